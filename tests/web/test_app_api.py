@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
 
+import jsonschema
 import pytest
 import uvicorn
 from msgspec import structs
@@ -25,6 +26,7 @@ from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
+from scalpdesk.web.routes.pages import PAGES
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 ORIGIN = {"origin": "http://localhost:10000"}
@@ -52,8 +54,40 @@ def test_every_documented_route_answers_with_json(client):
             json.loads(answer.text, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
 
 
+@pytest.mark.parametrize("query", ["", "?days=2&leg=SPY:100"])
+def test_every_answer_has_the_shape_that_its_description_says(client_of, held_feed, ended_feed, query):
+    for feed in (held_feed, ended_feed, DeskFeed(held_feed.runs_dir / "nothing", None, SystemClock())):
+        client = client_of(feed)
+        described = client.get("/openapi.json").json()
+        for schema in described["components"]["schemas"].values():
+            if schema.get("properties"):
+                schema["additionalProperties"] = False  # no answer has more than it says
+        for path, methods in described["paths"].items():
+            if "get" not in methods or path == "/api/events" or (query and path != "/api/position"):
+                continue
+            answer = client.get(path.replace("{run_id}", "last") + query)
+            content = methods["get"]["responses"][str(answer.status_code)]["content"]
+            ((media, shape),) = content.items()
+            assert answer.headers["content-type"].startswith(media), path
+            assert shape["schema"], path
+            if media == "application/json":
+                jsonschema.validate(answer.json(), {**shape["schema"], "components": described["components"]})
+
+
+def test_every_change_and_every_refusal_is_described(client):
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods.values():
+            answers = method["responses"]
+            assert all(shape["schema"] for each in answers.values() for shape in each["content"].values()), (
+                path
+            )
+            role = method.get("security", [{"token": []}])[0]["token"]
+            is_open = path in {"/healthz", "/login", "/logout"}
+            assert role == ([] if is_open else ["operator"] if "post" in methods else ["viewer"]), path
+
+
 def test_every_page_carries_the_policy_and_the_account_in_its_markup(client):
-    for name in web.PAGES:
+    for name in PAGES:
         answer = client.get("/" if name == "desk" else f"/{name}")
         assert answer.status_code == 200
         assert 'data-kind="SIMULATED"' in answer.text
@@ -293,6 +327,7 @@ def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     assert 0 < half["found"] < read_to_end(client, growing.name)["found"] == found["found"]
     unknown = client.get("/api/orders?run=nope")
     assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
+    feed.stop()
 
 
 def test_series_comes_from_a_position_on(client, held):
@@ -396,7 +431,7 @@ def test_where_a_token_is_needed_a_page_is_a_frame_to_log_in_by(client_of, held_
     frame = client.get("/orders")
     assert (frame.status_code, client.get("/api/orders").status_code) == (200, 401)
     assert 'data-role="nobody"' in frame.text
-    assert 'data-kind="UNKNOWN"' in frame.text  # which account it is, nobody is told either
+    assert 'data-kind="UNKNOWN"' in frame.text  # without a role the account is not shown either
     assert client.post("/login", json={"token": "viewer-token"}, headers=ORIGIN).json() == {"role": "viewer"}
     assert 'data-kind="SIMULATED"' in client.get("/orders").text
     assert client.get("/api/orders").status_code == 200

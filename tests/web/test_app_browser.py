@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
-from scalpdesk.cli.history import read_stored
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 

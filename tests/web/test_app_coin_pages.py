@@ -24,8 +24,8 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.web.app import DeskCollector
 from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.routes.server import DeskCollector
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
 from scalpdesk_testing.field_formulas import expiry_payoff_coin
@@ -347,4 +347,4 @@ def test_the_break_even_of_a_day_is_the_move_at_which_the_hedged_straddle_earns_
         theta -= 0.5 * value.spot * slope * value.vol / math.sqrt(value.years) / 365
     even = 100 * math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
     assert block["break_even"] == f"Break-even {even:.2f} % a day."
-    assert float(amount(block["greeks"]["gamma"])) > 1e-5  # coins a dollar: two decimals show none
+    assert float(amount(block["greeks"]["gamma"])) > 1e-5  # coins a dollar: two decimals would show zero

@@ -1,4 +1,4 @@
-"""One run seen everywhere: the same figures on every surface, and its keys on none."""
+"""One run seen everywhere: the same figures on every surface, and its keys on no surface."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from scalpdesk.alerts.book import AlertBook
 from scalpdesk.alerts.rules import daily_summary, holdings, status_text
 from scalpdesk.alerts.service import AlertService
-from scalpdesk.cli.history import read_stored
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.monitor.texts import json_safe
-from scalpdesk.web.app import PAGES
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.routes.pages import PAGES
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
 NAME = re.compile(r"scalpdesk_\w+")

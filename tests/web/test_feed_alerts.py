@@ -221,7 +221,7 @@ def test_net_delta_outside_of_its_band_for_a_minute(desk):
 
 
 def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_share_the_desk(desk):
-    """What st0cka holds is no delta that the gamma scalper hedges."""
+    """The gamma scalper does not hedge the shares of st0cka."""
     inner, settings = desk.desk, structs.replace(CALM, unhedged_seconds=60.0)
     parts = (inner.instruments, inner.market, inner.delta_engine, inner.view.underlying)
     inner.books = SubBooks(*parts, {"st0cka": Decimal("0.5"), "gamma-scalper": Decimal("0.5")})
@@ -298,7 +298,7 @@ def test_watchdog_silence_disconnection_and_a_desk_that_has_gone(desk, tmp_path)
     assert found["down orders"].level is Level.ALARM
     assert keys_after(desk, 9, CALM, None) == {}
     assert set(keys_after(desk, 10, CALM, None)) == {"silent"}
-    assert keys_after(desk, 10, CALM, None, is_running=False) == {}  # a demo's positions are nobody's
+    assert keys_after(desk, 10, CALM, None, is_running=False) == {}  # a demo's positions belong to no desk
     desk.tail.header = structs.replace(desk.header, mode="paper")
     gone = keys_after(desk, 10, CALM, None, is_running=False)["gone"]
     assert "Held at its last record: " in gone.what
@@ -553,7 +553,7 @@ def test_operators_halt_and_flatten_from_telegram_and_nobody_else(own_run, netwo
     assert send(7, "/halt@desk_bot")["text"] == "halt: the desk was ACTIVE, is HALT now."
     assert asked[-1] == {"do": "halt", "reason": "halt from Telegram by user7 (7)"}
     count = len([request for request in asked if request["do"] != "status"])
-    assert send(8, "/halt") is None  # nobody's command
+    assert send(8, "/halt") is None  # not an operator's command
     assert send(7, "/halt", age_seconds=61) is None  # wanted a minute ago
     assert send(7, "halt") is None
     plan = send(7, "/flatten")["text"]
@@ -622,7 +622,7 @@ def test_a_wrong_address_for_escalation_is_refused_by_its_own_key(capsys, monkey
 
 @pytest.fixture
 def wire(monkeypatch):
-    """What would go to a service of apprise, by HTTP or as a mail."""
+    """Messages to a service of apprise, by HTTP or as a mail."""
     import requests
     from apprise.plugins.email.base import smtplib
 
@@ -722,9 +722,9 @@ def test_alerts_on_the_command_line(own_run, network, tmp_path, monkeypatch, cap
     assert "NOT TAKEN: json://127.0.0.1" in capsys.readouterr().out
     runs = ["--set", f"desk.runs_dir={own_run.parent}"]
     assert main(["alerts", "ls", *runs]) == 2
-    assert "nobody watches this run" in capsys.readouterr().err
+    assert "this run has no watcher" in capsys.readouterr().err
     assert main(["alerts", "ack", "mode", *runs]) == 2
-    assert "nobody watches this run" in capsys.readouterr().err
+    assert "this run has no watcher" in capsys.readouterr().err
     opened = {"key": "mode HALTED", "level": "warning", "what": "x", "acknowledged": None}
     (own_run / STATE_FILE).write_text(json.dumps({"open": [opened], "sent": []}))
     assert main(["alerts", "ack", "nonsense", *runs]) == 2

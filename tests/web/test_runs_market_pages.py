@@ -6,13 +6,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from scalpdesk.cli.history import read_stored
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.monitor.market import picker_page, volatility_page, volatility_sentence
 from scalpdesk.monitor.texts import json_safe, per_cent
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import implied_vol
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.web.runs import _listed, run_page, runs_page, thinned
 

@@ -11,10 +11,10 @@ import pytest
 
 from scalpdesk.assembly import journaled_market
 from scalpdesk.backtesting.runs import run_backtest
-from scalpdesk.cli.history import read_stored
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.monitor.documents import cut_of
 from scalpdesk.monitor.texts import json_safe
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.tear_sheet import (
     OtherRun,
     command_again,

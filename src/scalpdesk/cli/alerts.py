@@ -18,7 +18,7 @@ from scalpdesk.core.units import count_text
 
 PAUSE_SECONDS = 0.5
 AFTER_DESK_SECONDS = 120.0
-"""How long the watcher of a desk that died goes on: its watchdog may need so long."""
+"""The watcher of a desk that died goes on for so long: its watchdog may need it."""
 
 
 @click.group("alerts", cls=DeskGroup)
@@ -41,13 +41,13 @@ def _run_dir(config_file: str | None, overrides: tuple[str, ...], run: str | Non
 
 
 def _alerts_of(run_dir: Path) -> dict[str, Any]:
-    """Return the alerts of a run as its watcher left them; refuse a run that none watches."""
+    """Return the alerts of a run as its watcher left them; refuse a run without a watcher."""
     from scalpdesk.web.feed import alerts_of
 
     found = alerts_of(run_dir)
     if found is None:
         raise DataError(
-            "nobody watches this run",
+            "this run has no watcher",
             where=run_dir.name,
             fix="scalpdesk alerts watch, and credentials.alert_urls",
         )
@@ -102,9 +102,7 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 
 
 @desk_command("ls", example="scalpdesk alerts ls", group=alerts)
-@click.option(
-    "--run", "run_id", default=None, metavar="RUN", help="Of this run [default: the desk that runs]."
-)
+@click.option("--run", "run_id", default=None, metavar="RUN", help="The run [default: the desk that runs].")
 @settings_options
 def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the open alerts of a desk, as its watcher left them."""
@@ -121,9 +119,7 @@ def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides:
 
 @desk_command("ack", example=("scalpdesk alerts ack", "scalpdesk alerts ack unhedged"), group=alerts)
 @click.argument("key", default="")
-@click.option(
-    "--run", "run_id", default=None, metavar="RUN", help="Of this run [default: the desk that runs]."
-)
+@click.option("--run", "run_id", default=None, metavar="RUN", help="The run [default: the desk that runs].")
 @settings_options
 def ack(
     *, as_json: bool, key: str, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]
@@ -201,7 +197,7 @@ def _say(level: str, text: str) -> None:
 
 
 class DeskLine:
-    """What the desk that started this process tells it: each run that begins, its orderly end."""
+    """Messages of the desk that started this process: each run that begins, its orderly end."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

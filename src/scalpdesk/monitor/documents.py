@@ -9,7 +9,6 @@ known is None, never 0. Here: the header of every page, the desk's page and the 
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text
 from scalpdesk.engine.desk import by_strategy, by_underlying
@@ -17,6 +16,7 @@ from scalpdesk.engine.exposure import exposure, exposure_text
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import CutShort, cut_short
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.market import regime_now
 from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
@@ -27,7 +27,7 @@ from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.contract import phase_of
 
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
-"""Of the kinds that are not their own label."""
+"""Labels of the kinds that are not their own label."""
 
 
 def account_kind(header: JournalHeader | None) -> str:
@@ -44,21 +44,23 @@ def account_kind(header: JournalHeader | None) -> str:
     return "SIMULATED" if is_simulated else "UNKNOWN"
 
 
-def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
+def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
     """Return what is always visible: account, mode, age of the data, P&L today, worst case, clock."""
     header = follower.header
     kind = account_kind(header)
     cut = cut_of(follower)
     account = "" if header is None else str(header.data.get("account_id", ""))
-    head: dict[str, Any] = {
+    head: answers.Head = {
         "account": {"kind": kind, "label": ACCOUNT_LABELS.get(kind, kind), "last4": account[-4:]},
         "run_id": follower.run_dir.name,
         "state": run_state(follower, is_running=is_running, is_cut=cut is not None),
         "cut": None if cut is None else str(cut),
         "problem": follower.problem or None,
+        "title": follower.run_dir.name,
+        "subtitle": "no header yet",
     }
     if header is None or follower.engine is None:
-        return head | {"title": follower.run_dir.name, "subtitle": "no header yet"}
+        return head
     desk, now_ns = follower.desk, follower.now_ns
     underlying = str(header.data.get("underlying", ""))
     session = desk.view.session
@@ -73,7 +75,8 @@ def run_head(follower: RunFollower, *, is_running: bool) -> dict[str, Any]:
         age = follower.lag_seconds
     is_stale = is_running and math.isfinite(age) and age > float(limit_seconds)
     open_now = follower.session_is_open
-    return head | {
+    return {
+        **head,
         "title": f"{underlying} {header.strategy}",
         "subtitle": f"{header.venue}{' venue' if header.venue == 'simulated' else ''}, {where}",
         "mode": follower.mode.value,
@@ -122,7 +125,7 @@ def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
 
 
-def desk_page(follower: RunFollower) -> dict[str, Any]:
+def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     """Return the Desk page: verdict, P&L by source, position, last decisions."""
     if follower.engine is None:
         return {"empty": follower.unread}
@@ -175,12 +178,12 @@ def _range_text(follower: RunFollower, spot: float | None) -> str | None:
     return f"day {plain(follower.day_low)} to {plain(follower.day_high)}, now {plain(spot)}"
 
 
-def waterfall(parts: dict[str, Decimal]) -> list[dict[str, Any]]:
+def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """Return the bars of the P&L by source: each starts where the one before ended; the last is the total.
 
     ``from`` and ``to`` are amounts in currency.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[answers.Bar] = []
     at = ZERO
     for name in (*PARTS, "total"):
         start = ZERO if name == "total" else at
@@ -226,7 +229,7 @@ def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVe
 
 def verdict(
     follower: RunFollower, parts: dict[str, Decimal], paying: GammaVerdict | None
-) -> list[dict[str, str]]:
+) -> list[answers.Piece]:
     """Return the answer to "is gamma paying?" with the largest source, as pieces of text with their tone."""
     if not follower.fills:
         last = follower.decisions[-1][1] if follower.decisions else None
@@ -256,7 +259,7 @@ def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
     return text + "."
 
 
-def performance(follower: RunFollower) -> dict[str, Any]:
+def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
     """Return trading results: P&L by part as in the run summary, realised against implied, fills, costs."""
     if follower.engine is None or follower.header is None:
         return {"run_id": follower.run_dir.name, "pnl": None}
@@ -297,10 +300,10 @@ def performance(follower: RunFollower) -> dict[str, Any]:
     }
 
 
-def round_trips(follower: RunFollower) -> dict[str, Any]:
+def round_trips(follower: RunFollower) -> answers.RoundTrips:
     """Return what closed trades earned: number, wins, rate, P&L, and the same by the signal that opened them.
 
-    Of the strategy's own account of each trade in the decision that ends it.
+    The figures are the strategy's own account of each trade in the decision that ends it.
     """
     every = follower.trips
     signals = sorted({signal for signal, _ in every if signal})
@@ -312,7 +315,7 @@ def round_trips(follower: RunFollower) -> dict[str, Any]:
     }
 
 
-def _trips(follower: RunFollower, amounts: Sequence[float]) -> dict[str, Any]:
+def _trips(follower: RunFollower, amounts: Sequence[float]) -> answers.Trips:
     wins = sum(amount > 0 for amount in amounts)
     return {
         "number": len(amounts),

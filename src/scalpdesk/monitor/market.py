@@ -2,7 +2,7 @@
 
 import math
 from datetime import date
-from typing import Any
+from decimal import Decimal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.marketdata.quotes import TRADABLE
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed
 from scalpdesk.portfolio.delta_engine import Valuation
@@ -56,7 +57,7 @@ def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
     return dict(sorted(found.items()))
 
 
-def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float) -> list[dict[str, Any]]:
+def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float) -> list[answers.Smile]:
     """Return the fitted smile of each expiry and the quotes that it was fitted to.
 
     Volatilities in per cent a year, by the calendar as quotes are read everywhere. ``strikes`` and ``vols``
@@ -64,7 +65,7 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
     point of the curve.
     """
     today, market = to_new_york(follower.now_ns).date(), follower.desk.market
-    rows = []
+    rows: list[answers.Smile] = []
     for expiry, options in chain.items():
         smile = follower.smile(options[0][0])
         if smile is None or not smile.spans_money:
@@ -101,7 +102,7 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
     return rows
 
 
-def volatility_page(follower: RunFollower) -> dict[str, Any]:
+def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.Empty:
     """Return implied, realised and forecast volatility, smiles, term structure and dealer gamma."""
     if follower.engine is None:
         return {"empty": follower.unread}
@@ -140,7 +141,7 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
         "sentence": volatility_sentence(implied, expected, realised, paid),
         "day": day_sentence(follower, spot, implied, expected, realised),
         "smiles": smiles[:SMILE_EXPIRIES],
-        "term": [{name: smile[name] for name in ("expiry", "days", "atm")} for smile in smiles],
+        "term": [{"expiry": each["expiry"], "days": each["days"], "atm": each["atm"]} for each in smiles],
         "heat": _heat_table(smiles, spot),
         "gex": gex_block(chain, follower, spot),
         "exposures": [
@@ -150,8 +151,8 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
     }
 
 
-def regime_now(follower: RunFollower) -> dict[str, Any]:
-    """Return the forecast of the underlying's volatility and its regime; nulls while there is none."""
+def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
+    """Return the forecast of the underlying's volatility and its regime; nulls before the first forecast."""
     forecast = follower.desk.market.forecasts.get(follower.desk.view.underlying)
     if forecast is None or not math.isfinite(forecast.vol):
         return {"regime": None, "forecast_vol": None, "model": None}
@@ -208,14 +209,14 @@ def day_sentence(
     return f"{text}."
 
 
-def _heat_table(smiles: list[dict[str, Any]], spot: float) -> dict[str, Any]:
+def _heat_table(smiles: list[answers.Smile], spot: float) -> answers.Heat:
     """Return implied volatility by expiry and move from spot; a cell outside of the quotes is None."""
     found = [vol for smile in smiles for vol in smile["vols"]]
     low, high = min(found, default=0.0), max(found, default=0.0)
-    rows: list[dict[str, Any]] = []
+    rows: list[answers.HeatRow] = []
     for smile in smiles:
         strikes, vols = smile["strikes"], smile["vols"]
-        cells = []
+        cells: list[answers.HeatCell] = []
         for move in BUCKETS:
             strike = spot * (1.0 + move)
             inside = strikes[0] <= strike <= strikes[-1]
@@ -238,7 +239,7 @@ def _gamma_unit(usd: float) -> tuple[float, str]:
     return (1e6, "M USD") if abs(usd) >= 1e6 else (1e3, "thousand USD")
 
 
-def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: float) -> dict[str, Any]:
+def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: float) -> answers.GammaByStrike:
     """Return dealer gamma by strike from the open interest of the followed chain."""
     interest = follower.desk.market.open_interest
     rows = [entry for options in chain.values() for entry in options]
@@ -272,7 +273,7 @@ def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: floa
     }
 
 
-def picker_page(follower: RunFollower) -> dict[str, Any]:
+def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
     """Return the chain of the nearest expiry with the delta's heat, and why each refused strike is.
 
     The limits are those of the run's scalper when it is one, else the scalper's defaults.
@@ -290,7 +291,7 @@ def picker_page(follower: RunFollower) -> dict[str, Any]:
     expiry, options = next(iter(chain.items()))
     listed = {contract.strike for _, contract, _ in options}
     shown = sorted(sorted(listed, key=lambda strike: abs(float(strike) - spot))[: 2 * PICKED_STRIKES])
-    rows: dict[Any, dict[str, Any]] = {strike: {"strike": plain(float(strike))} for strike in shown}
+    rows: dict[Decimal, answers.PickerRow] = {strike: {"strike": plain(float(strike))} for strike in shown}
     for number, contract, valuation in options:
         if contract.strike not in rows:
             continue
@@ -314,7 +315,7 @@ def _picked(
     valuation: Valuation,
     underlying: str,
     config: ScalpConfig,
-) -> dict[str, Any]:
+) -> answers.Picked:
     """Return one contract with its score, or why the selector refuses it."""
     market = follower.desk.market
     quote = market.quotes[number]

@@ -1,13 +1,13 @@
 """Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import Execution, RunFollower
 from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
 from scalpdesk.orders.order import Order, OrderState
@@ -39,7 +39,7 @@ def decisions_note(follower: RunFollower) -> str:
     return f"{taken:,} taken, {f'{skipped:,} skipped' if skipped else 'none skipped'}"
 
 
-def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict[str, Any]:
+def decision_row(follower: RunFollower, number: int, decision: Decision) -> answers.DecisionLine:
     """Return a decision as a row: when, what, why, spot."""
     orders = [
         order
@@ -72,8 +72,8 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> dict
     }
 
 
-def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the orders by group, unknown ones first, the newest of each first.
+def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] = ()) -> answers.OrdersPage:
+    """Return the orders by group, unknown orders first, the newest of each first.
 
     Parameters
     ----------
@@ -122,7 +122,9 @@ def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] =
     }
 
 
-def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[Execution]) -> dict[str, Any]:
+def order_row(
+    follower: RunFollower, order: Order, group: str, fills: Sequence[Execution]
+) -> answers.OrderLine:
     """Return one order with its fills and its time line; steps in milliseconds after it was sent."""
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
@@ -169,7 +171,7 @@ def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[E
     }
 
 
-def order_latency(follower: RunFollower) -> dict[str, float | None]:
+def order_latency(follower: RunFollower) -> answers.Latency:
     """Return the median and the 99 % quantile of the time from an order to its last state, ms."""
     took = [
         (history[-1][0] - order.created_ns) / 1e6
@@ -189,7 +191,7 @@ def why_page(
     taken: bool | None = None,
     limit: int = 100,
     before: int | None = None,
-) -> dict[str, Any]:
+) -> answers.DecisionsPage:
     """Return the decisions, newest first; equal skips in a row are folded into one row with their count.
 
     ``first`` of a row is the oldest decision in it, which stays when a newer one is folded into it. With
@@ -198,7 +200,7 @@ def why_page(
     if follower.engine is None:
         return {"empty": follower.unread, "decisions": []}
     words = search.lower().split()
-    rows: list[dict[str, Any]] = []
+    rows: list[answers.FoldedDecision] = []
     found, older = 0, None
     for number, decision in reversed(follower.decisions):
         if (kind and decision.kind.value != kind) or (taken is not None and decision.taken is not taken):
@@ -219,15 +221,16 @@ def why_page(
             and _fold(last["why"]) == _fold(decision.reasons[0] if decision.reasons else "")
         ):
             last["count"] += 1
-            last |= {"first": number, "first_time": clock(decision.ts_ns)}
+            last["first"], last["first_time"] = number, clock(decision.ts_ns)
         elif last is not None and len(rows) >= limit:
             older = last["first"]
         else:
             rows.append(
-                decision_row(follower, number, decision)
-                | {
+                {
+                    **decision_row(follower, number, decision),
                     "count": 1,
                     "first": number,
+                    "first_time": clock(decision.ts_ns),
                     "facts": {
                         name: value if isinstance(value, str) else f"{value:,.6g}".replace("-", "−")
                         for name, value in decision.facts.items()
@@ -253,9 +256,9 @@ def _fold(reason: str) -> str:
     return "".join(character for character in reason if not character.isdigit() and character not in "+-−.,")
 
 
-def fills_document(follower: RunFollower) -> dict[str, Any]:
+def fills_document(follower: RunFollower) -> answers.Fills:
     """Return the executions in order; ``t`` in UTC seconds, ``side`` +1 bought, −1 sold."""
-    rows: dict[str, list[Any]] = {"t": [], "price": [], "side": [], "hedge": [], "text": []}
+    rows: answers.FillColumns = {"t": [], "price": [], "side": [], "hedge": [], "text": []}
     if follower.engine is None:
         return {"run": follower.run_dir.name, "from": 0, "columns": rows}
     orders = follower.desk.orders.orders

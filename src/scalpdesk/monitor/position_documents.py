@@ -24,6 +24,7 @@ from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.margin.capital import capital_of
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -53,12 +54,12 @@ def currency_of(follower: RunFollower) -> str:
     return run_currency({} if follower.header is None else follower.header.config)
 
 
-def worst_case(follower: RunFollower) -> dict[str, Any]:
+def worst_case(follower: RunFollower) -> answers.WorstCase:
     """Return the worst P&L of the book from here, beside the day's loss limit.
 
     The worst of spot within 10 % and volatility within 10 points, now: with what is held, and with every
-    order that works or is unknown filled as well, whichever is worse. Of several underlyings the worst of
-    each, summed.
+    order that works or is unknown filled as well, whichever is worse. With several underlyings it is
+    the sum of the worst of each.
     """
     desk = follower.desk
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
@@ -154,7 +155,7 @@ def ladder(
 ) -> dict[str, Any] | None:
     """Return a scenario grid of a book on the run's underlying; None while something has no price.
 
-    Of several underlyings each moves by the same part, and shares are those of the main one.
+    Each of several underlyings moves by the same part, and shares are those of the main one.
 
     It counts in the currency that the options are priced in; of a desk in coin ``pnl_in_usd`` is the coin
     earned at the price of each spot.
@@ -189,7 +190,7 @@ def ladder(
     return grid | {"spots": spots, "pnl_in_usd": grid["pnl_usd"] * spots[:, None, None]}
 
 
-def position_block(follower: RunFollower) -> dict[str, Any]:
+def position_block(follower: RunFollower) -> answers.PositionBlock:
     """Return legs, Greeks, expiry and deadline as the Desk page shows them."""
     desk, now_ns = follower.desk, follower.now_ns
     held = _legs(follower)
@@ -219,7 +220,7 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
             greeks.vega_usd_per_point,
         )
         if held
-        else dict.fromkeys(("delta", "gamma", "theta", "vega")),
+        else {"delta": None, "gamma": None, "theta": None, "vega": None},
         "deadline": next_deadline(follower),
         "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
     }
@@ -227,7 +228,7 @@ def position_block(follower: RunFollower) -> dict[str, Any]:
 
 def _greek_texts(
     follower: RunFollower, delta: float, gamma: float, theta: float, vega: float
-) -> dict[str, str | None]:
+) -> answers.GreekTexts:
     is_coin = follower.price_places != 2
     return {
         "delta": signed(delta, 4 if is_coin else None),
@@ -259,7 +260,7 @@ def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
     return sum(contract.earned(units, float(position.average_price), mark))
 
 
-def leg_row(follower: RunFollower, position: Position) -> dict[str, Any]:
+def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     """Return one position: held, entry, mark, delta, P&L open."""
     desk = follower.desk
     number = position.instrument_id
@@ -310,7 +311,7 @@ def break_even(gamma: float, theta: float, spot: float | None) -> float | None:
     return math.sqrt(-2.0 * theta / gamma) / spot
 
 
-def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
+def deadlines(follower: RunFollower) -> list[answers.DeadlineRow]:
     """Return every deadline ahead, the nearest first: the strategy's own, the venue's, close and expiry."""
     desk, now_ns, header = follower.desk, follower.now_ns, follower.header
     assert header is not None
@@ -331,7 +332,7 @@ def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
             label = leg_label(contract)
             found.append((order_cutoff_ns(contract, desk.view.cutoff), f"{label}: last order"))
             found.append((expiry_instant_ns(contract), f"{label}: expires"))
-    rows = []
+    rows: list[answers.DeadlineRow] = []
     for at_ns, what in sorted(found):
         seconds = (at_ns - now_ns) / NANOS_PER_SECOND
         moment = to_new_york(at_ns)
@@ -348,7 +349,7 @@ def deadlines(follower: RunFollower) -> list[dict[str, Any]]:
     return rows
 
 
-def next_deadline(follower: RunFollower) -> dict[str, Any] | None:
+def next_deadline(follower: RunFollower) -> answers.DeadlineRow | None:
     """Return the nearest deadline of what is held, or of the session."""
     ahead = [row for row in deadlines(follower) if row["seconds"] > 0]
     return ahead[0] if ahead else None
@@ -383,7 +384,7 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
     return found
 
 
-def contracts_document(follower: RunFollower) -> dict[str, Any]:
+def contracts_document(follower: RunFollower) -> answers.ListedContracts:
     """Return what a leg can be added of: the underlying where it trades, the quoted options by expiry."""
     if follower.engine is None:
         return {"underlying": None, "expiries": {}}
@@ -405,7 +406,9 @@ def contracts_document(follower: RunFollower) -> dict[str, Any]:
     return {"underlying": None if traded.is_index else traded.symbol, "expiries": expiries}
 
 
-def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = ()) -> dict[str, Any]:
+def position_page(
+    follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = ()
+) -> answers.PositionPage | answers.Empty:
     """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
 
     Parameters
@@ -428,13 +431,24 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     desk, spot = follower.desk, _spot(follower)
     added = added_legs(follower, legs)
     block = position_block(follower)
-    block["legs"] += [leg_row(follower, leg) | {"entry": None, "is_added": True} for leg in added]
+    block["legs"] += [{**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added]
     holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
     for leg in added:
         holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
-    page = {**block, "deadlines": deadlines(follower), "spot": spot, "days": 0.0, "most_days": 0.0}
+    page: answers.PositionPage = {
+        "note": block["note"],
+        "legs": block["legs"],
+        "greeks": block["greeks"],
+        "deadline": block["deadline"],
+        "break_even": block["break_even"],
+        "deadlines": deadlines(follower),
+        "spot": spot,
+        "days": 0.0,
+        "most_days": 0.0,
+    }
     if not holdings:
-        return page | {"empty": "Nothing is held. The legs appear here after the first fill."}
+        page["empty"] = "Nothing is held. The legs appear here after the first fill."
+        return page
     expiries = [
         (expiry_instant_ns(contract) - follower.now_ns) / (NANOS_PER_SECOND * DAY_SECONDS)
         for number, quantity in holdings.items()
@@ -448,7 +462,8 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
         follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS, (days,)
     )
     at_ns = follower.now_ns + int(days * DAY_SECONDS) * NANOS_PER_SECOND
-    page |= {
+    page = {
+        **page,
         "currency": currency_of(follower),
         "days": round(days, 4),
         "most_days": round(ahead, 4),
@@ -456,7 +471,8 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
         "at": f"{to_new_york(at_ns):%a %-d %b %Y, %H:%M} ET" if days else "now",
     }
     if curve is None or table is None or spot is None:
-        return page | {"note_ladder": "No payoff: a held leg has no quote yet."}
+        page["note_ladder"] = "No payoff: a held leg has no quote yet."
+        return page
     if days or added:
         middle = LADDER_SPOTS // 2, LADDER_VOLS.index(0.0), 0
         names = ("delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
@@ -471,7 +487,8 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     margin = "" if distance is None else f" {distance.text(spot)}"
     widest = float(np.abs(cells).max()) or 1.0
     evens = crossings(spots, end_curve)
-    return page | {
+    return {
+        **page,
         "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
         "break_evens": [plain(value) for value in evens],
         "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page) + margin,
@@ -496,7 +513,7 @@ def position_page(follower: RunFollower, days_ahead: float = 0.0, legs: Sequence
     }
 
 
-def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: dict[str, Any]) -> str:
+def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: answers.PositionPage) -> str:
     """Return the answer to "what happens if it moves?"; ``in_usd`` is None for a desk in dollars."""
 
     def amount(row: int) -> str:
@@ -530,7 +547,7 @@ def crossings(spots: Sequence[float], values: Sequence[float]) -> list[float]:
     return found
 
 
-def risk_level(follower: RunFollower) -> dict[str, Any]:
+def risk_level(follower: RunFollower) -> answers.Risk:
     """Return capital and limits: equity, premium and half the shares' value tied up, loss left today."""
     desk = follower.desk
     limits, equity = desk.gate.limits, desk.attribution.nav
@@ -554,14 +571,14 @@ def risk_level(follower: RunFollower) -> dict[str, Any]:
     }
 
 
-def positions(follower: RunFollower) -> dict[str, Any]:
+def positions(follower: RunFollower) -> answers.Positions:
     """Return the positions with entry, mark and Greeks."""
     if follower.engine is None:
         return {"positions": []}
     return {"positions": [leg_row(follower, position) for position in _legs(follower)]}
 
 
-def greeks_document(follower: RunFollower) -> dict[str, Any]:
+def greeks_document(follower: RunFollower) -> answers.BookGreeks | answers.NoGreeks:
     """Return the Greeks of the book: shares, shares a unit of currency, currency a day and a point."""
     if follower.engine is None:
         return {"greeks": None}
@@ -578,7 +595,7 @@ def greeks_document(follower: RunFollower) -> dict[str, Any]:
     }
 
 
-def flatten_plan(follower: RunFollower) -> dict[str, Any]:
+def flatten_plan(follower: RunFollower) -> answers.FlattenPlan:
     """Return what flattening would send, and its cost at half the quoted spread and at twice that."""
     if follower.engine is None:
         return {"title": "Flatten", "legs": follower.unread, "is_flat": False}

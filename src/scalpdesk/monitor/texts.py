@@ -8,6 +8,7 @@ import numpy as np
 
 from scalpdesk.core.units import SATOSHI, number_text, rounded_text
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.monitor.answers import Piece
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
 COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
@@ -87,7 +88,7 @@ def part_label(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def verdict_pieces(verdict: GammaVerdict) -> list[dict[str, str]]:
+def verdict_pieces(verdict: GammaVerdict) -> list[Piece]:
     """Return the answer to "is gamma paying?" as pieces of text with their tone."""
     answer = "No" if not verdict.is_paying else "Yes" if verdict.all_in > 0 else "Yes, before entry and exit"
     words = [f"{answer}: net ", " of gamma ", ", theta ", " and hedging "]
@@ -98,7 +99,7 @@ def verdict_pieces(verdict: GammaVerdict) -> list[dict[str, str]]:
     if realised and implied:
         words += [". Realised ", " against implied "]
         shown += [(realised, "strong"), (implied, "strong")]
-    pieces = []
+    pieces: list[Piece] = []
     for text, (figure, colour) in zip(words, shown, strict=True):
         pieces += [{"text": text}, {"text": figure or "·", "tone": colour}]
     return [*pieces, {"text": "."}]

@@ -1,7 +1,7 @@
 """Access control of the dashboard: tokens, sessions, roles, and the checks of every request.
 
-Three roles: ``nobody``, ``viewer`` (reads) and ``operator`` (halts, flattens, resumes). On loopback whoever
-opens the page reads; elsewhere a token is needed for that, too. Changing anything always takes the operator's
+Three roles: ``nobody``, ``viewer`` (reads) and ``operator`` (halts, flattens, resumes). On loopback everybody
+may read; elsewhere a token is needed for that, too. Changing anything always takes the operator's
 token, from the page after a login or as ``Authorization: Bearer``.
 """
 
@@ -33,11 +33,6 @@ LOGIN_SECONDS = 60.0
 """So many wrong tokens within so many seconds, and every further login is refused for a while."""
 MOST_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-OPEN_PATHS = frozenset({"/healthz", "/login", "/logout"})
-"""Paths that no role is needed for: the state of the process, and how to get a role."""
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
-FRAMES = frozenset({"/", *(f"/{name}" for name in PAGES[1:])})
-"""Addresses of the pages: to nobody they are a frame without a figure, in which to log in."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -97,7 +92,7 @@ def _read_tokens(path: Path) -> Tokens:
             "the dashboard's tokens can be read by others",
             where=str(path),
             value=f"{mode:04o}",
-            fix=f"rm {path}; the next start makes new ones",
+            fix=f"rm {path}; the next start makes new tokens",
         )
     try:
         return msgspec.json.decode(path.read_bytes(), type=Tokens)
@@ -163,8 +158,8 @@ class Access:
                 return role
         return Role.VIEWER if self.is_loopback else Role.NOBODY
 
-    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
-        """Return why a request is refused before it reaches its route, or None.
+    def refusal(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
+        """Return why a request is refused before it reaches its route, whatever the route, or None.
 
         The Host must be one of ours (a foreign name that resolves here is refused), and no other site may
         read or change anything: the Origin of a change must be ours.
@@ -179,22 +174,22 @@ class Access:
             return Refusal(403, "requests of other sites are refused")
         if site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate":
             return Refusal(403, "requests of other sites are refused")
+        has_bearer = headers.get("authorization", "").startswith("Bearer ")
+        if method == "POST" and origin is None and not has_bearer:
+            return Refusal(403, "a change needs the Origin of this page, or a token")
+        return None
+
+    def role_refusal(self, needed: Role, headers: Mapping[str, str]) -> Refusal | None:
+        """Return why a request may not use a route that needs this role, or None."""
         role = self.role_of(headers)
-        if method == "POST":
-            has_bearer = headers.get("authorization", "").startswith("Bearer ")
-            if origin is None and not has_bearer:
-                return Refusal(403, "a change needs the Origin of this page, or a token")
-            if path not in OPEN_PATHS and role is not Role.OPERATOR:
-                return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
-            return None
-        if path in OPEN_PATHS or path in FRAMES or path.startswith("/static/"):
-            return None
-        if role is Role.NOBODY:
+        if needed is Role.OPERATOR and role is not Role.OPERATOR:
+            return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
+        if needed is Role.VIEWER and role is Role.NOBODY:
             return Refusal(401, "this needs a token: log in, or send it as Authorization: Bearer")
         return None
 
     def log_in(self, token: str) -> tuple[Role, str] | Refusal:
-        """Return the role of a token and the name of a new session, or why there is none."""
+        """Return the role of a token and the name of a new session, or why it is refused."""
         now = self._clock()
         if len(self._failures) == LOGIN_FAILURES and now - self._failures[0] < LOGIN_SECONDS:
             wait = int(LOGIN_SECONDS - (now - self._failures[0])) + 1
@@ -270,7 +265,7 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        refused = self._access.refusal(scope["method"], scope["path"], headers)
+        refused = self._access.refusal(scope["method"], headers)
         length = headers.get("content-length", "0")
         if refused is None and (not length.isdigit() or int(length) > MOST_BODY_BYTES):
             refused = Refusal(413, "the request is too long")

@@ -23,6 +23,7 @@ from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, STATE_FILE, Topic
 from scalpdesk.monitor.documents import cut_of, desk_page, run_head, run_state
 from scalpdesk.monitor.follower import RunFollower
@@ -109,10 +110,12 @@ class DeskFeed:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop following, and close the journals."""
         self._stop.set()
         for thread in self._threads:
             thread.join(5.0)
+        for follower in (*self._others.values(), *filter(None, (self.follower,))):
+            follower.tail.close()
 
     def judge(self) -> bool:
         """Look for alerts of the followed run: those of its watcher, else by the rules."""
@@ -134,7 +137,7 @@ class DeskFeed:
         return False
 
     def _watcher_is_gone(self, run_dir: Path) -> bool:
-        """Return whether the desk runs and nobody renews its alerts; those of a run that ended stay."""
+        """Return whether the desk runs and no watcher renews its alerts; those of a run that ended stay."""
         if not self.is_running:
             return False
         try:
@@ -148,8 +151,8 @@ class DeskFeed:
         run_dir, found = self._alerts
         return found if self.follower is not None and self.follower.run_dir == run_dir else None
 
-    def _alarm(self) -> dict[str, Any] | None:
-        """Return the first open alarm that nobody has acknowledged, and how many there are.
+    def _alarm(self) -> answers.Alarm | None:
+        """Return the first open alarm without an acknowledgement, and the number of these alarms.
 
         The desk's mode is left out: the page shows it in any case.
         """
@@ -209,7 +212,7 @@ class DeskFeed:
     # publishing -----------------------------------------------------------------------------
 
     def publish(self) -> None:
-        """Encode the newest state, and wake whoever waits for it."""
+        """Encode the newest state, and wake the streams that wait for it."""
         began = time.monotonic()
         with self.lock:
             document = self._document()
@@ -245,7 +248,7 @@ class DeskFeed:
         }
 
     async def states(self) -> AsyncIterator[bytes]:
-        """Yield the newest state at once, and each newer one; one that nobody took is skipped."""
+        """Yield the newest state at once, and each newer state; a slow reader skips states."""
         loop = asyncio.get_running_loop()
         fresh = asyncio.Event()
 
@@ -277,7 +280,7 @@ class DeskFeed:
         with self.lock:
             return None if self.follower is None else json_safe(make(self.follower))
 
-    def read_run(self, run: str, make: Callable[[RunFollower], dict[str, Any]]) -> Any:
+    def read_run(self, run: str, make: Callable[[RunFollower], answers.OfRun]) -> Any:
         """Return a document of the followed run or, by its name, of another: with ``run`` and ``reading``.
 
         The journal of another is read for a second a call, and the runs asked for last are kept; until
@@ -289,7 +292,7 @@ class DeskFeed:
             When no run or more than one goes by this name.
         """
 
-        def named(follower: RunFollower) -> dict[str, Any]:
+        def named(follower: RunFollower) -> answers.OfRun:
             until = f"{day_of(follower.now_ns)} {clock(follower.now_ns)}" if follower.is_reading else None
             return {
                 **make(follower),
@@ -361,11 +364,11 @@ class DeskFeed:
                 "fix": f"scalpdesk {action} --run {run}",
             }, False
         if (refusal := self.refusal) is not None:
-            return refusal, False
+            return dict(refusal), False
         return ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
 
     @property
-    def refusal(self) -> dict[str, Any] | None:
+    def refusal(self) -> answers.NoRun | None:
         """Why the followed run takes no commands: ``error`` and ``fix``; None while its desk runs."""
         follower = self.follower
         if follower is None or self.is_running:
@@ -379,7 +382,7 @@ class DeskFeed:
         }
 
     def desk_status(self) -> dict[str, Any] | None:
-        """Return the running desk's own answer to ``status``; None where none runs or answers."""
+        """Return the running desk's own answer to ``status``; None where no desk runs or answers."""
         follower = self.follower
         if follower is None or not self.is_running:
             return None
@@ -405,7 +408,7 @@ def alerts_of(run_dir: Path) -> dict[str, Any] | None:
         return None
 
 
-def empty_head() -> dict[str, Any]:
+def empty_head() -> answers.Head:
     """Return the header of a page without a run: the account is not known."""
     return {
         "account": {"kind": "UNKNOWN", "label": "UNKNOWN ACCOUNT", "last4": ""},

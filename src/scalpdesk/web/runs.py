@@ -11,6 +11,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs, written_ns
+from scalpdesk.monitor import answers
 from scalpdesk.monitor.texts import signed, tone
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
@@ -21,7 +22,7 @@ MOST_POINTS = 1_000
 """Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""
 
 
-def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
+def runs_page(runs_dir: Path, limit: int) -> answers.Runs:
     """Return the runs on record, the newest first."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
@@ -34,7 +35,7 @@ def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
     return {"runs": [_listed(row) for row in rows[:limit]], "total": len(rows), "unreadable": unreadable}
 
 
-def _listed(row: dict[str, Any]) -> dict[str, Any]:
+def _listed(row: dict[str, Any]) -> answers.ListedRun:
     parts = pnl_in_cents(row)
     total = parts.pop("total")
     try:
@@ -62,7 +63,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
+def run_page(runs_dir: Path, name: str) -> answers.Run:
     """Return one run with its equity, spot and net delta at the marks; ``t`` in UTC seconds.
 
     A run that the store lacks, or holds unfinished, is read from its journal first.
@@ -99,8 +100,8 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
     }
 
 
-def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[str, Any]:
-    """Return the options scalps on record, of a run or of all: open ones, history, performance.
+def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> answers.ScalpsPage:
+    """Return the options scalps on record, of a run or of all: open scalps, history, performance.
 
     With ``refresh``, or of a run, the journals that the store lacks, or holds unfinished, are read first.
     ``run`` is an id, its beginning, or ``last``.
@@ -114,7 +115,7 @@ def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> dict[s
     if not run_dirs(runs_dir):
         return {"open": [], "history": [], "performance": None}
 
-    def read(store: Store) -> dict[str, Any]:
+    def read(store: Store) -> answers.ScalpsPage:
         if refresh or run_id is not None:
             project_missing(runs_dir, store)
         return {

@@ -32,14 +32,3 @@ def chart_file(name: str) -> bytes | None:
 def static_file(name: str) -> bytes:
     """Return a file of our own."""
     return files("scalpdesk.web").joinpath("static", name).read_bytes()
-
-
-def static_files() -> dict[str, bytes]:
-    """Return everything that is served below ``/static/``, by name."""
-    own = files("scalpdesk.web").joinpath("static")
-    found = {entry.name: entry.read_bytes() for entry in own.iterdir() if not entry.name.endswith(".html")}
-    for name in CHART_FILES:
-        content = chart_file(name)
-        if content is not None:
-            found[name] = content
-    return found

@@ -1,7 +1,7 @@
 // Desk: is gamma paying, am I safe?
 
 import { LineChart, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
-import { add, h, pieces, setText, table, tinted } from "./dom.js";
+import { add, card, facts, h, pieces, poll, setText, table, tinted } from "./dom.js";
 import { store } from "./store.js";
 
 const legend = (...items) => h("div", { class: "legend" }, items);
@@ -65,6 +65,12 @@ export function create(main) {
     h("section", { class: "card w4 alone" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
     h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
   );
+  const added = [];  // cards of installed packages
+  const stopCards = poll("/api/cards", ({ cards = [] }) => {
+    added.splice(0).forEach((element) => element.remove());
+    added.push(...cards.map((one) => card("w4", one.title, one.problem ? h("p", { class: "note dangerous" }, one.problem) : facts(one.rows.map((row) => [row.label, row.text, row.tone])))));
+    main.append(...added);
+  }, 5);
   const size = () => (window.innerWidth < 640 ? 2.2 : 4);
   const charts = {
     price: new LineChart(parts.price, [{ label: "spot", colour: "text" }], {
@@ -134,7 +140,7 @@ export function create(main) {
   return {
     update: (what) => (what === "series" ? drawSeries() : drawState()),
     restyle: () => Object.values(charts).forEach((chart) => chart.restyle()),
-    destroy: () => Object.values(charts).forEach((chart) => chart.destroy()),
+    destroy: () => { stopCards(); Object.values(charts).forEach((chart) => chart.destroy()); },
   };
 }
 

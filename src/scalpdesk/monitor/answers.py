@@ -1,0 +1,806 @@
+"""Shapes of the dashboard's answers, which its OpenAPI document shows.
+
+Texts ending in no unit are printed as they stand; amounts that programs read are plain strings. A float that
+is not finite is sent as null.
+"""
+
+from typing import (
+    Any,
+    NotRequired,  # pydantic refuses the one of Python 3.11
+)
+
+from typing_extensions import TypedDict
+
+
+class Empty(TypedDict):
+    """A page without content yet: a sentence says why."""
+
+    empty: str
+
+
+class NoRun(TypedDict):
+    """Nothing was done or found: what was wrong and what helps."""
+
+    error: str
+    fix: NotRequired[str]
+
+
+class Piece(TypedDict):
+    """A piece of a sentence."""
+
+    text: str
+    tone: NotRequired[str]
+
+
+class RunAccount(TypedDict):
+    """The account of a run; ``kind`` is SIMULATED, SANDBOX, PAPER, LIVE or UNKNOWN."""
+
+    kind: str
+    label: str
+    last4: str
+
+
+class WorstCase(TypedDict):
+    """The worst P&L of the book from here, beside the day's loss limit."""
+
+    worst: str | None
+    limit: str | None
+    worst_fraction: float | None
+
+
+class Alarm(TypedDict):
+    """The first open alarm without an acknowledgement, and the number of these alarms."""
+
+    what: str
+    number: int
+
+
+class Head(TypedDict):
+    """The header of every page; keys after ``subtitle`` are of a run whose header was read."""
+
+    account: RunAccount
+    run_id: NotRequired[str]
+    state: str
+    cut: NotRequired[str | None]
+    problem: str | None
+    title: str
+    subtitle: str
+    mode: NotRequired[str]
+    mode_since: NotRequired[str]
+    mode_reason: NotRequired[str]
+    phase: NotRequired[str]
+    age_seconds: NotRequired[float | None]
+    age: NotRequired[str | None]
+    stale: NotRequired[bool]
+    data: NotRequired[str]
+    holds: NotRequired[str]
+    works: NotRequired[int]
+    pnl: NotRequired[str | None]
+    pnl_tone: NotRequired[str]
+    currency: NotRequired[str]
+    worst: NotRequired[str | None]
+    limit: NotRequired[str | None]
+    worst_fraction: NotRequired[float | None]
+    now_ns: NotRequired[int]
+    clock: NotRequired[str]
+    speed: NotRequired[str | None]
+    session: NotRequired[str]
+    alarm: NotRequired[Alarm | None]
+    starting: NotRequired[bool]
+
+
+Bar = TypedDict(
+    "Bar",
+    {"name": str, "label": str, "text": str | None, "tone": str, "from": float, "to": float},
+)
+Bar.__doc__ = "A bar of the P&L by source, from one amount to another in the currency of the account."
+
+
+class Leg(TypedDict):
+    """A position: held, entry, mark, Greeks of the whole position, P&L open."""
+
+    symbol: str
+    label: str
+    expiry: str | None
+    quantity: str
+    held: str | None
+    entry: str | None
+    mark: str | None
+    verdict: str
+    delta: str | None
+    vol: str | None
+    open_pnl: str | None
+    open_tone: str
+    gamma: str | None
+    theta: str | None
+    vega: str | None
+    is_added: NotRequired[bool]
+
+
+class GreekTexts(TypedDict):
+    """Greeks of the book: shares, shares a unit of currency, currency a day, currency a volatility point."""
+
+    delta: str | None
+    gamma: str | None
+    theta: str | None
+    vega: str | None
+
+
+class DeadlineRow(TypedDict):
+    """An instant ahead."""
+
+    what: str
+    at_ns: int
+    at: str
+    left: str
+    seconds: int
+    tone: str
+
+
+class PositionBlock(TypedDict):
+    """Legs, Greeks, expiry and the next deadline."""
+
+    note: str | None
+    legs: list[Leg]
+    greeks: GreekTexts
+    deadline: DeadlineRow | None
+    break_even: str | None
+
+
+class DecisionLine(TypedDict):
+    """A decision: when, what, why, spot."""
+
+    number: int
+    ts_ns: int
+    time: str
+    day: str
+    kind: str
+    taken: bool
+    what: str
+    way: str
+    why: str
+    reasons: list[str]
+    spot: str | None
+    orders: list[str]
+
+
+class DeskPage(TypedDict):
+    """The Desk page: verdict, P&L by source, position, last decisions."""
+
+    verdict: list[Piece]
+    underlying: str
+    range: str | None
+    pnl: str | None
+    pnl_tone: str
+    pnl_note: str
+    parts: list[Bar]
+    cost_note: str
+    delta_note: str | None
+    band_note: str
+    position: PositionBlock
+    decisions: list[DecisionLine]
+    decisions_note: str
+
+
+class DeskDocument(TypedDict):
+    """The Desk page with its header."""
+
+    head: Head
+    desk: DeskPage | Empty
+
+
+class StreamState(TypedDict):
+    """Data of an event of the stream: the newest state."""
+
+    version: int
+    stamp_ms: int
+    head: Head
+    desk: DeskPage | Empty
+    series: NotRequired["Series"]
+    fills: NotRequired[int]
+
+
+class Trips(TypedDict):
+    """Number, wins and P&L of closed trades."""
+
+    number: int
+    wins: int
+    win_rate: float | None
+    pnl: str
+
+
+class RoundTrips(Trips):
+    """The same, and by the signal that opened them."""
+
+    by_signal: dict[str, Trips]
+
+
+class SessionResult(TypedDict):
+    """P&L of a session."""
+
+    session: str
+    pnl: str
+
+
+class VolatilityRegime(TypedDict):
+    """The forecast of the underlying's volatility, a fraction a year, and its regime."""
+
+    regime: str | None
+    forecast_vol: float | None
+    model: str | None
+
+
+class Risk(TypedDict):
+    """Capital and limits."""
+
+    margin: dict[str, Any] | None
+    equity: str
+    capital_tied_up: str
+    capital_fraction: float | None
+    max_capital_fraction: float
+    daily_loss_limit: str
+    loss_left: str
+    losses_in_a_row: int
+    max_losses_in_a_row: int
+
+
+class Unread(TypedDict):
+    """A run whose header was not read yet."""
+
+    run_id: str
+    pnl: None
+
+
+class Performance(TypedDict):
+    """Trading results: P&L by part as in the run summary, round trips, risk."""
+
+    run_id: str
+    strategy: str
+    venue: str
+    account_kind: str
+    currency: str
+    as_of: str | None
+    nav: str
+    nav_change: str
+    pnl: dict[str, str]
+    session: str | None
+    session_pnl: str
+    session_parts: dict[str, str]
+    pnl_detail: dict[str, Any]
+    fills: int
+    orders: int
+    hedges: int
+    decisions: int
+    round_trips: RoundTrips
+    daily: list[SessionResult]
+    strategies: dict[str, dict[str, Any]] | None
+    underlyings: dict[str, dict[str, Any]] | None
+    exposure: dict[str, Any] | None
+    volatility_regime: VolatilityRegime
+    risk: Risk
+    mode: str
+    end_positions: dict[str, str]
+
+
+class Positions(TypedDict):
+    """The held positions: options by expiry, strike and right, then the rest."""
+
+    positions: list[Leg]
+
+
+class NoGreeks(TypedDict):
+    """A run that holds nothing that is known yet."""
+
+    greeks: None
+
+
+class BookGreeks(TypedDict):
+    """Greeks of the book: shares, shares a unit of currency, currency a day and a volatility point."""
+
+    as_of: str | None
+    net_delta_shares: float | None
+    option_delta_shares: float | None
+    owned_shares: float | None
+    gamma_shares_per_usd: float | None
+    theta_usd_per_day: float | None
+    vega_usd_per_point: float | None
+    band_shares: float | None
+
+
+class ListedContracts(TypedDict):
+    """Contracts that a look can add: by expiry and strike the symbols of ``call`` and ``put``."""
+
+    underlying: str | None
+    expiries: dict[str, dict[str, dict[str, str]]]
+
+
+class FlattenPlan(TypedDict):
+    """The orders that flattening would send, and their estimated cost."""
+
+    title: str
+    legs: str
+    is_flat: bool
+    cost: NotRequired[str | None]
+
+
+class FillColumns(TypedDict):
+    """Executions in order: UTC seconds, price, +1 bought or −1 sold, whether it hedged, a text."""
+
+    t: list[float]
+    price: list[float]
+    side: list[int]
+    hedge: list[bool]
+    text: list[str]
+
+
+Fills = TypedDict("Fills", {"run": str, "from": int, "columns": FillColumns})
+Fills.__doc__ = "Executions of a run."
+Series = TypedDict(
+    "Series",
+    {"run": str | None, "generation": int, "from": int, "columns": dict[str, list[float | None]]},
+)
+Series.__doc__ = "Columns of the charts from a position on; the positions of another generation start at 0."
+
+
+class LadderCell(TypedDict):
+    """P&L at a spot and a change of volatility; ``usd`` is of a desk in coin."""
+
+    text: str | None
+    heat: float
+    usd: str | None
+
+
+class LadderRow(TypedDict):
+    """P&L at a spot by change of volatility."""
+
+    spot: str | None
+    move: str | None
+    cells: list[LadderCell]
+
+
+class Ladder(TypedDict):
+    """P&L by spot and volatility."""
+
+    vols: list[str]
+    rows: list[LadderRow]
+
+
+class Payoff(TypedDict):
+    """P&L by spot at the chosen date, and at the first expiry ``days`` ahead."""
+
+    spots: list[float]
+    now: list[float]
+    expiry: list[float]
+    days: float
+
+
+_In = TypedDict("_In", {"in": NotRequired[str | None]})
+
+
+class PositionPage(PositionBlock, _In):
+    """The Position page; ``empty`` says that nothing is held, ``note_ladder`` why there is no payoff."""
+
+    deadlines: list[DeadlineRow]
+    spot: float | None
+    days: float
+    most_days: float
+    empty: NotRequired[str]
+    currency: NotRequired[str]
+    at: NotRequired[str]
+    note_ladder: NotRequired[str]
+    payoff: NotRequired[Payoff]
+    break_evens: NotRequired[list[str | None]]
+    sentence: NotRequired[str]
+    ladder: NotRequired[Ladder]
+
+
+class Smile(TypedDict):
+    """The fitted smile of an expiry, in per cent a year; ``quoted`` is null between the quotes."""
+
+    expiry: str
+    days: int
+    forward: float
+    strikes: list[float]
+    vols: list[float]
+    quoted: list[float | None]
+    atm: float
+    atm_on_clock: float
+
+
+class TermPoint(TypedDict):
+    """Volatility at the money of an expiry, per cent a year."""
+
+    expiry: str
+    days: int
+    atm: float
+
+
+class HeatCell(TypedDict):
+    """A volatility; ``heat`` from 0, the lowest, to 1."""
+
+    text: str | None
+    heat: float | None
+
+
+class HeatRow(TypedDict):
+    """Volatilities of an expiry by move from spot."""
+
+    expiry: str
+    days: int
+    cells: list[HeatCell]
+
+
+class Heat(TypedDict):
+    """Volatility by expiry and move from spot."""
+
+    moves: list[str]
+    rows: list[HeatRow]
+
+
+class GammaBar(TypedDict):
+    """Dealer gamma at a strike; ``share`` of the widest."""
+
+    strike: str | None
+    text: str | None
+    share: float
+
+
+class GammaByStrike(TypedDict):
+    """Dealer gamma by strike; ``reason`` says why it is not known."""
+
+    reason: str | None
+    strikes: list[GammaBar]
+    unit: NotRequired[str]
+    net: NotRequired[str | None]
+    call_wall: NotRequired[str | None]
+    put_wall: NotRequired[str | None]
+
+
+class Exposure(TypedDict):
+    """Dealer gamma of a symbol as a source publishes it."""
+
+    symbol: str
+    usd: str | None
+    source: str
+
+
+class VolatilityPage(TypedDict):
+    """Implied, realised and forecast volatility, smiles, term structure and dealer gamma."""
+
+    spot: str | None
+    spot_price: float
+    opened: float
+    implied: str | None
+    implied_of: str
+    realised: str | None
+    paid: str | None
+    forecast: str | None
+    forecast_vol: float | None
+    forecast_interval: str | None
+    forecast_model: str | None
+    forecast_days: int | None
+    forecast_reason: str | None
+    sentence: str
+    day: str | None
+    smiles: list[Smile]
+    term: list[TermPoint]
+    heat: Heat
+    gex: GammaByStrike
+    exposures: list[Exposure]
+
+
+class Picked(TypedDict):
+    """A contract with its score, or why the selector refuses it."""
+
+    symbol: str
+    label: str
+    bid: str | None
+    ask: str | None
+    spread: str | None
+    delta: str | None
+    heat: float
+    vol: str | None
+    open_interest: str | None
+    volume: str | None
+    score: str | None
+    why: str
+
+
+class PickerRow(TypedDict):
+    """Call and put of a strike."""
+
+    strike: str | None
+    call: NotRequired[Picked]
+    put: NotRequired[Picked]
+
+
+class PickerPage(TypedDict):
+    """The chain of the nearest expiry, and which limits judge it."""
+
+    underlying: str
+    spot: str | None
+    expiry: str
+    days: int
+    rules: str
+    rows: list[PickerRow]
+
+
+class OrderFill(TypedDict):
+    """An execution of an order."""
+
+    time: str
+    quantity: str
+    price: str | None
+    fee: str | None
+
+
+class OrderStep(TypedDict):
+    """A change of an order's state, so long after it was sent."""
+
+    state: str
+    time: str
+    after_ms: float
+    reason: str
+
+
+class OrderLine(TypedDict):
+    """An order with its fills and its changes."""
+
+    id: str
+    group: str
+    state: str
+    label: str
+    symbol: str
+    way: str
+    what: str
+    side: str
+    quantity: str
+    filled: str
+    average: str | None
+    fills: list[OrderFill]
+    type: str
+    limit: str | None
+    trigger: str | None
+    purpose: str
+    reason: str
+    venue_id: str
+    created_ns: int
+    time: str
+    day: str
+    steps: list[OrderStep]
+
+
+class Latency(TypedDict):
+    """Milliseconds from an order to its last state."""
+
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class OfRun(TypedDict, total=False):
+    """The run that a page is of; ``reading`` says how far its journal has been read."""
+
+    run: str
+    day: str | None
+    reading: str | None
+    problem: str | None
+
+
+class OrdersPage(OfRun):
+    """Orders by group, unknown orders first; the next page takes ``older`` as its ``before``."""
+
+    empty: NotRequired[str]
+    sentence: NotRequired[str]
+    counts: dict[str, int]
+    orders: list[OrderLine]
+    older: NotRequired[dict[str, str]]
+    total: NotRequired[int]
+    latency: NotRequired[Latency]
+
+
+class FoldedDecision(DecisionLine):
+    """A decision, or equal skips in a row; ``first`` is the oldest of them."""
+
+    count: int
+    first: int
+    first_time: str
+    facts: dict[str, str]
+
+
+class Taken(TypedDict):
+    """Decisions of a kind."""
+
+    taken: int
+    skipped: int
+
+
+class DecisionsPage(OfRun):
+    """Decisions, newest first; the next page takes ``older`` as its ``before``."""
+
+    empty: NotRequired[str]
+    sentence: NotRequired[str]
+    by_kind: NotRequired[dict[str, Taken]]
+    found: NotRequired[int]
+    older: NotRequired[int | None]
+    decisions: list[FoldedDecision]
+
+
+class ListedRun(TypedDict):
+    """A run on record."""
+
+    run_id: str
+    started: str
+    strategy: str
+    mode: str
+    market: str
+    session: str | None
+    hedges: int
+    fills: int
+    currency: str
+    pnl: str | None
+    pnl_tone: str
+    parts: dict[str, str | None]
+    sealed: bool
+    cut: str | None
+    seed: int | None
+    settings: list[str]
+    decision_hash: str
+
+
+class Runs(TypedDict):
+    """Runs on record, the newest first; ``unreadable`` says by name why the others are not shown."""
+
+    runs: list[ListedRun]
+    unreadable: dict[str, str]
+    total: NotRequired[int]
+    empty: NotRequired[str]
+
+
+class MarkColumns(TypedDict):
+    """A run at its marks: UTC seconds, P&L, price of the underlying."""
+
+    t: list[float]
+    pnl: list[float]
+    spot: list[float | None]
+
+
+class Run(ListedRun):
+    """A run with its summary and its marks."""
+
+    summary: dict[str, Any]
+    columns: MarkColumns
+    sessions: list[str]
+
+
+class ScalpsPage(TypedDict):
+    """Options scalps on record."""
+
+    open: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    performance: dict[str, Any] | None
+
+
+class OpenAlertRow(TypedDict):
+    """An alert whose cause stands."""
+
+    key: str
+    level: str
+    what: str
+    since_ns: int
+    acknowledged: str | None
+    held: str
+    topic: NotRequired[str]
+    did: NotRequired[str]
+    asked: NotRequired[str]
+
+
+class SentAlert(TypedDict):
+    """A message that was sent."""
+
+    ts_ns: int
+    level: str
+    title: str
+    text: str
+    ago: str
+
+
+class Alerts(TypedDict):
+    """Open alerts, and the latest messages."""
+
+    open: list[OpenAlertRow]
+    sent: list[SentAlert]
+    is_sent: bool | None
+
+
+class CardLine(TypedDict):
+    """A line of a card."""
+
+    label: str
+    text: str | None
+    tone: str
+
+
+class Card(TypedDict):
+    """A card of an installed package; ``problem`` says why it has no rows."""
+
+    name: str
+    title: str
+    rows: list[CardLine]
+    problem: str | None
+
+
+class Cards(TypedDict):
+    """Cards that installed packages add to the Desk page."""
+
+    cards: list[Card]
+
+
+class ServerHealth(TypedDict):
+    """Whether the server answers, and what it follows."""
+
+    ok: bool
+    run_id: str | None
+    running: bool
+    problem: str | None
+
+
+class FollowedRun(TypedDict):
+    """Progress of reading the followed run."""
+
+    run_id: str
+    running: bool
+    sealed: bool
+    cut: str | None
+    problem: str | None
+    events: int
+    journal_bytes: int
+    marks: int
+    data_age_seconds: float | None
+    journal_age_seconds: float | None
+    speed: float | None
+    evaluations: int | None
+    quote_oddities: dict[str, int]
+    order_latency: Latency | None
+
+
+class Server(TypedDict):
+    """Clients, publishing times and memory of the server."""
+
+    version: str
+    clients: int
+    dropped_states: int
+    published_states: int
+    publish_ms_p50: float | None
+    publish_ms_p99: float | None
+    resident_bytes: int
+    problem: str | None
+
+
+class Metrics(TypedDict):
+    """System performance: the followed journal, the server, and the desk's own answer."""
+
+    run: FollowedRun | None
+    server: Server
+    desk: dict[str, Any] | None
+
+
+class Acknowledged(TypedDict):
+    """Beginning of the keys that were acknowledged; all when empty."""
+
+    acknowledged: str
+
+
+class CommandAnswer(TypedDict):
+    """Modes before and after a command, and how many cancels left; ``note`` says what is still to come."""
+
+    was: str
+    mode: str
+    cancels: int
+    note: NotRequired[str]
+    milliseconds: float
+
+
+class LoggedIn(TypedDict):
+    """The role of the session."""
+
+    role: str
