@@ -1,8 +1,8 @@
 """A prepared market for many processes: its rows once in memory, in blocks that each of them only reads.
 
 A block holds one session: quotes in the order of events, where each instrument's lie, bars, and publications
-before the open. It is a pickle whose arrays lie outside of it (protocol 5), so that a process reads them where
-they are: in a file mapped into memory, or in the object store of a cluster.
+before the open. It is a pickle whose arrays lie outside of it (protocol 5), so that a process reads them
+where they are: in a file mapped into memory, or in the object store of a cluster.
 """
 
 import pickle
@@ -38,7 +38,8 @@ OPEN_BLOCKS = 2
 """Sessions whose objects stay in a process; their rows are shared."""
 
 
-class SessionBlock(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SessionBlock:
     """All that a run reads of one session."""
 
     index: RowIndex
@@ -52,17 +53,15 @@ def pack(value: object) -> list[bytes | memoryview]:
     text = pickle.dumps(value, protocol=5, buffer_callback=arrays.append)
     raw = [array.raw() for array in arrays]
     sizes = np.array([len(raw), len(text), *(len(each) for each in raw)], np.int64)
-    parts: list[bytes | memoryview] = []
-    for part in (sizes.tobytes(), text, *raw):
-        parts += [part, bytes(-len(part) % ALIGNED_BYTES)]
-    return parts
+    whole: list[bytes | memoryview] = [sizes.tobytes(), text, *raw]
+    return [part for each in whole for part in (each, bytes(-len(each) % ALIGNED_BYTES))]
 
 
 def unpack(block: Block) -> Any:
     """Return the value of a block; its arrays are views of the block and cannot be written."""
     number = int(block[:8].view(np.int64)[0])
     sizes = block[: 8 * (number + 2)].view(np.int64)[1:].tolist()
-    whole = memoryview(block).toreadonly()
+    whole = block.data.toreadonly()
     at, parts = _aligned(8 * (number + 2)), []
     for size in sizes:
         parts.append(whole[at : at + size])

@@ -123,9 +123,7 @@ def _places(columns: QuoteColumns, instruments: int) -> RowPlaces:
         numbers = numbers[order]
         starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
     quoted = numbers[starts].astype(np.int64)
-    return RowPlaces(
-        odd_rows, columns.instrument_id[odd_rows], tuple(verdicts), kinds, quoted, starts, order
-    )
+    return RowPlaces(odd_rows, columns.instrument_id[odd_rows], tuple(verdicts), kinds, quoted, starts, order)
 
 
 class RowIndex:
