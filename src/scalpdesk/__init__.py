@@ -6,7 +6,7 @@ What a notebook needs::
 
 and for many runs over one market::
 
-    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate
+    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate, sweep
 
 The names load on first use. Nothing inside the product imports from here.
 """
@@ -18,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, load_data
+    from scalpdesk.notebook import backtest, load_data, sweep
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -32,12 +32,14 @@ __all__ = [
     "backtest",
     "load_data",
     "simulate",
+    "sweep",
 ]
 
 _SIMULATE = "scalpdesk.backtesting.simulate"
 _HOMES = {
     "backtest": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
+    "sweep": "scalpdesk.notebook",
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",
 }

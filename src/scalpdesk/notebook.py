@@ -1,21 +1,23 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
-from scalpdesk.config.settings import load_settings
+from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.research.sweep import SweepFolder, SweepResult
+from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
 
 def load_data(
@@ -108,6 +110,91 @@ def backtest(
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
+    market, overrides = _check_run(strategy, data, settings, seed)
+    _check_folder("runs_dir", runs_dir)
+    return run_backtest(
+        load_settings(strategy, overrides=overrides),
+        market,
+        clock or SystemClock(),
+        seed=seed,
+        runs_dir=None if runs_dir is None else Path(runs_dir),
+    )
+
+
+def sweep(
+    strategy: str,
+    data: MarketTape | PreparedMarket,
+    params: Mapping[str, str | Sequence[Any]],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = 1,
+    address: str | None = None,
+    search: int | None = None,
+    search_seed: int = 1,
+    out: str | Path | None = None,
+) -> SweepResult:
+    """Run a strategy with every combination of some settings, or search among them.
+
+    Parameters
+    ----------
+    strategy, data, settings, seed
+        As in :func:`backtest`. The paths of a reconstructed market are drawn with the seed of its data.
+    params
+        Values by key: ``{"hedge.threshold_shares": [2, 5, 10]}``, or a range as of ``--param``:
+        ``{"hedge.risk_aversion": "0.01:1:log:5"}``; without its number in a search.
+    engine
+        ``local``: processes of this machine; ``ray``: a Ray cluster (extra ``ray``).
+    workers
+        Processes; None: one a processor. A script that gives another number than 1 guards its main part:
+        ``if __name__ == "__main__":``.
+    address
+        Of a running Ray cluster; None starts one here.
+    search
+        Backtests that Optuna proposes (extra ``search``) in place of every combination.
+    search_seed
+        Of the proposals.
+    out
+        Folder that keeps the rows: the same sweep goes on where it ended. None keeps nothing.
+
+    Returns
+    -------
+    SweepResult
+        ``rows``, ``to_frame()`` and ``plot()``.
+
+    Raises
+    ------
+    ArgumentError
+        When ``data`` is no market, or another argument is of another type.
+    ConfigError
+        When no combination is a configuration, or a package is missing.
+    """
+    market, overrides = _check_run(strategy, data, settings, seed)
+    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
+    _check_folder("out", out)
+    # a list is written as one value of --set: with commas between
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
+    plan = SweepPlan.read(
+        texts, engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
+    )
+
+    def load(texts: tuple[str, ...]) -> LoadedSettings:
+        return load_settings(strategy, overrides=[*overrides, *texts])
+
+    def silent(_done: int, _of_all: int, _label: str) -> None: ...
+
+    folder = None if out is None else SweepFolder(Path(out))
+    about = {"strategy": strategy, "data": market.facts(), "params": texts, "search": search}
+    return run_plan(
+        plan, load, market, seed=seed, folder=folder, about=about, preparing=silent, report=silent
+    )
+
+
+def _check_run(
+    strategy: object, data: object, settings: object, seed: object
+) -> tuple[PreparedMarket, list[str]]:
+    """Return the market of a run and its settings as texts; refuse what is of another type."""
     if not isinstance(data, MarketTape | PreparedMarket):  # a frame, or the name of a data set
         raise ArgumentError(
             "a backtest takes a market",
@@ -122,20 +209,12 @@ def backtest(
             value=repr(strategy),
             fix='strategy="gamma-scalper"; one of yours gets a name by docs/howto/write_a_strategy.md',
         )
-    _check_type("settings", {} if settings is None else settings, Mapping, {"hedge.threshold_shares": 5})
+    chosen: Any = {} if settings is None else settings
+    _check_type("settings", chosen, Mapping, {"hedge.threshold_shares": 5})
     _check_type("seed", 1 if seed is None else seed, Integral, 1)
-    _check_folder("runs_dir", runs_dir)
     market = prepared(data)
     catalog = market.tape.catalog
-    overrides = [] if catalog is None else [f"data.catalog={catalog}"]
-    loaded = load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {})])
-    return run_backtest(
-        loaded,
-        market,
-        clock or SystemClock(),
-        seed=seed,
-        runs_dir=None if runs_dir is None else Path(runs_dir),
-    )
+    return market, [*([] if catalog is None else [f"data.catalog={catalog}"]), *overrides_of(chosen)]
 
 
 def _check_type(where: str, value: object, kind: type, example: object) -> None:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from scalpdesk.research.sweep import SweepResult
     from scalpdesk.research.sweep_plan import EngineName
 
-SWEEPS = "sweeps"
-"""Folder of sweeps below that of the runs."""
-
 
 @desk_command(
     "sweep",
@@ -99,7 +96,7 @@ def sweep(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.research.sweep import SweepFolder, SweepRow, sweep_name
+    from scalpdesk.research.sweep import SWEEPS, SweepFolder, SweepRow, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan, run_plan
     from scalpdesk.strategies.contract import configured_underlyings
 

@@ -29,6 +29,8 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.isolation.answering import folder_facts
 from scalpdesk.volatility.variance_time import clock_of
 
+SWEEPS = "sweeps"
+"""Folder of sweeps below that of the runs."""
 ROWS_FILE = "rows.ndjson"
 TABLE_FILE = "rows.parquet"
 ABOUT_FILE = "sweep.json"
@@ -393,6 +395,27 @@ def sweep_name(strategy: str, seed: int | None, market: PreparedMarket) -> str:
     named["seed"] = seed
     digest = sha256(msgspec.json.encode(named, order="sorted")).hexdigest()[:8]
     return f"{strategy}-{digest}"
+
+
+def list_sweeps(folder: Path) -> list[dict[str, Any]]:
+    """Return the sweeps below a folder in order of their last table: what each is, its rows, its best."""
+    files = sorted(folder.glob(f"*/{ABOUT_FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    found = []
+    for file in files:
+        rows = SweepFolder(file.parent).rows().values()
+        best = min((row for row in rows if not row.pruned), key=lambda row: row.rank, default=None)
+        found.append(
+            {
+                "name": file.parent.name,
+                "about": msgspec.json.decode(file.read_bytes()),
+                "rows": len(rows),
+                "table": str(file.parent / TABLE_FILE),
+                "best": None
+                if best is None
+                else {"pnl": best.pnl["total"], "sharpe": best.sharpe, "settings": best.settings},
+            }
+        )
+    return found
 
 
 SHOWN_ROWS = 20

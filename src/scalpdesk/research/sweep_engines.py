@@ -181,16 +181,17 @@ def run_local(jobs: Sequence[Job], market: PreparedMarket, workers: int) -> Iter
 
 
 @contextmanager
-def block_folder() -> Iterator[Path]:
+def block_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder for the rows of a market; remove it, and those that killed sweeps have left.
 
-    It lies where TMPDIR says.
+    It lies below ``parent``, or where TMPDIR says.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    for left in parent.glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError), (left / LOCK_FILE).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its sweep runs
             shutil.rmtree(left, ignore_errors=True)
-    made = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True)
+    made = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True)
     with made as name, (Path(name) / LOCK_FILE).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
