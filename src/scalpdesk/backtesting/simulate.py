@@ -2,7 +2,7 @@
 
 import gc
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -43,6 +43,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import session_quotes
@@ -311,17 +312,44 @@ def simulate(
     ConfigError
         When the configuration does not fit the market, or its strategy folder cannot be loaded.
     """
+    steps = simulate_by_session(config, market, after_session=after_session)
+    with few_collections():
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: BacktestResult = end.value
+                return result
+
+
+def simulate_by_session(
+    config: BacktestConfig,
+    market: PreparedMarket,
+    *,
+    after_session: AfterSession | None = None,
+    pricer: ContractPricer | None = None,
+) -> Generator[Session, None, BacktestResult]:
+    """Run a backtest session by session, so that several go through the market side by side.
+
+    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``pricer`` may be
+    shared by runs over one market.
+
+    Yields
+    ------
+    Session
+        The session that has closed.
+    """
     header, engine = build_backtest(
-        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed
+        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, pricer=pricer
     )
     run = assemble_backtest(config, market, header, engine, None, tally=Tally(MarkLog(most_bytes=0)))
     done = 0
     try:
-        with few_collections():
-            for session in run.runner.sessions():
-                done += 1
-                if after_session and not after_session(session, engine.desk.attribution.nav_change):
-                    break
+        for session in run.runner.sessions():
+            done += 1
+            if after_session and not after_session(session, engine.desk.attribution.nav_change):
+                break
+            yield session
     finally:
         if run.folder is not None:
             run.folder.close()
@@ -390,6 +418,7 @@ def build_backtest(
     mode: str,
     started_ns: int,
     seed: int | None,
+    pricer: ContractPricer | None = None,
 ) -> tuple[JournalHeader, TradingEngine]:
     """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
     assert settings.strategy is not None
@@ -415,7 +444,7 @@ def build_backtest(
         seed=seed,
     )
     engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, pricer
     )
     return header, engine
 

@@ -19,7 +19,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+from scalpdesk.backtesting.simulate import (
+    BacktestConfig,
+    BacktestResult,
+    PreparedMarket,
+    few_collections,
+    simulate_by_session,
+)
 from scalpdesk.backtesting.statistics import sharpe_ratio, varies
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
@@ -27,6 +33,7 @@ from scalpdesk.core.figures import new_figure
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.isolation.answering import folder_facts
+from scalpdesk.portfolio.option_pricer import CachingPricer
 from scalpdesk.volatility.variance_time import clock_of
 
 SWEEPS = "sweeps"
@@ -226,27 +233,73 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_job(job: Job, market: PreparedMarket) -> SweepRow:
     """Run a backtest; a failure is a row with its reason."""
-    began, worked, settings = time.perf_counter(), time.process_time(), dict(job.settings)
+    return run_together([job], market)[0]
 
-    def failed(problem: str) -> SweepRow:
+
+def run_together(jobs: Sequence[Job], market: PreparedMarket) -> list[SweepRow]:
+    """Run backtests side by side, session by session; a failure is a row with its reason.
+
+    They share what follows from the quotes alone, and the memory of one session serves them all.
+    """
+    pricer = CachingPricer() if len(jobs) > 1 else None
+    courses = [_Course(job, market, pricer) for job in jobs]
+    with few_collections():
+        going = courses
+        while going:
+            going = [course for course in going if course.go_on()]
+            if pricer is not None:
+                pricer.forget()
+    return [course.row for course in courses if course.row is not None]
+
+
+class _Course:
+    """One backtest among those that run side by side."""
+
+    def __init__(self, job: Job, market: PreparedMarket, pricer: CachingPricer | None) -> None:
+        self._job, self._floors = job, iter(job.floors)
+        self._is_stopped = False
+        self._wall = self._cpu = 0.0
+        self.row: SweepRow | None = None
+        follows = self._goes_on if job.floors else None
+        self._steps = simulate_by_session(job.config, market, after_session=follows, pricer=pricer)
+
+    def _goes_on(self, _: Session, so_far: Decimal) -> bool:
+        floor = next(self._floors, None)
+        self._is_stopped = floor is not None and so_far < floor
+        return not self._is_stopped
+
+    def go_on(self) -> bool:
+        """Run the next session; return whether there are more."""
+        began, worked = time.perf_counter(), time.process_time()
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            found: BacktestResult = end.value
+            self._count(began, worked)
+            self.row = _row_of(self._job, found, self._is_stopped, self._wall, self._cpu)
+        except ScalpdeskError as error:
+            self.row = self._failed(error.render())
+        except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
+            self.row = self._failed(f"{type(error).__name__}: {error}")
+        else:
+            self._count(began, worked)
+        return self.row is None
+
+    def _count(self, began: float, worked: float) -> None:
+        self._wall += time.perf_counter() - began
+        self._cpu += time.process_time() - worked
+
+    def _failed(self, problem: str) -> SweepRow:
+        job = self._job
         return SweepRow(
-            config_hash=job.config.config_hash, market=job.market, settings=settings, problem=problem
+            config_hash=job.config.config_hash,
+            market=job.market,
+            settings=dict(job.settings),
+            problem=problem,
         )
 
-    floors, stops = iter(job.floors), []
 
-    def go_on(_: Session, so_far: Decimal) -> bool:
-        floor = next(floors, None)
-        if floor is not None and so_far < floor:
-            stops.append(floor)
-        return not stops
-
-    try:
-        found = simulate(job.config, market, after_session=go_on if job.floors else None)
-    except ScalpdeskError as error:
-        return failed(error.render())
-    except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
-        return failed(f"{type(error).__name__}: {error}")
+def _row_of(job: Job, found: BacktestResult, is_stopped: bool, wall: float, cpu: float) -> SweepRow:
     daily = {day: figures["total"] for day, figures in found.daily().items()}
     amounts = np.array([float(amount) for amount in daily.values()])
     sharpe = None
@@ -255,7 +308,7 @@ def run_job(job: Job, market: PreparedMarket) -> SweepRow:
         sharpe = sharpe_ratio(amounts, periods).annual_independent
     return SweepRow(
         config_hash=job.config.config_hash,
-        settings=settings,
+        settings=dict(job.settings),
         market=job.market,
         decision_hash=found.decision_hash,
         pnl={name: str(amount) for name, amount in found.pnl.items()},
@@ -266,10 +319,10 @@ def run_job(job: Job, market: PreparedMarket) -> SweepRow:
         orders=found.orders,
         hedges=int(found.document["hedges"]),
         trades=len(found.trades),
-        pruned=bool(stops),
-        search=job.search if stops else "",
-        seconds=round(time.perf_counter() - began, 3),
-        cpu_seconds=round(time.process_time() - worked, 3),
+        pruned=is_stopped,
+        search=job.search if is_stopped else "",
+        seconds=round(wall, 3),
+        cpu_seconds=round(cpu, 3),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import msgspec
 import numpy as np
 
 from scalpdesk.backtesting.shared_market import (
@@ -30,15 +31,37 @@ from scalpdesk.backtesting.shared_market import (
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.marketdata.tape import LazyQuotes
-from scalpdesk.research.sweep import Job, SweepRow, required, run_job
+from scalpdesk.research.sweep import Job, SweepRow, required, run_together
 
 Report = Callable[[int, int], None]
 """Called with the sessions shared so far and all of them."""
 AHEAD = 2
-"""Backtests handed out for each worker."""
+"""Batches handed out for each worker."""
+LARGEST_BATCH = 8
+"""Backtests that go through the market side by side in one process."""
 RESTARTS = 2
 """A pool whose process ended is started again as often, if no backtest ended in between."""
 FOLDER_PREFIX, LOCK_FILE = "scalpdesk-sweep-", "lock"
+
+
+def batches(jobs: Iterable[Job], workers: int) -> list[list[Job]]:
+    """Divide jobs into batches that run side by side, those that price alike together.
+
+    The last batches are smaller, so that all workers end at about the same time.
+    """
+    waiting = sorted(jobs, key=_prices_by)  # stable: jobs that price alike stay in order
+    found = []
+    while waiting:
+        size = min(LARGEST_BATCH, -(-len(waiting) // workers))
+        found.append(waiting[:size])
+        waiting = waiting[size:]
+    return found
+
+
+def _prices_by(job: Job) -> bytes:
+    config = job.config.config
+    priced_by = config.marketdata, config.rates, config.gex, config.data, config.simulation.displayed_sizes
+    return msgspec.json.encode(priced_by)
 
 
 class SweepEngine(Protocol):
@@ -136,13 +159,13 @@ class LocalEngine(_Engine):
         RetryError
             When processes end in the middle again and again, for want of memory as a rule.
         """
+        waiting, broken = batches(jobs, self._workers)[::-1], 0
         if self._workers == 1:
-            for job in jobs:
-                yield run_job(job, self._open_here())
+            while waiting:
+                yield from run_together(waiting.pop(), self._open_here())
             return
-        waiting, broken = list(reversed(list(jobs))), 0
         while waiting:
-            running: dict[Future[SweepRow], Job] = {}
+            running: dict[Future[list[SweepRow]], list[Job]] = {}
             try:
                 pool = self._open_pool()
                 while waiting or running:
@@ -151,10 +174,10 @@ class LocalEngine(_Engine):
                         waiting.pop()
                     ended, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in ended:
-                        row = future.result()
+                        rows = future.result()
                         del running[future]
                         broken = 0
-                        yield row
+                        yield from rows
             except BrokenProcessPool as error:
                 self._pool = None
                 waiting += running.values()
@@ -205,17 +228,15 @@ def _begin(shared: SharedMarket) -> None:
     _market = shared.open()
 
 
-def _run_in_process(job: Job) -> SweepRow:
+def _run_in_process(jobs: list[Job]) -> list[SweepRow]:
     assert _market is not None
-    return run_job(job, _market)
+    return run_together(jobs, _market)
 
 
 # Ray ------------------------------------------------------------------------------------------------
 
 RAY_RETRIES = 5
 """Times that Ray runs a backtest again whose worker has ended."""
-RAY_AHEAD = 1_000
-"""Backtests handed to the cluster; a cluster that grows by what waits sees them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +255,7 @@ class RayBlocks:
 
 @dataclass(frozen=True, slots=True)
 class RayMarket:
-    """What a task of the sweep needs beside its job."""
+    """What a task of the sweep needs beside its jobs."""
 
     shared: SharedMarket
     name: str
@@ -313,20 +334,16 @@ class RayEngine(_Engine):
         RetryError
             When the worker of a backtest ends again and again, or the cluster is gone.
         """
-        waiting, running = iter(jobs), list[Any]()
-        while True:
-            for job in waiting:
-                if self._task is None:
-                    self._start()
-                running.append(self._task.remote(job, self._of_all))
-                if len(running) >= RAY_AHEAD:
-                    break
-            if not running:
-                return
+        asked = list(jobs)
+        if asked and self._task is None:
+            self._start()
+        workers = int(self._ray.cluster_resources().get("CPU", 1)) if asked else 1
+        running = [self._task.remote(batch, self._of_all) for batch in batches(asked, workers)]
+        while running:
             ended, running = self._ray.wait(running)
             for ref in ended:
                 try:
-                    yield self._ray.get(ref)
+                    yield from self._ray.get(ref)
                 except self._ray.exceptions.RayError as error:
                     raise RetryError(
                         f"a backtest of the cluster has no result: {str(error).partition(chr(10))[0]}",
@@ -338,11 +355,11 @@ class RayEngine(_Engine):
 _opened: dict[str, PreparedMarket] = {}
 
 
-def run_on_ray(job: Job, market: RayMarket) -> SweepRow:
-    """Run a backtest in a worker of Ray, which opens the market once."""
+def run_on_ray(jobs: Sequence[Job], market: RayMarket) -> list[SweepRow]:
+    """Run backtests in a worker of Ray, which opens the market once."""
     if market.name not in _opened:
         _opened.clear()
         with suppress(OSError):  # another node may not have it; only paths of strategy folders need it
             os.chdir(market.folder)
         _opened[market.name] = market.shared.open()
-    return run_job(job, _opened[market.name])
+    return run_together(jobs, _opened[market.name])
