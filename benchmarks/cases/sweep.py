@@ -20,13 +20,13 @@ ABOUT = f"""\
 ``advise``) over the twenty sessions of the embedded market from 2018-02-01 to {LAST_DAY}.
 
 `sessions_per_cpu_second` counts user and system time of all processes, with loading, sharing and starting
-workers. `times_alone` is that over the same of ``scalpdesk backtest`` with one of the configurations over the
-same sessions: a process of its own, with journal and summary. `efficiency_2_workers` is the sessions a second
-of two workers over twice those of one; it needs a machine with two free cores. `cpu_efficiency_2_workers`
-compares processor time, which other work on the machine disturbs less. `own_mb` is private memory of the largest
-process; `own_mb_growth` is that with {CONFIGURATIONS} configurations over that with {FEW_CONFIGURATIONS}. All
-tables are equal, row by row, or the case fails. Ray's figures are there where it is installed:
-`ray_overhead_seconds` is time beside the local engine with as many workers.
+workers. `times_alone` is that over the same of ``scalpdesk backtest`` with one of the configurations over
+the same sessions: a process of its own, with journal and summary. `efficiency_2_workers` is the sessions a
+second of two workers over twice those of one; it needs a machine with two free cores.
+`cpu_efficiency_2_workers` compares processor time, which other work on the machine disturbs less. `own_mb`
+is private memory of the largest process; `own_mb_growth` is that with {CONFIGURATIONS} configurations over
+that with {FEW_CONFIGURATIONS}. All tables are equal, row by row, or the case fails. Ray's figures are there
+where it is installed: `ray_overhead_seconds` is time beside the local engine with as many workers.
 """
 
 
