@@ -21,6 +21,10 @@ from scalpdesk.core.version import VERSION
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
     "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
+    "research": (
+        "scalpdesk.cli.research:research",
+        "Test what dealer gamma and signals foretell.",
+    ),
     "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
