@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
+    "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),

@@ -8,13 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import count_text
-from scalpdesk.datasets.daily_history import STALE_DAYS, DailyHistory
+from scalpdesk.datasets.daily_history import (
+    STALE_DAYS,
+    DailyHistory,
+    find_history,
+    packaged_history,
+    packaged_vix,
+)
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.portfolio.risk_book import SMILES, STEPS, RiskBook
 from scalpdesk.pricing.base import Floats
@@ -36,7 +43,7 @@ SERIES_OF = {
     **dict.fromkeys(("QQQ", "NDX", "NQ"), "nasdaq"),
 }
 """Packaged series whose daily moves are those of an underlying."""
-INDEX_SERIES = "sp500"
+VIX = "VIX"
 GRID_MOVES = tuple(round(0.02 * step, 2) for step in range(-5, 6))
 GRID_POINTS = (-0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10)
 WORST_DAYS = 5
@@ -137,7 +144,7 @@ class JointMoves:
             self,
             days=self.days[SEED_MOVES:],
             returns={symbol: scaled(moves) for symbol, moves in self.returns.items()},
-            vol_moves=scaled(self.vol_moves),
+            vol_moves=scaled(self.vol_moves) if len(self.vol_levels) else self.vol_moves[SEED_MOVES:],
             vol_levels=self.vol_levels[SEED_MOVES:],
         )
 
@@ -206,6 +213,51 @@ def joint_moves(
         sources=sources if volatility is None else {**sources, "volatility": volatility.source},
         notes=tuple(notes),
     )
+
+
+def past_moves(
+    symbols: Sequence[str],
+    catalog: Path,
+    data_set: str,
+    *,
+    history: str | None = None,
+    vix: str | None = None,
+    before: date | None,
+) -> tuple[JointMoves | None, tuple[str, ...]]:
+    """Return the joint moves of underlyings before a day, or none and why.
+
+    An underlying's daily bars are those of ``history``, else of the data set's own daily bars, else of the
+    packaged index that it follows; the VIX is that of ``vix``, else the packaged one.
+
+    Parameters
+    ----------
+    symbols
+        Underlyings.
+    catalog, data_set
+        Folder of the catalogue, and the data set that the book is of.
+    history, vix
+        A data set with daily bars, or a CSV or Parquet file with date, open, high, low, close (and symbol).
+    before
+        Day of the book; None takes all days.
+
+    Raises
+    ------
+    DataError
+        When what was given is not there, has no such symbol, or is too short.
+    """
+    histories = {}
+    for symbol in symbols:
+        found = find_history(catalog, data_set, symbol, history)
+        if history is None and len(found.days) <= LEAST_MOVES:
+            series = SERIES_OF.get(symbol)
+            if series is None:
+                return None, (
+                    f"no value at risk: there are no daily bars of {symbol} (--history FILE takes them)",
+                )
+            found = packaged_history(series)
+        histories[symbol] = found
+    volatility = packaged_vix() if vix is None else find_history(catalog, data_set, VIX, vix)
+    return joint_moves(histories, volatility, before), ()
 
 
 def risk_document(

@@ -52,6 +52,7 @@ def coverage_document(
     window: int = WINDOW,
     sessions: int = TESTED_SESSIONS,
     report: Progress | None = None,
+    straddles_alone: bool = False,
 ) -> dict[str, Any]:
     """Return exceptions of the one-session value at risk of some books over the last sessions, and tests.
 
@@ -70,6 +71,8 @@ def coverage_document(
         Sessions tested, fewer where the history is shorter.
     report
         Called with the steps done and their number.
+    straddles_alone
+        Leave out the books without an option.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def coverage_document(
         [*moves.returns.values(), *([moves.vol_moves] if len(moves.vol_levels) else [])]
     )
     first = len(columns) - count
-    books = _books(list(moves.returns), moves.vol_levels)
+    books = _books(() if straddles_alone else list(moves.returns), moves.vol_levels)
     methods = ("historical", *filters)
     variances = {name: _variances(columns, name, first, report) for name in filters}
     losses = {(book, name, c): np.zeros(count) for book in books for name in methods for c in CONFIDENCES}
@@ -147,7 +150,9 @@ def _books(symbols: Sequence[str], levels: Floats) -> dict[str, PnlOf]:
 
         return pnl
 
-    found = {f"long {symbols[0]}": linear([1.0]), f"short {symbols[0]}": linear([-1.0])}
+    found: dict[str, PnlOf] = {}
+    if symbols:
+        found = {f"long {symbols[0]}": linear([1.0]), f"short {symbols[0]}": linear([-1.0])}
     if len(symbols) > 1:
         found[f"long {symbols[0]}, short {symbols[1]}"] = linear([1.0, -1.0])
     if len(levels):
@@ -171,7 +176,7 @@ def _variances(columns: Floats, model: str, first: int, report: Progress | None)
 
 
 def _garch_variances(moves: Floats, start: int, end: int) -> Floats:
-    """Return the variances of the moves before ``end`` by a GARCH that was fitted to those before ``start``."""
+    """Return the variances of moves before ``end`` by a GARCH that was fitted to those before ``start``."""
     process = estimate_garch(moves[:start], "garch")
     if isinstance(process, str):
         raise ArgumentError(
