@@ -223,6 +223,7 @@ def past_moves(
     history: str | None = None,
     vix: str | None = None,
     before: date | None,
+    is_coin: bool = False,
 ) -> tuple[JointMoves | None, tuple[str, ...]]:
     """Return the joint moves of underlyings before a day, or none and why.
 
@@ -239,6 +240,8 @@ def past_moves(
         A data set with daily bars, or a CSV or Parquet file with date, open, high, low, close (and symbol).
     before
         Day of the book; None takes all days.
+    is_coin
+        The VIX says nothing of a coin: without ``vix`` its volatilities stay.
 
     Raises
     ------
@@ -256,8 +259,11 @@ def past_moves(
                 )
             found = packaged_history(series)
         histories[symbol] = found
-    volatility = packaged_vix() if vix is None else find_history(catalog, data_set, VIX, vix)
-    return joint_moves(histories, volatility, before), ()
+    if vix is not None:
+        return joint_moves(histories, find_history(catalog, data_set, VIX, vix), before), ()
+    if is_coin:
+        return joint_moves(histories, None, before), ("no history of volatility: it stays (--vix FILE)",)
+    return joint_moves(histories, packaged_vix(), before), ()
 
 
 def risk_document(
@@ -304,6 +310,9 @@ def risk_document(
         "grid": grid_document(book, smile),
         "notes": [*notes],
     }
+    strange = [symbol for symbol in symbols if symbol not in SERIES_OF]
+    if strange and document["stress"]:
+        document["notes"].append(f"on the stress days {', '.join(strange)} moves as the S&P 500 did")
     if moves is None:
         return document
     document["notes"] += moves.notes

@@ -93,10 +93,15 @@ def _why_empty(follower: RunFollower) -> str:
 
 @lru_cache(maxsize=4)
 def _moves(
-    symbols: tuple[str, ...], catalog: str, data_set: str, history: str | None, before: date
+    symbols: tuple[str, ...],
+    catalog: str,
+    data_set: str,
+    history: str | None,
+    before: date,
+    is_coin: bool,
 ) -> tuple[JointMoves | None, tuple[str, ...]]:
     try:
-        return past_moves(symbols, Path(catalog), data_set, history=history, before=before)
+        return past_moves(symbols, Path(catalog), data_set, history=history, before=before, is_coin=is_coin)
     except ScalpdeskError as error:
         return None, (f"no value at risk: {error.what}",)
 
@@ -104,7 +109,14 @@ def _moves(
 def _computed(book: RiskBook, held: tuple[Any, ...], data: dict[str, Any], data_set: str) -> KeptRisk:
     symbols = tuple(part.underlying for part in book.parts)
     day = to_new_york(book.as_of_ns).date()
-    moves, notes = _moves(symbols, str(data.get("catalog", "")), data_set, data.get("daily_history"), day)
+    moves, notes = _moves(
+        symbols,
+        str(data.get("catalog", "")),
+        data_set,
+        data.get("daily_history"),
+        day,
+        book.currency != "USD",
+    )
     return held, risk_answer(str(held[0]), risk_document(book, moves, notes=notes))
 
 
