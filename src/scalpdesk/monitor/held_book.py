@@ -84,24 +84,26 @@ def followed_to(run_dir: Path, until_ns: int | None, report: Callable[[int, int,
         When the run cannot be read up to there.
     """
     size = max(sum(path.stat().st_size for path in run_dir.glob("journal-*")), 1)
-    times = 2 if until_ns is None else 1
+    steps = 2 if until_ns is None else 1
 
-    def read(until: int | None, part: int) -> tuple[RunFollower, int]:
-        follower, held_ns = RunFollower(run_dir), 0
-        if until is not None:
-            follower.until_ns = until
-        while follower.advance(1) or follower.is_reading:
+    def read(most: int | None, step: int) -> tuple[RunFollower, int]:
+        """Return the run after so many records, and the number of the last with something held."""
+        follower, count, held_at = RunFollower(run_dir), 0, 0
+        if until_ns is not None:
+            follower.until_ns = until_ns
+        while count != most and (follower.advance(1) or follower.is_reading):
+            count += 1
             if follower.engine is not None and follower.desk.positions.held():
-                held_ns = follower.now_ns
-            report(part * size + min(follower.tail.read_bytes, size), times * size, "reading the run")
+                held_at = count
+            report(step * size + min(follower.tail.read_bytes, size), steps * size, "reading the run")
         follower.tail.close()
         if follower.problem:
             raise JournalError(follower.problem.partition("\n")[0], where=run_dir.name)
-        return follower, held_ns
+        return follower, held_at
 
-    follower, held_ns = read(until_ns, 0)
+    follower, held_at = read(None, 0)
     is_flat = follower.engine is None or not follower.desk.positions.held()
-    return read(held_ns, 1)[0] if until_ns is None and is_flat and held_ns else follower
+    return read(held_at, 1)[0] if until_ns is None and is_flat and held_at else follower
 
 
 def _leg(
