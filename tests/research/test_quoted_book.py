@@ -1,5 +1,6 @@
 import dataclasses
 from datetime import date, time
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_the_smile_moves_with_the_spot(tape):
 
 
 def test_dividends_ahead_are_in_the_price(tape):
-    paid = CashDividend("XYZ", date(2021, 2, 1), 2.0)
+    paid = CashDividend("XYZ", date(2021, 2, 1), Decimal(2))
     dated = dataclasses.replace(tape, dividends=(paid,))
     (part,) = quoted_book(dated, [("XYZ210219P00096000", 1.0)], NOON).parts
     assert [amount for _, amount in part.legs[0].dividends] == [2.0]

@@ -111,7 +111,7 @@ class RunFollower:
     lag_seconds
         Wall time since the journal grew last.
     until_ns
-        Instant, UTC nanoseconds, after which no event is taken in; none by default.
+        Instant, UTC nanoseconds, after which no event is taken in; by default the end of the journal.
     """
 
     def __init__(self, run_dir: Path, most_decisions: int | None = MOST_DECISIONS) -> None:

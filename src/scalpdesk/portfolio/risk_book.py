@@ -126,7 +126,7 @@ class RiskLeg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskPart:
-    """What a book holds of one underlying."""
+    """Positions of a book in one underlying."""
 
     underlying: str
     spot: float
@@ -184,7 +184,7 @@ class RiskPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskBook:
-    """What is held at an instant, by underlying."""
+    """Positions at an instant, by underlying."""
 
     as_of_ns: int
     parts: tuple[RiskPart, ...]

@@ -123,9 +123,9 @@ class JointMoves:
     days: tuple[date, ...]
     returns: dict[str, Floats]
     vol_moves: Floats
-    """Log changes of the volatility index; zeros where there is none."""
+    """Log changes of the volatility index; zeros without one."""
     vol_levels: Floats
-    """The index before each move, a fraction a year; empty where there is none."""
+    """The index before each move, a fraction a year; empty without one."""
     sources: dict[str, str]
     """Series that each underlying's moves are from, and that of ``volatility``."""
     notes: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ def joint_moves(
 ) -> JointMoves:
     """Return the moves from close to close on the days that every series has, up to the day before.
 
-    Where too few lie before the day, all of the days count, later ones too, and a note says so.
+    Where too few lie before the day, every day counts, also those after it, and a note says so.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def joint_moves(
     if known < LEAST_MOVES <= len(days):
         notes.append(
             f"only {count_text(known, 'daily move')} lie before {before}: days up to {days[-1]} are used,"
-            " later ones too"
+            " also those after it"
         )
         known = len(days)
     if known < LEAST_MOVES:
@@ -225,7 +225,7 @@ def past_moves(
     before: date | None,
     is_coin: bool = False,
 ) -> tuple[JointMoves | None, tuple[str, ...]]:
-    """Return the joint moves of underlyings before a day, or none and why.
+    """Return the joint moves of underlyings before a day, or why there are no such moves.
 
     An underlying's daily bars are those of ``history``, else of the data set's own daily bars, else of the
     packaged index that it follows; the VIX is that of ``vix``, else the packaged one.
@@ -282,7 +282,7 @@ def risk_document(
     book
         What is held.
     moves
-        Past moves of its underlyings; None where there are no such.
+        Past moves of its underlyings; without them there is no value at risk.
     filters
         Beside plain historical simulation: ``ewma``, ``garch``.
     smile
