@@ -191,6 +191,10 @@ def test_moves_after_the_book_count_only_where_too_few_lie_before_it_and_that_is
     assert len(early.notes) == 1
     late, _ = past_moves(("SPY",), Path("nothing"), "embedded", before=date(2026, 2, 3))
     assert len(late.notes) == 1
+    document = risk_document(book_of(RiskPart(underlying="SPY", spot=100.0, shares=1.0)), late)
+    assert {row["method"] for row in document["measures"]} == {
+        "historical"
+    }  # the volatility of 2018 is not now
     with pytest.raises(DataError):
         joint_moves({"A": history(weekdays(200), np.ones(200))}, None, None)
 

@@ -109,7 +109,7 @@ def risk(
     named = sum((run is not None, bool(given), coverage))
     if named != 1:
         raise ConfigError(
-            "name one book: a run, positions, or --coverage",
+            "name one book: a run, or positions; or --coverage",
             where="RUN, --position, --book, --coverage",
             value=f"{named} of them",
             fix="scalpdesk risk last",
@@ -119,8 +119,11 @@ def risk(
         if coverage:
             document = coverage_of_history(catalog, vix, filters, report)
         elif run is not None:
-            held, run_data = _run_book(Path(settings.config.desk.runs_dir), run, session, clock, report)
-            document = _measured(held, catalog, run_data, history, vix, filters, smile, instant)
+            run_id, held, run_data = _run_book(
+                Path(settings.config.desk.runs_dir), run, session, clock, report
+            )
+            measured = _measured(held, catalog, run_data, history, vix, filters, smile, instant)
+            document = {"run_id": run_id, **measured}
         else:
             held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
             document = _measured(held, catalog, data_set, history, vix, filters, smile, instant)
@@ -176,8 +179,8 @@ def _positions_of(path: Path) -> list[tuple[str, float]]:
 
 def _run_book(
     runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
-) -> tuple["RiskBook", str]:
-    """Return what a run holds at an instant, and its data set; by default when it held something last."""
+) -> tuple[str, "RiskBook", str]:
+    """Return a run's id, what it holds at an instant (by default: held last) and its data set."""
     from scalpdesk.journal.reader import find_run_dir
     from scalpdesk.monitor.held_book import followed_to, held_book
 
@@ -198,7 +201,7 @@ def _run_book(
             value=run_dir.name,
             fix="give a --time at which it holds something; scalpdesk why RUN --list shows its trades",
         )
-    return held, str(follower.header.data["name"])
+    return run_dir.name, held, str(follower.header.data["name"])
 
 
 def _time_of_day(text: str) -> time:
@@ -279,7 +282,8 @@ def _print_risk(document: dict[str, Any]) -> None:
     places = 0 if currency == "USD" else 4
     held = ", ".join(f"{row['quantity']:+g} {row['symbol']}" for row in document["positions"])
     spots = ", ".join(f"{symbol} {spot:.2f}" for symbol, spot in document["spots"].items())
-    click.echo(f"{document['as_of']} New York, {spots}: {held}")
+    click.echo(f"{document['as_of']} New York, {spots}")
+    click.echo(held)
     history = document["history"]
     if history is not None:
         when = "at once" if document["horizon"] == "now" else f"up to the {document['horizon']}"

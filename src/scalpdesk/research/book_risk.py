@@ -129,6 +129,8 @@ class JointMoves:
     sources: dict[str, str]
     """Series that each underlying's moves are from, and that of ``volatility``."""
     notes: tuple[str, ...] = ()
+    is_stale: bool = False
+    """Whether they end long before the book, so that the volatility of now is not known."""
 
     def filtered(self, model: str) -> "JointMoves":
         """Return the moves scaled to the volatility of the last day: each series by its own variances.
@@ -198,10 +200,11 @@ def joint_moves(
             value=known,
             fix="give longer daily bars: --history FILE for the underlyings, --vix FILE for the VIX",
         )
-    if before is not None and (age := (before - days[known - 1]).days) > STALE_DAYS:
+    age = 0 if before is None else (before - days[known - 1]).days
+    if age > STALE_DAYS:
         notes.append(
-            f"the history ends {days[known - 1]}, {age} days before the book: the filter scales to the"
-            " volatility of that day (--history, --vix take newer bars)"
+            f"the history ends {days[known - 1]}, {age} days before the book: without the volatility of now no"
+            " filter is applied (--history, --vix take newer bars)"
         )
     has_vol = volatility is not None
     sources = {symbol: each.source for symbol, each in histories.items()}
@@ -212,6 +215,7 @@ def joint_moves(
         vol_levels=levels[:known] if has_vol else np.zeros(0),
         sources=sources if volatility is None else {**sources, "volatility": volatility.source},
         notes=tuple(notes),
+        is_stale=age > STALE_DAYS,
     )
 
 
@@ -322,7 +326,8 @@ def risk_document(
         "first": str(moves.days[0]),
         "last": str(moves.days[-1]),
     }
-    for method in ("historical", *filters):
+    methods = ("historical", *(() if moves.is_stale else filters))
+    for method in methods:
         scenarios = moves if method == "historical" else moves.filtered(method)
         pnl = book.pnl(scenarios.of(symbols), scenarios.vol_moves, step=step, smile=smile)
         document["measures"] += [
@@ -335,7 +340,7 @@ def risk_document(
             }
             for confidence in CONFIDENCES
         ]
-        if method == ("historical", *filters)[-1]:
+        if method == methods[-1]:
             document["worst_days"] = _worst_days(scenarios, symbols, pnl, method)
             document["alone"] = _alone(book, scenarios, smile, step, method)
     if len(symbols) > 1:
