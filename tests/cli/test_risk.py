@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,32 @@ def test_coverage_has_index_books_of_five_years_and_straddles_of_four(capsys):
         line.split() for line in rows if line.startswith("long SPY ") and " 97.5  historical " in line
     )
     assert plain[4:7] == ["47", "31.4", "5"]
+
+
+@pytest.mark.recorded
+def test_a_recorded_strangle_is_priced_by_its_quotes_and_its_own_daily_bars(capsys, recorded_catalog):
+    data = Path(__file__).resolve().parents[2] / "../shared/data"
+    code, found = answer(
+        capsys,
+        *(
+            "--data",
+            "lean",
+            "--start",
+            "2023-08-03",
+            "--time",
+            "12:00",
+            "--set",
+            f"data.catalog={recorded_catalog}",
+        ),
+        *("--position", "SPY230901C00470000=-10", "--position", "SPY230901P00430000=-10"),
+        *("--history", str(data / "daily_history/equity_daily.parquet")),
+        *("--vix", str(data / "vol_models/vix_ohlc_daily_1990_2026.parquet")),
+    )
+    assert code == 0
+    spot = found["spots"]["SPY"]
+    crash = next(row for row in found["stress"] if row["day"] == "1987-10-19")
+    intrinsic = 1_000 * (430.0 - spot * 224.84 / 282.70)
+    assert -intrinsic < crash["pnl"] < -intrinsic + 4_000  # less what was received, more what time is left
+    assert (found["history"]["first"], found["history"]["last"]) == ("1998-01-05", "2021-03-31")
+    assert {row["method"] for row in found["measures"]} == {"historical"}
+    assert len(found["notes"]) >= 1

@@ -269,7 +269,7 @@ def coverage_of_history(
     volatility = packaged_vix() if vix is None else find_history(catalog, VIX, VIX, vix)
     straddles = coverage_document(
         joint_moves({"SPY": indices["SPY"]}, volatility, None),
-        filters=tuple(name for name in filters if name != "garch" or vix is not None),
+        filters=tuple(name for name in filters if name == "ewma" or vix is not None),
         window=STRADDLE_WINDOW if vix is None else PLAIN_WINDOW,
         report=report,
         straddles_alone=True,

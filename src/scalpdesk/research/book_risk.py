@@ -203,8 +203,8 @@ def joint_moves(
     age = 0 if before is None else (before - days[known - 1]).days
     if age > STALE_DAYS:
         notes.append(
-            f"the history ends {days[known - 1]}, {age} days before the book: without the volatility of now no"
-            " filter is applied (--history, --vix take newer bars)"
+            f"the history ends {days[known - 1]}, {age} days before the book: no filter, as the"
+            " volatility of now is unknown (--history, --vix take newer bars)"
         )
     has_vol = volatility is not None
     sources = {symbol: each.source for symbol, each in histories.items()}

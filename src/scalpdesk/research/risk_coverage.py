@@ -169,20 +169,20 @@ def _variances(columns: Floats, model: str, first: int, report: Progress | None)
     paths = []
     for done, start in enumerate(starts):
         end = min(start + REFIT_SESSIONS, len(columns))
-        paths.append(np.column_stack([_garch_variances(column, start, end) for column in columns.T]))
+        paths.append(np.column_stack([_garch_variances(column, model, start, end) for column in columns.T]))
         if report is not None:
             report(done + 1, len(starts), "GARCH fits")
     return lambda now: paths[(now - first) // REFIT_SESSIONS][: now + 1]
 
 
-def _garch_variances(moves: Floats, start: int, end: int) -> Floats:
+def _garch_variances(moves: Floats, model: str, start: int, end: int) -> Floats:
     """Return the variances of moves before ``end`` by a GARCH that was fitted to those before ``start``."""
-    process = estimate_garch(moves[:start], "garch")
+    process = estimate_garch(moves[:start], model)
     if isinstance(process, str):
         raise ArgumentError(
             f"no filter: {process}",
             where="filter",
-            value="garch",
+            value=model,
             fix=f"use ewma, or a history of {LEAST_RETURNS} moves before the first session",
         )
     return process.next_variances(moves[:end])

@@ -13,7 +13,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility.garch import estimate_garch
 from scalpdesk.volatility.ohlc import Array
 
-FILTERS = ("ewma", "garch")
+FILTERS = ("ewma", "garch", "gjr")
 EWMA_DECAY = 0.94
 """Weight of yesterday's variance for daily moves: RiskMetrics Technical Document (J.P. Morgan 1996)."""
 SEED_MOVES = 30
@@ -64,7 +64,7 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
 
 
 def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -> Array:
-    """Return the variances of :func:`ewma_variances`, or those of a GARCH(1,1) fitted to all of the moves.
+    """Return the variances of :func:`ewma_variances`, or those of a GARCH or GJR fitted to all of the moves.
 
     Raises
     ------
@@ -73,9 +73,9 @@ def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -
     """
     if model == "ewma":
         return ewma_variances(moves, decay)
-    if model != "garch":
+    if model not in FILTERS:
         raise ArgumentError("unknown filter", where="filter", value=model, fix=f"use {' or '.join(FILTERS)}")
-    process = estimate_garch(np.asarray(moves, dtype=np.float64), "garch")
+    process = estimate_garch(np.asarray(moves, dtype=np.float64), model)
     if isinstance(process, str):
         raise ArgumentError(f"no filter: {process}", where="filter", value=model, fix="use ewma")
     return process.next_variances(np.asarray(moves, dtype=np.float64))
