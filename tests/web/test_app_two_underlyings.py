@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date
 from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import held_book
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")
@@ -51,6 +53,15 @@ def test_the_ladder_is_the_sum_of_both_at_the_same_relative_move(runs):
     assert abs(both["pnl_usd"]).max() > 100
     assert both["pnl_usd"] == pytest.approx(sum(each["pnl_usd"] for each in alone), rel=1e-6, abs=0.01)
     assert both["value_usd"] == pytest.approx(sum(each["value_usd"] for each in alone), rel=1e-9)
+
+
+def test_a_joint_move_earns_what_it_earns_in_each_book_alone(runs):
+    both, spy, qqq = (held_book(each) for each in runs)
+    assert [part.underlying for part in both.parts] == ["QQQ", "SPY"]
+    falls, vol_moves = np.array([-0.04, 0.0, 0.01]), np.array([0.3, 0.0, -0.1])
+    expected = qqq.pnl([1.2 * falls], vol_moves, step=1) + spy.pnl([falls], vol_moves, step=1)
+    assert both.pnl([1.2 * falls, falls], vol_moves, step=1) == pytest.approx(expected, abs=0.5)
+    assert abs(expected).max() > 100
 
 
 def test_the_worst_case_is_the_worst_of_each_summed(runs):
