@@ -104,10 +104,14 @@ IMPORTERS = Plugs(
     "data import",
     "scalpdesk.importers",
     {
+        "cboe": "scalpdesk.data_sources.vendors:CBOE_FILES",
         "csv": "scalpdesk.data_sources.tables:CSV",
+        "databento": "scalpdesk.data_sources.databento:IMPORTER",
         "deribit": "scalpdesk.data_sources.deribit:IMPORTER",
         "lean": "scalpdesk.data_sources.lean:IMPORTER",
         "parquet": "scalpdesk.data_sources.tables:PARQUET",
+        "polygon": "scalpdesk.data_sources.vendors:POLYGON_FILES",
+        "thetadata": "scalpdesk.data_sources.vendors:THETADATA_FILES",
     },
 )
 DOWNLOADERS = Plugs(
