@@ -63,7 +63,7 @@ class FileFormat:
     """What is wrong and its correction, by a condition of SQL on the whole file."""
 
 
-def _utc_ns(column: str) -> str:
+def utc_instant(column: str) -> str:
     """Return the SQL of an instant from nanoseconds of UTC, rounded up to a microsecond: not known before."""
     return f"make_timestamp(({column} + 999) // 1000)::TIMESTAMPTZ"
 
@@ -100,7 +100,7 @@ POLYGON = (
             RowKind(
                 kind="quotes",
                 symbol=_TICKER,
-                at=_utc_ns("sip_timestamp"),
+                at=utc_instant("sip_timestamp"),
                 values=_quotes("bid_price", "ask_price"),
                 latest="sip_timestamp",
             ),
@@ -116,7 +116,7 @@ POLYGON = (
             RowKind(
                 kind="prints",
                 symbol=_TICKER,
-                at=_utc_ns("sip_timestamp"),
+                at=utc_instant("sip_timestamp"),
                 values=_PRINT,
                 where="coalesce(correction, 0) = 0 AND NOT (starts_with(ticker, 'O:') AND "
                 f"list_has_any(string_split(coalesce(conditions, ''), ','), {_CANCELLED}))",
@@ -130,12 +130,14 @@ POLYGON = (
         columns={"ticker": "VARCHAR", "window_start": "BIGINT"} | _PRICE_COLUMNS,
         root=_TICKER_ROOT,
         rows=(
-            RowKind(kind="trades", symbol=_TICKER, at=_utc_ns("window_start"), is_start=True, values=_BAR),
+            RowKind(
+                kind="trades", symbol=_TICKER, at=utc_instant("window_start"), is_start=True, values=_BAR
+            ),
         ),
         seconds=60,
         refusals=_not_nanoseconds("window_start")
         | {
-            f"bool_and(({_utc_ns('window_start')} AT TIME ZONE {NEW_YORK})::TIME = '00:00:00')": (
+            f"bool_and(({utc_instant('window_start')} AT TIME ZONE {NEW_YORK})::TIME = '00:00:00')": (
                 "these are bars of whole days (day_aggs_v1)",
                 "take minute_aggs_v1",
             )
