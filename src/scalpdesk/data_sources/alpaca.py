@@ -265,7 +265,7 @@ DOWNLOADER = DownloaderSpec(
 
     They are those of the strategy in STRATEGY_MODE where it has its own. Downloading again
     replaces the same days. With --chain also the bars of all options that --days and --strikes choose,
-    expired ones included: a session that is in whole is passed over, so that a download that was cut off goes
+    expired options too: a session that is in whole is passed over, so that a download that was cut off goes
     on. With --snapshot also the chain as it is now, with the venue's and own volatilities and Greeks.
     """,
     examples=(

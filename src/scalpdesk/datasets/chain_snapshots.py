@@ -25,11 +25,11 @@ from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, expiry_
 from scalpdesk.pricing import greeks, implied_vol
 
 GREEK_UNITS = {"delta": 1.0, "gamma": 1.0, "theta": DAYS_PER_YEAR, "vega": 100.0, "rho": 100.0}
-"""What a Greek a year, or for 1.00, is divided by for one a day, or a point."""
+"""Divisors that turn Greeks a year, and for 1.00, into Greeks a day, and a point."""
 
 
 class OptionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Latest quote of one option and the venue's values of it; NaN where the venue gives none."""
+    """Latest quote of one option and the venue's values of it; NaN for a value that it does not give."""
 
     contract: OptionContract
     quote_ns: int

@@ -124,8 +124,8 @@ def import_files(
 ) -> ImportReport:
     """Import a file, or all files below a folder with one of the ``endings``.
 
-    A file that is in and has not changed since is passed over. Of a symbol, stored rows between the first and
-    the last new row are replaced.
+    A file that is in and has not changed since is passed over. Stored rows of a symbol between its first and
+    its last new row are replaced.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def import_files(
     manifest_bar_seconds(catalog, choices.name)  # refuses a name that no data set can have
     connection = connect()
     connection.execute(f"SET memory_limit = '{MEMORY}'")
-    run = _Run(connection, catalog, choices, report)
+    run = _VendorImport(connection, catalog, choices, report)
     passed = 0
     try:
         for done, file in enumerate(files):
@@ -181,7 +181,7 @@ def _files_of(path: Path, endings: Sequence[str], vendor: str) -> list[Path]:
     return files
 
 
-class _Run:
+class _VendorImport:
     """One import: its connection, the bar length of its data set, and the folders it has written."""
 
     def __init__(self, connection: Any, catalog: Path, choices: VendorChoices, report: ImportReport) -> None:
@@ -291,8 +291,8 @@ class _Run:
 def _incoming(rows: RowKind, seconds: int, every: int | None) -> str:
     """Return the SQL of the rows of one kind with the columns that importers work on.
 
-    Prints become bars of so many seconds. Of several rows of a symbol and instant the last remains, and with
-    ``every`` the last quote of each interval.
+    Prints become bars of so many seconds. The last row of a symbol and an instant remains, and with ``every``
+    the last quote of a symbol in each interval.
     """
     latest = f"({rows.latest})::HUGEINT * {_LATER} + file_row"
     if rows.kind == "prints":

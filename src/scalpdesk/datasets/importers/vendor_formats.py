@@ -60,7 +60,7 @@ class FileFormat:
     has_intervals: bool = False
     """Whether the most frequent gap between two rows of a symbol is the length of its bars."""
     refusals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What is wrong and its correction, by a condition of SQL on the whole file."""
+    """Defect and its correction, by a condition of SQL on the whole file."""
 
 
 def utc_instant(column: str) -> str:

@@ -16,6 +16,8 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.venues.alpaca.account_messages import read_contracts
 from scalpdesk.venues.alpaca.fields import Malformed, day_of, not_negative, ns_of_text
 from scalpdesk.venues.alpaca.market_data import BarRow
 from scalpdesk.venues.budget import RequestBudget, Urgency
@@ -45,7 +47,7 @@ class CashDividendLine(msgspec.Struct, frozen=True):
     amount: Decimal
 
 
-class _Quote(msgspec.Struct):
+class _QuotePart(msgspec.Struct):
     t: str
     bp: float = 0.0
     ap: float = 0.0
@@ -62,7 +64,7 @@ class _Greeks(msgspec.Struct):
 
 
 class _Snapshot(msgspec.Struct):
-    quote: _Quote | None = msgspec.field(default=None, name="latestQuote")
+    quote: _QuotePart | None = msgspec.field(default=None, name="latestQuote")
     implied_volatility: float | None = msgspec.field(default=None, name="impliedVolatility")
     greeks: _Greeks | None = None
 
@@ -80,7 +82,7 @@ class LatestQuote(msgspec.Struct, frozen=True):
 
 
 class ChainLine(msgspec.Struct, frozen=True):
-    """Snapshot of one option: its latest quote and the venue's values; NaN where it gives none."""
+    """Snapshot of one option: its latest quote and the venue's values; NaN for a value it does not give."""
 
     quote: LatestQuote
     implied_volatility: float
@@ -92,20 +94,6 @@ class ChainLine(msgspec.Struct, frozen=True):
     vega: float
     rho: float
     """``vega``, ``rho``: A point."""
-
-
-class _Contract(msgspec.Struct):
-    symbol: str
-    expiration_date: str
-    strike_price: Decimal
-
-
-class ListedContract(msgspec.Struct, frozen=True):
-    """An option that is or was listed."""
-
-    symbol: str
-    expiry: date
-    strike: Decimal
 
 
 TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets")
@@ -227,17 +215,19 @@ class AlpacaHistory:
             for page in self._pages(self._options, "/options/bars", asked):
                 yield from _bars(_table(page, "bars"), BAR_SECONDS[length])
 
-    def contracts(self, underlying: str, first: date, last: date) -> list[ListedContract]:
-        """Return the options on an underlying that expire from ``first`` to ``last``, expired ones included.
+    def contracts(self, underlying: str, first: date, last: date) -> list[OptionContract]:
+        """Return the options on an underlying that expire from ``first`` to ``last``, expired options too.
+
+        A contract that cannot be believed is left out.
 
         Raises
         ------
         DataError
-            When a contract cannot be believed.
+            When a page cannot be believed.
         RetryError
             When the venue does not answer, or no trading host knows the keys.
         """
-        found: dict[str, ListedContract] = {}
+        found: dict[str, OptionContract] = {}
         for status in ("active", "inactive"):
             asked = {
                 "underlying_symbols": underlying,
@@ -247,13 +237,11 @@ class AlpacaHistory:
                 "limit": PAGE_OF_CONTRACTS,
             }
             for page in self._trading_pages("/options/contracts", asked):
-                for line in page.get("option_contracts") or ():
-                    try:
-                        row = msgspec.convert(line, _Contract, strict=False)
-                        expiry = day_of(row.expiration_date, "expiration_date")
-                    except (Malformed, msgspec.ValidationError) as error:
-                        raise DataError("a contract cannot be believed", value=str(error)) from None
-                    found[row.symbol] = ListedContract(row.symbol, expiry, row.strike_price)
+                try:
+                    listed, _, _ = read_contracts(msgspec.json.encode(page))
+                except Malformed as error:
+                    raise DataError("a page of contracts cannot be believed", value=str(error)) from None
+                found |= {each.contract.symbol: each.contract for each in listed}
         return sorted(found.values(), key=lambda each: each.symbol)
 
     def chain(
@@ -304,14 +292,14 @@ class AlpacaHistory:
         return found
 
     def latest_quote(self, symbol: str, *, feed: Literal["iex", "sip"] = "iex") -> LatestQuote | None:
-        """Return the latest quote of a share, None where it has none; raises as :meth:`chain`."""
+        """Return the latest quote of a share, None without a quote; raises as :meth:`chain`."""
         asked = {"symbols": symbol, "feed": feed}
         page = self._page(self._stocks, "/stocks/quotes/latest", asked)
         line = _table(page, "quotes").get(symbol)
         if line is None:
             return None
         try:
-            return _latest_quote(symbol, msgspec.convert(line, _Quote))
+            return _latest_quote(symbol, msgspec.convert(line, _QuotePart))
         except (Malformed, msgspec.ValidationError) as error:
             raise DataError("a quote cannot be believed", where=symbol, value=str(error)) from None
 
@@ -423,14 +411,14 @@ def _table(page: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found
 
 
-def _latest_quote(symbol: str, row: _Quote) -> LatestQuote:
+def _latest_quote(symbol: str, row: _QuotePart) -> LatestQuote:
     figures = (row.bp, row.ap, row.bs, row.size_of_ask)
     if not all(0.0 <= figure < math.inf for figure in figures):
         raise Malformed("bad_quote", str(figures))
     return LatestQuote(symbol, ns_of_text(row.t), *figures)
 
 
-def _chain_line(symbol: str, row: _Snapshot, quote: _Quote) -> ChainLine:
+def _chain_line(symbol: str, row: _Snapshot, quote: _QuotePart) -> ChainLine:
     values = row.greeks or _Greeks()
     found = (row.implied_volatility, values.delta, values.gamma, values.theta, values.vega, values.rho)
     return ChainLine(_latest_quote(symbol, quote), *(math.nan if each is None else each for each in found))
