@@ -223,7 +223,7 @@ def test_thetadata_bars_trades_and_open_interest(tmp_path):
     )
     report = put(tmp_path, "thetadata", folder)
     assert report.rows == {"option_trades/SPY": 2, "open_interest/SPY": 1}
-    # bars of five minutes by their gaps, none where nothing traded
+    # bars of five minutes by their gaps; an interval without a trade has no bar
     columns = f"{TIME}, {START}, close, volume"
     assert stored(tmp_path, "thetadata", "option_trades", "SPY", columns) == [
         ("14:35:00.000000", "14:30:00", 1.1, 8),
