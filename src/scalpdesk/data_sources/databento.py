@@ -23,7 +23,6 @@ def run(request: ImportRequest, flags: DatabentoFlags) -> Sequence[ImportReport]
 
     if not request.path.exists():
         raise DataError("no such file", where=str(request.path), fix="check the path")
-    stage = DbnStage(request.path)
     choices = VendorChoices(
         name=flags.name,
         underlyings=flags.underlying,
@@ -31,17 +30,15 @@ def run(request: ImportRequest, flags: DatabentoFlags) -> Sequence[ImportReport]
         every=flags.every,
         again=flags.again,
     )
+    stage = DbnStage(request.path, choices.wanted)
     report = import_files(
         request.catalog, request.path, "Databento", stage, choices, request.progress, endings=ENDINGS
     )
-    wanted = {
-        root: found for root, found in stage.listings.items() if not choices.wanted or root in choices.wanted
-    }
-    for root, found in wanted.items():
+    for root, found in stage.listings.items():
         write_day(request.catalog, flags.name, "listings", root, "all", list(found.values()))
         report.add("listings", root, len(found))
-    if wanted:
-        report.note(listings_note(wanted))
+    if stage.listings:
+        report.note(listings_note(stage.listings))
     return [report]
 
 

@@ -152,10 +152,13 @@ def test_a_damaged_file_among_several_is_named_and_the_rest_is_read(tmp_path):
     quote = f"O:{CALL},302,5.10,12,303,5.00,7,11,{OPEN_NS}"
     lines(tmp_path / "files" / "a.csv", QUOTES, quote.replace("5.10", "dear"))
     lines(tmp_path / "files" / "b.csv", QUOTES, quote)
+    lines(tmp_path / "files" / "c.csv", QUOTES, *[quote.replace("5.10", "0")] * 2)
+    lines(tmp_path / "files" / "d.csv", QUOTES, quote.replace("5.10", "0").replace("11,1", "12,1"))
     report = put(tmp_path, "polygon", tmp_path / "files", underlying=("SPY",))
     assert [error.where for error in report.unreadable] == [f"{tmp_path / 'files' / 'a.csv'}:2"]
-    assert report.files_read == 1
+    assert report.files_read == 3
     assert len(stored(tmp_path, "polygon", "option_quotes", "SPY", "bid")) == 1
+    assert [note.split()[0] for note in report.notes if "ask" in note] == ["2"]  # counted over all files
 
 
 def test_an_import_goes_on_where_it_stopped_and_reads_changed_files_again(tmp_path):
@@ -329,3 +332,46 @@ def test_an_index_of_cboe_is_a_level_and_its_weekly_root_is_kept(tmp_path):
     assert {name: (part.type, part.keys) for name, part in coverage.items()} == {
         "SPX": ("index", ("SPX", "SPXW"))
     }
+
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+_LOCAL = "(ts AT TIME ZONE 'America/New_York')"
+WRITTEN = {
+    "polygon": "SELECT 'O:' || symbol AS ticker, 1 AS ask_exchange, ask AS ask_price, ask_size, "
+    "1 AS bid_exchange, bid AS bid_price, bid_size, 1 AS sequence_number, epoch_ns(ts) AS sip_timestamp",
+    "thetadata": "SELECT 'GOOG' AS root, strftime(expiry, '%Y%m%d') AS expiration, "
+    '(strike * 1000)::BIGINT AS strike, "right", '
+    f"(epoch_ms({_LOCAL}) - epoch_ms({_LOCAL}::DATE::TIMESTAMP)) AS ms_of_day, bid_size, bid, ask_size, ask, "
+    f"strftime({_LOCAL}, '%Y%m%d') AS date",
+    "cboe": "SELECT 'GOOG' AS underlying_symbol, "
+    f"strftime({_LOCAL}, '%Y-%m-%d %H:%M:%S') AS quote_datetime, 'GOOG' AS root, expiry AS expiration, "
+    'strike, "right" AS option_type, 0 AS open, 0 AS high, 0 AS low, 0 AS close, 0 AS trade_volume, '
+    "bid_size, bid, ask_size, ask, 0 AS underlying_bid, 0 AS underlying_ask",
+}
+"""The recorded quotes of GOOG as a vendor would write them."""
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("vendor", WRITTEN)
+def test_recorded_quotes_come_through_a_vendors_format_as_they_are(tmp_path, vendor):
+    source = SHARED / "goog_2015-12" / "options_quote.parquet"
+    if not source.is_file():
+        pytest.skip("no recorded data")
+    connection = connect()
+    connection.execute(
+        "CREATE VIEW quotes AS SELECT * FROM read_parquet($path) WHERE bid > 0 AND ask > 0 "
+        "AND ts::DATE = '2015-12-24' AND strike BETWEEN 740 AND 760".replace("$path", f"'{source}'")
+    )
+    path = tmp_path / "day.csv.gz"
+    connection.execute(f"COPY ({WRITTEN[vendor]} FROM quotes) TO '{path}' (HEADER, COMPRESSION gzip)")
+    report = put(tmp_path, vendor, path, underlying=("GOOG",), name="mine")
+    file = day_file(tmp_path / "cat", "mine", "option_quotes", "GOOG", "2015-12-24")
+    columns = 'ts, symbol, expiry, strike, "right", bid, bid_size, ask, ask_size'
+    differing, count = connection.execute(
+        f"SELECT (SELECT count(*) FROM (SELECT {columns} FROM quotes EXCEPT SELECT {columns} FROM "
+        f"read_parquet('{file}'))), count(*) FROM quotes"
+    ).fetchall()[0]
+    assert differing == 0
+    assert report.rows == {"option_quotes/GOOG": count}
+    assert count > 5_000
+    assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60

@@ -6,8 +6,9 @@ is known, and a bar bears its start in ``ts_event``. Each record names its instr
 symbol stands in the file's metadata, or in a file of definitions beside it.
 """
 
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,12 @@ class DbnStage:
     ----------
     folder
         File or folder of the import; its definitions are read first.
+    wanted
+        Roots whose definitions become listings; empty for all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wanted: Collection[str] = ()) -> None:
+        self._wanted = frozenset(wanted)
         self._library = library = databento()
         from databento.common.error import BentoWarning  # noqa: PLC0415 - the extra
         from databento_dbn import DBNError  # noqa: PLC0415 - the same
@@ -208,7 +212,8 @@ class DbnStage:
             for record in records:
                 symbol = _text(record["raw_symbol"])
                 self._names[int(record["instrument_id"])] = symbol
-                if _text(record["instrument_class"]) not in ("C", "P"):
+                root = re.sub(OCC_TAIL, "", symbol).strip()
+                if root == symbol or (self._wanted and root not in self._wanted):
                     continue
                 try:
                     option = us_option(symbol)

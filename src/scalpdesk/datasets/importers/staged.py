@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import count_text
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import (
     SCHEMAS,
@@ -124,7 +123,7 @@ def leave_out(connection: Any, source: TableSource, condition: str, words: str, 
     if not count:
         return
     connection.execute(f"DELETE FROM incoming WHERE {condition}")  # noqa: S608 - the same
-    report.note(f"{count_text(count, 'row')} {words}: left out; the first is {source.place(row)}")
+    report.count(f"{words}: left out", count, source.place(row))
     if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
         raise DataError(
             "no row of the file can be imported: " + "; ".join(report.notes),
@@ -142,7 +141,7 @@ def mark_absent_sides(connection: Any, report: ImportReport) -> None:
         count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
         if count:
             connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
-            report.note(f"{count_text(count, 'row')} with {found}: read as no {side}")
+            report.count(f"with {found}: read as no {side}", count)
 
 
 def write_days(

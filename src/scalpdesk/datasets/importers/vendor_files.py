@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,6 @@ def import_files(
     passed = 0
     try:
         for done, file in enumerate(files):
-            progress(done, len(files), file.name)
             label = file.relative_to(path).as_posix() if path.is_dir() else file.name
             stat = file.stat()
             chosen = (choices.wanted, choices.symbol, choices.bar_seconds, choices.every)
@@ -153,7 +153,9 @@ def import_files(
                 run.add_keys({base: set(keys) for base, keys in known.keys.items()})
                 continue
             with report.passing_over():
-                keys = run.add_file(file, stage)
+                show = partial(progress, done, len(files))
+                show(f"{file.name}: reading")
+                keys = run.add_file(file, stage, show)
                 imported.add(label, stamp, keys)
                 report.files_read += 1
     finally:
@@ -195,8 +197,8 @@ class _VendorImport:
         for base, found in keys.items():
             self._keys.setdefault(base, set()).update(found)
 
-    def add_file(self, path: Path, stage: Stage) -> dict[str, set[str]]:
-        """Import one file; return the folders written by underlying."""
+    def add_file(self, path: Path, stage: Stage, show: Callable[[str], None]) -> dict[str, set[str]]:
+        """Import one file, each step of which is shown; return the folders written by underlying."""
         connection, choices = self._connection, self._choices
         wanted = ", ".join(f"({sql_text(name)})" for name in choices.wanted)
         connection.execute("CREATE OR REPLACE TEMP TABLE wanted (root VARCHAR)")
@@ -209,6 +211,7 @@ class _VendorImport:
         form, source = staged
         _refuse(connection, form, source)
         for rows in form.rows:
+            show(f"{path.name}: {rows.kind.replace('_', ' ')}")
             for base, found in self._add_rows(form, rows, source).items():
                 keys.setdefault(base, set()).update(found)
         if not keys:
