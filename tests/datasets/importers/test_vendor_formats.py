@@ -178,6 +178,16 @@ def test_an_import_goes_on_where_it_stopped_and_reads_changed_files_again(tmp_pa
     assert put(tmp_path, "polygon", tmp_path / "files", underlying=("SPY",), again=True).files_read == 2
 
 
+def test_a_file_of_a_day_without_a_session_is_named_and_the_rest_is_read(tmp_path):
+    sunday = OPEN_NS - 2 * 86_400_000_000_000
+    quote = f"O:{CALL},302,5.10,12,303,5.00,7,11"
+    lines(tmp_path / "files" / "a.csv", QUOTES, f"{quote},{sunday}")
+    lines(tmp_path / "files" / "b.csv", QUOTES, f"{quote},{OPEN_NS}")
+    report = put(tmp_path, "polygon", tmp_path / "files", underlying=("SPY",))
+    assert [error.where for error in report.unreadable] == [str(tmp_path / "files" / "a.csv")]
+    assert report.rows == {"option_quotes/SPY": 1}
+
+
 THETA_2 = (
     "root,expiration,strike,right,ms_of_day,bid_size,bid_exchange,bid,bid_condition,ask_size,ask_exchange,"
     "ask,ask_condition,date"

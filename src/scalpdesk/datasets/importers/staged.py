@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.importers.base import ImportReport
+from scalpdesk.datasets.importers.base import ImportReport, UnreadableFileError
 from scalpdesk.datasets.store import (
     SCHEMAS,
     day_file,
@@ -85,7 +85,7 @@ def refuse_impossible_times(connection: Any, source: TableSource) -> None:
         f"FROM incoming WHERE {outside}"
     ).fetchall()[0]
     if count:
-        raise DataError(
+        raise UnreadableFileError(
             f"{count} {'row lies' if count == 1 else 'rows lie'} outside of {FIRST_DAY} to {LAST_DAY}, "
             "or is known before its bar begins",
             where=source.place(row),
@@ -114,7 +114,7 @@ def leave_out(connection: Any, source: TableSource, condition: str, words: str, 
 
     Raises
     ------
-    DataError
+    UnreadableFileError
         When no row remains.
     """
     count, row = connection.execute(
@@ -125,7 +125,7 @@ def leave_out(connection: Any, source: TableSource, condition: str, words: str, 
     connection.execute(f"DELETE FROM incoming WHERE {condition}")  # noqa: S608 - the same
     report.count(f"{words}: left out", count, source.place(row))
     if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
-        raise DataError(
+        raise UnreadableFileError(
             "no row of the file can be imported: " + "; ".join(report.notes),
             where=str(source.path),
             fix="correct the file and import it again",

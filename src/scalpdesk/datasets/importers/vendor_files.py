@@ -212,12 +212,13 @@ class _VendorImport:
         _refuse(connection, form, source)
         for rows in form.rows:
             show(f"{path.name}: {rows.kind.replace('_', ' ')}")
-            for base, found in self._add_rows(form, rows, source).items():
+            part = self._add_rows(form, rows, source)
+            self.add_keys(part)
+            for base, found in part.items():
                 keys.setdefault(base, set()).update(found)
         if not keys:
             of = f" of {', '.join(choices.wanted)}" if choices.wanted else ""
             self._report.note(f"no rows{of} in {path.name}")
-        self.add_keys(keys)
         connection.execute("DROP TABLE file_rows")
         return keys
 
