@@ -168,6 +168,7 @@ def write_days(
         "places.* EXCLUDE (written, expiry_text), try_cast(expiry_text AS DATE) AS expiry "
         "FROM incoming JOIN places USING (written)"
     )
+    connection.execute("DROP TABLE incoming")  # a large file would fill the disk several times over
     keys: set[str] = set()
     groups: Sequence[tuple[str, str, str]] = connection.execute(
         'SELECT DISTINCT is_option, "key", day FROM placed_rows ORDER BY 1, 2, 3'
@@ -194,6 +195,7 @@ def write_days(
         ).fetchall()[0]
         report.add(table, key, int(new[0]))
         keys.add(key)
+    connection.execute("DROP TABLE placed_rows")
     connection.unregister("places")
     return keys
 

@@ -219,7 +219,6 @@ class _VendorImport:
         if not keys:
             of = f" of {', '.join(choices.wanted)}" if choices.wanted else ""
             self._report.note(f"no rows{of} in {path.name}")
-        connection.execute("DROP TABLE file_rows")
         return keys
 
     def _add_rows(self, form: FileFormat, rows: RowKind, source: TableSource) -> dict[str, set[str]]:
@@ -230,6 +229,8 @@ class _VendorImport:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE incoming AS {_incoming(rows, seconds, self._choices.every)}"
         )
+        if rows is form.rows[-1]:
+            connection.execute("DROP TABLE file_rows")
         if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
             return {}
         placed, bases = _placed(connection, source)
