@@ -1,5 +1,6 @@
 """DBN files written by the vendor's own library, imported."""
 
+import sys
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ pytest.importorskip("databento", reason="the extra databento")
 
 import databento_dbn as dbn
 
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
 from scalpdesk.datasets.importers.base import no_progress
 from scalpdesk.datasets.manifests import read_manifest
@@ -205,3 +206,11 @@ def test_a_damaged_file_is_named(tmp_path, kept):
     with pytest.raises(DataError) as refusal:
         put(tmp_path, path)
     assert refusal.value.where == str(path)
+
+
+def test_without_the_vendors_library_an_import_names_the_extra(tmp_path, monkeypatch):
+    path = write(tmp_path / "day.cmbp-1.dbn", "cmbp-1", [quote(1, OPEN_NS, 5.0, 5.1)], {CALL: 1})
+    monkeypatch.setitem(sys.modules, "databento", None)
+    with pytest.raises(ConfigError) as refusal:
+        put(tmp_path, path)
+    assert "scalpdesk[databento]" in refusal.value.fix

@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
@@ -116,6 +118,38 @@ def test_polygon_minutes_bear_their_start_and_are_known_at_their_end(tmp_path):
     assert stored(tmp_path, "polygon", "trades", "SPY", columns) == [
         ("14:31:00.000000", "14:30:00", 470.0, 470.3, 469.9, 470.2, 1200.5)
     ]
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 240 * 10**9), st.integers(1, 900), st.integers(1, 50)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from([1, 60, 300]),
+)
+def test_bars_of_trades_are_those_of_their_prints(tmp_path_factory, prints, seconds):
+    folder = tmp_path_factory.mktemp("bars")
+    rows = [f"O:{CALL},209,0,302,{cents / 100},{OPEN_NS + ns},{size}" for ns, cents, size in prints]
+    put(folder, "polygon", lines(folder / "t.csv", TRADES, *rows), underlying=("SPY",), bar_seconds=seconds)
+    bars: dict[int, list[tuple[int, int]]] = {}
+    for ns, cents, size in sorted(prints, key=lambda each: each[0]):
+        moment = -(-ns // 1_000) * 1_000  # in microseconds, rounded up
+        bars.setdefault(moment // (seconds * 10**9), []).append((cents, size))
+    expected = [
+        (
+            OPEN_NS // 10**9 + (place + 1) * seconds,
+            members[0][0] / 100,
+            max(cents for cents, _ in members) / 100,
+            min(cents for cents, _ in members) / 100,
+            members[-1][0] / 100,
+            float(sum(size for _, size in members)),
+        )
+        for place, members in sorted(bars.items())
+    ]
+    columns = "epoch(ts)::BIGINT, open, high, low, close, volume"
+    assert stored(folder, "polygon", "option_trades", "SPY", columns) == expected
 
 
 @pytest.mark.parametrize(
