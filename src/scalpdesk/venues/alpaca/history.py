@@ -118,6 +118,8 @@ class AlpacaHistory:
         Reveal themselves only to the client library.
     base_url
         Another address than the venue's data host, for a simulated exchange.
+    trading_urls
+        Hosts of the trading interface; the first that knows the keys is asked.
     requests_per_minute
         Limit of the data host; pages of chains, option bars and contracts are asked for within it.
     now_ns, sleep
@@ -135,6 +137,7 @@ class AlpacaHistory:
         secret: Revealable,
         *,
         base_url: str | None = None,
+        trading_urls: Sequence[str] = (),
         requests_per_minute: int = 200,
         now_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
@@ -163,7 +166,7 @@ class AlpacaHistory:
         self._actions = CorporateActionsClient(*keys, raw_data=True, url_override=base_url)
         self._trading = [
             TradingClient(*keys, raw_data=True, url_override=url)
-            for url in (TRADING_URLS if base_url is None else (base_url,))
+            for url in trading_urls or (TRADING_URLS if base_url is None else (base_url,))
         ]
         self._budget = RequestBudget(requests_per_minute)
         self._now_ns, self._sleep = now_ns, sleep
