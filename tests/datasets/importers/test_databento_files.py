@@ -162,6 +162,25 @@ def test_shares_by_their_book_and_by_bars(tmp_path):
     ]
 
 
+def test_statistics_give_open_interest_alone(tmp_path):
+    records = [
+        dbn.StatMsg(
+            publisher_id=30,
+            instrument_id=1,
+            ts_event=OPEN_NS - 3 * 3_600 * SECOND,
+            ts_recv=OPEN_NS - 3 * 3_600 * SECOND,
+            ts_ref=dbn.UNDEF_TIMESTAMP,
+            price=dbn.UNDEF_PRICE,
+            quantity=quantity,
+            stat_type=kind,
+        )
+        for kind, quantity in ((dbn.StatType.OPEN_INTEREST, 4321), (dbn.StatType.CLEARED_VOLUME, 99))
+    ]
+    report = put(tmp_path, write(tmp_path / "day.statistics.dbn", "statistics", records, {CALL: 1}))
+    assert report.rows == {"open_interest/SPY": 1}
+    assert stored(tmp_path, "open_interest", "SPY", f"{TIME}, open_interest") == [("11:30:00.000000", 4321)]
+
+
 def definition(number: int, symbol: str, strike: float):
     return dbn.InstrumentDefMsg(
         publisher_id=30,
