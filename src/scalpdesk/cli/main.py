@@ -62,6 +62,7 @@ EXTRA_OF_MODULE = {
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
+    "databento": "databento",
     "fastapi": "web",
     "matplotlib": "plots",
     "prometheus_client": "web",
