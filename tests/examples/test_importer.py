@@ -8,7 +8,14 @@ import pytest
 from fakes.packages import DOCS, install_page
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.data_sources.contract import DOWNLOADERS, IMPORTERS, DownloaderSpec
+from scalpdesk.data_sources.contract import (
+    DOWNLOADERS,
+    IMPORTERS,
+    RECORDERS,
+    DownloaderSpec,
+    ImporterSpec,
+    RecorderSpec,
+)
 
 LINES = ["made on 2018-02-05"] + [
     f"SPY|2018-02-05 09:{minute}|{price}|{price + 0.5}|{price - 0.5}|{price + 0.25}|1000"
@@ -41,8 +48,11 @@ def test_a_format_in_one_file_is_a_command_with_its_flags(tmp_path, capsys):
 
 
 def test_sources_are_found_by_name_and_kind():
-    assert IMPORTERS.names() == ("csv", "deribit", "lean", "parquet", "piped")
-    assert DOWNLOADERS.names() == ("alpaca", "deribit")
+    own = ("cboe", "csv", "databento", "deribit", "lean", "parquet", "polygon", "thetadata")
+    assert IMPORTERS.names() == tuple(sorted((*own, "piped")))
+    assert all(IMPORTERS.find_spec(ImporterSpec, name, "add_an_importer.md").name == name for name in own)
+    assert DOWNLOADERS.names() == RECORDERS.names() == ("alpaca", "deribit")
+    assert RECORDERS.find_spec(RecorderSpec, "deribit", "add_an_importer.md").is_raw
     assert DOWNLOADERS.find_spec(DownloaderSpec, "alpaca", "add_an_importer.md").name == "alpaca"
     with pytest.raises(ConfigError) as caught:
         IMPORTERS.find_spec(DownloaderSpec, "piped", "add_an_importer.md")

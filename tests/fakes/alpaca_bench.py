@@ -1,5 +1,8 @@
 """The Alpaca gateway beside a simulated exchange that serves it on this machine."""
 
+import asyncio
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -106,3 +109,20 @@ class AlpacaBench:
 
     def far_below(self, number):
         return D("450.00")
+
+
+@contextmanager
+def served():
+    """Serve a bench from a thread: the library blocks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    bench = AlpacaBench()
+    try:
+        asyncio.run_coroutine_threadsafe(bench.start(), loop).result(10)
+        yield bench
+    finally:
+        asyncio.run_coroutine_threadsafe(bench.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

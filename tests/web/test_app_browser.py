@@ -328,7 +328,8 @@ def test_volatility_says_and_draws_what_the_api_has(browser, address):
 
 def test_position_follows_the_slider_and_an_added_leg(browser, address):
     with opened(browser, f"{address[0]}position") as page:
-        cells = page.locator("main .card").last.locator("tbody tr").nth(5).locator("td")
+        ladder = page.get_by_role("region", name="Ladder", exact=True)
+        cells = ladder.locator("tbody tr").nth(5).locator("td")
         playwright.expect(cells.nth(5)).to_have_text("0")
         playwright.expect(page.get_by_label("Expiry, or the underlying")).to_have_value("2018-03-16")
         page.get_by_label("Quantity").fill("-2")
@@ -345,6 +346,20 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
         page.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Now").click()
         playwright.expect(cells.nth(5)).to_have_text("0")
+
+
+def test_position_shows_the_risk_of_the_book_at_the_chosen_time(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        shown = document(address[0], "api/risk")
+        measures = page.get_by_role("region", name="Value at risk and expected shortfall")
+        playwright.expect(measures).to_contain_text(shown["measures"][0]["var"])
+        stress = page.get_by_role("region", name="Stress days")
+        for row in shown["stress"]:
+            playwright.expect(stress).to_contain_text(row["pnl"])
+        cells = page.get_by_role("region", name="P&L by spot and volatility").locator("tbody tr").nth(5)
+        for each in shown["grid"]["times"]:
+            page.get_by_label("Time of the grid").select_option(each["time"])
+            playwright.expect(cells.locator("td").nth(4)).to_have_text(each["rows"][5]["cells"][3]["text"])
 
 
 def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_runs, tmp_path):

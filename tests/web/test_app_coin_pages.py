@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist, mean, stdev
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -24,6 +25,9 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import held_book
+from scalpdesk.research.book_risk import risk_document
+from scalpdesk.web.book_risk import risk_answer
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.routes.server import DeskCollector
 from scalpdesk.web.runs import runs_page
@@ -64,6 +68,22 @@ def coin(tmp_path_factory):
 
 def amount(text):
     return Decimal(text.replace("−", "-").replace(",", ""))
+
+
+def test_the_risk_of_the_book_is_in_coin_and_that_of_the_ladder(coin):
+    book = held_book(coin)
+    (part,) = book.parts
+    held = {each.instrument_id: each.quantity for each in coin.desk.positions.held()}
+    moves, changes = (-0.1, 0.0, 0.05), (-0.1, 0.0, 0.06)
+    expected = position_documents.ladder(coin, held, moves, changes)["pnl_usd"][:, :, 0]
+    for place, change in enumerate(changes):
+        found = part.pnl(
+            part.spot * (1.0 + np.array(moves)), np.zeros(1), smile="sticky-strike", vol_points=change
+        )
+        assert found == pytest.approx(expected[:, place], abs=1e-7)
+    assert abs(expected).max() > 1e-3
+    answer = risk_answer("run", risk_document(book, None))
+    assert (answer["currency"], answer["stress"], answer["measures"]) == ("BTC", [], [])
 
 
 def test_amounts_have_the_coins_decimals_and_sum_exactly(coin):

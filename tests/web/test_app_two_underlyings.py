@@ -1,8 +1,10 @@
 """Pages and terminal of a desk that holds straddles in SPY and QQQ, against the two desks of one each."""
 
+from dataclasses import replace
 from datetime import date
 from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -11,11 +13,14 @@ from scalpdesk import assembly
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import held_book
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")
+MINUTES = 90
 MOVES, VOLS = (-0.1, -0.03, 0.0, 0.05), (-0.05, 0.0, 0.1)
 
 
@@ -23,7 +28,9 @@ def followed(symbols, folder):
     """Return a run that holds its straddles to the end, read to there."""
     overrides = (f"underlying={symbols}", "entry.gate=advise", "exits.edge_gone=false")
     settings = load_settings("gamma-scalper", overrides=overrides)
-    tape = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+    day = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+    (session,) = day.sessions
+    tape = replace(day, sessions=(replace(session, close_ns=session.open_ns + MINUTES * MINUTE_NS),))
     found = RunFollower(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=folder).run_dir)
     while found.advance(1_000):
         pass
@@ -46,6 +53,15 @@ def test_the_ladder_is_the_sum_of_both_at_the_same_relative_move(runs):
     assert abs(both["pnl_usd"]).max() > 100
     assert both["pnl_usd"] == pytest.approx(sum(each["pnl_usd"] for each in alone), rel=1e-6, abs=0.01)
     assert both["value_usd"] == pytest.approx(sum(each["value_usd"] for each in alone), rel=1e-9)
+
+
+def test_a_joint_move_earns_what_it_earns_in_each_book_alone(runs):
+    both, spy, qqq = (held_book(each) for each in runs)
+    assert [part.underlying for part in both.parts] == ["QQQ", "SPY"]
+    falls, vol_moves = np.array([-0.04, 0.0, 0.01]), np.array([0.3, 0.0, -0.1])
+    expected = qqq.pnl([1.2 * falls], vol_moves, step=1) + spy.pnl([falls], vol_moves, step=1)
+    assert both.pnl([1.2 * falls, falls], vol_moves, step=1) == pytest.approx(expected, abs=0.5)
+    assert abs(expected).max() > 100
 
 
 def test_the_worst_case_is_the_worst_of_each_summed(runs):

@@ -32,7 +32,7 @@ def import_command(spec: ImporterSpec[Any]) -> click.Command:
 
 @click.group("import", cls=SourceGroup, sources=IMPORTERS, kind=ImporterSpec, declare=import_command)
 def import_() -> None:
-    """Fill the catalogue from files: LEAN's folder, CSV, Parquet."""
+    """Fill the catalogue from files: LEAN's folder, CSV, Parquet, files of data vendors."""
 
 
 EXAMPLE_COLUMNS = {

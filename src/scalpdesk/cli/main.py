@@ -21,6 +21,10 @@ from scalpdesk.core.version import VERSION
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
     "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
+    "research": (
+        "scalpdesk.cli.research:research",
+        "Test what dealer gamma and signals foretell.",
+    ),
     "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
@@ -45,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
+    "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
@@ -57,6 +62,7 @@ EXTRA_OF_MODULE = {
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
+    "databento": "databento",
     "fastapi": "web",
     "matplotlib": "plots",
     "optuna": "search",

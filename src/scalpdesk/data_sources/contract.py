@@ -1,10 +1,11 @@
-"""The contracts of an importer and of a downloader, and their registries.
+"""The contracts of an importer, a downloader and a recorder, and their registries.
 
 Each is a spec in a light module: its name and texts, a struct whose fields are its flags on the command line,
 and a function that imports what it needs only when it is called.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -58,6 +59,25 @@ class DownloadRequest:
     progress: Progress
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRequest:
+    """Symbol whose live market data is to be recorded."""
+
+    symbol: str
+    catalog: Path
+    """Folder of the catalogue."""
+    every_seconds: float
+    """Between two records."""
+    seconds: float | None
+    """Duration; None: until stopped."""
+    stopped: asyncio.Event
+    """Set when the user ends the recording."""
+    keys: Callable[[], tuple[Revealable, Revealable]]
+    """Returns key and secret of the trading account; ConfigError without keys."""
+    notify: Callable[[str], None]
+    """Shows a line of progress."""
+
+
 F = TypeVar("F", bound=msgspec.Struct)
 
 
@@ -99,15 +119,34 @@ class DownloaderSpec(SourceSpec[F]):
     days_help: str = "First day."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderSpec(SourceSpec[F]):
+    """A venue's live market data: ``scalpdesk data record NAME SYMBOL``."""
+
+    run: Callable[[RecordRequest, F], Awaitable[Sequence[ImportReport]]]
+    """Records until ``stopped`` or the end of the duration, and writes what it has.
+
+    Raises RetryError where the venue does not answer at the start.
+    """
+    argument: str = "symbol"
+    """Word for the symbol in the help."""
+
+
+FLUSH_SECONDS = 300.0
+"""Between two writes of what has been recorded."""
 IMPORTERS = Plugs(
     "importer",
     "data import",
     "scalpdesk.importers",
     {
+        "cboe": "scalpdesk.data_sources.vendors:CBOE_FILES",
         "csv": "scalpdesk.data_sources.tables:CSV",
+        "databento": "scalpdesk.data_sources.databento:IMPORTER",
         "deribit": "scalpdesk.data_sources.deribit:IMPORTER",
         "lean": "scalpdesk.data_sources.lean:IMPORTER",
         "parquet": "scalpdesk.data_sources.tables:PARQUET",
+        "polygon": "scalpdesk.data_sources.vendors:POLYGON_FILES",
+        "thetadata": "scalpdesk.data_sources.vendors:THETADATA_FILES",
     },
 )
 DOWNLOADERS = Plugs(
@@ -117,5 +156,14 @@ DOWNLOADERS = Plugs(
     {
         "alpaca": "scalpdesk.data_sources.alpaca:DOWNLOADER",
         "deribit": "scalpdesk.data_sources.deribit:DOWNLOADER",
+    },
+)
+RECORDERS = Plugs(
+    "recorder",
+    "data record",
+    "scalpdesk.recorders",
+    {
+        "alpaca": "scalpdesk.data_sources.alpaca:RECORDER",
+        "deribit": "scalpdesk.data_sources.deribit:RECORDER",
     },
 )

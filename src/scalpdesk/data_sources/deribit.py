@@ -11,11 +11,14 @@ import msgspec
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.data_sources.contract import (
+    FLUSH_SECONDS,
     DownloaderSpec,
     DownloadRequest,
     Flag,
     ImporterSpec,
     ImportRequest,
+    RecorderSpec,
+    RecordRequest,
 )
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
@@ -138,6 +141,49 @@ async def _download(request: DownloadRequest, flags: HistoryFlags) -> ImportRepo
     return report
 
 
+class RecordFlags(msgspec.Struct, frozen=True):
+    """Flags of ``data record deribit``."""
+
+    name: Annotated[str, Flag("Name of the data set.")] = "deribit"
+    url: Annotated[str | None, Flag("A simulated exchange instead.", "URL")] = None
+    test: Annotated[bool, Flag("The venue's test environment.")] = False
+
+
+async def record(request: RecordRequest, flags: RecordFlags) -> Sequence[ImportReport]:
+    """Record the tickers that change."""
+    from scalpdesk.datasets.coin_data import add_rows, finish
+    from scalpdesk.datasets.manifests import manifest_to_extend
+
+    catalog, name, coin = request.catalog, flags.name, request.symbol
+    report, loop = ImportReport(name), asyncio.get_running_loop()
+    manifest_to_extend(catalog, name, 60)
+    rows: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        if rows:
+            add_rows(catalog, name, "tickers", coin, rows, report)
+            finish(catalog, name, [coin], source="Deribit, recorded")
+            rows.clear()
+
+    async with history_at(flags.url, is_test=flags.test) as history:
+        add_rows(catalog, name, "listings", coin, await history.listings(coin, expired=False), report)
+        flushed = loop.time()
+        try:
+            async for changed in history.chains(
+                coin, request.stopped, every_seconds=request.every_seconds, seconds=request.seconds
+            ):
+                rows += changed
+                if loop.time() - flushed >= FLUSH_SECONDS:
+                    flush()
+                    flushed = loop.time()
+                    request.notify(f"{report.rows[f'tickers/{coin}']:,} tickers")
+        finally:
+            flush()
+    for notice in history.notices:
+        report.note(notice)
+    return [report]
+
+
 IMPORTER = ImporterSpec(
     name="deribit",
     summary="Import a raw capture of JSON-RPC messages, or a table of a coin.",
@@ -171,4 +217,21 @@ DOWNLOADER = DownloaderSpec(
     run=download,
     argument="coin",
     days_help="First day; days run from 08:00 UTC.",
+)
+RECORDER = RecorderSpec(
+    name="deribit",
+    summary="Record the perpetual and all options of COIN: quotes, marks, IVs, Greeks.",
+    help="""Record the perpetual and all options of COIN: quotes, marks, implied volatilities, Greeks.
+
+    Each record has the instruments that have changed since the last one. Ctrl-C ends it, and what was
+    recorded is written; a process that dies loses five minutes at most.
+    """,
+    examples=(
+        "scalpdesk data record deribit BTC",
+        "scalpdesk data record deribit BTC --every 10 --minutes 60",
+    ),
+    flags=RecordFlags,
+    is_raw=True,
+    run=record,
+    argument="coin",
 )

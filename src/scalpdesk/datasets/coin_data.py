@@ -20,7 +20,8 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.datasets.implied_vols import BEFORE_CLOSE_NS, implied_vol_30d
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
-from scalpdesk.datasets.importers.tabular import FORMATS, TableSource, refuse_unclear_times
+from scalpdesk.datasets.importers.staged import TableSource
+from scalpdesk.datasets.importers.tabular import FORMATS, refuse_unclear_times
 from scalpdesk.datasets.manifests import Coverage, Manifest, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,

@@ -58,6 +58,19 @@ def packaged_history(series: str) -> DailyHistory:
     )
 
 
+def packaged_vix() -> DailyHistory:
+    """Return the closes of the VIX out of the arch package, 2014 to 2018, in points.
+
+    Raises
+    ------
+    DataError
+        When the package's files are not there.
+    """
+    rows = [row for row in index_rows("vix") if row[1] not in {"", "."}]
+    closes = [float(row[1]) for row in rows]
+    return DailyHistory("arch.data.vix (VIX)", tuple(us_date(row[0]) for row in rows), {"close": closes})
+
+
 def vix_closes_before(day: date) -> tuple[list[float], float] | None:
     """Return the VIX closes of the year before the last one known on ``day``, and that last one (fractions).
 

@@ -41,6 +41,10 @@ QUOTE_COLUMNS = tuple(f"{side}{part}" for side in ("bid", "ask") for part in _PA
 TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 CHAIN_COLUMNS = (*TRADE_COLUMNS, "open_interest", "implied_volatility", *_GREEKS)
+MARK_COLUMNS = (
+    *("bid", "bid_size", "ask", "ask_size", "quote_age_seconds", "underlying_price", "forward"),
+    *("implied_volatility", *_GREEKS, "venue_implied_volatility", *(f"venue_{name}" for name in _GREEKS)),
+)
 TICKER_COLUMNS = (
     *("bid", "bid_amount", "ask", "ask_amount", "mark_price", "mark_iv", "bid_iv", "ask_iv"),
     *("underlying_price", "index_price", "open_interest", *_GREEKS),
@@ -61,6 +65,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "option_trades": _TIME | _OPTION | _TRADE,
     "open_interest": _TIME | _OPTION | {"open_interest": "BIGINT"},
     "chains": _TIME | _OPTION | {"underlying_close": "DOUBLE"} | _CHAIN,
+    "option_marks": _TIME | _OPTION | dict.fromkeys(MARK_COLUMNS, "DOUBLE"),
     "corporate_actions": {
         "symbol": "VARCHAR",
         "ex_date": "DATE",

@@ -394,6 +394,76 @@ class PositionPage(PositionBlock, _In):
     ladder: NotRequired[Ladder]
 
 
+class RiskMeasure(TypedDict):
+    """Loss of a day at a confidence: value at risk and expected shortfall, losses positive."""
+
+    method: str
+    confidence: float
+    var: str | None
+    es: str | None
+    scenarios: int
+
+
+class AloneMeasure(TypedDict):
+    """Value at risk of one underlying's part by itself."""
+
+    underlying: str
+    confidence: float
+    var: str | None
+
+
+class StressRow(TypedDict):
+    """P&L of the book in the published move of a day."""
+
+    day: str
+    label: str
+    moves: str
+    volatility: str
+    pnl: str | None
+    tone: str
+    source: str
+
+
+class RiskGridRow(TypedDict):
+    """P&L at a move of the spot, by change of every volatility."""
+
+    move: str | None
+    cells: list[LadderCell]
+
+
+class RiskGridTime(TypedDict):
+    """The grid at one time."""
+
+    time: str
+    rows: list[RiskGridRow]
+
+
+class RiskGrid(TypedDict):
+    """P&L by spot, volatility and time."""
+
+    vols: list[str]
+    times: list[RiskGridTime]
+
+
+class BookRisk(TypedDict):
+    """Risk of the book; ``current`` is false while a newer one is computed."""
+
+    run: str
+    current: bool
+    as_of: str
+    currency: str
+    horizon: str
+    smile: str
+    sentence: str
+    history: str | None
+    measures: list[RiskMeasure]
+    alone: list[AloneMeasure]
+    correlation: str | None
+    stress: list[StressRow]
+    grid: RiskGrid
+    notes: list[str]
+
+
 class Smile(TypedDict):
     """The fitted smile of an expiry, in per cent a year; ``quoted`` is null between the quotes."""
 

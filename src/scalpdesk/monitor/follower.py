@@ -6,6 +6,7 @@ process that trades.
 """
 
 import math
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -109,12 +110,16 @@ class RunFollower:
         By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
     lag_seconds
         Wall time since the journal grew last.
+    until_ns
+        Instant, UTC nanoseconds, after which no event is taken in; by default the end of the journal.
     """
 
     def __init__(self, run_dir: Path, most_decisions: int | None = MOST_DECISIONS) -> None:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
         self._read_rows: RowsReader | None = None
+        self.until_ns = sys.maxsize
+        self._is_stopped = False
         self.problem = ""
         self.engine: TradingEngine | None = None
         self.series = Series()
@@ -162,7 +167,7 @@ class RunFollower:
     @property
     def is_reading(self) -> bool:
         """Whether more of the journal waits: what is known is the past."""
-        return not self.tail.at_end and not self.problem
+        return not (self.tail.at_end or self.problem or self._is_stopped)
 
     @property
     def unread(self) -> str:
@@ -277,8 +282,11 @@ class RunFollower:
         return self.desk.delta_engine.position_greeks(positions.held(), self.now_ns).net_delta_shares
 
     def advance(self, most_records: int = 8) -> int:
-        """Take in what the journal holds beyond what was read; return how many records were new."""
-        if self.problem:
+        """Take in what the journal holds beyond what was read; return how many records were new.
+
+        Past ``until_ns`` nothing is taken in any more.
+        """
+        if self.problem or self._is_stopped:
             return 0
         count = 0
         try:
@@ -288,6 +296,9 @@ class RunFollower:
                     self._begin()
                 if isinstance(found, list):
                     for event in found:
+                        if event.ts_recv_ns > self.until_ns:
+                            self._is_stopped = True
+                            return 0
                         self._take(event)
                 else:
                     for output in found:

@@ -21,6 +21,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.version import VERSION
 from scalpdesk.web.access import Access, Guard
 from scalpdesk.web.answering import RefusedError, as_json, refused
+from scalpdesk.web.book_risk import RiskKeeper
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.routes import commands, desk, pages, records, server, session
 
@@ -38,6 +39,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
             yield
         finally:
             feed.stop()
+            app.state.risk.stop()
 
     app = FastAPI(
         title="scalpdesk",
@@ -49,7 +51,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
         openapi_url=None,  # a route of ours, which needs a role
         lifespan=lifespan,
     )
-    app.state.feed, app.state.access = feed, access
+    app.state.feed, app.state.access, app.state.risk = feed, access, RiskKeeper(feed)
     app.add_middleware(Guard, access=access)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(RefusedError, refused)

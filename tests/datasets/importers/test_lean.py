@@ -232,7 +232,7 @@ def test_every_archive_of_the_tree_is_read_or_its_folder_is_named(small_lean, tm
     (report,) = import_lean(tmp_path / "cat", small_lean)
     for path, folder in OTHERS.items():
         assert any(f"{path.rpartition('/')[2]} in {folder}" in note for note in report.notes), path
-    assert any("futureoption is not among" in note for note in report.notes)
+    assert any("futureoption" in note for note in report.notes)
     assert report.files_read == 5
 
 
@@ -358,3 +358,20 @@ def test_a_damaged_market_hours_database_is_named(small_lean, tmp_path):
     with pytest.raises(DataError, match="market hours database is damaged") as refused:
         import_lean(tmp_path / "cat", small_lean)
     assert refused.value.where == str(path)
+
+
+def test_options_on_futures_are_refused_by_name_and_passed_over_among_others(small_lean, tmp_path):
+    put_zip(
+        small_lean / "futureoption" / "cme" / "minute" / "es" / "201306" / "20130103_quote_american.zip",
+        {"20130103_es_minute_quote_american_call_14000000_20130621.csv": "1,2,3,4,5,6,7,8,9,10,11\n"},
+    )
+    with pytest.raises(DataError) as refusal:
+        import_lean(tmp_path / "cat", small_lean, only=["futureoption"])
+    assert refusal.value.value == "futureoption"
+    reports = import_lean(tmp_path / "cat", small_lean, only=[])
+    assert reports[0].files_read == 5
+    alone = tmp_path / "Alone" / "Data"
+    (alone / "futureoption").mkdir(parents=True)
+    with pytest.raises(DataError) as refusal:
+        import_lean(tmp_path / "cat", alone)
+    assert refusal.value.where == str(alone / "futureoption")

@@ -1,16 +1,13 @@
 """Downloads through the vendor's own client library, from a simulated exchange on this machine."""
 
-import asyncio
 import json
 import sys
-import threading
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench, Key
+from fakes.alpaca_bench import Key, served
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.datasets.manifests import read_manifest
@@ -26,23 +23,6 @@ def test_without_the_vendors_package_a_download_says_what_to_install(monkeypatch
     with pytest.raises(ConfigError, match="a package that is not installed") as refused:
         AlpacaHistory(Key("k"), Key("s"))
     assert "scalpdesk[alpaca]" in refused.value.fix
-
-
-@contextmanager
-def served():
-    """Serve a bench from a thread: the library blocks."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    bench = AlpacaBench()
-    try:
-        asyncio.run_coroutine_threadsafe(bench.start(), loop).result(10)
-        yield bench
-    finally:
-        asyncio.run_coroutine_threadsafe(bench.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def history(bench, secret=None):

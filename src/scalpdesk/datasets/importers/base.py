@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import count_text
 
 FETCH_AGAIN = "fetch the file again, or move it out of the folder to import the rest"
 MAX_MEMBERS = 100_000
@@ -40,6 +41,7 @@ class ImportReport:
     """Caveats of the data, and rows or files that were skipped."""
     unreadable: list[UnreadableFileError] = field(default_factory=list)
     """Files that were passed over because they are damaged."""
+    _counted: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def add(self, table: str, key: str, rows: int) -> None:
         """Count rows written to a table."""
@@ -50,6 +52,16 @@ class ImportReport:
         """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def count(self, words: str, rows: int, first: str = "") -> None:
+        """Note how many rows are of a kind, over all files, and where the first of them stands."""
+        before, place, old = self._counted.get(words, (0, first, ""))
+        note = f"{count_text(before + rows, 'row')} {words}" + (f"; the first is {place}" if place else "")
+        self._counted[words] = (before + rows, place, note)
+        if old in self.notes:
+            self.notes[self.notes.index(old)] = note
+        else:
+            self.note(note)
 
     @contextmanager
     def passing_over(self) -> Iterator[None]:

@@ -26,6 +26,12 @@ SECURITIES = {
 }
 """Folder name to the name in LEAN's market hours database."""
 
+FUTURE_OPTIONS = "futureoption"
+"""LEAN's folder of options on futures (ES): no instrument here is an option on a future."""
+_NO_FUTURE_OPTIONS = (
+    "options on futures (futureoption) are not imported: no instrument here is an option on a future"
+)
+
 SCALED = frozenset({"equity", "option", "indexoption"})
 """Securities whose prices LEAN stores as ten-thousandths; index levels and futures are plain."""
 
@@ -116,9 +122,17 @@ def find_files(
     Raises
     ------
     DataError
-        When the folder does not exist or is not LEAN's, or ``only`` matches nothing.
+        When the folder does not exist or is not LEAN's, ``only`` matches nothing, or asks for options on
+        futures.
     """
     root = lean_root(data)
+    if FUTURE_OPTIONS in [word.lower() for word in only]:
+        raise DataError(
+            _NO_FUTURE_OPTIONS,
+            where=str(root / FUTURE_OPTIONS),
+            value=FUTURE_OPTIONS,
+            fix="leave it out; futures themselves are imported with --only future",
+        )
     kept: dict[tuple[Path, str], LeanFile] = {}
     others: dict[str, list[str]] = {}
     wanted = [word.lower() for word in only]
@@ -148,6 +162,8 @@ def _passed_over(folder: str, names: list[str]) -> str:
     """Return the note on the archives of a folder that hold no bars of a security known here."""
     security = folder.partition("/")[0]
     which = f"{len(names)} files" if len(names) > 3 else ", ".join(names)
+    if security == FUTURE_OPTIONS:
+        return f"passed over, {_NO_FUTURE_OPTIONS}: {which} in {folder}"
     if security not in SECURITIES:
         return f"passed over, {security} is not among {', '.join(SECURITIES)}: {which} in {folder}"
     return f"passed over, no name that LEAN gives to minute, second, hour or daily bars: {which} in {folder}"
@@ -175,6 +191,12 @@ def lean_root(data: Path) -> Path:
     for folder in (data, data / "Data"):
         if any((folder / security).is_dir() for security in SECURITIES):
             return folder
+        if (folder / FUTURE_OPTIONS).is_dir():
+            raise DataError(
+                _NO_FUTURE_OPTIONS,
+                where=str(folder / FUTURE_OPTIONS),
+                fix="pass a folder that holds equity/, option/, index/, indexoption/ or future/",
+            )
     raise DataError(
         "this is not LEAN's Data folder: none of its folders "
         + ", ".join(SECURITIES)

@@ -7,17 +7,26 @@ underlying, one of its options, a dated future) follows from its form.
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
-from scalpdesk.core.units import DAY_SECONDS, count_text
+from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.importers.staged import (
+    EXCHANGE_ZONE,
+    INDEX_UNDERLYINGS,
+    TableSource,
+    leave_out_closed_days,
+    leave_out_impossible,
+    mark_absent_sides,
+    refuse_impossible_times,
+    unreadable,
+    write_days,
+)
 from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
@@ -25,13 +34,12 @@ from scalpdesk.datasets.store import (
     connect,
     day_file,
     duckdb_error,
-    impossible_figures,
     sql_name,
     sql_text,
     write_table,
 )
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
-from scalpdesk.instruments.sessions import FIRST_DAY, LAST_DAY, from_ns, why_closed
+from scalpdesk.instruments.sessions import from_ns
 
 KNOWN_COLUMNS = tuple(
     dict.fromkeys(
@@ -48,62 +56,16 @@ NEEDED = {
 _MARKS = {"quotes": ("bid", "ask"), "trades": ("open", "close"), "open_interest": ("open_interest",)}
 """Columns by which rows of a kind are known, the first kind that fits."""
 
-EXCHANGE_ZONE = "America/New_York"
-
 _YEAR_FIRST = r"regexp_matches(written, '^\s*\d{4}\D')"
 _ENDS_WITH_ZONE = r"regexp_matches(written, '(:\d\d.*[+-]\d\d(:?\d\d)?|[A-Za-z_])\s*$')"
 _FIGURES = ("DOUBLE", "BIGINT")
 
-_INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
-
-NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
-"""Texts of a CSV file for a missing value."""
 _MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})"
 _TIMES_OF_DAY = ("", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 DATE_ORDERS = {"mdy": "%m/%d/%Y", "dmy": "%d/%m/%Y"}
 """Orders of a date that does not begin with its year."""
 _CONTRACT_TERMS = ("expiry", "strike", "right")
-
-
-@dataclass(frozen=True, slots=True)
-class TableSource:
-    """A file, and how its columns are read."""
-
-    path: Path
-    label: str
-    """``CSV`` or ``Parquet``."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """The file's column by the catalogue's name; empty for all as they stand."""
-    types: Mapping[str, str] = field(default_factory=dict)
-    """DuckDB's type of some columns of a CSV file, by the file's name."""
-    reads: Mapping[str, str] = field(default_factory=dict)
-    """SQL in place of some columns, by the catalogue's name."""
-
-    @property
-    def relation(self) -> str:
-        """A table of SQL with one ``?`` for the path."""
-        table = "read_parquet(?)"
-        if self.label == "CSV":
-            types = ", ".join(f"{sql_text(name)}: {sql_text(kind)}" for name, kind in self.types.items())
-            nulls = ", ".join(map(sql_text, NO_VALUE))
-            table = (
-                f"read_csv(?, header = true, nullstr = [{nulls}]{f', types = {{{types}}}' if types else ''})"
-            )
-        if not self.names:
-            return table
-        columns = (
-            f"{self.reads.get(n, sql_name(column))} AS {sql_name(n)}" for n, column in self.names.items()
-        )
-        return f"(SELECT {', '.join(columns)} FROM {table})"  # noqa: S608 - quoted names
-
-    def as_text(self, column: str) -> "TableSource":
-        """Return the source with a column of a CSV file as it is written."""
-        return replace(self, types={**self.types, self.names.get(column, column): "VARCHAR"})
-
-    def place(self, row: int) -> str:
-        """Return where row ``row`` (from 1) stands: the line of a CSV file below its header."""
-        return f"{self.path}:{row + 1}" if self.label == "CSV" else f"{self.path}, row {row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +127,12 @@ def import_table(
     manifest_to_extend(catalog, choices.name, bar_seconds)
     placed = _place_symbols(connection, source, base, kind)
     underlying_type = _type_of(base, placed)
-    _leave_out_impossible(connection, source, kind, report)
+    leave_out_impossible(connection, source, kind, report)
     # a future trades on Sundays; the bar of a Friday may end on Saturday
     if bar_seconds % DAY_SECONDS and underlying_type != "future":
-        _leave_out_closed_days(connection, source, report)
+        leave_out_closed_days(connection, source, report)
     progress(1, 2, source.path.name)
-    keys = _write(connection, catalog, choices.name, kind, bar_seconds, placed, report)
+    keys = write_days(connection, catalog, choices.name, kind, bar_seconds, placed, report)
     update_manifest(
         connection,
         catalog,
@@ -196,7 +158,7 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
             [str(source.path)],
         ).fetchall()
     except duckdb_error() as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     return {row[0]: row[1] for row in described}
 
 
@@ -454,7 +416,7 @@ def _stage(
             [str(source.path)],
         )
     except duckdb_error() as error:
-        raise _unreadable(source, error) from error
+        raise unreadable(source, error) from error
     bad = connection.execute(
         "SELECT count(*) FILTER (ts IS NULL), count(*) FILTER (written IS NULL), count(*) FROM incoming"
     ).fetchall()[0]
@@ -463,9 +425,9 @@ def _stage(
             raise DataError(
                 f"{count} of {bad[2]} rows have no {column}", where=str(source.path), fix="fill them in"
             )
-    _refuse_impossible_times(connection, source)
+    refuse_impossible_times(connection, source)
     if kind == "quotes":
-        _mark_absent_sides(connection, report)
+        mark_absent_sides(connection, report)
 
 
 def _symbol_of_terms(columns: Mapping[str, str], whose: str) -> str:
@@ -480,71 +442,6 @@ def _symbol_of_terms(columns: Mapping[str, str], whose: str) -> str:
         f" {root.format(whose=whose)} || strftime({expiry}, '%y%m%d') || upper(left(trim(\"right\"), 1))"
         " || printf('%08d', round(strike::DOUBLE * 1000)::BIGINT) END"
     )
-
-
-def _refuse_impossible_times(connection: Any, source: TableSource) -> None:
-    """Refuse a file with rows that the exchange's calendar does not reach."""
-    outside = (
-        f"ts NOT BETWEEN '{FIRST_DAY}'::TIMESTAMPTZ AND '{LAST_DAY} 23:59:59Z'::TIMESTAMPTZ "
-        f"OR bar_start NOT BETWEEN '{FIRST_DAY - timedelta(days=1)}'::TIMESTAMPTZ AND ts"
-    )
-    count, row, moment = connection.execute(
-        "SELECT count(*), min(file_row), arg_min(strftime(ts, '%Y-%m-%d %H:%M:%SZ'), file_row) "  # noqa: S608 - our own days
-        f"FROM incoming WHERE {outside}"
-    ).fetchall()[0]
-    if count:
-        raise DataError(
-            f"{count} {'row lies' if count == 1 else 'rows lie'} outside of {FIRST_DAY} to {LAST_DAY}, "
-            "or is known before its bar begins",
-            where=source.place(row),
-            value=moment,
-            fix="correct the time in the file, or leave the row out",
-        )
-
-
-def _leave_out_impossible(connection: Any, source: TableSource, kind: str, report: ImportReport) -> None:
-    """Leave out rows whose figures cannot be, with their number and the first of them."""
-    for condition, words in impossible_figures(kind).items():
-        _leave_out(connection, source, condition, words, report)
-
-
-def _leave_out_closed_days(connection: Any, source: TableSource, report: ImportReport) -> None:
-    """Leave out rows of days on which the exchange does not trade."""
-    day = f"(ts AT TIME ZONE {sql_text(EXCHANGE_ZONE)})::DATE"
-    for (found,) in connection.execute(f"SELECT DISTINCT {day} AS day FROM incoming ORDER BY 1").fetchall():  # noqa: S608 - our own words
-        why = why_closed(found)
-        if why is not None:
-            _leave_out(connection, source, f"{day} = '{found}'", f"of {found}, {why}", report)
-
-
-def _leave_out(
-    connection: Any, source: TableSource, condition: str, words: str, report: ImportReport
-) -> None:
-    count, row = connection.execute(
-        f"SELECT count(*), min(file_row) FROM incoming WHERE {condition}"  # noqa: S608 - our own words
-    ).fetchall()[0]
-    if not count:
-        return
-    connection.execute(f"DELETE FROM incoming WHERE {condition}")  # noqa: S608 - the same
-    report.note(f"{count_text(count, 'row')} {words}: left out; the first is {source.place(row)}")
-    if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
-        raise DataError(
-            "no row of the file can be imported: " + "; ".join(report.notes),
-            where=str(source.path),
-            fix="correct the file and import it again",
-        )
-
-
-def _mark_absent_sides(connection: Any, report: ImportReport) -> None:
-    """Turn a price of 0 or less into no such side: an ask at infinity, a bid at 0.
-
-    Not null, which is a side without an update and is carried forward (:mod:`scalpdesk.datasets.sides`).
-    """
-    for side, absent, found in (("ask", "'infinity'", "ask <= 0"), ("bid", "0", "bid < 0")):
-        count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
-        if count:
-            connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
-            report.note(f"{count_text(count, 'row')} with {found}: read as no {side}")
 
 
 def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices, known: int | None) -> int:
@@ -585,7 +482,7 @@ def _place_symbols(
     placed: dict[str, OptionContract | str] = {}
     for (written,) in connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall():
         symbol = written.strip().upper()
-        if symbol == base and kind == "quotes" and base in _INDEX_UNDERLYINGS:
+        if symbol == base and kind == "quotes" and base in INDEX_UNDERLYINGS:
             raise DataError(
                 "an index is not quoted: its level is imported as open, high, low, close and volume",
                 where=str(source.path),
@@ -615,101 +512,12 @@ def _place_symbols(
 
 
 def _type_of(base: str, placed: dict[str, OptionContract | str]) -> str:
-    if base in _INDEX_UNDERLYINGS:
+    if base in INDEX_UNDERLYINGS:
         return "index"
     return (
         "future"
         if any(isinstance(p, str) and p.startswith(f"{base}_") for p in placed.values())
         else "equity"
-    )
-
-
-def _write(
-    connection: Any,
-    catalog: Path,
-    name: str,
-    kind: str,
-    bar_seconds: int,
-    placed: dict[str, OptionContract | str],
-    report: ImportReport,
-) -> set[str]:
-    """Write one file a table, key and New York day; return the keys written."""
-    _register_places(connection, placed)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE placed_rows AS SELECT incoming.* EXCLUDE (bar_start), "  # noqa: S608 - our own columns
-        f"coalesce(bar_start, ts - to_seconds({bar_seconds})) AS bar_start, "
-        "strftime(ts AT TIME ZONE 'America/New_York', '%Y-%m-%d') AS day, "
-        "places.* EXCLUDE (written, expiry_text), try_cast(expiry_text AS DATE) AS expiry "
-        "FROM incoming JOIN places USING (written)"
-    )
-    keys: set[str] = set()
-    groups: Sequence[tuple[str, str, str]] = connection.execute(
-        'SELECT DISTINCT is_option, "key", day FROM placed_rows ORDER BY 1, 2, 3'
-    ).fetchall()
-    for is_option, key, day in groups:
-        table = _table_of(kind, bool(is_option), key)
-        columns = ", ".join(f'"{column}"' for column in SCHEMAS[table])
-        path = day_file(catalog, name, table, key, day)
-        chosen = f'SELECT {columns} FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
-        parameters: list[object] = [is_option, key, day]
-        if path.is_file():
-            chosen += (
-                f" UNION ALL SELECT {columns} FROM read_parquet(?) WHERE symbol NOT IN "  # noqa: S608 - our own columns
-                '(SELECT symbol FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?)'
-            )
-            parameters += [str(path), *parameters]
-        write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
-        new = connection.execute(
-            'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
-            [is_option, key, day],
-        ).fetchall()[0]
-        report.add(table, key, int(new[0]))
-        keys.add(key)
-    connection.unregister("places")
-    return keys
-
-
-def _register_places(connection: Any, placed: dict[str, OptionContract | str]) -> None:
-    whats = list(placed.values())
-    options = [None if isinstance(what, str) else what for what in whats]
-
-    def texts(values: Sequence[object]) -> Any:
-        return np.array(["" if value is None else str(value) for value in values], dtype=object)
-
-    connection.register(
-        "places",
-        {
-            "written": texts(list(placed)),
-            "symbol": texts([what if isinstance(what, str) else what.symbol for what in whats]),
-            "is_option": np.array([option is not None for option in options], dtype=np.bool_),
-            "key": texts([what.partition("_")[0] if isinstance(what, str) else what.root for what in whats]),
-            "root": texts([o and o.root for o in options]),
-            "expiry_text": texts([o and o.expiry for o in options]),
-            "strike": np.array([float(o.strike) if o else np.nan for o in options], dtype=np.float64),
-            "right": texts([o and o.right.value for o in options]),
-            "style": texts([o and o.style.value for o in options]),
-        },
-    )
-
-
-def _table_of(kind: str, is_option: bool, key: str) -> str:
-    if kind == "open_interest":
-        return kind
-    if is_option:
-        return f"option_{kind}"
-    if key not in _INDEX_UNDERLYINGS:
-        return kind
-    return "index_levels"
-
-
-def _unreadable(source: TableSource, error: Exception) -> DataError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    at_line = next((w for line in lines for w in [line.partition("Line:")[2].strip()] if w.isdigit()), None)
-    why = next((line for line in lines if line.startswith("Error when converting")), lines[0])
-    return DataError(
-        f"this {source.label} file cannot be read: {why}",
-        where=f"{source.path}:{at_line}" if at_line else str(source.path),
-        fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
     )
 
 

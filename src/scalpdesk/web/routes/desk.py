@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
@@ -67,6 +67,17 @@ _add(
 )
 _add("/api/cards", "Cards that installed packages add to the Desk page.", answers.Cards, cards)
 _add("/api/fills", "Executions in order, for the price chart.", answers.Fills, fills_document)
+
+
+@router.get(
+    "/api/risk",
+    summary="Risk of the book: value at risk, expected shortfall, stress days, scenario grid.",
+    response_model=answers.BookRisk | answers.Empty | NoRun,
+    responses=errors(401),
+)
+def risk(request: Request) -> Response:
+    """Return the newest risk of the book; another thread computes it, once for each version of the book."""
+    return as_json(request.app.state.risk.answer() or NO_RUN)
 
 
 @router.get(

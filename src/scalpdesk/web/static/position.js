@@ -14,6 +14,7 @@ export function create(main) {
   const expiry = h("select", { "aria-label": "Expiry, or the underlying" });
   const strike = h("select", { "aria-label": "Strike" });
   const right = h("select", { "aria-label": "Call or put" }, h("option", { value: "call" }, "call"), h("option", { value: "put" }, "put"));
+  const risk = riskCard();
   const added = h("span", { class: "controls-row" }), trouble = h("p", { class: "warn", role: "status" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "What happens if it moves?"), sentence, greeks),
@@ -29,6 +30,7 @@ export function create(main) {
     card("w4", "Deadlines", deadlines),
     card("wide", "Legs", legs),
     h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), ladderAt), ladder),
+    risk.element,
   );
   const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
     label: "P&L of the book against the spot, at the date and at the first expiry",
@@ -163,5 +165,85 @@ export function create(main) {
   const stop = poll(path, draw, 1);
   date.addEventListener("input", () => stop.now());
   expiry.addEventListener("change", choose);
-  return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); chart.destroy(); } };
+  return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); risk.stop(); chart.destroy(); } };
+}
+
+// What is held, without the legs of a look: value at risk, stress days, and P&L by spot, volatility and time.
+function riskCard() {
+  const sentence = h("p", { class: "verdict one" }), from = h("p", { class: "muted" }), at = h("span", { class: "muted" });
+  const measures = h("div"), stress = h("div"), grid = h("div"), notes = h("p", { class: "muted" });
+  const time = h("select", { "aria-label": "Time of the grid" });
+  const body = h(
+    "div",
+    {},
+    from,
+    measures,
+    h("h3", {}, "Stress days, at once"),
+    stress,
+    h("div", { class: "controls-row" }, h("h3", {}, "P&L by spot and volatility"), time),
+    grid,
+    notes,
+  );
+  let last = null;
+
+  function paint() {
+    const chosen = last.grid.times.find((each) => each.time === time.value) || last.grid.times[0];
+    grid.replaceChildren(
+      table(
+        [
+          { head: "Move %", class: "num", cell: (row) => row.move },
+          ...last.grid.vols.map((vol, i) => ({ head: vol, class: "heat", cell: (row) => heatCell(shown(row.cells[i].text), row.cells[i].heat) })),
+        ],
+        chosen.rows,
+        { caption: "P&L by spot and volatility" },
+      ),
+    );
+    paintHeat(grid);
+  }
+
+  function draw(page) {
+    const nothing = page.empty || page.error;
+    body.hidden = Boolean(nothing);
+    sentence.replaceChildren(nothing || page.sentence);
+    setText(at, nothing ? " " : `${page.as_of} ET${page.current ? "" : ", computing"}`);
+    if (nothing || (last && JSON.stringify(last) === JSON.stringify(page))) return;
+    last = page;
+    from.replaceChildren(
+      [page.history && `Full repricing up to the ${page.horizon} by ${page.history}, ${page.smile} smile, ${page.currency}.`, page.correlation && `Correlation by EWMA ${page.correlation}.`].filter(Boolean).join(" "),
+    );
+    measures.replaceChildren(
+      table(
+        [
+          { head: "Loss of a session", cell: (row) => `${row.method}, ${100 * row.confidence} %` },
+          { head: "Value at risk", class: "num", cell: (row) => row.var },
+          { head: "Expected shortfall", class: "num", cell: (row) => row.es },
+          { head: "Scenarios", class: "num narrow-gone", cell: (row) => row.scenarios },
+        ],
+        page.measures,
+        { caption: "Value at risk and expected shortfall" },
+      ),
+    );
+    stress.replaceChildren(
+      table(
+        [
+          { head: "Day", class: "nowrap", cell: (row) => row.day },
+          { head: "What", class: "narrow-gone", cell: (row) => row.label },
+          { head: "Moves", class: "num", cell: (row) => row.moves },
+          { head: "Volatility index", class: "num narrow-gone", cell: (row) => row.volatility },
+          { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+        ],
+        page.stress,
+        { caption: "Stress days" },
+      ),
+    );
+    const kept = time.value;
+    time.replaceChildren(...page.grid.times.map((each) => h("option", { value: each.time }, each.time)));
+    if (page.grid.times.some((each) => each.time === kept)) time.value = kept;
+    paint();
+    notes.replaceChildren(page.notes.join(" "));
+  }
+
+  time.addEventListener("change", paint);
+  const element = h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Risk of the book"), at), sentence, body);
+  return { element, stop: poll("/api/risk", draw, 5) };
 }

@@ -1,0 +1,230 @@
+"""``scalpdesk research``: tests of what dealer gamma and signals foretell."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settings_options
+from scalpdesk.cli.market import data_option, load_tape, read_span, seed_option, span_options
+from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar
+from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.units import count_text
+from scalpdesk.datasets.embedded import RECONSTRUCTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.research.gamma_hypotheses import Window
+    from scalpdesk.research.signal_hypotheses import ScalpOutcome
+    from scalpdesk.research.significance import Finding
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "gex": ("scalpdesk.cli.research:gex", "Does dealer gamma foretell variance or hedging P&L?"),
+    "signals": (
+        "scalpdesk.cli.research:signals",
+        "Which signals earn after costs? Does conviction help?",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def research() -> None:
+    """Test hypotheses about the market and about the desk's own signals, with controls and corrections."""
+
+
+@desk_command("gex", example="scalpdesk research gex SPY --start 2018-01-02 --end 2018-01-31")
+@click.argument("symbol")
+@span_options("First session.")
+@data_option
+@click.option(
+    "--minutes", type=click.IntRange(5, 120), default=60, show_default=True, help="Length of a window."
+)
+@seed_option
+@settings_options
+def gex(
+    *,
+    as_json: bool,
+    symbol: str,
+    start: str,
+    end: str | None,
+    data_set: str,
+    minutes: int,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Test whether SYMBOL's dealer gamma says anything about the next window of a session.
+
+    Eight questions: sign and size of the exposure, of the whole chain and near the money, on the variance
+    that follows and on the P&L of a straddle hedged every minute. Volatility, the variance before and the
+    time of day are controls. Sessions without open interest are passed over.
+    """
+    from scalpdesk.research.gamma_hypotheses import gamma_findings, windows_of
+
+    settings = settings_from(config_file, overrides)
+    windows: list[Window] = []
+    skipped: list[str] = []
+    for number, tape in enumerate(_sessions(settings, data_set, symbol.upper(), start, end, seed, as_json)):
+        if not tape.open_interest:
+            skipped.append(str(tape.sessions[0].day))
+            continue
+        windows += windows_of(tape, number, minutes)
+    notes = [f"no open interest on {', '.join(skipped)}"] if skipped else []
+    if data_set in RECONSTRUCTED:
+        notes.append(
+            "the reconstructed market was drawn without dealers: it holds no effect, and tests of the method"
+            " should not find any"
+        )
+    _print(gamma_findings(windows), {"symbol": symbol.upper(), "minutes": minutes}, notes, as_json=as_json)
+
+
+@desk_command(
+    "signals",
+    example=(
+        "scalpdesk research signals --start 2018-01-02 --end 2018-01-31",
+        "scalpdesk research signals",
+    ),
+)
+@click.option("--start", default=None, metavar="DATE", help="First session [default: the runs on record].")
+@click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
+@data_option
+@seed_option
+@settings_options
+def signals(
+    *,
+    as_json: bool,
+    start: str | None,
+    end: str | None,
+    data_set: str,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Test whether each signal of st0ckg and the EMA scalper's conviction earn after costs.
+
+    With --start each signal trades alone in backtests of these sessions; without it the scalps of the runs on
+    record are tested.
+    """
+    from scalpdesk.research.signal_hypotheses import signal_findings
+
+    settings = settings_from(config_file, overrides)
+    names: list[str] = []
+    if start is None:
+        outcomes = _recorded(Path(settings.config.desk.runs_dir))
+    else:
+        names, outcomes = _backtested(overrides, config_file, data_set, (start, end), seed, as_json)
+    found = signal_findings(outcomes, names)
+    about = {"source": "runs on record" if start is None else "backtests", "scalps": len(outcomes)}
+    _print(found, about, [], as_json=as_json)
+
+
+def _sessions(
+    settings: "LoadedSettings",
+    data_set: str,
+    symbol: str,
+    start: str,
+    end: str | None,
+    seed: int | None,
+    as_json: bool,
+) -> "Iterable[MarketTape]":
+    """Yield each session of a span as a tape of its own, with progress."""
+    from scalpdesk.instruments.sessions import is_session, next_session
+
+    first, last = read_span(start, end)
+    days = []
+    day = first if is_session(first) else next_session(first).day
+    while day <= last:
+        days.append(day)
+        day = next_session(day).day
+    if not days:
+        raise DataError("no session in this span", where="--start", value=start, fix="name a trading day")
+    with progress_bar(as_json=as_json) as report:
+        for done, day in enumerate(days):
+            report(done, len(days), "sessions")
+            yield load_tape(settings, data_set, symbol, day, seed=seed)
+
+
+def _recorded(runs_dir: Path) -> "list[ScalpOutcome]":
+    if not runs_dir.is_dir():
+        raise ConfigError(
+            "there are no runs on record",
+            where="desk.runs_dir",
+            value=str(runs_dir),
+            fix="backtest the sessions of a market with --start and --end",
+        )
+    return _outcomes(runs_dir, None)
+
+
+def _outcomes(runs_dir: Path, tape: "MarketTape | None") -> "list[ScalpOutcome]":
+    from scalpdesk.records.projection import project_missing
+    from scalpdesk.records.scalps import scalp_history
+    from scalpdesk.records.store import Store, read_runs
+    from scalpdesk.research.signal_hypotheses import outcome_of
+
+    def read(store: Store) -> list[dict[str, Any]]:
+        project_missing(runs_dir, store)
+        return scalp_history(store, limit=1_000_000)
+
+    found = (outcome_of(row, tape) for row in read_runs(runs_dir, read))
+    return [each for each in found if each is not None]
+
+
+def _backtested(
+    overrides: tuple[str, ...],
+    config_file: str | None,
+    data_set: str,
+    span: tuple[str, str | None],
+    seed: int | None,
+    as_json: bool,
+) -> "tuple[list[str], list[ScalpOutcome]]":
+    """Backtest each signal alone and the EMA scalper, session by session; return names and outcomes."""
+    from scalpdesk.backtesting.runs import run_backtest
+    from scalpdesk.backtesting.simulate import PreparedMarket
+    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.signals.base import find_signal
+    from scalpdesk.strategies.st0ckg.config import St0ckgConfig
+
+    first, last = read_span(span[0], span[1])
+    alone = {find_signal(name).name: ("st0ckg", f"signals={name}") for name in St0ckgConfig().signals}
+    jobs = {**alone, "EMA_CLOUD": ("ema-scalper", "")}
+    base = settings_from(config_file, overrides, "st0ckg")
+    tape = load_tape(base, data_set, "SPY", first, last=last, seed=seed)
+    market = PreparedMarket(tape, kept_sessions=2)
+    with tempfile.TemporaryDirectory() as folder, progress_bar(as_json=as_json) as report:
+        for done, (strategy, setting) in enumerate(jobs.values()):
+            report(done, len(jobs), "backtests")
+            own = (*overrides, *([setting] if setting else ()))
+            settings = settings_from(config_file, own, strategy)
+            run_backtest(settings, market, SystemClock(), seed=seed, runs_dir=Path(folder))
+        return list(jobs), _outcomes(Path(folder), tape)
+
+
+def _print(found: "Sequence[Finding]", about: dict[str, Any], notes: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({**about, "findings": [each.document() for each in found], "notes": notes})
+        return
+    table = new_table("test", "n", "sessions", "effect", "95 %", "p", "control p", "corrected p", "verdict")
+    for each in found:
+        span = "" if each.low is None else f"{each.low:+.4g} to {each.high:+.4g}"
+        table.add_row(
+            each.name,
+            str(each.observations),
+            str(each.sessions),
+            "" if each.effect is None else f"{each.effect:+.4g}",
+            span,
+            cell(each.p_value, 3),
+            cell(each.control_p, 3),
+            cell(each.adjusted_p, 3),
+            each.problem or each.verdict,
+        )
+    print_table(table, first_to_go=("control p", "p", "95 %"))
+    shown = sum(each.verdict.startswith("shown") for each in found)
+    click.echo(
+        f"{shown} of {count_text(len(found), 'test')} shown at 5 % after the correction for all of them"
+    )
+    for note in notes:
+        click.echo(f"note: {note}")

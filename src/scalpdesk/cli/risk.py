@@ -1,0 +1,370 @@
+"""``scalpdesk risk``: value at risk, stress days and scenario grid of a book; coverage of its VaR."""
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from datetime import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, read_date, seed_option
+from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, progress_bar
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.portfolio.risk_book import SMILES
+from scalpdesk.volatility.filtered_moves import FILTERS
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.portfolio.risk_book import RiskBook
+
+Report = Callable[[int, int, str], None]
+PLAIN_WINDOW, STRADDLE_WINDOW = 500, 250
+"""Scenarios of a session in the coverage backtest; the packaged VIX is too short for 500."""
+
+
+@desk_command(
+    "risk",
+    example=(
+        "scalpdesk risk last",
+        "scalpdesk risk last --time 10:30 --filter ewma --filter garch",
+        "scalpdesk risk --position SPY180316C00265000=10 --position SPY180316P00265000=10 --position SPY=-40",
+        "scalpdesk risk --book positions.csv --data recorded --start 2015-12-23 --json",
+        "scalpdesk risk --coverage",
+    ),
+)
+@click.argument("run", required=False, default=None)
+@click.option(
+    "--position", "positions", metavar="SYMBOL=QTY", multiple=True, help="A position. May be repeated."
+)
+@click.option("--book", metavar="FILE", default=None, help="CSV file of positions: symbol,quantity.")
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Data set that prices it.")
+@click.option(
+    "--start",
+    "session",
+    default=None,
+    metavar="DATE",
+    help=f"Session [default: a run's first; {DEFAULT_SESSION}].",
+)
+@click.option(
+    "--time",
+    "clock",
+    default=None,
+    metavar="HH:MM",
+    help="New York time [default: 12:00; of a run, when something was held last].",
+)
+@seed_option
+@click.option(
+    "--smile",
+    type=click.Choice(SMILES),
+    default=SMILES[0],
+    show_default=True,
+    help="Whether the smile moves with the spot or stays with the strikes.",
+)
+@click.option(
+    "--filter",
+    "filters",
+    type=click.Choice(FILTERS),
+    multiple=True,
+    default=FILTERS[:1],
+    show_default=True,
+    help="Volatility that past moves are scaled by. May be repeated.",
+)
+@click.option("--instant", is_flag=True, help="The moves of a day at once, without a day's theta.")
+@click.option("--history", default=None, metavar="SET|FILE", help="Daily bars of the underlyings.")
+@click.option(
+    "--vix", default=None, metavar="SET|FILE", help="Daily bars of the VIX [default: 2014 to 2018]."
+)
+@click.option("--coverage", is_flag=True, help="Test the value at risk over five years instead of a book.")
+@settings_options
+def risk(
+    *,
+    as_json: bool,
+    run: str | None,
+    positions: tuple[str, ...],
+    book: str | None,
+    data_set: str,
+    session: str | None,
+    clock: str | None,
+    seed: int | None,
+    smile: str,
+    filters: tuple[str, ...],
+    instant: bool,
+    history: str | None,
+    vix: str | None,
+    coverage: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show the risk of RUN's book, or of positions: VaR, expected shortfall, stress days, scenario grid.
+
+    Every scenario reprices every option in full. Losses of VaR and ES are positive, P&L is signed; nothing is
+    hedged within a scenario.
+    """
+    settings = settings_from(config_file, overrides)
+    given = [*(_position(text) for text in positions), *(_positions_of(Path(book)) if book else ())]
+    named = sum((run is not None, bool(given), coverage))
+    if named != 1:
+        raise ConfigError(
+            "name one book: a run, or positions; or --coverage",
+            where="RUN, --position, --book, --coverage",
+            value=f"{named} of them",
+            fix="scalpdesk risk last",
+        )
+    catalog = Path(settings.config.data.catalog)
+    with progress_bar(as_json=as_json) as report:
+        if coverage:
+            document = coverage_of_history(catalog, vix, filters, report)
+        elif run is not None:
+            run_id, held, run_data = _run_book(
+                Path(settings.config.desk.runs_dir), run, session, clock, report
+            )
+            measured = _measured(held, catalog, run_data, history, vix, filters, smile, instant)
+            document = {"run_id": run_id, **measured}
+        else:
+            held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
+            document = _measured(held, catalog, data_set, history, vix, filters, smile, instant)
+    if as_json:
+        print_json(document)
+    elif coverage:
+        _print_coverage(document)
+    else:
+        _print_risk(document)
+
+
+def _position(text: str) -> tuple[str, float]:
+    """Read SYMBOL=QTY."""
+    symbol, _, quantity = text.rpartition("=")
+    return symbol.strip(), _quantity(quantity, "--position", text)
+
+
+def _quantity(text: str, where: str, value: str) -> float:
+    try:
+        quantity = float(text)
+    except ValueError:
+        quantity = math.nan
+    if not math.isfinite(quantity) or not quantity:
+        raise ArgumentError(
+            "a position is a symbol and a number, negative when sold",
+            where=where,
+            value=value,
+            fix="SPY180316C00265000=-10",
+        )
+    return quantity
+
+
+def _positions_of(path: Path) -> list[tuple[str, float]]:
+    """Read a CSV file with the columns symbol and quantity."""
+    if not path.is_file():
+        raise DataError("there is no such file", where="--book", value=str(path))
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        missing = {"symbol", "quantity"} - set(reader.fieldnames)
+        if missing:
+            raise DataError(
+                f"the file has no column {min(missing)}",
+                where=str(path),
+                value=list(reader.fieldnames),
+                fix="its first line is symbol,quantity",
+            )
+        return [
+            (row["symbol"].strip(), _quantity(row["quantity"] or "", f"{path}:{reader.line_num}", str(row)))
+            for row in reader
+        ]
+
+
+def _run_book(
+    runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
+) -> tuple[str, "RiskBook", str]:
+    """Return a run's id, what it holds at an instant (by default: held last) and its data set."""
+    from scalpdesk.journal.reader import find_run_dir
+    from scalpdesk.monitor.held_book import followed_to, held_book
+
+    until_ns = None
+    run_dir = find_run_dir(runs_dir, name)
+    if clock is not None or session is not None:
+        from scalpdesk.instruments.sessions import new_york_ns
+        from scalpdesk.journal.reader import peek_header
+
+        day = peek_header(run_dir).sessions[0].day if session is None else read_date(session, "--start")
+        until_ns = new_york_ns(day, _time_of_day(clock or "16:00"))
+    follower = followed_to(run_dir, until_ns, report)
+    held = held_book(follower)
+    if held is None or follower.header is None:
+        raise DataError(
+            "this run holds nothing then, or a leg has no price",
+            where="RUN",
+            value=run_dir.name,
+            fix="give a --time at which it holds something; scalpdesk why RUN --list shows its trades",
+        )
+    return run_dir.name, held, str(follower.header.data["name"])
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        return time.fromisoformat(text.zfill(5))
+    except ValueError as problem:
+        raise ArgumentError(
+            "not a time of day", where="--time", value=text, fix="write it as 15:00"
+        ) from problem
+
+
+def _given_book(
+    settings: "LoadedSettings",
+    data_set: str,
+    given: Sequence[tuple[str, float]],
+    session: str,
+    clock: str,
+    seed: int | None,
+) -> "RiskBook":
+    """Return positions priced by a data set at an instant."""
+    from scalpdesk.instruments.contract import us_option
+    from scalpdesk.research.quoted_book import quoted_book
+
+    def underlying(symbol: str) -> str:
+        return us_option(symbol).underlying if any(letter.isdigit() for letter in symbol) else symbol
+
+    symbols = ",".join(dict.fromkeys(underlying(symbol) for symbol, _ in given))
+    tape = load_tape(settings, data_set, symbols, read_date(session, "--start"), seed=seed)
+    return quoted_book(tape, given, instant_ns(tape, clock))
+
+
+def _measured(
+    held: "RiskBook",
+    catalog: Path,
+    data_set: str,
+    history: str | None,
+    vix: str | None,
+    filters: tuple[str, ...],
+    smile: str,
+    instant: bool,
+) -> dict[str, Any]:
+    from scalpdesk.instruments.sessions import to_new_york
+    from scalpdesk.research.book_risk import past_moves, risk_document
+
+    symbols = [part.underlying for part in held.parts]
+    day = to_new_york(held.as_of_ns).date()
+    moves, notes = past_moves(
+        symbols, catalog, data_set, history=history, vix=vix, before=day, is_coin=held.currency != "USD"
+    )
+    return risk_document(held, moves, filters=filters, smile=smile, step=0 if instant else 1, notes=notes)
+
+
+def coverage_of_history(
+    catalog: Path, vix: str | None, filters: tuple[str, ...], report: Report
+) -> dict[str, Any]:
+    """Return the coverage of index books over 1,257 sessions, and of straddles as far as the VIX reaches."""
+    from scalpdesk.datasets.daily_history import find_history, packaged_history, packaged_vix
+    from scalpdesk.research.book_risk import VIX, joint_moves
+    from scalpdesk.research.risk_coverage import coverage_document
+
+    indices = {"SPY": packaged_history("sp500"), "QQQ": packaged_history("nasdaq")}
+    linear = coverage_document(
+        joint_moves(indices, None, None), filters=filters, window=PLAIN_WINDOW, report=report
+    )
+    volatility = packaged_vix() if vix is None else find_history(catalog, VIX, VIX, vix)
+    straddles = coverage_document(
+        joint_moves({"SPY": indices["SPY"]}, volatility, None),
+        filters=tuple(name for name in filters if name == "ewma" or vix is not None),
+        window=STRADDLE_WINDOW if vix is None else PLAIN_WINDOW,
+        report=report,
+        straddles_alone=True,
+    )
+    return {"parts": [linear, straddles]}
+
+
+def _print_risk(document: dict[str, Any]) -> None:
+    currency = document["currency"]
+    places = 0 if currency == "USD" else 4
+    held = ", ".join(f"{row['quantity']:+g} {row['symbol']}" for row in document["positions"])
+    spots = ", ".join(f"{symbol} {spot:.2f}" for symbol, spot in document["spots"].items())
+    click.echo(f"{document['as_of']} New York, {spots}")
+    click.echo(held)
+    history = document["history"]
+    if history is not None:
+        when = "at once" if document["horizon"] == "now" else f"up to the {document['horizon']}"
+        click.echo(
+            f"loss {when}, {currency}, by {history['moves']} daily moves of {history['first']} to"
+            f" {history['last']}; {document['smile']} smile"
+        )
+        table = new_table("method", "VaR 97.5 %", "ES 97.5 %", "VaR 99 %", "ES 99 %")
+        rows = {(row["method"], row["confidence"]): row for row in document["measures"]}
+        for method in dict.fromkeys(row["method"] for row in document["measures"]):
+            found = [rows[method, confidence][name] for confidence in (0.975, 0.99) for name in ("var", "es")]
+            table.add_row(method, *(f"{value:,.{places}f}" for value in found))
+        print_table(table)
+    for row in document["alone"]:
+        if row["confidence"] == 0.99:
+            click.echo(f"alone {row['underlying']}: VaR 99 % {row['var']:,.{places}f}")
+    correlation = document["correlation"]
+    if correlation is not None:
+        names = correlation["symbols"]
+        pairs = ", ".join(
+            f"{first}/{second} {correlation['ewma'][i][j]:.3f} (all days {correlation['sample'][i][j]:.3f})"
+            for i, first in enumerate(names)
+            for j, second in enumerate(names)
+            if i < j
+        )
+        click.echo(f"correlation by EWMA: {pairs}")
+    if document["stress"]:
+        table = new_table("stress day", "", "moves", "volatility index", f"P&L {currency}", left=4)
+        for row in document["stress"]:
+            moves = ", ".join(f"{symbol} {move:+.2%}" for symbol, move in row["moves"].items())
+            index = f"{row['index_from']:.2f} to {row['index_to']:.2f}"
+            table.add_row(row["day"], row["label"], moves, index, f"{row['pnl']:+,.{places}f}")
+        print_table(table)
+    grid = document["grid"]
+    for place, name in enumerate(grid["times"][:2]):
+        click.echo(f"P&L {name}, spot by change of every volatility in points")
+        table = new_table("spot", *(f"{100 * points:+.0f}" for points in grid["vol_points"]))
+        for move, cells in zip(grid["moves"], grid["pnl"][place], strict=True):
+            table.add_row(f"{move:+.0%}", *(f"{value:+,.{places}f}" for value in cells))
+        print_table(table)
+    worst = grid["worst"]
+    click.echo(
+        f"worst of the grid: {worst['pnl']:+,.{places}f} at {worst['move']:+.0%},"
+        f" {100 * worst['vol_points']:+.0f} points, {worst['time']}"
+    )
+    print_notes(document["notes"])
+
+
+def _print_coverage(document: dict[str, Any]) -> None:
+    for part in document["parts"]:
+        click.echo(
+            f"{part['sessions']:,} sessions of {part['first']} to {part['last']}, each by the"
+            f" {part['window']} moves before it"
+        )
+        table = new_table(
+            "book",
+            "VaR %",
+            "method",
+            "exceptions",
+            "expected",
+            "in 10",
+            "Kupiec",
+            "independence",
+            "both",
+            left=1,
+        )
+        for row in part["rows"]:
+            tests = [row[name] for name in ("kupiec", "independence", "conditional_coverage")]
+            table.add_row(
+                row["book"],
+                f"{100 * row['confidence']:.1f}",
+                row["method"],
+                str(row["exceptions"]),
+                f"{row['expected']:.1f}",
+                str(row["most_in_10_sessions"]),
+                *(f"{test['statistic']:.2f}{' no' if test['rejected'] else ' ok'}" for test in tests),
+            )
+        print_table(table)
+    print_notes(
+        [
+            "in 10: most exceptions within 10 sessions",
+            "no: rejected at 95 %, above 3.841 (Kupiec, independence) or 5.991 (both)",
+        ]
+    )

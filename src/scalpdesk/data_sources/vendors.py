@@ -1,0 +1,129 @@
+"""Files of data vendors as sources: Polygon, ThetaData, Cboe DataShop."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from scalpdesk.data_sources.contract import Flag, ImporterSpec, ImportRequest
+from scalpdesk.datasets.importers.base import ImportReport
+from scalpdesk.datasets.importers.vendor_formats import CBOE, POLYGON, THETADATA, FileFormat
+
+
+class VendorFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """Flags that all vendors' files share."""
+
+    name: Annotated[str, Flag("Name of the data set.")]
+    underlying: Annotated[
+        tuple[str, ...], Flag("Only this underlying or option root. May be repeated.", "SYMBOL")
+    ] = ()
+    bar_seconds: Annotated[
+        int | None,
+        Flag("Length of a bar [default: from the file; a minute for bars of trades].", least=1, most=3_600),
+    ] = None
+    every: Annotated[
+        int | None,
+        Flag("Keep the last quote of each interval of so many seconds [default: every quote].", least=1),
+    ] = None
+    again: Annotated[bool, Flag("Also files that have been imported before.")] = False
+
+
+class PolygonFlags(VendorFlags, frozen=True, kw_only=True):
+    """Flags of ``data import polygon``."""
+
+    name: Annotated[str, Flag("Name of the data set.")] = "polygon"
+    underlying: Annotated[
+        tuple[str, ...], Flag("Underlying or option root to keep. May be repeated.", "SYMBOL")
+    ]
+
+
+class ThetaDataFlags(VendorFlags, frozen=True, kw_only=True):
+    """Flags of ``data import thetadata``."""
+
+    name: Annotated[str, Flag("Name of the data set.")] = "thetadata"
+    symbol: Annotated[
+        str | None, Flag("Option (OCC symbol) or share of files without contract columns.", "SYMBOL")
+    ] = None
+
+
+class CboeFlags(VendorFlags, frozen=True, kw_only=True):
+    """Flags of ``data import cboe``."""
+
+    name: Annotated[str, Flag("Name of the data set.")] = "cboe"
+
+
+def _import(
+    request: ImportRequest, flags: VendorFlags, vendor: str, formats: Sequence[FileFormat]
+) -> Sequence[ImportReport]:
+    from scalpdesk.datasets.importers.vendor_files import VendorChoices, csv_stage, import_files
+
+    choices = VendorChoices(
+        name=flags.name,
+        underlyings=flags.underlying,
+        symbol=flags.symbol if isinstance(flags, ThetaDataFlags) else None,
+        bar_seconds=flags.bar_seconds,
+        every=flags.every,
+        again=flags.again,
+    )
+    stage = csv_stage(formats)
+    return [import_files(request.catalog, request.path, vendor, stage, choices, request.progress)]
+
+
+def import_polygon(request: ImportRequest, flags: PolygonFlags) -> Sequence[ImportReport]:
+    """Import Polygon's flat files."""
+    return _import(request, flags, "Polygon", POLYGON)
+
+
+def import_thetadata(request: ImportRequest, flags: ThetaDataFlags) -> Sequence[ImportReport]:
+    """Import ThetaData's CSV answers."""
+    return _import(request, flags, "ThetaData", THETADATA)
+
+
+def import_cboe(request: ImportRequest, flags: CboeFlags) -> Sequence[ImportReport]:
+    """Import Cboe DataShop's option quote intervals."""
+    return _import(request, flags, "Cboe DataShop", CBOE)
+
+
+_RESUMED = "A file that is in and unchanged is passed over, so that an import that was cut off goes on."
+POLYGON_FILES = ImporterSpec(
+    name="polygon",
+    summary="Import Polygon (Massive) flat files: quotes_v1, trades_v1, minute_aggs_v1.",
+    help=f"""Import Polygon (Massive) flat files of options or shares: quotes_v1, trades_v1, minute_aggs_v1.
+
+    PATH is a CSV.gz file as it is delivered, or a folder of such files. Times are UTC nanoseconds. Trades
+    become bars of a minute. {_RESUMED}
+    """,
+    examples=(
+        "scalpdesk data import polygon us_options_opra/quotes_v1/2024/01 --underlying SPY --every 1",
+        "scalpdesk data import polygon us_stocks_sip/minute_aggs_v1/2024/01 --underlying SPY",
+    ),
+    flags=PolygonFlags,
+    run=import_polygon,
+)
+THETADATA_FILES = ImporterSpec(
+    name="thetadata",
+    summary="Import ThetaData's CSV answers: quotes, trades, OHLC, open interest.",
+    help=f"""Import ThetaData's CSV answers (v2 or v3): quotes, trades, OHLC, open interest.
+
+    PATH is a CSV file, or a folder of such files. Times are New York. Trades become bars of a minute.
+    {_RESUMED}
+    """,
+    examples=(
+        "scalpdesk data import thetadata spy_quotes.csv",
+        "scalpdesk data import thetadata quote.csv --symbol SPY240119C00470000",
+    ),
+    flags=ThetaDataFlags,
+    run=import_thetadata,
+)
+CBOE_FILES = ImporterSpec(
+    name="cboe",
+    summary="Import Cboe DataShop's Option Quote Intervals.",
+    help=f"""Import Cboe DataShop's Option Quote Intervals: quotes, trades, open interest, underlying.
+
+    PATH is a CSV or zip file, or a folder of such files. Times are New York, at the end of the interval.
+    {_RESUMED}
+    """,
+    examples=("scalpdesk data import cboe UnderlyingOptionsIntervals_60sec_2021-01-04.zip",),
+    flags=CboeFlags,
+    run=import_cboe,
+)

@@ -1,0 +1,287 @@
+"""A book as its risk is measured: options with their smile and time to come, repriced in full in a scenario.
+
+A leg is repriced by its own exercise style, in its own currency. In a scenario the spot moves, the whole
+smile moves with it (``sticky-delta``) or stays with the strikes (``sticky-strike``), its level moves with
+the volatility index, and time passes on the variance clock.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import RectBivariateSpline
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, years_between
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, next_session, to_new_york
+from scalpdesk.pricing.base import Dividends, Floats
+from scalpdesk.pricing.models import greeks
+from scalpdesk.volatility.filtered_moves import term_loading
+
+SMILES = ("sticky-delta", "sticky-strike")
+VARIANCE_REVERSION_PER_YEAR = 12.0
+"""Speed at which variance reverts, as in the embedded market: a half life of three weeks."""
+LEAST_VOL, LARGEST_VOL = 0.01, 10.0
+"""Bounds of a volatility in a scenario, a fraction a year."""
+SPOT_NODES, VOL_NODES = 25, 9
+"""Nodes for the premium of early exercise of an option with cash dividends: its exact price takes 2 ms."""
+STEPS = {"now": 0, "next session": 1, "in 5 sessions": 5}
+"""Times of a scenario, and the sessions until then."""
+CHUNK = 512
+"""Scenarios priced in one call: the compiled code holds the interpreter's lock for about a millisecond."""
+
+SmileShape = Callable[[Floats], Floats]
+"""Volatilities at ln(strike / forward); only their ratio to that of the leg itself counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskLeg:
+    """Position in one option."""
+
+    symbol: str
+    strike: float
+    is_call: bool
+    units: float
+    """Contracts times multiplier, signed."""
+    vol: float
+    """Implied volatility now, a fraction a year of the calendar."""
+    forward: float
+    """Forward of the expiry now: the smile lies about it, and moves with the spot."""
+    years: tuple[float, ...]
+    """Calendar years to expiry now, and after each step of the book's horizon; 0 once it has expired."""
+    clock_years: tuple[float, ...]
+    """The same on the variance clock: total variance runs down with it."""
+    rate: float = 0.0
+    dividend_yield: float = 0.0
+    dividends: Dividends = ()
+    """Cash dividends ahead as (years to the ex-date, amount)."""
+    style: str = "american"
+    is_inverse: bool = False
+    forward_premium: float = 0.0
+    """ln(forward / spot) over the years, of an inverse option."""
+    smile: SmileShape | None = None
+    """None keeps the volatility of the strike."""
+
+    def vols(
+        self, spot: float, spots: Floats, vol_moves: Floats, step: int, smile: str, vol_points: Floats
+    ) -> Floats:
+        """Return the volatility of each scenario, a fraction a year of the calendar."""
+        vol = np.full(spots.shape, self.vol)
+        left = self.clock_years[step] / self.clock_years[0] if self.clock_years[0] > 0.0 else 0.0
+        passed = self.years[step] / self.years[0] if self.years[0] > 0.0 else 0.0
+        if left > 0.0 and passed > 0.0:
+            vol *= math.sqrt(left / passed)  # what is left of the variance, over the calendar years left
+        if self.smile is not None and smile == "sticky-delta" and left > 0.0:
+            here = math.log(self.strike / self.forward)
+            there = (here - np.log(spots / spot)) / math.sqrt(left)
+            vol *= self.smile(there) / self.smile(np.array([here]))[0]
+        loading = term_loading(self.years[0], VARIANCE_REVERSION_PER_YEAR)
+        return np.clip(vol * np.exp(loading * vol_moves) + vol_points, LEAST_VOL, LARGEST_VOL)
+
+    def values(self, spots: Floats, vols: Floats, step: int) -> Floats:
+        """Return the value of the position in each scenario, in its currency."""
+        gone = self.years[0] - self.years[step]
+        ahead = [(when - gone, amount) for when, amount in self.dividends if gone < when <= self.years[0]]
+        if ahead and self.style == "american" and len(spots) > SPOT_NODES * VOL_NODES:
+            return self.units * self._with_exercise(spots, vols, step, ahead)
+        return self.units * self._prices(spots, vols, step, ahead, self.style)
+
+    def _prices(self, spots: Floats, vols: Floats, step: int, ahead: Dividends, style: str) -> Floats:
+        carried = math.exp(self.forward_premium * self.years[step])
+        found = [
+            greeks(
+                spots[start : start + CHUNK] * carried,
+                self.strike,
+                self.years[step],
+                vols[start : start + CHUNK],
+                self.is_call,
+                rate=self.rate,
+                dividend_yield=self.dividend_yield,
+                dividends=ahead,
+                style="european" if self.is_inverse else style,
+                model="inverse" if self.is_inverse else "bsm",
+            ).price
+            for start in range(0, len(spots), CHUNK)
+        ]
+        return np.concatenate(found)
+
+    def _with_exercise(self, spots: Floats, vols: Floats, step: int, ahead: Dividends) -> Floats:
+        """Return European prices and the premium of early exercise, a spline over spot and volatility."""
+        european = self._prices(spots, vols, step, ahead, "european")
+        low, high = np.log(spots.min()), np.log(spots.max())
+        least, most = np.log(vols.min()), np.log(vols.max())
+        at = (
+            np.linspace(low - 1e-6, high + 1e-6, SPOT_NODES),
+            np.linspace(least - 1e-6, most + 1e-6, VOL_NODES),
+        )
+        node_spots, node_vols = (np.exp(axis).ravel() for axis in np.meshgrid(*at, indexing="ij"))
+        premium = self._prices(node_spots, node_vols, step, ahead, self.style) - self._prices(
+            node_spots, node_vols, step, ahead, "european"
+        )
+        spline = RectBivariateSpline(*at, premium.reshape(SPOT_NODES, VOL_NODES), kx=3, ky=3)
+        return np.asarray(european + np.maximum(spline.ev(np.log(spots), np.log(vols)), 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskPart:
+    """Positions of a book in one underlying."""
+
+    underlying: str
+    spot: float
+    legs: tuple[RiskLeg, ...] = ()
+    shares: float = 0.0
+    """Units of the underlying held, signed."""
+    inverse_usd: float = 0.0
+    """US dollars held in inverse futures, signed: worth −A/S coins."""
+
+    def pnl(
+        self,
+        spots: Floats,
+        vol_moves: Floats,
+        *,
+        step: int = 0,
+        smile: str = SMILES[0],
+        vol_points: Floats | float = 0.0,
+    ) -> Floats:
+        """Return the P&L of each scenario against the book here and now, by full repricing.
+
+        Parameters
+        ----------
+        spots
+            Price of the underlying in each scenario, above 0.
+        vol_moves
+            Log change of the 30-day volatility index; each leg moves by its :func:`term_loading` of it.
+        step
+            0 for now, else the place of the time in the legs' ``years``.
+        smile
+            One of :data:`SMILES`.
+        vol_points
+            Added to every volatility, 0.01 for a point.
+
+        Raises
+        ------
+        ArgumentError
+            When a spot is not above 0, or the smile is unknown.
+        """
+        if smile not in SMILES:
+            raise ArgumentError(
+                "unknown move of the smile", where="smile", value=smile, fix=" or ".join(SMILES)
+            )
+        spots, vol_moves = np.atleast_1d(spots).astype(np.float64), np.atleast_1d(vol_moves)
+        if not bool(np.all(np.isfinite(spots) & (spots > 0.0))):
+            raise ArgumentError("a spot is above 0", where="spots", value=float(np.min(spots)))
+        points = np.broadcast_to(np.asarray(vol_points, dtype=np.float64), spots.shape)
+        total = self.shares * (spots - self.spot) - self.inverse_usd * (1.0 / spots - 1.0 / self.spot)
+        here, nothing = np.array([self.spot]), np.zeros(1)
+        for leg in self.legs:
+            vols = leg.vols(self.spot, spots, np.broadcast_to(vol_moves, spots.shape), step, smile, points)
+            now = leg.values(here, leg.vols(self.spot, here, nothing, 0, smile, nothing), 0)
+            total += leg.values(spots, vols, step) - now
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskBook:
+    """Positions at an instant, by underlying."""
+
+    as_of_ns: int
+    parts: tuple[RiskPart, ...]
+    currency: str = "USD"
+    holdings: tuple[tuple[str, float], ...] = ()
+    """Symbol and quantity of each position."""
+
+    def pnl(
+        self,
+        returns: Sequence[Floats],
+        vol_moves: Floats,
+        *,
+        step: int = 0,
+        smile: str = SMILES[0],
+        vol_points: Floats | float = 0.0,
+    ) -> Floats:
+        """Return the P&L of joint scenarios: log returns of each part's underlying, one volatility move."""
+        found = [
+            part.pnl(part.spot * np.exp(moves), vol_moves, step=step, smile=smile, vol_points=vol_points)
+            for part, moves in zip(self.parts, returns, strict=True)
+        ]
+        return np.asarray(np.sum(found, axis=0)) if found else np.zeros(len(vol_moves))
+
+
+def step_instants(now_ns: int, *, always_open: bool) -> tuple[int, ...]:
+    """Return the instants of :data:`STEPS`: the same time of day, by New York's clock, not after the close.
+
+    A market that never closes counts days.
+    """
+    if always_open:
+        return tuple(now_ns + days * DAY_SECONDS * NANOS_PER_SECOND for days in STEPS.values())
+    here, found = to_new_york(now_ns), []
+    for sessions in STEPS.values():
+        day, close_ns = here.date(), None
+        for _ in range(sessions):
+            session = next_session(day)
+            day, close_ns = session.day, session.close_ns
+        at_ns = now_ns if close_ns is None else new_york_ns(day, here.time())
+        found.append(at_ns if close_ns is None else min(at_ns, close_ns))
+    return tuple(found)
+
+
+def risk_leg(
+    contract: OptionContract,
+    quantity: float,
+    *,
+    vol: float,
+    spot: float,
+    instants: Sequence[int],
+    clock_years: Callable[[int, int], float],
+    rate: float = 0.0,
+    dividend_yield: float = 0.0,
+    dividends: Dividends = (),
+    forward: float | None = None,
+    smile: SmileShape | None = None,
+) -> RiskLeg:
+    """Return a position in an option as a leg of a book.
+
+    Parameters
+    ----------
+    contract, quantity
+        The option, and the contracts held, signed.
+    vol
+        Implied volatility now, a fraction a year.
+    spot
+        Price of the underlying.
+    instants
+        Now, and the later times of the book (:func:`step_instants`), UTC nanoseconds.
+    clock_years
+        Years of the variance clock between two instants.
+    rate, dividend_yield, dividends
+        A year, continuous; cash dividends as (years to the ex-date, amount).
+    forward
+        That of its expiry, for an inverse option in dollars; carried from the spot when None.
+    smile
+        Volatilities at ln(strike / forward).
+    """
+    expires_ns = expiry_instant_ns(contract)
+    years = tuple(max(years_between(at_ns, expires_ns), 0.0) for at_ns in instants)
+    if forward is None:
+        forward = spot * math.exp((rate - dividend_yield) * years[0])
+    return RiskLeg(
+        symbol=contract.symbol,
+        strike=float(contract.strike),
+        is_call=contract.is_call,
+        units=quantity * contract.multiplier,
+        vol=vol,
+        forward=forward,
+        years=years,
+        clock_years=tuple(
+            clock_years(at_ns, expires_ns) if at_ns < expires_ns else 0.0 for at_ns in instants
+        ),
+        rate=0.0 if contract.is_inverse else rate,
+        dividend_yield=0.0 if contract.is_inverse else dividend_yield,
+        dividends=dividends,
+        style=contract.style.value,
+        is_inverse=contract.is_inverse,
+        forward_premium=math.log(forward / spot) / years[0] if contract.is_inverse and years[0] else 0.0,
+        smile=smile,
+    )

@@ -1,0 +1,221 @@
+"""Risk of the followed book for the Position page: computed beside the requests, once for each version.
+
+A version is what is held, where its underlyings stand, and the minute. A request waits for a short while, and
+otherwise gets the last risk of the same holdings, marked as not current.
+"""
+
+import math
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.monitor import answers
+from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import held_book
+from scalpdesk.monitor.texts import json_safe, per_cent, plain, signed, tone
+from scalpdesk.portfolio.risk_book import RiskBook
+from scalpdesk.research.book_risk import JointMoves, past_moves, risk_document
+from scalpdesk.web.feed import DeskFeed
+
+WAIT_SECONDS = 2.0
+"""Longest wait of a request for a risk that is being computed."""
+SPOT_STEP = 0.0005
+"""Part of its price by which an underlying moves before the risk is computed again."""
+PLACES = {"USD": 0}
+COIN_PLACES = 4
+
+
+KeptRisk = tuple[tuple[Any, ...], answers.BookRisk]
+"""Run with its holdings, and their risk."""
+
+
+class RiskKeeper:
+    """Keeps the newest risk of a feed's book, and computes the next in a thread of its own."""
+
+    def __init__(self, feed: DeskFeed) -> None:
+        self._feed = feed
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, "risk")
+        self._key: tuple[Any, ...] | None = None
+        self._running: Future[KeptRisk] | None = None
+        self._last: KeptRisk | None = None
+
+    def stop(self) -> None:
+        """Compute nothing more."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def answer(self) -> answers.BookRisk | answers.Empty | None:
+        """Return the risk of the book that is held now; None where no run is followed."""
+        with self._feed.lock:
+            follower = self._feed.follower
+            if follower is None:
+                return None
+            book = held_book(follower)
+            if book is None:
+                return answers.Empty(empty=_why_empty(follower))
+            run = follower.run_dir.name
+            config = {} if follower.header is None else follower.header.config.get("data", {})
+            data_set = "" if follower.header is None else str(follower.header.data.get("name", ""))
+        held = run, book.holdings
+        spots = tuple(round(math.log(part.spot) / SPOT_STEP) for part in book.parts)
+        key = (*held, spots, book.as_of_ns // MINUTE_NS)
+        with self._lock:
+            if self._running is None or (self._running.done() and self._key != key):
+                self._key = key
+                self._running = self._worker.submit(_computed, book, held, dict(config), data_set)
+            running, is_newest = self._running, self._key == key
+        try:
+            self._last = running.result(WAIT_SECONDS)
+        except FutureTimeoutError:
+            pass
+        except ScalpdeskError as error:
+            return answers.Empty(empty=f"The risk of the book is not known: {error.what}.")
+        last = self._last
+        if last is not None and last[0] == held:
+            return {**last[1], "current": is_newest and running.done()}
+        return answers.Empty(empty="The risk of the book is being computed.")
+
+
+def _why_empty(follower: RunFollower) -> str:
+    if follower.engine is None:
+        return follower.unread
+    if not follower.desk.positions.held():
+        return "Nothing is held. The risk of the book appears here after the first fill."
+    return "The risk of the book is not known: a held leg has no quote yet."
+
+
+@lru_cache(maxsize=4)
+def _moves(
+    symbols: tuple[str, ...],
+    catalog: str,
+    data_set: str,
+    history: str | None,
+    before: date,
+    is_coin: bool,
+) -> tuple[JointMoves | None, tuple[str, ...]]:
+    try:
+        return past_moves(symbols, Path(catalog), data_set, history=history, before=before, is_coin=is_coin)
+    except ScalpdeskError as error:
+        return None, (f"no value at risk: {error.what}",)
+
+
+def _computed(book: RiskBook, held: tuple[Any, ...], data: dict[str, Any], data_set: str) -> KeptRisk:
+    symbols = tuple(part.underlying for part in book.parts)
+    day = to_new_york(book.as_of_ns).date()
+    moves, notes = _moves(
+        symbols,
+        str(data.get("catalog", "")),
+        data_set,
+        data.get("daily_history"),
+        day,
+        book.currency != "USD",
+    )
+    return held, risk_answer(str(held[0]), risk_document(book, moves, notes=notes))
+
+
+def risk_answer(run: str, document: dict[str, Any]) -> answers.BookRisk:
+    """Return a risk document with the texts that the page prints."""
+    currency = document["currency"]
+    places = PLACES.get(currency, COIN_PLACES)
+    grid, correlation, history = document["grid"], document["correlation"], document["history"]
+    widest = max(abs(value) for table in grid["pnl"] for row in table for value in row) or 1.0
+    worst = grid["worst"]
+    sentence = (
+        f"The worst of the grid is {signed(worst['pnl'], places)} {currency}: spot"
+        f" {signed(100 * worst['move'], 0)} %, volatility {signed(100 * worst['vol_points'], 0)} points,"
+        f" {worst['time']}."
+    )
+    largest = next((row for row in reversed(document["measures"]) if row["confidence"] == 0.99), None)
+    if largest is not None:
+        sentence = (
+            f"One session in a hundred loses {plain(largest['var'], places)} {currency} or more, on average"
+            f" {plain(largest['es'], places)}. {sentence}"
+        )
+    found: answers.BookRisk = {
+        "run": run,
+        "current": True,
+        "as_of": document["as_of"],
+        "currency": currency,
+        "horizon": document["horizon"],
+        "smile": document["smile"],
+        "sentence": sentence,
+        "history": None
+        if history is None
+        else f"{history['moves']:,} daily moves of {history['first']} to {history['last']}",
+        "measures": [
+            {
+                "method": row["method"],
+                "confidence": row["confidence"],
+                "var": plain(row["var"], places),
+                "es": plain(row["es"], places),
+                "scenarios": row["scenarios"],
+            }
+            for row in document["measures"]
+        ],
+        "alone": [
+            {
+                "underlying": row["underlying"],
+                "confidence": row["confidence"],
+                "var": plain(row["var"], places),
+            }
+            for row in document["alone"]
+        ],
+        "correlation": None
+        if correlation is None
+        else ", ".join(
+            f"{first}/{second} {correlation['ewma'][i][j]:.2f}"
+            for i, first in enumerate(correlation["symbols"])
+            for j, second in enumerate(correlation["symbols"])
+            if i < j
+        ),
+        "stress": [
+            {
+                "day": row["day"],
+                "label": row["label"],
+                "moves": ", ".join(
+                    f"{symbol} {'+' if move > 0 else '−'}{per_cent(abs(move), 2)}"
+                    for symbol, move in row["moves"].items()
+                ),
+                "volatility": f"{row['index_from']:.2f} to {row['index_to']:.2f}",
+                "pnl": signed(row["pnl"], places),
+                "tone": tone(row["pnl"]),
+                "source": row["source"],
+            }
+            for row in document["stress"]
+        ],
+        "grid": {
+            "vols": [
+                f"{signed(100 * points, 0)} pts" if points else "vol now" for points in grid["vol_points"]
+            ],
+            "times": [
+                {
+                    "time": time,
+                    "rows": [
+                        {
+                            "move": signed(100 * move, 0),
+                            "cells": [
+                                {
+                                    "text": signed(value, places),
+                                    "heat": round(value / widest, 3),
+                                    "usd": None,
+                                }
+                                for value in row
+                            ],
+                        }
+                        for move, row in zip(grid["moves"][::-1], table[::-1], strict=True)
+                    ],
+                }
+                for time, table in zip(grid["times"], grid["pnl"], strict=True)
+            ],
+        },
+        "notes": document["notes"],
+    }
+    safe: answers.BookRisk = json_safe(found)
+    return safe
