@@ -66,6 +66,7 @@ def sweep(
     from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
+    from scalpdesk.research.overfitting import judge_trials
     from scalpdesk.research.sweep import (
         Job,
         SweepFolder,
@@ -76,6 +77,7 @@ def sweep(
         sweep_name,
     )
     from scalpdesk.strategies.contract import configured_underlyings
+    from scalpdesk.volatility.variance_time import clock_named
 
     found = combinations([read_parameter(text) for text in params])
     base = settings_from(config_file, overrides, strategy)
@@ -114,10 +116,20 @@ def sweep(
     rows = sorted((done[job.config.config_hash] for job in jobs), key=lambda row: -row.total) + refused
     table = folder.write_table(rows)
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
+    tried = {row.config_hash: row for row in rows if row.problem is None}
+    judged = judge_trials(
+        [row.daily for row in tried.values()],
+        [row.settings for row in tried.values()],
+        earlier_trials=sum(key not in tried and row.problem is None for key, row in done.items()),
+        sessions_per_year=clock_named(tape.variance_clock).days_per_year,
+    )
     if as_json:
-        print_json({"table": str(table), "fees": fees, "fill_model": fill, "rows": msgspec.to_builtins(rows)})
+        document = {"table": str(table), "fees": fees, "fill_model": fill, "rows": msgspec.to_builtins(rows)}
+        print_json(document | {"overfitting": msgspec.to_builtins(judged)})
         return
     _show(rows, new=len(waiting))
+    for line in judged.lines():
+        console().print(line, markup=False)
     console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {table}")
 
 

@@ -105,6 +105,8 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     decision_hash: str | None = None
     pnl: dict[str, str] = {}
     """By part with ``total``, in the account's currency."""
+    daily: dict[str, str] = {}
+    """P&L of each session by its day, not rounded, in the account's currency."""
     sessions: int = 0
     fills: int = 0
     orders: int = 0
@@ -134,6 +136,7 @@ def run_job(job: Job, market: PreparedMarket) -> SweepRow:
         settings=settings,
         decision_hash=found.decision_hash,
         pnl={name: str(amount) for name, amount in found.pnl.items()},
+        daily={day.isoformat(): str(parts["total"]) for day, parts in found.daily().items()},
         sessions=len(found.sessions),
         fills=found.fills,
         orders=found.orders,
