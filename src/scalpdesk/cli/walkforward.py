@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 @desk_command(
     "walkforward",
     example=(
-        "scalpdesk walkforward gamma-scalper --start 2018-02-01 --end 2018-03-01"
-        " --param hedge.threshold_shares=2,8 --folds 4",
-        "scalpdesk walkforward zero-dte --start 2018-01-02 --end 2018-03-29"
-        " --param hedge.threshold_shares=2,5,10 --train 20 --test 10 --purge 1 --metric pnl --json",
+        "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param PARAM --folds 4",
+        "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param PARAM --train 10 --test 5 --json",
     ),
 )
 @click.argument("strategy")

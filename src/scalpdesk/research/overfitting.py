@@ -1,7 +1,7 @@
 """Overfitting: how much of a best backtest is the luck of many trials.
 
-Amounts are P&L per session. Sharpe ratios are per session unless a name says annual; the deviation is that of a
-sample (n - 1). Kurtosis is 3 for a normal distribution.
+Amounts are P&L per session. Sharpe ratios are per session unless a name says annual; their deviation is that
+of a sample (n - 1). Kurtosis is 3 for a normal distribution.
 
 References
 ----------
@@ -162,11 +162,10 @@ def deflated_sharpe(
 
     Examples
     --------
-    >>> sessions_a_year, annual = 250, 2.5
-    >>> found = deflated_sharpe(
-    ...     annual / sessions_a_year**0.5, 1250, trials=100, variance=0.5 / sessions_a_year, skew=-3, kurtosis=10
-    ... )
-    >>> round(found, 4)
+    A ratio of 2.5 a year over five years of 250 sessions, the variance of the annual ratios 1/2:
+
+    >>> ratio, variance = 2.5 / 250**0.5, 0.5 / 250
+    >>> round(deflated_sharpe(ratio, 1250, trials=100, variance=variance, skew=-3, kurtosis=10), 4)
     0.9004
     """
     benchmark = math.sqrt(variance) * expected_maximum(trials)
@@ -269,13 +268,15 @@ def cross_validate(
     def measured(taken: Floats) -> Floats:
         """Return the measure of each trial for each choice of blocks."""
         number = (taken @ lengths)[:, None]
-        means = taken @ sums / number
+        means: Floats = taken @ sums / number
         if measure is Measure.PNL:
-            return means + middle
+            means += middle
+            return means
         variances = (taken @ squares / number - means**2) * number / (number - 1.0)
         # of amounts that do not vary rounding leaves some 1e-32 of their squares
         vary = variances > 1e-24 * (middle**2 + squares.sum(axis=0) / sessions)
-        return np.where(vary, (means + middle) / np.sqrt(np.where(vary, variances, 1.0)), 0.0)
+        ratios: Floats = np.where(vary, (means + middle) / np.sqrt(np.where(vary, variances, 1.0)), 0.0)
+        return ratios
 
     inside, outside, below = np.empty(len(halves)), np.empty(len(halves)), 0.0
     for low in range(0, len(halves), CHUNK_SPLITS):
@@ -285,7 +286,7 @@ def cross_validate(
         inside[low : low + len(taken)] = np.take_along_axis(here, best, axis=1)[:, 0]
         found = np.take_along_axis(there, best, axis=1)
         outside[low : low + len(taken)] = found[:, 0]
-        # relative rank ω of n trials in (0, 1), equal trials in the middle of theirs; its logit is ≤ 0 at ω ≤ ½
+        # relative rank ω in (0, 1), equal trials in the middle of theirs; its logit is 0 at ω = ½
         ranks = (there < found).sum(axis=1) + 0.5 * ((there == found).sum(axis=1) + 1.0)
         relative = ranks / (trials + 1.0)
         below += float((relative < 0.5).sum()) + 0.5 * float((relative == 0.5).sum())
@@ -340,8 +341,8 @@ class OverfittingReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.deflated_sharpe is not None:
             settings = ", ".join(f"{key}={value}" for key, value in self.best.items())
             found.append(
-                f"best Sharpe ratio {self.sharpe_annual:.2f} a year ({settings}); luck alone gives the best of "
-                f"{self.trials} about {self.luck_annual:.2f}"
+                f"best Sharpe ratio {self.sharpe_annual:.2f} a year ({settings});"
+                f" luck alone gives the best of {self.trials} about {self.luck_annual:.2f}"
             )
             verdict = "more than luck" if self.deflated_sharpe >= CONFIDENCE else "may be luck"
             found.append(f"deflated Sharpe ratio {self.deflated_sharpe:.3f}, {verdict} (limit {CONFIDENCE})")

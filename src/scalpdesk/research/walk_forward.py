@@ -189,7 +189,7 @@ class WalkForwardResult:
     """Backtest of each combination over all sessions."""
 
     def to_frame(self) -> Any:
-        """Return a pandas frame by test session: ``pnl``, its running sum ``total``, ``fold``, the settings."""
+        """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         report = self.report
@@ -271,10 +271,10 @@ def settings_text(settings: Mapping[str, str]) -> str:
 def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     """Return the verdict in sentences."""
     outside, inside = report.out_of_sample, report.in_sample
-    lines = [
-        f"out of sample: {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session;"
-        f" in sample {inside.per_session:.2f}"
-    ]
+    found = (
+        f"out of sample {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session"
+    )
+    lines = [f"{found}; in sample {inside.per_session:.2f}"]
     if outside.sharpe_annual is not None:
         interval = (
             ""
@@ -508,7 +508,7 @@ def _performance(amounts: Sequence[Decimal], a_year: float) -> Performance:
 
 
 def _sharpe_interval(amounts: Any, a_year: float) -> tuple[Interval | None, float | None]:
-    """Return the bootstrap interval of the annual Sharpe ratio and its standard error, where there are any."""
+    """Return the bootstrap interval of the annual Sharpe ratio, and its standard error."""
     row = _floats(list(amounts))
     if len(row) < 3 or not varies(row):
         return None, None
