@@ -1,7 +1,7 @@
 """The gamma scalper on SPY and QQQ: a straddle in each, hedged with its own shares, on one account."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from functools import cache
 
@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.tape import until
 from scalpdesk import assembly
-from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
@@ -19,6 +19,7 @@ from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
 from scalpdesk.core.units import to_cents
 from scalpdesk.datasets.embedded.days import NASDAQ_CORRELATION
 from scalpdesk.instruments.contract import Instruments, underlying_of
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import find_strategy
@@ -35,20 +36,25 @@ def market(symbols):
 
 
 class Run:
-    """A run with its parts, and all that its engine gave out."""
+    """A run with its desk, and all that its engine gave out."""
 
-    def __init__(self, symbols, *overrides, strategy="gamma-scalper", rules=BUYS):
+    def __init__(self, folder, symbols, *overrides, strategy="gamma-scalper", rules=BUYS, last=None):
         settings = load_settings(strategy, overrides=(f"underlying={symbols}", *rules, *overrides))
-        self.outputs = []
-        tape = market(symbols)
-        header, self.engine = runs.build_backtest(
-            settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1
+        tape = market(symbols) if last is None else until(market(symbols), last)
+        seen = []
+        made = run_backtest(
+            settings,
+            tape,
+            ManualClock(),
+            seed=1,
+            runs_dir=folder,
+            observer=lambda run, _: seen.append(run) if not seen else None,
+            step_seconds=3600.0,
         )
-        made = runs.assemble_backtest(settings, tape, header, self.engine, None)
-        made.runner._watchers = (*made.runner._watchers, lambda _, outputs: self.outputs.extend(outputs))
-        made.runner.run()
-        self.desk, self.summary = self.engine.desk, made.result(0.0).summary()
-        (self.account,) = made.runner._broker.broker.ledger.accounts.values()
+        self.desk, self.summary, self.run_dir = seen[0].engine.desk, made.summary, made.run_dir
+        reader = JournalReader(made.run_dir)
+        self.outputs = [each for _, outputs in reader.steps() for each in outputs]
+        (self.account,) = seen[0].runner._broker.broker.ledger.accounts.values()
 
     def decisions(self, strategy=None):
         """Return what was decided, without the strategy's name: of one strategy, or of a run of one."""
@@ -70,24 +76,36 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def both():
-    return Run("SPY,QQQ")
+def day(tmp_path_factory):
+    """Return the run of the whole day with these underlyings."""
+    return cache(lambda symbols: Run(tmp_path_factory.mktemp("day"), symbols))
+
+
+@pytest.fixture(scope="module")
+def both(day):
+    return day("SPY,QQQ")
+
+
+@pytest.fixture
+def morning(tmp_path):
+    """Run both until half past ten, when each has its straddle."""
+    return lambda *overrides, **more: Run(tmp_path, "SPY,QQQ", *overrides, last=time(10, 30), **more)
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_each_decides_as_it_does_alone(both, symbol):
-    alone = Run(symbol)
+def test_each_decides_as_it_does_alone(both, day, symbol):
+    alone = day(symbol)
     assert len(alone.decisions()) > 10
     assert both.decisions(f"gamma-scalper:{symbol}") == alone.decisions()
     row = both.summary["strategies"][f"gamma-scalper:{symbol}"]
     assert row["pnl"]["total"] == alone.summary["nav_change"] != "0.00"
 
 
-def test_the_scalper_of_options_that_expire_today_does_so_too():
-    rules = {"strategy": "zero-dte", "rules": ("entry.mode=straddle",)}
-    both = Run("SPY,QQQ", **rules)
+def test_the_scalper_of_options_that_expire_today_does_so_too(tmp_path):
+    rules = {"strategy": "zero-dte", "rules": ("entry.mode=straddle",), "last": time(11)}
+    both = Run(tmp_path, "SPY,QQQ", **rules)
     for symbol in SYMBOLS:
-        assert both.decisions(f"zero-dte:{symbol}") == Run(symbol, **rules).decisions() != []
+        assert both.decisions(f"zero-dte:{symbol}") == Run(tmp_path, symbol, **rules).decisions() != []
     assert {pair[:2] for pair in both.sent()} == {(f"zero-dte:{each}", each) for each in SYMBOLS}
 
 
@@ -135,25 +153,25 @@ def bought(run):
     return {symbol for _, symbol, purpose in run.sent() if purpose is Purpose.OPEN}
 
 
-def test_a_limit_of_the_account_counts_both(both):
+def test_a_limit_of_the_account_counts_both(both, morning):
     """A straddle costs 1,300 and 2,050 USD: within 1,500 of premium there is room for the cheaper alone."""
     assert bought(both) == set(SYMBOLS)
-    capped = Run("SPY,QQQ", "risk.max_premium_fraction=0.015")
+    capped = morning("risk.max_premium_fraction=0.015")
     assert bought(capped) == {"QQQ"}
     refused = [text for each in capped.decisions("gamma-scalper:SPY") for text in each[3] if not each[2]]
     assert any("risk.max_premium_fraction" in text for text in refused)
 
 
-def test_an_underlying_may_take_its_part_of_a_cap_alone():
+def test_an_underlying_may_take_its_part_of_a_cap_alone(morning):
     """Vega of a straddle is 72 and 47 USD a point: of a cap of 130 for both each may take half."""
-    free = Run("SPY,QQQ", "risk.max_vega_fraction=0.0013")
+    free = morning("risk.max_vega_fraction=0.0013")
     assert bought(free) == set(SYMBOLS)
-    halved = Run("SPY,QQQ", "risk.max_vega_fraction=0.0013", "risk.max_underlying_fraction=0.5")
+    halved = morning("risk.max_vega_fraction=0.0013", "risk.max_underlying_fraction=0.5")
     assert bought(halved) == {"QQQ"}
 
 
-def test_a_days_loss_of_the_account_closes_both():
-    run = Run("SPY,QQQ", "risk.max_daily_loss=20")
+def test_a_days_loss_of_the_account_closes_both(morning):
+    run = morning("risk.max_daily_loss=20")
     (why,) = [reasons for _, kind, _, reasons, _ in run.decisions() if kind is DecisionKind.MODE]
     assert "daily loss" in why[0]
     assert (
@@ -164,8 +182,8 @@ def test_a_days_loss_of_the_account_closes_both():
     assert not run.desk.positions.held()
 
 
-def test_what_the_account_holds_goes_to_the_scalper_of_its_underlying():
-    run = Run("SPY,QQQ", "simulation.positions.SPY=10", "simulation.positions.QQQ=7")
+def test_what_the_account_holds_goes_to_the_scalper_of_its_underlying(tmp_path):
+    run = Run(tmp_path, "SPY,QQQ", "simulation.positions.SPY=10", "simulation.positions.QQQ=7")
     first = [(owner, symbol) for owner, symbol, _ in run.sent()[:2]]
     assert sorted(first) == [("gamma-scalper:QQQ", "QQQ"), ("gamma-scalper:SPY", "SPY")]
     assert not run.desk.positions.held()
@@ -177,26 +195,16 @@ def test_strategies_of_one_desk_trade_each_its_underlying():
     assert settings.strategy_config.underlying == "SPY,QQQ"
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    settings = load_settings("gamma-scalper", overrides=("underlying=SPY,QQQ", *BUYS))
-    return run_backtest(settings, market("SPY,QQQ"), ManualClock(), seed=1, runs_dir=folder)
-
-
-def test_the_replay_is_exact(stored, both):
-    again = replay(stored.run_dir)
+def test_the_replay_is_exact(both):
+    again = replay(both.run_dir)
     assert (again.identical, again.difference) == (True, None)
     assert again.summary["decision_hash"] == both.summary["decision_hash"]
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_the_report_has_each_straddle_as_its_lone_run_has_it(stored, symbol, tmp_path):
-    settings = load_settings("gamma-scalper", overrides=(f"underlying={symbol}", *BUYS))
-    alone = read_stored(
-        run_backtest(settings, market(symbol), ManualClock(), seed=1, runs_dir=tmp_path).run_dir
-    )
-    name, found = f"gamma-scalper:{symbol}", read_stored(stored.run_dir)
+def test_the_report_has_each_straddle_as_its_lone_run_has_it(both, day, symbol):
+    alone = read_stored(day(symbol).run_dir)
+    name, found = f"gamma-scalper:{symbol}", read_stored(both.run_dir)
     (row,) = [each for each in found.straddles if each["strategy"] == name]
     (lone,) = alone.straddles
     for key in ("legs", "hedges", "why", "opened_ns", "closed_ns", "pnl", "implied_vol"):

@@ -1,19 +1,19 @@
 """Results of st0cka in some sessions: the rows of the tables in docs/st0cka.md."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
+from fakes.tape import until
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Output, SubmitOrder
-from scalpdesk.instruments.sessions import Session, new_york_ns
-from scalpdesk.marketdata.tape import LazyQuotes, MarketTape, QuoteColumns
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.explain import parts_in_cents
 
 COSTS = ("simulation.fees=alpaca",)
@@ -62,15 +62,6 @@ def _tape(data: str, start: date, end: date, catalog: Path | None) -> MarketTape
     return load_market(settings, data, underlying="SPY", start=start, end=end, seed=1)
 
 
-def _until(tape: MarketTape, last: time) -> MarketTape:
-    """Leave out the quotes after an hour of New York, while nothing can be held."""
-
-    def quotes(session: Session) -> QuoteColumns:
-        return tape.quotes.between(session.open_ns, min(session.close_ns, new_york_ns(session.day, last)))
-
-    return replace(tape, quotes=LazyQuotes(tape.sessions, quotes))
-
-
 def trade(
     data: str,
     start: date,
@@ -85,7 +76,7 @@ def trade(
     settings = load_settings("st0cka", overrides=(*COSTS, *where, *overrides))
     tape = _tape(data, start, end, catalog)
     if last_quote is not None:
-        tape = _until(tape, last_quote)
+        tape = until(tape, last_quote)
     header, engine = build_backtest(settings, tape, run_id="table", mode="backtest", started_ns=0, seed=1)
     said: list[Output] = []
     handle = engine.handle

@@ -1,5 +1,6 @@
 """A market tape written by hand: quote by quote, or as a path of the underlying."""
 
+from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, new_york_ns, session_on
-from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
+from scalpdesk.marketdata.tape import CashDividend, LazyQuotes, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
 
 
@@ -49,6 +50,15 @@ def tape_of_rows(
         rate_curve=RateCurve((1.0,), (rate,)),
         **more,
     )
+
+
+def until(tape: MarketTape, last: time) -> MarketTape:
+    """Leave out the quotes after an hour of New York."""
+
+    def quotes(session: Session) -> QuoteColumns:
+        return tape.quotes.between(session.open_ns, min(session.close_ns, new_york_ns(session.day, last)))
+
+    return replace(tape, quotes=LazyQuotes(tape.sessions, quotes))
 
 
 def model_price(contract: OptionContract, spot: float, vol: float, now_ns: int, rate: float = 0.0) -> float:

@@ -94,8 +94,10 @@ def played(catalog, day, delta_vol, seed=None):
     return trades, options, float(desk.attribution.totals["slippage"])
 
 
-@pytest.mark.parametrize("day", DAYS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("day", "seed"),
+    [("2015-12-24", 0), *((day, seed) for day in DAYS if DAYS[day] == "SPXW" for seed in range(3))],
+)  # every print of GOOG takes twenty times as long
 def test_a_day_with_sides_left_empty_trades_as_with_sides_carried(recorded_catalog, day, seed):
     """A missing bid was zero: 28 of 32 such days (8 seeds) were stopped out."""
     trades, _, slippage = played(recorded_catalog, day, "entry", seed)
@@ -104,7 +106,7 @@ def test_a_day_with_sides_left_empty_trades_as_with_sides_carried(recorded_catal
     assert abs(slippage) <= 1.0
 
 
-@pytest.mark.parametrize("day", DAYS)
+@pytest.mark.parametrize("day", [day for day in DAYS if DAYS[day] == "SPXW"])
 def test_no_straddle_is_sold_for_a_side_that_is_left_empty(recorded_catalog, day):
     """Hedges by the smile measure another volatility; the straddle is bought and sold at the same prices."""
     _, options, slippage = played(recorded_catalog, day, "smile", 5)

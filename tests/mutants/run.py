@@ -55,7 +55,7 @@ TESTS = {
     "risk": ("risk", "engine", "backtesting"),
     "simulation": ("simulation", "exchange", "venues", "backtesting"),
     "venues": ("venues", "exchange", "live"),
-    "live": ("live", "regime", "venues"),
+    "live": ("live", "venues"),
     "engine": ("engine", "simulation", "backtesting", "live", "determinism"),
 }
 """Folders of a package's tests: its own, and those of the packages that stand on it."""

@@ -1,5 +1,6 @@
 """Pages and terminal of a desk that holds straddles in SPY and QQQ, against the two desks of one each."""
 
+from dataclasses import replace
 from datetime import date
 from io import StringIO
 
@@ -11,11 +12,13 @@ from scalpdesk import assembly
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")
+MINUTES = 90
 MOVES, VOLS = (-0.1, -0.03, 0.0, 0.05), (-0.05, 0.0, 0.1)
 
 
@@ -23,7 +26,9 @@ def followed(symbols, folder):
     """Return a run that holds its straddles to the end, read to there."""
     overrides = (f"underlying={symbols}", "entry.gate=advise", "exits.edge_gone=false")
     settings = load_settings("gamma-scalper", overrides=overrides)
-    tape = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+    day = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
+    (session,) = day.sessions
+    tape = replace(day, sessions=(replace(session, close_ns=session.open_ns + MINUTES * MINUTE_NS),))
     found = RunFollower(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=folder).run_dir)
     while found.advance(1_000):
         pass
