@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from scalpdesk.assembly import gamma_events
 from scalpdesk.backtesting.simulate import (
     Assembled,
     BacktestConfig,
@@ -283,13 +284,19 @@ def _without_later_sessions(tape: MarketTape, last: Session) -> MarketTape:
 class _ChangedMarket(PreparedMarket):
     """A market with another future, the events beside its tape included."""
 
-    def __init__(self, tape: MarketTape, future: OtherFuture) -> None:
-        super().__init__(future.of(tape))
-        self._future = future
+    def __init__(self, market: PreparedMarket, future: OtherFuture) -> None:
+        super().__init__(future.of(market.tape))
+        self._before, self._future = market, future
 
     def known(self, config: RunSettings, seed: int | None) -> tuple[Event, ...]:
-        """Return the events of a run that are not on the tape, those after the cut with other figures."""
-        return tuple(self._future.event(event) for event in super().known(config, seed))
+        """Return the events of a run that are not on the tape, those after the cut with other figures.
+
+        Dealer gamma is computed from the changed tape: an event of it before the cut must stay as it was.
+        """
+        events = self._before.known(config, seed)
+        own = [event for event in events if not isinstance(event, GammaExposureEvent)]
+        gamma = gamma_events(self.tape, config) if len(own) < len(events) else ()
+        return tuple(self._future.event(event) for event in (*own, *gamma))
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +367,8 @@ def find_look_ahead(
     report
         Called as runs end.
     """
-    base = _run(config, PreparedMarket(tape))
+    market = PreparedMarket(tape)
+    base = _run(config, market)
     decided = [ts_ns for ts_ns, output in base.outputs if isinstance(output, Decision) or is_command(output)]
     instants = _cuts(tape.sessions, decided, cuts) if isinstance(cuts, int) else sorted(cuts)
     runs, found = 0, None
@@ -368,13 +376,13 @@ def find_look_ahead(
         for rising in (True, False):
             runs += 1
             future = OtherFuture(cut_ns, rising=rising)
-            found = _compared(config, tape, base, future)
+            found = _compared(config, market, base, future)
             report(runs, 2 * len(instants), "backtests")
             if found is not None:
                 break
         if found is not None:
             break
-    facts = PreparedMarket(tape).facts()
+    facts = market.facts()
     return LookAheadReport(
         strategy=config.strategy or "",
         data=str(facts["name"]),
@@ -387,19 +395,19 @@ def find_look_ahead(
 
 
 def _compared(
-    config: BacktestConfig, tape: MarketTape, base: _Emitted, future: OtherFuture
+    config: BacktestConfig, market: PreparedMarket, base: _Emitted, future: OtherFuture
 ) -> Contradiction | None:
     """Return the first output up to the cut that this future changes, with the part that is enough."""
-    found = _first_difference(
-        base, _run(config, _ChangedMarket(tape, future), future.cut_ns), future.cut_ns, tape
-    )
+
+    def difference(other: OtherFuture) -> tuple[int, str, str] | None:
+        emitted = _run(config, _ChangedMarket(market, other), other.cut_ns)
+        return _first_difference(base, emitted, other.cut_ns, market.tape)
+
+    found, change = difference(future), "several together"
     if found is None:
         return None
-    change = "several together"
     for part in FutureChange:
-        alone = replace(future, changes=frozenset({part}))
-        other = _run(config, _ChangedMarket(tape, alone), future.cut_ns)
-        if (narrowed := _first_difference(base, other, future.cut_ns, tape)) is not None:
+        if (narrowed := difference(replace(future, changes=frozenset({part})))) is not None:
             found, change = narrowed, part.value
             break
     ts_ns, before, after = found
