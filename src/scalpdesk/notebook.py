@@ -1,21 +1,24 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
-from scalpdesk.config.settings import load_settings
+from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
+
+if TYPE_CHECKING:
+    from scalpdesk.research.walk_forward import WalkForwardResult
 
 
 def load_data(
@@ -108,6 +111,105 @@ def backtest(
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
+    _check_run(strategy, data, settings, seed)
+    _check_folder("runs_dir", runs_dir)
+    market = prepared(data)
+    return run_backtest(
+        _loaded(strategy, market, settings),
+        market,
+        clock or SystemClock(),
+        seed=seed,
+        runs_dir=None if runs_dir is None else Path(runs_dir),
+    )
+
+
+def walk_forward(
+    strategy: str,
+    data: MarketTape | PreparedMarket,
+    params: Mapping[str, Iterable[Any]],
+    *,
+    folds: int | None = None,
+    train: int | None = None,
+    test: int | None = None,
+    anchored: bool = False,
+    purge: int = 0,
+    embargo: int = 0,
+    metric: str = "sharpe",
+    earlier_trials: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    workers: int = 1,
+) -> "WalkForwardResult":
+    """Choose settings on past sessions and judge each choice on the sessions that follow.
+
+    Parameters
+    ----------
+    strategy, settings, seed
+        As of :func:`backtest`; the seed is also the path of a reconstructed market.
+    data
+        From :func:`load_data`, with several sessions.
+    params
+        Values to try by key, e.g. ``{"hedge.threshold_shares": [2, 5, 10]}``: every combination.
+    folds, train, test, anchored, purge, embargo
+        How the sessions are divided: see :class:`~scalpdesk.research.walk_forward.FoldPlan`.
+    metric
+        Figure that a choice maximises: ``sharpe`` or ``pnl``.
+    earlier_trials
+        Configurations that were tried before, beside these.
+    workers
+        Processes for the backtests; more than one needs a ``__main__`` guard in a script.
+
+    Returns
+    -------
+    WalkForwardResult
+        ``report`` has all figures; ``to_frame()`` the P&L out of sample by session.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is of another type, or the sessions do not suffice.
+    ConfigError
+        When no combination is a configuration.
+    """
+    from scalpdesk.research.overfitting import Measure  # noqa: PLC0415 - a backtest needs no scipy
+    from scalpdesk.research.sweep import Parameter, combinations  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import FoldPlan, jobs_of  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import walk_forward as run_walk_forward  # noqa: PLC0415
+
+    _check_run(strategy, data, settings, seed)
+    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5, 10]})
+    if not params or any(
+        isinstance(values, str) or not isinstance(values, Iterable) for values in params.values()
+    ):
+        raise ArgumentError(
+            "each parameter has a list of values",
+            where="params",
+            value=repr(params),
+            fix='write params={"hedge.threshold_shares": [2, 5, 10]}',
+        )
+    if metric not in tuple(Measure):
+        raise ArgumentError("no such figure", where="metric", value=metric, fix='write "sharpe" or "pnl"')
+    market = prepared(data)
+    found = combinations([Parameter(key, tuple(map(str, values))) for key, values in params.items()])
+
+    def load(texts: tuple[str, ...]) -> LoadedSettings:
+        return _loaded(strategy, market, settings, texts)
+
+    jobs, refused = jobs_of(load, found, seed=seed)
+    plan = FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo)
+    return run_walk_forward(
+        jobs,
+        market,
+        plan,
+        measure=Measure(metric),
+        workers=workers,
+        earlier_trials=earlier_trials,
+        refused=refused,
+    )
+
+
+def _check_run(strategy: object, data: object, settings: object, seed: object) -> None:
+    """Refuse what is no strategy's name, no market or no settings."""
     if not isinstance(data, MarketTape | PreparedMarket):  # a frame, or the name of a data set
         raise ArgumentError(
             "a backtest takes a market",
@@ -124,18 +226,15 @@ def backtest(
         )
     _check_type("settings", {} if settings is None else settings, Mapping, {"hedge.threshold_shares": 5})
     _check_type("seed", 1 if seed is None else seed, Integral, 1)
-    _check_folder("runs_dir", runs_dir)
-    market = prepared(data)
+
+
+def _loaded(
+    strategy: str, market: PreparedMarket, settings: Mapping[str, Any] | None, texts: Iterable[str] = ()
+) -> LoadedSettings:
+    """Read the configuration of a run, with the catalogue that its market was loaded from."""
     catalog = market.tape.catalog
     overrides = [] if catalog is None else [f"data.catalog={catalog}"]
-    loaded = load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {})])
-    return run_backtest(
-        loaded,
-        market,
-        clock or SystemClock(),
-        seed=seed,
-        runs_dir=None if runs_dir is None else Path(runs_dir),
-    )
+    return load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {}), *texts])
 
 
 def _check_type(where: str, value: object, kind: type, example: object) -> None:

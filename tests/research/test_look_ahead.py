@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fakes.instruments import share, straddle_book
+from fakes.packages import install_strategies
 from fakes.tape import TapeBuilder, at, until
 from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.core.events import ForecastEvent, GammaExposureEvent, ImpliedVolEvent, SessionBarsEvent
@@ -131,13 +132,9 @@ READS_ROWS, READS_TRIGGER, COUNTS_ROWS, FAILS = PLUGS.values()
 @pytest.fixture
 def peekers(tmp_path, monkeypatch):
     """Install a package of strategies that peek."""
-    info = tmp_path / "peekers-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: peekers\nVersion: 0.1.0\n")
     names = ("reads-rows", "reads-trigger", "counts-rows", "fails")
-    points = (f"{name} = planted_peekers:{name.replace('-', '_').upper()}" for name in names)
-    (info / "entry_points.txt").write_text("\n".join(("[scalpdesk.strategies]", *points)) + "\n")
-    (tmp_path / "planted_peekers.py").write_text(PEEKERS)
+    points = {name: name.replace("-", "_").upper() for name in names}
+    install_strategies(tmp_path, "planted_peekers", PEEKERS, points)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("planted_peekers", None)
@@ -159,7 +156,7 @@ MARKETS = {"reads-rows": wave, "reads-trigger": ticks}
 
 
 def config_of(strategy, **settings):
-    return BacktestConfig.load(strategy, {"underlying": "SPY", **settings})
+    return BacktestConfig.load(strategy, {"underlying": "SPY", "marketdata.mark_seconds": 600, **settings})
 
 
 @pytest.mark.parametrize("ahead", [1, 5])

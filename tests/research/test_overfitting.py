@@ -41,7 +41,7 @@ def test_the_deflated_sharpe_ratio_of_the_paper(trials, skew, kurtosis, probabil
 
 
 def test_the_probabilistic_sharpe_ratio_of_the_paper():
-    """Bailey and López de Prado (2012): two years of months at 0.458, normal and with the sample's moments."""
+    """Bailey and López de Prado (2012): 24 months at 0.458, normal and with the sample's moments."""
     assert probabilistic_sharpe(0.458, 24) == pytest.approx(0.982, abs=5e-4)
     assert probabilistic_sharpe(0.458, 24, skew=-2.448, kurtosis=10.164) == pytest.approx(0.913, abs=5e-4)
 

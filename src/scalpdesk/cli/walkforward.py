@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @desk_command(
     "walkforward",
     example=(
-        "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param PARAM --folds 4",
-        "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param PARAM --train 10 --test 5 --json",
+        "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param profit_target=0.01,0.05",
+        "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3 --json",
     ),
 )
 @click.argument("strategy")

@@ -397,8 +397,9 @@ def judge_trials(
     if shape is None:
         notes.append("the Sharpe ratio takes 2 sessions or more, and P&L that varies")
         return msgspec.structs.replace(report, notes=tuple(notes))
-    # one trial shows no variance: without skill it is that of the estimate itself
-    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 1.0 / (shape.sessions - 1)
+    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+    if trials > len(ratios):  # the ratios of the others are not known: at least the variance of an estimate
+        variance = max(variance, 1.0 / (shape.sessions - 1))
     moments = {"skew": shape.skew, "kurtosis": shape.kurtosis}
     a_year = math.sqrt(sessions_per_year)
     return msgspec.structs.replace(
