@@ -19,7 +19,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, LazyBars, LazyQuotes, Morning, RateCurve
-from scalpdesk.research.look_ahead import ALL_CHANGES, FutureChange, OtherFuture, find_look_ahead
+from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, OtherFuture, find_look_ahead
 from scalpdesk.strategies.registry import strategy_names
 
 PEEKERS = '''
@@ -306,21 +306,25 @@ def test_events_of_later_times_have_other_figures_and_earlier_events_do_not():
             ),
         ):
             assert (repr(OtherFuture(cut_ns).event(event)) != repr(event)) is changes
-            assert OtherFuture(cut_ns, ALL_CHANGES - {FutureChange.EVENTS}).event(event) is event
+            assert OtherFuture(cut_ns, USUAL_CHANGES - {FutureChange.EVENTS}).event(event) is event
 
 
 def test_later_sessions_and_what_they_alone_list_are_gone():
     days = (date(2024, 1, 16), date(2024, 1, 17))
-    builder = TapeBuilder(days=days)
-    builder.spot("10:00", 500.0).quote(0, "10:00", 510.0, 510.02, day=days[1])
-    builder.quote(2, "10:00", 5.0, 5.1, day=days[1])
+    builder = TapeBuilder(straddle_book(500, 510), days=days)
+    for number in range(3):
+        builder.quote(number, "10:00", 500.0, 500.02)
+    for number in range(5):
+        builder.quote(number, "10:00", 510.0, 510.02, day=days[1])
     tape = replace(builder.build(), settlement_prices={("SPY", day): 500.0 for day in days})
     known = Morning(RateCurve((1.0,), (0.02,)), {"x": 5}, (CashDividend("SPY", days[1], 1),))
     tape = replace(tape, morning=lambda _: known)
     changed = OtherFuture(at("10:00", days[0])).of(tape)
     assert changed.sessions == tape.sessions[:1]
     assert len(changed.quotes.whole()) == 3
-    assert len(changed.instruments) == 3
+    assert len(changed.instruments) == 5
+    fewer = OtherFuture(at("10:00", days[0]), USUAL_CHANGES | {FutureChange.LISTING}).of(tape)
+    assert [each.symbol for each in fewer.instruments] == [each.symbol for each in tape.instruments][:3]
     kept = OtherFuture(at("10:00", days[0]), frozenset({FutureChange.EVENTS})).of(tape)
     assert kept.sessions == tape.sessions
     assert kept.morning(tape.sessions[0]) == known

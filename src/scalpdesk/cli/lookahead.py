@@ -28,6 +28,11 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
     show_default=True,
     help="Instants after which the market is changed: half at decisions.",
 )
+@click.option(
+    "--listing",
+    is_flag=True,
+    help="Leave out contracts that only later sessions quote: a tape lists them from the first on.",
+)
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @settings_options
 def lookahead(
@@ -38,6 +43,7 @@ def lookahead(
     end: str | None,
     data_set: str,
     cuts: int,
+    listing: bool,
     seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -48,7 +54,7 @@ def lookahead(
     """
     from scalpdesk.backtesting.simulate import BacktestConfig
     from scalpdesk.cli.doctor import compile_kernels_once
-    from scalpdesk.research.look_ahead import find_look_ahead
+    from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, find_look_ahead
     from scalpdesk.strategies.contract import configured_underlyings
 
     settings = settings_from(config_file, overrides, strategy)
@@ -58,8 +64,9 @@ def lookahead(
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     compile_kernels_once()
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed)
+    changes = USUAL_CHANGES | ({FutureChange.LISTING} if listing else set())
     with progress_bar(as_json=as_json) as report:
-        found = find_look_ahead(config, tape, cuts=cuts, report=report)
+        found = find_look_ahead(config, tape, cuts=cuts, changes=changes, report=report)
     exit_code = EXIT_OK if found.passed else EXIT_FAILED
     if as_json:
         print_json(msgspec.to_builtins(found) | {"passed": found.passed})

@@ -5,7 +5,8 @@ each cut on markets that are equal up to it and different after it: prices rise 
 sizes and volumes change, rows and later sessions are gone, events of later times have other figures. An
 output up to the cut that differs has looked ahead.
 
-What no change of the market can show: data that a strategy reads from files or from the network by itself.
+A strategy that reads files or the network by itself may know the future from there: no change of the market
+shows that.
 """
 
 import math
@@ -62,9 +63,11 @@ class FutureChange(StrEnum):
     SIZES = "sizes and volumes"
     ROWS = "rows and later sessions"
     EVENTS = "events"
+    LISTING = "contracts that only later sessions quote"
+    """Not changed by default: a tape lists the contracts of all of its sessions from the first on."""
 
 
-ALL_CHANGES = frozenset(FutureChange)
+USUAL_CHANGES = frozenset(FutureChange) - {FutureChange.LISTING}
 
 
 class Contradiction(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +126,7 @@ class OtherFuture:
     """
 
     cut_ns: int
-    changes: Collection[FutureChange] = ALL_CHANGES
+    changes: Collection[FutureChange] = USUAL_CHANGES
     rising: bool = True
 
     def of(self, tape: MarketTape) -> MarketTape:
@@ -145,8 +148,10 @@ class OtherFuture:
         elif bars is not None:
             bars = self._bars(bars)
         tape = replace(tape, quotes=quotes, bars=bars, loaded=None, load_again=None)
-        if FutureChange.ROWS in self.changes:
+        if FutureChange.ROWS in self.changes or FutureChange.LISTING in self.changes:
             tape = _without_later_sessions(tape, cut_session)
+        if FutureChange.LISTING in self.changes:
+            tape = _without_later_contracts(tape)
         if FutureChange.EVENTS in self.changes:
             tape = self._with_other_facts(tape, cut_session)
         return tape
@@ -259,18 +264,8 @@ class OtherFuture:
 
 
 def _without_later_sessions(tape: MarketTape, last: Session) -> MarketTape:
-    """Return the tape up to a session; contracts that only later sessions quote are not listed.
-
-    Numbers of the others stay: contracts are left out from the end of the list alone.
-    """
+    """Return the tape up to a session."""
     sessions = tape.sessions[: tape.sessions.index(last) + 1]
-    if len(sessions) == len(tape.sessions):
-        return tape
-    listed = max(tape.underlying_ids) + 1
-    for session in sessions:
-        numbers = tape.quotes.between(session.open_ns, session.close_ns).instrument_id
-        listed = max(listed, int(numbers.max()) + 1 if len(numbers) else 0)
-    instruments = Instruments(list(tape.instruments)[:listed])
     quotes, bars = tape.quotes, tape.bars
     if not isinstance(quotes, LazyQuotes):
         quotes = quotes.between(sessions[0].open_ns, last.close_ns)
@@ -278,7 +273,19 @@ def _without_later_sessions(tape: MarketTape, last: Session) -> MarketTape:
         bars = replace(bars, sessions=sessions)
     elif bars is not None:
         bars = bars.between(sessions[0].open_ns, last.close_ns)
-    return replace(tape, sessions=sessions, instruments=instruments, quotes=quotes, bars=bars)
+    return replace(tape, sessions=sessions, quotes=quotes, bars=bars)
+
+
+def _without_later_contracts(tape: MarketTape) -> MarketTape:
+    """Return the tape without the contracts at the end of its list that none of its sessions quotes.
+
+    Numbers of the others stay.
+    """
+    listed = max(tape.underlying_ids) + 1
+    for session in tape.sessions:
+        numbers = tape.quotes.between(session.open_ns, session.close_ns).instrument_id
+        listed = max(listed, int(numbers.max()) + 1 if len(numbers) else 0)
+    return replace(tape, instruments=Instruments(list(tape.instruments)[:listed]))
 
 
 class _ChangedMarket(PreparedMarket):
@@ -301,7 +308,7 @@ class _ChangedMarket(PreparedMarket):
 
 @dataclass(frozen=True, slots=True)
 class _Emitted:
-    """What an engine gave, in order with the times of the events; and how it failed."""
+    """Outputs of an engine with the times of their events, in order, and its failure."""
 
     outputs: list[tuple[int, Output]]
     failure: tuple[int, str] | None = None
@@ -351,6 +358,7 @@ def find_look_ahead(
     tape: MarketTape,
     *,
     cuts: int | Sequence[int] = USUAL_CUTS,
+    changes: Collection[FutureChange] = USUAL_CHANGES,
     report: Progress = lambda _done, _total, _label: None,
 ) -> LookAheadReport:
     """Test whether a strategy's decisions depend on what is known only later.
@@ -364,6 +372,8 @@ def find_look_ahead(
     cuts
         Number of cuts, half at decisions and half evenly over the sessions; or their instants, UTC
         nanoseconds.
+    changes
+        Parts of the future that are changed.
     report
         Called as runs end.
     """
@@ -375,7 +385,7 @@ def find_look_ahead(
     for cut_ns in instants:
         for rising in (True, False):
             runs += 1
-            future = OtherFuture(cut_ns, rising=rising)
+            future = OtherFuture(cut_ns, changes, rising)
             found = _compared(config, market, base, future)
             report(runs, 2 * len(instants), "backtests")
             if found is not None:
@@ -407,6 +417,8 @@ def _compared(
     if found is None:
         return None
     for part in FutureChange:
+        if part not in future.changes:
+            continue
         if (narrowed := difference(replace(future, changes=frozenset({part})))) is not None:
             found, change = narrowed, part.value
             break

@@ -37,7 +37,7 @@ CONFIDENCE = 0.95
 
 
 class Measure(StrEnum):
-    """What a choice among backtests maximises."""
+    """Figure that a choice among backtests maximises."""
 
     SHARPE = "sharpe"
     PNL = "pnl"
@@ -231,7 +231,7 @@ def cross_validate(
     blocks
         Even number of blocks; None takes the most up to 16 of two sessions or more.
     measure
-        What is best.
+        Figure that the best trial has most of.
 
     Raises
     ------
@@ -376,7 +376,7 @@ def judge_trials(
     sessions_per_year
         For annual figures: 252, or 365 for a market that never closes.
     measure
-        What cross-validation takes for best.
+        Figure by which cross-validation finds the best.
     """
     known = [(each, held) for each, held in zip(daily, settings, strict=True) if each]
     trials, notes = len(daily) + earlier_trials, list[str]()

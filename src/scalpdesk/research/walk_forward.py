@@ -51,7 +51,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldPlan:
-    """How sessions are divided into folds.
+    """Division of sessions into folds.
 
     The tests follow one another and end with the last session. A length of None follows from the others.
     """
@@ -124,7 +124,7 @@ class FoldPlan:
         return tuple(found)
 
 
-class Performance(msgspec.Struct, frozen=True, kw_only=True):
+class SpanPnl(msgspec.Struct, frozen=True, kw_only=True):
     """P&L over some sessions, in the account's currency."""
 
     sessions: int
@@ -144,8 +144,8 @@ class FoldResult(msgspec.Struct, frozen=True, kw_only=True):
     test_last: date
     settings: dict[str, str]
     """The chosen combination."""
-    in_sample: Performance
-    out_of_sample: Performance
+    in_sample: SpanPnl
+    out_of_sample: SpanPnl
     rank: float
     """Place of the choice in the test sessions among all combinations' own backtests: 0 last, 1 first."""
 
@@ -163,9 +163,9 @@ class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
     folds: tuple[FoldResult, ...]
     daily: dict[str, str]
     """Out-of-sample P&L of each test session by day, in the account's currency."""
-    in_sample: Performance
+    in_sample: SpanPnl
     """All choices on their own sessions; a session counts as often as a choice used it."""
-    out_of_sample: Performance
+    out_of_sample: SpanPnl
     sharpe_low: float | None
     sharpe_high: float | None
     """95 % interval of the annual out-of-sample Sharpe ratio: stationary bootstrap of sessions."""
@@ -358,7 +358,7 @@ def walk_forward(
     market
         Its sessions are divided.
     plan
-        How.
+        Lengths of the folds.
     measure
         What a choice maximises in sample; of equals the first combination is chosen.
     workers
@@ -413,12 +413,12 @@ def walk_forward(
                 test_first=fold.test[0],
                 test_last=fold.test[-1],
                 settings=dict(job.settings),
-                in_sample=_performance(trained[at], a_year),
-                out_of_sample=_performance(tested, a_year),
+                in_sample=_pnl_of(trained[at], a_year),
+                out_of_sample=_pnl_of(tested, a_year),
                 rank=_rank([_value(_amounts(row.daily, fold.test), measure) for _, row in sound], at),
             )
         )
-    outside, inside = _performance(list(daily.values()), a_year), _performance(insides, a_year)
+    outside, inside = _pnl_of(list(daily.values()), a_year), _pnl_of(insides, a_year)
     interval, error = _sharpe_interval(daily.values(), a_year)
     shape = sample_shape([float(amount) for amount in daily.values()])
     known = (*(rows[key] for key in unique), *refused)
@@ -497,9 +497,9 @@ def _rank(values: Sequence[float], at: int) -> float:
     return (below + equal / 2.0) / (len(values) - 1)
 
 
-def _performance(amounts: Sequence[Decimal], a_year: float) -> Performance:
+def _pnl_of(amounts: Sequence[Decimal], a_year: float) -> SpanPnl:
     shape, total = sample_shape(_floats(amounts)), sum(amounts, Decimal(0))
-    return Performance(
+    return SpanPnl(
         sessions=len(amounts),
         total=str(round(total, 2)),
         per_session=float(total) / len(amounts),
