@@ -155,8 +155,7 @@ class Context:
 
         ``pure`` runs the sources where the order path is compiled.
         """
-        folder = "" if pure else str(COMPILED)
-        return self._run([sys.executable, HERE / "ours" / script, *arguments], PYTHONPATH=folder)
+        return self._run([sys.executable, HERE / "ours" / script, *arguments], PYTHONPATH=own_path(pure=pure))
 
     def run_peer(self, script: str, *arguments: object) -> dict[str, Any]:
         """Run ``benchmarks/peers/<script>`` with the peers' interpreter, which is set up on first use."""
@@ -177,6 +176,11 @@ class Context:
                 f"{Path(words[1]).name} printed no JSON line but: {done.stdout[-200:]!r}"
             ) from error
         return answer
+
+
+def own_path(*, pure: bool = False) -> str:
+    """PYTHONPATH of our side: the compiled product where there is one, and the sources of this tree."""
+    return os.pathsep.join([*([] if pure else [str(COMPILED)]), str(ROOT / "src")])
 
 
 def peers_python() -> Path:

@@ -6,11 +6,7 @@ What a notebook needs::
 
 and for many runs over one market::
 
-    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate
-
-and for settings chosen on past sessions and judged on the next::
-
-    from scalpdesk import load_data, walk_forward
+    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate, sweep, walk_forward
 
 The names load on first use. Nothing inside the product imports from here.
 """
@@ -22,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, load_data, walk_forward
+    from scalpdesk.notebook import backtest, load_data, sweep, walk_forward
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -36,6 +32,7 @@ __all__ = [
     "backtest",
     "load_data",
     "simulate",
+    "sweep",
     "walk_forward",
 ]
 
@@ -43,6 +40,7 @@ _SIMULATE = "scalpdesk.backtesting.simulate"
 _HOMES = {
     "backtest": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
+    "sweep": "scalpdesk.notebook",
     "walk_forward": "scalpdesk.notebook",
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",

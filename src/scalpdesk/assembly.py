@@ -39,6 +39,7 @@ from scalpdesk.marketdata.tape import (
 )
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -185,9 +186,12 @@ def build_engine(
     strategy_config: Any,
     instruments: Instruments,
     data: dict[str, Any],
+    pricer: ContractPricer | None = None,
 ) -> TradingEngine:
-    """Put an engine together; ``data`` is the ``data`` of the run's journal header."""
-    from scalpdesk.portfolio.option_pricer import ContractPricer
+    """Put an engine together; ``data`` is the ``data`` of the run's journal header.
+
+    Runs over one market may share a ``pricer``.
+    """
     from scalpdesk.volatility.variance_time import clock_of
 
     _check_currency(config, instruments, str(data["underlying"]))
@@ -202,7 +206,7 @@ def build_engine(
     delta_engine = DeltaEngine(
         instruments,
         market,
-        ContractPricer(),
+        ContractPricer() if pricer is None else pricer,
         dividend_yield=float(data["dividend_yield"]),
         dividend_yields={**data.get("others", {}), **config.rates.dividend_yields},
         by_parity=config.rates.forward == "parity",

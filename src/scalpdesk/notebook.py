@@ -1,11 +1,11 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
@@ -16,6 +16,8 @@ from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.research.sweep import SweepFolder, SweepResult
+from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
 if TYPE_CHECKING:
     from scalpdesk.research.walk_forward import WalkForwardResult
@@ -111,11 +113,10 @@ def backtest(
     ConfigError
         For a key or value that the configuration does not have; names the nearest.
     """
-    _check_run(strategy, data, settings, seed)
+    market, overrides = _check_run(strategy, data, settings, seed)
     _check_folder("runs_dir", runs_dir)
-    market = prepared(data)
     return run_backtest(
-        _loaded(strategy, market, settings),
+        load_settings(strategy, overrides=overrides),
         market,
         clock or SystemClock(),
         seed=seed,
@@ -123,10 +124,80 @@ def backtest(
     )
 
 
+def sweep(
+    strategy: str,
+    data: MarketTape | PreparedMarket,
+    params: Mapping[str, str | Sequence[Any]],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = 1,
+    address: str | None = None,
+    search: int | None = None,
+    search_seed: int = 1,
+    out: str | Path | None = None,
+) -> SweepResult:
+    """Run a strategy with every combination of some settings, or search among them.
+
+    Parameters
+    ----------
+    strategy, data, settings, seed
+        As in :func:`backtest`. The paths of a reconstructed market are drawn with the seed of its data.
+    params
+        Values by key: ``{"hedge.threshold_shares": [2, 5, 10]}``, or a range as of ``--param``:
+        ``{"hedge.risk_aversion": "0.01:1:log:5"}``; without its number in a search.
+    engine
+        ``local``: processes of this machine; ``ray``: a Ray cluster (extra ``ray``).
+    workers
+        Processes; None: one a processor. A script that gives another number than 1 guards its main part:
+        ``if __name__ == "__main__":``.
+    address
+        Of a running Ray cluster; None starts one here.
+    search
+        Backtests that Optuna proposes (extra ``search``) in place of every combination.
+    search_seed
+        Of the proposals.
+    out
+        Folder that keeps the rows: the same sweep goes on where it ended. None keeps nothing.
+
+    Returns
+    -------
+    SweepResult
+        ``rows``, ``to_frame()`` and ``plot()``.
+
+    Raises
+    ------
+    ArgumentError
+        When ``data`` is no market, or another argument is of another type.
+    ConfigError
+        When no combination is a configuration, or a package is missing.
+    """
+    market, overrides = _check_run(strategy, data, settings, seed)
+    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
+    _check_folder("out", out)
+    # a list is written as one value of --set: with commas between
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
+    plan = SweepPlan.read(
+        texts, engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
+    )
+
+    def load(texts: tuple[str, ...]) -> LoadedSettings:
+        return load_settings(strategy, overrides=[*overrides, *texts])
+
+    def silent(_done: int, _of_all: int, _label: str) -> None: ...
+
+    folder = None if out is None else SweepFolder(Path(out))
+    about = {"strategy": strategy, "data": market.facts(), "params": texts, "search": search}
+    return run_plan(
+        plan, load, market, seed=seed, folder=folder, about=about, preparing=silent, report=silent
+    )
+
+
 def walk_forward(
     strategy: str,
     data: MarketTape | PreparedMarket,
-    params: Mapping[str, Iterable[Any]],
+    params: Mapping[str, str | Sequence[Any]],
     *,
     folds: int | None = None,
     train: int | None = None,
@@ -134,30 +205,28 @@ def walk_forward(
     anchored: bool = False,
     purge: int = 0,
     embargo: int = 0,
-    metric: str = "sharpe",
+    metric: Literal["sharpe", "pnl"] = "sharpe",
+    one_run: bool = False,
     earlier_trials: int = 0,
     settings: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> "WalkForwardResult":
     """Choose settings on past sessions and judge each choice on the sessions that follow.
 
     Parameters
     ----------
-    strategy, settings, seed
-        As of :func:`backtest`; the seed is also the path of a reconstructed market.
-    data
-        From :func:`load_data`, with several sessions.
-    params
-        Values to try by key, e.g. ``{"hedge.threshold_shares": [2, 5, 10]}``: every combination.
+    strategy, data, params, settings, seed, workers
+        As in :func:`sweep`; the data has several sessions.
     folds, train, test, anchored, purge, embargo
         How the sessions are divided: see :class:`~scalpdesk.research.walk_forward.FoldPlan`.
     metric
-        Figure that a choice maximises: ``sharpe`` or ``pnl``.
+        Figure that a choice maximises.
+    one_run
+        Choose by the P&L by session of one backtest over all sessions; by default each choice has
+        backtests of its own, which begin flat.
     earlier_trials
         Configurations that were tried before, beside these.
-    workers
-        Processes for the backtests; more than one needs a ``__main__`` guard in a script.
 
     Returns
     -------
@@ -172,44 +241,30 @@ def walk_forward(
         When no combination is a configuration.
     """
     from scalpdesk.research.overfitting import Measure  # noqa: PLC0415 - a backtest needs no scipy
-    from scalpdesk.research.sweep import Parameter, combinations  # noqa: PLC0415
-    from scalpdesk.research.walk_forward import FoldPlan, jobs_of  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import FoldPlan  # noqa: PLC0415
     from scalpdesk.research.walk_forward import walk_forward as run_walk_forward  # noqa: PLC0415
 
-    _check_run(strategy, data, settings, seed)
-    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5, 10]})
-    if not params or any(
-        isinstance(values, str) or not isinstance(values, Iterable) for values in params.values()
-    ):
-        raise ArgumentError(
-            "each parameter has a list of values",
-            where="params",
-            value=repr(params),
-            fix='write params={"hedge.threshold_shares": [2, 5, 10]}',
-        )
+    market, overrides = _check_run(strategy, data, settings, seed)
+    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
     if metric not in tuple(Measure):
         raise ArgumentError("no such figure", where="metric", value=metric, fix='write "sharpe" or "pnl"')
-    market = prepared(data)
-    found = combinations([Parameter(key, tuple(map(str, values))) for key, values in params.items()])
-
-    def load(texts: tuple[str, ...]) -> LoadedSettings:
-        return _loaded(strategy, market, settings, texts)
-
-    jobs, refused = jobs_of(load, found, seed=seed)
-    plan = FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo)
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
     return run_walk_forward(
-        jobs,
+        SweepPlan.read(texts, workers=workers),
+        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
         market,
-        plan,
+        FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo),
+        seed=seed,
         measure=Measure(metric),
-        workers=workers,
+        one_run=one_run,
         earlier_trials=earlier_trials,
-        refused=refused,
     )
 
 
-def _check_run(strategy: object, data: object, settings: object, seed: object) -> None:
-    """Refuse what is no strategy's name, no market or no settings."""
+def _check_run(
+    strategy: object, data: object, settings: object, seed: object
+) -> tuple[PreparedMarket, list[str]]:
+    """Return the market of a run and its settings as texts; refuse what is of another type."""
     if not isinstance(data, MarketTape | PreparedMarket):  # a frame, or the name of a data set
         raise ArgumentError(
             "a backtest takes a market",
@@ -224,17 +279,12 @@ def _check_run(strategy: object, data: object, settings: object, seed: object) -
             value=repr(strategy),
             fix='strategy="gamma-scalper"; one of yours gets a name by docs/howto/write_a_strategy.md',
         )
-    _check_type("settings", {} if settings is None else settings, Mapping, {"hedge.threshold_shares": 5})
+    chosen: Any = {} if settings is None else settings
+    _check_type("settings", chosen, Mapping, {"hedge.threshold_shares": 5})
     _check_type("seed", 1 if seed is None else seed, Integral, 1)
-
-
-def _loaded(
-    strategy: str, market: PreparedMarket, settings: Mapping[str, Any] | None, texts: Iterable[str] = ()
-) -> LoadedSettings:
-    """Read the configuration of a run, with the catalogue that its market was loaded from."""
+    market = prepared(data)
     catalog = market.tape.catalog
-    overrides = [] if catalog is None else [f"data.catalog={catalog}"]
-    return load_settings(strategy, overrides=[*overrides, *overrides_of(settings or {}), *texts])
+    return market, [*([] if catalog is None else [f"data.catalog={catalog}"]), *overrides_of(chosen)]
 
 
 def _check_type(where: str, value: object, kind: type, example: object) -> None:

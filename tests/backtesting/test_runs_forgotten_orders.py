@@ -11,7 +11,8 @@ from fakes.desk import Scripted, run_tape
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runs import YOUNG_OBJECTS, run_backtest
+from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.backtesting.simulate import YOUNG_OBJECTS
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import OrderIntent, Purpose, Side, orders_of

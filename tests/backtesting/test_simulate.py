@@ -16,7 +16,7 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import overrides_of
-from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.portfolio.explain import PARTS
 
@@ -157,9 +157,3 @@ def test_a_market_of_ones_own_goes_along_with_its_columns():
     assert same.tape.origin is None
     assert len(same.tape.quotes) > 150_000
     assert simulate(config, same).summary() == simulate(config, PreparedMarket(day)).summary()
-
-
-def test_a_strategy_folder_is_refused(tape):
-    config = BacktestConfig.load("external", {"folder": "anywhere"})
-    with pytest.raises(ConfigError, match="the code of a folder is no part of the configuration"):
-        simulate(config, PreparedMarket(tape))

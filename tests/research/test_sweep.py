@@ -19,10 +19,16 @@ from scalpdesk.research.sweep import (
     combinations,
     read_parameter,
     run_job,
-    run_local,
 )
+from scalpdesk.research.sweep_engines import run_local
 
 HALF_DAY = date(2017, 7, 3)
+
+
+def timeless(row):
+    return msgspec.structs.replace(row, seconds=0.0, cpu_seconds=0.0)
+
+
 TRADES = ("entry.gate=advise", "entry.not_before=09:31")
 
 
@@ -101,9 +107,7 @@ def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
     there = {row.config_hash: row for row in run_local(jobs, market, workers=2)}
     assert len(there) == 3
     for row in here:
-        assert msgspec.structs.replace(there[row.config_hash], seconds=0.0) == msgspec.structs.replace(
-            row, seconds=0.0
-        )
+        assert timeless(there[row.config_hash]) == timeless(row)
 
 
 def test_a_folder_goes_on_after_a_torn_line_and_tries_failures_again(tmp_path):
@@ -116,9 +120,9 @@ def test_a_folder_goes_on_after_a_torn_line_and_tries_failures_again(tmp_path):
         folder.add(row)
     with (folder.path / ROWS_FILE).open("ab") as file:
         file.write(b'{"config_hash": "c", "sett')
-    assert folder.rows() == {"a": rows[0]}
+    assert folder.rows() == {("a", ""): rows[0]}
     folder.add(SweepRow(config_hash="c", settings={"x": "3"}, pnl={"total": "2.00", "fees": "0"}))
-    assert sorted(folder.rows()) == ["a", "c"]
+    assert sorted(folder.rows()) == [("a", ""), ("c", "")]
     path = folder.write_table(rows)
     found = duckdb.sql(f"SELECT x, problem, hedges, pnl_total FROM read_parquet('{path}')").fetchall()
     assert [(x, problem, hedges, total and float(total)) for x, problem, hedges, total in found] == [

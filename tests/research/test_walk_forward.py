@@ -4,6 +4,7 @@ import math
 import sys
 from dataclasses import fields, replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -14,12 +15,14 @@ from fakes.instruments import share
 from fakes.packages import install_strategies
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
-from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.marketdata.tape import LazyQuotes
 from scalpdesk.research.overfitting import Measure, cross_validate, daily_table, sample_shape
-from scalpdesk.research.sweep import Job, SweepFolder, SweepRow
+from scalpdesk.research.sweep import ROWS_FILE, SweepFolder
+from scalpdesk.research.sweep_plan import SweepPlan
 from scalpdesk.research.walk_forward import FoldPlan, verdict_lines, walk_forward, window
 
 STRATEGY = '''
@@ -40,6 +43,7 @@ class DirectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shares: int = 1
     """Below 0 sold."""
     fails_on: str = ""
+    once: bool = False
 
 
 class Direction:
@@ -56,7 +60,8 @@ class Direction:
         if wake != "price" or not self.config.shares:
             return ()
         if self.day != view.session.day:
-            self.day, self.count = view.session.day, 0
+            self.count = 9 if self.day and self.config.once else 0
+            self.day = view.session.day
         if self.config.fails_on == str(self.day):
             raise RuntimeError("planted")
         self.count += 1
@@ -95,14 +100,19 @@ def market(moves):
     return PreparedMarket(builder.build())
 
 
-SELDOM = {"marketdata.mark_seconds": 3_600}  # marks of each minute would take most of the time
+SELDOM = ("marketdata.mark_seconds=3600",)  # marks of each minute would take most of the time
 
 
-def jobs(*shares, **more):
-    return [
-        Job({"shares": str(number)}, BacktestConfig.load("direction", {"shares": number, **SELDOM, **more}))
-        for number in shares
-    ]
+def loader(*overrides):
+    """Return what reads the settings of a sweep."""
+    base = (*SELDOM, *overrides)
+    return lambda texts: load_settings("direction", overrides=(*base, *texts), environ={}, cwd=Path())
+
+
+def run(shares, over, plan, *overrides, **more):
+    """Run a walk-forward test over values of ``shares``."""
+    sweep = SweepPlan.read([f"shares={shares}"], workers=1)
+    return walk_forward(sweep, loader(*overrides), over, plan, **more)
 
 
 def earned(move, shares):
@@ -187,10 +197,10 @@ def test_lengths_that_do_not_fit_are_refused_by_their_option(plan, where):
 # the test ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("measure", Measure)
-def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(measure):
+@pytest.mark.parametrize(("measure", "one_run"), [("pnl", False), ("sharpe", False), ("sharpe", True)])
+def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(measure, one_run):
     moves = [1.0, 2.0, 1.0, 2.0, -1.0, -2.0, -1.0, -2.0, -1.0, -2.0]
-    made = walk_forward(jobs(-3, 0, 3), market(moves), FoldPlan(train=4, test=2), measure=measure)
+    made = run("-3,0,3", market(moves), FoldPlan(train=4, test=2), measure=measure, one_run=one_run)
     report = made.report
     assert [fold.settings for fold in report.folds] == [{"shares": "3"}, {"shares": "0"}, {"shares": "-3"}]
     # the second choice saw as many rises as falls: not to trade costs no spread
@@ -214,7 +224,7 @@ def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(m
 
 
 def test_a_gain_in_sample_that_lasts_is_not_degraded():
-    made = walk_forward(jobs(1, 2), market([1.0, 1.5] * 5), FoldPlan(folds=3, test=2), measure=Measure.PNL)
+    made = run("1,2", market([1.0, 1.5] * 5), FoldPlan(folds=3, test=2), measure=Measure.PNL)
     assert {fold.settings["shares"] for fold in made.report.folds} == {"2"}
     assert made.report.degradation == pytest.approx(0.0, abs=1e-9)
     assert made.report.probabilistic_sharpe > 0.99
@@ -222,11 +232,11 @@ def test_a_gain_in_sample_that_lasts_is_not_degraded():
 
 def test_a_test_is_a_backtest_of_the_window_alone():
     moves = [1.0, -2.0, 3.0, 1.0, 0.5, 2.0]
-    whole, (job,) = market(moves), jobs(4)
-    made = walk_forward([job], whole, FoldPlan(folds=2, test=2))
+    whole, config = market(moves), BacktestConfig.of(loader("shares=4")(()))
+    made = run("4", whole, FoldPlan(folds=2, test=2))
     for fold in made.report.folds:
         tape = window(whole.tape, fold.test_first, fold.test_last)
-        alone = simulate(job.config, PreparedMarket(tape)).daily()
+        alone = simulate(config, PreparedMarket(tape)).daily()
         assert [made.report.daily[day.isoformat()] for day in alone] == [
             str(parts["total"]) for parts in alone.values()
         ]
@@ -249,46 +259,61 @@ def test_a_window_has_its_sessions_alone(is_lazy):
     assert part.origin is None
 
 
+def test_a_choice_has_backtests_of_its_own_unless_it_reads_those_over_all_sessions():
+    """A strategy that trades once a run: over all sessions it is flat when the second choice begins."""
+    over, plan = market([-1.0, 0.0, 2.0, 0.0, 3.0, 0.0]), FoldPlan(train=2, test=2, anchored=False)
+    own = run("1,-1", over, plan, "once=true", measure=Measure.PNL).report
+    assert [fold.settings["shares"] for fold in own.folds] == ["-1", "1"]
+    assert float(own.folds[1].in_sample.total) == pytest.approx(earned(2.0, 1))
+    shared = run("1,-1", over, plan, "once=true", measure=Measure.PNL, one_run=True).report
+    assert float(shared.folds[1].in_sample.total) == 0.0
+    assert (own.one_run, shared.one_run) == (False, True)
+
+
 def test_a_combination_that_fails_is_left_out_with_its_reason():
-    bad = Job(
-        {"shares": "9"}, BacktestConfig.load("direction", {"shares": 9, "fails_on": "2024-03-05", **SELDOM})
-    )
-    refused = SweepRow(config_hash="", settings={"shares": "x"}, problem="no number")
-    moves = market([1.0, 2.0] * 3)
-    made = walk_forward([*jobs(1), bad], moves, FoldPlan(folds=1, test=2), refused=[refused])
+    over, plan = market([1.0, 2.0] * 3), FoldPlan(folds=1, test=2)
+    sweep = SweepPlan.read(["shares=1,x", "fails_on=never,2024-03-05"], workers=1)
+    made = walk_forward(sweep, loader(), over, plan)
     assert made.report.combinations == 1
-    assert set(made.report.problems) == {"shares=9", "shares=x"}
-    assert "planted" in made.report.problems["shares=9"]
+    assert len(made.report.problems) == 3
+    assert "planted" in made.report.problems["shares=1, fails_on=2024-03-05"]
     with pytest.raises(ScalpdeskError, match="planted"):
-        walk_forward([bad], moves, FoldPlan(folds=1, test=2))
+        run("1", over, plan, "fails_on=2024-03-05")
+    with pytest.raises(ConfigError, match="no combination"):
+        run("x", over, plan)
 
 
-def test_a_row_in_the_folder_is_not_run_again(tmp_path):
-    folder, moves = SweepFolder(tmp_path / "rows"), market([1.0, 2.0] * 3)
-    reported = []
-    plan = FoldPlan(folds=2, test=2)
-    first = walk_forward(jobs(1, 2), moves, plan, folder=folder, report=lambda *facts: reported.append(facts))
-    assert [done for done, *_ in reported] == [0, 1, 2, 3, 4]
-    assert {total for _, total, _ in reported} == {4}
-    kept = folder.rows()
-    assert sorted(row.settings["shares"] for row in kept.values()) == ["1", "2"]
-    again = walk_forward(jobs(1, 2), moves, plan, folder=folder)
+def test_a_row_in_its_folder_is_not_run_again(tmp_path):
+    def folder_of(over):
+        return SweepFolder(tmp_path / f"{over.tape.sessions[0].day}-{len(over.tape.sessions)}")
+
+    def lines():
+        return {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)}
+
+    over, plan, reported = market([1.0, 2.0, -1.0] * 2), FoldPlan(folds=2, test=2), []
+    first = run("1,2", over, plan, folder_of=folder_of, report=lambda *facts: reported.append(facts))
+    assert {of_all for _, of_all, _ in reported} == {3 * 2 + 2}
+    assert max(done for done, *_ in reported) == reported[-1][0] == 8
+    assert [done for done, *_ in reported] == sorted(done for done, *_ in reported)
+    kept = lines()
+    assert len(kept) == 3
+    again = run("1,2", over, plan, folder_of=folder_of)
     assert again.report == first.report
-    assert folder.rows() == kept
-    more = walk_forward(jobs(1, 2), moves, plan, folder=folder, earlier_trials=40)
+    assert lines() == kept
+    more = run("1,2", over, plan, folder_of=folder_of, earlier_trials=40)
     assert more.report.overfitting.trials == 42
     assert more.report.overfitting.deflated_sharpe < first.report.overfitting.deflated_sharpe
 
 
 def test_a_market_that_never_trades_has_no_ratio():
-    made = walk_forward(jobs(0), market([1.0] * 6), FoldPlan(folds=2, test=2))
+    made = run("0", market([1.0] * 6), FoldPlan(folds=2, test=2))
     report = made.report
     assert (report.out_of_sample.total, report.out_of_sample.sharpe_annual) == ("0.00", None)
     assert (report.sharpe_low, report.degradation, report.probabilistic_sharpe) == (None, None, None)
 
 
 def test_the_result_is_a_frame_a_picture_and_a_table():
-    made = walk_forward(jobs(1, 2), market([1.0, 1.5] * 3), FoldPlan(folds=2, test=2), measure=Measure.PNL)
+    made = run("1,2", market([1.0, 1.5] * 3), FoldPlan(folds=2, test=2), measure=Measure.PNL)
     frame = made.to_frame()
     assert frame["fold"].tolist() == [1, 1, 2, 2]
     assert frame["total"].iloc[-1] == pytest.approx(float(made.report.out_of_sample.total))

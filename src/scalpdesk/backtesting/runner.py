@@ -154,9 +154,16 @@ class BacktestRunner:
 
     def run(self) -> None:
         """Run all sessions to their end."""
-        self._step_ns = NEVER_NS  # no observer
-        for _ in self.steps():
+        for _ in self.sessions():
             pass
+
+    def sessions(self) -> Iterator[Session]:
+        """Run the sessions; yield each as it has closed."""
+        self._step_ns = NEVER_NS  # no observer
+        sessions = {session.close_ns: session for session in self.tape.sessions}
+        for now_ns in self.steps():
+            if now_ns in sessions:
+                yield sessions[now_ns]
 
     def steps(self) -> Iterator[int]:
         """Run the sessions; yield the time after each chunk, for views and progress."""

@@ -1,11 +1,9 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
-import gc
 import html
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +19,7 @@ from scalpdesk.backtesting.simulate import (
     PreparedMarket,
     assemble_backtest,
     build_backtest,
+    few_collections,
     marks_frame,
     prepared,
 )
@@ -174,7 +173,7 @@ def run_backtest(
         )
         began = time.perf_counter()
         spent.begin()
-        with _few_collections():
+        with few_collections():
             for now_ns in run.runner.steps():
                 spent.note(now_ns)
                 if observer is not None:
@@ -237,27 +236,6 @@ class ProcessorTime:
                 f" then {shown} s in the quarters of the market time"
             )
         return found
-
-
-YOUNG_OBJECTS = 20_000
-"""Objects made, less those gone, before the youngest are looked at; all are after a hundred times as many."""
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Spare the garbage collector most of its passes over objects.
-
-    A run leaves hardly a cycle behind, and one over years lists tens of thousands of contracts that stay: a
-    twentieth of its time went into looking for some among all objects, and a thirtieth among the youngest.
-    Nothing is frozen: what was frozen does not count as old, and once it is thawed the collector passes over
-    all of it again and again.
-    """
-    young, middle, full = gc.get_threshold()
-    gc.set_threshold(max(young, YOUNG_OBJECTS), middle, full)
-    try:
-        yield
-    finally:
-        gc.set_threshold(young, middle, full)
 
 
 def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:

@@ -1,7 +1,9 @@
 """A backtest as a function: ``simulate(config, market)`` gives the same result in every process."""
 
+import gc
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import date
@@ -29,18 +31,19 @@ from scalpdesk.backtesting.runner import BacktestRunner, Journal, Watcher
 from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSettings, load_settings
 from scalpdesk.config.sources import overrides_of
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.isolation.answering import EXTERNAL, FolderAnswerer, folder_facts, start_folder
+from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import session_quotes
@@ -101,12 +104,24 @@ class PreparedMarket:
     kept_sessions
         Number of sessions whose sorted rows stay in memory, 25 MB each, of a tape read in parts; a tape in
         memory keeps all.
+    worked_out
+        Of :meth:`worked_out` of another process, for the same tape.
+    index_of
+        Returns the sorted rows of a session, with the sizes; None sorts the tape's.
     """
 
-    def __init__(self, tape: MarketTape | bytes, *, kept_sessions: int = 1) -> None:
+    def __init__(
+        self,
+        tape: MarketTape | bytes,
+        *,
+        kept_sessions: int = 1,
+        worked_out: Mapping[tuple[Any, ...], Any] | None = None,
+        index_of: Callable[[Session], RowIndex] | None = None,
+    ) -> None:
         self._source = tape
         self._kept_sessions = kept_sessions
-        self._kept: dict[tuple[Any, ...], Any] = {}
+        self._kept: dict[tuple[Any, ...], Any] = dict(worked_out or {})
+        self._index_of = index_of
 
     @cached_property
     def tape(self) -> MarketTape:
@@ -129,13 +144,34 @@ class PreparedMarket:
     @cached_property
     def _index(self) -> Callable[[Session, bool], RowIndex]:
         most = self._kept_sessions if isinstance(self.tape.quotes, LazyQuotes) else None
-        return lru_cache(most)(partial(_sorted_rows, self.tape))
+        return lru_cache(most)(self._sorted_rows)
+
+    def _sorted_rows(self, session: Session, has_sizes: bool) -> RowIndex:
+        if self._index_of is not None:
+            index = self._index_of(session)
+            return index if has_sizes else index.without_sizes()
+        columns = session_quotes(self.tape, session)
+        return RowIndex(columns if has_sizes else columns.without_sizes(), len(self.tape.instruments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _market_of, (self._packed, self._kept_sessions), self._kept
 
     def __setstate__(self, kept: dict[tuple[Any, ...], Any]) -> None:
         self._kept.update(kept)
+
+    def prepare(self, configs: Iterable[BacktestConfig]) -> None:
+        """Work out what the runs of some configurations have in common.
+
+        What one of them refuses is left to its run.
+        """
+        self.facts()
+        for config in configs:
+            with suppress(ScalpdeskError):
+                self.known(config, config.seed)
+
+    def worked_out(self) -> dict[tuple[Any, ...], Any]:
+        """Return what was worked out so far, for another process."""
+        return dict(self._kept)
 
     def facts(self) -> dict[str, Any]:
         """Return what headers and summaries say of the tape, in JSON types."""
@@ -185,11 +221,6 @@ class PreparedMarket:
 @lru_cache(maxsize=1)
 def _market_of(packed: bytes, kept_sessions: int) -> PreparedMarket:
     return PreparedMarket(packed, kept_sessions=kept_sessions)
-
-
-def _sorted_rows(tape: MarketTape, session: Session, has_sizes: bool) -> RowIndex:
-    columns = session_quotes(tape, session)
-    return RowIndex(columns if has_sizes else columns.without_sizes(), len(tape.instruments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,32 +287,95 @@ def marks_frame(marks: Sequence[Mark]) -> Any:
     return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
 
 
-def simulate(config: BacktestConfig, market: PreparedMarket) -> BacktestResult:
+AfterSession = Callable[[Session, Decimal], bool]
+"""Called as a session has closed, with the P&L since the start; returns whether to go on."""
+
+
+def simulate(
+    config: BacktestConfig, market: PreparedMarket, *, after_session: AfterSession | None = None
+) -> BacktestResult:
     """Run a backtest to its end.
 
     Equal arguments give equal results: it reads no clock, environment or working folder, writes no file and
-    keeps nothing but what ``market`` works out at first need, for which it may read daily history.
+    keeps nothing but what ``market`` works out at first need, for which it may read daily history. A strategy
+    folder is an exception: its code is read where the configuration says, and runs as it does in a backtest.
+
+    Parameters
+    ----------
+    config, market
+        Settings and data.
+    after_session
+        Follows the run. If it returns False the result is that of the sessions until then.
 
     Raises
     ------
     ConfigError
-        When the configuration does not fit the market, or asks a strategy folder, whose code
-        :func:`~scalpdesk.backtest` loads.
+        When the configuration does not fit the market, or its strategy folder cannot be loaded.
     """
-    assert config.strategy is not None
-    if EXTERNAL in config.strategy.split("+"):
-        raise ConfigError(
-            "simulate runs installed strategies: the code of a folder is no part of the configuration",
-            where="strategy",
-            value=config.strategy,
-            fix="run it with backtest, or install it: docs/howto/write_a_strategy.md",
-        )
+    steps = simulate_by_session(config, market, after_session=after_session)
+    with few_collections():
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: BacktestResult = end.value
+                return result
+
+
+def simulate_by_session(
+    config: BacktestConfig,
+    market: PreparedMarket,
+    *,
+    after_session: AfterSession | None = None,
+    pricer: ContractPricer | None = None,
+) -> Generator[Session, None, BacktestResult]:
+    """Run a backtest session by session, so that several go through the market side by side.
+
+    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``pricer`` may be
+    shared by runs over one market.
+
+    Yields
+    ------
+    Session
+        The session that has closed.
+    """
     header, engine = build_backtest(
-        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed
+        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, pricer=pricer
     )
     run = assemble_backtest(config, market, header, engine, None, tally=Tally(MarkLog(most_bytes=0)))
-    run.runner.run()
-    return run.result(0.0)
+    done = 0
+    try:
+        for session in run.runner.sessions():
+            done += 1
+            if after_session and not after_session(session, engine.desk.attribution.nav_change):
+                break
+            yield session
+    finally:
+        if run.folder is not None:
+            run.folder.close()
+    result = run.result(0.0)
+    return result if done == len(result.sessions) else replace(result, sessions=result.sessions[:done])
+
+
+YOUNG_OBJECTS = 20_000
+"""Objects made, less those gone, before the youngest are looked at; all are after a hundred times as many."""
+
+
+@contextmanager
+def few_collections() -> Iterator[None]:
+    """Spare the garbage collector most of its passes over objects.
+
+    A run leaves hardly a cycle behind, and one over years lists tens of thousands of contracts that stay: a
+    twentieth of its time went into looking for some among all objects, and a thirtieth among the youngest.
+    Nothing is frozen: what was frozen does not count as old, and once it is thawed the collector passes over
+    all of it again and again.
+    """
+    young, middle, full = gc.get_threshold()
+    gc.set_threshold(max(young, YOUNG_OBJECTS), middle, full)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, full)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +418,7 @@ def build_backtest(
     mode: str,
     started_ns: int,
     seed: int | None,
+    pricer: ContractPricer | None = None,
 ) -> tuple[JournalHeader, TradingEngine]:
     """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
     assert settings.strategy is not None
@@ -349,7 +444,7 @@ def build_backtest(
         seed=seed,
     )
     engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, pricer
     )
     return header, engine
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json, shown
+from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.units import count_text, rounded_text, run_currency
 from scalpdesk.instruments.deribit import is_perpetual
@@ -41,10 +41,14 @@ def _settings(row: dict[str, Any]) -> list[str]:
     ]
 
 
-@desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
+@desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json", "scalpdesk runs --sweeps"))
+@click.option("--sweeps", is_flag=True, help="List the sweeps instead, each with its best result.")
 @settings_options
-def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
+def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the runs on record, the newest last."""
+    if sweeps:
+        _list_sweeps(_runs_dir(config_file, overrides), as_json=as_json)
+        return
     from scalpdesk.journal.reader import written_ns
     from scalpdesk.records.projection import project_missing
     from scalpdesk.records.store import Store, list_runs, read_runs
@@ -69,6 +73,25 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
         row["end"] = _end_of(row)
     show_runs(console(), rows, unreadable, runs_dir)
+
+
+def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
+    from scalpdesk.research.sweep import SWEEPS, list_sweeps
+
+    found = list_sweeps(runs_dir / SWEEPS)
+    if as_json:
+        print_json({"sweeps_dir": str(runs_dir / SWEEPS), "sweeps": found})
+        return
+    if not found:
+        click.echo(f"no sweeps below {runs_dir / SWEEPS}; scalpdesk sweep --help shows how to make one")
+        return
+    table = new_table("sweep", "market", "session", "rows", "best P&L", "its settings", left=3)
+    for each in found:
+        data, best = each["about"]["data"], each["best"] or {"pnl": "-", "settings": {}}
+        chosen = ", ".join(f"{key}={value}" for key, value in best["settings"].items())
+        market = f"{data['underlying']}, {data['name']} ({data['kind']})"
+        table.add_row(each["name"], market, data["session"], str(each["rows"]), best["pnl"], chosen)
+    print_table(table)
 
 
 @desk_command(

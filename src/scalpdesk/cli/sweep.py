@@ -1,6 +1,7 @@
 """``scalpdesk sweep``: a backtest for each combination of settings, in one table."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,13 @@ import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
-from scalpdesk.cli.output import console, print_json, print_table, progress_bar
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.cli.output import cell, console, print_json, print_table, progress_bar
+from scalpdesk.cli.strategy_choice import folder_overrides
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scalpdesk.research.sweep import SweepRow
-
-SWEEPS = "sweeps"
-"""Folder of sweeps below that of the runs."""
+    from scalpdesk.research.sweep import SweepResult
+    from scalpdesk.research.sweep_plan import EngineName
 
 
 @desk_command(
@@ -27,6 +24,8 @@ SWEEPS = "sweeps"
     example=(
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.band=fixed,whalley_wilmott",
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.threshold_shares=1:20:log:8 --json",
+        "scalpdesk sweep gamma-scalper --start 2018-02-05 --search 40 --param hedge.risk_aversion=0.01:1:log",
+        "scalpdesk sweep external --strategy DIR --start 2018-02-05 --param risk.max_orders_per_minute=5,50",
     ),
 )
 @click.argument("strategy")
@@ -36,12 +35,36 @@ SWEEPS = "sweeps"
     multiple=True,
     required=True,
     metavar="KEY=VALUES",
-    help="Setting to vary: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER; may be repeated.",
+    help="Setting to vary: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER (--search: no number); may be repeated.",
 )
 @span_options("First session.")
 @data_option
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or a Ray cluster (extra ray).",
+)
+@click.option(
+    "--address",
+    default=None,
+    metavar="ADDRESS",
+    help="ray: a running cluster, e.g. auto or HOST:PORT [default: one is started here].",
+)
+@click.option(
+    "--search",
+    type=click.IntRange(1, 1_000_000),
+    default=None,
+    metavar="N",
+    help="N backtests proposed by Optuna (extra search) in place of every combination.",
+)
+@click.option("--search-seed", type=int, default=1, show_default=True, help="Of the search's proposals.")
+@click.option("--no-stop", is_flag=True, help="search: run each backtest to its end.")
+@click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
 @click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
 @settings_options
 def sweep(
@@ -53,108 +76,116 @@ def sweep(
     end: str | None,
     data_set: str,
     seed: int | None,
+    folder: str | None,
     workers: int | None,
+    engine: "EngineName",
+    address: str | None,
+    search: int | None,
+    search_seed: int,
+    no_stop: bool,
+    lines: bool,
     out: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Run STRATEGY with every combination of settings and compare the results.
+    """Run STRATEGY with every combination of settings, or search among them, and compare the results.
 
     A backtest that is finished is not run again: the same command goes on where it ended. A combination that
     fails is a row with its reason.
     """
-    from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
+    from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.research.overfitting import judge_trials
-    from scalpdesk.research.sweep import (
-        Job,
-        SweepFolder,
-        SweepRow,
-        combinations,
-        read_parameter,
-        run_local,
-        sweep_name,
-    )
+    from scalpdesk.research.overfitting import judge_rows
+    from scalpdesk.research.sweep import SWEEPS, SweepFolder, SweepRow, sweep_name
+    from scalpdesk.research.sweep_plan import SweepPlan, run_plan
     from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.volatility.variance_time import clock_named
 
-    found = combinations([read_parameter(text) for text in params])
+    plan = SweepPlan.read(
+        params,
+        search=search,
+        search_seed=search_seed,
+        stops=not no_stop,
+        engine=engine,
+        workers=workers,
+        address=address,
+    )
+    overrides = folder_overrides(strategy, folder, overrides)
     base = settings_from(config_file, overrides, strategy)
     first, last = read_span(start, end)
     path_seed = base.config.simulation.seed if seed is None else seed
     seeded = path_seed if data_set in RECONSTRUCTED else None
-    jobs, refused = [], []
-    for settings in found:
-        texts = tuple(f"{key}={value}" for key, value in settings.items())
-        try:
-            loaded = settings_from(config_file, (*overrides, *texts), strategy)
-            jobs.append(Job(settings, BacktestConfig.of(loaded, seed=seeded)))
-        except ConfigError as error:
-            refused.append(SweepRow(config_hash="", settings=settings, problem=error.render()))
-    if not jobs:
-        raise ConfigError("no combination is a configuration", where="--param", value=refused[0].problem)
     take_keys(os.environ)  # the processes of the sweep need no account
     underlying = ",".join(configured_underlyings(base.strategy_config))
     compile_kernels_once()
     tape = load_tape(base, data_set, underlying, first, last=last, seed=seed)
     market = PreparedMarket(tape)
-    path = Path(out or Path(base.config.desk.runs_dir) / SWEEPS / sweep_name(jobs, market))
-    folder = SweepFolder(path)
-    done = folder.rows()
-    waiting = list(
-        {job.config.config_hash: job for job in jobs if job.config.config_hash not in done}.values()
-    )
-    with progress_bar(as_json=as_json) as report:
-        ended = len(jobs) - len(waiting)
-        report(ended, len(jobs), "backtests")
-        for row in run_local(waiting, market, workers or os.cpu_count() or 1):
-            folder.add(row)
-            done[row.config_hash] = row
-            ended += 1
-            report(ended, len(jobs), "backtests")
-    rows = sorted((done[job.config.config_hash] for job in jobs), key=lambda row: -row.total) + refused
-    table = folder.write_table(rows)
+    assert base.strategy is not None
+    name = sweep_name(base.strategy, seeded, market)
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
-    tried = {row.config_hash: row for row in rows if row.problem is None}
-    judged = judge_trials(
-        [row.daily for row in tried.values()],
-        [row.settings for row in tried.values()],
-        earlier_trials=sum(key not in tried and row.problem is None for key, row in done.items()),
-        sessions_per_year=clock_named(tape.variance_clock).days_per_year,
-    )
-    if as_json:
-        document = {"table": str(table), "fees": fees, "fill_model": fill, "rows": msgspec.to_builtins(rows)}
-        print_json(document | {"overfitting": msgspec.to_builtins(judged)})
+    facts = {key: market.facts()[key] for key in ("name", "kind", "session", "underlying")}
+    about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
+
+    kept = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name))
+    a_year = clock_named(tape.variance_clock).days_per_year
+
+    def print_line(row: SweepRow) -> None:
+        click.echo(msgspec.json.encode(row).decode())
+        sys.stdout.flush()
+
+    with progress_bar(as_json=as_json) as preparing, progress_bar(as_json=as_json) as report:
+        found = run_plan(
+            plan,
+            lambda texts: settings_from(config_file, (*overrides, *texts), strategy),
+            market,
+            seed=seeded,
+            folder=kept,
+            about={**about, "fees": fees, "fill_model": fill},
+            preparing=preparing,
+            report=report,
+            on_row=print_line if lines else None,
+        )
+    if lines:
         return
-    _show(rows, new=len(waiting))
+    judged = judge_rows(found.rows, kept.rows().values(), sessions_per_year=a_year)
+    if as_json:
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill}
+        document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
+        print_json(document)
+        return
+    _show(found)
     for line in judged.lines():
         console().print(line, markup=False)
-    console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {table}")
+    console().print(
+        f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {found.table}"
+    )
 
 
-def _show(rows: "Sequence[SweepRow]", *, new: int) -> None:
+def _show(found: "SweepResult") -> None:
     from rich.table import Table
 
-    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
-    shown = Table()
+    keys, shown, problems = found.keys, Table(), []
     for key in keys:
         shown.add_column(key)
-    for name in ("P&L", "gamma", "theta", "spread", "fees", "hedges", "fills", "s"):
+    names = ("P&L", "Sharpe", "gamma", "theta", "spread", "fees", "hedges", "fills", "sessions", "s")
+    for name in names:
         shown.add_column(name, justify="right")
-    problems = []
-    for row in rows:
+    for row in found.rows:
         cells = [row.settings.get(key, "") for key in keys]
         if row.problem is not None:
             problems.append(f"{', '.join(f'{key}={row.settings[key]}' for key in keys)}: {row.problem}")
-            shown.add_row(*cells, "failed", *[""] * 7)
+            shown.add_row(*cells, "failed", *[""] * (len(names) - 1))
             continue
-        parts = [row.pnl[name] for name in ("total", "gamma", "theta", "spread", "fees")]
-        shown.add_row(*cells, *parts, str(row.hedges), str(row.fills), f"{row.seconds:.1f}")
+        parts = [row.pnl[name] for name in ("gamma", "theta", "spread", "fees")]
+        sessions = f"{row.sessions} (stopped)" if row.pruned else str(row.sessions)
+        counts = [str(row.hedges), str(row.fills), sessions, f"{row.seconds:.1f}"]
+        shown.add_row(*cells, row.pnl["total"], cell(row.sharpe, 2), *parts, *counts)
     print_table(shown)
     out = console()
     for problem in problems:
         out.print(problem)
     out.print(
-        f"{len(rows)} combinations on the same sessions, {new} run now: the best of many is partly luck."
+        f"{len(found.rows)} combinations on the same sessions, {found.new} run now:"
+        " the best of many is partly luck."
     )

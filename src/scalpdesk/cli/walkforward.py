@@ -10,11 +10,9 @@ import msgspec
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
 from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
-from scalpdesk.cli.sweep import SWEEPS
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:
-    from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.research.walk_forward import WalkForwardReport
 
 
@@ -58,6 +56,11 @@ if TYPE_CHECKING:
     help="Figure that a choice maximises.",
 )
 @click.option(
+    "--one-run",
+    is_flag=True,
+    help="Choose by one backtest over all sessions: faster, but it may hold a position as a fold begins.",
+)
+@click.option(
     "--earlier-trials",
     type=click.IntRange(0),
     default=0,
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
 @click.option(
-    "--out", default=None, metavar="DIR", help="Folder of the backtests [default: that of a sweep]."
+    "--out", default=None, metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps]."
 )
 @settings_options
 def walkforward(
@@ -85,6 +88,7 @@ def walkforward(
     purge: int,
     embargo: int,
     metric: str,
+    one_run: bool,
     earlier_trials: int,
     seed: int | None,
     workers: int | None,
@@ -94,50 +98,54 @@ def walkforward(
 ) -> None:
     """Choose settings of STRATEGY on past sessions and judge each choice on the sessions that follow.
 
-    Every combination is one backtest over all sessions, kept as in a sweep; each choice then trades its test
-    sessions in a backtest of its own.
+    Each choice is a sweep over its past sessions; the best then trades the test sessions in a backtest that
+    begins flat. A sweep over all sessions shows how much of the best is luck. A backtest of a sweep that is
+    finished is not run again.
     """
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
     from scalpdesk.research.overfitting import Measure
-    from scalpdesk.research.sweep import SweepFolder, combinations, read_parameter, sweep_name
-    from scalpdesk.research.walk_forward import FoldPlan, jobs_of, walk_forward
+    from scalpdesk.research.sweep import SWEEPS, SweepFolder, sweep_name
+    from scalpdesk.research.sweep_plan import SweepPlan
+    from scalpdesk.research.walk_forward import FoldPlan, walk_forward
     from scalpdesk.strategies.contract import configured_underlyings
 
     plan = FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo)
-    found = combinations([read_parameter(text) for text in params])
+    sweep = SweepPlan.read(params, workers=workers)
     base = settings_from(config_file, overrides, strategy)
     first, last = read_span(start, end)
     path_seed = base.config.simulation.seed if seed is None else seed
-
-    def load(texts: tuple[str, ...]) -> "LoadedSettings":
-        return settings_from(config_file, (*overrides, *texts), strategy)
-
-    jobs, refused = jobs_of(load, found, seed=path_seed if data_set in RECONSTRUCTED else None)
+    seeded = path_seed if data_set in RECONSTRUCTED else None
     take_keys(os.environ)  # the processes need no account
     underlying = ",".join(configured_underlyings(base.strategy_config))
     tape = load_tape(base, data_set, underlying, first, last=last, seed=seed)
     plan.divide([session.day for session in tape.sessions])  # refused before anything is run
     compile_kernels_once()
-    market = PreparedMarket(tape)
-    folder = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / sweep_name(jobs, market)))
-    with progress_bar(as_json=as_json) as report:
+    parent = Path(out or Path(base.config.desk.runs_dir) / SWEEPS)
+
+    def folder_of(market: PreparedMarket) -> SweepFolder:
+        assert base.strategy is not None
+        return SweepFolder(parent / sweep_name(base.strategy, seeded, market))
+
+    with progress_bar(as_json=as_json) as preparing, progress_bar(as_json=as_json) as report:
         made = walk_forward(
-            jobs,
-            market,
+            sweep,
+            lambda texts: settings_from(config_file, (*overrides, *texts), strategy),
+            PreparedMarket(tape),
             plan,
+            seed=seeded,
             measure=Measure(metric),
-            workers=workers or os.cpu_count() or 1,
-            folder=folder,
+            one_run=one_run,
+            folder_of=folder_of,
             earlier_trials=earlier_trials,
-            refused=refused,
+            preparing=preparing,
             report=report,
         )
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     if as_json:
         document = msgspec.to_builtins(made.report)
-        print_json(document | {"folder": str(folder.path), "fees": fees, "fill_model": fill})
+        print_json(document | {"folder": str(parent), "fees": fees, "fill_model": fill})
         return
     _show(made.report)
     console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)

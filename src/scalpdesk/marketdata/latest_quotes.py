@@ -98,6 +98,34 @@ class InstrumentRows:
         return bisect_left(self._locked, last) - bisect_left(self._locked, first) if self._locked else 0
 
 
+class RowPlaces(NamedTuple):
+    """What :class:`RowIndex` finds in the columns of a session, as arrays that processes may share."""
+
+    odd_rows: NDArray[np.intp]
+    odd_numbers: NDArray[np.int32]
+    odd_verdicts: tuple[QuoteVerdict, ...]
+    odd_kinds: NDArray[np.intp]
+    quoted: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    by_instrument: NDArray[np.intp] | None
+
+
+def _places(columns: QuoteColumns, instruments: int) -> RowPlaces:
+    bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
+    odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
+    verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
+    order: NDArray[np.intp] | None = None
+    starts = np.zeros(min(len(numbers), 1), np.int64)
+    if len(numbers) and numbers.min() != numbers.max():
+        # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+        numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+    quoted = numbers[starts].astype(np.int64)
+    return RowPlaces(odd_rows, columns.instrument_id[odd_rows], tuple(verdicts), kinds, quoted, starts, order)
+
+
 class RowIndex:
     """Where the quotes of one session lie: worked out once, and only read afterwards.
 
@@ -122,31 +150,38 @@ class RowIndex:
         The columns as memoryviews: see :class:`InstrumentRows`.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int) -> None:
+    def __init__(self, columns: QuoteColumns, instruments: int, places: "RowPlaces | None" = None) -> None:
         self.columns, self.instruments = columns, instruments
-        bid, ask = columns.bid, columns.ask
-        self.odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
-        self.odd_numbers = columns.instrument_id[self.odd_rows]
-        self.odd_verdicts, self.odd_kinds = _verdicts(bid[self.odd_rows], ask[self.odd_rows])
+        self.places = _places(columns, instruments) if places is None else places
+        self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
+        self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
         self.invalid = self.odd_rows[~self.are(KEPT)]
-        numbers = columns.instrument_id
-        self.by_instrument: NDArray[np.intp] | None = None
-        ends = [len(numbers)]
-        if len(numbers) and numbers.min() != numbers.max():
-            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
-            numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
-            self.by_instrument = np.argsort(numbers, kind="stable")
-            numbers = numbers[self.by_instrument]
-            ends = [*(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), *ends]
-        starts = [0, *ends[:-1]] if len(numbers) else []
-        self.quoted: list[int] = numbers[starts].tolist()
+        self.by_instrument: NDArray[np.intp] | None = order
+        self.quoted: list[int] = quoted.tolist()
         self.is_quoted = np.zeros(instruments, np.bool_)
         self.is_quoted[self.quoted] = True
-        self.bounds = dict(zip(self.quoted, zip(starts, ends, strict=False), strict=True))
+        first = starts.tolist()
+        self.bounds = dict(
+            zip(self.quoted, zip(first, [*first[1:], len(columns)], strict=False), strict=True)
+        )
         self.fields: tuple[Any, ...] = tuple(
             np.ascontiguousarray(column).data
-            for column in (columns.instrument_id, columns.ts_ns, bid, ask, columns.bid_size, columns.ask_size)
+            for column in (
+                columns.instrument_id,
+                columns.ts_ns,
+                columns.bid,
+                columns.ask,
+                columns.bid_size,
+                columns.ask_size,
+            )
         )
+
+    def without_sizes(self) -> "RowIndex":
+        """Return the index of the same quotes with unknown displayed sizes."""
+        return RowIndex(self.columns.without_sizes(), self.instruments, self.places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RowIndex, (self.columns, self.instruments, self.places)
 
     def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
         """Return which of the odd rows have one of some verdicts."""

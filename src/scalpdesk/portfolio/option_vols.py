@@ -67,7 +67,7 @@ class OptionVols:
         """Smiles that hedge strikes without quotes, with when they were fitted; by their expiry's carry."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
         legs = self._vol_of_leg, self._vols_of_legs
-        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds)
+        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds, pricer)
         self.carry: Final = CarryMeter(
             instruments, state, self.strikes, terms, configured_yield, by_parity=by_parity
         )

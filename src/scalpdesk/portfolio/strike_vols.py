@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
+from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.base import Floats
-from scalpdesk.pricing.svi import SmileFit, SviSmile
+from scalpdesk.pricing.svi import SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
@@ -152,6 +153,8 @@ class StrikeVols:
         Invert a quote, and those of an expiry.
     half_life_seconds
         Of an exponentially weighted mean in the filter's place; None filters.
+    pricer
+        Measures forwards and fits smiles.
     """
 
     def __init__(
@@ -161,7 +164,9 @@ class StrikeVols:
         quote_vol: QuoteVol,
         quote_vols: QuoteVols,
         half_life_seconds: float | None = None,
+        pricer: ContractPricer | None = None,
     ) -> None:
+        self._pricer = ContractPricer() if pricer is None else pricer
         self._half_life_seconds = half_life_seconds
         self._instruments = instruments
         self._state = state
@@ -261,8 +266,7 @@ class StrikeVols:
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
         if len(rows) < LEAST_PAIRS:
             return None
-        columns, style = np.array(rows).T, contract.style.value
-        found = implied_forward(*columns, spot=spot, years=years, rate=rate, style=style)
+        found = self._pricer.forward(np.array(rows).T, spot, years, rate, contract.style.value)
         return found if found.status is ForwardStatus.OK else None
 
     def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:
@@ -357,7 +361,7 @@ class StrikeVols:
         k = np.array([math.log(price / forward) for price in prices.tolist()])
         half_width = np.minimum(half / vega, 0.9 * vol)
         start = last.svi if last is not None and last.strikes > 1 else None
-        svi = SmileFit(k, vol - half_width, vol + half_width, years).free(start)
+        svi = self._pricer.smile(k, vol - half_width, vol + half_width, years, start)
         return ExpirySmile(forward, years, variance_years, svi, len(k), (k[0], k[-1]))
 
     def _chain(self, key: tuple[str, str, date]) -> _Chain:

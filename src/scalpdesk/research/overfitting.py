@@ -15,7 +15,7 @@ Journal of Computational Finance 20(4): combinatorially symmetric cross-validati
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
 
@@ -27,6 +27,7 @@ from scipy.special import ndtr, ndtri
 from scalpdesk.backtesting.statistics import Floats
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.research.sweep import SweepRow
 
 MOST_BLOCKS = 16
 """Blocks of sessions that cross-validation divides into halves: 12,870 ways."""
@@ -344,8 +345,10 @@ class OverfittingReport(msgspec.Struct, frozen=True, kw_only=True):
                 f"best Sharpe ratio {self.sharpe_annual:.2f} a year ({settings});"
                 f" luck alone gives the best of {self.trials} about {self.luck_annual:.2f}"
             )
-            verdict = "more than luck" if self.deflated_sharpe >= CONFIDENCE else "may be luck"
-            found.append(f"deflated Sharpe ratio {self.deflated_sharpe:.3f}, {verdict} (limit {CONFIDENCE})")
+            side = "at or above" if self.deflated_sharpe >= CONFIDENCE else "below"
+            found.append(
+                f"deflated Sharpe ratio {self.deflated_sharpe:.3f}: {side} {CONFIDENCE}, the limit of luck"
+            )
         if self.cross_validation is not None:
             found.append(
                 f"probability of backtest overfitting {self.cross_validation.pbo:.2f} over "
@@ -415,6 +418,34 @@ def judge_trials(
         minimum_backtest_years=minimum_backtest_years(trials),
         notes=tuple(notes),
         **moments,
+    )
+
+
+def judge_rows(
+    rows: Iterable[SweepRow],
+    kept: Iterable[SweepRow] = (),
+    *,
+    earlier_trials: int = 0,
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+    measure: Measure = Measure.SHARPE,
+) -> OverfittingReport:
+    """Judge the best row of a sweep; see :func:`judge_trials` for the other arguments.
+
+    Parameters
+    ----------
+    rows
+        Those of the sweep. A row that failed is no trial; of a row that a search stopped no P&L is compared.
+    kept
+        Rows of the sweep's folder: other configurations there are earlier trials.
+    """
+    tried = {row.config_hash: row for row in rows if row.problem is None}
+    others = {row.config_hash for row in kept if row.problem is None} - tried.keys()
+    return judge_trials(
+        [{} if row.pruned else row.daily for row in tried.values()],
+        [row.settings for row in tried.values()],
+        earlier_trials=earlier_trials + len(others),
+        sessions_per_year=sessions_per_year,
+        measure=measure,
     )
 
 

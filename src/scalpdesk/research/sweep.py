@@ -1,32 +1,53 @@
-"""Sweeps: a backtest for each combination of settings, in processes of this machine.
+"""Sweeps: a backtest for each combination of settings, and the table of their results.
 
-A finished backtest is a line in the sweep's folder, by the hash of its configuration: the same sweep goes on
-where it ended.
+A finished backtest is a line in the sweep's folder, by the hash of its configuration and the digest of its
+market: the same sweep goes on where it ended.
 """
 
+import html
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import sha256
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
-from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
+from scalpdesk.backtesting.simulate import (
+    BacktestConfig,
+    BacktestResult,
+    PreparedMarket,
+    few_collections,
+    simulate_by_session,
+)
+from scalpdesk.backtesting.statistics import sharpe_ratio, varies
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
+from scalpdesk.core.figures import new_figure
+from scalpdesk.core.version import VERSION
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.isolation.answering import folder_facts
+from scalpdesk.portfolio.option_pricer import CachingPricer
+from scalpdesk.volatility.variance_time import clock_of
 
+SWEEPS = "sweeps"
+"""Folder of sweeps below that of the runs."""
 ROWS_FILE = "rows.ndjson"
 TABLE_FILE = "rows.parquet"
+ABOUT_FILE = "sweep.json"
 COUNTS = ("sessions", "fills", "orders", "hedges", "trades")
 MOST_VALUES = 10_000
 """Values of a parameter."""
+
+
+RowKey = tuple[str, str]
+"""Hash of a configuration and digest of a market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,50 @@ class Parameter:
 
     key: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A setting and the range in which a search draws its values."""
+
+    key: str
+    low: float
+    high: float
+    is_log: bool
+    is_whole: bool
+    """Draw whole numbers: both ends are written as whole numbers."""
+
+
+def read_axis(text: str) -> Parameter | Range:
+    """Read ``KEY=LOW:HIGH:SCALE`` as a range, anything else as :func:`read_parameter` does.
+
+    Raises
+    ------
+    ArgumentError
+        When the text is no parameter.
+
+    Examples
+    --------
+    >>> read_axis("hedge.risk_aversion=0.01:1:log").high
+    1.0
+    """
+    key, _, values = text.partition("=")
+    parts = values.split(":")
+    if not key or len(parts) != 3 or parts[2] not in ("lin", "log"):
+        return read_parameter(text)
+    try:
+        low, high = float(parts[0]), float(parts[1])
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (parts[2] == "log" and low <= 0.0):
+        raise ArgumentError(
+            "a range is LOW:HIGH:SCALE, the first end lower, with log above 0",
+            where=f"--param {key}",
+            value=values,
+            fix=f"{key}=0.01:1:log",
+        )
+    is_whole = all(part.strip().lstrip("+-").isdigit() for part in parts[:2])
+    return Range(key, low, high, parts[2] == "log", is_whole)
 
 
 def read_parameter(text: str) -> Parameter:
@@ -72,7 +137,7 @@ def read_parameter(text: str) -> Parameter:
             "a range is LOW:HIGH:SCALE:NUMBER, the scale lin or (above 0) log, the number 2 or more",
             where=f"--param {key}",
             value=values,
-            fix=f"{key}=0.01:1:log:5",
+            fix=f"{key}=0.01:1:log:5; without a number: --search N",
         )
     steps = np.geomspace(*ends, count) if scale == "log" else np.linspace(*ends, count)
     return Parameter(key, tuple(dict.fromkeys(f"{value:.10g}" for value in steps)))
@@ -81,10 +146,22 @@ def read_parameter(text: str) -> Parameter:
 def combinations(parameters: Sequence[Parameter]) -> list[dict[str, str]]:
     """Return every combination of the values, by key; the last parameter changes first."""
     keys = [parameter.key for parameter in parameters]
+    refuse_doubled(parameters)
+    return [dict(zip(keys, values, strict=True)) for values in product(*(each.values for each in parameters))]
+
+
+def refuse_doubled(axes: Sequence[Parameter | Range]) -> None:
+    """Refuse a key that is given twice.
+
+    Raises
+    ------
+    ArgumentError
+        Names the key.
+    """
+    keys = [axis.key for axis in axes]
     doubled = next((key for key in keys if keys.count(key) > 1), None)
     if doubled is not None:
         raise ArgumentError("a parameter is given twice", where="--param", value=doubled)
-    return [dict(zip(keys, values, strict=True)) for values in product(*(each.values for each in parameters))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +170,17 @@ class Job:
 
     settings: Mapping[str, str]
     config: BacktestConfig
+    market: str = ""
+    """Digest of the market and of what else decides the result, see :func:`market_digest`."""
+    floors: tuple[float | None, ...] = ()
+    """P&L at the end of each session below which the run stops; None: it goes on. Empty: it never stops."""
+    search: str = ""
+    """Digest of the search that asked for it."""
+
+    @property
+    def key(self) -> RowKey:
+        """Name of its row."""
+        return self.config.config_hash, self.market
 
 
 class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,50 +188,185 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
 
     config_hash: str
     settings: dict[str, str]
+    market: str = ""
+    """Digest of the market and of what else decides the result."""
     problem: str | None = None
     """Why it has no result."""
     decision_hash: str | None = None
     pnl: dict[str, str] = {}
     """By part with ``total``, in the account's currency."""
     daily: dict[str, str] = {}
-    """P&L of each session by its day, not rounded, in the account's currency."""
+    """P&L of each session by its day, exact, in the account's currency."""
+    sharpe: float | None = None
+    """Annual Sharpe ratio of the sessions' P&L: mean over standard deviation, times the square root of the
+    sessions of a year; None where they do not vary."""
     sessions: int = 0
+    """Sessions that were run."""
     fills: int = 0
     orders: int = 0
     hedges: int = 0
     trades: int = 0
+    pruned: bool = False
+    """A search stopped it before its last session."""
+    search: str = ""
+    """Digest of the search that stopped it."""
     seconds: float = 0.0
     """Time of its process."""
+    cpu_seconds: float = 0.0
+    """Processor time of its process, user and system."""
+
+    @property
+    def key(self) -> RowKey:
+        """Hash of the configuration and digest of the market."""
+        return self.config_hash, self.market
 
     @property
     def total(self) -> float:
         """P&L for sorting; a row without a result comes last."""
         return float(self.pnl["total"]) if self.pnl else float("-inf")
 
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Place in the table: whole results by P&L, then what was stopped."""
+        return self.pruned, -self.total
+
 
 def run_job(job: Job, market: PreparedMarket) -> SweepRow:
     """Run a backtest; a failure is a row with its reason."""
-    began, settings = time.perf_counter(), dict(job.settings)
-    try:
-        found = simulate(job.config, market)
-    except ScalpdeskError as error:
-        return SweepRow(config_hash=job.config.config_hash, settings=settings, problem=error.render())
-    except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
-        problem = f"{type(error).__name__}: {error}"
-        return SweepRow(config_hash=job.config.config_hash, settings=settings, problem=problem)
+    return run_together([job], market)[0]
+
+
+def run_together(jobs: Sequence[Job], market: PreparedMarket) -> list[SweepRow]:
+    """Run backtests side by side, session by session; a failure is a row with its reason.
+
+    They share what follows from the quotes alone, and the memory of one session serves them all.
+    """
+    pricer = CachingPricer() if len(jobs) > 1 else None
+    courses = [_Course(job, market, pricer) for job in jobs]
+    with few_collections():
+        going = courses
+        while going:
+            going = [course for course in going if course.go_on()]
+            if pricer is not None:
+                pricer.forget()
+    return [course.row for course in courses if course.row is not None]
+
+
+class _Course:
+    """One backtest among those that run side by side."""
+
+    def __init__(self, job: Job, market: PreparedMarket, pricer: CachingPricer | None) -> None:
+        self._job, self._floors = job, iter(job.floors)
+        self._is_stopped = False
+        self._wall = self._cpu = 0.0
+        self.row: SweepRow | None = None
+        follows = self._goes_on if job.floors else None
+        self._steps = simulate_by_session(job.config, market, after_session=follows, pricer=pricer)
+
+    def _goes_on(self, _: Session, so_far: Decimal) -> bool:
+        floor = next(self._floors, None)
+        self._is_stopped = floor is not None and so_far < floor
+        return not self._is_stopped
+
+    def go_on(self) -> bool:
+        """Run the next session; return whether there are more."""
+        began, worked = time.perf_counter(), time.process_time()
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            found: BacktestResult = end.value
+            self._count(began, worked)
+            self.row = _row_of(self._job, found, self._is_stopped, self._wall, self._cpu)
+        except ScalpdeskError as error:
+            self.row = self._failed(error.render())
+        except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
+            self.row = self._failed(f"{type(error).__name__}: {error}")
+        else:
+            self._count(began, worked)
+        return self.row is None
+
+    def _count(self, began: float, worked: float) -> None:
+        self._wall += time.perf_counter() - began
+        self._cpu += time.process_time() - worked
+
+    def _failed(self, problem: str) -> SweepRow:
+        job = self._job
+        return SweepRow(
+            config_hash=job.config.config_hash,
+            market=job.market,
+            settings=dict(job.settings),
+            problem=problem,
+        )
+
+
+def _row_of(job: Job, found: BacktestResult, is_stopped: bool, wall: float, cpu: float) -> SweepRow:
+    daily = {day: figures["total"] for day, figures in found.daily().items()}
+    amounts = np.array([float(amount) for amount in daily.values()])
+    sharpe = None
+    if len(amounts) > 1 and varies(amounts):
+        periods = clock_of(found.document["data"]).days_per_year
+        sharpe = sharpe_ratio(amounts, periods).annual_independent
     return SweepRow(
         config_hash=job.config.config_hash,
-        settings=settings,
+        settings=dict(job.settings),
+        market=job.market,
         decision_hash=found.decision_hash,
         pnl={name: str(amount) for name, amount in found.pnl.items()},
-        daily={day.isoformat(): str(parts["total"]) for day, parts in found.daily().items()},
+        daily={day.isoformat(): str(amount) for day, amount in daily.items()},
+        sharpe=sharpe,
         sessions=len(found.sessions),
         fills=found.fills,
         orders=found.orders,
         hedges=int(found.document["hedges"]),
         trades=len(found.trades),
-        seconds=round(time.perf_counter() - began, 3),
+        pruned=is_stopped,
+        search=job.search if is_stopped else "",
+        seconds=round(wall, 3),
+        cpu_seconds=round(cpu, 3),
     )
+
+
+Loader = Callable[[tuple[str, ...]], LoadedSettings]
+"""Returns the settings with some more ``KEY=VALUE`` texts of ``--set``.
+
+It raises ConfigError where they are no configuration.
+"""
+
+
+class JobMaker:
+    """Makes the jobs of a sweep from values of its parameters.
+
+    Parameters
+    ----------
+    load
+        The settings of the sweep.
+    seed
+        Path of a reconstructed market; None for a recorded one.
+    market
+        Of all of its runs.
+    """
+
+    def __init__(self, load: Loader, seed: int | None, market: PreparedMarket) -> None:
+        self._load, self._seed = load, seed
+        self._content = market_digest(market)
+
+    def job(self, settings: Mapping[str, str]) -> Job | SweepRow:
+        """Return the backtest of some values; a row with the reason where they are no configuration."""
+        try:
+            loaded = self._load(tuple(f"{key}={value}" for key, value in settings.items()))
+            config = BacktestConfig.of(loaded, seed=self._seed)
+            assert config.strategy is not None
+            folder = folder_facts(config.strategy, config.config.strategies)
+        except ConfigError as error:
+            return SweepRow(config_hash="", settings=dict(settings), problem=error.render())
+        decided_by = [self._content, self._seed, folder]
+        return Job(settings, config, sha256(msgspec.json.encode(decided_by)).hexdigest()[:16])
+
+
+def market_digest(market: PreparedMarket) -> str:
+    """Return a digest of the rows and facts of a market and of the version of this program."""
+    decided_by = [market.facts(), market.tape.content_digest(), VERSION]
+    return sha256(msgspec.json.encode(decided_by, order="sorted")).hexdigest()
 
 
 class SweepFolder:
@@ -153,8 +376,8 @@ class SweepFolder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
-    def rows(self) -> dict[str, SweepRow]:
-        """Return the finished backtests with a result, by configuration, without a torn last line."""
+    def rows(self) -> dict[RowKey, SweepRow]:
+        """Return the finished backtests with a result, without a torn last line."""
         found = {}
         file = self.path / ROWS_FILE
         for line in file.read_bytes().splitlines() if file.exists() else ():
@@ -163,7 +386,7 @@ class SweepFolder:
             except msgspec.MsgspecError:
                 continue
             if row.problem is None:
-                found[row.config_hash] = row
+                found[row.key] = row
         return found
 
     def add(self, row: SweepRow) -> None:
@@ -178,90 +401,241 @@ class SweepFolder:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
 
-    def write_table(self, rows: Sequence[SweepRow]) -> Path:
-        """Write the rows as Parquet, a column for each parameter and each part; return its path."""
-        import duckdb  # noqa: PLC0415 - a tenth of a second
+    def write_table(self, rows: Sequence[SweepRow], about: Mapping[str, Any] | None = None) -> Path:
+        """Write the rows as Parquet, a column for each parameter and each part; return its path.
 
-        keys = list(dict.fromkeys(key for row in rows for key in row.settings))
-        parts = list(dict.fromkeys(part for row in rows for part in row.pnl))
-        plain = ("config_hash", "decision_hash", "problem", *COUNTS, "seconds")
-        columns = {name: [getattr(row, name) for row in rows] for name in plain}
-        columns |= {key: [row.settings.get(key) for row in rows] for key in keys}
-        columns |= {f"pnl_{part}": [row.pnl.get(part) for row in rows] for part in parts}
-        kinds = dict.fromkeys(COUNTS, "INTEGER") | {"seconds": "DOUBLE"}
-        kinds |= {f"pnl_{part}": "DECIMAL(24, 8)" for part in parts}
+        ``about`` is kept beside it, for the list of sweeps.
+        """
         target = self.path / TABLE_FILE
-        with duckdb.connect() as connection:
-            shape = ", ".join(f'"{name}" {kinds.get(name, "VARCHAR")}' for name in columns)
-            connection.execute(f"CREATE TABLE rows ({shape})")
-            marks = ", ".join("?" * len(columns))
-            if rows:
-                connection.executemany(
-                    f"INSERT INTO rows VALUES ({marks})",  # noqa: S608 - marks alone
-                    list(zip(*columns.values(), strict=True)),
-                )
-            connection.execute("COPY rows TO ? (FORMAT parquet)", [str(target)])
+        if about is not None:
+            (self.path / ABOUT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2))
+        connection, table = rows_table(rows)
+        with connection:
+            table.write_parquet(str(target))
         return target
 
 
-def sweep_name(jobs: Sequence[Job], market: PreparedMarket) -> str:
+def rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
+    """Return rows as a table of DuckDB and its connection, which the caller closes."""
+    import duckdb  # noqa: PLC0415 - a tenth of a second
+
+    keys = list(dict.fromkeys(key for row in rows for key in row.settings))
+    parts = list(dict.fromkeys(part for row in rows for part in row.pnl))
+    plain = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
+    columns = {name: [getattr(row, name) for row in rows] for name in plain}
+    columns |= {key: [row.settings.get(key) for row in rows] for key in keys}
+    columns |= {f"pnl_{part}": [row.pnl.get(part) for row in rows] for part in parts}
+    columns["daily"] = [row.daily for row in rows]
+    kinds = dict.fromkeys(COUNTS, "INTEGER") | {"pruned": "BOOLEAN", "daily": "MAP(VARCHAR, VARCHAR)"}
+    kinds |= dict.fromkeys(("sharpe", "seconds", "cpu_seconds"), "DOUBLE")
+    kinds |= {f"pnl_{part}": "DECIMAL(24, 8)" for part in parts}
+    connection = duckdb.connect()
+    shape = ", ".join(f'"{name}" {kinds.get(name, "VARCHAR")}' for name in columns)
+    connection.execute(f"CREATE TABLE rows ({shape})")
+    marks = ", ".join("?" * len(columns))
+    if rows:
+        connection.executemany(
+            f"INSERT INTO rows VALUES ({marks})",  # noqa: S608 - marks alone
+            list(zip(*columns.values(), strict=True)),
+        )
+    return connection, connection.table("rows")
+
+
+def sweep_name(strategy: str, seed: int | None, market: PreparedMarket) -> str:
     """Return the name of a sweep's folder: its strategy and market, whatever its parameters."""
     facts = market.facts()
     named = {name: facts.get(name) for name in ("data", "session", "sessions", "underlying")}
-    named["seed"] = jobs[0].config.seed
+    named["seed"] = seed
     digest = sha256(msgspec.json.encode(named, order="sorted")).hexdigest()[:8]
-    return f"{jobs[0].config.strategy}-{digest}"
+    return f"{strategy}-{digest}"
 
 
-def run_local(jobs: Sequence[Job], market: PreparedMarket, workers: int) -> Iterator[SweepRow]:
-    """Run backtests in processes; yield each row as it ends.
+def list_sweeps(folder: Path) -> list[dict[str, Any]]:
+    """Return the sweeps below a folder in order of their last table: what each is, its rows, its best."""
+    files = sorted(folder.glob(f"*/{ABOUT_FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    found = []
+    for file in files:
+        rows = SweepFolder(file.parent).rows().values()
+        best = min((row for row in rows if not row.pruned), key=lambda row: row.rank, default=None)
+        found.append(
+            {
+                "name": file.parent.name,
+                "about": msgspec.json.decode(file.read_bytes()),
+                "rows": len(rows),
+                "table": str(file.parent / TABLE_FILE),
+                "best": None
+                if best is None
+                else {"pnl": best.pnl["total"], "sharpe": best.sharpe, "settings": best.settings},
+            }
+        )
+    return found
 
-    Each process loads the market once.
+
+SHOWN_ROWS = 20
+"""Rows in a notebook."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """The table of a sweep: the best first, then what a search stopped, then what failed."""
+
+    rows: tuple[SweepRow, ...]
+    new: int
+    """Backtests that were run now."""
+    table: Path | None = None
+    """The rows as Parquet; None without a folder."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Parameters, in order."""
+        return list(dict.fromkeys(key for row in self.rows for key in row.settings))
+
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the rows as a frame: a column for each parameter, figure and part of the P&L.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, in which parameters that are numbers are numbers; or ``polars``, which reads the
+            columns through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When the library is not installed.
+        ArgumentError
+            For another library.
+        """
+        if library == "polars":
+            polars = required("polars", "polars", "frames of polars need a package that is not installed")
+            connection, table = rows_table(self.rows)
+            with connection:
+                return polars.DataFrame(table)
+        if library != "pandas":
+            raise ArgumentError(
+                "no frame of this library", where="library", value=library, fix="pandas or polars"
+            )
+        pandas = required("pandas", "pandas", "frames of pandas need a package that is not installed")
+        kept = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds")
+        parts = list(dict.fromkeys(part for row in self.rows for part in row.pnl))
+        columns: dict[str, list[Any]] = {key: _numbers(self._values(key)) for key in self.keys}
+        for part in parts:
+            columns[f"pnl_{part}"] = [float(row.pnl.get(part, "nan")) for row in self.rows]
+        columns |= {name: [getattr(row, name) for row in self.rows] for name in kept}
+        return pandas.DataFrame(columns)
+
+    def _values(self, key: str) -> list[str | None]:
+        return [row.settings.get(key) for row in self.rows]
+
+    def plot(self, figure: str = "total") -> Any:
+        """Draw a figure of the result over one parameter (a line) or two (a heat map); extra ``plots``.
+
+        Parameters
+        ----------
+        figure
+            ``total`` (P&L in the account's currency), another part of the P&L, or ``sharpe``.
+
+        Raises
+        ------
+        ArgumentError
+            When the sweep varies no parameter or more than two.
+        ConfigError
+            When matplotlib is not installed.
+        """
+        done = [row for row in self.rows if row.problem is None and not row.pruned]
+        varied = [key for key in self.keys if len({row.settings.get(key) for row in done}) > 1]
+        if not 1 <= len(varied) <= 2:
+            raise ArgumentError(
+                "a plot has one or two parameters",
+                where="plot",
+                value=", ".join(varied) or "nothing varies",
+                fix="draw what you need from to_frame()",
+            )
+        values = [float("nan") if (value := _figure_of(row, figure)) is None else value for row in done]
+        drawn = new_figure(8, 5)
+        panel = drawn.subplots()
+        ways = [[row.settings[key] for row in done] for key in varied]
+        if len(varied) == 1:
+            order = _in_order(ways[0])
+            by_value = dict(zip(ways[0], values, strict=True))
+            places = _numbers(order)
+            panel.plot(places, [by_value[value] for value in order], marker="o")
+            panel.set_ylabel(_label(figure))
+        else:
+            across, up = (_in_order(way) for way in ways)
+            cells = np.full((len(up), len(across)), np.nan)
+            for first, second, value in zip(*ways, values, strict=True):
+                cells[up.index(second), across.index(first)] = value
+            image = panel.imshow(cells, origin="lower", aspect="auto")
+            drawn.colorbar(image, label=_label(figure))
+            panel.set_xticks(range(len(across)), across)
+            panel.set_yticks(range(len(up)), up)
+            panel.set_ylabel(varied[1])
+        panel.set_xlabel(varied[0])
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """Return the best rows as a table, for notebooks."""
+        figures = ("P&L", "Sharpe", "sessions", "hedges", "fills")
+        top = "".join(f"<th>{html.escape(name)}</th>" for name in (*self.keys, *figures))
+        body = ""
+        for row in self.rows[:SHOWN_ROWS]:
+            cells = [row.settings.get(key, "") for key in self.keys]
+            if row.problem is None:
+                sharpe = "" if row.sharpe is None else f"{row.sharpe:.2f}"
+                stopped = " (stopped)" if row.pruned else ""
+                counts = [f"{row.sessions}{stopped}", str(row.hedges), str(row.fills)]
+                cells += [row.pnl.get("total", ""), sharpe, *counts]
+            else:
+                cells += ["failed", *[""] * (len(figures) - 1)]
+            body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+        shown = min(SHOWN_ROWS, len(self.rows))
+        caption = f"{shown} of {len(self.rows)} combinations; the best of many is partly luck"
+        return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+
+
+def _figure_of(row: SweepRow, figure: str) -> float | None:
+    if figure == "sharpe":
+        return row.sharpe
+    if figure not in row.pnl:
+        raise ArgumentError(
+            "no such figure", where="figure", value=figure, fix=", ".join([*row.pnl, "sharpe"])
+        )
+    return float(row.pnl[figure])
+
+
+def _label(figure: str) -> str:
+    return "Sharpe ratio, annual" if figure == "sharpe" else f"P&L, {figure}"
+
+
+def _in_order(values: Iterable[str]) -> list[str]:
+    """Return texts once each: numbers by size, others as they come."""
+    found = list(dict.fromkeys(values))
+    numbers = _numbers(found)
+    if all(isinstance(number, float) for number in numbers):
+        return [text for _, text in sorted(zip(numbers, found, strict=True))]
+    return found
+
+
+def _numbers(values: Sequence[str | None]) -> list[Any]:
+    """Return texts as numbers where all of them are numbers."""
+    try:
+        return [float(value) for value in values if value is not None] if None not in values else list(values)
+    except ValueError:
+        return list(values)
+
+
+def required(module: str, package: str, why: str) -> Any:
+    """Return a module of a package that may be missing.
 
     Raises
     ------
-    RetryError
-        When a process ends in the middle, for want of memory as a rule.
+    ConfigError
+        When it is: says ``why`` it is needed and how to install ``package``.
     """
-    if workers == 1:
-        for job in jobs:
-            yield run_job(job, market)
-        return
-    waiting = iter(jobs)
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(market,)
-    ) as pool:
-        running: set[Future[SweepRow]] = set()
-        try:
-            while True:
-                for job in waiting:
-                    running.add(pool.submit(_run_in_process, job))
-                    if len(running) >= 2 * workers:
-                        break
-                if not running:
-                    return
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise RetryError(
-                "a process of the sweep ended in the middle",
-                where="--workers",
-                value=workers,
-                fix="the same command goes on with the rest; with less memory give --workers 1",
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    from importlib import import_module  # noqa: PLC0415 - beside its one use
 
-
-_market: PreparedMarket | None = None
-
-
-def _begin(market: PreparedMarket) -> None:
-    global _market  # noqa: PLW0603 - one market for each process
-    _market = market
-
-
-def _run_in_process(job: Job) -> SweepRow:
-    assert _market is not None
-    return run_job(job, _market)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as problem:
+        raise ConfigError(why, where=module, fix=f'pip install "{package}"') from problem

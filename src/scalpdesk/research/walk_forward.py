@@ -1,9 +1,9 @@
 """Walk-forward test: settings are chosen on past sessions and judged on the sessions that follow.
 
-Each combination of settings is one backtest over all sessions; its P&L by session decides the choice of each
-fold. The chosen settings then trade the fold's test sessions in a backtest of their own, which begins flat
-and ends valued at the marks. The test sessions of all folds, one after the other, are the out-of-sample
-result.
+For each fold every combination of settings trades the fold's past sessions in a backtest of its own; the best
+then trades the test sessions in another. Each begins flat and ends valued at the marks. The test sessions of
+all folds, one after the other, are the out-of-sample result. A backtest of each combination over all sessions
+shows how much of its best is luck.
 
 References
 ----------
@@ -18,27 +18,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
+from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
-from scalpdesk.config.settings import LoadedSettings
-from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.figures import new_figure
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
-from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_trials, sample_shape
-from scalpdesk.research.sweep import Job, SweepFolder, SweepRow, run_job, run_local
+from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
+from scalpdesk.research.sweep import (
+    Job,
+    JobMaker,
+    Loader,
+    Parameter,
+    SweepFolder,
+    SweepRow,
+    combinations,
+    run_job,
+)
+from scalpdesk.research.sweep_plan import Report, SweepPlan, run_plan
 from scalpdesk.volatility.variance_time import clock_named
 
 USUAL_FOLDS = 4
 LEAST_TRAIN = 2
 """Sessions of a choice: a Sharpe ratio takes two."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with the backtests that are done, their number, and a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,7 @@ class FoldResult(msgspec.Struct, frozen=True, kw_only=True):
     in_sample: SpanPnl
     out_of_sample: SpanPnl
     rank: float
-    """Place of the choice in the test sessions among all combinations' own backtests: 0 last, 1 first."""
+    """Place of the choice in the test sessions of the backtests over all sessions: 0 last, 1 first."""
 
 
 class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +166,8 @@ class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
     anchored: bool
     purge: int
     embargo: int
+    one_run: bool
+    """Whether choices read the backtests over all sessions; otherwise each has backtests of its own."""
     combinations: int
     folds: tuple[FoldResult, ...]
     daily: dict[str, str]
@@ -186,7 +195,7 @@ class WalkForwardResult:
 
     report: WalkForwardReport
     rows: tuple[SweepRow, ...]
-    """Backtest of each combination over all sessions."""
+    """Backtest of each combination over all sessions, the best first."""
 
     def to_frame(self) -> Any:
         """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
@@ -287,42 +296,8 @@ def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     return (*lines, *report.overfitting.lines())
 
 
-def jobs_of(
-    load: Callable[[tuple[str, ...]], LoadedSettings],
-    found: Sequence[Mapping[str, str]],
-    *,
-    seed: int | None,
-) -> tuple[list[Job], list[SweepRow]]:
-    """Return a backtest for each combination, and a row with its reason for each that is refused.
-
-    Parameters
-    ----------
-    load
-        Reads the configuration with some settings, each ``KEY=VALUE``.
-    found
-        The combinations.
-    seed
-        Path of a reconstructed market.
-
-    Raises
-    ------
-    ConfigError
-        When every combination is refused.
-    """
-    jobs, refused = list[Job](), list[SweepRow]()
-    for settings in found:
-        try:
-            loaded = load(tuple(f"{key}={value}" for key, value in settings.items()))
-            jobs.append(Job(settings, BacktestConfig.of(loaded, seed=seed)))
-        except ConfigError as error:
-            refused.append(SweepRow(config_hash="", settings=dict(settings), problem=error.render()))
-    if not jobs:
-        raise ConfigError("no combination is a configuration", where="--param", value=refused[0].problem)
-    return jobs, refused
-
-
 def window(tape: MarketTape, first: date, last: date) -> MarketTape:
-    """Return a tape's sessions between two days, both included."""
+    """Return a tape's sessions between two days, both included; pickled as the tape is."""
     sessions = tuple(session for session in tape.sessions if first <= session.day <= last)
     quotes, bars = tape.quotes, tape.bars
     if isinstance(quotes, LazyQuotes):
@@ -334,43 +309,56 @@ def window(tape: MarketTape, first: date, last: date) -> MarketTape:
         bars = replace(bars, sessions=sessions)
     elif bars is not None:
         bars = bars.between(sessions[0].open_ns, sessions[-1].close_ns)
-    return replace(tape, sessions=sessions, quotes=quotes, bars=bars)
+    part = replace(tape, sessions=sessions, quotes=quotes, bars=bars, loaded=None, load_again=None)
+    if tape.origin is None or tape.load_again is None:
+        return part
+    origin = replace(tape.origin, start=sessions[0].day, end=sessions[-1].day)
+    again = partial(_window_again, tape.load_again, first, last)
+    return replace(part, loaded=(origin, quotes, sessions), load_again=again)
+
+
+def _window_again(load: Callable[[], MarketTape], first: date, last: date) -> MarketTape:
+    return window(load(), first, last)
 
 
 def walk_forward(
-    jobs: Sequence[Job],
+    sweep: SweepPlan,
+    load: Loader,
     market: PreparedMarket,
     plan: FoldPlan,
     *,
+    seed: int | None = None,
     measure: Measure = Measure.SHARPE,
-    workers: int = 1,
-    folder: SweepFolder | None = None,
+    one_run: bool = False,
+    folder_of: Callable[[PreparedMarket], SweepFolder] | None = None,
     earlier_trials: int = 0,
-    refused: Sequence[SweepRow] = (),
-    report: Progress = lambda _done, _total, _label: None,
+    preparing: Report = lambda _done, _of_all, _label: None,
+    report: Report = lambda _done, _of_all, _label: None,
 ) -> WalkForwardResult:
     """Choose settings fold by fold and test each choice on the sessions after it.
 
     Parameters
     ----------
-    jobs
-        Backtests of the combinations.
+    sweep
+        Combinations and engine of the backtests.
+    load
+        Settings, as of :func:`~scalpdesk.research.sweep_plan.run_plan`.
     market
         Its sessions are divided.
     plan
         Lengths of the folds.
+    seed
+        Path of a reconstructed market.
     measure
-        What a choice maximises in sample; of equals the first combination is chosen.
-    workers
-        Processes for the backtests of the combinations.
-    folder
-        Keeps their rows: a row that is there is not run again.
+        Figure that a choice maximises in sample; of equals the first combination is chosen.
+    one_run
+        Choose by the sessions of the backtests over all sessions, which may hold a position as a fold begins.
+    folder_of
+        Returns the folder of the rows over a market: a row that is there is not run again.
     earlier_trials
         Configurations that were tried before, beside these: the deflated Sharpe ratio counts them.
-    refused
-        Rows of combinations that are no configuration.
-    report
-        Called as backtests end.
+    preparing, report
+        Follow the preparation of the markets and the backtests.
 
     Raises
     ------
@@ -380,31 +368,64 @@ def walk_forward(
         When no combination has a result, or a test fails.
     """
     folds = plan.divide([session.day for session in market.tape.sessions])
-    rows = _run_combinations(jobs, market, workers, folder, len(folds), report)
-    unique = {job.config.config_hash: job for job in jobs}
-    sound = [(job, rows[key]) for key, job in unique.items() if rows[key].problem is None]
-    if not sound:
-        raise ScalpdeskError(
-            "no combination has a result", where="--param", value=next(iter(rows.values())).problem
+    values = combinations([axis for axis in sweep.axes if isinstance(axis, Parameter)])
+    sweeps = 1 if one_run else 1 + len(folds)
+    done, of_all = 0, sweeps * len(values) + len(folds)
+
+    def run_sweep(over: PreparedMarket) -> dict[str, SweepRow]:
+        """Return the row of each configuration with a result, in the order of the combinations."""
+        nonlocal done
+        found = run_plan(
+            sweep,
+            load,
+            over,
+            seed=seed,
+            folder=None if folder_of is None else folder_of(over),
+            preparing=preparing,
+            report=lambda ended, _of_these, label: report(done + ended, of_all, label),
         )
+        done += len(values)
+        rows.extend(found.rows if over is market else ())
+        by_settings = {settings_text(row.settings): row for row in found.rows if row.problem is None}
+        in_order = [by_settings[text] for text in map(settings_text, values) if text in by_settings]
+        return {row.config_hash: row for row in in_order}
+
+    rows = list[SweepRow]()
+    whole = run_sweep(market)
+    if not whole:
+        raise ScalpdeskError("no combination has a result", where="--param", value=rows[0].problem)
+    maker = JobMaker(load, seed, market)
     a_year = clock_named(market.tape.variance_clock).days_per_year
-    results, daily = list[FoldResult](), dict[str, Decimal]()
-    insides = list[Decimal]()
-    for place, fold in enumerate(folds):
-        trained = [_amounts(row.daily, fold.train) for _, row in sound]
-        at = int(np.argmax([_value(amounts, measure) for amounts in trained]))
-        job = sound[at][0]
+    results, daily, insides = list[FoldResult](), dict[str, Decimal](), list[Decimal]()
+    name = ""
+    for place, fold in enumerate(folds, 1):
+        trained = whole
+        if not one_run:
+            own = run_sweep(PreparedMarket(window(market.tape, fold.train[0], fold.train[-1])))
+            trained = {key: row for key, row in own.items() if key in whole}
+        if not trained:
+            raise ScalpdeskError(
+                f"no combination has a result in the sessions of choice {place}",
+                where=f"{fold.train[0]} to {fold.train[-1]}",
+            )
+        amounts = {key: _amounts(row.daily, fold.train) for key, row in trained.items()}
+        best = max(amounts, key=lambda key: _value(amounts[key], measure))
+        job = maker.job(trained[best].settings)
+        assert isinstance(job, Job)
+        name = str(job.config.strategy)
         ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
-        report(len(rows) + place + 1, len(rows) + len(folds), "backtests")
+        done += 1
+        report(done, of_all, "backtests")
         if ended.problem is not None:
             raise ScalpdeskError(
-                f"the test of fold {place + 1} failed: {ended.problem}",
+                f"the test of fold {place} failed: {ended.problem}",
                 where=f"{fold.test[0]} to {fold.test[-1]}",
                 value=settings_text(job.settings),
             )
         tested = _amounts(ended.daily, fold.test)
         daily |= dict(zip((day.isoformat() for day in fold.test), tested, strict=True))
-        insides += trained[at]
+        insides += amounts[best]
+        others = [_value(_amounts(row.daily, fold.test), measure) for row in whole.values()]
         results.append(
             FoldResult(
                 train_first=fold.train[0],
@@ -413,23 +434,23 @@ def walk_forward(
                 test_first=fold.test[0],
                 test_last=fold.test[-1],
                 settings=dict(job.settings),
-                in_sample=_pnl_of(trained[at], a_year),
+                in_sample=_pnl_of(amounts[best], a_year),
                 out_of_sample=_pnl_of(tested, a_year),
-                rank=_rank([_value(_amounts(row.daily, fold.test), measure) for _, row in sound], at),
+                rank=_rank(others, list(whole).index(best)),
             )
         )
     outside, inside = _pnl_of(list(daily.values()), a_year), _pnl_of(insides, a_year)
-    interval, error = _sharpe_interval(daily.values(), a_year)
-    shape = sample_shape([float(amount) for amount in daily.values()])
-    known = (*(rows[key] for key in unique), *refused)
+    interval, error = _sharpe_interval(list(daily.values()), a_year)
+    shape = sample_shape(_floats(list(daily.values())))
     made = WalkForwardReport(
-        strategy=jobs[0].config.strategy or "",
+        strategy=name,
         data=market.tape.name,
         measure=measure,
         anchored=plan.anchored,
         purge=plan.purge,
         embargo=plan.embargo,
-        combinations=len(sound),
+        one_run=one_run,
+        combinations=len(whole),
         folds=tuple(results),
         daily={day: str(amount) for day, amount in daily.items()},
         in_sample=inside,
@@ -439,38 +460,12 @@ def walk_forward(
         sharpe_error=error,
         probabilistic_sharpe=None if shape is None else shape.probability_above(0.0),
         degradation=1.0 - outside.per_session / inside.per_session if inside.per_session > 0.0 else None,
-        overfitting=judge_trials(
-            [row.daily for _, row in sound],
-            [row.settings for _, row in sound],
-            earlier_trials=earlier_trials,
-            sessions_per_year=a_year,
-            measure=measure,
+        overfitting=judge_rows(
+            whole.values(), earlier_trials=earlier_trials, sessions_per_year=a_year, measure=measure
         ),
-        problems={settings_text(row.settings): row.problem for row in known if row.problem is not None},
+        problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
     )
-    return WalkForwardResult(made, known)
-
-
-def _run_combinations(
-    jobs: Sequence[Job],
-    market: PreparedMarket,
-    workers: int,
-    folder: SweepFolder | None,
-    tests: int,
-    report: Progress,
-) -> dict[str, SweepRow]:
-    """Return the row of each configuration; a row that is in the folder with its P&L by session is kept."""
-    wanted = {job.config.config_hash: job for job in jobs}
-    kept = {} if folder is None else folder.rows()
-    done = {key: kept[key] for key in wanted if key in kept and kept[key].daily}
-    report(len(done), len(wanted) + tests, "backtests")
-    waiting = [job for key, job in wanted.items() if key not in done]
-    for row in run_local(waiting, market, min(workers, max(len(waiting), 1))):
-        if folder is not None:
-            folder.add(row)
-        done[row.config_hash] = row
-        report(len(done), len(wanted) + tests, "backtests")
-    return done
+    return WalkForwardResult(made, tuple(rows))
 
 
 def _amounts(daily: Mapping[str, str], days: Sequence[date]) -> list[Decimal]:
@@ -507,9 +502,9 @@ def _pnl_of(amounts: Sequence[Decimal], a_year: float) -> SpanPnl:
     )
 
 
-def _sharpe_interval(amounts: Any, a_year: float) -> tuple[Interval | None, float | None]:
+def _sharpe_interval(amounts: Sequence[Decimal], a_year: float) -> tuple[Interval | None, float | None]:
     """Return the bootstrap interval of the annual Sharpe ratio, and its standard error."""
-    row = _floats(list(amounts))
+    row = _floats(amounts)
     if len(row) < 3 or not varies(row):
         return None, None
 

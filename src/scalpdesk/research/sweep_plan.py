@@ -1,0 +1,181 @@
+"""A sweep from its parameters to its table: every combination or a search, on the engine asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import cpu_count
+from typing import Any, Literal
+
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.research.sweep import (
+    Job,
+    JobMaker,
+    Loader,
+    Parameter,
+    Range,
+    SweepFolder,
+    SweepResult,
+    SweepRow,
+    combinations,
+    read_axis,
+    read_parameter,
+    refuse_doubled,
+)
+from scalpdesk.research.sweep_engines import LocalEngine, RayEngine, SweepEngine
+from scalpdesk.research.sweep_search import Search
+
+EngineName = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = ("local", "ray")
+Report = Callable[[int, int, str], None]
+"""Called with what is done, all of it, and its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """What a sweep is asked for."""
+
+    axes: Sequence[Parameter | Range]
+    search: int | None = None
+    """Backtests of a search by Optuna; None runs every combination."""
+    search_seed: int = 1
+    stops: bool = True
+    """A search stops backtests below the median."""
+    engine: EngineName = "local"
+    workers: int | None = None
+    """Processes; None: one a processor."""
+    address: str | None = None
+    """Of a running Ray cluster."""
+
+    @classmethod
+    def read(cls, params: Sequence[str], **rest: Any) -> "SweepPlan":
+        """Read parameters as the command has them; the other arguments are the fields.
+
+        Raises
+        ------
+        ArgumentError
+            For a text that is no parameter, or an option that the engine or the table does not have.
+        """
+        is_search = rest.get("search") is not None
+        axes = [(read_axis if is_search else read_parameter)(text) for text in params]
+        refuse_doubled(axes)
+        if not axes:
+            raise ArgumentError("no parameter varies", where="--param", fix="hedge.threshold_shares=2,5,10")
+        plan = cls(axes=axes, **rest)
+        if plan.address is not None and plan.engine != "ray":
+            raise ArgumentError(
+                "only the engine ray has an address",
+                where="--address",
+                value=plan.address,
+                fix="--engine ray",
+            )
+        return plan
+
+    def engine_for(
+        self, market: PreparedMarket, configs: Sequence[BacktestConfig], report: Report
+    ) -> SweepEngine:
+        """Return the engine, not entered yet."""
+
+        def shared(done: int, of_all: int) -> None:
+            report(done, of_all, "sessions prepared")
+
+        if self.engine == "ray":
+            return RayEngine(market, self.workers, self.address, configs, shared)
+        return LocalEngine(market, self.workers or cpu_count() or 1, configs, shared)
+
+
+def run_plan(
+    plan: SweepPlan,
+    load: Loader,
+    market: PreparedMarket,
+    *,
+    seed: int | None = None,
+    folder: SweepFolder | None = None,
+    about: dict[str, Any] | None = None,
+    preparing: Report,
+    report: Report,
+    on_row: Callable[[SweepRow], None] | None = None,
+) -> SweepResult:
+    """Run a sweep; finished backtests of the folder are not run again.
+
+    Parameters
+    ----------
+    plan
+        Parameters, engine and search.
+    load
+        Settings of the sweep, see :class:`JobMaker`.
+    market
+        Of all backtests.
+    seed
+        Path of a reconstructed market.
+    folder
+        Keeps each row as it ends; None keeps nothing.
+    about
+        Kept beside the table, for the list of sweeps.
+    preparing, report
+        Follow the preparation of the market and the backtests.
+    on_row
+        Called with each new row as it ends, after it is kept.
+
+    Raises
+    ------
+    ConfigError
+        When no combination is a configuration, or a package is missing.
+    """
+    maker = JobMaker(load, seed, market)
+    rows: list[SweepRow]
+    new = 0
+
+    def keep(row: SweepRow) -> None:
+        nonlocal new
+        new += 1
+        if folder is not None:
+            folder.add(row)
+        if on_row is not None:
+            on_row(row)
+
+    done = {} if folder is None else folder.rows()
+    if plan.search is not None:
+        found: dict[tuple[object, ...], SweepRow] = {}
+        base = maker.job({})
+        configs = [base.config] if isinstance(base, Job) else []
+        search = Search(plan.axes, plan.search, seed=plan.search_seed, stops=plan.stops)
+        with plan.engine_for(market, configs, preparing) as engine:
+            for asked, row in enumerate(search.run(maker, engine, done, keep), start=1):
+                found[(*row.key, *sorted(row.settings.items()))] = row
+                report(asked, plan.search, "backtests")
+        rows = list(found.values())
+        whole = [row for row in rows if row.problem is None]
+        refused = [row for row in rows if row.problem is not None]
+    else:
+        made = [maker.job(values) for values in combinations(_listed(plan.axes))]
+        jobs = [each for each in made if isinstance(each, Job)]
+        refused = [each for each in made if isinstance(each, SweepRow)]
+        if not jobs:
+            raise ConfigError("no combination is a configuration", where="--param", value=refused[0].problem)
+        done = {key: row for key, row in done.items() if not row.pruned}
+        waiting = list({job.key: job for job in jobs if job.key not in done}.values())
+        ended = len(jobs) - len(waiting)
+        report(ended, len(jobs), "backtests")
+        with plan.engine_for(market, [job.config for job in waiting], preparing) as engine:
+            for row in engine.run(waiting):
+                keep(row)
+                done[row.key] = row
+                ended += 1
+                report(ended, len(jobs), "backtests")
+        whole = [done[job.key] for job in jobs if done[job.key].problem is None]
+        refused = [done[job.key] for job in jobs if done[job.key].problem is not None] + refused
+    ordered = (*sorted(whole, key=lambda row: row.rank), *refused)
+    table = None if folder is None else folder.write_table(ordered, about)
+    return SweepResult(ordered, new, table)
+
+
+def _listed(axes: Sequence[Parameter | Range]) -> list[Parameter]:
+    found = [axis for axis in axes if isinstance(axis, Parameter)]
+    if len(found) < len(axes):
+        raise ArgumentError(
+            "a range without a number of values belongs to a search",
+            where="--param",
+            value=next(axis.key for axis in axes if isinstance(axis, Range)),
+            fix="LOW:HIGH:SCALE:NUMBER, or --search N",
+        )
+    return found

@@ -1,0 +1,137 @@
+"""A sweep from Python: its table, frames and plots, going on, and the list of sweeps."""
+
+from datetime import date
+from decimal import Decimal
+
+import duckdb
+import numpy as np
+import pytest
+
+from fakes.folders import BUY_ONE, folder
+from scalpdesk import BacktestConfig, PreparedMarket, simulate, sweep
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk.research.sweep import ROWS_FILE, SweepResult, SweepRow, list_sweeps
+
+DAYS = date(2017, 7, 3), date(2017, 7, 6)
+TARGETS = ["0.01", "0.05", "0.10"]
+
+
+@pytest.fixture(scope="module")
+def market():
+    return PreparedMarket(embedded.reconstruct_span(*DAYS))
+
+
+def test_a_row_has_the_days_and_the_sharpe_ratio_of_its_backtest(market):
+    found = sweep("st0cka", market, {"profit_target": TARGETS})
+    assert (found.new, len(found.rows)) == (3, 3)
+    totals = [row.total for row in found.rows]
+    assert totals == sorted(totals, reverse=True)
+    for row in found.rows:
+        alone = simulate(BacktestConfig.load("st0cka", row.settings), market)
+        assert row.decision_hash == alone.decision_hash
+        by_day = {day.isoformat(): figures["total"] for day, figures in alone.daily().items()}
+        assert {day: Decimal(text) for day, text in row.daily.items()} == by_day
+        amounts = np.array([float(amount) for amount in by_day.values()])
+        expected = amounts.mean() / amounts.std(ddof=1) * np.sqrt(252)
+        assert row.sharpe == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_kept_sweep_goes_on_and_another_market_is_another_result(market, tmp_path):
+    kept = tmp_path / "sweeps" / "mine"
+    sweep("st0cka", market, {"profit_target": TARGETS[:2]}, out=kept)
+    found = sweep("st0cka", market, {"profit_target": TARGETS}, out=kept)
+    assert found.new == 1
+    lines = (kept / ROWS_FILE).read_bytes()
+    assert sweep("st0cka", market, {"profit_target": TARGETS}, out=kept).new == 0
+    assert (kept / ROWS_FILE).read_bytes() == lines
+    other = PreparedMarket(embedded.reconstruct(DAYS[0]))
+    assert sweep("st0cka", other, {"profit_target": TARGETS[:1]}, out=kept).new == 1
+    (listed,) = list_sweeps(kept.parent)
+    assert (listed["name"], listed["rows"], listed["about"]["strategy"]) == ("mine", 4, "st0cka")
+    assert float(listed["best"]["pnl"]) == max(
+        row.total for row in (*found.rows, *sweep("st0cka", other, {"profit_target": "0.01"}, out=kept).rows)
+    )
+
+
+def test_the_code_of_a_strategy_folder_is_part_of_its_result(market, tmp_path):
+    made = folder(tmp_path, BUY_ONE)
+    chosen = {"folder": str(made), "isolate": False, "heartbeat_seconds": 600, "price_change_usd": 5}
+    one_day = PreparedMarket(embedded.reconstruct(DAYS[0]))
+    params, kept = {"max_age_seconds": [5, 30]}, tmp_path / "kept"
+    first = sweep("external", one_day, params, settings=chosen, out=kept)
+    assert [row.problem for row in first.rows] == [None, None]
+    assert first.rows[0].fills > 1
+    assert sweep("external", one_day, params, settings=chosen, out=kept).new == 0
+    folder(tmp_path, "return None")
+    changed = sweep("external", one_day, params, settings=chosen, out=kept)
+    assert changed.new == 2
+    assert [row.fills for row in changed.rows] == [0, 0]
+
+
+def row(total, sharpe=1.0, **settings):
+    return SweepRow(
+        config_hash="c",
+        settings={key.replace("__", "."): value for key, value in settings.items()},
+        pnl={"total": total, "fees": "-1.00"},
+        sharpe=sharpe,
+        daily={"2018-02-05": total},
+    )
+
+
+def test_frames_and_the_table_have_a_column_for_each_parameter_and_figure(tmp_path):
+    rows = (row("2.50", a__b="10", band="fixed"), row("1.25", a__b="9", band="none"))
+    failed = SweepRow(config_hash="", settings={"a.b": "11", "band": "fixed"}, problem="no")
+    frame = SweepResult((*rows, failed), 3).to_frame()
+    assert frame["a.b"].tolist() == [10.0, 9.0, 11.0]
+    assert frame["band"].tolist() == ["fixed", "none", "fixed"]
+    assert frame["pnl_total"].tolist()[:2] == [2.5, 1.25]
+    assert np.isnan(frame["pnl_total"].iloc[2])
+    with pytest.raises(ArgumentError):
+        SweepResult(rows, 2).to_frame("spark")
+    text = SweepResult((*rows, failed), 3)._repr_html_()
+    assert text.count("<tr>") == 4
+    assert "2.50" in text
+
+
+def test_a_frame_of_polars_has_the_same_rows():
+    polars = pytest.importorskip("polars")
+    found = SweepResult((row("2.50", a="10"), row("1.25", a="9")), 2).to_frame("polars")
+    assert isinstance(found, polars.DataFrame)
+    assert found["a"].to_list() == ["10", "9"]
+    assert [float(amount) for amount in found["pnl_total"]] == [2.5, 1.25]
+
+
+def test_one_parameter_is_a_line_and_two_are_a_heat_map():
+    pytest.importorskip("matplotlib")
+    line = SweepResult((row("3", a="10"), row("1", a="2"), row("2", a="100")), 3).plot()
+    (drawn,) = line.axes[0].lines
+    assert [tuple(point) for point in drawn.get_xydata()] == [(2.0, 1.0), (10.0, 3.0), (100.0, 2.0)]
+    cells = (row("1", sharpe=5.0, a="2", b="x"), row("2", sharpe=6.0, a="10", b="y"))
+    image = SweepResult(cells, 2).plot("sharpe").axes[0].images[0].get_array()
+    assert image.shape == (2, 2)
+    assert (image[0, 0], image[1, 1]) == (5.0, 6.0)
+    assert np.ma.getmaskarray(np.ma.masked_invalid(image)).sum() == 2
+    for rows, figure in ((cells[:1], "total"), (cells, "gamma")):
+        with pytest.raises(ArgumentError):
+            SweepResult(rows, 2).plot(figure)
+
+
+def test_what_a_sweep_cannot_be_is_refused(market):
+    for params, rest in (
+        ({}, {}),
+        ({"profit_target": "0.01:1:log"}, {}),
+        ({"profit_target": [1]}, {"address": "auto"}),
+    ):
+        with pytest.raises(ArgumentError):
+            sweep("st0cka", market, params, **rest)
+    with pytest.raises(ConfigError):
+        sweep("st0cka", market, {"no_such_key": [1, 2]})
+    with pytest.raises(ArgumentError):
+        sweep("st0cka", market, ["profit_target=1"])
+
+
+def test_a_table_on_disk_has_the_days_of_each_row(market, tmp_path):
+    found = sweep("st0cka", market, {"profit_target": TARGETS[:1]}, out=tmp_path)
+    ((daily,),) = duckdb.sql(f"SELECT daily FROM read_parquet('{found.table}')").fetchall()
+    assert daily == found.rows[0].daily
