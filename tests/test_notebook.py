@@ -160,19 +160,19 @@ def test_settings_are_chosen_and_tested_from_python():
 
 
 @pytest.mark.parametrize(
-    ("where", "value"),
+    ("argument", "value", "where"),
     [
-        ("params", {}),
-        ("params", {"straddles": "2,5"}),
-        ("params", ["straddles=2"]),
-        ("metric", "profit"),
-        ("data", "embedded"),
-        ("strategy", Strategy),
+        ("params", {}, "--param"),
+        ("params", ["straddles=2"], "params"),
+        ("metric", "profit", "metric"),
+        ("folds", 0, "--folds"),
+        ("data", "embedded", "data"),
+        ("strategy", Strategy, "strategy"),
     ],
 )
-def test_what_a_walk_forward_cannot_use_is_refused_by_its_argument(where, value):
+def test_what_a_walk_forward_cannot_use_is_refused_by_its_argument(argument, value, where):
     tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
     right = {"strategy": "gamma-scalper", "data": tape, "params": {"straddles": [1, 2]}}
     with pytest.raises(ArgumentError) as caught:
-        walk_forward(**(right | {where: value}))
+        walk_forward(**(right | {argument: value}))
     assert caught.value.where == where

@@ -9,7 +9,7 @@ from scalpdesk.research.sweep import ROWS_FILE
 
 WORDS = (
     *("walkforward", "st0cka", "--start", "2017-07-03", "--end", "2017-07-06", "--train", "2", "--test", "1"),
-    *("--param", "profit_target=0.01,0.05", "--workers", "1", "--out", "kept"),
+    *("--param", "profit_target=0.01,0.05", "--workers", "1", "--runs-dir", "kept"),
 )
 
 
@@ -25,18 +25,18 @@ def test_the_document_the_text_and_a_sweep_share_their_backtests(capsys, tmp_pat
     assert (found["combinations"], found["overfitting"]["trials"]) == (2, 2)
     assert len(found["problems"]) == 2
     assert all("position_size_max=0" in settings for settings in found["problems"])
-    lines = (tmp_path / "kept" / ROWS_FILE).read_bytes()
+    kept = {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)}
+    assert len(kept) == 2  # over all sessions, and over those of the choice
     assert main([*WORDS, "--param", "position_size_max=4", "--earlier-trials", "7"]) == 0
     text = capsys.readouterr().out
     assert "9 trials" in text
     assert "profit_target=" in text
-    assert (tmp_path / "kept" / ROWS_FILE).read_bytes() == lines  # nothing was run again
+    assert {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)} == kept  # nothing was run again
     sweep = ("sweep", *WORDS[1:6], *WORDS[-6:], "--param", "position_size_max=4", "--json")
     assert main([*sweep]) == 0
     swept = json.loads(capsys.readouterr().out)
-    assert {row["config_hash"] for row in swept["rows"]} == {
-        json.loads(line)["config_hash"] for line in lines.splitlines()
-    }
+    assert {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)} == kept
+    assert len(swept["rows"]) == 2
     assert swept["overfitting"]["trials"] == 2
     assert swept["overfitting"]["deflated_sharpe"] == found["overfitting"]["deflated_sharpe"]
     assert main([*sweep[:-1]]) == 0

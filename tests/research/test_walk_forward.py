@@ -12,7 +12,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fakes.instruments import share
-from fakes.packages import install_strategies
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -24,6 +23,7 @@ from scalpdesk.research.overfitting import Measure, cross_validate, daily_table,
 from scalpdesk.research.sweep import ROWS_FILE, SweepFolder
 from scalpdesk.research.sweep_plan import SweepPlan
 from scalpdesk.research.walk_forward import FoldPlan, verdict_lines, walk_forward, window
+from scalpdesk.strategies.registry import STRATEGIES
 
 STRATEGY = '''
 """Buys or sells shares at 10:00 and closes at 10:20, each session."""
@@ -80,8 +80,10 @@ PLUG = StrategySpec(name="direction", config=DirectionConfig, build=Direction, t
 
 @pytest.fixture(autouse=True)
 def direction(tmp_path, monkeypatch):
-    install_strategies(tmp_path / "site", "planted_direction", STRATEGY, {"direction": "PLUG"})
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (tmp_path / "planted_direction.py").write_text(STRATEGY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # by its module: entry points are looked for in all packages, each time
+    monkeypatch.setitem(STRATEGIES.own, "direction", "planted_direction:PLUG")
     yield
     sys.modules.pop("planted_direction", None)
 
@@ -285,7 +287,7 @@ def test_a_combination_that_fails_is_left_out_with_its_reason():
 
 def test_a_row_in_its_folder_is_not_run_again(tmp_path):
     def folder_of(over):
-        return SweepFolder(tmp_path / f"{over.tape.sessions[0].day}-{len(over.tape.sessions)}")
+        return SweepFolder(tmp_path / "rows" / f"{over.tape.sessions[0].day}-{len(over.tape.sessions)}")
 
     def lines():
         return {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)}
