@@ -20,13 +20,13 @@ ABOUT = f"""\
 ``advise``) over the twenty sessions of the embedded market from 2018-02-01 to {LAST_DAY}.
 
 `sessions_per_cpu_second` counts user and system time of all processes, with loading, sharing and starting
-workers. `times_alone` is that over the same of ``scalpdesk backtest`` with one of the configurations over the
-same sessions: a process of its own, with journal and summary. `efficiency_2_workers` is the sessions a second
-of two workers over twice those of one; it needs a machine with two free cores. `cpu_efficiency_2_workers`
-compares processor time, which other work on the machine disturbs less. `own_mb` is private memory of the largest
-process; `own_mb_growth` is that with {CONFIGURATIONS} configurations over that with {FEW_CONFIGURATIONS}. All
-tables are equal, row by row, or the case fails. Ray's figures are there where it is installed:
-`ray_overhead_seconds` is time beside the local engine with as many workers.
+workers. `times_alone` is that over the same of ``scalpdesk backtest`` with one of the configurations over
+the same sessions: a process of its own, with journal and summary. `efficiency_2_workers` is the sessions a
+second of two workers over twice those of one; it needs a machine with two free cores.
+`cpu_efficiency_2_workers` compares processor time, which other work on the machine disturbs less. `own_mb`
+is private memory of the largest process; `own_mb_growth` is that with {CONFIGURATIONS} configurations over
+that with {FEW_CONFIGURATIONS}. All tables are equal, row by row, or the case fails. Ray's figures are there
+where it is installed: `ray_overhead_seconds` is time beside the local engine with as many workers.
 """
 
 
@@ -34,7 +34,7 @@ def measure(context: Context) -> list[Result]:
     """Run the backtest alone and the sweep with each engine."""
     number, last_day = SMALL if context.smoke else (CONFIGURATIONS, LAST_DAY)
     few = SMALL[0] if context.smoke else FEW_CONFIGURATIONS
-    single = _backtest(context, last_day)
+    backtest = _backtest(context, last_day)
 
     def run(configurations: int, workers: int, engine: str = "local") -> dict[str, Any]:
         found = context.run_ours("sweep.py", configurations, last_day, workers, engine)
@@ -43,24 +43,24 @@ def measure(context: Context) -> list[Result]:
         print(f"  {engine}, {workers} workers, {configurations} configurations: {found['seconds']:.1f} s")
         return found
 
-    one, two, small = run(number, 1), run(number, 2), run(few, 2)
-    if one["table"] != two["table"]:
+    single, pair, small = run(number, 1), run(number, 2), run(few, 2)
+    if single["table"] != pair["table"]:
         raise BenchmarkError("one and two workers gave different tables")
-    sessions = one["configurations"] * one["sessions"]
-    a_second = [sessions / each["cpu_seconds"] for each in (one, two)]
-    by_itself = one["sessions"] / single["cpu_seconds"]
+    sessions = single["configurations"] * single["sessions"]
+    a_second = [sessions / each["cpu_seconds"] for each in (single, pair)]
+    by_itself = single["sessions"] / backtest["cpu_seconds"]
     results = [
         alone("sweep", "sessions_per_cpu_second", a_second),
         alone("sweep", "times_alone", [each / by_itself for each in a_second]),
-        alone("sweep", "efficiency_2_workers", [one["seconds"] / (2.0 * two["seconds"])]),
-        alone("sweep", "cpu_efficiency_2_workers", [one["cpu_seconds"] / two["cpu_seconds"]]),
-        alone("sweep", "own_mb", [two["own_mb_of_one"]]),
-        alone("sweep", "own_mb_growth", [two["own_mb_of_one"] / small["own_mb_of_one"]]),
+        alone("sweep", "efficiency_2_workers", [single["seconds"] / (2.0 * pair["seconds"])]),
+        alone("sweep", "cpu_efficiency_2_workers", [single["cpu_seconds"] / pair["cpu_seconds"]]),
+        alone("sweep", "own_mb", [pair["own_mb_of_one"]]),
+        alone("sweep", "own_mb_growth", [pair["own_mb_of_one"] / small["own_mb_of_one"]]),
     ]
     if importlib.util.find_spec("ray") is not None and not context.smoke:
-        for workers, local in ((1, one), (2, two)):
+        for workers, local in ((1, single), (2, pair)):
             there = run(number, workers, "ray")
-            if there["table"] != one["table"]:
+            if there["table"] != single["table"]:
                 raise BenchmarkError("Ray gave another table")
             overhead = there["seconds"] - local["seconds"]
             results.append(alone(f"sweep_ray_{workers}", "ray_overhead_seconds", [overhead]))

@@ -146,7 +146,7 @@ def sweep(
         As in :func:`backtest`. The paths of a reconstructed market are drawn with the seed of its data.
     params
         Values by key: ``{"hedge.threshold_shares": [2, 5, 10]}``, or a range as of ``--param``:
-        ``{"hedge.risk_aversion": "0.01:1:log:5"}``; without its number in a search.
+        ``{"hedge.threshold_shares": "1:20:log:5"}``; without its number in a search.
     engine
         ``local``: processes of this machine; ``ray``: a Ray cluster (extra ``ray``).
     workers

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fakes.instruments import share, straddle_book
 from fakes.packages import install_strategies
 from fakes.tape import TapeBuilder, at, until
+from scalpdesk import load_data
 from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.core.events import ForecastEvent, GammaExposureEvent, ImpliedVolEvent, SessionBarsEvent
 from scalpdesk.core.units import InstrumentId
@@ -219,6 +220,29 @@ def test_the_strategies_of_the_product_pass(strategy):
     report = find_look_ahead(config, tape, cuts=[at("09:40", day)])
     assert report.found is None
     assert report.decisions > 0
+
+
+@pytest.mark.recorded
+def test_on_recorded_sessions_only_the_list_of_contracts_is_known_early(recorded_catalog):
+    """Contracts of later sessions are counted in the text of a refusal; no choice depends on them."""
+    tape = load_data(
+        "lean", start="2015-12-23", end="2015-12-24", underlying="GOOG", catalog=recorded_catalog
+    )
+    keys = {
+        "underlying": "GOOG",
+        "entry.gate": "off",
+        "exits.min_dte": None,
+        "data.catalog": recorded_catalog,
+    }
+    keys |= {"selection.min_expiration_days": 0, "selection.max_expiration_days": 30}
+    config = BacktestConfig.load("gamma-scalper", keys)
+    cuts = [at("09:49", date(2015, 12, 23))]
+    usual = find_look_ahead(config, tape, cuts=cuts)
+    assert usual.passed
+    assert usual.decisions > 0
+    listed = find_look_ahead(config, tape, cuts=cuts, changes=USUAL_CHANGES | {FutureChange.LISTING}).found
+    assert listed.change == FutureChange.LISTING
+    assert "not taken" in listed.before
 
 
 # the changed futures -------------------------------------------------------------------------------

@@ -18,12 +18,14 @@ from scalpdesk.research.overfitting import (
     cross_validate,
     deflated_sharpe,
     expected_maximum,
+    judge_rows,
     judge_trials,
     minimum_backtest_years,
     minimum_track_record,
     probabilistic_sharpe,
     sample_shape,
 )
+from scalpdesk.research.sweep import SweepRow
 
 STRATEGIES, SESSIONS = 1_000, 500
 
@@ -253,6 +255,20 @@ def test_the_report_judges_the_best_with_all_trials():
     assert more.luck_annual > report.luck_annual
     assert more.sharpe_annual == pytest.approx(report.sharpe_annual * math.sqrt(365 / 252))
     assert "0.5" not in report.lines()[0]
+
+
+def test_rows_that_a_search_stopped_and_other_rows_of_the_folder_are_trials():
+    table = np.random.default_rng(2).normal(0.1, 1.0, (40, 3)).round(2)
+    rows = [
+        SweepRow(config_hash=str(place), settings={"x": str(place)}, daily=daily, pruned=place == 2)
+        for place, daily in enumerate(daily_of(table))
+    ]
+    failed = SweepRow(config_hash="3", settings={"x": "3"}, problem="no")
+    kept = [rows[0], SweepRow(config_hash="9", settings={"x": "9"}, daily={"2018-01-02": "1"})]
+    report = judge_rows([*rows, rows[0], failed], kept, earlier_trials=5)
+    assert (report.trials, report.compared, report.sessions) == (3 + 1 + 5, 2, 40)
+    assert report.pbo == cross_validate(table[:, :2]).pbo
+    assert judge_rows([failed]).trials == 0
 
 
 def test_a_single_backtest_is_deflated_by_the_trials_before_it():

@@ -94,7 +94,7 @@ class _Head(NamedTuple):
     tape: MarketTape
     worked_out: dict[tuple[Any, ...], Any]
     bar_edges: dict[int, tuple[float, float, float, float]] | None
-    """Of ``LazyBars``; None without bars."""
+    """Edges of ``LazyBars``; None without bars."""
     has_mornings: bool
     is_flat_zero: bool
     """The rate curve is the very ``FLAT_ZERO``, which stands for no curve."""
@@ -106,7 +106,7 @@ class SharedMarket:
 
     head: bytes
     load: Callable[[int], Block]
-    """Returns the block of the session in a place."""
+    """Loads the block of the session in a place."""
     build: str = VERSION
 
     def open(self) -> PreparedMarket:

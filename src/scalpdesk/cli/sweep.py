@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     example=(
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.band=fixed,whalley_wilmott",
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.threshold_shares=1:20:log:8 --json",
-        "scalpdesk sweep gamma-scalper --start 2018-02-05 --search 40 --param hedge.risk_aversion=0.01:1:log",
+        "scalpdesk sweep gamma-scalper --start 2018-02-05 --search 40 --param straddles=1:9:lin",
         "scalpdesk sweep external --strategy DIR --start 2018-02-05 --param risk.max_orders_per_minute=5,50",
     ),
 )
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="N backtests proposed by Optuna (extra search) in place of every combination.",
 )
-@click.option("--search-seed", type=int, default=1, show_default=True, help="Of the search's proposals.")
+@click.option("--search-seed", type=int, default=1, show_default=True, help="Seed of the search's proposals.")
 @click.option("--no-stop", is_flag=True, help="search: run each backtest to its end.")
 @click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
 @click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
@@ -129,12 +130,17 @@ def sweep(
 
     kept = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name))
     a_year = clock_named(tape.variance_clock).days_per_year
+    stdout = sys.stdout
 
     def print_line(row: SweepRow) -> None:
-        click.echo(msgspec.json.encode(row).decode())
-        sys.stdout.flush()
+        click.echo(msgspec.json.encode(row).decode(), file=stdout)
+        stdout.flush()
 
-    with progress_bar(as_json=as_json) as preparing, progress_bar(as_json=as_json) as report:
+    with (
+        progress_bar(as_json=as_json) as preparing,
+        progress_bar(as_json=as_json) as report,
+        redirect_stdout(sys.stderr),  # Ray reports a dead worker on stdout, which is for the document
+    ):
         found = run_plan(
             plan,
             lambda texts: settings_from(config_file, (*overrides, *texts), strategy),

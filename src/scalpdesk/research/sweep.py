@@ -80,7 +80,7 @@ def read_axis(text: str) -> Parameter | Range:
 
     Examples
     --------
-    >>> read_axis("hedge.risk_aversion=0.01:1:log").high
+    >>> read_axis("hedge.band_settings.risk_aversion=0.01:1:log").high
     1.0
     """
     key, _, values = text.partition("=")
@@ -112,7 +112,7 @@ def read_parameter(text: str) -> Parameter:
 
     Examples
     --------
-    >>> read_parameter("hedge.risk_aversion=0.01:1:log:3").values
+    >>> read_parameter("hedge.band_settings.risk_aversion=0.01:1:log:3").values
     ('0.01', '0.1', '1')
     """
     key, _, values = text.partition("=")

@@ -255,7 +255,7 @@ class RayBlocks:
 
 @dataclass(frozen=True, slots=True)
 class RayMarket:
-    """What a task of the sweep needs beside its jobs."""
+    """Arguments of a task beside its jobs."""
 
     shared: SharedMarket
     name: str

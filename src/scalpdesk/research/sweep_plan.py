@@ -25,14 +25,13 @@ from scalpdesk.research.sweep_engines import LocalEngine, RayEngine, SweepEngine
 from scalpdesk.research.sweep_search import Search
 
 EngineName = Literal["local", "ray"]
-ENGINES: tuple[EngineName, ...] = ("local", "ray")
 Report = Callable[[int, int, str], None]
 """Called with what is done, all of it, and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPlan:
-    """What a sweep is asked for."""
+    """Parameters, engine and search of a sweep."""
 
     axes: Sequence[Parameter | Range]
     search: int | None = None
@@ -44,7 +43,7 @@ class SweepPlan:
     workers: int | None = None
     """Processes; None: one a processor."""
     address: str | None = None
-    """Of a running Ray cluster."""
+    """Address of a running Ray cluster."""
 
     @classmethod
     def read(cls, params: Sequence[str], **rest: Any) -> "SweepPlan":

@@ -19,15 +19,15 @@ from scalpdesk.research.sweep_engines import SweepEngine
 GENERATION = 8
 """Backtests proposed at once."""
 FEWEST_WHOLE = 5
-"""Whole results before a backtest is stopped."""
+"""Finished backtests before one is stopped."""
 UNSTOPPED_FRACTION = 0.25
-"""Of the sessions: none is stopped before."""
+"""Fraction of the sessions before which no backtest is stopped."""
 
 
 class Search:
     """A search by Optuna's tree-structured Parzen estimator.
 
-    A backtest stops after a session at whose end its P&L is below the median of the whole ones so far.
+    A backtest stops after a session at whose end its P&L is below the median of the finished backtests.
 
     Parameters
     ----------
