@@ -8,7 +8,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.tape import TapeBuilder
-from scalpdesk import Strategy, backtest, load_data
+from scalpdesk import Strategy, backtest, load_data, walk_forward
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.journal.reader import peek_header
@@ -134,3 +134,45 @@ def test_without_a_named_catalogue_it_is_that_of_the_configuration(recorded_cata
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scalpdesk.toml").write_text(f'[data]\ncatalog = "{recorded_catalog}"\n', encoding="utf-8")
     assert load_data("lean", start="2015-12-23", underlying="GOOG").name == "lean"
+
+
+def test_settings_are_chosen_and_tested_from_python():
+    builder = TapeBuilder(days=(date(2024, 3, 4), date(2024, 3, 5), date(2024, 3, 6), date(2024, 3, 7)))
+    for session in builder.sessions:
+        builder.path(session.open_ns + 60 * 10**9, 60, [500.0 + 0.2 * minute for minute in range(12)])
+    settings = {"entry.gate": "off", "entry.not_before": "09:31", "exits.edge_gone": False}
+    made = walk_forward(
+        "gamma-scalper",
+        builder.build(),
+        {"hedge.threshold_shares": [2, 1_000], "hedge.band": ("fixed",)},
+        folds=1,
+        test=2,
+        metric="pnl",
+        settings=settings,
+    )
+    assert [row.settings for row in made.rows] == [
+        {"hedge.threshold_shares": value, "hedge.band": "fixed"} for value in ("2", "1000")
+    ]
+    assert made.report.folds[0].settings in [row.settings for row in made.rows]
+    frame = made.to_frame()
+    assert frame["pnl"].sum() == pytest.approx(float(made.report.out_of_sample.total), abs=0.005)
+    assert len(frame) == made.report.out_of_sample.sessions == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "where"),
+    [
+        ("params", {}, "--param"),
+        ("params", ["straddles=2"], "params"),
+        ("metric", "profit", "metric"),
+        ("folds", 0, "--folds"),
+        ("data", "embedded", "data"),
+        ("strategy", Strategy, "strategy"),
+    ],
+)
+def test_what_a_walk_forward_cannot_use_is_refused_by_its_argument(argument, value, where):
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    right = {"strategy": "gamma-scalper", "data": tape, "params": {"straddles": [1, 2]}}
+    with pytest.raises(ArgumentError) as caught:
+        walk_forward(**(right | {argument: value}))
+    assert caught.value.where == where

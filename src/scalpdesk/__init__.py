@@ -6,7 +6,7 @@ What a notebook needs::
 
 and for many runs over one market::
 
-    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate, sweep
+    from scalpdesk import BacktestConfig, PreparedMarket, load_data, simulate, sweep, walk_forward
 
 The names load on first use. Nothing inside the product imports from here.
 """
@@ -18,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, load_data, sweep
+    from scalpdesk.notebook import backtest, load_data, sweep, walk_forward
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -33,6 +33,7 @@ __all__ = [
     "load_data",
     "simulate",
     "sweep",
+    "walk_forward",
 ]
 
 _SIMULATE = "scalpdesk.backtesting.simulate"
@@ -40,6 +41,7 @@ _HOMES = {
     "backtest": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
     "sweep": "scalpdesk.notebook",
+    "walk_forward": "scalpdesk.notebook",
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",
 }

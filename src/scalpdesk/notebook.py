@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import RunResult, run_backtest
@@ -18,6 +18,9 @@ from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
+
+if TYPE_CHECKING:
+    from scalpdesk.research.walk_forward import WalkForwardResult
 
 
 def load_data(
@@ -188,6 +191,73 @@ def sweep(
     about = {"strategy": strategy, "data": market.facts(), "params": texts, "search": search}
     return run_plan(
         plan, load, market, seed=seed, folder=folder, about=about, preparing=silent, report=silent
+    )
+
+
+def walk_forward(
+    strategy: str,
+    data: MarketTape | PreparedMarket,
+    params: Mapping[str, str | Sequence[Any]],
+    *,
+    folds: int | None = None,
+    train: int | None = None,
+    test: int | None = None,
+    anchored: bool = False,
+    purge: int = 0,
+    embargo: int = 0,
+    metric: Literal["sharpe", "pnl"] = "sharpe",
+    one_run: bool = False,
+    earlier_trials: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    workers: int | None = 1,
+) -> "WalkForwardResult":
+    """Choose settings on past sessions and judge each choice on the sessions that follow.
+
+    Parameters
+    ----------
+    strategy, data, params, settings, seed, workers
+        As in :func:`sweep`; the data has several sessions.
+    folds, train, test, anchored, purge, embargo
+        How the sessions are divided: see :class:`~scalpdesk.research.walk_forward.FoldPlan`.
+    metric
+        Figure that a choice maximises.
+    one_run
+        Choose by the P&L by session of one backtest over all sessions; by default each choice has
+        backtests of its own, which begin flat.
+    earlier_trials
+        Configurations that were tried before, beside these.
+
+    Returns
+    -------
+    WalkForwardResult
+        ``report`` has all figures; ``to_frame()`` the P&L out of sample by session.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is of another type, or the sessions do not suffice.
+    ConfigError
+        When no combination is a configuration.
+    """
+    from scalpdesk.research.overfitting import Measure  # noqa: PLC0415 - a backtest needs no scipy
+    from scalpdesk.research.walk_forward import FoldPlan  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import walk_forward as run_walk_forward  # noqa: PLC0415
+
+    market, overrides = _check_run(strategy, data, settings, seed)
+    _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
+    if metric not in tuple(Measure):
+        raise ArgumentError("no such figure", where="metric", value=metric, fix='write "sharpe" or "pnl"')
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
+    return run_walk_forward(
+        SweepPlan.read(texts, workers=workers),
+        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
+        market,
+        FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo),
+        seed=seed,
+        measure=Measure(metric),
+        one_run=one_run,
+        earlier_trials=earlier_trials,
     )
 
 

@@ -17,11 +17,23 @@ def install_page(page: Path, site: Path) -> dict[str, str]:
             target = site / path.removeprefix("src/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-    info = site / f"{project['name'].replace('-', '_')}-0.1.0.dist-info"
+    _write_entry_points(site, project["name"], project["entry-points"])
+    return files
+
+
+def install_strategies(site: Path, module: str, text: str, strategies: dict[str, str]) -> None:
+    """Put a module where Python looks for packages; ``strategies`` names an attribute of it by name."""
+    site.mkdir(exist_ok=True)
+    (site / f"{module}.py").write_text(text, encoding="utf-8")
+    points = {name: f"{module}:{attribute}" for name, attribute in strategies.items()}
+    _write_entry_points(site, module, {"scalpdesk.strategies": points})
+
+
+def _write_entry_points(site: Path, project: str, groups: dict[str, dict[str, str]]) -> None:
+    info = site / f"{project.replace('-', '_')}-0.1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 0.1.0\n")
     lines = []
-    for group, points in project["entry-points"].items():
+    for group, points in groups.items():
         lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return files

@@ -99,6 +99,8 @@ def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
         alone = simulate(each.config, market)
         assert (row.decision_hash, row.fills) == (alone.decision_hash, alone.fills)
         assert row.pnl == {name: str(amount) for name, amount in alone.pnl.items()}
+        assert list(row.daily) == [HALF_DAY.isoformat()]
+        assert f"{float(row.daily[HALF_DAY.isoformat()]):.2f}" == row.pnl["total"]
     assert here[0].hedges > here[1].hedges > 0
     assert here[2].pnl == {}
     assert "QQQ" in here[2].problem

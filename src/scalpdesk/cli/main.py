@@ -26,6 +26,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Test what dealer gamma and signals foretell.",
     ),
     "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
+    "walkforward": (
+        "scalpdesk.cli.walkforward:walkforward",
+        "Choose settings on past sessions, judge them on the next.",
+    ),
+    "lookahead": (
+        "scalpdesk.cli.lookahead:lookahead",
+        "Change the future of a market: do earlier decisions change?",
+    ),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
     "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),

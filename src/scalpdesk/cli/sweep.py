@@ -97,9 +97,11 @@ def sweep(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
+    from scalpdesk.research.overfitting import judge_rows
     from scalpdesk.research.sweep import SWEEPS, SweepFolder, SweepRow, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan, run_plan
     from scalpdesk.strategies.contract import configured_underlyings
+    from scalpdesk.volatility.variance_time import clock_named
 
     plan = SweepPlan.read(
         params,
@@ -126,6 +128,8 @@ def sweep(
     facts = {key: market.facts()[key] for key in ("name", "kind", "session", "underlying")}
     about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
 
+    kept = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name))
+    a_year = clock_named(tape.variance_clock).days_per_year
     stdout = sys.stdout
 
     def print_line(row: SweepRow) -> None:
@@ -142,7 +146,7 @@ def sweep(
             lambda texts: settings_from(config_file, (*overrides, *texts), strategy),
             market,
             seed=seeded,
-            folder=SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name)),
+            folder=kept,
             about={**about, "fees": fees, "fill_model": fill},
             preparing=preparing,
             report=report,
@@ -150,11 +154,15 @@ def sweep(
         )
     if lines:
         return
+    judged = judge_rows(found.rows, kept.rows().values(), sessions_per_year=a_year)
     if as_json:
-        rows = msgspec.to_builtins(found.rows)
-        print_json({"table": str(found.table), "fees": fees, "fill_model": fill, "rows": rows})
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill}
+        document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
+        print_json(document)
         return
     _show(found)
+    for line in judged.lines():
+        console().print(line, markup=False)
     console().print(
         f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {found.table}"
     )

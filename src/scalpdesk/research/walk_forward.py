@@ -1,0 +1,515 @@
+"""Walk-forward test: settings are chosen on past sessions and judged on the sessions that follow.
+
+For each fold every combination of settings trades the fold's past sessions in a backtest of its own; the best
+then trades the test sessions in another. Each begins flat and ends valued at the marks. The test sessions of
+all folds, one after the other, are the out-of-sample result. A backtest of each combination over all sessions
+shows how much of its best is luck.
+
+References
+----------
+Pardo, R. (2008), "The Evaluation and Optimization of Trading Strategies", 2nd edition: walk-forward analysis
+and its efficiency.
+López de Prado, M. (2018), "Advances in Financial Machine Learning", chapter 7: purge and embargo.
+"""
+
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scalpdesk.backtesting.simulate import PreparedMarket
+from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.core.figures import new_figure
+from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
+from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
+from scalpdesk.research.sweep import (
+    Job,
+    JobMaker,
+    Loader,
+    Parameter,
+    SweepFolder,
+    SweepRow,
+    combinations,
+    run_job,
+)
+from scalpdesk.research.sweep_plan import Report, SweepPlan, run_plan
+from scalpdesk.volatility.variance_time import clock_named
+
+USUAL_FOLDS = 4
+LEAST_TRAIN = 2
+"""Sessions of a choice: a Sharpe ratio takes two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Sessions of one choice and its test, by day in order."""
+
+    train: tuple[date, ...]
+    test: tuple[date, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldPlan:
+    """Division of sessions into folds.
+
+    The tests follow one another and end with the last session. A length of None follows from the others.
+    """
+
+    folds: int | None = None
+    """Number of tests; None: as many as fit with ``train`` and ``test`` given, else four."""
+    train: int | None = None
+    """Sessions of a choice; anchored: of the first."""
+    test: int | None = None
+    """Sessions of a test."""
+    anchored: bool = False
+    """Every choice begins with the first session; otherwise it moves on with the tests."""
+    purge: int = 0
+    """Sessions left out before a test: as many as a trade of the strategy overlaps."""
+    embargo: int = 0
+    """Sessions after a test that later choices leave out."""
+
+    def divide(self, days: Sequence[date]) -> tuple[Fold, ...]:
+        """Return the folds of these session days.
+
+        Raises
+        ------
+        ArgumentError
+            When a length is out of range, or the sessions do not suffice; names the option.
+        """
+        for name, value, least in (
+            ("--folds", self.folds, 1),
+            ("--train", self.train, LEAST_TRAIN),
+            ("--test", self.test, 1),
+            ("--purge", self.purge, 0),
+            ("--embargo", self.embargo, 0),
+        ):
+            if value is not None and value < least:
+                raise ArgumentError("too few", where=name, value=value, fix=f"give {least} or more")
+        number, room = self.folds, len(days) - self.purge
+        if number is None and self.train is not None and self.test is not None:
+            number = (room - self.train) // self.test
+        number = USUAL_FOLDS if number is None else number
+        test = self.test
+        if test is None:
+            test = (room - self.train) // number if self.train is not None else room // (number + 1)
+        train = room - number * test if self.train is None else self.train
+        if number < 1 or test < 1 or train < LEAST_TRAIN or train + number * test > room:
+            least = max(self.train or LEAST_TRAIN, LEAST_TRAIN) + self.purge
+            least += (self.folds or number if number > 0 else 1) * (self.test or 1)
+            raise ArgumentError(
+                f"the folds take {least} sessions or more",
+                where="--start, --end",
+                value=f"{len(days)} sessions",
+                fix="take a longer span, fewer folds, or shorter --train, --test and --purge",
+            )
+        first = len(days) - number * test
+        tests = [range(low, low + test) for low in range(first, len(days), test)]
+        found = []
+        for place, held_out in enumerate(tests):
+            end = held_out.start - self.purge
+            barred = {
+                at for earlier in tests[:place] for at in range(earlier.stop, earlier.stop + self.embargo)
+            }
+            begin = 0 if self.anchored else end - train
+            chosen_on = [at for at in range(begin, end) if at not in barred]
+            if len(chosen_on) < LEAST_TRAIN:
+                raise ArgumentError(
+                    f"the embargo leaves the choice of fold {place + 1} {len(chosen_on)} sessions",
+                    where="--embargo",
+                    value=self.embargo,
+                    fix="give a smaller one, or a longer --train",
+                )
+            found.append(Fold(tuple(days[at] for at in chosen_on), tuple(days[at] for at in held_out)))
+        return tuple(found)
+
+
+class SpanPnl(msgspec.Struct, frozen=True, kw_only=True):
+    """P&L over some sessions, in the account's currency."""
+
+    sessions: int
+    total: str
+    per_session: float
+    sharpe_annual: float | None
+    """For uncorrelated sessions; None where it takes more of them, or P&L that varies."""
+
+
+class FoldResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A fold: its choice, and how the choice did before and after."""
+
+    train_first: date
+    train_last: date
+    train_sessions: int
+    test_first: date
+    test_last: date
+    settings: dict[str, str]
+    """The chosen combination."""
+    in_sample: SpanPnl
+    out_of_sample: SpanPnl
+    rank: float
+    """Place of the choice in the test sessions of the backtests over all sessions: 0 last, 1 first."""
+
+
+class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a walk-forward test, in JSON types."""
+
+    strategy: str
+    data: str
+    measure: Measure
+    anchored: bool
+    purge: int
+    embargo: int
+    one_run: bool
+    """Whether choices read the backtests over all sessions; otherwise each has backtests of its own."""
+    combinations: int
+    folds: tuple[FoldResult, ...]
+    daily: dict[str, str]
+    """Out-of-sample P&L of each test session by day, in the account's currency."""
+    in_sample: SpanPnl
+    """All choices on their own sessions; a session counts as often as a choice used it."""
+    out_of_sample: SpanPnl
+    sharpe_low: float | None
+    sharpe_high: float | None
+    """95 % interval of the annual out-of-sample Sharpe ratio: stationary bootstrap of sessions."""
+    sharpe_error: float | None
+    """Its standard error for independent normal sessions (Lo 2002)."""
+    probabilistic_sharpe: float | None
+    """Probability that the true out-of-sample Sharpe ratio is above 0."""
+    degradation: float | None
+    """Part of the in-sample P&L per session that is gone out of sample; None without a gain in sample."""
+    overfitting: OverfittingReport
+    problems: dict[str, str]
+    """Why a combination has no result, by its settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkForwardResult:
+    """A finished walk-forward test."""
+
+    report: WalkForwardReport
+    rows: tuple[SweepRow, ...]
+    """Backtest of each combination over all sessions, the best first."""
+
+    def to_frame(self) -> Any:
+        """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        report = self.report
+        numbers = {
+            day: number
+            for number, fold in enumerate(report.folds, 1)
+            for day in report.daily
+            if fold.test_first.isoformat() <= day <= fold.test_last.isoformat()
+        }
+        frame = pd.DataFrame(
+            [
+                {"pnl": float(amount), "fold": numbers[day], **report.folds[numbers[day] - 1].settings}
+                for day, amount in report.daily.items()
+            ],
+            index=pd.DatetimeIndex(list(report.daily), name="session"),
+        )
+        frame.insert(1, "total", frame["pnl"].cumsum())
+        return frame
+
+    def plot(self) -> Any:
+        """Draw the test; return a figure (extra ``plots``).
+
+        Running P&L out of sample with the folds' bounds, and each fold's P&L per session in and out of
+        sample.
+
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
+        report, frame = self.report, self.to_frame()
+        figure = new_figure(9, 6)
+        upper, lower = figure.subplots(2, 1, height_ratios=(2, 1))
+        upper.plot(frame.index, frame["total"], color="black", marker=".")
+        upper.axhline(0.0, color="grey", linewidth=0.5)
+        for fold in report.folds[1:]:
+            upper.axvline(np.datetime64(fold.test_first), color="grey", linewidth=0.5, linestyle=":")
+        upper.set_title(f"{report.strategy}: P&L out of sample {report.out_of_sample.total}")
+        places = np.arange(len(report.folds))
+        for shift, label, parts in (
+            (-0.2, "in sample", [fold.in_sample for fold in report.folds]),
+            (0.2, "out of sample", [fold.out_of_sample for fold in report.folds]),
+        ):
+            lower.bar(places + shift, [part.per_session for part in parts], 0.4, label=label)
+        lower.axhline(0.0, color="grey", linewidth=0.5)
+        lower.set_xticks(places, [f"fold {place + 1}" for place in places])
+        lower.set_ylabel("P&L per session")
+        lower.legend(loc="upper right", fontsize="small")
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the folds and the verdict as tables, for notebooks."""
+        report = self.report
+        names = ("fold", "settings", "test", "P&L per session in sample", "out of sample")
+        rows = [
+            (
+                number,
+                settings_text(fold.settings),
+                f"{fold.test_first} to {fold.test_last}",
+                f"{fold.in_sample.per_session:.2f}",
+                f"{fold.out_of_sample.per_session:.2f}",
+            )
+            for number, fold in enumerate(report.folds, 1)
+        ]
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
+        )
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(report))
+        caption = html.escape(f"{report.strategy}, walk-forward on {report.data}")
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table><ul>{lines}</ul>"
+
+
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Return a combination as ``KEY=VALUE, KEY=VALUE``."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
+    """Return the verdict in sentences."""
+    outside, inside = report.out_of_sample, report.in_sample
+    found = (
+        f"out of sample {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session"
+    )
+    lines = [f"{found}; in sample {inside.per_session:.2f}"]
+    if outside.sharpe_annual is not None:
+        interval = (
+            ""
+            if report.sharpe_low is None
+            else f", 95 % interval {report.sharpe_low:.2f} to {report.sharpe_high:.2f}"
+        )
+        lines.append(f"Sharpe ratio out of sample {outside.sharpe_annual:.2f} a year{interval}")
+    if report.degradation is not None:
+        lines.append(f"{report.degradation:.0%} of the P&L per session in sample is gone out of sample")
+    return (*lines, *report.overfitting.lines())
+
+
+def window(tape: MarketTape, first: date, last: date) -> MarketTape:
+    """Return a tape's sessions between two days, both included; pickled as the tape is."""
+    sessions = tuple(session for session in tape.sessions if first <= session.day <= last)
+    quotes, bars = tape.quotes, tape.bars
+    if isinstance(quotes, LazyQuotes):
+        whole = quotes
+        quotes = LazyQuotes(sessions, lambda session: whole.between(session.open_ns, session.close_ns))
+    else:
+        quotes = quotes.between(sessions[0].open_ns, sessions[-1].close_ns)
+    if isinstance(bars, LazyBars):
+        bars = replace(bars, sessions=sessions)
+    elif bars is not None:
+        bars = bars.between(sessions[0].open_ns, sessions[-1].close_ns)
+    part = replace(tape, sessions=sessions, quotes=quotes, bars=bars, loaded=None, load_again=None)
+    if tape.origin is None or tape.load_again is None:
+        return part
+    origin = replace(tape.origin, start=sessions[0].day, end=sessions[-1].day)
+    again = partial(_window_again, tape.load_again, first, last)
+    return replace(part, loaded=(origin, quotes, sessions), load_again=again)
+
+
+def _window_again(load: Callable[[], MarketTape], first: date, last: date) -> MarketTape:
+    return window(load(), first, last)
+
+
+def walk_forward(
+    sweep: SweepPlan,
+    load: Loader,
+    market: PreparedMarket,
+    plan: FoldPlan,
+    *,
+    seed: int | None = None,
+    measure: Measure = Measure.SHARPE,
+    one_run: bool = False,
+    folder_of: Callable[[PreparedMarket], SweepFolder] | None = None,
+    earlier_trials: int = 0,
+    preparing: Report = lambda _done, _of_all, _label: None,
+    report: Report = lambda _done, _of_all, _label: None,
+) -> WalkForwardResult:
+    """Choose settings fold by fold and test each choice on the sessions after it.
+
+    Parameters
+    ----------
+    sweep
+        Combinations and engine of the backtests.
+    load
+        Settings, as of :func:`~scalpdesk.research.sweep_plan.run_plan`.
+    market
+        Its sessions are divided.
+    plan
+        Lengths of the folds.
+    seed
+        Path of a reconstructed market.
+    measure
+        Figure that a choice maximises in sample; of equals the first combination is chosen.
+    one_run
+        Choose by the sessions of the backtests over all sessions, which may hold a position as a fold begins.
+    folder_of
+        Returns the folder of the rows over a market: a row that is there is not run again.
+    earlier_trials
+        Configurations that were tried before, beside these: the deflated Sharpe ratio counts them.
+    preparing, report
+        Follow the preparation of the markets and the backtests.
+
+    Raises
+    ------
+    ArgumentError
+        When the sessions do not suffice.
+    ScalpdeskError
+        When no combination has a result, or a test fails.
+    """
+    folds = plan.divide([session.day for session in market.tape.sessions])
+    values = combinations([axis for axis in sweep.axes if isinstance(axis, Parameter)])
+    sweeps = 1 if one_run else 1 + len(folds)
+    done, of_all = 0, sweeps * len(values) + len(folds)
+
+    def run_sweep(over: PreparedMarket) -> dict[str, SweepRow]:
+        """Return the row of each configuration with a result, in the order of the combinations."""
+        nonlocal done
+        found = run_plan(
+            sweep,
+            load,
+            over,
+            seed=seed,
+            folder=None if folder_of is None else folder_of(over),
+            preparing=preparing,
+            report=lambda ended, _of_these, label: report(done + ended, of_all, label),
+        )
+        done += len(values)
+        rows.extend(found.rows if over is market else ())
+        by_settings = {settings_text(row.settings): row for row in found.rows if row.problem is None}
+        in_order = [by_settings[text] for text in map(settings_text, values) if text in by_settings]
+        return {row.config_hash: row for row in in_order}
+
+    rows = list[SweepRow]()
+    whole = run_sweep(market)
+    if not whole:
+        raise ScalpdeskError("no combination has a result", where="--param", value=rows[0].problem)
+    maker = JobMaker(load, seed, market)
+    a_year = clock_named(market.tape.variance_clock).days_per_year
+    results, daily, insides = list[FoldResult](), dict[str, Decimal](), list[Decimal]()
+    name = ""
+    for place, fold in enumerate(folds, 1):
+        trained = whole
+        if not one_run:
+            own = run_sweep(PreparedMarket(window(market.tape, fold.train[0], fold.train[-1])))
+            trained = {key: row for key, row in own.items() if key in whole}
+        if not trained:
+            raise ScalpdeskError(
+                f"no combination has a result in the sessions of choice {place}",
+                where=f"{fold.train[0]} to {fold.train[-1]}",
+            )
+        amounts = {key: _amounts(row.daily, fold.train) for key, row in trained.items()}
+        best = max(amounts, key=lambda key: _value(amounts[key], measure))
+        job = maker.job(trained[best].settings)
+        assert isinstance(job, Job)
+        name = str(job.config.strategy)
+        ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
+        done += 1
+        report(done, of_all, "backtests")
+        if ended.problem is not None:
+            raise ScalpdeskError(
+                f"the test of fold {place} failed: {ended.problem}",
+                where=f"{fold.test[0]} to {fold.test[-1]}",
+                value=settings_text(job.settings),
+            )
+        tested = _amounts(ended.daily, fold.test)
+        daily |= dict(zip((day.isoformat() for day in fold.test), tested, strict=True))
+        insides += amounts[best]
+        others = [_value(_amounts(row.daily, fold.test), measure) for row in whole.values()]
+        results.append(
+            FoldResult(
+                train_first=fold.train[0],
+                train_last=fold.train[-1],
+                train_sessions=len(fold.train),
+                test_first=fold.test[0],
+                test_last=fold.test[-1],
+                settings=dict(job.settings),
+                in_sample=_pnl_of(amounts[best], a_year),
+                out_of_sample=_pnl_of(tested, a_year),
+                rank=_rank(others, list(whole).index(best)),
+            )
+        )
+    outside, inside = _pnl_of(list(daily.values()), a_year), _pnl_of(insides, a_year)
+    interval, error = _sharpe_interval(list(daily.values()), a_year)
+    shape = sample_shape(_floats(list(daily.values())))
+    made = WalkForwardReport(
+        strategy=name,
+        data=market.tape.name,
+        measure=measure,
+        anchored=plan.anchored,
+        purge=plan.purge,
+        embargo=plan.embargo,
+        one_run=one_run,
+        combinations=len(whole),
+        folds=tuple(results),
+        daily={day: str(amount) for day, amount in daily.items()},
+        in_sample=inside,
+        out_of_sample=outside,
+        sharpe_low=None if interval is None else interval.low,
+        sharpe_high=None if interval is None else interval.high,
+        sharpe_error=error,
+        probabilistic_sharpe=None if shape is None else shape.probability_above(0.0),
+        degradation=1.0 - outside.per_session / inside.per_session if inside.per_session > 0.0 else None,
+        overfitting=judge_rows(
+            whole.values(), earlier_trials=earlier_trials, sessions_per_year=a_year, measure=measure
+        ),
+        problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
+    )
+    return WalkForwardResult(made, tuple(rows))
+
+
+def _amounts(daily: Mapping[str, str], days: Sequence[date]) -> list[Decimal]:
+    return [Decimal(daily[day.isoformat()]) for day in days]
+
+
+def _floats(amounts: Sequence[Decimal]) -> Floats:
+    return np.array([float(amount) for amount in amounts])
+
+
+def _value(amounts: Sequence[Decimal], measure: Measure) -> float:
+    if measure is Measure.PNL:
+        return float(sum(amounts))
+    shape = sample_shape(_floats(amounts))
+    return 0.0 if shape is None else shape.sharpe
+
+
+def _rank(values: Sequence[float], at: int) -> float:
+    """Return the place of a value among all, equal values in the middle of theirs; 1 for the only value."""
+    if len(values) == 1:
+        return 1.0
+    below = sum(value < values[at] for value in values)
+    equal = sum(value == values[at] for value in values) - 1
+    return (below + equal / 2.0) / (len(values) - 1)
+
+
+def _pnl_of(amounts: Sequence[Decimal], a_year: float) -> SpanPnl:
+    shape, total = sample_shape(_floats(amounts)), sum(amounts, Decimal(0))
+    return SpanPnl(
+        sessions=len(amounts),
+        total=str(round(total, 2)),
+        per_session=float(total) / len(amounts),
+        sharpe_annual=None if shape is None else shape.sharpe * math.sqrt(a_year),
+    )
+
+
+def _sharpe_interval(amounts: Sequence[Decimal], a_year: float) -> tuple[Interval | None, float | None]:
+    """Return the bootstrap interval of the annual Sharpe ratio, and its standard error."""
+    row = _floats(amounts)
+    if len(row) < 3 or not varies(row):
+        return None, None
+
+    def annual(sample: Floats) -> float:
+        found = sample_shape(sample)
+        return math.nan if found is None else found.sharpe * math.sqrt(a_year)
+
+    return bootstrap_interval(row, annual), sharpe_ratio(row, a_year).error
