@@ -1,0 +1,403 @@
+"""A live runner at a venue that the test plays: no sockets, no files, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from fakes.desk import CASH, Scripted, build_engine
+from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import (
+    Event,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderStatusUnknown,
+    QuoteEvent,
+)
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, Output, SubmitOrder, VenueCommand, orders_of
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.engine.timers import Timers
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.recovery import Start
+from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.sessions import DailyUpdate, StopMode
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    Health,
+    KnownOrder,
+    Notice,
+    NoticeKind,
+    VenueClock,
+    VenueOrder,
+    VenuePosition,
+    VenueView,
+)
+from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
+
+OPTIONS = RunnerOptions(
+    reconcile_seconds=1e9,
+    confirm_seconds=0.25,
+    tick_seconds=0.5,
+    absent_after_seconds=0.0,
+    stop=StopMode.LEAVE,
+)
+"""Looks at the account come from what happens alone."""
+SLEEPY = RunnerOptions(reconcile_seconds=1e9, tick_seconds=1e6, stop=StopMode.LEAVE)
+"""Of a process that sleeps until something reaches it."""
+
+
+class MachineClock(SystemClock):
+    """The machine's clock of a virtual loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now_ns(self) -> int:
+        """Return UTC nanoseconds."""
+        return self._clock.now_ns()
+
+
+class KeptJournal:
+    """A journal in memory.
+
+    Attributes
+    ----------
+    fails
+        Raised for each event that is added.
+    refuses
+        Raised by each flush.
+    """
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.events: list[Event] = []
+        self.outputs: list[Output] = []
+        self.flushed: list[float] = []
+        """When it was flushed, seconds of the loop."""
+        self.fails: Exception | None = None
+        self.refuses: Exception | None = None
+
+    def add_event(self, event: Event) -> None:
+        """Keep an event."""
+        if self.fails is not None:
+            raise self.fails
+        self.events.append(event)
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Keep outputs."""
+        self.outputs.extend(outputs)
+
+    def flush(self) -> None:
+        """Note the time."""
+        if self.refuses is not None:
+            raise self.refuses
+        self.flushed.append(self._loop.time())
+
+
+class BenchWatchdog:
+    """A watchdog that keeps what it hears, in a log that it may share with the venue."""
+
+    def __init__(self, log: list[Any] | None = None, most_beats: float = float("inf")) -> None:
+        self.heard = [] if log is None else log
+        self.beats, self._most_beats = 0, most_beats
+
+    @property
+    def is_alive(self) -> bool:
+        return self.beats < self._most_beats
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    def started(self) -> None:
+        self.heard.append("started")
+
+    def order_sent(self, order: SubmitOrder, parent_id: str = "") -> None:
+        self.heard.append(("reported", order.client_order_id, parent_id))
+
+    def order_ended(self, name: str) -> None:
+        self.heard.append(("ended", name))
+
+    def flatten_asked(self, *, flatten: bool) -> None:
+        self.heard.append(("flatten asked", flatten))
+
+
+class BenchGateway:
+    """A venue that takes each order, lets it rest and confirms each cancel, until a test sets otherwise."""
+
+    name, takes_combos = "bench", True
+
+    def __init__(self, book: Instruments, clock: Clock, loop: VirtualLoop) -> None:
+        self._book, self._clock, self._loop = book, clock, loop
+        self._queue = EventQueue()
+        self._executions = 0
+        self.log: list[Any] = []
+        """Commands as they came, among what others write in it."""
+        self.cash = CASH
+        self.holdings: dict[int, Decimal] = {}
+        self.strangers: dict[str, Decimal] = {}
+        """Holdings that are not in the run's market, by symbol."""
+        self.working: dict[str, SubmitOrder] = {}
+        self.bounds: tuple[int, int] = (session_on(DAY).open_ns, session_on(DAY).close_ns)
+        """The session under way or the next one, UTC nanoseconds."""
+        self.accepts = self.confirms = self.shows = True
+        self.answer_seconds = 0.0
+        """Time that a view of the account takes; it shows the account as it is at the end."""
+        self.compared: Callable[[VenueView], VenueView] = lambda view: view
+        self.broken_lines: set[str] = set()
+        """Orders whose cancels raise."""
+        self.stream_failures: list[Exception] = []
+        self.proofs: dict[str, list[Event]] = {}
+        """Answers to the queries of orders; no entry: the venue does not know yet."""
+        self.queried: list[tuple[float, str]] = []
+        self.looks: list[tuple[float, int | None]] = []
+        """When the account was asked for, seconds of the loop, and since when its fills."""
+        self.subscribed: list[int] = []
+        self.reconnected: list[str] = []
+        self.silent: dict[str, float] = {}
+        self.latest: dict[int, QuoteEvent] = {}
+
+    @property
+    def now_ns(self) -> int:
+        return self._clock.now_ns()
+
+    @property
+    def sent(self) -> list[VenueCommand]:
+        return [item for item in self.log if isinstance(item, SubmitOrder | MultiLegOrder | CancelOrder)]
+
+    # the contract ---------------------------------------------------------------------------------
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        del known_orders
+        return self._facts()
+
+    def _facts(self) -> AccountFacts:
+        money = self.cash
+        return AccountFacts(
+            "a", "ACTIVE", "USD", money, money, money, money, 3, may_trade=True, may_short=True
+        )
+
+    async def events(self) -> AsyncIterator[Event | Notice]:
+        async for item in self._queue.items():
+            yield item
+            if self.stream_failures:
+                raise self.stream_failures.pop()
+
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        self._queue.shortcut = take
+
+    def put(self, *items: Event | Notice) -> None:
+        for item in items:
+            self._queue.publish(item)
+
+    def send(self, command: VenueCommand) -> None:
+        if isinstance(command, CancelOrder) and command.client_order_id in self.broken_lines:
+            raise ValueError("no line")
+        self.log.append(command)
+        now_ns = self.now_ns
+        if isinstance(command, CancelOrder):
+            if self.confirms and self.working.pop(command.client_order_id, None) is not None:
+                self.put(OrderCancelled(command.client_order_id, now_ns, now_ns, "asked"))
+            return
+        for order in orders_of(command):
+            self.working[order.client_order_id] = order
+            if self.accepts:
+                self.put(OrderAccepted(order.client_order_id, now_ns, now_ns, f"v-{order.client_order_id}"))
+
+    async def query_order(self, client_order_id: str) -> bool:
+        self.queried.append((self._loop.time(), client_order_id))
+        proof = self.proofs.get(client_order_id)
+        self.put(*(proof or ()))
+        return proof is not None
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        self.looks.append((self._loop.time(), fills_since_ns))
+        began_ns = self.now_ns
+        if self.answer_seconds:
+            await asyncio.sleep(self.answer_seconds)
+        if not self.shows:
+            raise RetryError("no answer")
+        positions = [
+            VenuePosition(self._book[InstrumentId(number)].symbol, InstrumentId(number), quantity, Decimal(1))
+            for number, quantity in self.holdings.items()
+            if quantity
+        ]
+        strangers = [
+            VenuePosition(symbol, None, units, Decimal(1)) for symbol, units in self.strangers.items()
+        ]
+        orders = tuple(self._order(order) for order in self.working.values())
+        clock, opening = self._venue_clock(), tuple(positions + strangers)
+        return self.compared(VenueView(began_ns, self.now_ns, self._facts(), clock, opening, orders, ()))
+
+    def _order(self, order: SubmitOrder) -> VenueOrder:
+        name, symbol = order.client_order_id, self._book[order.instrument_id].symbol
+        return VenueOrder(
+            name, f"v-{name}", symbol, order.instrument_id, order.side, order.quantity, Decimal(0), None,
+            "new", is_open=True, limit_price=order.limit_price, submitted_ns=0,
+        )  # fmt: skip
+
+    def _venue_clock(self) -> VenueClock:
+        now_ns, (open_ns, close_ns) = self.now_ns, self.bounds
+        day_ns = 86_400 * NANOS_PER_SECOND
+        while now_ns >= close_ns:
+            open_ns, close_ns = open_ns + day_ns, close_ns + day_ns
+        is_open = open_ns <= now_ns
+        return VenueClock(now_ns, is_open, open_ns + day_ns * is_open, close_ns)
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        self.subscribed += instrument_ids
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        return tuple(self.latest[number] for number in instrument_ids if number in self.latest)
+
+    def health(self) -> Health:
+        streams = dict.fromkeys(("orders", *self.silent), True)
+        return Health(streams, dict(self.silent), 0, (), 1_000, {})
+
+    async def reconnect(self, stream: str) -> None:
+        self.reconnected.append(stream)
+
+    async def close(self, *, graceful: bool = True) -> None:
+        del graceful
+        self._queue.close()
+
+    async def no_history(self, *_: object) -> tuple[()]:
+        """Return no bar, split or contract."""
+        return ()
+
+    daily_bars = minute_bars = splits = discover = resolve = no_history
+
+    # what happens at the venue ----------------------------------------------------------------------
+
+    def quote(self, bid: float, ask: float, number: int = 0) -> None:
+        """Quote an instrument, the share unless another is named."""
+        made = QuoteEvent(InstrumentId(number), self.now_ns, self.now_ns, bid, ask, 100.0, 100.0)
+        self.latest[number] = made
+        self.put(made)
+
+    def fill(self, order: SubmitOrder, price: str) -> None:
+        """Fill an order in whole."""
+        self._executions += 1
+        instrument = self._book[order.instrument_id]
+        signed, paid = order.quantity * order.side.sign, Decimal(price)
+        self.holdings[order.instrument_id] = self.holdings.get(order.instrument_id, Decimal(0)) + signed
+        self.cash -= signed * paid * Decimal(str(getattr(instrument, "multiplier", 1)))
+        del self.working[order.client_order_id]
+        name, now_ns = order.client_order_id, self.now_ns
+        self.put(OrderFilled(name, now_ns, now_ns, f"x{self._executions}", order.quantity, paid, Decimal(0)))
+
+    def notice(self, kind: str, stream: str = "orders", name: str = "lost") -> None:
+        """Report a change of a connection."""
+        self.put(Notice(NoticeKind(kind), self.now_ns, stream, name, "no pong"))
+
+    def lose_track(self, name: str) -> None:
+        """Let an order's status be unknown."""
+        self.put(OrderStatusUnknown(name, self.now_ns, self.now_ns, "no answer"))
+
+    def absent(self, name: str) -> OrderNotFound:
+        """Return the proof that the venue never had an order."""
+        return OrderNotFound(name, self.now_ns, self.now_ns)
+
+
+class RunnerBench:
+    """One run of a live runner.
+
+    Parameters
+    ----------
+    at
+        Seconds from the open of :data:`fakes.instruments.DAY` to the start.
+    is_on_machine_clock
+        Whether the desk's clock is the machine's, which alone shows a process that stood still.
+    """
+
+    def __init__(
+        self,
+        strategy: Any = None,
+        book: Instruments | None = None,
+        *,
+        at: float = 1_800.0,
+        options: RunnerOptions = OPTIONS,
+        with_watchdog: bool = False,
+        is_on_machine_clock: bool = False,
+        timers: Timers | None = None,
+        daily_update: DailyUpdate | None = None,
+        **engine: Any,
+    ) -> None:
+        self.loop = VirtualLoop()
+        self.book = straddle_book(expiry=DAY) if book is None else book
+        self.started_ns = session_on(DAY).open_ns + int(at * NANOS_PER_SECOND)
+        clock: Clock = VirtualClock(self.loop, self.started_ns)
+        if is_on_machine_clock:
+            clock = MachineClock(clock)
+        self.engine = build_engine(strategy or Scripted(), self.book, **{"mark_seconds": 1e9} | engine)
+        self.journal = KeptJournal(self.loop)
+        self.gateway = BenchGateway(self.book, clock, self.loop)
+        self.watchdog = BenchWatchdog(self.gateway.log) if with_watchdog else None
+        self.said: list[tuple[str, str]] = []
+        self.core = LiveCore(self.engine, self.journal, timers)
+        self.runner = LiveRunner(
+            self.core,
+            self.gateway,
+            clock,
+            options,
+            notify=self._notify,
+            watchdog=self.watchdog,
+            daily_update=daily_update,
+        )
+
+    def _notify(self, level: str, text: str) -> None:
+        self.said.append((level, text))
+        self.gateway.log.append(level)
+
+    def play(self, scenario: Callable[[], Awaitable[Any]] | None = None, start: Start | None = None) -> str:
+        """Run, with what happens meanwhile; stop after it unless the run has ended; return the reason."""
+
+        async def whole() -> str:
+            running = asyncio.ensure_future(self.runner.run(start))
+            acting = asyncio.ensure_future(scenario()) if scenario is not None else running
+            await asyncio.wait({running, acting}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                if acting.done():
+                    acting.result()
+                    if not self.runner.state.reason:
+                        self.runner.stop(StopMode.LEAVE)
+                return await running
+            finally:
+                for task in (running, acting):
+                    task.cancel()
+                await asyncio.gather(running, acting, return_exceptions=True)
+
+        try:
+            return self.loop.run_until_complete(whole())
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    async def wait(self, seconds: float = 1.0) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def until_ns(self, at_ns: int) -> None:
+        """Let time pass until a market instant."""
+        await asyncio.sleep((at_ns - self.gateway.now_ns) / NANOS_PER_SECOND)
+
+    async def order(self) -> SubmitOrder:
+        """Quote the share at 500, and return the order with which the strategy answers, once it rests."""
+        await self.wait(1.0)
+        self.gateway.quote(499.99, 500.01)
+        await self.wait(0.1)
+        return self.gateway.sent[-1]  # type: ignore[return-value]
+
+    def notified(self, level: str) -> list[str]:
+        """Return the messages of a level."""
+        return [text for told, text in self.said if told == level]
+
+    def fed(self, kind: type) -> list[Any]:
+        """Return the journaled events of a kind."""
+        return [event for event in self.journal.events if type(event) is kind]
