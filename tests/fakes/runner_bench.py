@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
 
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY, straddle_book
@@ -21,7 +24,8 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, Output, SubmitOrder, VenueCommand, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start
@@ -31,11 +35,14 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     Health,
     KnownOrder,
+    NoSettings,
     Notice,
     NoticeKind,
     VenueClock,
     VenueOrder,
     VenuePosition,
+    VenueSetup,
+    VenueSpec,
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventQueue
@@ -131,10 +138,10 @@ class BenchWatchdog:
 class BenchGateway:
     """A venue that takes each order, lets it rest and confirms each cancel, until a test sets otherwise."""
 
-    name, takes_combos = "bench", True
+    name, takes_combos, account_id = "bench", True, "a"
 
-    def __init__(self, book: Instruments, clock: Clock, loop: VirtualLoop) -> None:
-        self._book, self._clock, self._loop = book, clock, loop
+    def __init__(self, book: Instruments, clock: Clock) -> None:
+        self._book, self._clock = book, clock
         self._queue = EventQueue()
         self._executions = 0
         self.log: list[Any] = []
@@ -174,14 +181,15 @@ class BenchGateway:
     # the contract ---------------------------------------------------------------------------------
 
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
-        del known_orders
+        self.log.append(("connect", [known.submitted.client_order_id for known in known_orders]))
+        if not self.shows:
+            raise RetryError("no answer")
         return self._facts()
 
     def _facts(self) -> AccountFacts:
         money = self.cash
-        return AccountFacts(
-            "a", "ACTIVE", "USD", money, money, money, money, 3, may_trade=True, may_short=True
-        )
+        named = self.account_id, "ACTIVE", "USD"
+        return AccountFacts(*named, money, money, money, money, 3, may_trade=True, may_short=True)
 
     async def events(self) -> AsyncIterator[Event | Notice]:
         async for item in self._queue.items():
@@ -211,13 +219,13 @@ class BenchGateway:
                 self.put(OrderAccepted(order.client_order_id, now_ns, now_ns, f"v-{order.client_order_id}"))
 
     async def query_order(self, client_order_id: str) -> bool:
-        self.queried.append((self._loop.time(), client_order_id))
+        self.queried.append((asyncio.get_running_loop().time(), client_order_id))
         proof = self.proofs.get(client_order_id)
         self.put(*(proof or ()))
         return proof is not None
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
-        self.looks.append((self._loop.time(), fills_since_ns))
+        self.looks.append((asyncio.get_running_loop().time(), fills_since_ns))
         began_ns = self.now_ns
         if self.answer_seconds:
             await asyncio.sleep(self.answer_seconds)
@@ -264,14 +272,17 @@ class BenchGateway:
         self.reconnected.append(stream)
 
     async def close(self, *, graceful: bool = True) -> None:
-        del graceful
+        self.log.append(("closed", graceful))
         self._queue.close()
 
     async def no_history(self, *_: object) -> tuple[()]:
         """Return no bar, split or contract."""
         return ()
 
-    daily_bars = minute_bars = splits = discover = resolve = no_history
+    daily_bars = minute_bars = splits = discover = no_history
+
+    async def resolve(self, symbol: str) -> Equity:
+        return Equity(symbol)
 
     # what happens at the venue ----------------------------------------------------------------------
 
@@ -337,7 +348,7 @@ class RunnerBench:
             clock = MachineClock(clock)
         self.engine = build_engine(strategy or Scripted(), self.book, **{"mark_seconds": 1e9} | engine)
         self.journal = KeptJournal(self.loop)
-        self.gateway = BenchGateway(self.book, clock, self.loop)
+        self.gateway = BenchGateway(self.book, clock)
         self.watchdog = BenchWatchdog(self.gateway.log) if with_watchdog else None
         self.said: list[tuple[str, str]] = []
         self.core = LiveCore(self.engine, self.journal, timers)
@@ -401,3 +412,35 @@ class RunnerBench:
     def fed(self, kind: type) -> list[Any]:
         """Return the journaled events of a kind."""
         return [event for event in self.journal.events if type(event) is kind]
+
+
+class InstalledVenue:
+    """A package that brings the venue ``bench``, and what its gateways were built with.
+
+    Parameters
+    ----------
+    site
+        Folder that is put where Python looks for packages.
+    """
+
+    built: ClassVar[list[tuple[VenueSetup, BenchGateway]]] = []
+    account_id: ClassVar[str] = "a"
+
+    def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        info = site / "bench_venue-0.1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-venue\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text("[scalpdesk.venues]\nbench = fakes.runner_bench:VENUE\n")
+        monkeypatch.syspath_prepend(site)
+        self.built.clear()
+        type(self).account_id = "a"
+
+    @classmethod
+    def build(cls, setup: VenueSetup, _: NoSettings) -> Any:
+        gateway = BenchGateway(setup.instruments, setup.clock)
+        gateway.account_id = cls.account_id
+        cls.built.append((setup, gateway))
+        return gateway
+
+
+VENUE = VenueSpec(name="bench", build=InstalledVenue.build, settings=NoSettings, fees=ALPACA_FEES)

@@ -20,10 +20,13 @@ from scalpdesk.core.intents import AskFolder, SetTimer
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.isolation.answering import FolderChannel
+from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.strategies.contract import members_of
 
 TICK = TimerEvent(7, 7, "tick")
 
@@ -159,35 +162,38 @@ def test_a_folder_that_cannot_be_loaded_is_refused_before_the_venue_is_asked(tmp
     assert gateway.closed
 
 
-def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(tmp_path):
+@pytest.mark.parametrize("is_written", [True, False])
+def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(tmp_path, is_written):
+    """Outputs that never reached the journal are written before anything else."""
     plan = plan_of(tmp_path, folder(tmp_path, "return None"))
-    data = {
-        "underlying": "SPY",
-        "quote_seconds": 1.0,
-        "dividend_yield": 0.0,
-        "order_prefix": "t",
-        "url": None,
-    }
+    data = dict(underlying="SPY", quote_seconds=1.0, dividend_yield=0.0, order_prefix="t", url=None)
     header = assembly.live_header(plan, Instruments([Equity("SPY")]), data, 1_000)
     engine = engine_from_header(header)
-    journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
+    run_dir = plan.runs_dir / header.run_id
+    journal = JournalWriter.create(run_dir, header)
     one = session_on(DAY)
     opening = SessionEvent(
         one.open_ns, one.open_ns, DAY.isoformat(), SessionPhase.OPEN, one.open_ns, one.close_ns
     )
-    for event in (
-        opening,
-        quote(0, one.open_ns + 1, 499.99, 500.01),
-        quote(0, one.open_ns + 2, 500.99, 501.01),
-    ):
+    last = quote(0, one.open_ns + 2, 500.99, 501.01)
+    for event in (opening, quote(0, one.open_ns + 1, 499.99, 500.01), last):
         journal.add_event(event)
         outputs = engine.handle(event)
-        if outputs:
+        if outputs and (is_written or event is not last):
             journal.add_outputs(outputs)
     journal.flush()
     journal.abandon()
-    found = assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
+    with segment_path(run_dir, 1).open("ab") as segment:
+        segment.write(b"half a record")
+    said = []
+    found = assembly.resume_run(plan, ManualClock(one.close_ns), Tally(), lambda *words: said.append(words))
     found.journal.abandon()
     assert [ask.request for ask in found.asked] == [1]
-    assert assembly._awaited(found.engine) == [1]
+    assert [member.open_request for member in members_of(found.engine.strategy)] == [1]
     assert '"price":500.0' in found.asked[0].events[0]
+    assert found.events == 3
+    ((level, text),) = said
+    assert (level, "bytes" in text) == ("info", True)  # what was dropped of the last record
+    written = [output for _, outputs in JournalReader(run_dir).steps() for output in outputs]
+    assert [output.request for output in written if isinstance(output, AskFolder)] == [1]
+    assert found.timers.due_ns == min(timer.due_ns for timer in written if isinstance(timer, SetTimer))
