@@ -10,6 +10,7 @@ import pytest
 
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY, straddle_book
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
@@ -28,6 +29,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.recovery import Start
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import DailyUpdate, StopMode
@@ -130,6 +132,15 @@ class BenchWatchdog:
 
     def order_ended(self, name: str) -> None:
         self.heard.append(("ended", name))
+
+    def begin(self, run_dir: Path) -> None:
+        self.heard.append(("begin", run_dir))
+
+    def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
+        self.heard.append(("end", clean, keeps_positions))
+
+    def leave(self) -> None:
+        self.heard.append("leave")
 
     def flatten_asked(self, *, flatten: bool) -> None:
         self.heard.append(("flatten asked", flatten))
@@ -425,6 +436,8 @@ class InstalledVenue:
 
     built: ClassVar[list[tuple[VenueSetup, BenchGateway]]] = []
     account_id: ClassVar[str] = "a"
+    prepare: ClassVar[Callable[[BenchGateway], None]]
+    """Called with each gateway that is built."""
 
     def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         info = site / "bench_venue-0.1.0.dist-info"
@@ -433,14 +446,25 @@ class InstalledVenue:
         (info / "entry_points.txt").write_text("[scalpdesk.venues]\nbench = fakes.runner_bench:VENUE\n")
         monkeypatch.syspath_prepend(site)
         self.built.clear()
-        type(self).account_id = "a"
+        type(self).account_id, type(self).prepare = "a", staticmethod(lambda gateway: None)
 
     @classmethod
     def build(cls, setup: VenueSetup, _: NoSettings) -> Any:
         gateway = BenchGateway(setup.instruments, setup.clock)
         gateway.account_id = cls.account_id
+        cls.prepare(gateway)
         cls.built.append((setup, gateway))
         return gateway
 
 
 VENUE = VenueSpec(name="bench", build=InstalledVenue.build, settings=NoSettings, fees=ALPACA_FEES)
+KEYS = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
+
+
+def bench_plan(
+    folder: Path, *overrides: str, strategy: str = "st0cka", environ: dict[str, str] = KEYS, **plan: Any
+) -> LivePlan:
+    """Return the plan of a run at the installed venue, with all its files in a folder."""
+    own = [f"desk.runs_dir={folder / 'runs'}", f"data.catalog={folder}"]
+    settings = load_settings(strategy, overrides=[*own, *overrides], environ=environ, cwd=folder)
+    return LivePlan(settings, **{"state": folder, "venue": "bench"} | plan)

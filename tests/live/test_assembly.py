@@ -13,7 +13,7 @@ from fakes.clock import ManualClock
 from fakes.closed_folder import close_folder
 from fakes.desk import HandDesk, Scripted
 from fakes.instruments import DAY
-from fakes.runner_bench import BenchGateway, InstalledVenue
+from fakes.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import (
@@ -255,19 +255,12 @@ def test_runs_of_one_second_have_names_and_order_prefixes_of_their_own(tmp_path)
 
 # the gateway and the account ----------------------------------------
 
-KEYS = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
 OPEN_NS = session_on(DAY).open_ns
 
 
 @pytest.fixture
 def venue(tmp_path, monkeypatch):
     return InstalledVenue(tmp_path / "site", monkeypatch)
-
-
-def bench_plan(tmp_path, *overrides, strategy="st0cka", environ=KEYS, **plan):
-    overrides = [f"desk.runs_dir={tmp_path / 'runs'}", f"data.catalog={tmp_path}", *overrides]
-    settings = load_settings(strategy, overrides=overrides, environ=environ, cwd=tmp_path)
-    return LivePlan(settings, **{"state": tmp_path, "venue": "bench"} | plan)
 
 
 def built(plan, **how):

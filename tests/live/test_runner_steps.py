@@ -441,6 +441,7 @@ def test_the_figures_of_a_runner():
         tick_seconds=0.05,
         deadline_margin_seconds=300.0,
         flatten_seconds=120.0,
+        hold_seconds=5.0,
         most_waiting=2_000,
         rolls=False,
         sessions=None,
