@@ -170,6 +170,8 @@ class BenchGateway:
         self.compared: Callable[[VenueView], VenueView] = lambda view: view
         self.broken_lines: set[str] = set()
         """Orders whose cancels raise."""
+        self.is_broken = False
+        """Whether every order raises."""
         self.stream_failures: list[Exception] = []
         self.proofs: dict[str, list[Event]] = {}
         """Answers to the queries of orders; no entry: the venue does not know yet."""
@@ -216,7 +218,8 @@ class BenchGateway:
             self._queue.publish(item)
 
     def send(self, command: VenueCommand) -> None:
-        if isinstance(command, CancelOrder) and command.client_order_id in self.broken_lines:
+        is_cancel = isinstance(command, CancelOrder)
+        if (is_cancel and command.client_order_id in self.broken_lines) or (self.is_broken and not is_cancel):
             raise ValueError("no line")
         self.log.append(command)
         now_ns = self.now_ns
@@ -362,7 +365,10 @@ class RunnerBench:
         self.gateway = BenchGateway(self.book, clock)
         self.watchdog = BenchWatchdog(self.gateway.log) if with_watchdog else None
         self.said: list[tuple[str, str]] = []
-        self.core = LiveCore(self.engine, self.journal, timers)
+        self.watched: list[Event] = []
+        self.core = LiveCore(
+            self.engine, self.journal, timers, (lambda event, _: self.watched.append(event),)
+        )
         self.runner = LiveRunner(
             self.core,
             self.gateway,
@@ -389,7 +395,9 @@ class RunnerBench:
                     acting.result()
                     if not self.runner.state.reason:
                         self.runner.stop(StopMode.LEAVE)
-                return await running
+                reason = await running
+                assert asyncio.all_tasks() <= {asyncio.current_task(), running, acting}
+                return reason
             finally:
                 for task in (running, acting):
                     task.cancel()

@@ -66,9 +66,10 @@ def resumed(plan):
 
 def test_a_run_that_died_before_its_first_event_is_ended_and_begun_afresh(tmp_path):
     plan, folder = interrupted_run(tmp_path, [])
+    (folder / ACTED_FILE).write_text("ALARM: it died\n", encoding="utf-8")
     found, said = resumed(plan)
     assert found is None
-    assert "had not begun" in said[0][1]
+    assert [level for level, _ in said] == ["warning", "info"]
     assert JournalReader(folder).sealed
     assert assembly.unfinished_run(plan) is None
 
@@ -424,11 +425,12 @@ class Opening:
 
 def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, venue):
     opening = Opening(tmp_path, venue)
+    type(venue).prepare = lambda gateway: setattr(gateway, "cash", Decimal(4_321))
     desk = opening.open()
     data = desk.header.data
     assert (data["account_id"], data["url"], data["takes_combos"]) == ("a", None, True)
     assert (desk.header.started_ns, desk.header.instruments) == (OPEN_NS, (Equity("SPY"),))
-    assert desk.engine.desk.account.cash == opening.gateway.cash
+    assert desk.engine.desk.account.cash == 4_321
     assert desk.run_dir == opening.plan.runs_dir / desk.header.run_id
     assert desk.start.is_fresh
     assert any(isinstance(event, RateEvent) for event in desk.start.opening)

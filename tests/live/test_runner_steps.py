@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.desk import wanting
-from fakes.instruments import DAY
+from fakes.desk import buy, wanting
+from fakes.instruments import DAY, straddle_book
 from fakes.runner_bench import OPTIONS, SLEEPY, RunnerBench
 from scalpdesk.core.enums import (
     ChangeCause,
@@ -42,6 +42,8 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND
 from scalpdesk.engine.timers import Timers
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.live.recovery import Start
 from scalpdesk.live.runner import RunnerOptions
@@ -83,7 +85,8 @@ def test_a_notice_leads_to_a_look_where_something_may_have_been_missed(kind, str
         before = len(bench.gateway.looks)
         bench.gateway.notice(kind, stream)
         await bench.wait()
-        assert len(bench.gateway.looks) - before == looks
+        since = [since_ns for _, since_ns in bench.gateway.looks[before:]]
+        assert since == [bench.started_ns] * looks  # what was before is the account's past
 
     bench.play(play)
     assert bench.runner.state.counters == {f"{kind}/{stream}/lost": 1}
@@ -149,6 +152,31 @@ def test_a_failed_event_stream_counts_as_a_lost_order_stream():
 def near_the_close(**how):
     changed = replaced(OPTIONS, **how.pop("options", {}))
     return RunnerBench(at=CLOSE - 10.0, options=changed, **how)
+
+
+@pytest.mark.parametrize(
+    ("book", "ends"),
+    [
+        (Instruments([perpetual("BTC"), deribit_option("BTC-4MAR24-90000-C")]), 30.5),
+        (Instruments([perpetual("BTC"), deribit_option("BTC-6MAR24-90000-C")]), 10.5),
+        (straddle_book(expiry=DAY), 10.5),
+    ],
+    ids=["of a coin", "of a coin, later", "of shares"],
+)
+def test_after_the_last_session_the_end_waits_for_the_cash_of_an_expired_coin_option_alone(book, ends):
+    bench = RunnerBench(book=book, at=CLOSE - 10.0, options=replaced(OPTIONS, sessions=1))
+    bench.gateway.holdings[1] = D(1)
+
+    async def delivered():
+        await bench.wait(30.0)
+        at_ns = bench.gateway.now_ns
+        expiry = PositionChanged(1, at_ns, at_ns, ChangeCause.EXPIRED_WORTHLESS, D(-1), D(0), D(0), "r")
+        bench.gateway.holdings.clear()
+        bench.gateway.put(expiry)
+        await bench.wait(1e5)
+
+    assert bench.play(delivered) == "stopped: leave"
+    assert bench.loop.time() == pytest.approx(ends, abs=0.8)
 
 
 @pytest.mark.parametrize("sessions", [None, 2])
@@ -333,14 +361,18 @@ def test_a_resumed_run_asks_for_a_day_of_history_and_cancels_again_before_it_has
 
 
 def test_a_resumed_run_is_let_trade_only_once_its_account_was_judged():
-    bench = RunnerBench(options=replaced(OPTIONS, confirm_seconds=2.0))
+    bench = RunnerBench(at=2 * DAY_NS / NANOS_PER_SECOND, options=replaced(OPTIONS, confirm_seconds=2.0))
     bench.gateway.cash += 5  # unexplained: a second look makes sure
 
     async def play():
         await bench.wait(1.0)
         assert [event.is_compared for event in bench.fed(AccountComparison)] == [False]
+        assert bench.gateway.subscribed == []
         await bench.wait(2.0)
         assert [event.is_compared for event in bench.fed(AccountComparison)] == [False, True]
+        assert bench.gateway.subscribed == [0, 1, 2]
+        (first, again) = [since_ns for _, since_ns in bench.gateway.looks]
+        assert first == again
 
     bench.play(play, Start(is_fresh=False))
 
@@ -672,7 +704,7 @@ def test_a_command_whose_asker_has_gone_is_carried_out_without_an_answer():
 def test_a_run_that_fails_cancels_its_orders_before_the_alarm_though_one_cancel_fails(error, is_cancelled):
     """A refusal of the start cancels nothing: nothing can have been sent."""
     twice = [OrderIntent(0, Side.BUY, D(n), Purpose.OPEN, "x", OrderType.LIMIT, D(1)) for n in (1, 2)]
-    bench = RunnerBench(wanting(*twice))
+    bench, failed_at = RunnerBench(wanting(*twice)), []
 
     async def play():
         await bench.order()
@@ -680,6 +712,7 @@ def test_a_run_that_fails_cancels_its_orders_before_the_alarm_though_one_cancel_
         bench.gateway.log.clear()
         bench.journal.fails = error
         bench.gateway.quote(501.0, 501.1)
+        failed_at.append(bench.loop.time())
         await bench.wait(1e5)
 
     with pytest.raises(type(error)) as raised:
@@ -688,6 +721,8 @@ def test_a_run_that_fails_cancels_its_orders_before_the_alarm_though_one_cancel_
     _, second = bench.engine.desk.orders.live
     assert bench.gateway.log == (["alarm", CancelOrder(second), "alarm"] if is_cancelled else [])
     assert bench.runner.state.end is RunEnd.FAILED
+    # the cancels are written before the connection ends
+    assert bench.loop.time() - failed_at[0] == pytest.approx(0.1 * is_cancelled)
 
 
 def test_a_run_that_was_stopped_while_starting_follows_no_market():
@@ -705,8 +740,45 @@ def test_a_run_that_was_stopped_while_starting_follows_no_market():
 
 
 def test_a_run_that_has_settled_measures_its_start():
-    bench = RunnerBench(with_watchdog=True)
+    bench = RunnerBench(with_watchdog=True, options=SLEEPY)
     bench.gateway.answer_seconds = 3.0
     assert bench.play(partial(bench.wait, 10.0)) == bench.runner.state.reason == "stopped: leave"
-    assert bench.runner.state.recovered_seconds == pytest.approx(3.0, abs=0.6)
+    assert bench.runner.state.recovered_seconds == pytest.approx(3.0)
     assert "started" in bench.watchdog.heard
+
+
+def test_a_quote_that_meets_an_idle_desk_is_handled_where_it_was_read():
+    bench = RunnerBench()
+
+    async def play():
+        await bench.wait()
+        bench.gateway.quote(500.0, 500.1)
+        assert bench.engine.desk.market.mark(0) == 500.05
+
+    bench.play(play)
+
+
+def test_an_order_of_a_timer_that_a_look_finds_due_is_sent():
+    waiting = Timers()
+    bench = RunnerBench(wanting(buy(), on=Wake.TIMER), options=SLEEPY, timers=waiting)
+    waiting.set(SetTimer("x", bench.started_ns + 5 * NANOS_PER_SECOND))
+
+    async def play():
+        await bench.wait()
+        bench.gateway.quote(499.99, 500.01)
+        bench.gateway.answer_seconds = 10.0
+        bench.gateway.notice("gap")
+        await bench.wait(9.9)
+        assert bench.gateway.sent == []
+        await bench.wait(0.2)
+        assert [order.quantity for order in bench.gateway.sent] == [10]
+
+    bench.play(play)
+
+
+def test_a_watcher_sees_the_event_whose_order_did_not_leave():
+    bench = RunnerBench(resting())
+    bench.gateway.is_broken = True
+    with pytest.raises(ValueError, match="no line"):
+        bench.play(bench.order)
+    assert type(bench.watched[-1]) is QuoteEvent
