@@ -84,8 +84,7 @@ class KeptJournal:
         Raised by each flush.
     """
 
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self.events: list[Event] = []
         self.outputs: list[Output] = []
         self.flushed: list[float] = []
@@ -107,7 +106,7 @@ class KeptJournal:
         """Note the time."""
         if self.refuses is not None:
             raise self.refuses
-        self.flushed.append(self._loop.time())
+        self.flushed.append(asyncio.get_running_loop().time())
 
 
 class BenchWatchdog:
@@ -361,7 +360,7 @@ class RunnerBench:
         if is_on_machine_clock:
             clock = MachineClock(clock)
         self.engine = build_engine(strategy or Scripted(), self.book, **{"mark_seconds": 1e9} | engine)
-        self.journal = KeptJournal(self.loop)
+        self.journal = KeptJournal()
         self.gateway = BenchGateway(self.book, clock)
         self.watchdog = BenchWatchdog(self.gateway.log) if with_watchdog else None
         self.said: list[tuple[str, str]] = []

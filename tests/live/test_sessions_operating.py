@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy
+from fakes.desk import HandDesk, Scripted, buy, change
 from fakes.instruments import DAY
 from fakes.live import LiveBench, follower, until, walk
 from fakes.venue_views import CalendarDesk
