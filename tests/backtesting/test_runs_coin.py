@@ -68,8 +68,8 @@ def settings(*more):
 def assembled(chosen, tape, *watchers):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(chosen, tape, header, engine, None)
-    run.runner._watchers = (*run.runner._watchers, *watchers)
-    run.runner._broker.broker.ledger.keeps_filled = True  # the tests read its executions
+    run.runner.watchers = (*run.runner.watchers, *watchers)
+    run.runner.broker.broker.ledger.keeps_filled = True  # the tests read its executions
     run.runner.run()
     return run
 
@@ -87,7 +87,7 @@ def held_to_expiry(tape):
 
 def test_desk_and_broker_agree_to_the_satoshi_over_fills_fees_funding_and_delivery(held_to_expiry):
     run = held_to_expiry
-    desk, broker = run.engine.desk, run.runner._broker.broker
+    desk, broker = run.engine.desk, run.runner.broker.broker
     (account,) = broker.ledger.accounts.values()
     assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
     equity = broker.ledger.figures(account).equity
@@ -131,7 +131,7 @@ def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_it
     dates += ("entry.max_straddle_delta=10",)
     chosen = [symbol, gate, *(f"strategies.gamma-scalper.{each}" for each in dates)]
     run = assembled(settings("desk.currency=ETH", "simulation.starting_cash=60", *chosen), ether, see)
-    desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()
+    desk, (account,) = run.engine.desk, run.runner.broker.broker.ledger.accounts.values()
     assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
     assert len(account.executions) > 20
     levels = [each.facts["implied_level"] for each in judged]
@@ -281,7 +281,7 @@ def looks(tape):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     seen = Looks(engine)
     run = assemble_backtest(chosen, tape, header, engine, None)
-    run.runner._watchers = (*run.runner._watchers, seen)
+    run.runner.watchers = (*run.runner.watchers, seen)
     run.runner.run()
     return seen
 
