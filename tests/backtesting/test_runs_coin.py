@@ -3,7 +3,6 @@
 import math
 from datetime import date, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from scipy.optimize import brentq
 
 from fakes.clock import ManualClock
+from fakes.runner_bench import runner_around
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.backtesting.summary import in_dollars
@@ -30,12 +30,12 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import NO_PARTS
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.venues.contract import Health
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -404,26 +404,9 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
 
 def status_of(engine):
     """Return what a desk with this engine answers to ``scalpdesk status``."""
-    core = SimpleNamespace(engine=engine, events=0, decisions=[], counters={})
-    health = Health({"orders": True}, {"orders": 0.0}, 0, (), 300, {})
-    runner = SimpleNamespace(
-        core=core,
-        phase="running",
-        reconciler=SimpleNamespace(last_ns=0, unexplained=[], adopted=[]),
-        state=SimpleNamespace(counters={}, notices=[], recovered_seconds=0.0),
-        gateway=SimpleNamespace(health=lambda: health),
-    )
     config = {"desk": {"currency": "BTC"}}
-    header = SimpleNamespace(
-        run_id="r",
-        strategy="gamma-scalper",
-        venue="deribit",
-        mode="live",
-        data={},
-        config_hash="",
-        config=config,
-    )
-    return status.status(header, runner)
+    header = JournalHeader(SCHEMA, "r", "gamma-scalper", "deribit", "live", config, "", "", (), (), {}, 1)
+    return status.status(header, runner_around(engine))
 
 
 def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_for(

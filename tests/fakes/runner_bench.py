@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.config.settings import load_settings
@@ -25,6 +26,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, Output, SubmitOrder, VenueCommand, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
+from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
@@ -327,6 +329,13 @@ class BenchGateway:
     def absent(self, name: str) -> OrderNotFound:
         """Return the proof that the venue never had an order."""
         return OrderNotFound(name, self.now_ns, self.now_ns)
+
+
+def runner_around(engine: TradingEngine) -> LiveRunner:
+    """Return a live runner, not started, around an engine that is driven by hand."""
+    clock = ManualClock()
+    gateway = BenchGateway(engine.desk.instruments, clock)
+    return LiveRunner(LiveCore(engine, KeptJournal()), gateway, clock)
 
 
 class RunnerBench:

@@ -14,7 +14,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.desk import HandDesk, Scripted
 from fakes.live import until
-from fakes.runner_bench import BenchGateway, KeptJournal
+from fakes.runner_bench import BenchGateway, runner_around
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import AccountLimits, OrderAccepted, UnmatchedOrderEvent
@@ -23,8 +23,6 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
-from scalpdesk.live.core import LiveCore
-from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, is_owner, running_desks
 from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
@@ -246,12 +244,11 @@ class HealthyGateway(BenchGateway):
 
 def runner_of(desk, *, decisions=(), adopted=(), notices=(), last_ns=0):
     """Return a live runner around an engine driven by hand."""
-    core = LiveCore(desk.engine, KeptJournal())
-    core.events = 7
-    core.decisions.extend(decisions)
-    core.counters.update({"late": 2, "both": 3})
-    clock = ManualClock()
-    runner = LiveRunner(core, HealthyGateway(desk.book, clock), clock)
+    runner = runner_around(desk.engine)
+    runner.gateway = HealthyGateway(desk.book, ManualClock())
+    runner.core.events = 7
+    runner.core.decisions.extend(decisions)
+    runner.core.counters.update({"late": 2, "both": 3})
     runner.reconciler.last_ns, runner.reconciler.adopted = last_ns, list(adopted)
     runner.reconciler.unexplained = (Difference("cash", "1.00", "2.00"),)
     runner.state.counters.update({"stopped": 1, "both": 4})
