@@ -1,4 +1,4 @@
-"""The end of ``scalpdesk run``, its exit code, and messages that nobody takes."""
+"""The end of ``scalpdesk run``, its exit code, and messages without a reader."""
 
 import asyncio
 import os

@@ -61,7 +61,7 @@ OPTIONS = RunnerOptions(
 )
 """Looks at the account come from what happens alone."""
 SLEEPY = RunnerOptions(reconcile_seconds=1e9, tick_seconds=1e6, stop=StopMode.LEAVE)
-"""Of a process that sleeps until something reaches it."""
+"""A process that sleeps until something reaches it."""
 
 
 class MachineClock(SystemClock):

@@ -1,4 +1,4 @@
-"""What follows in a live run from a notice, a close, a look at the account, a command and the time."""
+"""The live runner: consequences of a notice, a close, a view of the account, a command and the time."""
 
 import asyncio
 from dataclasses import replace as replaced
