@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 
 from fakes.clock import ManualClock
 from fakes.runner_bench import runner_around
+from fakes.served_desk import served_desk
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.backtesting.summary import in_dollars
@@ -445,9 +446,9 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
     assert distance.rise == pytest.approx(brentq(left, 0.0, 4.0), rel=1e-4)
     assert distance.fall == pytest.approx(brentq(left, -0.9, 0.0), rel=1e-4)
     answer = status_of(engine)
-    monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
-    monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
-    assert main(["status"]) == 0
+    with served_desk(tmp_path) as served:
+        served.answer = answer
+        assert main(["status", "--runs-dir", str(tmp_path)]) == 0
     used = (0.6 - left(0.0)) / nav
     prices_at = [f"{58_000 * (1 + brentq(left, *ends)):,.0f}" for ends in ((-0.9, 0.0), (0.0, 4.0))]
     (line,) = [each for each in capsys.readouterr().out.splitlines() if "liquidate" in each]

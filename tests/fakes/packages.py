@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -17,11 +18,16 @@ def install_page(page: Path, site: Path) -> dict[str, str]:
             target = site / path.removeprefix("src/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-    info = site / f"{project['name'].replace('-', '_')}-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    install_points(site, project["name"], project["entry-points"])
+    return files
+
+
+def install_points(site: Path, package: str, groups: Mapping[str, Mapping[str, str]]) -> None:
+    """Leave a package's entry points, as an installer does, where Python looks for packages."""
+    info = site / f"{package.replace('-', '_')}-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1.0\n")
     lines = []
-    for group, points in project["entry-points"].items():
+    for group, points in groups.items():
         lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return files

@@ -11,6 +11,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY, straddle_book
+from fakes.packages import install_points
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import RetryError
@@ -456,10 +457,8 @@ class InstalledVenue:
     """Called with each gateway that is built."""
 
     def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        info = site / "bench_venue-0.1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-venue\nVersion: 0.1.0\n")
-        (info / "entry_points.txt").write_text("[scalpdesk.venues]\nbench = fakes.runner_bench:VENUE\n")
+        points = {"scalpdesk.venues": {"bench": "fakes.runner_bench:VENUE"}}
+        install_points(site, "bench-venue", points)
         monkeypatch.syspath_prepend(site)
         self.built.clear()
         type(self).account_id, type(self).prepare = "a", staticmethod(lambda gateway: None)
