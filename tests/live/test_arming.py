@@ -14,6 +14,7 @@ from fakes.venue_views import account_facts
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.live.arming import (
+    SUFFIX,
     AccountLock,
     DeskHolder,
     account_file,
@@ -174,7 +175,7 @@ def test_account_and_configuration_are_typed_back_as_shown(tmp_path, account, ty
 
 
 def test_armed_again_the_file_is_its_owners_alone_and_holds_the_new_token(tmp_path):
-    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path = account_file(tmp_path, "alpaca", "A-1", SUFFIX)
     path.write_text("x" * 500)
     path.chmod(0o666)
     files = open_files()
@@ -218,7 +219,7 @@ def test_an_arming_that_others_may_read_or_write_is_refused(tmp_path, mode):
 
 def test_a_partial_file_arms_nothing_and_hides_no_other(tmp_path):
     armed_in(tmp_path, TOKEN, OTHER)
-    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path = account_file(tmp_path, "alpaca", "A-1", SUFFIX)
     path.write_bytes(b'{"account_id"')
     assert armed(tmp_path, "alpaca") == [OTHER]
 
