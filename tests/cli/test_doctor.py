@@ -32,7 +32,7 @@ def test_a_sound_installation_passes(findings):
 
 
 def examined(**versions):
-    """Examine an installation in which some packages have another version, or none; return the findings."""
+    """Examine an installation in which some packages are absent or of another version."""
     found = examine(
         Path(), warm_up=False, version_of=lambda package: versions.get(package, installed_version(package))
     )

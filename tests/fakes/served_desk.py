@@ -13,7 +13,7 @@ from scalpdesk.live.status import ControlServer
 
 
 class ServedDesk:
-    """What a desk was asked, and its answer to everything."""
+    """The requests to a desk, and its answer to all of them."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.run_dir = runs_dir / "20240304-093000-scripted-paper-abc"

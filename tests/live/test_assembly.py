@@ -470,7 +470,7 @@ def test_a_watchdog_that_still_acts_refuses_the_account_before_it_is_reported(tm
     assert (first.run_dir / ACTED_FILE).exists()
     assert opening.gateway.log[-1] == ("closed", False)
     lock.release()
-    JournalWriter.reopen(first.run_dir, started_ns=1).abandon()  # nobody holds it
+    JournalWriter.reopen(first.run_dir, started_ns=1).abandon()  # it is free
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:8080/v2"])

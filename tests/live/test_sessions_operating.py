@@ -1,4 +1,4 @@
-"""Sockets of the operator, locks, arming, schedule: what stands around the live loop."""
+"""Deadlines of a live desk, and its operator's socket, status and commands."""
 
 import asyncio
 import json
@@ -10,25 +10,18 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy, change
-from fakes.instruments import DAY
+from fakes.desk import change
 from fakes.live import LiveBench, follower, until, walk
 from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import known_cutoff
-from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
+from scalpdesk.instruments.sessions import from_ns, new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live import arming
-from scalpdesk.live.arming import AccountLock, DeskHolder
-from scalpdesk.live.reconciliation import UnknownOrders
 from scalpdesk.live.run import answer
-from scalpdesk.live.sessions import Agenda, deadline_ns, session_of
+from scalpdesk.live.sessions import deadline_ns
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
-from scalpdesk.orders.order import OrderState
-from scalpdesk.venues.contract import LiveToken, VenueClock
 
 HALF_DAY = date(2024, 7, 3)
 
@@ -97,100 +90,6 @@ def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_i
         assert (desk.fed, desk.said) == ([], [])
 
 
-def test_venues_clock_leads_and_the_calendar_gives_the_bounds():
-    session = session_on(DAY)
-    noon = session.open_ns + 9_000_000_000_000
-    following = next_session(DAY)
-    inside = VenueClock(noon, True, following.open_ns, session.close_ns)
-    assert session_of(inside) == session
-    before = VenueClock(session.open_ns - 1, False, session.open_ns, session.close_ns)
-    assert session_of(before) == session
-    night = VenueClock(noon, True, following.open_ns, noon + 7_000_000_000)
-    assert session_of(night).open_ns == noon
-    assert session_of(night).close_ns == noon + 7_000_000_000
-
-
-def test_agenda_keeps_one_date_for_a_name():
-    agenda = Agenda()
-    agenda.put("close", 20)
-    agenda.put("open", 10)
-    agenda.put("close", 5)
-    assert agenda.due_ns == 5
-    assert agenda.pop(4) is None
-    assert agenda.pop(30) == ("close", 5)
-    assert agenda.pop(30) == ("open", 10)
-    assert agenda.pop(30) is None
-
-
-def unknown_orders(venue_order_id=""):
-    """Return an order of unknown status, and what spaces its queries."""
-    desk = HandDesk(Scripted())
-    orders = desk.engine.desk.orders
-    order = orders.order(orders.submit(buy(), 1).client_order_id)
-    order.move(OrderState.UNKNOWN)
-    order.venue_order_id = venue_order_id
-    return order, UnknownOrders(orders.live, 1.0)
-
-
-def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
-    _, doubts = unknown_orders()
-    doubts.may_prove_absence_at = 5.0
-    assert list(doubts.due(4.9)) == []
-    asked = [now for now in range(5, 20) if list(doubts.due(float(now)))]
-    assert asked == [5, 6, 8, 11, 15]
-
-
-@pytest.mark.parametrize(("state", "asks"), [(OrderState.UNKNOWN, True), (OrderState.WORKING, False)])
-def test_an_order_of_which_there_was_proof_is_asked_about_again_only_while_it_stays_unknown(state, asks):
-    order, unknown = unknown_orders("v1")
-    assert list(unknown.due(0.0)) == [order.client_order_id]
-    order.state = state
-    unknown.settle(order.client_order_id)
-    assert list(unknown.due(1.0)) == [order.client_order_id] * asks
-
-
-# the account's lock ---------------------------------------------------------------------------------
-
-
-def test_second_desk_on_an_account_is_refused_and_told_who_holds_it(tmp_path):
-    lock = AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(77, "run morning", "/runs", 10**18))
-    with pytest.raises(StopError) as refused:
-        AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18))
-    assert "process 77, run morning" in str(refused.value)
-    assert "nothing was sent" in str(refused.value)
-    AccountLock(tmp_path, "alpaca", "a2", DeskHolder(78, "run noon", "/runs", 10**18)).release()
-    lock.release()
-    AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18)).release()
-
-
-# arming -----------------------------------------------------------------------------------------------
-
-TOKEN = LiveToken("acc-1", "ab" * 32, 10**18, "me")
-
-
-def test_arming_needs_both_typed_back_and_is_owner_only(tmp_path):
-    for account, digest in (("acc-2", "ab" * 4), ("acc-1", "abababa"), ("acc-1", "cd" * 4), ("", "")):
-        with pytest.raises(ConfigError, match="not armed"):
-            arming.arm(tmp_path, "alpaca", TOKEN, typed_account=account, typed_hash=digest)
-    assert arming.armed(tmp_path, "alpaca") == []
-    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="abababab")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert arming.token_for(tmp_path, "alpaca", "ab" * 32) == TOKEN
-
-
-def test_arming_lapses_with_the_configuration_and_by_disarming(tmp_path):
-    with pytest.raises(ConfigError, match="not armed"):
-        arming.token_for(tmp_path, "alpaca", "ab" * 32)
-    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="ab" * 32)
-    with pytest.raises(ConfigError, match="lapsed"):
-        arming.token_for(tmp_path, "alpaca", "cd" * 32)
-    path.chmod(0o644)
-    with pytest.raises(ConfigError, match="read or written by others"):
-        arming.token_for(tmp_path, "alpaca", "ab" * 32)
-    assert arming.disarm(tmp_path, "alpaca") == ["acc-1"]
-    assert arming.disarm(tmp_path, "alpaca") == []
-
-
 # the operator's socket ------------------------------------------------------------------------------
 
 
@@ -228,15 +127,6 @@ def test_socket_is_owner_only_and_answers_line_by_line(tmp_path):
     assert first == {"heard": {"do": "status"}}
     assert second == {"heard": {"do": "why", "what": "7"}}
     assert desks == [deep]
-
-
-def test_dead_desk_is_not_listed_and_not_waited_for(tmp_path):
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    (run_dir / SOCKET_NAME).touch()
-    assert running_desks(tmp_path) == []
-    with pytest.raises(RetryError, match="does not answer"):
-        ask(run_dir, {"do": "status"})
 
 
 def test_rubbish_is_answered_and_does_no_harm(tmp_path):

@@ -18,7 +18,7 @@ from scalpdesk.alerts import channels
 from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
-from scalpdesk.alerts.service import AlertService, Outbox, WatchOrders
+from scalpdesk.alerts.service import AlertOutbox, AlertService, WatchOrders
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig, quiet_span
@@ -378,7 +378,7 @@ TOKEN = "112233:canary-token"
 
 
 class Asked(list):
-    """What a desk was asked; it may be silent."""
+    """Requests to a desk, which may be silent."""
 
     is_silent = False
 
@@ -468,7 +468,7 @@ def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_
         def send(self, message):
             return [False, False]
 
-    channels, outbox = Refusing(), Outbox(lambda *words: said.append(words))
+    channels, outbox = Refusing(), AlertOutbox(lambda *words: said.append(words))
     for title in "012":
         outbox.send(channels, Message(title, "", Level.WARNING))
     assert len(said) == 6

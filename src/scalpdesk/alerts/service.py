@@ -40,7 +40,7 @@ SLICE_RECORDS = 256
 HELP = "/status shows the desk, /halt stops its orders, /flatten closes all, /ack acknowledges the alarms."
 
 
-class Outbox:
+class AlertOutbox:
     """Sends messages; tries what an address did not take again."""
 
     def __init__(self, notify: Notify) -> None:
@@ -131,7 +131,7 @@ class AlertService:
             )
         self._rules: DeskRules | None = None
         self._news: list[Alert] = []
-        self._outbox = Outbox(notify)
+        self._outbox = AlertOutbox(notify)
         self._next: dict[str, int] = {}
         """When each thing that is done now and then is due."""
         self._status: dict[str, Any] | None = None

@@ -380,8 +380,8 @@ def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> As
     Raises
     ------
     ConfigError
-        When there is such a run and neither to resume nor to leave it is asked for, when there is none to
-        resume, or it began with another configuration.
+        When there is such a run and neither to resume nor to leave it is asked for, when no run can be
+        resumed, or it began with another configuration.
     JournalError
         When its journal is damaged.
     """

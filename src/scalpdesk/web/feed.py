@@ -47,14 +47,8 @@ WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 
 
-class AskDesk(Protocol):
-    """Sends a request to a running desk."""
-
-    def __call__(
-        self, run_dir: Path, request: dict[str, Any], /, *, timeout_seconds: float
-    ) -> dict[str, Any]:
-        """Return the desk's answer; RetryError without an answer in time."""
-        ...
+AskDesk = Callable[..., dict[str, Any]]
+"""Sends a request to a running desk: folder of its run, request and ``timeout_seconds``; returns the answer."""
 
 
 class Watch(Protocol):
