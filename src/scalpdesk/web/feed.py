@@ -48,7 +48,7 @@ WATCHER_SECONDS = 60.0
 
 
 AskDesk = Callable[..., dict[str, Any]]
-"""Sends a request to a running desk: folder of its run, request and ``timeout_seconds``; returns the answer."""
+"""Sends a request to a running desk: folder of the run, request, ``timeout_seconds``; returns the answer."""
 
 
 class Watch(Protocol):
