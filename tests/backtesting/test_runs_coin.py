@@ -3,7 +3,6 @@
 import math
 from datetime import date, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 from scipy.optimize import brentq
 
 from fakes.clock import ManualClock
+from fakes.runner_bench import runner_around
+from fakes.served_desk import served_desk
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.backtesting.summary import in_dollars
@@ -30,12 +31,12 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import NO_PARTS
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.venues.contract import Health
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -68,8 +69,8 @@ def settings(*more):
 def assembled(chosen, tape, *watchers):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(chosen, tape, header, engine, None)
-    run.runner._watchers = (*run.runner._watchers, *watchers)
-    run.runner._broker.broker.ledger.keeps_filled = True  # the tests read its executions
+    run.runner.watchers = (*run.runner.watchers, *watchers)
+    run.runner.broker.broker.ledger.keeps_filled = True  # the tests read its executions
     run.runner.run()
     return run
 
@@ -87,7 +88,7 @@ def held_to_expiry(tape):
 
 def test_desk_and_broker_agree_to_the_satoshi_over_fills_fees_funding_and_delivery(held_to_expiry):
     run = held_to_expiry
-    desk, broker = run.engine.desk, run.runner._broker.broker
+    desk, broker = run.engine.desk, run.runner.broker.broker
     (account,) = broker.ledger.accounts.values()
     assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
     equity = broker.ledger.figures(account).equity
@@ -131,7 +132,7 @@ def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_it
     dates += ("entry.max_straddle_delta=10",)
     chosen = [symbol, gate, *(f"strategies.gamma-scalper.{each}" for each in dates)]
     run = assembled(settings("desk.currency=ETH", "simulation.starting_cash=60", *chosen), ether, see)
-    desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()
+    desk, (account,) = run.engine.desk, run.runner.broker.broker.ledger.accounts.values()
     assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
     assert len(account.executions) > 20
     levels = [each.facts["implied_level"] for each in judged]
@@ -281,7 +282,7 @@ def looks(tape):
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     seen = Looks(engine)
     run = assemble_backtest(chosen, tape, header, engine, None)
-    run.runner._watchers = (*run.runner._watchers, seen)
+    run.runner.watchers = (*run.runner.watchers, seen)
     run.runner.run()
     return seen
 
@@ -404,26 +405,9 @@ def test_margin_in_stages_stops_opening_reduces_and_flattens():
 
 def status_of(engine):
     """Return what a desk with this engine answers to ``scalpdesk status``."""
-    core = SimpleNamespace(engine=engine, events=0, decisions=[], counters={})
-    health = Health({"orders": True}, {"orders": 0.0}, 0, (), 300, {})
-    runner = SimpleNamespace(
-        core=core,
-        phase="running",
-        reconciler=SimpleNamespace(last_ns=0, unexplained=[], adopted=[]),
-        state=SimpleNamespace(counters={}, notices=[], recovered_seconds=0.0),
-        gateway=SimpleNamespace(health=lambda: health),
-    )
     config = {"desk": {"currency": "BTC"}}
-    header = SimpleNamespace(
-        run_id="r",
-        strategy="gamma-scalper",
-        venue="deribit",
-        mode="live",
-        data={},
-        config_hash="",
-        config=config,
-    )
-    return status.status(header, runner)
+    header = JournalHeader(SCHEMA, "r", "gamma-scalper", "deribit", "live", config, "", "", (), (), {}, 1)
+    return status.status(header, runner_around(engine))
 
 
 def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_for(
@@ -462,9 +446,9 @@ def test_a_sold_straddle_is_liquidated_where_its_equity_is_the_margin_it_asks_fo
     assert distance.rise == pytest.approx(brentq(left, 0.0, 4.0), rel=1e-4)
     assert distance.fall == pytest.approx(brentq(left, -0.9, 0.0), rel=1e-4)
     answer = status_of(engine)
-    monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
-    monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
-    assert main(["status"]) == 0
+    with served_desk(tmp_path) as served:
+        served.answer = answer
+        assert main(["status", "--runs-dir", str(tmp_path)]) == 0
     used = (0.6 - left(0.0)) / nav
     prices_at = [f"{58_000 * (1 + brentq(left, *ends)):,.0f}" for ends in ((-0.9, 0.0), (0.0, 4.0))]
     (line,) = [each for each in capsys.readouterr().out.splitlines() if "liquidate" in each]

@@ -76,14 +76,14 @@ def run(tape):
     chosen = load_settings("gamma-scalper", overrides=DESK, environ={})
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     made = assemble_backtest(chosen, tape, header, engine, None)
-    made.runner._broker.broker.ledger.keeps_filled = True  # the tests read its executions
+    made.runner.broker.broker.ledger.keeps_filled = True  # the tests read its executions
     made.runner.run()
     return made
 
 
 def test_a_straddle_in_dollars_is_hedged_in_thousandths_of_a_coin(run):
     """The hedge was whole coins, as of shares: eight a day, and 554 USDC of the day were its delta."""
-    (account,) = run.runner._broker.broker.ledger.accounts.values()
+    (account,) = run.runner.broker.broker.ledger.accounts.values()
     hedges = [each.quantity for each in account.executions if each.instrument_id == 0]
     assert len(hedges) > 100
     assert all(quantity % D("0.001") == 0 for quantity in hedges)
@@ -94,7 +94,7 @@ def test_a_straddle_in_dollars_is_hedged_in_thousandths_of_a_coin(run):
 
 
 def test_fees_funding_and_settlement_are_in_dollars_and_the_parts_sum_to_the_cent(run, tape):
-    desk, (account,) = run.engine.desk, run.runner._broker.broker.ledger.accounts.values()
+    desk, (account,) = run.engine.desk, run.runner.broker.broker.ledger.accounts.values()
     executions, listed = account.executions, desk.instruments
     level = D(str(next(iter(tape.settlement_prices.values()))))
     paid, options = -account.cash + 100_000, {}

@@ -54,7 +54,7 @@ class Run:
         self.desk, self.summary, self.run_dir = seen[0].engine.desk, made.summary, made.run_dir
         reader = JournalReader(made.run_dir)
         self.outputs = [each for _, outputs in reader.steps() for each in outputs]
-        (self.account,) = seen[0].runner._broker.broker.ledger.accounts.values()
+        (self.account,) = seen[0].runner.broker.broker.ledger.accounts.values()
 
     def decisions(self, strategy=None):
         """Return what was decided, without the strategy's name: of one strategy, or of a run of one."""

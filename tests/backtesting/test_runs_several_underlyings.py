@@ -70,7 +70,7 @@ class Played:
             self.result = run_backtest(settings, named, ManualClock(), seed=1, runs_dir=folder)
             self.replayed = replay(self.result.run_dir)
         self.summary, self.desk = self.result.summary, made[0].engine.desk
-        (self.account,) = made[0].runner._broker.broker.ledger.accounts.values()
+        (self.account,) = made[0].runner.broker.broker.ledger.accounts.values()
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,11 @@ def test_the_most_scalps_are_counted_over_both_underlyings(tape):
 
     def watch(_, outputs):
         held = {underlying_of(engine.desk.instruments[p.instrument_id]) for p in engine.desk.positions.held()}
-        counts.add((len(engine.strategy._scalps), len(held)))
+        counts.add((len(engine.strategy.scalps), len(held)))
         reasons = [text for output in outputs if isinstance(output, Decision) for text in output.reasons]
         refused.extend(len(held) for text in reasons if "2 scalps open, most 2" in text)
 
-    run.runner._watchers = (watch,)
+    run.runner.watchers = (watch,)
     run.runner.run()
     assert max(counts) == (2, 2)
     assert refused  # the second ticker's signal is refused for the first one's scalp

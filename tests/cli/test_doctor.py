@@ -1,9 +1,10 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from scalpdesk.cli import doctor as doctor_module
+from scalpdesk.cli.doctor import compile_kernels_once, examine, installed_version, report_findings
 from scalpdesk.cli.main import main
 
 
@@ -30,18 +31,22 @@ def test_a_sound_installation_passes(findings):
     assert found["data catalogue"]["verdict"] == "note"
 
 
-def test_a_missing_extra_is_a_note_with_its_command(findings, monkeypatch):
-    have = doctor_module._installed
-    monkeypatch.setattr(doctor_module, "_installed", lambda p: None if p == "psycopg" else have(p))
-    assert findings()["extra postgres"]["fix"] == 'pip install "scalpdesk[postgres]"'
+def examined(**versions):
+    """Examine an installation in which some packages are absent or of another version."""
+    found = examine(
+        Path(), warm_up=False, version_of=lambda package: versions.get(package, installed_version(package))
+    )
+    return {finding.name: finding for finding in found}
 
 
-def test_a_missing_or_old_package_fails(findings, monkeypatch):
-    have = doctor_module._installed
-    monkeypatch.setattr(doctor_module, "_installed", lambda p: "0.1" if p == "numpy" else have(p))
-    found = findings(code=1)
-    assert found["packages"]["verdict"] == "fail"
-    assert "numpy" in found["packages"]["detail"]
+def test_a_missing_extra_is_a_note_with_its_command():
+    assert examined(psycopg=None)["extra postgres"].fix == 'pip install "scalpdesk[postgres]"'
+
+
+@pytest.mark.parametrize("version", ["0.1", None])
+def test_a_missing_or_old_package_fails(version):
+    found = examined(numpy=version)["packages"]
+    assert (found.verdict, "numpy" in found.detail) == ("fail", True)
 
 
 def test_a_wrong_configuration_fails_and_is_named(findings, tmp_path):
@@ -76,38 +81,27 @@ def test_a_catalogue_is_counted(findings, tmp_path):
     }
 
 
-def test_warm_up_compiles(monkeypatch, capsys):
-    called = []
-    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: called.append(True) or iter((1, 8)))
+def test_warm_up_compiles(capsys):
     assert main(["doctor", "--warm-up"]) == 0
-    assert called == [True]
     assert "warm after" in capsys.readouterr().out
 
 
-def test_at_set_up_no_extra_is_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: iter(()))
-    have = doctor_module._installed
-    monkeypatch.setattr(
-        doctor_module, "_installed", lambda p: None if p in {"psycopg", "apprise"} else have(p)
-    )
-    assert main(["doctor", "--warm-up"]) == 0
-    assert "not installed" not in capsys.readouterr().out
-    assert main(["doctor"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "not installed" in line]
-    assert {"alerts", "postgres"} <= set(line.replace(",", "").split())
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_at_set_up_no_extra_is_asked_for(warm_up, capsys):
+    absent = [finding for finding in examined(psycopg=None, apprise=None).values() if "extra" in finding.name]
+    assert report_findings(absent, as_json=False, warm_up=warm_up) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not installed" in line]
+    assert len(lines) == (not warm_up)
+    assert warm_up or {"alerts", "postgres"} <= set(lines[0].replace(",", "").split())
 
 
 def test_a_first_run_compiles_and_says_so_and_a_later_one_does_not(monkeypatch, tmp_path, capsys):
-    steps = []
-    monkeypatch.setattr("scalpdesk.pricing.scalar.warm_up_steps", lambda: steps.append(1) or iter((1, 8)))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    doctor_module.compile_kernels_once()
-    assert steps == [1]
+    compile_kernels_once()
     assert capsys.readouterr().err != ""
-    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").mkdir(exist_ok=True)
     (tmp_path / "cache" / "kernel.nbi").touch()
-    doctor_module.compile_kernels_once()
-    assert steps == [1]
+    compile_kernels_once()
     assert capsys.readouterr().err == ""
 
 

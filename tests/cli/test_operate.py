@@ -1,23 +1,25 @@
 import json
 import os
-from types import SimpleNamespace
 
 import pytest
 
+from fakes.served_desk import served_desk
 from scalpdesk.cli.main import main
-from scalpdesk.journal import reader
-from scalpdesk.live import status
 from scalpdesk.live.arming import marked_as_starting
 
 
 @pytest.fixture
-def desk(monkeypatch, tmp_path):
-    """A desk that answers what is put here."""
-    answer: dict[str, object] = {}
-    monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
-    monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
-    monkeypatch.setattr(reader, "peek_header", lambda _folder: SimpleNamespace(is_backtest=False))
-    return answer
+def served(tmp_path, monkeypatch):
+    """A desk that runs below the working folder."""
+    monkeypatch.chdir(tmp_path)
+    with served_desk(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(served):
+    """The answer of a desk, to be filled."""
+    return served.answer
 
 
 def test_a_refused_question_says_what_to_type(desk, capsys):
@@ -63,11 +65,10 @@ def test_a_desk_that_still_starts_is_named_with_how_long_it_does(command, monkey
     assert json.loads(capsys.readouterr().out)["error"]["what"] == "no desk runs here"
 
 
-def test_a_reason_of_blanks_is_none(desk, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(status, "ask", lambda _folder, request: asked.append(request) or {"error": "no"})
+def test_a_reason_of_blanks_is_none(served, capsys):
+    served.answer["error"] = "no"
     assert main(["resume", "--reason", "   ", "--runs-dir", "."]) == 2
-    assert asked == [{"do": "resume", "reason": None}]
+    assert served.asked == [{"do": "resume", "reason": None}]
     capsys.readouterr()
 
 

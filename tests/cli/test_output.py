@@ -5,7 +5,6 @@ import json
 import re
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,9 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fakes.live import LiveBench, follower, walk
-from scalpdesk.cli import run as command
 from scalpdesk.cli.main import main
 from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.run import opening_of, show_progress
 from scalpdesk.config.settings import load_settings
 from scalpdesk.live.plan import LivePlan
 
@@ -76,19 +75,18 @@ def test_output_is_utf8_whatever_the_encoding_of_the_system():
     assert err.buffer.getvalue() == b""
 
 
-def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path, monkeypatch):
+def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path):
     bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
     plan = LivePlan(load_settings("gamma-scalper"), pace=60.0)
-    opening = command._opening(SimpleNamespace(header=bench.header()), plan)
+    opening = opening_of(bench.header(), plan)
     assert "at 60 times the market's time, a session in about 6.5 minutes" in opening
     assert "Ctrl-C or scalpdesk halt stops it, --on-stop " in opening
-    monkeypatch.setattr(command, "PROGRESS_SECONDS", 0.0)
     shown = []
 
     def report(*words):
         shown.append((*words, float(bench.engine.desk.attribution.nav_change)))
 
-    bench.live(meanwhile=lambda desk: command._show_progress(desk, report))
+    bench.live(meanwhile=lambda desk: show_progress(desk.engine, report, pause_seconds=0.0))
     done, totals, labels, earned = zip(*shown, strict=True)
     assert list(done) == sorted(done)
     assert set(totals) == {bench.tape.sessions[0].close_ns - bench.tape.sessions[0].open_ns}

@@ -1,7 +1,6 @@
 from collections import defaultdict
 from decimal import Decimal
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -616,8 +615,9 @@ def test_ids_count_the_attempts_at_each_instrument():
 )
 def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
     def book(units):
-        held = [SimpleNamespace(instrument_id=0, quantity=D(units))] if units else []
-        return SimpleNamespace(held=lambda: held)
+        desk = HandDesk(Scripted())
+        desk.adopt({0: (units, "500")} if units else {})
+        return desk.engine.desk.positions
 
     found = closing_lines(book(account), {"a": book(a), "b": book(b)})
     assert found == [ClosingLine(owner, 0, D(units)) for owner, units in lines]

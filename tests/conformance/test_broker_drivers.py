@@ -5,7 +5,7 @@ latency, to the end of the tape's session; then orders, holdings and cash are re
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from scalpdesk.core.intents import (
     VenueCommand,
 )
 from scalpdesk.core.refusals import Cause, Refused
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
@@ -171,32 +172,44 @@ def simulated(question: Question) -> tuple[Answer, list[str]]:
 
 
 class TapeFeed:
-    """A data gateway whose quotes come from a tape."""
+    """A data gateway whose quotes come from a tape; ``seen`` is called after each."""
 
-    async def connect(self):
+    def __init__(self, question: Question, clock: FollowingClock, seen: Callable[[QuoteEvent], None]) -> None:
+        self._quotes = TapeSource(question.tape)
+        self._clock, self._seen = clock, seen
+
+    async def connect(self) -> None:
         return None
 
-    async def close(self, *, graceful):
+    async def events(self) -> AsyncIterator[QuoteEvent]:
+        while self._quotes.next_ns() < NEVER_NS:
+            for quote in self._quotes.take_next():
+                self._clock.observe(quote.ts_recv_ns)
+                yield quote
+                self._seen(quote)
+
+    async def close(self, *, graceful: bool) -> None:
         del graceful
 
 
 def sandbox(question: Question) -> tuple[Answer, list[str]]:
-    client = Client(question)
-    clock = FollowingClock(question.tape.sessions[0].open_ns)
-    gateway = SandboxGateway(TapeFeed(), client.connection, clock, TapeHours(question.tape.sessions))
+    client, session = Client(question), question.tape.sessions[0]
+    clock = FollowingClock(session.open_ns)
+
+    def act(quote: QuoteEvent) -> None:
+        for command in client.acts_after(quote):
+            gateway.send(command)
+
+    hours = TapeHours(question.tape.sessions)
+    gateway = SandboxGateway(TapeFeed(question, clock, act), client.connection, clock, hours)
 
     async def play() -> None:
-        # as its tasks do it, one quote after the other
-        gateway._begin(question.tape.sessions[0].open_ns)
-        for quote in TapeSource(question.tape)._buffer:
-            clock.observe(quote.ts_recv_ns)
-            gateway._put(gateway.take_quote(quote))
-            for command in client.acts_after(quote):
-                gateway.send(command)
-        gateway._put(gateway.advance(question.tape.sessions[0].close_ns))
-        gateway._put(gateway.advance(question.tape.sessions[0].close_ns + 1))
-        while (item := gateway._queue.take()) is not None:
-            client.events.append(item)
+        await gateway.connect()
+        await asyncio.sleep(0)  # the whole tape is fed in one turn
+        await gateway.close()
+        client.events += [item async for item in gateway.events()]
+        for at_ns in (session.close_ns, session.close_ns + 1):
+            client.events += gateway.advance(at_ns)
 
     asyncio.run(play())
     return client.answer()

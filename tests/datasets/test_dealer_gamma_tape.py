@@ -2,25 +2,28 @@
 
 import math
 from datetime import date
-from types import SimpleNamespace
 
 import pytest
 
 from scalpdesk.datasets import dealer_gamma as words_module
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure, tape_gamma_events
+from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 
 SETTINGS = ExposureSettings()
-TAPE = SimpleNamespace(
-    with_main=lambda symbol: TAPE,
-    name="lean",
-    underlying="SPY",
-    underlyings=("SPY",),
-    sessions=(
-        SimpleNamespace(day=date(2018, 3, 1), open_ns=10, close_ns=20),
-        SimpleNamespace(day=date(2018, 3, 2), open_ns=30, close_ns=40),
-    ),
-)
+
+
+class Tape:
+    """A tape of two sessions; the chain of its quotes is never priced here."""
+
+    name, underlying, underlyings = "lean", "SPY", ("SPY",)
+    sessions = (Session(date(2018, 3, 1), 10, 20), Session(date(2018, 3, 2), 30, 40))
+
+    def with_main(self, symbol):
+        return self
+
+
+TAPE = Tape()
 
 
 @pytest.fixture

@@ -328,7 +328,7 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
         way = Side.BUY if working > 0 else Side.SELL
         inner.orders.submit(intent(0, abs(working), works_for, way), one.now_ns)
     wanted = intent(quantity=quantity, side=side, purpose=purpose)
-    admitted = admission(one)._cut((wanted,), (), one.now_ns, [], [])
+    admitted = admission(one).cut((wanted,), (), one.now_ns, [], [])
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
         delta += 100 * contracts * inner.delta_engine.held(number, one.now_ns).greeks.delta
@@ -372,7 +372,7 @@ def test_a_hedge_that_lowers_what_is_held_is_never_cut_whatever_exits_work(
     wanted = min(quantity, int(2 * abs(delta)))
     if wanted:
         hedge = intent(quantity=wanted, side=side)
-        assert admission(one)._cut((hedge,), (), one.now_ns, [], []) == (hedge,)
+        assert admission(one).cut((hedge,), (), one.now_ns, [], []) == (hedge,)
 
 
 def test_an_exit_that_nobody_takes_does_not_stop_the_hedge(desk):
@@ -665,10 +665,10 @@ def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(des
     one = desk(held={0: (7, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
     told(one, shortable=())
     trade = (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 10, Purpose.HEDGE, limit="12"))
-    found = admission(one)._cut(trade, (), one.now_ns, [], notes := [])
+    found = admission(one).cut(trade, (), one.now_ns, [], notes := [])
     assert [order.quantity for order in found] == [6, 3]
     assert notes[0].endswith("SPY cannot be borrowed: 13 shares stay unhedged")
-    none = admission(one)._cut(
+    none = admission(one).cut(
         (intent(0, 20, side=Side.SELL, limit="499"), intent(1, 1, Purpose.HEDGE, limit="12")),
         (),
         one.now_ns,
@@ -690,7 +690,7 @@ def test_in_a_trade_that_buys_first_what_it_sells_is_cut_all_the_same(desk):
     one = desk(held={0: (6, "500")}, **{f"max_{cap}_fraction": None for cap in uncapped})
     told(one, shortable=())
     trade = (intent(1, 10, Purpose.HEDGE, limit="12"), intent(0, 10, side=Side.SELL, limit="499"))
-    found = admission(one)._cut(trade, (), one.now_ns, [], [])
+    found = admission(one).cut(trade, (), one.now_ns, [], [])
     assert [order.quantity for order in found] == [6, 6]
 
 
@@ -704,6 +704,6 @@ def test_of_two_shares_the_one_that_cannot_be_borrowed_is_cut_after_one_that_can
         one.quote(number, 499.99, 500.01)
     told(one, shortable=(0,))
     trade = tuple(intent(number, side=Side.SELL) for number in (0, 1))
-    found = admission(one)._cut(trade, (), one.now_ns, [], notes := [])
+    found = admission(one).cut(trade, (), one.now_ns, [], notes := [])
     assert [order.quantity for order in found] == [2, 2]
     assert notes[0].endswith(": QQQ cannot be borrowed: 8 shares stay unhedged")

@@ -27,6 +27,7 @@ from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
@@ -125,6 +126,9 @@ class LiveBench:
     mark_seconds: float = 1e9
     options: RunnerOptions = FAST
     watchdog: Any = None
+    core_class: type[DyingCore] = DyingCore
+    gateway_class: type[SimulatedGateway] = SimulatedGateway
+    limits: RiskLimits | None = None
     said: list[tuple[str, str]] = field(default_factory=list)
     lives: int = 0
 
@@ -158,7 +162,7 @@ class LiveBench:
         self.lives += 1
         is_fresh = not self.run_dir.exists()
         self.engine = build_engine(
-            self.make_strategy(), self.tape.instruments, mark_seconds=self.mark_seconds
+            self.make_strategy(), self.tape.instruments, mark_seconds=self.mark_seconds, limits=self.limits
         )
         timers = Timers()
         if is_fresh:
@@ -168,15 +172,15 @@ class LiveBench:
             rebuilt = rebuild(JournalReader(self.run_dir), self.engine)
             journal.add_outputs(rebuilt.unwritten)
             timers = rebuilt.timers
-        self.gateway = SimulatedGateway(self.venue, FollowingClock())
+        self.gateway = self.gateway_class(self.venue, clock := FollowingClock())
         await self.gateway.connect(known_orders(self.engine))
-        core = DyingCore(self.engine, journal, timers)
+        core = self.core_class(self.engine, journal, timers)
         core.dies_at = dies_at
         self.core = core
         self.runner = LiveRunner(
             core,
             self.gateway,
-            self.gateway._clock,
+            clock,
             self.options,
             notify=lambda *words: self.said.append(words),
             watchdog=self.watchdog,

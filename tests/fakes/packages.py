@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -17,7 +18,7 @@ def install_page(page: Path, site: Path) -> dict[str, str]:
             target = site / path.removeprefix("src/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
-    _write_entry_points(site, project["name"], project["entry-points"])
+    install_points(site, project["name"], project["entry-points"])
     return files
 
 
@@ -26,13 +27,14 @@ def install_strategies(site: Path, module: str, text: str, strategies: dict[str,
     site.mkdir(exist_ok=True)
     (site / f"{module}.py").write_text(text, encoding="utf-8")
     points = {name: f"{module}:{attribute}" for name, attribute in strategies.items()}
-    _write_entry_points(site, module, {"scalpdesk.strategies": points})
+    install_points(site, module, {"scalpdesk.strategies": points})
 
 
-def _write_entry_points(site: Path, project: str, groups: dict[str, dict[str, str]]) -> None:
-    info = site / f"{project.replace('-', '_')}-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 0.1.0\n")
+def install_points(site: Path, package: str, groups: Mapping[str, Mapping[str, str]]) -> None:
+    """Leave a package's entry points, as an installer does, where Python looks for packages."""
+    info = site / f"{package.replace('-', '_')}-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1.0\n")
     lines = []
     for group, points in groups.items():
         lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]

@@ -227,13 +227,17 @@ def view_at(at_ns, *activities):
 
 
 @pytest.fixture
-def reconciler():
-    core = LiveCore(small_engine(SmallMarket(1, DAYS[0]).instruments, "t"), _Unwritten())
-    return Reconciler(core, lambda _level, _text: None)
+def engine():
+    return small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
 
 
-def test_interest_that_the_history_names_is_adopted_from_two_views_at_two_times(reconciler):
-    desk = reconciler._core.engine.desk
+@pytest.fixture
+def reconciler(engine):
+    return Reconciler(LiveCore(engine, _Unwritten()), lambda _level, _text: None)
+
+
+def test_interest_that_the_history_names_is_adopted_from_two_views_at_two_times(reconciler, engine):
+    desk = engine.desk
     assert reconciler.judge(view_at(1_000, CHARGED)) == ([], (), True)
     assert not reconciler.is_settled
     reconciler.judge(view_at(2_000, CHARGED))
@@ -243,9 +247,8 @@ def test_interest_that_the_history_names_is_adopted_from_two_views_at_two_times(
     assert reconciler.adopted
 
 
-def test_an_order_that_was_filled_while_the_venue_was_asked_is_no_strangers(reconciler):
+def test_an_order_that_was_filled_while_the_venue_was_asked_is_no_strangers(reconciler, engine):
     # asked for its orders before the last execution and for its positions after it, twice (seed 577)
-    engine = reconciler._core.engine
     intent = OrderIntent(SHARE, Side.BUY, Decimal(4), Purpose.HEDGE, "test")
     name = engine.desk.orders.submit(intent, 1).client_order_id
     shown = VenueOrder(
@@ -266,9 +269,8 @@ def test_an_order_that_was_filled_while_the_venue_was_asked_is_no_strangers(reco
     assert [each.what for each in reconciler.unexplained] == ["order somebody's"]
 
 
-def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_booked(reconciler):
+def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_booked(reconciler, engine):
     # its books were wrong, so its orders were refused; each refusal put off the correction of its books
-    engine = reconciler._core.engine
     for at_ns in (1_000, 2_000):
         assert not reconciler.is_settled
         reconciler.judge(view_at(at_ns, CHARGED))
@@ -279,8 +281,7 @@ def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_b
     assert engine.desk.account.cash == Decimal("999998.50")
 
 
-def test_fill_between_two_views_puts_a_difference_off(reconciler):
-    engine = reconciler._core.engine
+def test_fill_between_two_views_puts_a_difference_off(reconciler, engine):
     reconciler.judge(view_at(1_000))
     intent = OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test")
     name = engine.desk.orders.submit(intent, 1_500).client_order_id

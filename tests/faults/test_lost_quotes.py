@@ -148,7 +148,7 @@ def crash():
         decisions.extend(one for one in outputs if isinstance(one, Decision))
         marks.extend(one for one in outputs if isinstance(one, Mark))
 
-    run.runner._watchers = (see,)
+    run.runner.watchers = (see,)
     run.runner.run()
     return engine, decisions, marks, run_summary(header, engine, run.tally, run.runner.events, 0.0)
 

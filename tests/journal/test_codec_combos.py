@@ -1,8 +1,8 @@
 """Combos in the journal: what a restart finds of a parent and its legs."""
 
 from decimal import Decimal
-from types import SimpleNamespace
 
+from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.events import OrderAccepted
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
@@ -21,11 +21,12 @@ def test_a_combo_and_its_legs_survive_the_journal():
 
 
 def test_after_a_restart_the_gateway_learns_the_parent_of_each_leg():
-    orders = OrderManager("r")
+    engine = HandDesk(Scripted()).engine
+    engine.desk.orders = orders = OrderManager("r")
     orders.submit_combo(LEGS, None, 5)
     orders.submit(LEGS[0], 6)
     orders.apply(OrderAccepted("r-000003", 7, 7, "venue-leg"))
-    known = known_orders(SimpleNamespace(desk=SimpleNamespace(orders=orders)))
+    known = known_orders(engine)
     assert [(one.submitted.client_order_id, one.parent_id, one.venue_order_id) for one in known] == [
         ("r-000002", "r-000001", ""),
         ("r-000003", "r-000001", "venue-leg"),

@@ -4,14 +4,17 @@ import asyncio
 import os
 import stat
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from fakes.packages import install_points
+from fakes.runner_bench import KEYS
+from fakes.venue_views import account_facts
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, StopError
-from scalpdesk.live import arming
 from scalpdesk.live.arming import (
+    SUFFIX,
     AccountLock,
     DeskHolder,
     account_file,
@@ -24,11 +27,23 @@ from scalpdesk.live.arming import (
     state_dir,
     token_for,
 )
-from scalpdesk.venues.contract import LiveToken
+from scalpdesk.venues.contract import LiveToken, NoSettings, VenueSpec
 
 HASH = "0123456789abcdef"
 TOKEN = LiveToken("A-1", HASH, 1, "me")
 HOLDER = DeskHolder(4_321, "run r1", "/runs", 1_709_564_400_000_000_000)
+
+
+ASKED = []
+
+
+async def ask(setup, _settings):
+    ASKED.append(setup.keys)
+    return account_facts(5)
+
+
+TOY = VenueSpec(name="toy", build=lambda *_: None, settings=NoSettings)
+REAL = VenueSpec(name="real", build=lambda *_: None, settings=NoSettings, live_account=ask)
 
 
 def open_files():
@@ -160,7 +175,7 @@ def test_account_and_configuration_are_typed_back_as_shown(tmp_path, account, ty
 
 
 def test_armed_again_the_file_is_its_owners_alone_and_holds_the_new_token(tmp_path):
-    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path = account_file(tmp_path, "alpaca", "A-1", SUFFIX)
     path.write_text("x" * 500)
     path.chmod(0o666)
     files = open_files()
@@ -204,7 +219,7 @@ def test_an_arming_that_others_may_read_or_write_is_refused(tmp_path, mode):
 
 def test_a_partial_file_arms_nothing_and_hides_no_other(tmp_path):
     armed_in(tmp_path, TOKEN, OTHER)
-    path = account_file(tmp_path, "alpaca", "A-1", arming.SUFFIX)
+    path = account_file(tmp_path, "alpaca", "A-1", SUFFIX)
     path.write_bytes(b'{"account_id"')
     assert armed(tmp_path, "alpaca") == [OTHER]
 
@@ -223,37 +238,31 @@ def test_one_account_or_all_of_a_venue_are_disarmed(tmp_path, account, gone, lef
 
 
 @pytest.mark.parametrize(
-    ("has_real_money", "keys", "paper", "what"),
+    ("venue", "environ", "paper", "what"),
     [
-        (False, ("k", "s"), False, "no real money to arm"),
-        (True, None, False, "needs the live account's key and secret"),
-        (True, ("k", "s"), True, "the configuration is one for paper"),
-        (True, ("k", "s"), False, None),
+        ("toy", KEYS, False, "no real money to arm"),
+        ("real", {}, False, "needs the live account's key and secret"),
+        ("real", KEYS, True, "the configuration is one for paper"),
+        ("real", KEYS, False, None),
     ],
 )
 def test_the_live_account_is_asked_for_with_the_configured_keys(
-    monkeypatch, has_real_money, keys, paper, what
+    tmp_path, monkeypatch, venue, environ, paper, what
 ):
-    asked = []
-
-    async def ask(*given):
-        asked.append(given[0].keys)
-        return "facts"
-
-    spec = SimpleNamespace(live_account=ask if has_real_money else None, needs_keys=True)
-    monkeypatch.setattr(arming, "find_venue", lambda name: spec)
-    desk = SimpleNamespace(paper=paper)
-    config = SimpleNamespace(desk=desk)
-    settings = SimpleNamespace(
-        venue_keys=lambda: keys, venue_settings=str, config=config, strategy="gamma-scalper"
-    )
+    points = {name: f"{__name__}:{name.upper()}" for name in ("real", "toy")}
+    install_points(tmp_path, "venues", {"scalpdesk.venues": points})
+    monkeypatch.syspath_prepend(tmp_path)
+    ASKED.clear()
+    overrides = [f"desk.paper={str(paper).lower()}"]
+    settings = load_settings("gamma-scalper", overrides=overrides, environ=environ, cwd=tmp_path)
     if what is None:
-        assert asyncio.run(live_account(settings, "alpaca")) == "facts"
-        assert asked == [("k", "s")]
+        assert asyncio.run(live_account(settings, venue)) == account_facts(5)
+        ((first, second),) = ASKED
+        assert {first.reveal(), second.reveal()} == set(KEYS.values())
     else:
         with pytest.raises(ConfigError, match=what):
-            asyncio.run(live_account(settings, "alpaca"))
-        assert asked == []
+            asyncio.run(live_account(settings, venue))
+        assert ASKED == []
 
 
 def test_an_arming_is_on_disk_when_the_operator_is_told_so(tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import LiveToken
-from scalpdesk.venues.registry import find_venue
 
 
 def settings_with(tmp_path, key, *, paper=True):
@@ -113,24 +112,6 @@ def test_arming_wants_a_live_configuration(tmp_path):
     for key, paper in (("PKx", False), ("AKx", True)):
         with pytest.raises(ConfigError, match="is one for paper"):
             asyncio.run(live_account(settings_with(tmp_path, key, paper=paper), "alpaca"))
-
-
-def test_only_a_venue_that_says_how_can_be_armed_or_traded_with_real_money(tmp_path, monkeypatch):
-    spec = find_venue("alpaca")
-    asked = []
-
-    async def facts(setup, _):
-        asked.append(tuple(key.reveal() for key in setup.keys))
-        return "the account"
-
-    kinds = {"deribit": replace(spec, live_account=None), "alpaca": replace(spec, live_account=facts)}
-    monkeypatch.setattr(arming, "find_venue", kinds.__getitem__)
-    settings = settings_with(tmp_path, "AKx", paper=False)
-    with pytest.raises(ConfigError) as refused:
-        asyncio.run(live_account(settings, "deribit"))
-    assert (refused.value.where, refused.value.value) == ("--venue", "deribit")
-    assert asyncio.run(live_account(settings, "alpaca")) == "the account"
-    assert [key for key, _ in asked] == ["AKx"]
 
 
 @pytest.mark.parametrize("venue", ["simulated", "sandbox", "paper"])

@@ -5,34 +5,42 @@ import os
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from fakes.clock import ManualClock
 from fakes.closed_folder import close_folder
+from fakes.desk import HandDesk, Scripted
+from fakes.instruments import DAY
+from fakes.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import ConfigError, JournalError, ScalpdeskError
+from scalpdesk.core.errors import (
+    ConfigError,
+    InvariantError,
+    JournalError,
+    RetryError,
+    ScalpdeskError,
+    StopError,
+)
 from scalpdesk.core.events import RateEvent
-from scalpdesk.core.intents import AskFolder, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import NEVER_NS
-from scalpdesk.engine.timers import Timers
+from scalpdesk.core.intents import SetTimer
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
+from scalpdesk.live.arming import account_file, arm
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.recovery import Rebuilt, Start
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.venues.contract import NoSettings, VenueSpec
+from scalpdesk.venues.contract import LiveToken
 from scalpdesk.venues.registry import find_venue
+from scalpdesk_testing.virtual_time import VirtualLoop
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
 
@@ -52,15 +60,16 @@ def interrupted_run(tmp_path, events):
 
 def resumed(plan):
     said = []
-    found = assembly._resume(plan, ManualClock(2_000), Tally(), lambda *words: said.append(words))
+    found = assembly.resume_run(plan, ManualClock(2_000), Tally(), lambda *words: said.append(words))
     return found, said
 
 
 def test_a_run_that_died_before_its_first_event_is_ended_and_begun_afresh(tmp_path):
     plan, folder = interrupted_run(tmp_path, [])
+    (folder / ACTED_FILE).write_text("ALARM: it died\n", encoding="utf-8")
     found, said = resumed(plan)
     assert found is None
-    assert "had not begun" in said[0][1]
+    assert [level for level, _ in said] == ["warning", "info"]
     assert JournalReader(folder).sealed
     assert assembly.unfinished_run(plan) is None
 
@@ -72,21 +81,6 @@ def test_a_run_that_had_begun_is_rebuilt(tmp_path):
     assert found.run_dir == folder
     assert "1 event replayed" in said[0][1]
     found.journal.abandon()
-
-
-def test_what_the_watchdog_did_is_reported_by_the_next_start_and_once(tmp_path):
-    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
-    (folder / ACTED_FILE).write_text("ALARM: the desk died\n2 orders\ndone after 0.31 s\n", encoding="utf-8")
-    for times in (1, 0):
-        found, said = resumed(plan)
-        found.journal.abandon()
-        assert [level for level, _ in said] == ["info"]  # the account may yet be refused
-        told = []
-        assembly._report_watchdog(folder, lambda _level, text, told=told: told.append(text))
-        assert (
-            told
-            == ["the watchdog ended this run's last life: ALARM: the desk died; done after 0.31 s"] * times
-        )
 
 
 def test_an_emptied_journal_of_a_run_that_had_begun_refuses_the_start_until_it_is_set_aside(tmp_path):
@@ -202,8 +196,8 @@ def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damag
     [
         ({}, False, None),
         ({"set_aside": True}, False, None),
-        ({"resume": True}, False, "there is no unfinished run to go on with"),
-        ({}, True, "a run on this venue did not end; nothing was sent"),
+        ({"resume": True}, False, "refused"),
+        ({}, True, "refused"),
         ({"resume": True}, True, "the run"),
         ({"set_aside": True}, True, None),
     ],
@@ -211,12 +205,15 @@ def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damag
 def test_a_run_is_gone_on_with_only_when_that_is_asked_for(tmp_path, how, exists, outcome):
     plan = plan_in(tmp_path, **how)
     folder = run_of(plan, 1) if exists else None
-    if outcome in (None, "the run"):
-        assert assembly._run_to_resume(plan) == (folder if outcome else None)
-    else:
-        with pytest.raises(ConfigError, match=outcome) as refused:
-            assembly._run_to_resume(plan)
+    if outcome == "refused":
+        with pytest.raises(ConfigError) as refused:
+            resumed(plan)
         assert refused.value.where == str(folder or plan.runs_dir)
+    else:
+        found, _ = resumed(plan)
+        assert (found and found.run_dir) == (folder if outcome else None)
+        if found:
+            found.journal.abandon()
     assert exists is False or (folder / "set-aside").exists() is how.get("set_aside", False)
 
 
@@ -259,147 +256,111 @@ def test_runs_of_one_second_have_names_and_order_prefixes_of_their_own(tmp_path)
 
 # the gateway and the account ----------------------------------------
 
+OPEN_NS = session_on(DAY).open_ns
+
+
+@pytest.fixture
+def venue(tmp_path, monkeypatch):
+    return InstalledVenue(tmp_path / "site", monkeypatch)
+
+
+def built(plan, **how):
+    assembly.venue_gateway(plan, Instruments([]), ManualClock(5), **how)
+    return InstalledVenue.built[-1][0]
+
 
 @pytest.mark.parametrize(
-    ("how", "what"),
+    ("how", "overrides", "value"),
     [
-        ({"url": "http://127.0.0.1:1"}, "--live trades at the venue itself"),
-        ({}, "--live contradicts the configuration"),
+        ({"url": "http://127.0.0.1:1"}, ["desk.paper=false"], "http://127.0.0.1:1"),
+        ({}, [], True),
+        ({}, ["desk.paper=false"], None),  # not armed
     ],
 )
-def test_live_at_another_address_or_against_the_configuration_is_refused(tmp_path, how, what):
-    plan = plan_in(tmp_path, venue="alpaca", live=True, **how)
-    with pytest.raises(ConfigError, match=what) as refused:
-        assembly._live_token(plan)
-    assert refused.value.value == how.get("url", True)
-    assert assembly._live_token(replace(plan, live=False)) is None
+def test_live_at_another_address_or_against_the_configuration_or_unarmed_is_refused(
+    tmp_path, venue, how, overrides, value
+):
+    plan = bench_plan(tmp_path, *overrides, live=True, **how)
+    with pytest.raises(ConfigError) as refused:
+        built(plan)
+    assert refused.value.value == value
+    assert built(replace(plan, live=False)).live_token is None
 
 
-def test_a_venue_is_built_with_the_plans_settings(tmp_path, monkeypatch):
-    environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
-    settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
-    built = []
-    monkeypatch.setattr(
-        assembly,
-        "find_venue",
-        lambda name: VenueSpec(
-            name=name, build=lambda setup, _: built.append((name, setup)), settings=NoSettings
-        ),
-    )
-    plan = LivePlan(settings, venue="alpaca", url="http://127.0.0.1:1")
+@pytest.mark.parametrize("is_own_folder", [False, True])
+def test_an_armed_desk_trades_with_the_token_of_its_configuration(
+    tmp_path, venue, monkeypatch, is_own_folder
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    plan = bench_plan(tmp_path, "desk.paper=false", live=True, state=tmp_path if is_own_folder else None)
+    token = LiveToken("a", plan.settings.config_hash, 1, "me")
+    folder = tmp_path if is_own_folder else tmp_path / "scalpdesk"
+    arm(folder, "bench", token, typed_account="a", typed_hash=token.config_hash[:8])
+    setup = built(plan)
+    assert (setup.live_token, setup.fees) == (token, ALPACA_FEES)
+
+
+def test_a_venue_is_built_with_the_plans_settings(tmp_path, venue):
+    plan = bench_plan(tmp_path, strategy="gamma-scalper", url="http://127.0.0.1:1")
     instruments, clock = Instruments([]), ManualClock(5)
     assembly.build_gateway(plan, instruments, clock)
-    assembly.venue_gateway(plan, instruments, clock, venue="deribit", data_only=True)
-    (name, setup), (other, data) = built
-    section = settings.config.venue
-    assert (name, other) == ("alpaca", "deribit")
-    assert (setup.data_only, data.data_only) == (False, True)
+    ((setup, _),) = venue.built
+    section = plan.settings.config.venue
     assert (setup.instruments, setup.clock, setup.url) == (instruments, clock, plan.url)
-    assert tuple(key.reveal() for key in setup.keys) == ("key-of-a-test", "secret-of-a-test")
-    assert (setup.live_token, setup.options_level, setup.fees) == (None, 2, NO_FEES)
+    assert tuple(key.reveal() for key in setup.keys) == tuple(KEYS.values())
+    assert (setup.live_token, setup.options_level, setup.fees) == (None, 2, ALPACA_FEES)
     assert setup.acceptance_seconds == plan.runner.absent_after_seconds
-    assert setup.heartbeat_seconds == section.heartbeat_seconds
-    shares = load_settings("st0cka", environ=environ, cwd=tmp_path)
-    assembly.venue_gateway(replace(plan, settings=shares), instruments, clock)
-    assert built[-1][1].options_level == 0
-    without = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
-    with pytest.raises(ConfigError, match="needs a key and a secret"):
-        assembly.build_gateway(replace(plan, settings=without), instruments, clock)
+    assert (setup.heartbeat_seconds, setup.data_only) == (section.heartbeat_seconds, False)
+    assert built(bench_plan(tmp_path), data_only=True).data_only
+    assert built(bench_plan(tmp_path)).options_level == 0
+    with pytest.raises(ConfigError):
+        assembly.build_gateway(bench_plan(tmp_path, environ={}), instruments, clock)
 
 
-@pytest.mark.parametrize("url", [None, "http://127.0.0.1:8080/v2"])
-def test_an_account_is_locked_by_venue_address_and_id(tmp_path, monkeypatch, url):
-    taken = []
-    monkeypatch.setattr(assembly, "AccountLock", lambda *how: taken.append(how))
-    plan = plan_in(tmp_path, venue="alpaca", url=url)
-    header = SimpleNamespace(run_id="r1", data={"account_id": "a1"})
-    facts = SimpleNamespace(account_id="a1")
-    assembly._take_account(plan, facts, None)
-    assembly._take_account(plan, facts, SimpleNamespace(header=header))
-    where = "alpaca" if url is None else "alpaca-at-127.0.0.1:8080"
-    assert [how[:3] for how in taken] == [(tmp_path, where, "a1")] * 2
-    assert [how[3].run_id for how in taken] == ["a new run", "run r1"]
-    assert {how[3].pid for how in taken} == {os.getpid()}
-    header.data["account_id"] = "a2"
-    with pytest.raises(ConfigError, match="the keys belong to another account") as refused:
-        assembly._take_account(plan, facts, SimpleNamespace(header=header))
-    assert (refused.value.where, refused.value.value) == ("run r1: account a2", "a1")
-    assert len(taken) == 2
+@pytest.mark.parametrize(("name", "fees"), [("alpaca", ALPACA_FEES), ("deribit", DERIBIT_FEES)])
+def test_orders_cost_their_venues_fees(name, fees):
+    assert find_venue(name).fees is fees
+
+
+def desk_that_holds(instruments, **adopted):
+    """Return an engine that has adopted an account."""
+    desk = HandDesk(Scripted(), instruments)
+    desk.adopt({instruments.id_of(symbol): held for symbol, held in adopted.items()}, Decimal(77))
+    return desk.engine
 
 
 @pytest.mark.parametrize("resumes", [False, True])
-def test_a_sandbox_begins_with_its_configured_cash_or_with_what_the_journal_has(
-    tmp_path, monkeypatch, resumes
-):
-    connected = []
-    monkeypatch.setattr(assembly, "venue_gateway", lambda *_how, **named: named)
-    monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how))
-    monkeypatch.setattr(assembly, "SandboxGateway", lambda *how: how)
-    plan = plan_in(tmp_path, venue="sandbox")
-    held = SimpleNamespace(instrument_id=3, quantity=Decimal(-2), average_price=Decimal("1.5"))
-    desk = SimpleNamespace(
-        account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])
-    )
-    engine = SimpleNamespace(desk=desk) if resumes else None
-    data, _, clock, hours = assembly.build_gateway(plan, "book", "clock", engine)
-    assert (data, clock) == ({"venue": "alpaca", "data_only": True}, "clock")
-    ((config, instruments, same_hours, cash, positions),) = connected
-    assert (config, instruments, same_hours) == (plan.settings.config, "book", hours)
-    expected = (Decimal(77), {3: (Decimal(-2), Decimal("1.5"))})
-    assert (cash, positions) == (expected if resumes else (config.simulation.starting_cash, {}))
+def test_a_sandbox_begins_with_its_configured_cash_or_with_what_the_journal_has(tmp_path, resumes):
+    book = Instruments([Equity("SPY")])
+    plan = bench_plan(tmp_path, venue="sandbox")
+    engine = desk_that_holds(book, SPY=(-2, "1.5")) if resumes else None
+    record = assembly.build_gateway(plan, book, ManualClock(OPEN_NS), engine).record
+    cash = Decimal(77) if resumes else plan.settings.config.simulation.starting_cash
+    assert record.facts().cash == cash
+    held = [(line.symbol, line.quantity, line.average_price) for line in record.positions()]
+    assert held == ([("SPY", -2, Decimal("1.5"))] if resumes else [])
 
 
 @pytest.mark.parametrize("day", [None, date(2018, 2, 6)])
-def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_of_the_journal(
-    tmp_path, monkeypatch, day
-):
-    loaded, connected = [], []
-    book = Instruments([Equity("SPY")])
-    session = session_on(date(2018, 2, 5))
-    mids = {(session.open_ns, session.close_ns, 0): [273.35, 273.4]}  # taken over at the first
-    tape = SimpleNamespace(
-        instruments=book,
-        sessions=(session,),
-        quotes=SimpleNamespace(
-            between=lambda *span: SimpleNamespace(mids=lambda number: ([], mids[*span, number]))
-        ),
-    )
-    monkeypatch.setattr(assembly, "load_market", lambda *how, **named: loaded.append(named) or tape)
-    monkeypatch.setattr(assembly, "connect_broker", lambda *how: connected.append(how) or "connection")
-    monkeypatch.setattr(assembly, "gamma_events", lambda *_: ("gamma",))
-    monkeypatch.setattr(assembly, "PlayedSession", lambda *how, **named: (*how, named))
-    monkeypatch.setattr(assembly, "SimulatedGateway", lambda *how, pace: (*how, pace))
-    plan = plan_in(tmp_path, session=day, pace=7.0)
-    monkeypatch.setitem(plan.settings.config.simulation.positions, "SPY", 5)
-    clock = plan.clock
-    played = (tape, "connection", {"exposures": ("gamma",), "from_ns": 0})
-    assert assembly.build_gateway(plan, book, clock) == (played, clock, 7.0)
-    on = day or date(2018, 2, 5)
-    seed = plan.settings.config.simulation.seed
-    assert loaded == [{"underlying": "SPY", "start": on, "end": on, "seed": seed}]
-    assert connected[0][3:] == (plan.settings.config.simulation.starting_cash, {0: (5, Decimal("273.35"))})
-    held = SimpleNamespace(instrument_id=0, quantity=Decimal(3), average_price=Decimal("274.1"))
-    desk = SimpleNamespace(
-        account=SimpleNamespace(cash=Decimal(77)), positions=SimpleNamespace(held=lambda: [held])
-    )
-    played[-1]["from_ns"] = now_ns = session.open_ns + 1
-    resumed = assembly.build_gateway(plan, book, clock, SimpleNamespace(desk=desk, now_ns=now_ns))
-    assert resumed == (played, clock, 7.0)
-    assert connected[1][3:] == (Decimal(77), {0: (Decimal(3), Decimal("274.1"))})
-    loaded.pop()
+def test_a_simulated_venue_plays_one_day_with_the_configured_holdings_or_those_of_the_journal(tmp_path, day):
+    plan = bench_plan(tmp_path, "simulation.positions.SPY=5", venue="simulated", session=day, pace=7.0)
+    gateway = assembly.build_gateway(plan, Instruments([]), plan.clock)
+    tape, record = gateway.venue.tape, gateway.venue.record
+    session = session_on(day or date(2018, 2, 5))
+    assert [each.day for each in tape.sessions] == [session.day]
+    first = tape.quotes.between(session.open_ns, session.close_ns).mids(0)[1][0]
+    (line,) = record.positions()
+    assert (line.quantity, float(line.average_price)) == (5, pytest.approx(first, abs=0.01))
+    assert record.facts().cash == plan.settings.config.simulation.starting_cash
+    engine = desk_that_holds(Instruments([Equity("SPY")]), SPY=(3, "274.1"))
+    resumed_ = assembly.build_gateway(plan, Instruments([]), plan.clock, engine).venue.record
+    (line,) = resumed_.positions()
+    assert (line.quantity, line.average_price) == (3, Decimal("274.1"))
+    assert resumed_.facts().cash == 77
     with pytest.raises(ScalpdeskError):
-        assembly.simulated_gateway(replace(plan, session=date(2018, 2, 4)), clock)  # a Sunday
-    assert len(loaded) == 1
-
-
-@pytest.mark.parametrize("own_folder", [False, True])
-def test_an_armed_desk_trades_with_the_token_of_its_configuration(tmp_path, monkeypatch, own_folder):
-    settings = load_settings("gamma-scalper", overrides=["desk.paper=false"], environ={}, cwd=tmp_path)
-    monkeypatch.setattr(assembly, "token_for", lambda *how: how)
-    monkeypatch.setattr(assembly, "state_dir", lambda environ: "the user's own")
-    plan = LivePlan(settings, venue="alpaca", live=True, state=tmp_path if own_folder else None)
-    folder = tmp_path if own_folder else "the user's own"
-    assert assembly._live_token(plan) == (folder, "alpaca", settings.config_hash)
+        assembly.build_gateway(
+            replace(plan, session=date(2018, 2, 4)), Instruments([]), plan.clock
+        )  # a Sunday
 
 
 def test_a_run_that_was_set_aside_or_is_damaged_hides_no_other(tmp_path):
@@ -416,309 +377,149 @@ def test_a_run_made_in_the_same_instant_as_another_is_the_later_by_its_name(tmp_
     assert (second.name, assembly.unfinished_run(plan)) == (f"{first.name}+2", second)
 
 
-@pytest.mark.parametrize("live", [False, True])
-@pytest.mark.parametrize(
-    ("venue", "fees"), [("alpaca", ALPACA_FEES), ("deribit", DERIBIT_FEES)], ids=lambda each: str(each)[:8]
-)
-def test_orders_cost_their_venues_fees_for_real_money_and_on_paper(tmp_path, monkeypatch, live, venue, fees):
-    built = []
-    spec = replace(find_venue(venue), build=lambda setup, _: built.append(setup))
-    monkeypatch.setattr(assembly, "find_venue", lambda name: spec)
-    monkeypatch.setattr(assembly, "_live_token", lambda plan: "token" if plan.live else None)
-    environ = {"TRADING_API_KEY": "key-of-a-test", "TRADING_API_SECRET": "secret-of-a-test"}
-    settings = load_settings("gamma-scalper", environ=environ, cwd=tmp_path)
-    assembly.venue_gateway(LivePlan(settings, venue=venue, live=live), Instruments([]), ManualClock(5))
-    (setup,) = built
-    assert setup.fees is fees
-    assert setup.live_token == ("token" if live else None)
+# a run that is opened ----------------------------------------
 
 
-# a run that is resumed ----------------------------------------
-
-
-def rebuilding(monkeypatch, rebuilt):
-    """Let a journal give back what the test says; keep what is written and closed of it."""
-    steps = []
-
-    class Journal:
-        recovered = rebuilt.truncated
-
-        def __getattr__(self, name):
-            return lambda *how: steps.append((name, *how))
-
-    monkeypatch.setattr(
-        assembly.JournalWriter, "reopen", lambda folder, started_ns: steps.append(started_ns) or Journal()
-    )
-    return steps
-
-
-def rebuilt_with(events=3, unwritten=(), truncated=None):
-    return Rebuilt(Timers(), tuple(unwritten), events, truncated)
-
-
-def test_outputs_that_never_reached_the_journal_are_written_before_anything_else(tmp_path, monkeypatch):
+def test_a_journal_whose_replay_fails_is_let_go(tmp_path):
     plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
-    timer = SetTimer("mine", 5)
-    known = rebuilt_with(unwritten=[timer], truncated="half a record")
-    asks = [AskFolder(1, ()), AskFolder(2, ())]
-    order = SubmitOrder("a", 0, Side.BUY, Decimal(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE)
-    steps = rebuilding(monkeypatch, known)
-
-    def rebuild(reader, engine, watch):
-        assert reader.run_dir == folder
-        watch("event", (asks[0], order, timer))
-        watch("event", (asks[1],))
-        return known
-
-    monkeypatch.setattr(assembly, "rebuild", rebuild)
-    said, tally = [], Tally()
-    found = assembly._resume(plan, ManualClock(2_000), tally, lambda *words: said.append(words))
-    assert steps == [2_000, ("add_outputs", (timer,))]
-    assert (found.asked, found.events, found.truncated) == (asks, 3, "half a record")
-    assert found.timers is known.timers
-    assert tally.orders == 1
-    assert said == [("info", f"resumed {folder.name}: 3 events replayed; half a record")]
-    rebuilding(monkeypatch, rebuilt_with())
-    monkeypatch.setattr(assembly, "rebuild", lambda *_how, **_named: rebuilt_with())
-    steps.clear()
-    assert assembly._resume(plan, ManualClock(2_000), tally, lambda *_: None).truncated is None
-    assert steps == []
-
-
-@pytest.mark.parametrize("failure", [JournalError("no"), KeyboardInterrupt()])
-def test_a_journal_whose_replay_fails_is_let_go(tmp_path, monkeypatch, failure):
-    plan, _ = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
-    steps = rebuilding(monkeypatch, rebuilt_with())
-
-    def rebuild(*_how, **_named):
-        raise failure
-
-    monkeypatch.setattr(assembly, "rebuild", rebuild)
-    with pytest.raises(type(failure)):
+    alive = JournalWriter.reopen(folder, started_ns=1_600)
+    alive.add_outputs((SetTimer("never set", 5),))
+    alive.flush()
+    alive.abandon()
+    with pytest.raises(InvariantError):
         resumed(plan)
-    assert steps == [2_000, ("abandon",)]
-
-
-# a run that is begun ----------------------------------------
-
-
-def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, monkeypatch):
-    plan = plan_in(tmp_path, url="http://127.0.0.1:1")
-    asked = []
-
-    async def first_market(*how):
-        asked.append(how)
-        how[2].add(Equity("SPY"))
-        return dict(DATA), ("opening",)
-
-    monkeypatch.setattr(assembly, "first_market", first_market)
-    gateway = SimpleNamespace(takes_combos=True)
-    facts = SimpleNamespace(account_id="a7", cash=Decimal(4_321))
-    book, clock = Instruments(), ManualClock(3_000)
-    run = asyncio.run(assembly._new_run(plan, clock, gateway, facts, book))
-    assert asked == [(plan, gateway, book, clock)]
-    data = run.header.data
-    assert (data["account_id"], data["url"], data["takes_combos"]) == ("a7", plan.url, True)
-    assert (run.header.started_ns, run.header.instruments) == (3_000, (Equity("SPY"),))
-    assert run.engine.desk.account.cash == 4_321
-    assert run.run_dir == plan.runs_dir / run.header.run_id
-    assert run.start == Start(("opening",))
-    assert (run.events, run.truncated, run.asked, run.timers.due_ns) == (0, None, [], NEVER_NS)
-    run.journal.close()
-    assert JournalReader(run.run_dir).sealed
-
-
-@pytest.mark.parametrize(("venue", "in_step"), [("simulated", True), ("alpaca", False)])
-def test_a_strategy_folder_answers_in_step_with_a_tape(tmp_path, monkeypatch, venue, in_step):
-    plan = plan_in(tmp_path, venue=venue)
-    monkeypatch.setattr(assembly, "start_folder", lambda *how: "answerer")
-    monkeypatch.setattr(assembly, "FolderChannel", lambda *how, in_step: (*how, in_step))
-    assert assembly._folder_channel(plan, "clock") == ("answerer", "clock", in_step)
-    monkeypatch.setattr(assembly, "start_folder", lambda *how: None)
-    assert assembly._folder_channel(plan, "clock") is None
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_a_fresh_folder_is_shown_what_the_one_before_saw_and_other_code_is_told(tmp_path, monkeypatch, same):
-    class Asks:
-        def __init__(self, number):
-            self.open_request = number
-
-        def folder_summary(self):
-            return {}
-
-    plan, said, recalled = plan_in(tmp_path), [], []
-    members = [Asks(3), object(), Asks(None), Asks(0)]
-    monkeypatch.setattr(assembly, "members_of", lambda strategy: members)
-    monkeypatch.setattr(assembly, "folder_facts", lambda *how: {"folder_sha256": "c0de"})
-    header = SimpleNamespace(strategy="mine", data={"folder_sha256": "c0de" if same else "other"})
-    run = SimpleNamespace(header=header, asked=["a"], engine=SimpleNamespace(strategy="it"))
-    folder = SimpleNamespace(recall=lambda *how: recalled.append(how))
-    assembly._recall(plan, run, folder, lambda *words: said.append(words))
-    assert recalled == [(["a"], [3, 0])]
-    other = "the strategy folder's code is not the one that this run began with"
-    assert said == ([] if same else [("warning", other)])
+    JournalWriter.reopen(folder, started_ns=1_700).abandon()
 
 
 class Opening:
-    """Stands for what a desk is opened with, and writes down what is opened, closed and begun."""
+    """Opens desks at the installed venue in virtual time."""
 
-    def __init__(self, monkeypatch, *, is_resumed=False, has_folder=True, fails=""):
-        self.steps, self.fails = [], fails
-        self.run = SimpleNamespace(
-            header=SimpleNamespace(instruments=(Equity("SPY"),)),
-            run_dir="there",
-            engine=SimpleNamespace(desk="desk"),
-            journal=SimpleNamespace(abandon=self.step("journal let go")),
-            start="start",
-            timers="timers",
-            events=17,
-            decided=40,
-            truncated="half a record",
-        )
-        self.gateway = SimpleNamespace(
-            connect=self.later("connect", "facts"), close=self.later("gateway closed")
-        )
-        self.folder = SimpleNamespace(
-            close=self.step("folder closed"), see="folder sees", deliver_to=self.step("delivers")
-        )
-        lock = SimpleNamespace(release=self.step("account released"))
-        put_in = {
-            "_resume": self.step("resume", self.run if is_resumed else None),
-            "build_gateway": self.step("build", self.gateway),
-            "_folder_channel": self.step("folder", self.folder if has_folder else None),
-            "_take_account": self.step("take", lock),
-            "_report_watchdog": self.step("report"),
-            "_new_run": self.later("new run", self.run),
-            "implied_vol_recorders": self.step("recorders", ("recorder",)),
-            "known_orders": self.step("known", "orders"),
-            "LiveCore": self.step("core", SimpleNamespace(engine=self.run.engine, events=0)),
-            "LiveRunner": self.step("runner"),
-            "_recall": self.step("recall"),
-        }
-        for name, stub in put_in.items():
-            monkeypatch.setattr(assembly, name, stub)
-        make, self.runner = assembly.LiveRunner, SimpleNamespace(put="put")
-        monkeypatch.setattr(
-            assembly,
-            "LiveRunner",
-            lambda *how, **named: make(*how, **named) or setattr(self.runner, "core", how[0]) or self.runner,
-        )
+    def __init__(self, tmp_path, venue, **plan):
+        self.plan, self.venue, self.said = bench_plan(tmp_path, **plan), venue, []
+        self.prepare = lambda gateway: None
 
-    def step(self, name, result=None):
-        def do(*how, **named):
-            self.steps.append((name, how, named))
-            if name == self.fails:
-                raise RuntimeError(name)
-            return result
+    def open(self, **how):
+        loop = VirtualLoop()
+        try:
+            return loop.run_until_complete(
+                assembly.open_desk(
+                    replace(self.plan, **how),
+                    ManualClock(OPEN_NS),
+                    notify=lambda *words: self.said.append(words),
+                )
+            )
+        finally:
+            loop.close()
 
-        return do
+    @property
+    def gateway(self):
+        return self.venue.built[-1][1]
 
-    def later(self, name, result=None):
-        do = self.step(name, result)
-
-        async def soon(*how, **named):
-            return do(*how, **named)
-
-        return soon
-
-    def open(self, plan, **how):
-        return asyncio.run(assembly.open_desk(plan, "clock", notify="notify", watchdog="dog", **how))
-
-    def names(self):
-        return [name for name, _, _ in self.steps]
-
-    def named(self, name):
-        ((_, how, named),) = [step for step in self.steps if step[0] == name]
-        return how, named
+    def interrupted(self, desk):
+        """Let a desk die that had begun."""
+        desk.runner.core.feed(RateEvent(OPEN_NS, OPEN_NS, (1.0,), (0.01,)))
+        desk.journal.flush()
+        desk.journal.abandon()
+        desk.lock.release()
 
 
-@pytest.mark.parametrize("is_resumed", [False, True])
-@pytest.mark.parametrize("has_folder", [False, True])
-@pytest.mark.parametrize("venue", ["alpaca", "sandbox", "simulated"])
-def test_a_desk_is_opened_in_one_order(tmp_path, monkeypatch, venue, has_folder, is_resumed):
-    opening = Opening(monkeypatch, is_resumed=is_resumed, has_folder=has_folder)
-    plan = plan_in(tmp_path, venue=venue)
-    desk = opening.open(plan)
-    expected = [
-        "resume",
-        "build",
-        "folder",
-        "known",
-        "connect",
-        "take",
-        "report",  # once the account is this desk's: a watchdog that still acts has refused it
-        "new run",
-        "recorders",
-        "core",
-        "runner",
-    ]
-    if has_folder:
-        expected += ["delivers", "recall"]
-    left_out = {"new run"} if is_resumed else {"known", "report", "recall"}
-    if venue != "alpaca":
-        left_out.add("take")  # an account of the desk's own
-    assert opening.names() == [name for name in expected if name not in left_out]
-    assert opening.named("connect")[0] == (("orders",) if is_resumed else ((),))
-    assert opening.named("build")[0][3] is (opening.run.engine if is_resumed else None)
-    assert list(opening.named("build")[0][1]) == ([Equity("SPY")] if is_resumed else [])
-    source = plan.data if venue == "simulated" else venue
-    assert opening.named("recorders") == (
-        (plan.settings, "desk", plan.underlyings, source),
-        {"is_live": venue != "simulated", "say": "notify"},
-    )
-    core, _ = opening.named("core")
-    assert core[:3] == (opening.run.engine, opening.run.journal, "timers")
-    assert core[3][1:] == (*(["folder sees"] * has_folder), "recorder")
-    assert core[3][0] == desk.tally.see
-    assert core[4] == 40
-    how, named = opening.named("runner")
-    assert how == (desk.runner.core, opening.gateway, "clock", plan.runner)
-    assert desk.runner.core.events == 17
-    update, splits = named.pop("daily_update"), named.pop("splits")
-    assert named == {"notify": "notify", "watchdog": "dog"}
-    if venue == "simulated":
-        assert update is None
-    else:
-        assert update.args == (plan, opening.gateway, opening.named("build")[0][1], "clock")
-    assert splits.args == (opening.gateway, opening.named("build")[0][1], "clock")
-    if has_folder:
-        assert opening.named("delivers")[0] == ("put",)
-    assert (desk.header, desk.run_dir, desk.gateway) == (opening.run.header, "there", opening.gateway)
-    assert (desk.journal, desk.start, desk.recovered) == (opening.run.journal, "start", "half a record")
-    assert desk.folder is (opening.folder if has_folder else None)
-    assert (desk.lock is not None) is (venue == "alpaca")
-    assert desk.engine is opening.run.engine
+def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, venue):
+    opening = Opening(tmp_path, venue)
+    type(venue).prepare = lambda gateway: setattr(gateway, "cash", Decimal(4_321))
+    desk = opening.open()
+    data = desk.header.data
+    assert (data["account_id"], data["url"], data["takes_combos"]) == ("a", None, True)
+    assert (desk.header.started_ns, desk.header.instruments) == (OPEN_NS, (Equity("SPY"),))
+    assert desk.engine.desk.account.cash == 4_321
+    assert desk.run_dir == opening.plan.runs_dir / desk.header.run_id
+    assert desk.start.is_fresh
+    assert any(isinstance(event, RateEvent) for event in desk.start.opening)
+    assert (desk.runner.core.events, desk.folder, desk.gateway) == (0, None, opening.gateway)
+    assert desk.runner.options is opening.plan.runner
+    assert opening.gateway.log == [("connect", [])]
+    desk.lock.release()
+    desk.journal.close()
+    assert JournalReader(desk.run_dir).sealed
 
 
-def test_a_gateway_that_is_given_is_used(tmp_path, monkeypatch):
-    opening = Opening(monkeypatch)
-    assert opening.open(plan_in(tmp_path, venue="alpaca"), gateway=opening.gateway).gateway is opening.gateway
-    assert "build" not in opening.names()
+def test_a_run_that_goes_on_reports_its_watchdog_once(tmp_path, venue):
+    opening = Opening(tmp_path, venue)
+    first = opening.open()
+    opening.interrupted(first)
+    (first.run_dir / ACTED_FILE).write_text("ALARM: it died\n2 orders\ndone after 0.31 s\n", encoding="utf-8")
+    for times in (1, 0):
+        opening.said.clear()
+        desk = opening.open(resume=True)
+        assert (desk.run_dir, desk.start.is_fresh, desk.runner.core.events) == (first.run_dir, False, 1)
+        reports = [text for level, text in opening.said if level == "warning"]
+        assert len(reports) == times
+        assert all("ALARM: it died" in text and "0.31 s" in text for text in reports)
+        desk.lock.release()
+        desk.journal.abandon()
+
+
+def test_a_watchdog_that_still_acts_refuses_the_account_before_it_is_reported(tmp_path, venue):
+    opening = Opening(tmp_path, venue)
+    first = opening.open()
+    opening.interrupted(first)
+    (first.run_dir / ACTED_FILE).write_text("ALARM\n", encoding="utf-8")
+    lock = assembly.lock_account(opening.plan, "a", "run r1", watchdog_log="log")
+    with pytest.raises(StopError) as refused:
+        opening.open(resume=True)
+    assert f"process {os.getpid()}, run r1" in refused.value.value
+    assert (first.run_dir / ACTED_FILE).exists()
+    assert opening.gateway.log[-1] == ("closed", False)
+    lock.release()
+    JournalWriter.reopen(first.run_dir, started_ns=1).abandon()  # it is free
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:8080/v2"])
+def test_an_account_is_locked_by_venue_address_and_id(tmp_path, venue, url):
+    opening = Opening(tmp_path, venue, url=url)
+    desk = opening.open()
+    where = "bench" if url is None else "bench-at-127.0.0.1:8080"
+    assert desk.lock.path == account_file(tmp_path, where, "a", ".lock")
+    with pytest.raises(StopError) as refused:
+        opening.open(set_aside=True)
+    assert f"process {os.getpid()}, a new run" in refused.value.value
+    opening.interrupted(desk)
+
+
+@pytest.mark.parametrize("venue_name", ["sandbox", "simulated"])
+def test_an_account_of_the_desks_own_is_not_locked(tmp_path, venue_name):
+    gateway = BenchGateway(Instruments([Equity("SPY")]), ManualClock(OPEN_NS))
+    plan = bench_plan(tmp_path, venue=venue_name)
+    desk = asyncio.run(assembly.open_desk(plan, plan.clock, notify=lambda *_: None, gateway=gateway))
+    assert (desk.lock, desk.gateway) == (None, gateway)
+    desk.journal.abandon()
+
+
+def test_a_run_is_gone_on_with_by_the_keys_of_its_account_alone(tmp_path, venue):
+    opening = Opening(tmp_path, venue)
+    first = opening.open()
+    opening.interrupted(first)
+    type(venue).account_id = "a2"
+    with pytest.raises(ConfigError) as refused:
+        opening.open(resume=True)
+    assert refused.value.value == "a2"
+    assert first.header.run_id in refused.value.where
+    assert opening.gateway.log[-1] == ("closed", False)
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])
-@pytest.mark.parametrize(
-    ("fails", "opened"),
-    [
-        ("build", []),
-        ("folder", ["gateway closed"]),
-        ("connect", ["folder closed", "gateway closed"]),
-        ("take", ["folder closed", "gateway closed"]),
-        ("recorders", ["account released", "folder closed", "gateway closed"]),
-        ("delivers", ["account released", "folder closed", "gateway closed"]),
-    ],
-)
-def test_a_desk_that_cannot_be_opened_closes_what_was_opened(
-    tmp_path, monkeypatch, is_resumed, fails, opened
-):
-    opening = Opening(monkeypatch, is_resumed=is_resumed, fails=fails)
-    with pytest.raises(RuntimeError, match=fails):
-        opening.open(plan_in(tmp_path, venue="alpaca"))
-    closed = opening.names()[opening.names().index(fails) + 1 :]
-    assert closed == opened + ["journal let go"] * is_resumed
-    if "gateway closed" in opened:
-        assert opening.named("gateway closed") == ((), {"graceful": False})
+def test_a_desk_that_cannot_connect_closes_what_was_opened(tmp_path, venue, is_resumed):
+    opening = Opening(tmp_path, venue)
+    first = opening.open()
+    opening.interrupted(first)
+    gateway = BenchGateway(Instruments(), ManualClock(OPEN_NS))
+    gateway.shows = False
+    plan = replace(opening.plan, resume=is_resumed, set_aside=not is_resumed)
+    with pytest.raises(RetryError):
+        asyncio.run(assembly.open_desk(plan, ManualClock(1), notify=lambda *_: None, gateway=gateway))
+    assert [what for what, _ in gateway.log] == ["connect", "closed"]
+    assert gateway.log[-1] == ("closed", False)
+    assembly.lock_account(plan, "a", "another").release()
+    JournalWriter.reopen(first.run_dir, started_ns=1).abandon()
 
 
 def test_a_folder_that_cannot_be_read_keeps_a_desk_from_starting_only_where_it_may_be_its_own(

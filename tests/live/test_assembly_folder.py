@@ -9,6 +9,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.folders import folder
 from fakes.instruments import DAY
+from fakes.runner_bench import BenchGateway
 from fakes.tape import quote
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.summary import Tally
@@ -20,10 +21,13 @@ from scalpdesk.core.intents import AskFolder, SetTimer
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.isolation.answering import FolderChannel
+from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.strategies.contract import members_of
 
 TICK = TimerEvent(7, 7, "tick")
 
@@ -159,35 +163,71 @@ def test_a_folder_that_cannot_be_loaded_is_refused_before_the_venue_is_asked(tmp
     assert gateway.closed
 
 
-def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(tmp_path):
+@pytest.mark.parametrize("is_written", [True, False])
+def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(tmp_path, is_written):
+    """Outputs that never reached the journal are written before anything else."""
     plan = plan_of(tmp_path, folder(tmp_path, "return None"))
-    data = {
-        "underlying": "SPY",
-        "quote_seconds": 1.0,
-        "dividend_yield": 0.0,
-        "order_prefix": "t",
-        "url": None,
-    }
+    data = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t"}
     header = assembly.live_header(plan, Instruments([Equity("SPY")]), data, 1_000)
     engine = engine_from_header(header)
-    journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
+    run_dir = plan.runs_dir / header.run_id
+    journal = JournalWriter.create(run_dir, header)
     one = session_on(DAY)
     opening = SessionEvent(
         one.open_ns, one.open_ns, DAY.isoformat(), SessionPhase.OPEN, one.open_ns, one.close_ns
     )
-    for event in (
-        opening,
-        quote(0, one.open_ns + 1, 499.99, 500.01),
-        quote(0, one.open_ns + 2, 500.99, 501.01),
-    ):
+    last = quote(0, one.open_ns + 2, 500.99, 501.01)
+    for event in (opening, quote(0, one.open_ns + 1, 499.99, 500.01), last):
         journal.add_event(event)
         outputs = engine.handle(event)
-        if outputs:
+        if outputs and (is_written or event is not last):
             journal.add_outputs(outputs)
     journal.flush()
     journal.abandon()
-    found = assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
+    with segment_path(run_dir, 1).open("ab") as segment:
+        segment.write(b"half a record")
+    said = []
+    found = assembly.resume_run(plan, ManualClock(one.close_ns), Tally(), lambda *words: said.append(words))
     found.journal.abandon()
     assert [ask.request for ask in found.asked] == [1]
-    assert assembly._awaited(found.engine) == [1]
+    assert [member.open_request for member in members_of(found.engine.strategy)] == [1]
     assert '"price":500.0' in found.asked[0].events[0]
+    assert found.events == 3
+    ((level, text),) = said
+    assert (level, "bytes" in text) == ("info", True)  # what was dropped of the last record
+    written = [output for _, outputs in JournalReader(run_dir).steps() for output in outputs]
+    assert [output.request for output in written if isinstance(output, AskFolder)] == [1]
+    assert found.timers.due_ns == min(timer.due_ns for timer in written if isinstance(timer, SetTimer))
+
+
+@pytest.mark.parametrize("is_same_code", [True, False])
+def test_a_fresh_folder_is_shown_what_the_last_life_saw_and_other_code_is_reported(tmp_path, is_same_code):
+    seen = tmp_path / "seen"
+    made = folder(tmp_path, f"open({str(seen)!r}, 'a').write(event['event_id'] + ' ')")
+    plan = replace(plan_of(tmp_path, made), resume=False, is_later_day=True)  # no options are listed
+    said = []
+
+    def opened(plan):
+        gateway = BenchGateway(Instruments([Equity("SPY")]), plan.clock)
+        opening = open_desk(plan, plan.clock, notify=lambda *words: said.append(words), gateway=gateway)
+        return asyncio.run(opening)
+
+    desk, one = opened(plan), session_on(DAY)
+    for event in (
+        SessionEvent(one.open_ns, one.open_ns, DAY.isoformat(), SessionPhase.OPEN, one.open_ns, one.close_ns),
+        quote(0, one.open_ns + 1, 499.99, 500.01),
+    ):
+        desk.runner.core.feed(event)
+    first = seen.read_text()
+    assert first
+    desk.folder.close()
+    desk.journal.abandon()
+    if not is_same_code:
+        source = made / "strategy.py"
+        source.write_text(f"{source.read_text()}# changed\n")
+    said.clear()
+    again = opened(replace(plan, resume=True))
+    assert seen.read_text() == 2 * first
+    assert [level for level, _ in said if level == "warning"] == ["warning"] * (not is_same_code)
+    again.folder.close()
+    again.journal.abandon()

@@ -1,15 +1,25 @@
 """The synchronous core: the order of journal, engine, timers and watchers; what is quarantined."""
 
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderAccepted, OrderFilled, QuoteEvent, TimerEvent, UnmatchedOrderEvent
-from scalpdesk.core.intents import CancelOrder, Decision, SetTimer
+from scalpdesk.core.intents import (
+    CancelOrder,
+    Decision,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.live.core import LiveCore
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import OrderManager
 
 D = Decimal
 NOW_NS = 1_000
@@ -21,12 +31,16 @@ class Desk:
 
     def __init__(self, outputs=()):
         self.steps, self.now_ns, self.outputs = [], NOW_NS, outputs
-        order = SimpleNamespace(
-            filled=D(4), submitted=SimpleNamespace(quantity=D(10)), has_seen=lambda name: name == "seen"
-        )
-        self.desk = SimpleNamespace(orders=SimpleNamespace(orders={"a": order}), can_lose=lambda: self.holds)
+        sent = SubmitOrder("a", 0, Side.BUY, D(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN)
+        seen = {"seen": (D(4), D(1))}
+        self.desk = self
+        self.orders = OrderManager("t")
+        self.orders.orders["a"] = Order(sent, 1, OrderState.WORKING, D(4), D(1), executions=seen)
         self.holds = False
         self.core = LiveCore(self, self, watchers=(lambda *seen: self.steps.append(("watched", *seen)),))
+
+    def can_lose(self):
+        return self.holds
 
     def handle(self, event):
         self.steps.append(("handled", event))

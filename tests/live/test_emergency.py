@@ -3,14 +3,12 @@
 What it comes to at the simulated exchange is held in ``tests/faults/test_watchdog_flatten.py``.
 """
 
-import asyncio
 from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 
-from fakes.instruments import straddle_book
-from scalpdesk.closing.last_resort import Flattener
+from fakes.emergency_venue import SHARE, EmergencyVenue, S
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
     OrderAccepted,
@@ -22,132 +20,11 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.venues.contract import (
-    AccountFacts,
-    KnownOrder,
-    VenueClock,
-    VenueOrder,
-    VenuePosition,
-    VenueView,
-)
-from scalpdesk_testing.virtual_time import VirtualLoop
+from scalpdesk.venues.contract import KnownOrder
 
 D = Decimal
-SHARE, CALL = InstrumentId(0), InstrumentId(1)
-S = 10**9
-
-
-class Venue:
-    """An account that answers at once, unless a test says otherwise."""
-
-    def __init__(self, **positions):
-        self.book = straddle_book(500)
-        self.held = {self.book.id_of(symbol): D(quantity) for symbol, quantity in positions.items()}
-        self.open = {}
-        """Open orders by the venue's id."""
-        self.looks, self.asked, self.cancels, self.sent, self.adopted, self.log = [], [], [], [], [], []
-        self.failures = []
-        """Errors that the looks at the account raise, in their order."""
-        self.takes_cancels = True
-        self.lag_seconds = 0.0
-        self.on_send = self.fill
-        self.on_query = lambda name: None
-        self.loop = VirtualLoop()
-        self._events = asyncio.Queue()
-
-    @property
-    def now(self):
-        return round(self.loop.time(), 3)
-
-    def tell(self, event):
-        self._events.put_nowait(event)
-
-    def rest(self, name, side, quantity, number=SHARE, venue_id=None):
-        venue_id = venue_id or f"v-{name}"
-        symbol = "BTCUSD" if number is None else self.book[number].symbol
-        self.open[venue_id] = VenueOrder(
-            name, venue_id, symbol, number, side, D(quantity), D(0), None, "new", True, None, 0
-        )
-
-    def fill(self, order, quantity=None, *, event=True):
-        quantity = order.quantity if quantity is None else D(quantity)
-        number, signed = order.instrument_id, order.side.sign * quantity
-        self.loop.call_later(
-            self.lag_seconds, lambda: self.held.update({number: self.held.get(number, D(0)) + signed})
-        )
-        if event:
-            name, at = order.client_order_id, len(self.sent)
-            self.tell(OrderFilled(name, 0, 0, f"{name}-{at}", quantity, D("500.25"), D(0)))
-
-    # the gateway ----------------------------------------------------------------------------------
-
-    def adopt(self, orders):
-        self.adopted += orders
-
-    async def events(self):
-        while True:
-            yield await self._events.get()
-
-    async def snapshot(self):
-        self.looks.append(self.now)
-        if self.failures:
-            raise self.failures.pop(0)
-        positions = tuple(
-            VenuePosition(self.book[number].symbol, number, quantity, D(500))
-            for number, quantity in self.held.items()
-        )
-        now_ns = S + int(self.loop.time() * S)
-        facts = AccountFacts("a", "ACTIVE", "USD", *[D(0)] * 4, 3, may_trade=True, may_short=True)
-        clock = VenueClock(now_ns, True, now_ns, now_ns)
-        return VenueView(now_ns, now_ns, facts, clock, positions, tuple(self.open.values()), ())
-
-    async def cancel_at_venue(self, venue_id):
-        self.cancels.append((self.now, venue_id))
-        if not self.takes_cancels:
-            return False
-        self.open.pop(venue_id, None)
-        return True
-
-    async def query_order(self, name):
-        self.asked.append((self.now, name))
-        self.on_query(name)
-
-    async def quotes(self, numbers):
-        if SHARE in numbers:
-            return [QuoteEvent(SHARE, S, S, 499.5, 500.5, 1.0, 1.0)]
-        raise RetryError("no quotes now", where="here")
-
-    def send(self, command):
-        self.sent.append((self.now, command))
-        if isinstance(command, SubmitOrder):
-            self.on_send(command)
-
-    # the trader -----------------------------------------------------------------------------------
-
-    def clear(self, *desk_orders, flatten=False, only_ids=None, limits=None, parents=None):
-        trader = EmergencyTrader(
-            gateway=self,
-            instruments=self.book,
-            flattener=Flattener(self.book, "wd"),
-            limits=limits or RiskLimits(),
-            log=self.log.append,
-            only_ids=only_ids,
-        )
-        try:
-            return self.loop.run_until_complete(
-                trader.clear(desk_orders, flatten=flatten, parents=parents or {})
-            )
-        finally:
-            self.loop.close()
-
-    def orders(self):
-        return [
-            (at, command.side.value, int(command.quantity), command.client_order_id)
-            for at, command in self.sent
-            if isinstance(command, SubmitOrder)
-        ]
+CALL = InstrumentId(1)
 
 
 def desk_order(name, quantity=2, side=Side.BUY, number=SHARE):
@@ -157,13 +34,13 @@ def desk_order(name, quantity=2, side=Side.BUY, number=SHARE):
 
 
 def test_an_account_without_open_orders_is_clear_at_the_first_look():
-    venue = Venue()
+    venue = EmergencyVenue()
     assert venue.clear() is True
     assert (venue.looks, venue.log, venue.cancels, venue.asked) == ([0.0], ["no order is open"], [], [])
 
 
 def test_rounds_grow_from_a_fifth_of_a_second_to_two_seconds_and_end_after_ten_minutes():
-    venue = Venue()
+    venue = EmergencyVenue()
     venue.failures = [RetryError("the venue is away", where="here")] * 1_000
     assert venue.clear() is False
     gaps = [round(later - earlier, 3) for earlier, later in pairwise(venue.looks)]
@@ -207,7 +84,7 @@ def halted(venue, seconds):
 @pytest.mark.parametrize("minutes", [5, 15, 60])
 def test_a_halt_is_waited_out_and_then_options_go_before_their_hedge(minutes):
     """After ten minutes its sale of the options was left at the venue, and the hedge without an owner."""
-    venue = Venue(SPY240419C00500000=2, SPY=-30)
+    venue = EmergencyVenue(SPY240419C00500000=2, SPY=-30)
     halted(venue, 60.0 * minutes)
     assert venue.clear(flatten=True) is True
     assert not any(venue.held.values())
@@ -218,7 +95,7 @@ def test_a_halt_is_waited_out_and_then_options_go_before_their_hedge(minutes):
 
 
 def test_a_cancel_that_is_not_taken_is_repeated_and_logged_every_two_seconds():
-    venue = Venue()
+    venue = EmergencyVenue()
     venue.rest("by-hand", Side.SELL, 30)
     venue.takes_cancels = False
     venue.loop.call_later(5.0, setattr, venue, "takes_cancels", True)
@@ -236,7 +113,7 @@ def test_a_cancel_that_is_not_taken_is_repeated_and_logged_every_two_seconds():
 
 
 def test_a_cancel_that_raises_does_not_keep_the_others_from_the_venue():
-    venue = Venue()
+    venue = EmergencyVenue()
     venue.rest("first", Side.SELL, 30)
     venue.rest("second", Side.BUY, 3)
     cancel = venue.cancel_at_venue
@@ -258,7 +135,7 @@ def test_a_cancel_that_raises_does_not_keep_the_others_from_the_venue():
 
 
 def test_orders_of_the_desk_are_asked_after_until_each_has_ended():
-    venue = Venue()
+    venue = EmergencyVenue()
     venue.rest("shown", Side.BUY, 2)
     ends = {
         "lost": OrderNotFound("lost", 0, 0),
@@ -283,7 +160,7 @@ def test_orders_of_the_desk_are_asked_after_until_each_has_ended():
 
 
 def test_executions_of_the_desk_are_logged_and_other_events_passed_over():
-    venue = Venue()
+    venue = EmergencyVenue()
     other, order = desk_order("not-followed", 5), desk_order("a", 2)
     venue.fill(other)
     venue.tell(QuoteEvent(SHARE, S, S, 499.5, 500.5, 1.0, 1.0))
@@ -299,7 +176,7 @@ def test_executions_of_the_desk_are_logged_and_other_events_passed_over():
 
 
 def test_a_position_is_closed_once_it_was_shown_twice_and_then_called_flat():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     assert venue.clear(flatten=True) is True
     assert venue.orders() == [(0.2, "sell", 100, "wd-flat-SPY-1")]
     assert venue.log == [
@@ -312,7 +189,7 @@ def test_a_position_is_closed_once_it_was_shown_twice_and_then_called_flat():
 
 
 def test_positions_from_elsewhere_are_believed_when_they_are_shown_again():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     venue.loop.call_later(0.1, venue.held.update, {SHARE: D(-40)})
     assert venue.clear(flatten=True) is True
     assert venue.orders() == [(0.42, "buy", 40, "wd-flat-SPY-1")]
@@ -320,7 +197,7 @@ def test_positions_from_elsewhere_are_believed_when_they_are_shown_again():
 
 @pytest.mark.parametrize(("lag_seconds", "again"), [(3.0, []), (60.0, [("sell", 100)])])
 def test_positions_that_lack_an_execution_are_believed_after_ten_seconds(lag_seconds, again):
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     venue.lag_seconds = lag_seconds
     venue.loop.call_later(61.0, venue.held.update, {SHARE: D(0)})
     assert venue.clear(flatten=True) is True
@@ -332,7 +209,7 @@ def test_positions_that_lack_an_execution_are_believed_after_ten_seconds(lag_sec
 
 
 def test_a_closing_order_that_is_filled_in_parts_leaves_positions_that_are_believed_at_once():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
 
     def in_parts(order):
         for part in (60, 30, 10):
@@ -347,7 +224,7 @@ def test_a_closing_order_that_is_filled_in_parts_leaves_positions_that_are_belie
 
 
 def test_refused_closing_orders_are_sent_again_at_growing_intervals():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     venue.on_send = lambda order: venue.tell(OrderRejected(order.client_order_id, 0, 0, "closed"))
     venue.loop.call_later(100.0, venue.held.clear)
     assert venue.clear(flatten=True) is True
@@ -369,7 +246,7 @@ def test_refused_closing_orders_are_sent_again_at_growing_intervals():
     ],
 )
 def test_an_order_from_elsewhere_that_cannot_be_cancelled_counts_where_it_closes(side, held, sent):
-    venue = Venue(SPY=held)
+    venue = EmergencyVenue(SPY=held)
     venue.takes_cancels = False
     venue.rest("by-hand", side, 30)
     venue.rest("of-what-is-not-held", Side.BUY, 1, CALL)
@@ -382,7 +259,7 @@ def test_an_order_from_elsewhere_that_cannot_be_cancelled_counts_where_it_closes
 
 
 def test_a_desk_that_may_send_no_market_orders_closes_a_tick_below_the_bid_and_two_after_fifteen_seconds():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     venue.on_send = lambda order: None
     limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
     send = venue.send
@@ -404,14 +281,14 @@ def test_a_desk_that_may_send_no_market_orders_closes_a_tick_below_the_bid_and_t
 
 
 def test_without_a_quote_nothing_is_sent_at_a_limit():
-    venue = Venue(SPY240419C00500000=2)
+    venue = EmergencyVenue(SPY240419C00500000=2)
     venue.loop.call_later(20.0, venue.held.clear)
     assert venue.clear(flatten=True, limits=RiskLimits(allowed_order_types=(OrderType.LIMIT,))) is True
     assert venue.sent == []
 
 
 def test_an_order_that_still_works_is_not_sent_again_in_its_instrument():
-    venue = Venue(SPY=100)
+    venue = EmergencyVenue(SPY=100)
     venue.on_send = lambda order: None  # no word of it
     venue.loop.call_later(12.0, lambda: venue.fill(venue.sent[0][1]))
     assert venue.clear(flatten=True) is True
@@ -420,7 +297,7 @@ def test_an_order_that_still_works_is_not_sent_again_in_its_instrument():
 
 
 def test_open_orders_from_elsewhere_are_left_and_named_once():
-    venue = Venue()
+    venue = EmergencyVenue()
     venue.rest("by-hand", Side.SELL, 30)
     venue.rest("desk-7", Side.SELL, 30)
     venue.rest("other-8", Side.BUY, 2)
@@ -432,7 +309,7 @@ def test_open_orders_from_elsewhere_are_left_and_named_once():
 
 
 def test_nothing_is_closed_where_an_order_of_the_desk_may_still_be_on_its_way():
-    venue = Venue(SPY=10, SPY240419C00500000=2)
+    venue = EmergencyVenue(SPY=10, SPY240419C00500000=2)
     venue.loop.call_later(50.0, lambda: venue.tell(OrderRejected("a", 0, 0, "no")))
     assert venue.clear(desk_order("a", 4, Side.SELL), flatten=True) is True
     option_sale, share_sale = venue.orders()

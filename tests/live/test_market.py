@@ -3,11 +3,12 @@
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from fakes.clock import ManualClock
+from fakes.venue_views import venue_view
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
@@ -32,7 +33,7 @@ from scalpdesk.live.market import (
     held_instruments,
 )
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.venues.contract import DailyBar, ListedContract, VenueMinute, VenuePosition
+from scalpdesk.venues.contract import DailyBar, ListedContract, VenueClock, VenueMinute, VenuePosition
 from scalpdesk.venues.simulated import SimulatedGateway
 
 DAY = date(2018, 2, 5)
@@ -62,10 +63,8 @@ class Venue:
         self.asked = []
 
     async def snapshot(self):
-        clock = SimpleNamespace(now_ns=OPEN_NS, is_open=True, next_open_ns=0, next_close_ns=0)
-        close_ns = session_on(DAY).close_ns
-        clock.next_close_ns = close_ns
-        return SimpleNamespace(positions=self.held, clock=clock)
+        clock = VenueClock(OPEN_NS, True, 0, session_on(DAY).close_ns)
+        return structs.replace(venue_view(OPEN_NS, clock=clock), positions=self.held)
 
     async def resolve(self, symbol):
         return Equity(symbol)
@@ -403,6 +402,16 @@ def exposure(usd, at_ns, source="web", reason=""):
     return GammaExposureEvent("SPX", at_ns, at_ns, usd, source, reason)
 
 
+class Found:
+    """A source of dealer gamma that finds these, one at each poll."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def look(self, now_ns):
+        return self.found.pop(0)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "is_posted"),
     [
@@ -423,8 +432,7 @@ def exposure(usd, at_ns, source="web", reason=""):
 @pytest.mark.parametrize("is_over", [True, False])
 def test_an_exposure_is_posted_when_it_has_changed_until_the_end(first, second, is_posted, is_over):
     posted, found = [], [first, second]
-    source = SimpleNamespace(look=lambda now_ns: found.pop(0))
-    watch = ExposureWatch(source, ManualClock(5), posted.append)
+    watch = ExposureWatch(Found(found), ManualClock(5), posted.append)
     watch.look()
     if is_over:
         watch.stop()

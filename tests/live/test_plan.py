@@ -12,7 +12,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.assembly import build_gateway
 from scalpdesk.live.plan import LivePlan, plan_of, trades_options
-from scalpdesk.live.run import _next_day
+from scalpdesk.live.run import next_day
 from scalpdesk.live.runner import RunnerOptions
 
 URL = "http://127.0.0.1:7"
@@ -39,9 +39,9 @@ def test_defaults_of_a_venue_and_of_an_exchange_in_its_place(tmp_path):
 
 
 @pytest.mark.parametrize(("sessions", "left"), [(5, 3), (None, None)])
-def test_the_run_of_the_next_day_has_the_sessions_that_are_left(tmp_path, sessions, left):
+def test_the_run_of_thenext_day_has_the_sessions_that_are_left(tmp_path, sessions, left):
     plan = plan_of(settings(tmp_path), "alpaca", sessions=sessions)
-    following = _next_day(replace(plan, resume=True), 2)
+    following = next_day(replace(plan, resume=True), 2)
     assert (following.runner.sessions, following.resume) == (left, False)
     assert (plan.is_later_day, following.is_later_day) == (False, True)
 

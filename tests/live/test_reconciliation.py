@@ -1,13 +1,13 @@
 """The desk against single views of its account: what is booked, asked for and said."""
 
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from fakes.desk import CASH, HandDesk, Scripted, orders
+from fakes.desk import CASH, HandDesk, Scripted, buy, orders
 from fakes.live import SHARE
+from fakes.runner_bench import KeptJournal
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
@@ -18,10 +18,8 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     PositionChanged,
 )
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Equity
-from scalpdesk.instruments.postings import of_fill
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import (
     AccountQueries,
@@ -33,7 +31,7 @@ from scalpdesk.live.reconciliation import (
 )
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.marketdata.triggers import EveryQuote
-from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.reconcile import BookedFill, OpenOrder
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.contract import (
@@ -81,8 +79,8 @@ class Bench:
         self.orders = orders(self.hand.go_to("10:00").market(500.0))
         for quantity in fills:
             self.hand.wait(1).fill(self.orders[0], quantity)
-        self.events, self.said = [], []
-        journal = SimpleNamespace(add_event=self.events.append, add_outputs=list, flush=list)
+        journal, self.said = KeptJournal(), []
+        self.events = journal.events
         self.engine = self.hand.engine
         self.desk = self.engine.desk
         self.reconciler = Reconciler(Core(self.engine, journal), lambda *words: self.said.append(words))
@@ -480,9 +478,11 @@ class Queried:
         self.loop, self.fails, self.asked, self.put, self.said = VirtualLoop(), fails, [], [], []
         self.order = []
         self.supervisor = Supervisor(lambda *words: self.said.append(words), self.said.append)
+        reconciler = Reconciler(LiveCore(HandDesk(Scripted()).engine, KeptJournal()), lambda *_: None)
+        reconciler.begin(77)
         self.queries = AccountQueries(
             gateway=self,
-            reconciler=SimpleNamespace(fills_since_ns=77),
+            reconciler=reconciler,
             supervisor=self.supervisor,
             put=self.receive,
         )
@@ -598,7 +598,8 @@ def test_the_first_view_is_waited_for_and_a_view_is_stamped_as_it_leaves_the_que
 
 
 def doubted(venue_order_id="", state=OrderState.UNKNOWN):
-    return SimpleNamespace(state=state, venue_order_id=venue_order_id)
+    sent = SubmitOrder("a", 0, Side.BUY, D(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN)
+    return Order(sent, 1, state, venue_order_id=venue_order_id)
 
 
 def test_an_order_is_asked_about_ever_more_seldom_up_to_ten_pauses():
@@ -629,18 +630,16 @@ def test_each_order_waits_for_itself_and_is_forgotten_with_its_end():
 
 
 def test_executions_of_the_latest_two_hundred_orders_are_looked_for():
-    orders = {
-        f"o{n}": SimpleNamespace(executions={"x": None, "y": None}, created_ns=MINUTE_NS, venue_order_id="v")
-        for n in range(201)
-    }
-    terms = Decimal(5), Decimal(0), Purpose.HEDGE
-    known = {
-        f"o{n}/x": of_fill(Equity("SPY"), InstrumentId(0), Decimal(n + 1), *terms, f"o{n}/x", 1)
-        for n in range(201)
-    }
-    desk = SimpleNamespace(
-        positions=SimpleNamespace(booking=known.get), orders=SimpleNamespace(live={}, orders=orders)
-    )
-    missing = missing_fills(SimpleNamespace(desk=desk), (), 0)
-    assert [fill.client_order_id for fill in missing] == [f"o{n}" for n in range(1, 201)]
-    assert {fill.execution_id for fill in missing} == {"x"}  # the other was never booked
+    hand = HandDesk(Scripted())
+    hand.quote(0, 499.0, 500.0)
+    desk = hand.engine.desk
+    for number in range(201):
+        order = desk.orders.submit(buy(quantity=number + 1), MINUTE_NS)
+        hand.accept(order)
+        hand.fill(order)
+        known = desk.orders.order(order.client_order_id)
+        known.executions = {**known.executions, "y": (D(1), D(1))}  # it was never booked
+    missing = missing_fills(hand.engine, (), 0)
+    names = list(desk.orders.orders)
+    assert [fill.client_order_id for fill in missing] == names[1:]
+    assert {fill.execution_id for fill in missing} == {f"x{number}" for number in range(2, 202)}

@@ -2,13 +2,13 @@
 
 import asyncio
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.line_desk import CHAIN, ELSEWHERE, LineDesk
+from fakes.venue_views import venue_view
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountSnapshot
 from scalpdesk.instruments.contract import OptionContract
@@ -121,12 +121,7 @@ def test_what_a_person_buys_outside_the_market_is_a_difference_and_no_stop_calls
 
 
 def test_quotes_are_asked_of_what_is_held_and_known():
-    view = SimpleNamespace(
-        positions=[
-            SimpleNamespace(instrument_id=number, quantity=Decimal(quantity))
-            for number, quantity in [(0, 2), (1, 0), (None, 3), (2, -1)]
-        ]
-    )
+    view = venue_view(1, {0: 2, 1: 0, None: 3, 2: -1})
     asked = []
 
     class Quotes:

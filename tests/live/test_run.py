@@ -1,22 +1,25 @@
-"""A live run from start to end with stand-ins for its parts: the order of steps, whatever the end is."""
+"""A live run from start to end: what is opened, served and closed, whatever the end is."""
 
 import asyncio
-import dataclasses
-import getpass
 import os
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from types import SimpleNamespace
+from pathlib import Path
 
-import msgspec
 import pytest
 
-from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import FollowingClock
+from fakes.clock import ManualClock
+from fakes.desk import HandDesk, Scripted, buy
+from fakes.instruments import DAY
+from fakes.live import until
+from fakes.runner_bench import BenchGateway, BenchWatchdog, InstalledVenue, bench_plan
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
+    AccountSnapshot,
     GammaExposureEvent,
     OperatorEvent,
     OrderStatusUnknown,
@@ -25,434 +28,384 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
-from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.assembly import lock_account
 from scalpdesk.live.recovery import Start, adoption, continuation, known_orders, quotes_of_holdings, rebuild
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import ROLLED, RunEnd, StopMode
-from scalpdesk.orders.order import OrderState
+from scalpdesk.live.status import SOCKET_NAME, ask
+from scalpdesk.orders.order import Order, OrderState
+
+SESSION = session_on(DAY)
+QUICK = RunnerOptions(
+    reconcile_seconds=1e9,
+    confirm_seconds=0.0,
+    absent_after_seconds=0.0,
+    tick_seconds=0.001,
+    flatten_seconds=0.05,
+    hold_seconds=0.05,
+    stop=StopMode.HOLD,
+)
 
 
-class Parts:
-    """Stands for all parts of a desk, and writes down what is done to them in order."""
+class Life:
+    """Runs at the installed venue, one after another, by a clock that the test sets."""
 
-    def __init__(
-        self, ends=("stopped: leave",), *, reason="done", live=(), held=(), left=(), end=RunEnd.STOPPED
-    ):
-        self.steps, self.ends, self.said = [], list(ends), []
-        self.fails = set()
-        desk = SimpleNamespace(
-            orders=SimpleNamespace(live=live), positions=SimpleNamespace(held=lambda: held)
-        )
-        self.runner = SimpleNamespace(
-            run=self.live,
-            supervisor=SimpleNamespace(
-                start=lambda name, *_: self.step(f"{name} kept"), end=self.later("tasks ended")
-            ),
-            options=SimpleNamespace(stop=StopMode.HOLD),
-            state=SimpleNamespace(
-                closes=2,
-                recovered_seconds=0.5,
-                reason=reason,
-                open_orders=left,
-                stop_asked=None,
-                end=end,
-            ),
-            reconciler=SimpleNamespace(unexplained=[17]),
-            core=SimpleNamespace(events=9),
-            stop=lambda *how: self.steps.append(("stop", *how)),
-        )
-        self.desk = SimpleNamespace(
-            header="header",
-            run_dir="folder",
-            tally="tally",
-            runner=self.runner,
-            engine=SimpleNamespace(desk=desk),
-            gateway=SimpleNamespace(close=self.later("gateway closed")),
-            folder=SimpleNamespace(close=lambda: self.step("folder closed")),
-            journal=SimpleNamespace(
-                close=lambda summary: self.step("journal sealed"),
-                abandon=lambda: self.step("journal left"),
-            ),
-            lock=SimpleNamespace(release=lambda: self.step("lock released")),
-            start=Start(),
-        )
-        self.watchdog = SimpleNamespace(
-            beat=lambda *_: None,
-            begin=lambda folder: self.step("watchdog begun"),
-            end=self.part,
-            leave=lambda: self.step("watchdog left"),
-        )
-        self.opened, self.clocks = [], []
+    def __init__(self, tmp_path, monkeypatch):
+        self.venue = InstalledVenue(tmp_path / "site", monkeypatch)
+        self.plan = bench_plan(tmp_path, runner=QUICK)
+        self.clock = ManualClock(SESSION.open_ns + 60 * 10**9)
+        self.said, self.log, self.desks = [], [], []
+        self.watchdog = BenchWatchdog(self.log)
+        self.prepares = lambda gateway: None
+        type(self.venue).prepare = staticmethod(self._prepare)
 
-    def notify(self, *words):
-        self.said.append(words)
+    def _prepare(self, gateway):
+        gateway.log = self.log
+        self.prepares(gateway)
 
-    def step(self, name):
-        self.steps.append(name)
-        if name in self.fails:
-            raise StopError(f"{name}: failed")
+    @property
+    def gateway(self):
+        return self.venue.built[-1][1]
 
-    def part(self, *, clean, keeps_positions=False):
-        self.step(f"watchdog ended {clean}{' keeping positions' * keeps_positions}")
+    def run(self, meanwhile=None, *, gateway=None, watchdog=None, **options):
+        """Run to the end; return the summary. Without anything meanwhile the run is stopped at once."""
+        plan = replace(self.plan, runner=replace(QUICK, **options))
 
-    def later(self, name):
-        async def call():
-            self.step(name)
+        async def whole():
+            running = asyncio.create_task(
+                run.carry_out(
+                    plan,
+                    notify=lambda *words: self.said.append(words),
+                    clock=self.clock,
+                    gateway=gateway,
+                    watchdog=watchdog,
+                    on_ready=self.desks.append,
+                )
+            )
+            await until(lambda: self.desks or running.done(), 0.001)
+            if not running.done():
+                desk = self.desks[0]
+                await until(lambda: desk.runner.state.recovered_seconds is not None or running.done(), 0.001)
+            if not running.done():
+                if meanwhile is None:
+                    desk.runner.stop(StopMode.LEAVE)
+                else:
+                    await meanwhile(desk)
+            return await running
 
-        return call
+        return asyncio.run(asyncio.wait_for(whole(), 120.0))
 
-    async def live(self, start):
-        self.step("ran")
-        return self.end_next()
-
-    def end_next(self):
-        if self.ends[0] == ROLLED:
-            self.runner.state.end = RunEnd.ROLLED
-        elif self.runner.state.end is RunEnd.ROLLED:
-            self.runner.state.end = RunEnd.STOPPED
-        return self.ends.pop(0)
-
-    async def open(self, plan, clock, *, notify, gateway, watchdog):
-        self.opened.append((plan, gateway))
-        self.clocks.append(clock)
-        self.step("opened")
-        return self.desk
-
-    def control(self, folder, answer, on_failure):
-        return SimpleNamespace(
-            start=self.later("socket listens"), serve=None, close=lambda: self.step("socket closed")
-        )
+    def ended(self):
+        return [
+            item
+            for item in self.log
+            if item == "leave" or (type(item) is tuple and item[0] in ("end", "closed"))
+        ]
 
 
 @pytest.fixture
-def wire(monkeypatch):
-    def put_in(parts):
-        monkeypatch.setattr(run, "open_desk", parts.open)
-        monkeypatch.setattr(run, "ControlServer", parts.control)
-        monkeypatch.setattr(run, "warm_up", lambda: parts.step("compiled"))
-        monkeypatch.setattr(run, "_listen_to_signals", lambda desk: parts.step("listens to signals"))
-        monkeypatch.setattr(run, "_release_signals", lambda: parts.step("signals released"))
-        monkeypatch.setattr(
-            run,
-            "run_summary",
-            lambda *how: {"run_id": "r", "verdict": "fine", "pnl": {"total": "3"}, "of": how},
-        )
-        for name in ("collect", "freeze", "unfreeze"):
-            monkeypatch.setattr(run.gc, name, lambda name=name: parts.steps.append(name))
-        return parts
-
-    return put_in
+def life(tmp_path, monkeypatch):
+    return Life(tmp_path, monkeypatch)
 
 
-def plan(**options):
-    settings = load_settings("gamma-scalper", environ={})
-    return LivePlan(settings, runner=RunnerOptions(**options), resume=True, set_aside=True)
+def resting(desk):
+    """Let an order of the desk rest at the venue."""
+    order = desk.engine.desk.orders.submit(buy(), desk.engine.now_ns)
+    desk.gateway.working[order.client_order_id] = order
+    return order.client_order_id
 
 
-def carry_out(parts, the_plan=None, **how):
-    return asyncio.run(run.carry_out(the_plan or plan(), notify=parts.notify, **how))
+def test_a_run_is_opened_served_and_closed(life):
+    async def serves(desk):
+        answer = await asyncio.to_thread(ask, desk.run_dir, {"do": "status"})
+        assert (answer["run_id"], answer["run"]) == (desk.header.run_id, "running")
+        with pytest.raises(StopError):
+            lock_account(life.plan, "a", "another run")
+        desk.runner.stop(StopMode.LEAVE)
+
+    summary = life.run(serves)
+    (desk,) = life.desks
+    assert (summary["ended"], summary["end"]) == ("stopped: leave", RunEnd.STOPPED)
+    assert (summary["sessions_closed"], summary["differences"], summary["open_orders"]) == (0, [], [])
+    assert summary["recovered_seconds"] >= 0.0
+    assert (summary["resumable"], JournalReader(desk.run_dir).sealed) == (False, True)
+    assert life.said[-1] == ("info", "stopped: leave")
+    assert life.log == [("connect", []), ("closed", True)]
+    assert not (desk.run_dir / SOCKET_NAME).exists()
+    lock_account(life.plan, "a", "another run").release()
 
 
-BEGINS = ["opened", "collect", "freeze", "socket listens", "the control server kept", "listens to signals"]
-CLOSES = ["unfreeze", "tasks ended", "socket closed", "signals released"]
-PARTED = ["gateway closed", "folder closed", "journal sealed", "lock released"]
-
-
-def test_a_run_is_opened_served_and_closed_in_order(wire):
-    parts = wire(Parts())
-    summary = carry_out(
-        parts, clock="clock", gateway="venue", on_ready=lambda desk: parts.step(f"ready {desk.run_dir}")
-    )
-    assert parts.steps == [*BEGINS, "ready folder", "ran", *CLOSES, *PARTED]
-    assert parts.said == [("info", "stopped: leave")]
-    assert ([gateway for _, gateway in parts.opened], parts.clocks) == (["venue"], ["clock"])
-    assert summary["of"][:4] == ("header", parts.desk.engine, "tally", 9)
-    assert (summary["ended"], summary["sessions_closed"]) == ("stopped: leave", 2)
-    assert (summary["recovered_seconds"], summary["differences"]) == (0.5, ["17"])
-    assert summary["resumable"] is False
-
-
-def test_a_watchdog_begins_with_the_run_and_ends_cleanly_after_it(wire):
-    parts = wire(Parts())
-    carry_out(parts, watchdog=parts.watchdog)
-    steps = [
-        "compiled",
-        *BEGINS,
-        "watchdog begun",
-        "ran",
-        *CLOSES,
-        *PARTED,
-        "watchdog ended True keeping positions",
-        "watchdog left",
+def test_a_watchdog_begins_with_the_run_and_leaves_after_it_has_disconnected(life):
+    life.run(watchdog=life.watchdog)
+    assert [what for what in life.log if what != "info"] == [
+        ("connect", []),
+        ("begin", life.desks[0].run_dir),
+        "started",
+        ("closed", True),
+        ("end", True, True),
+        "leave",
     ]
-    assert parts.steps == steps
+    assert life.watchdog.beats > 0
 
 
+@pytest.mark.parametrize("is_resting", [True, False])
 @pytest.mark.parametrize(
-    ("end", "left", "told"),
+    ("mode", "end", "clean", "keeps"),
     [
-        (RunEnd.STOPPED, (), "True keeping positions"),
-        (RunEnd.UNCONFIRMED, ("a",), "False keeping positions"),
-        (RunEnd.STOPPED, ("a", "b"), "False keeping positions"),
-        (RunEnd.NOT_FLAT, (), "False"),
-        (RunEnd.NOT_FLAT, ("a",), "False"),
+        (StopMode.LEAVE, RunEnd.STOPPED, True, True),
+        (StopMode.HOLD, RunEnd.STOPPED, True, True),
+        (StopMode.FLATTEN, RunEnd.NOT_FLAT, False, False),
     ],
 )
-def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(wire, end, left, told):
-    parts = wire(Parts(ends=("in other words",), live=left, left=left, end=end))
-    summary = carry_out(parts, watchdog=parts.watchdog)
-    assert parts.steps[-2:] == [f"watchdog ended {told}", "watchdog left"]
-    assert summary["open_orders"] == list(left)
+def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(
+    life, is_resting, mode, end, clean, keeps
+):
+    def prepare(gateway):
+        gateway.holdings[0] = Decimal(5)
+        gateway.confirms = False
+
+    async def stops(desk):
+        if is_resting:
+            resting(desk)
+        desk.runner.stop(mode)
+
+    life.prepares = prepare
+    summary = life.run(stops, watchdog=life.watchdog)
+    if is_resting and mode is not StopMode.LEAVE:
+        clean, end = False, RunEnd.UNCONFIRMED if mode is StopMode.HOLD else end
+        assert len(summary["open_orders"]) == 1
+    assert summary["end"] is end
+    assert life.ended()[-2:] == [("end", clean, keeps), "leave"]
+    assert summary["resumable"]
 
 
-@pytest.mark.parametrize("at", ["socket listens", "ran"])
-def test_a_run_that_fails_is_closed_like_any_other_and_the_watchdog_acts(wire, at):
-    parts = wire(Parts(reason=""))
-    parts.fails.add(at)
-    with pytest.raises(StopError, match=f"{at}: failed"):
-        carry_out(parts, watchdog=parts.watchdog)
-    left = [step if step != "journal sealed" else "journal left" for step in PARTED]
-    after = parts.steps[parts.steps.index(at) + 1 :]
-    assert [step for step in after if not step.startswith(("the control", "listens", "watchdog begun"))] == [
-        *CLOSES,
-        "watchdog ended False",
-        *left,
-        "watchdog left",  # from here on it acts
-    ]
+def test_a_run_that_fails_is_closed_like_any_other_and_the_watchdog_acts(life):
+    async def breaks(desk):
+        desk.runner.core.journal = None
+        desk.gateway.put(RateEvent(1, 1, (1.0,), (0.03,)))
+
+    with pytest.raises(AttributeError):
+        life.run(breaks, watchdog=life.watchdog)
+    (desk,) = life.desks
+    assert life.ended() == [("end", False, False), ("closed", True), "leave"]  # from here on it acts
+    assert not JournalReader(desk.run_dir).sealed
+    assert not (desk.run_dir / SOCKET_NAME).exists()
+    lock_account(life.plan, "a", "another run").release()
 
 
-@pytest.mark.parametrize(("sessions", "left"), [(None, None), (5, 3)])
-def test_a_run_that_rolled_is_followed_by_one_of_its_own(wire, sessions, left):
-    parts = wire(Parts(ends=(ROLLED, "stopped: leave")))
-    summary = carry_out(parts, plan(sessions=sessions), gateway="venue", watchdog=parts.watchdog)
-    (first, gateway), (second, none) = parts.opened
-    assert (gateway, none) == ("venue", None)
-    assert (first.runner.sessions, second.runner.sessions) == (sessions, left)
-    assert (second.resume, second.set_aside, second.settings) == (False, False, first.settings)
-    assert parts.said == [("info", ROLLED), ("info", "r: fine; P&L 3"), ("info", "stopped: leave")]
-    assert [type(clock) for clock in parts.clocks] == [FollowingClock] * 2  # the plan's, of a simulated venue
-    assert parts.clocks[0] is parts.clocks[1]
-    assert [step for step in parts.steps if step.startswith("watchdog ended")] == [
-        "watchdog ended True keeping positions"
-    ]
+async def through_the_night(life, desk):
+    """Let a desk close its session, and wake it in the morning after."""
+    life.clock.move_to(SESSION.close_ns + 10**9)
+    await until(lambda: desk.runner.state.closes == 1 and desk.runner.calendar.session.day != DAY, 0.001)
+    life.clock.move_to(desk.runner.calendar.session.open_ns - 300 * 10**9)
+
+
+@pytest.mark.parametrize(("sessions", "left"), [(None, None), (5, 4)])
+def test_a_run_that_rolled_is_followed_by_a_run_of_its_own(life, sessions, left):
+    async def nights(desk):
+        await through_the_night(life, desk)
+        await until(lambda: len(life.desks) == 2, 0.001)
+        await until(lambda: life.desks[1].runner.state.recovered_seconds is not None, 0.001)
+        life.desks[1].runner.stop(StopMode.LEAVE)
+
+    summary = life.run(nights, watchdog=life.watchdog, rolls=True, sessions=sessions)
+    first, second = life.desks
+    assert (first.runner.options.sessions, second.runner.options.sessions) == (sessions, left)
+    assert first.header.run_id != second.header.run_id == summary["run_id"]
+    assert JournalReader(first.run_dir).sealed
     assert summary["ended"] == "stopped: leave"
+    assert ("info", ROLLED) in life.said
+    assert life.ended() == [("closed", True), ("closed", True), ("end", True, True), "leave"]
 
 
 @pytest.mark.parametrize("mode", list(StopMode))
-def test_a_stop_that_comes_as_a_run_rolls_lets_no_other_one_follow(wire, mode):
+def test_a_stop_that_comes_as_a_run_rolls_lets_no_other_run_follow(life, mode):
     """The signal was handled by a run that had ended already, and the next day's run began."""
-    parts = wire(Parts(ends=(ROLLED, "stopped: leave")))
 
-    async def live(start):
-        parts.runner.state.stop_asked = mode
-        return parts.end_next()
+    async def nights(desk):
+        await through_the_night(life, desk)
+        await until(lambda: desk.runner.state.reason, 0.0)
+        desk.runner.stop(mode)
 
-    parts.runner.run = live
-    summary = carry_out(parts, watchdog=parts.watchdog)
-    assert len(parts.opened) == 1
-    assert summary["ended"] == f"stopped: {mode}"
-    assert parts.steps[-2:] == ["watchdog ended True keeping positions", "watchdog left"]
+    summary = life.run(nights, watchdog=life.watchdog, rolls=True)
+    assert (len(life.desks), summary["ended"]) == (1, f"stopped: {mode}")
+    assert life.ended()[-2:] == [("end", True, True), "leave"]
 
 
-@pytest.mark.parametrize(
-    ("state", "sealed"),
-    [
-        ({}, True),
-        ({"live": ["a"]}, False),
-        ({"held": ["a"]}, False),
-        ({"reason": ""}, False),
-    ],
-)
-@pytest.mark.parametrize("fails", [None, "gateway closed", "journal"])
+class BrokenJournal:
+    """A journal on a disk that takes no seal."""
+
+    def close(self, summary):
+        raise StopError("the disk is full")
+
+
+@pytest.mark.parametrize("fails", [None, "gateway", "journal"])
+@pytest.mark.parametrize(("is_held", "is_resting"), [(False, False), (True, False), (False, True)])
 def test_a_flat_account_seals_the_journal_and_the_lock_is_released_in_any_case(
-    wire, monkeypatch, state, sealed, fails
+    life, is_held, is_resting, fails
 ):
-    parts = wire(Parts(**state))
-    journal = "journal sealed" if sealed else "journal left"
-    parts.fails.add(journal if fails == "journal" else fails)
-    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 12.5))
+    async def close():
+        raise StopError("no line")
+
+    def prepare(gateway):
+        gateway.holdings[0] = Decimal(5 * is_held)
+        if fails == "gateway":
+            gateway.close = close
+
+    async def stops(desk):
+        if is_resting:
+            resting(desk)
+        if fails == "journal":
+            desk.journal.abandon()
+            desk.journal = BrokenJournal()
+        desk.runner.stop(StopMode.LEAVE)
+
+    life.prepares = prepare
+    is_flat = not (is_held or is_resting)
     if fails == "journal":
-        with pytest.raises(StopError):
-            asyncio.run(run._close(parts.desk, 10.0))
+        with pytest.raises(StopError if is_flat else AttributeError):
+            life.run(stops)
     else:
-        summary = asyncio.run(run._close(parts.desk, 10.0))
-        assert (summary["resumable"], summary["of"][-1]) == (not sealed, 2.5)
-    assert parts.steps == ["gateway closed", "folder closed", journal, "lock released"]
+        assert life.run(stops)["resumable"] is not is_flat
+        assert JournalReader(life.desks[0].run_dir).sealed is is_flat
+    lock_account(life.plan, "a", "another run").release()
+
+
+# signals ----------------------------------------
 
 
 @pytest.fixture
-def handlers(monkeypatch):
-    """Answer of a desk to each signal, in a process with a terminal."""
-    found = {}
-    loop = SimpleNamespace(
-        add_signal_handler=found.__setitem__, remove_signal_handler=lambda number: found.pop(number, None)
-    )
-    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
-    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
-    return found
+def signals():
+    """Signals as in a process with a terminal; the tests may run in a process that outlives its own."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_the_first_interrupt_stops_in_order_and_the_second_ends_at_once(handlers):
-    parts = Parts()
-    run._listen_to_signals(parts.desk)
-    assert set(handlers) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    handlers[signal.SIGTERM]()
-    assert (set(handlers), parts.steps) == ({signal.SIGHUP}, [("stop", StopMode.HOLD)])
-    run._listen_to_signals(parts.desk)
-    run._release_signals()
-    assert handlers == {}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_stops_in_order_and_the_second_would_end_at_once(life, signals, number):
+    unheard = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    async def interrupted(desk):
+        assert all(signal.getsignal(each) is not handler for each, handler in unheard.items())
+        os.kill(os.getpid(), number)
+        await until(lambda: desk.runner.state.stop_asked, 0.0)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            assert signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler)
+
+    assert life.run(interrupted)["ended"] == "stopped: hold"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
-def test_a_terminal_that_closes_stops_in_order_however_often_and_late_it_says_so():
-    parts, before = Parts(), signal.getsignal(signal.SIGHUP)
-
-    async def play():
-        run._listen_to_signals(parts.desk)
+def test_a_terminal_that_closes_stops_in_order_however_often_it_says_so(life, signals):
+    async def hung_up(desk):
         os.kill(os.getpid(), signal.SIGHUP)
-        while not parts.steps:  # noqa: ASYNC110 - the loop hears of a signal in its own time
-            await asyncio.sleep(0)
+        await until(lambda: desk.runner.state.stop_asked, 0.0)
         os.kill(os.getpid(), signal.SIGHUP)
-        run._release_signals()
+
+    async def close():
         os.kill(os.getpid(), signal.SIGHUP)  # while the run closes
 
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run in a process that outlives its terminal
-    try:
-        asyncio.run(play())
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert parts.steps == [("stop", StopMode.HOLD)]
+    life.prepares = lambda gateway: setattr(gateway, "close", close)
+    assert life.run(hung_up)["ended"] == "stopped: hold"
 
 
-def test_a_desk_that_was_started_to_outlive_its_terminal_hears_nothing_of_it(handlers, monkeypatch):
-    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
-    run._listen_to_signals(Parts().desk)
-    assert set(handlers) == {signal.SIGINT, signal.SIGTERM}
+def test_a_desk_that_was_started_to_outlive_its_terminal_hears_nothing_of_it(life, signals):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def hung_up(desk):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.01)
+        assert desk.runner.state.stop_asked is None
+        desk.runner.stop(StopMode.LEAVE)
+
+    assert life.run(hung_up)["ended"] == "stopped: leave"
 
 
 # dealer gamma ----------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("venue", "has_any", "watches"),
-    [("alpaca", True, True), ("alpaca", False, False), ("simulated", True, False)],
-)
-def test_dealer_gamma_is_polled_where_it_has_a_source_and_not_on_a_tape(
-    wire, monkeypatch, venue, has_any, watches
-):
-    parts, sources, kept = wire(Parts()), [], []
-    event = GammaExposureEvent("SPX", 1, 1, -2e9, "chain")
+@pytest.mark.parametrize(("venue", "value"), [("bench", -2e9), ("bench", None), ("simulated", -2e9)])
+def test_dealer_gamma_is_polled_where_it_has_a_source_and_not_on_a_tape(life, tmp_path, venue, value):
+    given = [] if value is None else [f"marketdata.gex_value={value}"]
+    life.plan = bench_plan(tmp_path, *given, venue=venue)
+    gateway = BenchGateway(life.plan, life.clock) if venue == "simulated" else None
+    seen = []
 
-    class Watch:
-        def __init__(self, source, clock, post, *, every_seconds, notify):
-            kept.append((source, every_seconds, notify, post))
+    async def polled(desk):
+        if value is not None and venue == "bench":
+            await until(lambda: desk.engine.desk.market.gamma_exposures, 0.001)
+        else:
+            await asyncio.sleep(0.05)
+        desk.journal.flush()
+        events = [event for step, _ in JournalReader(desk.run_dir).steps() for event in step]
+        seen.extend(event for event in events if isinstance(event, GammaExposureEvent))
+        desk.runner.stop(StopMode.LEAVE)
 
-        def start(self):
-            parts.step("polls")
-            kept[0][3](event)
-
-        def stop(self):
-            parts.step("polls no more")
-
-    def source(config, *, history_folder, notify):
-        sources.append(notify)
-        notify("warning", "late")
-        return SimpleNamespace(has_any=has_any, say="say")
-
-    async def lives(start):
-        await asyncio.sleep(0)  # what a thread found comes in the loop's next turn
-        return "stopped: leave"
-
-    parts.runner.run = lives
-    parts.runner.put = parts.steps.append
-    parts.desk.engine.now_ns = 70
-    monkeypatch.setattr(run, "live_source", source)
-    monkeypatch.setattr(run, "ExposureWatch", Watch)
-    the_plan = dataclasses.replace(plan(), venue=venue)
-    carry_out(parts, the_plan, clock=SimpleNamespace(now_ns=lambda: 50))
-    told = [("warning", "late")] if venue == "alpaca" else []
-    assert parts.said == [*told, ("info", "stopped: leave")]
-    polled = msgspec.structs.replace(event, ts_recv_ns=70)
-    steps = [*BEGINS[:-1], "polls", BEGINS[-1], polled, CLOSES[0], "polls no more", *CLOSES[1:], *PARTED]
-    assert parts.steps == (steps if watches else [*BEGINS, *CLOSES, *PARTED])
-    if watches:
-        ((_, every_seconds, notify, post),) = kept
-        assert (every_seconds, notify) == (the_plan.settings.config.gex.cache_seconds, "say")
-        post(event)  # after the end of the loop: dropped
-        sources[0]("warning", "later")
-        assert len(parts.said) == 2
+    life.run(polled, gateway=gateway)
+    assert [event.exposure_usd for event in seen] == ([-2e9] if venue == "bench" and value else [])
+    assert all(event.ts_recv_ns >= life.clock.now_ns() for event in seen)
 
 
 # what the operator asks ----------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("request_", "expected", "stops"),
-    [
-        ({"do": "stop"}, {"stopping": "hold"}, [("stop", StopMode.HOLD, "me")]),
-        ({"do": "stop", "how": ""}, {"stopping": "hold"}, [("stop", StopMode.HOLD, "me")]),
-        ({"do": "stop", "how": "flatten"}, {"stopping": "flatten"}, [("stop", StopMode.FLATTEN, "me")]),
-        ({"do": "stop", "how": "now"}, {"error": "stop how?", "fix": "leave, hold or flatten"}, []),
-        ({"do": "halt"}, {"mode": "HALTED", "milliseconds": 0.0}, [("halt", "asked by me", "me")]),
-        ({"do": "status"}, ("header", "runner"), []),
-        ({"do": "why"}, ("runner", None), []),
-        ({"do": "why", "what": 7}, ("runner", "7"), []),
-        ({}, {"error": "unknown request None"}, []),
-    ],
-)
-def test_a_request_is_answered(monkeypatch, request_, expected, stops):
-    parts = Parts()
-    named = {"runner": parts.runner}
-    monkeypatch.setattr(getpass, "getuser", lambda: "me")
+def test_requests_of_the_operator_are_answered(life, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "me")
 
-    async def operate(*how):
-        parts.steps.append(how)
-        return {"mode": "HALTED"}
+    async def asks(desk):
+        async def answer(**request):
+            return await run.answer(desk, request)
 
-    parts.runner.operate = operate
-    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: 1.0))
-    monkeypatch.setattr(run, "status", lambda *how: how)
-    monkeypatch.setattr(run, "why", lambda *how: how)
-    answer = asyncio.run(run.answer(parts.desk, request_))
-    if isinstance(expected, tuple):
-        expected = tuple(named.get(part, part) for part in expected)
-    assert (answer, parts.steps) == (expected, stops)
+        assert "error" in await answer(do="stop", how="now")
+        assert "error" in await answer()
+        assert desk.runner.state.stop_asked is None
+        assert (await answer(do="status"))["run_id"] == desk.header.run_id
+        assert "error" in await answer(do="why")  # nothing was decided
+        assert "error" in await answer(do="why", what=7)
+        assert "error" in await answer(do="resume")  # without a reason
+        halted = await answer(do="halt")
+        assert (halted["was"], halted["mode"]) == ("ACTIVE", "HALTED")
+        assert halted["milliseconds"] >= 0.0
+        assert (await answer(do="resume", reason=" fine "))["mode"] == "ACTIVE"
+        assert (await answer(do="flatten", reason="enough"))["mode"] == "FLATTENING"
+        assert await answer(do="stop", how="") == {"stopping": "hold"}
+        too_late = await answer(do="resume", reason="x")
+        assert set(too_late) == {"error", "where", "fix"}
+
+    assert life.run(asks)["ended"] == "stopped: hold"
+    events = [event for step, _ in JournalReader(life.desks[0].run_dir).steps() for event in step]
+    commands = [
+        (event.action, event.reason, event.who) for event in events if isinstance(event, OperatorEvent)
+    ]
+    assert commands[:3] == [
+        (OperatorAction.HALT, "asked by me", "me"),
+        (OperatorAction.RESUME, "fine", "me"),
+        (OperatorAction.FLATTEN, "enough", "me"),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("request_", "acted"),
-    [
-        ({"do": "halt"}, ("halt", "asked by me", "me")),
-        ({"do": "flatten", "reason": "enough"}, ("flatten", "enough", "me")),
-        ({"do": "resume", "reason": "fine"}, ("resume", "fine", "me")),
-        ({"do": "resume"}, None),
-    ],
-)
-def test_a_command_is_timed_and_a_resume_needs_a_reason(monkeypatch, request_, acted):
-    asked, times = [], iter([10.0, 10.0123456])
-    monkeypatch.setattr(getpass, "getuser", lambda: "me")
-    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+def test_a_stop_is_as_it_is_asked_for(life):
+    async def asks(desk):
+        assert await run.answer(desk, {"do": "stop", "how": "flatten"}) == {"stopping": "flatten"}
 
-    async def act(*how):
-        asked.append(how)
-        return {"mode": "HALTED"}
-
-    answer = asyncio.run(run.operate(request_, act))
-    if acted is None:
-        fix = "scalpdesk resume --reason TEXT"
-        assert answer == {"error": "going back to work needs a reason", "fix": fix}
-    else:
-        assert answer == {"mode": "HALTED", "milliseconds": 12.346}
-    assert asked == ([] if acted is None else [acted])
+    assert life.run(asks)["end"] is RunEnd.STOPPED
+    assert life.desks[0].runner.state.stop_asked is StopMode.FLATTEN
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
-def test_an_operator_without_a_name_is_a_number(monkeypatch, error):
+def test_an_operator_without_a_name_is_a_number(error):
     def unknown():
         raise error
 
-    monkeypatch.setattr(getpass, "getuser", unknown)
-    assert run.operator_name() == str(os.getuid())
+    assert run.operator_name(unknown) == str(os.getuid())
 
 
 # the beginning of a run ----------------------------------------
@@ -467,25 +420,24 @@ def rate(at_ns):
 
 
 def test_prices_are_asked_for_only_where_something_is_held():
-    held = SimpleNamespace(instrument_id=3, quantity=Decimal(-1))
-
-    class Gateway:
-        async def quotes(self, numbers):
-            return tuple(numbers)
-
-    for positions, quotes in (((), ()), ((held,), (3,))):
-        view = SimpleNamespace(positions=positions)
-        assert asyncio.run(quotes_of_holdings(Gateway(), view)) == quotes
+    desk = HandDesk(Scripted())
+    gateway = BenchGateway(desk.book, ManualClock(1))
+    gateway.quote(1.0, 2.0, number=2)
+    for held, quoted in (({}, []), ({0: Decimal(0), 1: Decimal(1), 2: Decimal(-1)}, [2])):
+        gateway.holdings = held
+        view = asyncio.run(gateway.snapshot())
+        quotes = asyncio.run(quotes_of_holdings(gateway, view))
+        assert [quote.instrument_id for quote in quotes] == quoted
 
 
 def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_account():
-    account, quote = rate(3), QuoteEvent(0, 2, 2, 1.0, 2.0, 1.0, 1.0)
-    view = SimpleNamespace(as_event=lambda: account)
+    quote = QuoteEvent(0, 2, 2, 1.0, 2.0, 1.0, 1.0)
+    view = asyncio.run(BenchGateway(HandDesk(Scripted()).book, ManualClock(3)).snapshot())
     events = list(adoption(Start((rate(1),)), view, (quote,), 9))
     assert [(type(event), event.ts_event_ns, event.ts_recv_ns) for event in events] == [
         (RateEvent, 1, 9),
         (QuoteEvent, 2, 9),
-        (RateEvent, 3, 9),
+        (AccountSnapshot, 3, 9),
     ]
 
 
@@ -493,17 +445,14 @@ def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_acc
     ("stopped_from", "resumes"), [(Mode.HALTED, True), (Mode.ACTIVE, True), (None, False)]
 )
 def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stopped_from, resumes):
-    live = {
-        name: SimpleNamespace(state=state, venue_order_id=venue_id)
-        for name, state, venue_id in [
-            ("a", OrderState.PENDING_NEW, ""),
-            ("b", OrderState.PENDING_NEW, "v"),
-            ("c", OrderState.WORKING, ""),
-        ]
-    }
-    desk = SimpleNamespace(orders=SimpleNamespace(live=live), gate=SimpleNamespace(stopped_from=stopped_from))
-    events = list(continuation(SimpleNamespace(desk=desk), 9))
-    doubt = OrderStatusUnknown("a", 9, 9, "the desk ended before the venue answered")
+    desk = HandDesk(Scripted())
+    orders = desk.engine.desk.orders
+    sent, named, working = [orders.submit(buy(), desk.now_ns) for _ in range(3)]
+    orders.order(named.client_order_id).venue_order_id = "v"
+    desk.accept(working)
+    desk.engine.desk.gate.stopped_from = stopped_from
+    events = list(continuation(desk.engine, 9))
+    doubt = OrderStatusUnknown(sent.client_order_id, 9, 9, "the desk ended before the venue answered")
     why = "the run goes on after its stop"
     lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "operator", OperatorCause.STOP)
     held_back = AccountComparison(9, 9, is_compared=False)
@@ -515,23 +464,35 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stopped_from
     [(OrderState.UNKNOWN, 0, ""), (OrderState.UNKNOWN, 4, "v"), (OrderState.WORKING, 0, "v")],
 )
 def test_a_gateway_learns_of_each_order_what_was_booked_and_of_an_unproven_one_no_id(state, filled, venue_id):
-    order = SimpleNamespace(
-        submitted="sent",
-        state=state,
-        filled=Decimal(filled),
-        average_price=Decimal("1.5"),
-        is_live=True,
-        venue_order_id="v",
-        parent_id="p",
-        busted=("x",),
+    desk = HandDesk(Scripted())
+    orders = desk.engine.desk.orders
+    sent = orders.submit(buy(), 7)
+    orders.orders[sent.client_order_id] = Order(
+        sent,
+        7,
+        state,
+        Decimal(filled),
+        Decimal("1.5"),
+        "v",
         executions={"y": (Decimal(4), Decimal("1.5"))},
-        created_ns=7,
+        busted={"x": Decimal(1)},
+        parent_id="p",
     )
-    engine = SimpleNamespace(desk=SimpleNamespace(orders=SimpleNamespace(orders={"a": order})))
-    (known,) = known_orders(engine)
-    assert (known.submitted, known.filled, known.value) == ("sent", filled, Decimal("1.5") * filled)
+    (known,) = known_orders(desk.engine)
+    assert (known.submitted, known.filled, known.value) == (sent, filled, Decimal("1.5") * filled)
     assert (known.is_live, known.venue_order_id, known.parent_id, known.sent_ns) == (True, venue_id, "p", 7)
     assert known.executions == {"x": (0, 0), "y": (4, Decimal("1.5"))}
+
+
+@dataclass
+class Steps:
+    """A journal that was read: events and outputs, step by step."""
+
+    listed: list
+    run_dir: Path = Path("folder")
+
+    def steps(self) -> Iterator:
+        yield from self.listed
 
 
 @pytest.mark.parametrize(
@@ -556,11 +517,7 @@ def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
             n = number[event]
             return (timer(n),) if n % 3 == 0 else ()
 
-    reader = SimpleNamespace(
-        run_dir="folder",
-        recovered=4,
-        steps=lambda: [([rate(n) for n in step], outputs) for step, outputs in steps],
-    )
+    reader = Steps([([rate(n) for n in step], outputs) for step, outputs in steps])
     if watched is None:
         with pytest.raises(InvariantError, match=unwritten) as refused:
             rebuild(reader, Engine())
@@ -568,7 +525,7 @@ def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
         return
     found = rebuild(reader, Engine(), lambda event, _outputs: told.append(number[event]))
     assert (found.unwritten, told) == (unwritten, watched)
-    assert (found.events, found.truncated) == (sum(len(step) for step, _ in steps), "4")
+    assert found.events == sum(len(step) for step, _ in steps)
     assert found.timers.due_ns == (3 if watched else NEVER_NS)
 
 
@@ -580,7 +537,7 @@ def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on()
             return ()
 
     steps = [([rate(n) for n in (1, 2, 3)], ())]
-    reader = SimpleNamespace(run_dir="folder", recovered=None, steps=lambda: steps)
+    reader = Steps(steps)
     with pytest.raises(StopError, match="event 3: ZeroDivisionError: float division by zero at ") as refused:
         rebuild(reader, Engine())
     assert (refused.value.where, "--new-run" in refused.value.fix) == ("folder", True)

@@ -1,10 +1,8 @@
 """The live loop on a simulated venue: what reaches the venue, what comes back, and dying at any step."""
 
 import asyncio
-import math
 from dataclasses import replace
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,6 +10,8 @@ import pytest
 from fakes.broker import give
 from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
+from fakes.runner_bench import BenchWatchdog
+from fakes.venue_views import venue_view
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
@@ -116,26 +116,25 @@ def test_a_journal_is_not_gone_on_with_by_a_desk_that_decides_otherwise(tmp_path
 
 
 @pytest.mark.parametrize("shortable", [None, (SHARE,)], ids=["as Deribit", "as Alpaca"])
-def test_what_was_closed_while_the_desk_was_dead_is_not_closed_once_more(tmp_path, monkeypatch, shortable):
-    plain, by_others = SimulatedGateway.snapshot, []
+def test_what_was_closed_while_the_desk_was_dead_is_not_closed_once_more(tmp_path, shortable):
+    by_others = []
 
-    async def snapshot(self, *, fills_since_ns=None):
-        view = await plain(self, fills_since_ns=fills_since_ns)
-        return msgspec.structs.replace(view, shortable=shortable, fills=(*view.fills, *by_others))
+    class Shared(SimulatedGateway):
+        async def snapshot(self, *, fills_since_ns=None):
+            view = await super().snapshot(fills_since_ns=fills_since_ns)
+            return msgspec.structs.replace(view, shortable=shortable, fills=(*view.fills, *by_others))
 
-    monkeypatch.setattr(SimulatedGateway, "snapshot", snapshot)
-    bench = bench_on(tmp_path, strategy=lambda: follower(10, 0, 0, 0))
+    class DiesBeforeTheExitLeaves(DyingCore):
+        def note_outputs(self, outputs):
+            commands = super().note_outputs(outputs)
+            if any(order.side is Side.SELL for order in commands):
+                self.dies_at = self.steps + 1
+            return commands
 
-    def dies_before_the_exit_leaves(self, outputs):
-        commands = note_outputs(self, outputs)
-        if any(order.side is Side.SELL for order in commands):
-            self.dies_at = self.steps + 1
-        return commands
-
-    note_outputs = DyingCore.note_outputs
-    with monkeypatch.context() as first_life:
-        first_life.setattr(DyingCore, "note_outputs", dies_before_the_exit_leaves)
-        assert bench.live() is None
+    bench = bench_on(tmp_path, strategy=lambda: follower(10, 0, 0, 0), gateway_class=Shared)
+    bench.core_class = DiesBeforeTheExitLeaves
+    assert bench.live() is None
+    bench.core_class = DyingCore
     assert bench.account.quantity(SHARE) == 10
     by_hand = SubmitOrder(
         "by-hand", SHARE, Side.SELL, D(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.CLOSE
@@ -177,43 +176,20 @@ def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
     assert bench.engine.desk.positions.quantity(SHARE) == 12
 
 
-class WatchdogThatHears:
-    """Keeps what a desk reports to its watchdog; ends after its third heartbeat."""
-
-    def __init__(self):
-        self.heard, self.beats = [], 0
-
-    @property
-    def is_alive(self):
-        return self.beats < 3
-
-    def beat(self):
-        self.beats += 1
-
-    def started(self):
-        self.heard.append("started")
-
-    def order_sent(self, order, parent_id=""):
-        self.heard.append(("sent", order.client_order_id, parent_id))
-
-    def order_ended(self, name):
-        self.heard.append(("ended", name))
-
-
 def test_the_watchdog_hears_of_each_order_before_and_after_and_its_end_is_said(tmp_path):
-    watchdog = WatchdogThatHears()
+    watchdog = BenchWatchdog(most_beats=3)
     bench = bench_on(tmp_path, watchdog=watchdog)
     assert bench.live() is not None
     names = [order.client_order_id for order in bench.orders]
     assert len(names) == 5
-    told = [(what, name, *([""] if what == "sent" else [])) for name in names for what in ("sent", "ended")]
+    told = [event for name in names for event in (("reported", name, ""), ("ended", name))]
     assert watchdog.heard == ["started", *told]
     assert ("warning", "no watchdog runs: nothing cancels orders if this desk fails") in bench.said
 
 
 def test_an_order_that_rests_has_not_ended_for_the_watchdog_until_the_close(tmp_path):
     resting, heard = lambda: follower(10, limit="400"), []
-    bench = bench_on(tmp_path, strategy=resting, watchdog=WatchdogThatHears())
+    bench = bench_on(tmp_path, strategy=resting, watchdog=BenchWatchdog(most_beats=3))
 
     async def listen(bench):
         await until(lambda: any(one.venue_order_id for one in bench.engine.desk.orders.live.values()))
@@ -221,7 +197,7 @@ def test_an_order_that_rests_has_not_ended_for_the_watchdog_until_the_close(tmp_
 
     bench.live(meanwhile=listen)
     name = bench.orders[0].client_order_id
-    assert heard == ["started", ("sent", name, "")]
+    assert heard == ["started", ("reported", name, "")]
     assert bench.watchdog.heard[:3] == [*heard, ("ended", name)]
 
 
@@ -233,7 +209,7 @@ def test_the_watchdog_hears_of_each_leg_with_its_combo(tmp_path):
         return (wanted.pop(),) if wanted and view.market.quotes[SHARE] else ()
 
     strategy = Scripted(think, [EveryQuote(SHARE)])
-    bench = bench_on(tmp_path, strategy=lambda: strategy, watchdog=WatchdogThatHears())
+    bench = bench_on(tmp_path, strategy=lambda: strategy, watchdog=BenchWatchdog(most_beats=3))
     assert bench.live() is not None
     _, (_, call, parent), (_, put, other), *ended = bench.watchdog.heard
     assert parent == other != ""
@@ -257,22 +233,6 @@ def test_what_a_fresh_run_finds_in_the_account_is_said(tmp_path):
         ),
         ("alarm", "the account has open orders that this run did not send: SPY client-1"),
     ]
-
-
-def test_an_order_that_the_venue_has_proved_is_not_asked_about_again(tmp_path):
-    bench = bench_on(tmp_path, strategy=lambda: follower(10, limit="400"))  # far below: it rests
-    due = []
-
-    async def doubt(bench):
-        await until(lambda: any(order.venue_order_id for order in bench.engine.desk.orders.live.values()))
-        (name,), unknown = bench.engine.desk.orders.live, bench.runner._unknown
-        unknown.add(name)
-        due.append(list(unknown.due(math.inf)))
-        await bench.runner._resolve(name)
-        due.append(list(unknown.due(math.inf)))
-
-    assert bench.live(meanwhile=doubt) is not None
-    assert due == [["t-000001"], []]
 
 
 def test_halt_cancels_what_works_and_sends_no_more(tmp_path):
@@ -311,7 +271,7 @@ def test_no_session_follows_the_last_where_the_market_never_closes(tmp_path):
     calendar = bench.runner.calendar
     assert bench.engine.desk.view.session is None
     at_ns = bench.engine.now_ns
-    view = SimpleNamespace(ts_event_ns=at_ns, clock=clock_of(at_ns // 1_000_000, coin_session(DAY).close_ns))
+    view = venue_view(at_ns, clock=clock_of(at_ns // 1_000_000, coin_session(DAY).close_ns))
     calendar.plan(view)
     assert calendar.due_ns == NEVER_NS
     calendar.is_at_end = False
@@ -375,7 +335,7 @@ def test_word_about_a_foreign_order_goes_into_quarantine(tmp_path):
 
     async def foreign(bench):
         now_ns = bench.venue.now_ns
-        bench.gateway._put(OrderFilled("not-ours", now_ns, now_ns, "x9", D(5), D(500), D(0)))
+        bench.runner.put(OrderFilled("not-ours", now_ns, now_ns, "x9", D(5), D(500), D(0)))
         await asyncio.sleep(0)
 
     assert bench.live(meanwhile=foreign) is not None

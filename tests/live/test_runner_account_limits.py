@@ -6,7 +6,6 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from fakes import live
 from fakes.live import SHARE, LiveBench, follower, walk
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountLimits
@@ -17,15 +16,15 @@ from scalpdesk.venues.simulated import SimulatedGateway
 D = Decimal
 
 
-def telling(monkeypatch, *, shortable):
-    """Let the simulated venue speak of what may be sold short."""
-    plain = SimulatedGateway.snapshot
+def telling(shorts):
+    """Return a simulated venue that reports what may be sold short."""
 
-    async def snapshot(self, *, fills_since_ns=None):
-        view = await plain(self, fills_since_ns=fills_since_ns)
-        return msgspec.structs.replace(view, shortable=shortable)
+    class Telling(SimulatedGateway):
+        async def snapshot(self, *, fills_since_ns=None):
+            view = await super().snapshot(fills_since_ns=fills_since_ns)
+            return msgspec.structs.replace(view, shortable=shorts)
 
-    monkeypatch.setattr(SimulatedGateway, "snapshot", snapshot)
+    return Telling
 
 
 def told(bench):
@@ -40,9 +39,8 @@ def test_a_venue_that_says_nothing_tells_nothing(tmp_path):
     assert bench.engine.desk.gate.venue_limits is None
 
 
-def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path, monkeypatch):
-    telling(monkeypatch, shortable=(SHARE,))
-    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
+def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5), gateway_class=telling((SHARE,)))
     bench.live()
     words = told(bench)
     assert words
@@ -55,22 +53,17 @@ def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path, monkeypatch):
     assert bench.differences() == []
 
 
-def test_a_short_sale_that_the_venue_does_not_lend_for_never_leaves(tmp_path, monkeypatch):
-    telling(monkeypatch, shortable=())
-    bench = LiveBench(tmp_path, walk(), lambda: follower(10, -20))
+def test_a_short_sale_that_the_venue_does_not_lend_for_never_leaves(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, -20), gateway_class=telling(()))
     bench.live()
     assert all(one.side.sign > 0 or one.quantity <= D(10) for one in bench.orders)
     assert bench.engine.desk.positions.quantity(SHARE) >= 0
     assert bench.differences() == []
 
 
-def test_a_loss_limit_above_the_account_at_the_venue_ends_the_run_before_its_first_order(
-    tmp_path, monkeypatch
-):
-    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
-    build = live.build_engine
+def test_a_loss_limit_above_the_account_at_the_venue_ends_the_run_before_its_first_order(tmp_path):
     limits = RiskLimits(max_daily_loss=D(100_001))
-    monkeypatch.setattr(live, "build_engine", lambda *given, **more: build(*given, limits=limits, **more))
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5), limits=limits)
     with pytest.raises(ConfigError, match="the account's equity at the venue is 100000") as caught:
         bench.live()
     assert caught.value.where == "risk.max_daily_loss"

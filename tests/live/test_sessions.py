@@ -1,18 +1,18 @@
 """The sessions of a live desk: their bounds, what is due when, and the end of an orderly stop."""
 
 from datetime import date
-from types import SimpleNamespace
 
 import pytest
 
+from fakes.desk import HandDesk, Scripted, buy
 from fakes.instruments import DAY
-from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause, SessionPhase
+from fakes.venue_views import CalendarDesk, venue_view
+from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import OperatorEvent, SessionEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
-from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.deadlines import NO_CUTOFF
 from scalpdesk.instruments.sessions import Session, next_session, session_on
-from scalpdesk.live.sessions import Agenda, DailyRollover, OrderlyStop, SessionCalendar, StopMode, session_of
+from scalpdesk.live.sessions import Agenda, DailyRollover, OrderlyStop, StopMode, session_of
+from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock
 
 MONDAY, TUESDAY = session_on(DAY), next_session(DAY)
@@ -77,59 +77,20 @@ def test_appointments_of_one_instant_come_in_the_order_in_which_they_were_last_s
 # the calendar of a desk ----------------------------------------
 
 
-class Desk:
-    """A desk that holds so many options of one contract, and its calendar."""
+BEFORE = VenueClock(MONDAY.open_ns - HOUR_NS, False, MONDAY.open_ns, MONDAY.close_ns)
 
-    def __init__(
-        self,
-        *,
-        now_ns=MONDAY.open_ns - HOUR_NS,
-        held=0,
-        option="SPY240304C00500000",
-        mode=Mode.ACTIVE,
-    ):
-        self.fed, self.said, self.called = [], [], []
-        self.desk = SimpleNamespace(
-            view=SimpleNamespace(cutoff=NO_CUTOFF, session=None),
-            market=SimpleNamespace(going_ex=lambda _: []),
-            positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] * bool(held)),
-            instruments=[us_option(option)],
-            gate=SimpleNamespace(mode=mode),
-            books=None,
-        )
-        self.now_ns = now_ns
-        self.calendar = SessionCalendar(
-            engine=self,
-            feed=self.feed,
-            notify=lambda *words: self.said.append(words),
-            on_close=lambda: self.called.append("closed") or ["after the close"],
-            on_morning=lambda: self.called.append("morning"),
-            margin_seconds=60.0,
-        )
 
-    def feed(self, event):
-        self.fed.append(event)
-        if type(event) is SessionEvent:
-            is_open = event.phase is SessionPhase.OPEN
-            day = date.fromisoformat(event.session)
-            self.desk.view.session = Session(day, event.open_ns, event.close_ns) if is_open else None
-        return ["command"]
+def desk_on_monday(at_ns=MONDAY.open_ns - HOUR_NS, clock=BEFORE, **how):
+    """Return a desk that has looked at the venue's clock."""
+    return CalendarDesk(**how).at_ns(at_ns).plan(clock)
 
-    def plan(self, clock=None, at_ns=0):
-        if clock is None:
-            clock = VenueClock(self.now_ns, False, MONDAY.open_ns, MONDAY.close_ns)
-        self.calendar.plan(SimpleNamespace(clock=clock, ts_event_ns=at_ns or clock.now_ns))
-        return self
 
-    def fire(self, at_ns):
-        self.now_ns = max(self.now_ns, at_ns)
-        return self.calendar.fire(at_ns)
-
-    def through_monday(self):
-        self.plan()
-        self.fire(MONDAY.open_ns)
-        self.fire(MONDAY.close_ns + 1)
-        return self
+def after_monday():
+    """Return a desk that was there for the whole session."""
+    desk = desk_on_monday()
+    desk.fire(MONDAY.open_ns)
+    desk.fire(MONDAY.close_ns + 1)
+    return desk
 
 
 def session_event(phase, at_ns, recv_ns=None, opens_ns=MONDAY.open_ns, closes_ns=MONDAY.close_ns):
@@ -137,18 +98,18 @@ def session_event(phase, at_ns, recv_ns=None, opens_ns=MONDAY.open_ns, closes_ns
 
 
 def test_a_session_opens_at_its_open_and_closes_after_what_happens_at_its_close():
-    desk = Desk().plan()
+    desk = desk_on_monday()
     assert (desk.calendar.session, desk.calendar.due_ns) == (MONDAY, MONDAY.open_ns)
     assert not desk.calendar.has_closed
     assert desk.fire(MONDAY.open_ns - 1) == []
     assert desk.fire(MONDAY.open_ns) == ["command"]
     assert desk.fed == [session_event("open", MONDAY.open_ns)]
-    assert desk.said == [("info", "session 2024-03-04 opens")]
+    assert [level for level, _ in desk.said] == ["info"]
     assert desk.calendar.due_ns == MONDAY.close_ns + 1
     assert desk.fire(MONDAY.close_ns) == []
     assert desk.fire(MONDAY.close_ns + 1) == ["command", "after the close"]
     assert desk.fed[1:] == [session_event("close", MONDAY.close_ns, MONDAY.close_ns + 1)]
-    assert desk.said[1:] == [("info", "session 2024-03-04 closes")]
+    assert [level for level, _ in desk.said] == ["info"] * 2
     assert (desk.called, desk.calendar.has_closed, desk.calendar.due_ns) == (["closed"], True, NEVER_NS)
 
 
@@ -161,22 +122,19 @@ def test_a_session_opens_at_its_open_and_closes_after_what_happens_at_its_close(
     ],
 )
 def test_a_desk_that_joins_late_has_a_session_that_begins_when_it_joins(joins_ns, opens_ns):
-    desk = Desk(now_ns=joins_ns).plan(VenueClock(NOON_NS, True, 0, MONDAY.close_ns))
+    desk = desk_on_monday(joins_ns, VenueClock(NOON_NS, True, 0, MONDAY.close_ns))
     assert desk.fire(joins_ns) == ["command"]
     assert desk.fed == [session_event("open", opens_ns, opens_ns=opens_ns)]
 
 
 def test_an_appointment_that_has_lost_its_session_does_nothing():
-    desk = Desk().plan()
-    desk.desk.view.session = MONDAY
+    desk = desk_on_monday()
+    desk.open(MONDAY)
     assert desk.fire(MONDAY.open_ns) == []
-    desk = Desk()
-    desk.calendar._agenda.put("open", MONDAY.open_ns)
-    assert desk.fire(MONDAY.open_ns) == []
-    desk = Desk().plan()
+    desk = desk_on_monday()
     desk.fire(MONDAY.open_ns)
-    desk.desk.view.session = None
-    assert desk.fire(MONDAY.close_ns + 1) == []
+    desk.close()
+    assert desk.calendar.fire(MONDAY.close_ns + 1) == []
     assert (len(desk.fed), desk.called, desk.calendar.has_closed) == (1, [], False)
 
 
@@ -184,7 +142,7 @@ TO_TUESDAY = VenueClock(MONDAY.close_ns + 2, False, TUESDAY.open_ns, TUESDAY.clo
 
 
 def test_ten_minutes_before_a_later_session_comes_the_morning():
-    desk = Desk().through_monday().plan(TO_TUESDAY)
+    desk = after_monday().plan(TO_TUESDAY)
     assert desk.calendar.due_ns == TUESDAY.open_ns - 10 * MINUTE_NS
     assert desk.fire(TUESDAY.open_ns - 10 * MINUTE_NS - 1) == []
     assert desk.called == ["closed"]
@@ -194,12 +152,12 @@ def test_ten_minutes_before_a_later_session_comes_the_morning():
     desk.plan(TO_TUESDAY)
     assert desk.calendar.due_ns == TUESDAY.open_ns
     assert desk.fire(TUESDAY.open_ns) == ["command"]
-    assert desk.desk.view.session == TUESDAY
+    assert desk.engine.desk.view.session == TUESDAY
 
 
 def test_no_morning_comes_before_the_first_session_and_no_session_after_the_last():
-    assert Desk().plan().calendar.due_ns == MONDAY.open_ns
-    desk = Desk().through_monday()
+    assert desk_on_monday().calendar.due_ns == MONDAY.open_ns
+    desk = after_monday()
     desk.calendar.is_at_end = True
     desk.plan(TO_TUESDAY)
     assert (desk.calendar.due_ns, desk.calendar.session) == (NEVER_NS, MONDAY)
@@ -207,7 +165,7 @@ def test_no_morning_comes_before_the_first_session_and_no_session_after_the_last
 
 @pytest.mark.parametrize(("later_ns", "due_ns"), [(0, NEVER_NS), (-HOUR_NS, NEVER_NS), (HOUR_NS, 1)])
 def test_a_session_that_has_closed_opens_again_only_where_the_venue_now_closes_it_later(later_ns, due_ns):
-    desk = Desk().through_monday()
+    desk = after_monday()
     closes_ns = MONDAY.close_ns + later_ns
     desk.plan(VenueClock(closes_ns - 1, True, TUESDAY.open_ns, closes_ns))
     assert (desk.calendar.due_ns == NEVER_NS) is (due_ns == NEVER_NS)
@@ -215,16 +173,14 @@ def test_a_session_that_has_closed_opens_again_only_where_the_venue_now_closes_i
 
 @pytest.mark.parametrize(("view_ns", "session"), [(-1, MONDAY), (0, TUESDAY), (1, TUESDAY)])
 def test_while_a_session_is_under_way_a_look_moves_its_close_alone(view_ns, session):
-    desk = Desk().plan()
-    desk.fire(MONDAY.open_ns)
-    desk.calendar._agenda.put("close", NEVER_NS - 1)
+    desk = CalendarDesk(open_first=MONDAY)
     desk.plan(TO_TUESDAY, at_ns=MONDAY.close_ns + view_ns)
     assert (desk.calendar.session, desk.calendar.due_ns) == (session, MONDAY.close_ns + 1)
 
 
 def test_a_session_that_a_look_saw_before_the_last_one_was_closed_opens_all_the_same():
     """A desk resumed in the session after never opened it: 276 delivered shares stayed unsold."""
-    desk = Desk().plan()
+    desk = desk_on_monday()
     desk.fire(MONDAY.open_ns)
     desk.plan(TO_TUESDAY, at_ns=TUESDAY.open_ns + 1)
     desk.fire(MONDAY.close_ns + 1)
@@ -235,18 +191,19 @@ def test_a_session_that_a_look_saw_before_the_last_one_was_closed_opens_all_the_
 @pytest.mark.parametrize("planned", ["at the open", "by a look"])
 def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planned):
     deadline_ns = MONDAY.close_ns - MINUTE_NS
-    desk = Desk(held=1).plan()
-    desk.fire(MONDAY.open_ns)
     if planned == "by a look":
-        desk.calendar._agenda.put("deadline", NEVER_NS - 1)
-        desk.plan(TO_TUESDAY, at_ns=NOON_NS)
+        desk = CalendarDesk(held=1, open_first=MONDAY).plan(TO_TUESDAY, at_ns=NOON_NS)
+    else:
+        desk = desk_on_monday(held=1)
+        desk.fire(MONDAY.open_ns)
     assert desk.calendar.due_ns == deadline_ns
-    desk.now_ns = deadline_ns + 5  # the look came late
+    desk.at_ns(deadline_ns + 5)  # the look came late
     assert desk.calendar.fire(deadline_ns) == ["command"]
-    reason = "the venue stops taking orders in expiring options soon: SPY240304C00500000"
-    assert desk.fed[-1] == OperatorEvent(
-        deadline_ns, deadline_ns + 5, OperatorAction.FLATTEN, reason, "deadline", OperatorCause.DEADLINE
+    event = desk.fed[-1]
+    assert event == OperatorEvent(
+        deadline_ns, deadline_ns + 5, OperatorAction.FLATTEN, event.reason, "deadline", OperatorCause.DEADLINE
     )
+    assert "SPY240304C00500000" in event.reason
 
 
 @pytest.mark.parametrize(
@@ -259,7 +216,7 @@ def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planne
     ],
 )
 def test_an_option_settled_in_the_morning_is_left_in_its_last_trading_session(option, has_deadline):
-    desk = Desk(held=1, option=option).plan()
+    desk = desk_on_monday(held=1, option=option)
     desk.fire(MONDAY.open_ns)
     assert desk.calendar.due_ns == (MONDAY.close_ns - MINUTE_NS if has_deadline else MONDAY.close_ns + 1)
 
@@ -267,21 +224,19 @@ def test_an_option_settled_in_the_morning_is_left_in_its_last_trading_session(op
 # the end of a stop ----------------------------------------
 
 
-def stopped(mode, *, live=(), held=(), created=(), reason=""):
-    asked = []
-    orders = SimpleNamespace(
-        live=dict.fromkeys(live),
-        orders={f"o{n}": SimpleNamespace(created_ns=at_ns) for n, at_ns in enumerate(created)},
-    )
-    desk = SimpleNamespace(orders=orders, positions=SimpleNamespace(held=lambda: held))
-    stop = OrderlyStop(SimpleNamespace(desk=desk), asked.append)
+def stopped(mode, *, live=0, held=0, created=(), reason=""):
+    """Return the stop of a desk with so many live orders, holdings, and orders that are over."""
+    desk, asked = HandDesk(Scripted()), []
+    desk.adopt({0: (held, "1")} if held else {})
+    for at_ns in created:
+        sent = desk.engine.desk.orders.submit(buy(), at_ns)
+        desk.reject(sent)
+    for _ in range(live):
+        desk.engine.desk.orders.submit(buy(), 1)
+    stop = OrderlyStop(desk.engine, asked.append)
     assert (stop.mode, stop.reason) == (None, "")
     stop.mode, stop.reason = mode, reason
-    return stop, asked
-
-
-def account(at_ns, quantity=0):
-    return SimpleNamespace(ts_recv_ns=at_ns, positions=[SimpleNamespace(quantity=quantity)], open_orders=[])
+    return stop, asked, desk
 
 
 FLAT = "stopped: flat, and the venue shows it"
@@ -291,20 +246,30 @@ FLAT = "stopped: flat, and the venue shows it"
     ("mode", "state", "view", "reason", "asked"),
     [
         (None, {}, None, "", []),
-        (StopMode.LEAVE, {"live": ["o0"], "held": [1]}, None, "stopped: leave", []),
+        (StopMode.LEAVE, {"live": 1, "held": 1}, None, "stopped: leave", []),
         (StopMode.LEAVE, {"reason": "the first"}, None, "the first", []),
-        (StopMode.HOLD, {"live": ["o0"]}, None, "", []),
-        (StopMode.HOLD, {"held": [1]}, None, "stopped: hold", []),
+        (StopMode.HOLD, {"live": 1}, None, "", []),
+        (StopMode.HOLD, {"held": 1}, None, "stopped: hold", []),
         (StopMode.FLATTEN, {}, None, "", [0.0]),
         (StopMode.FLATTEN, {"reason": "the first"}, None, "the first", []),
-        (StopMode.FLATTEN, {}, account(0), FLAT, []),
-        (StopMode.FLATTEN, {"created": [30, 20]}, account(29), "", [0.0]),
-        (StopMode.FLATTEN, {"created": [30, 20]}, account(30), FLAT, []),
-        (StopMode.FLATTEN, {"created": [30]}, account(31, quantity=1), "", [0.5]),
+        (StopMode.FLATTEN, {}, venue_view(0), FLAT, []),
+        (StopMode.FLATTEN, {"created": [30, 20]}, venue_view(29), "", [0.0]),
+        (StopMode.FLATTEN, {"created": [30, 20]}, venue_view(30), FLAT, []),
+        (StopMode.FLATTEN, {"created": [30]}, venue_view(31, {0: 1}), "", [0.5]),
+        (StopMode.FLATTEN, {"created": [30]}, venue_view(31, orders=["t-000001"]), "", [0.5]),
+        (
+            StopMode.FLATTEN,
+            {},
+            venue_view(31, orders=["by-hand"]),
+            f"{FLAT}; open orders from elsewhere are left: SPY by-hand",
+            [],
+        ),
+        (StopMode.FLATTEN, {"live": 1}, venue_view(31), "", []),
+        (StopMode.FLATTEN, {"held": 1}, venue_view(31), "", []),
     ],
 )
 def test_a_stop_is_complete_when_what_it_was_asked_for_is_so(mode, state, view, reason, asked):
-    stop, wanted = stopped(mode, **state)
+    stop, wanted, _ = stopped(mode, **state)
     stop.check(view)
     assert (stop.reason, wanted) == (reason, asked)
     stop.finish("later")
@@ -317,17 +282,15 @@ def test_each_way_to_stop_is_a_command_of_its_own(mode, action):
 
 
 def test_a_run_without_an_update_goes_on_with_what_it_knows():
-    stop, _ = stopped(None, held=[1])
-    stop._engine.desk.gate = SimpleNamespace(mode=Mode.ACTIVE)
+    stop, _, desk = stopped(None, held=1)
     said = []
     rollover = DailyRollover(
-        engine=stop._engine,
+        engine=desk.engine,
         stop=stop,
-        supervisor=SimpleNamespace(notify=lambda *words: said.append(words)),
-        put=None,
+        supervisor=Supervisor(lambda *words: said.append(words), said.append),
+        put=said.append,
         update=None,
         rolls=True,
     )
     rollover.before_open()
-    why = "it holds positions; it knows no contracts listed since it began"
-    assert (stop.reason, said) == ("", [("info", f"this run goes on into the next session: {why}")])
+    assert (stop.reason, [level for level, _ in said]) == ("", ["info"])

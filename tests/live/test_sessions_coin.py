@@ -1,27 +1,24 @@
 """A venue that never closes: its days of account as the sessions of a live desk."""
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.clock import ManualClock
-from fakes.live import FAST
 from scalpdesk.assembly import forecast_event
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.embedded.coin import daily_bars_before
-from scalpdesk.instruments.contract import Instruments, us_option
-from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.live.market import daily_update
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.sessions import session_of
 from scalpdesk.venues.contract import DailyBar
 from scalpdesk.venues.deribit.wire import clock_of
@@ -44,31 +41,6 @@ def test_weekends_and_holidays_are_days_like_others(day):
         session.close_ns // 1_000_000, coin_session(date.fromordinal(day.toordinal() + 1)).close_ns
     )
     assert session_of(following).open_ns == session.close_ns
-
-
-AWAITED, LATER, OWN_SHARES = "BTC-5MAR25-90000-C", "BTC-6MAR25-90000-C", "SPY250305C00500000"
-
-
-@pytest.mark.parametrize(
-    ("symbol", "looks"), [(AWAITED, True), (LATER, False), (OWN_SHARES, False), (None, False)]
-)
-def test_after_the_last_session_the_end_waits_for_the_cash_of_a_coins_option_alone(symbol, looks):
-    option = None if symbol is None else us_option(symbol) if symbol == OWN_SHARES else deribit_option(symbol)
-    desk = SimpleNamespace(
-        instruments=[option],
-        positions=SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=0)] if option else []),
-    )
-    now_ns = int(datetime(2025, 3, 5, 23, 30, tzinfo=UTC).timestamp()) * 10**9
-    told = []
-    runner = SimpleNamespace(
-        _looks_before_stop=1,
-        core=SimpleNamespace(engine=SimpleNamespace(desk=desk, now_ns=now_ns)),
-        queries=SimpleNamespace(ask=lambda _seconds: told.append("asks")),
-        options=FAST,
-        _end_sessions=lambda: told.append("ends"),
-    )
-    LiveRunner._look_finally(runner, is_equal=True)
-    assert told == (["asks"] if looks else ["ends"])
 
 
 def test_the_forecast_of_a_coin_is_of_a_year_of_365_days():

@@ -1,13 +1,13 @@
 """Before a further session: the next run, or a desk that goes on and learns again."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from fakes.desk import HandDesk, Scripted, buy
 from fakes.killing import plan_for
 from fakes.live import until
 from scalpdesk import pricing
@@ -34,19 +34,19 @@ class Bench:
     def __init__(
         self, mode=Mode.ACTIVE, *, holds=False, orders=False, rolls=True, answer=(RATE,), expires=False
     ):
-        desk = SimpleNamespace(
-            gate=SimpleNamespace(mode=mode, expires_from_active=expires),
-            positions=SimpleNamespace(held=lambda: ["a position"] if holds else []),
-            orders=SimpleNamespace(live={"a": "an order"} if orders else {}),
-        )
-        engine = SimpleNamespace(desk=desk)
-        self.stop = OrderlyStop(engine, lambda _: None)
+        desk = HandDesk(Scripted())
+        desk.adopt({0: (1, "1")} if holds else {})
+        if orders:
+            desk.engine.desk.orders.submit(buy(), 1)
+        desk.engine.desk.gate.mode = mode
+        desk.engine.desk.gate.expires_from_active = expires
+        self.stop = OrderlyStop(desk.engine, lambda _: None)
         self.answer = answer
         self.put = []
         self.said = []
         self.supervisor = Supervisor(lambda *words: self.said.append(words), self.said.append)
         self.rollover = DailyRollover(
-            engine=engine,
+            engine=desk.engine,
             stop=self.stop,
             supervisor=self.supervisor,
             put=self.put.append,
@@ -106,6 +106,16 @@ def test_a_venue_that_does_not_answer_leaves_yesterdays_figures():
     assert bench.said[-1][0] == "warning"
 
 
+@dataclass
+class Address:
+    """Where an exchange of this process is reached, and its keys."""
+
+    url: str
+    key: str
+    secret: str
+    venue: str = "alpaca"
+
+
 def two_days():
     """Return an exchange that stands still at the open of the first of two sessions; the second is quiet."""
     settings = load_settings("gamma-scalper", environ={}, cwd=Path())
@@ -129,8 +139,9 @@ def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabl
     async def play():
         await server.start()
         keys = server.keyring.credentials[0]
-        exchange = SimpleNamespace(url=server.url, key=keys.key, secret=keys.secret, venue="alpaca")
-        plan = plan_for(exchange, tmp_path, "entry.not_before=15:29", contracts=4)
+        plan = plan_for(
+            Address(server.url, keys.key, keys.secret), tmp_path, "entry.not_before=15:29", contracts=4
+        )
         plan = replace(plan, runner=replace(plan.runner, rolls=True, reconcile_seconds=0.1))
         running = asyncio.create_task(
             carry_out(plan, notify=lambda *words: said.append(words), on_ready=desks.append)

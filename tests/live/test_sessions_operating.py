@@ -1,4 +1,4 @@
-"""Sockets of the operator, locks, arming, schedule: what stands around the live loop."""
+"""Deadlines of a live desk, and its operator's socket, status and commands."""
 
 import asyncio
 import json
@@ -7,28 +7,21 @@ import stat
 import threading
 from datetime import date, time
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
-from fakes.instruments import DAY
+from fakes.desk import change
 from fakes.live import LiveBench, follower, until, walk
+from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
-from scalpdesk.core.events import OperatorEvent
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import known_cutoff
-from scalpdesk.instruments.sessions import from_ns, new_york_ns, next_session, session_on
+from scalpdesk.instruments.sessions import from_ns, new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live import arming
-from scalpdesk.live.arming import AccountLock, DeskHolder
-from scalpdesk.live.reconciliation import UnknownOrders
 from scalpdesk.live.run import answer
-from scalpdesk.live.sessions import Agenda, OrderlyStop, SessionCalendar, StopMode, deadline_ns, session_of
+from scalpdesk.live.sessions import deadline_ns
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
-from scalpdesk.orders.order import OrderState
-from scalpdesk.venues.contract import LiveToken, VenueClock
 
 HALF_DAY = date(2024, 7, 3)
 
@@ -48,194 +41,53 @@ def test_deadline_follows_the_sessions_own_close_and_the_venues_rule():
     assert deadline_ns(full, known_cutoff("unheard-of"), 300) == new_york_ns(date(2024, 7, 5), time(15, 10))
 
 
-@pytest.fixture
-def expiring_day():
-    """Build the calendar of a desk that holds an option on its last day; what it feeds and says is kept."""
-
-    def build(venue="alpaca", mode=Mode.ACTIVE, expiry="240703"):
-        view = SimpleNamespace(cutoff=known_cutoff(venue), session=session_on(HALF_DAY))
-        positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
-        instruments = {1: us_option(f"SPY{expiry}C00500000")}
-        gate = SimpleNamespace(mode=mode)
-        desk = SimpleNamespace(view=view, positions=positions, instruments=instruments, gate=gate, books=None)
-        fed, said = [], []
-        day = SessionCalendar(
-            engine=SimpleNamespace(desk=desk, now_ns=0),
-            feed=lambda event: fed.append(event) or ["command"],
-            notify=lambda *words: said.append(words),
-            on_close=list,
-            on_morning=list,
-            margin_seconds=300.0,
-        )
-        day.plan_deadline()
-        return day, desk, fed, said
-
-    return build
+def expiring_day(venue="alpaca", mode=Mode.ACTIVE, expiry="240703"):
+    """Return a desk that holds an option on its last day, a half day, and has planned its deadline."""
+    desk = CalendarDesk(
+        f"SPY{expiry}C00500000",
+        held=1,
+        mode=mode,
+        cutoff=known_cutoff(venue),
+        margin_seconds=300.0,
+        open_first=session_on(HALF_DAY),
+    )
+    desk.calendar.plan_deadline()
+    return desk
 
 
 @pytest.mark.parametrize(("venue", "minutes"), [("alpaca", 35), ("simulated", 5)])
-def test_desk_plans_the_deadline_of_the_venue_it_trades_at(expiring_day, venue, minutes):
-    day, *_ = expiring_day(venue)
-    assert session_on(HALF_DAY).close_ns - day.due_ns == minutes * 60_000_000_000
+def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
+    assert session_on(HALF_DAY).close_ns - expiring_day(venue).calendar.due_ns == minutes * 60_000_000_000
 
 
 @pytest.mark.parametrize("mode", [Mode.ACTIVE, Mode.REDUCING])
-def test_at_its_deadline_a_desk_flattens_and_says_for_which_options(expiring_day, mode):
-    day, _, fed, said = expiring_day(mode=mode)
-    due_ns = day.due_ns
-    assert (day.fire(due_ns - 1), day.fire(due_ns), day.fire(due_ns + 1)) == ([], ["command"], [])
-    reason = "the venue stops taking orders in expiring options soon: SPY240703C00500000"
-    assert fed == [
-        OperatorEvent(due_ns, due_ns, OperatorAction.FLATTEN, reason, "deadline", OperatorCause.DEADLINE)
-    ]
-    assert said == [("alarm", f"deadline: {reason}")]
+def test_at_its_deadline_a_desk_flattens_and_says_for_which_options(mode):
+    desk = expiring_day(mode=mode)
+    due_ns = desk.calendar.due_ns
+    assert [desk.fire(due_ns + late) for late in (-1, 0, 1)] == [[], ["command"], []]
+    (event,) = desk.fed
+    assert (event.ts_recv_ns, event.action, event.cause) == (
+        due_ns,
+        OperatorAction.FLATTEN,
+        OperatorCause.DEADLINE,
+    )
+    ((level, text),) = desk.said
+    assert (level, "SPY240703C00500000" in text) == ("alarm", True)
 
 
-def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_is_no_deadline(expiring_day):
+def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_is_no_deadline():
     for how in ({"mode": Mode.HALTED}, {"mode": Mode.FLATTENING}, {"expiry": "240705"}):
-        assert expiring_day(**how)[0].due_ns == NEVER_NS
-    for change in ("mode", "sold", "closed"):
-        day, desk, fed, said = expiring_day()
-        if change == "mode":
-            desk.gate.mode = Mode.HALTED
-        elif change == "sold":
-            desk.positions.held = list
+        assert expiring_day(**how).calendar.due_ns == NEVER_NS
+    for what in ("mode", "sold", "closed"):
+        desk = expiring_day()
+        if what == "mode":
+            desk.engine.desk.gate.mode = Mode.HALTED
+        elif what == "sold":
+            desk.handle(change(desk, "manual_trade", -1, number=1))
         else:
-            desk.view.session = None
-        assert day.fire(day.due_ns) == []
-        assert (fed, said) == ([], [])
-
-
-def test_venues_clock_leads_and_the_calendar_gives_the_bounds():
-    session = session_on(DAY)
-    noon = session.open_ns + 9_000_000_000_000
-    following = next_session(DAY)
-    inside = VenueClock(noon, True, following.open_ns, session.close_ns)
-    assert session_of(inside) == session
-    before = VenueClock(session.open_ns - 1, False, session.open_ns, session.close_ns)
-    assert session_of(before) == session
-    night = VenueClock(noon, True, following.open_ns, noon + 7_000_000_000)
-    assert session_of(night).open_ns == noon
-    assert session_of(night).close_ns == noon + 7_000_000_000
-
-
-def test_agenda_keeps_one_date_for_a_name():
-    agenda = Agenda()
-    agenda.put("close", 20)
-    agenda.put("open", 10)
-    agenda.put("close", 5)
-    assert agenda.due_ns == 5
-    assert agenda.pop(4) is None
-    assert agenda.pop(30) == ("close", 5)
-    assert agenda.pop(30) == ("open", 10)
-    assert agenda.pop(30) is None
-
-
-def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
-    class Doubted:
-        state = "unknown"
-        venue_order_id = ""
-
-    doubts = UnknownOrders({"a": Doubted()}, 1.0)
-    doubts.may_prove_absence_at = 5.0
-    doubts.add("a")
-    assert list(doubts.due(4.9)) == []
-    asked = [now for now in range(5, 20) if list(doubts.due(float(now)))]
-    assert asked == [5, 6, 8, 11, 15]
-
-
-@pytest.mark.parametrize(("state", "asks"), [(OrderState.UNKNOWN, True), (OrderState.WORKING, False)])
-def test_an_order_of_which_there_was_proof_is_asked_about_again_only_while_it_stays_unknown(state, asks):
-    order = SimpleNamespace(state=OrderState.UNKNOWN, venue_order_id="v1")
-    unknown = UnknownOrders({"a": order}, 1.0)
-    assert list(unknown.due(0.0)) == ["a"]
-    order.state = state
-    unknown.settle("a")
-    assert list(unknown.due(1.0)) == (["a"] if asks else [])
-
-
-@pytest.mark.parametrize(
-    ("held", "orders", "reason"),
-    [
-        (0, (), "stopped: flat, and the venue shows it"),
-        (
-            0,
-            ("by-hand",),
-            "stopped: flat, and the venue shows it; open orders from elsewhere are left: SPY by-hand",
-        ),
-        (0, ("desk-1",), ""),
-        (5, (), ""),
-    ],
-)
-def test_a_flatten_ends_when_the_venue_shows_it_flat_and_foreign_orders_do_not_block_it(held, orders, reason):
-    asked = []
-    sent = {"desk-1": SimpleNamespace(created_ns=10)}
-    desk = SimpleNamespace(orders=SimpleNamespace(live={}, orders=sent), positions=SimpleNamespace(held=list))
-    stop = OrderlyStop(SimpleNamespace(desk=desk), asked.append)
-    stop.mode = StopMode.FLATTEN
-    view = SimpleNamespace(
-        ts_recv_ns=20,
-        positions=[SimpleNamespace(quantity=held, instrument_id=0)],
-        open_orders=[SimpleNamespace(client_order_id=name, symbol="SPY") for name in orders],
-    )
-    stop.check(view)
-    assert stop.reason == reason
-    assert bool(asked) == (not reason)
-
-
-@pytest.mark.parametrize(("live", "held"), [(["desk-1"], []), ([], [0])])
-def test_a_flatten_goes_on_while_the_desk_itself_has_an_order_or_a_position(live, held):
-    asked = []
-    desk = SimpleNamespace(
-        orders=SimpleNamespace(live=dict.fromkeys(live), orders={}),
-        positions=SimpleNamespace(held=lambda: held),
-    )
-    stop = OrderlyStop(SimpleNamespace(desk=desk), asked.append)
-    stop.mode = StopMode.FLATTEN
-    stop.check(SimpleNamespace(ts_recv_ns=20, positions=[], open_orders=[]))
-    assert (stop.reason, asked) == ("", [])
-
-
-# the account's lock ---------------------------------------------------------------------------------
-
-
-def test_second_desk_on_an_account_is_refused_and_told_who_holds_it(tmp_path):
-    lock = AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(77, "run morning", "/runs", 10**18))
-    with pytest.raises(StopError) as refused:
-        AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18))
-    assert "process 77, run morning" in str(refused.value)
-    assert "nothing was sent" in str(refused.value)
-    AccountLock(tmp_path, "alpaca", "a2", DeskHolder(78, "run noon", "/runs", 10**18)).release()
-    lock.release()
-    AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18)).release()
-
-
-# arming -----------------------------------------------------------------------------------------------
-
-TOKEN = LiveToken("acc-1", "ab" * 32, 10**18, "me")
-
-
-def test_arming_needs_both_typed_back_and_is_owner_only(tmp_path):
-    for account, digest in (("acc-2", "ab" * 4), ("acc-1", "abababa"), ("acc-1", "cd" * 4), ("", "")):
-        with pytest.raises(ConfigError, match="not armed"):
-            arming.arm(tmp_path, "alpaca", TOKEN, typed_account=account, typed_hash=digest)
-    assert arming.armed(tmp_path, "alpaca") == []
-    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="abababab")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert arming.token_for(tmp_path, "alpaca", "ab" * 32) == TOKEN
-
-
-def test_arming_lapses_with_the_configuration_and_by_disarming(tmp_path):
-    with pytest.raises(ConfigError, match="not armed"):
-        arming.token_for(tmp_path, "alpaca", "ab" * 32)
-    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="ab" * 32)
-    with pytest.raises(ConfigError, match="lapsed"):
-        arming.token_for(tmp_path, "alpaca", "cd" * 32)
-    path.chmod(0o644)
-    with pytest.raises(ConfigError, match="read or written by others"):
-        arming.token_for(tmp_path, "alpaca", "ab" * 32)
-    assert arming.disarm(tmp_path, "alpaca") == ["acc-1"]
-    assert arming.disarm(tmp_path, "alpaca") == []
+            desk.close()
+        assert desk.calendar.fire(desk.calendar.due_ns) == []
+        assert (desk.fed, desk.said) == ([], [])
 
 
 # the operator's socket ------------------------------------------------------------------------------
@@ -275,15 +127,6 @@ def test_socket_is_owner_only_and_answers_line_by_line(tmp_path):
     assert first == {"heard": {"do": "status"}}
     assert second == {"heard": {"do": "why", "what": "7"}}
     assert desks == [deep]
-
-
-def test_dead_desk_is_not_listed_and_not_waited_for(tmp_path):
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    (run_dir / SOCKET_NAME).touch()
-    assert running_desks(tmp_path) == []
-    with pytest.raises(RetryError, match="does not answer"):
-        ask(run_dir, {"do": "status"})
 
 
 def test_rubbish_is_answered_and_does_no_harm(tmp_path):

@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import fields, replace
 from datetime import date
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -13,7 +12,9 @@ import pytest
 from fakes.desk import Scripted, build_engine
 from fakes.live import until
 from fakes.live_session import Played, Wanted, backtest, differing, rows
+from fakes.runner_bench import KeptJournal
 from fakes.tape import quote
+from fakes.venue_views import venue_view
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import ChangeCause, SessionPhase
@@ -34,6 +35,7 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.reconciliation import Reconciler
 from scalpdesk.live.run import carry_out
@@ -264,12 +266,12 @@ class Morning:
             margin_seconds=300.0,
         )
         clock = VenueClock(TUESDAY.open_ns - 1, False, TUESDAY.open_ns, TUESDAY.close_ns)
-        calendar.plan(SimpleNamespace(clock=clock, ts_event_ns=clock.now_ns))
+        calendar.plan(venue_view(clock.now_ns, clock=clock))
         calendar.fire(TUESDAY.open_ns)
 
     def reconciled(self):
         """Return whether the account's line is still there to be booked."""
-        core = SimpleNamespace(engine=self.engine)
+        core = LiveCore(self.engine, KeptJournal())
         line = VenueActivity(
             "1/SPLIT", "SPLIT", ChangeCause.CORPORATE_ACTION, "SPY", MORE, Decimal(0), Decimal(0),
             TUESDAY.open_ns,

@@ -1,27 +1,29 @@
 """The desk's own status, and the control socket at its edges: whose request, how long an answer."""
 
 import asyncio
+import contextlib
 import os
 import socket
-import sys
-from collections import Counter, deque
+import threading
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.desk import HandDesk, Scripted
 from fakes.live import until
+from fakes.runner_bench import BenchGateway, runner_around
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import RetryError, StopError
-from scalpdesk.core.events import OrderAccepted, UnmatchedOrderEvent
+from scalpdesk.core.events import AccountLimits, OrderAccepted, UnmatchedOrderEvent
 from scalpdesk.core.intents import Decision, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.engine.desk import MarginDistance
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
-from scalpdesk.live.sessions import RunPhase
-from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks
+from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, is_owner, running_desks
 from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 
@@ -37,21 +39,19 @@ def open_files():
 
 
 @pytest.mark.parametrize(
-    ("platform", "owner", "is_owner"),
+    ("platform", "owner", "is_permitted"),
     [("linux", 0, True), ("linux", 1, True), ("linux", 2, False), ("darwin", 2, True)],
 )
-def test_requests_are_taken_from_the_process_own_user_and_from_root(monkeypatch, platform, owner, is_owner):
+def test_requests_are_taken_from_the_process_own_user_and_from_root(platform, owner, is_permitted):
     user = 300  # more than a byte
-    monkeypatch.setattr(os, "getuid", lambda: user)
-    monkeypatch.setattr(sys, "platform", platform)
     asked = []
 
-    def getsockopt(*how):
-        asked.append(how)
-        uid = (0, user, user + 1)[owner]
-        return b"\x07\x00\x00\x00" + uid.to_bytes(4, "little") + b"\x00" * 4
+    class Connection:
+        def getsockopt(self, *how):
+            asked.append(how)
+            return b"\x07\x00\x00\x00" + (0, user, user + 1)[owner].to_bytes(4, "little") + b"\x00" * 4
 
-    assert status._is_owner(SimpleNamespace(getsockopt=getsockopt)) is is_owner
+    assert is_owner(Connection(), user=user, platform=platform) is is_permitted
     wanted = (socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     assert asked == ([wanted] if platform == "linux" else [])
 
@@ -60,89 +60,76 @@ def test_requests_are_taken_from_the_process_own_user_and_from_root(monkeypatch,
 def test_a_path_too_long_for_a_socket_goes_by_its_folder(length, is_short):
     path = Path("/" + "x" * (length - 14) + "/" + SOCKET_NAME)
     assert len(str(path)) == length
-    assert status._short(7, path) == (str(path) if is_short else "/proc/self/fd/7/control.sock")
-
-
-class Line:
-    """A connection that answers in parts."""
-
-    def __init__(self, parts):
-        self.parts, self.sent, self.asked = list(parts), b"", []
-
-    def sendall(self, data):
-        self.sent += data
-
-    def recv(self, most):
-        self.asked.append(most)
-        return self.parts.pop(0)
+    assert status.short_path(7, path) == (str(path) if is_short else "/proc/self/fd/7/control.sock")
 
 
 @pytest.mark.parametrize(
     ("parts", "answer", "reads"),
     [
-        ([b'{"a": 1}\n'], {"a": 1}, 1),
-        ([b'{"a"', b": 1}", b"\n", b"never read"], {"a": 1}, 3),
-        ([b'{"a": 1}', b""], {"a": 1}, 2),  # an answer without a new line counts, too
-        ([b"", b""], None, 1),
-        ([b"x" * 20, b"y", b"z"], None, 2),  # as long as an answer may be, and still more
-        ([b"x" * 19, b"y", b"z", b"\n"], None, 3),
-        ([b"[1]\n"], None, 1),
-        ([b"x"] * 9, None, 4),  # no end in time
+        ([b'{"a": 1}\n'], b'{"a": 1}\n', 1),
+        ([b'{"a"', b": 1}", b"\n", b"never read"], b'{"a": 1}\n', 3),
+        ([b'{"a": 1}', b""], b'{"a": 1}', 2),  # an answer without a new line counts, too
+        ([b"", b""], b"", 1),
+        ([b"x" * 20, b"y", b"z"], b"x" * 20, 2),  # as long as an answer may be, and still more
+        ([b"x" * 19, b"y", b"z", b"\n"], b"x" * 19 + b"y", 3),
+        ([b"x"] * 9, b"xxxx", 4),  # no end in time
     ],
 )
-def test_an_answer_is_read_to_its_line_its_end_its_length_or_its_time(monkeypatch, parts, answer, reads):
-    line, connected = Line(parts), []
+def test_an_answer_is_read_to_its_line_its_end_its_length_or_its_time(parts, answer, reads):
+    asked, now = [], iter(range(1, 99))
+    left = list(parts)
 
-    @contextmanager
-    def connect(*how):
-        connected.append(how)
-        yield line
+    def receive(most):
+        asked.append(most)
+        return left.pop(0)
 
-    now = iter(range(99))
-    monkeypatch.setattr(status, "_connected", connect)
-    monkeypatch.setattr(status, "ANSWER_BYTES", 19)
-    monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    if answer is None:
-        with pytest.raises(RetryError, match="the desk does not answer") as refused:
-            ask(Path("run"), {"do": "x"}, timeout_seconds=5.0)
-        assert refused.value.where == "run"
-    else:
-        assert ask(Path("run"), {"do": "x"}, timeout_seconds=5.0) == answer
-    assert (line.sent, connected) == (b'{"do":"x"}\n', [(Path("run"), 5.0)])
-    assert line.asked == [65_536] * reads
+    assert status.read_line(receive, lambda: next(now) >= 5, 19) == answer
+    assert asked == [65_536] * reads
 
 
-@pytest.mark.parametrize(("parts", "is_read"), [(257, True), (258, False)])
-def test_an_answer_holds_sixteen_megabytes(monkeypatch, parts, is_read):
-    part = 65_536
-    whole = b'{"a":"' + b"x" * (parts * part - 9) + b'"}\n'
-    line = Line([whole[start : start + part] for start in range(0, len(whole), part)])
-
-    @contextmanager
-    def connect(*_):
-        yield line
-
-    monkeypatch.setattr(status, "_connected", connect)
-    if is_read:  # more than 16 MiB by the part that was read last
-        assert len(ask(Path("run"), {"do": "x"}, timeout_seconds=600.0)["a"]) == 16 * 1024**2 + part - 9
-    else:
-        with pytest.raises(RetryError, match="the desk does not answer"):
-            ask(Path("run"), {"do": "x"}, timeout_seconds=600.0)
+def test_an_answer_holds_sixteen_megabytes_and_the_part_that_was_read_last():
+    part = b"x" * 65_536
+    assert len(status.read_line(lambda _: part, lambda: False)) == 16 * 1024**2 + len(part)
 
 
-def test_desks_that_listen_are_listed_newest_last(tmp_path, monkeypatch):
-    for name in ("c", "a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / SOCKET_NAME).touch()
+@contextmanager
+def listening(folder, answer=b""):
+    """Listen where a desk does, and answer each connection; without an answer none is taken."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, contextlib.chdir(folder):
+        listener.bind(SOCKET_NAME)
+        listener.listen()
 
-    @contextmanager
-    def connect(folder, seconds):
-        if folder.name == "b":
-            raise ConnectionRefusedError
+        def serve():
+            line, _ = listener.accept()
+            with line:
+                line.recv(100)
+                line.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        if answer:
+            thread.start()
         yield
+        if answer:
+            thread.join()
 
-    monkeypatch.setattr(status, "_connected", connect)
-    assert running_desks(tmp_path) == [tmp_path / "a", tmp_path / "c"]
+
+def test_desks_that_listen_are_listed_newest_last(tmp_path):
+    with listening(tmp_path / "b"):
+        pass  # its process has ended
+    with listening(tmp_path / "c"), listening(tmp_path / "a"):
+        assert running_desks(tmp_path) == [tmp_path / "a", tmp_path / "c"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"[1]\n"])
+def test_a_desk_that_does_not_answer_in_time_or_not_in_words_is_named(tmp_path, answer):
+    run_dir = tmp_path / "run"
+    with listening(run_dir, answer):
+        before = open_files()
+        with pytest.raises(RetryError) as refused:
+            ask(run_dir, {"do": "x"}, timeout_seconds=60.0 if answer else 0.05)
+        assert refused.value.where == str(run_dir)
+        assert open_files() == before
 
 
 def test_a_request_that_fails_is_answered_and_reported_and_the_server_goes_on(tmp_path):
@@ -174,8 +161,7 @@ def test_a_request_that_fails_is_answered_and_reported_and_the_server_goes_on(tm
     assert open_files() == before
 
 
-def test_a_socket_that_disappears_ends_the_server_which_is_started_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(status, "CHECK_SECONDS", 0.0)
+def test_a_socket_that_disappears_ends_the_server_which_is_started_anew(tmp_path):
     path = tmp_path / SOCKET_NAME
 
     async def lose(server):
@@ -190,42 +176,34 @@ def test_a_socket_that_disappears_ends_the_server_which_is_started_anew(tmp_path
             assert refused.value.where == str(path)
 
     before = open_files()
-    asyncio.run(lose(ControlServer(tmp_path, echo)))
+    asyncio.run(lose(ControlServer(tmp_path, echo, check_seconds=0.0)))
     assert open_files() == before
 
 
-def test_a_socket_that_cannot_be_made_is_refused_and_leaves_no_mask_and_no_open_file(tmp_path, monkeypatch):
-    before = open_files()
-    missing = ControlServer(tmp_path / "nowhere", echo)
-    with pytest.raises(StopError, match="the control socket cannot be made"):
-        asyncio.run(missing.start())
-    missing.close()
-    mask = os.umask(0o022)
+def test_a_socket_that_cannot_be_made_is_refused_and_leaves_no_mask_and_no_open_file(tmp_path):
+    before, mask = open_files(), os.umask(0o022)
     try:
-
-        def too_long(folder, path):
-            return "x" * 200
-
-        monkeypatch.setattr(status, "_short", too_long)
-        with pytest.raises(StopError, match="the control socket cannot be made") as refused:
-            asyncio.run(ControlServer(tmp_path, echo).start())
-        assert refused.value.where == str(tmp_path / SOCKET_NAME)
-        assert os.umask(0o022) == 0o022
+        for folder in (tmp_path / "nowhere", Path("/proc/self")):  # no socket lies among processes
+            server = ControlServer(folder, echo)
+            with pytest.raises(StopError) as refused:
+                asyncio.run(server.start())
+            server.close()
+            assert refused.value.where == str(folder / SOCKET_NAME)
+            assert os.umask(0o022) == 0o022
         assert open_files() == before
     finally:
         os.umask(mask)
 
 
-def test_what_a_dead_desk_left_behind_is_replaced_and_a_stranger_gets_no_answer(tmp_path, monkeypatch):
+def test_what_a_dead_desk_left_behind_is_replaced_and_a_stranger_gets_no_answer(tmp_path):
     (tmp_path / SOCKET_NAME).touch()
-    monkeypatch.setattr(status, "_is_owner", lambda line: False)
     heard = []
 
     async def listen(request):
         heard.append(request)
 
     async def talk():
-        server = ControlServer(tmp_path, listen)
+        server = ControlServer(tmp_path, listen, is_allowed=lambda line: False)
         await server.start()
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
         answer = b""
@@ -244,15 +222,12 @@ def test_what_a_dead_desk_left_behind_is_replaced_and_a_stranger_gets_no_answer(
 # what the desk shows of itself ----------------------------------------
 
 
-HEADER = SimpleNamespace(
-    run_id="r1",
-    strategy="scripted",
-    venue="alpaca",
-    mode="paper",
-    data={"account_id": "A1"},
-    config_hash="c0de",
-    config={},
-)
+def header(**data):
+    """Return the header of a run."""
+    return JournalHeader(SCHEMA, "r1", "scripted", "alpaca", "paper", {}, "c0de", "t", (), (), data, 1)
+
+
+HEADER = header(account_id="A1")
 HEALTH = Health({"orders": True}, {"orders": 0.5}, 2, ("t-000009",), 180, {"half_open": 1})
 
 
@@ -260,22 +235,26 @@ def decided(number, *orders, taken=True):
     return number, Decision(number * 10**9, DecisionKind.HEDGE, taken, ("why", "and"), {"n": number}, orders)
 
 
+class HealthyGateway(BenchGateway):
+    """A venue whose connections are as in :data:`HEALTH`."""
+
+    def health(self):
+        return HEALTH
+
+
 def runner_of(desk, *, decisions=(), adopted=(), notices=(), last_ns=0):
-    """The parts of a live runner that status reads, around an engine driven by hand."""
-    core = SimpleNamespace(
-        engine=desk.engine, events=7, decisions=deque(decisions), counters=Counter({"late": 2, "both": 3})
-    )
-    return SimpleNamespace(
-        core=core,
-        phase=RunPhase.RUNNING,
-        reconciler=SimpleNamespace(
-            last_ns=last_ns, unexplained=[Difference("cash", "1.00", "2.00")], adopted=list(adopted)
-        ),
-        state=SimpleNamespace(
-            counters=Counter({"stopped": 1, "both": 4}), notices=deque(notices), recovered_seconds=1.5
-        ),
-        gateway=SimpleNamespace(health=lambda: HEALTH),
-    )
+    """Return a live runner around an engine driven by hand."""
+    runner = runner_around(desk.engine)
+    runner.gateway = HealthyGateway(desk.book, ManualClock())
+    runner.core.events = 7
+    runner.core.decisions.extend(decisions)
+    runner.core.counters.update({"late": 2, "both": 3})
+    runner.reconciler.last_ns, runner.reconciler.adopted = last_ns, list(adopted)
+    runner.reconciler.unexplained = (Difference("cash", "1.00", "2.00"),)
+    runner.state.counters.update({"stopped": 1, "both": 4})
+    runner.state.notices.extend(notices)
+    runner.state.recovered_seconds = 1.5
+    return runner
 
 
 def test_a_desk_that_has_not_begun_shows_what_it_is():
@@ -321,8 +300,7 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         "notices": [],
         "recovered_seconds": 1.5,
     }
-    nameless = SimpleNamespace(**vars(HEADER) | {"data": {}})
-    assert status.status(nameless, runner_of(desk))["account"] == ""
+    assert status.status(header(), runner_of(desk))["account"] == ""
 
 
 def trading_desk():
@@ -423,23 +401,23 @@ def test_a_trading_desk_shows_holdings_orders_result_and_what_happened_last():
     ]
 
 
-@pytest.mark.parametrize(("distance", "spot"), [(None, 1), (1, None), (None, None), (1, 1)])
-def test_margin_is_shown_where_the_distance_and_the_price_are_known(monkeypatch, distance, spot):
-    desk = HandDesk(Scripted())
-    if spot:
+@pytest.mark.parametrize("is_reported", [True, False])
+@pytest.mark.parametrize("is_quoted", [True, False])
+def test_margin_is_shown_where_the_distance_and_the_price_are_known(is_reported, is_quoted):
+    desk = HandDesk(Scripted(), Instruments([perpetual("BTC")]))
+    if is_quoted:
         desk.quote(0, 49_999.0, 50_001.0)
-    known = None if distance is None else MarginDistance(D("0.25"), -0.5, None)
-    monkeypatch.setattr(desk.engine.desk, "margin_distance", lambda: known)
+    desk.adopt({0: (100, "50000")}, D(1))
+    if is_reported:
+        at_ns, one = desk.now_ns, D(1)
+        desk.handle(AccountLimits(at_ns, at_ns, True, True, 3, one, one, (), D("0.25")))
     shown = status.status(HEADER, runner_of(desk))["margin"]
-    if distance is None or spot is None:
-        assert shown is None
+    if is_quoted and is_reported:
+        distance = desk.engine.desk.margin_distance()
+        assert shown == {**distance.row(), "text": distance.text(50_000.0)}
+        assert shown["maintenance_fraction"] == 0.25
     else:
-        assert shown == {
-            "maintenance_fraction": 0.25,
-            "liquidation_fall": -0.5,
-            "liquidation_rise": None,
-            "text": known.text(50_000.0),
-        }
+        assert shown is None
 
 
 def test_why_names_the_decision_by_its_number_or_the_latest():
@@ -471,7 +449,7 @@ def test_why_names_an_order_by_its_whole_id_or_its_tail_with_its_latest_decision
         found = status.why(runner, what)
         assert (found["order"], found["decision"]["number"]) == (FIRST_ORDER, 1)
     assert status.why(runner, second)["decision"]["number"] == 3
-    runner.core.decisions = deque([decided(4)])
+    runner = runner_of(desk, decisions=[decided(4)])
     assert list(status.why(runner, second)) == ["order"]
     for what in ("nothing", "t-", "0"):
         assert status.why(runner, what)["error"] == f"no order, or more than one, goes by {what}"
@@ -485,30 +463,3 @@ def test_why_names_an_order_by_its_whole_id_or_its_tail_with_its_latest_decision
         "error": "no order, or more than one, goes by 000001",
         "orders": names[-5:],
     }
-
-
-def test_a_desk_is_not_waited_for_beyond_the_time_given(tmp_path, monkeypatch):
-    steps = []
-
-    class Socket:
-        def __init__(self, *how):
-            steps.append(how)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *how):
-            steps.append("closed")
-
-        def settimeout(self, seconds):
-            steps.append(seconds)
-
-        def connect(self, path):
-            steps.append(path)
-
-    before = open_files()
-    monkeypatch.setattr(socket, "socket", Socket)
-    with status._connected(tmp_path, 2.5):
-        path = str(tmp_path / SOCKET_NAME)
-        assert steps == [(socket.AF_UNIX, socket.SOCK_STREAM), 2.5, path if len(path) < 100 else steps[2]]
-    assert (steps[-1], open_files()) == ("closed", before)

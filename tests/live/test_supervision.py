@@ -9,12 +9,12 @@ import pytest
 
 from fakes.alpaca_bench import AlpacaBench
 from fakes.live import FAST, LiveBench, follower, until, walk
+from fakes.runner_bench import BenchWatchdog
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.live import status as control
-from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.supervision import (
     RESTART,
     RESTART_ONCE,
@@ -192,13 +192,16 @@ def test_an_event_stream_that_keeps_failing_halts_the_desk_and_takes_its_orders_
     assert sent[0] == [sent[0][0], CancelOrder(sent[0][0].client_order_id)]
 
 
-def test_housekeeping_is_restarted_once_and_then_halts_the_desk(tmp_path, monkeypatch):
-    bench = bench_on(tmp_path)
+class BrokenWatchdog(BenchWatchdog):
+    """A watchdog whose heartbeat raises."""
 
-    def broken(self, now):
+    def beat(self):
         raise KeyError("a stream without a name")
 
-    monkeypatch.setattr(LiveRunner, "_keep_house", broken)
+
+def test_housekeeping_is_restarted_once_and_then_halts_the_desk(tmp_path):
+    bench = bench_on(tmp_path)
+    bench.watchdog = BrokenWatchdog()
 
     async def stands_still(bench):
         async def look(item):
@@ -338,7 +341,8 @@ def test_work_that_is_done_is_no_longer_kept_and_work_that_runs_is_ended():
     kept = []
 
     def count():
-        kept.append(len(watched.supervisor._tasks))
+        names = {task.get_name() for task in asyncio.all_tasks(watched.loop)}
+        kept.append(len(names & {"short", "fails", "long"}))
 
     def begin():
         for name, work in (("short", short()), ("fails", fails()), ("long", long())):

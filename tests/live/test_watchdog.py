@@ -2,28 +2,46 @@
 
 import asyncio
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from fakes.clock import ManualClock
+from fakes.emergency_venue import EmergencyVenue
 from fakes.killing import BUSY, Exchange, guarded_desk, plan_for
 from scalpdesk.core.clock import FollowingClock, SystemClock
-from scalpdesk.core.errors import ConfigError, StopError
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.events import OrderNotFound
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live import watchdog_program
 from scalpdesk.live.assembly import lock_account
 from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage
-from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
+from scalpdesk.live.watchdog_program import (
+    WatchdogProcess,
+    WatchdogSettings,
+    Watched,
+    drain,
+    guard,
+    hold_account,
+    start_watchdog,
+    watch,
+)
 from scalpdesk.venues.deribit.wire import LONGEST_LABEL
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -32,42 +50,6 @@ def order(name):
     return SubmitOrder(
         name, InstrumentId(0), Side.BUY, 1, OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
     )
-
-
-def verdict(*lines, stall_seconds=0.05, ends=True, start_stall_seconds=0.2):
-    """Feed lines to a watch; return its verdict and what it knows."""
-
-    async def play():
-        reader = asyncio.StreamReader()
-        for line in lines:
-            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, DeskMessage) else line)
-        if ends:
-            reader.feed_eof()
-        watched = Watched()
-        verdict = await watch(reader, stall_seconds, watched, start_stall_seconds=start_stall_seconds)
-        return verdict, watched
-
-    return asyncio.run(play())
-
-
-def test_death_stall_and_farewell_are_told_apart():
-    begin, started, beat = DeskMessage("begin", run_dir="r"), DeskMessage("started"), DeskMessage("beat")
-    assert verdict(begin, beat)[0] == "the desk died"
-    assert verdict(begin, started, beat, ends=False)[0] == "no heartbeat for 0.05 s: the desk hangs"
-    assert verdict(begin, beat, ends=False)[0] == "no heartbeat for 0.2 s: the desk hangs"
-    assert verdict(begin, DeskMessage("end", clean=True))[0] is None
-    assert verdict(begin, DeskMessage("end", clean=False))[0] == "the run did not end in order"
-    assert verdict(begin, b"rubbish\n", DeskMessage("end", clean=True))[0] is None
-
-
-def test_watchdog_knows_the_orders_that_may_be_on_their_way():
-    told = (
-        DeskMessage("sent", order=order("a")),
-        DeskMessage("sent", order=order("b")),
-        DeskMessage("over", name="a"),
-    )
-    _, watched = verdict(DeskMessage("begin", run_dir="r"), *told)
-    assert list(watched.live) == ["b"]
 
 
 @pytest.fixture
@@ -164,24 +146,21 @@ def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeyp
     ("desk_pid", "parent", "killed"),
     [(4_242, 4_242, [(4_242, signal.SIGKILL)]), (4_242, 1, []), (1, 1, []), (0, 0, [])],
 )
-def test_only_a_desk_that_is_still_the_parent_is_killed(monkeypatch, desk_pid, parent, killed):
+def test_only_a_desk_that_is_still_the_parent_is_killed(desk_pid, parent, killed):
     found, said = [], []
-    monkeypatch.setattr(os, "getppid", lambda: parent)
-    monkeypatch.setattr(os, "kill", lambda *call: found.append(call))
-    watchdog_program.fence(desk_pid, said.append)
+    process = WatchdogProcess(parent=lambda: parent, kill=lambda *call: found.append(call))
+    process.fence(desk_pid, said.append)
     assert found == killed
-    assert said == [f"the hanging desk (process {pid}) was killed" for pid, _ in killed]
+    assert len(said) == len(killed)
 
 
-def test_a_desk_that_is_gone_already_is_not_said_to_be_killed(monkeypatch):
+def test_a_desk_that_is_gone_already_is_not_said_to_be_killed():
     said = []
 
     def gone(*_):
         raise ProcessLookupError
 
-    monkeypatch.setattr(os, "getppid", lambda: 4_242)
-    monkeypatch.setattr(os, "kill", gone)
-    watchdog_program.fence(4_242, said.append)
+    WatchdogProcess(parent=lambda: 4_242, kill=gone).fence(4_242, said.append)
     assert said == []
 
 
@@ -202,78 +181,118 @@ def test_messages_move_what_is_known_of_the_desk():
     assert watched.has_ended
 
 
+class Watchdog:
+    """A watchdog with a venue in memory, a desk's pipe that the test writes, and a log in a file.
+
+    Parameters
+    ----------
+    settings
+        Of the watchdog, beside its strategy and venue.
+    """
+
+    def __init__(self, folder, *, venue=None, stderr=None, stdout=None, **settings):
+        self.folder, self.venue = folder, venue or EmergencyVenue()
+        self.killed, self.plans, self.clocks = [], [], []
+        self.reader = None
+        self.settings = WatchdogSettings(
+            "gamma-scalper",
+            **{"venue": "alpaca", "live": False, "desk_pid": 77, "state": str(folder)} | settings,
+        )
+        self.stderr = stderr or (folder / "log").open("w", errors="surrogateescape")
+        self.stdout = stdout or (folder / "answers").open("w")
+        self.process = WatchdogProcess(
+            stdin=None,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            parent=lambda: self.settings.desk_pid,
+            kill=lambda pid, _: self.killed.append((pid, len(self.venue.looks))),
+            gateway=self.connection,
+        )
+
+    def connection(self, plan, instruments, clock):
+        self.plans.append(plan)
+        self.clocks.append(clock)
+        return self.venue
+
+    def run(self, *lines, ends=True, meanwhile=None):
+        """Feed the pipe, and its end; return the exit code."""
+
+        async def play():
+            reader = asyncio.StreamReader()
+            for line in lines:
+                reader.feed_data(line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n")
+            guarding = asyncio.ensure_future(guard(self.settings, reader, self.process))
+            if meanwhile is not None:
+                await asyncio.sleep(0.1)
+                meanwhile()
+            if ends:
+                reader.feed_eof()
+            return await guarding
+
+        try:
+            return self.venue.loop.run_until_complete(play())
+        finally:
+            self.venue.loop.close()
+            for file in (self.stderr, self.stdout):
+                with suppress(OSError):
+                    file.close()
+
+    def logged(self):
+        """Return the messages of the log, without their times."""
+        lines = (self.folder / "log").read_text(errors="surrogateescape").splitlines()
+        return [line.partition(" watchdog: ")[2] for line in lines]
+
+    def acted(self):
+        return (self.folder / "run" / ACTED_FILE).read_text("utf-8").splitlines()
+
+    def begin(self, book=None):
+        """Return the message with which a run begins whose journal is there."""
+        run = self.folder / "run"
+        data = {"order_prefix": "sd12345p3oloo9"}
+        listed = tuple(self.venue.book if book is None else book)
+        header = JournalHeader(SCHEMA, "r", "s", "v", "paper", {}, "0" * 64, "t", listed, (), data, 1)
+        JournalWriter.create(run, header).abandon()
+        return DeskMessage("begin", run_dir=str(run))
+
+
 @pytest.mark.parametrize(
-    ("messages", "code", "logged"),
-    [
-        ((DeskMessage("begin", run_dir="r"), DeskMessage("end", clean=True)), 0, []),
-        ((), 0, ["the desk died; no run had begun, nothing is done"]),
-        ((DeskMessage("begin", run_dir="r"),), 7, []),
-    ],
+    ("is_begun", "is_clean", "code"), [(True, True, 0), (False, False, 0), (True, False, 3)]
 )
-def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(
-    monkeypatch, capfd, tmp_path, messages, code, logged
-):
-    calls, said = [], []
+def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(tmp_path, is_begun, is_clean, code):
+    dog = Watchdog(tmp_path)
+    refused = []
 
-    class Gateway:
-        async def connect(self):
-            calls.append("connect")
-            return SimpleNamespace(account_id="a1")
+    def lock_taken():
+        """Take the account as a new desk would, while the watchdog acts."""
+        try:
+            lock_account(dog.plans[0], "a1", "a new run").release()
+        except StopError as error:
+            refused.append(error.value)
 
-        async def events(self):
-            while True:
-                yield await asyncio.sleep(0.0)
+    dog.venue.rest("x", Side.BUY, 1)
+    cancel = dog.venue.cancel_at_venue
 
-        async def close(self, *, graceful):
-            calls.append(("close", graceful))
+    async def cancel_at_venue(name):
+        lock_taken()
+        return await cancel(name)
 
-    async def act(gateway, reader, instruments, limits, settings, watched, trouble):
-        calls.append((watched.run_dir, trouble))
-        await asyncio.sleep(0)
-        with pytest.raises(StopError, match="is still acting on this account") as refused:
-            lock_account(plans[0], "a1", "a new run")
-        calls.append(refused.value.value.partition(" in ")[0])
-        return 7
-
-    plans = []
-    monkeypatch.setattr(watchdog_program, "venue_gateway", lambda plan, *_: plans.append(plan) or Gateway())
-    monkeypatch.setattr(watchdog_program, "_act", act)
-    monkeypatch.setattr(watchdog_program, "log", said.append)
-
-    async def play():
-        reader = asyncio.StreamReader()
-        for message in messages:
-            reader.feed_data(msgspec.json.encode(message) + b"\n")
-        reader.feed_eof()
-        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state=str(tmp_path))
-        return await watchdog_program.guard(settings, reader)
-
-    assert asyncio.run(play()) == code
-    acted = [("r", "the desk died"), f"process {os.getpid()}, r"] if code else []
-    assert calls == ["connect", *acted, ("close", False)]
-    assert said == logged
-    lock_account(plans[0], "a1", "a new run").release()
-    assert capfd.readouterr().out == "ready\n"
-    assert (plans[0].venue, plans[0].live, plans[0].state) == ("alpaca", False, tmp_path)
+    dog.venue.cancel_at_venue = cancel_at_venue
+    lines = [dog.begin()] * is_begun + [DeskMessage("end", clean=True)] * is_clean
+    assert dog.run(*lines) == code
+    assert dog.venue.log == ["connected", "closed, graceful False"]
+    assert len(dog.venue.cancels) == len(refused) == (code == 3)
+    assert all(value.startswith(f"process {os.getpid()}, run") for value in refused)
+    lock_taken()
+    assert len(refused) == (code == 3)
+    assert (tmp_path / "answers").read_text() == "ready\n"
+    assert (dog.plans[0].venue, dog.plans[0].live, dog.plans[0].state) == ("alpaca", False, tmp_path)
 
 
 @pytest.mark.parametrize(("url", "kind"), [(None, SystemClock), ("http://127.0.0.1:9", FollowingClock)])
-def test_the_watchdogs_clock_is_that_of_a_simulated_exchange_where_it_watches_one(monkeypatch, url, kind):
-    clocks = []
-
-    def gateway(plan, instruments, clock):
-        clocks.append(clock)
-        raise StopError("no line")
-
-    monkeypatch.setattr(watchdog_program, "venue_gateway", gateway)
-    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, url=url, state="armings")
-
-    async def play():
-        await watchdog_program.guard(settings, asyncio.StreamReader())
-
-    with pytest.raises(StopError, match="no line"):
-        asyncio.run(play())
-    assert [type(clock) for clock in clocks] == [kind]
+def test_the_watchdogs_clock_is_that_of_a_simulated_exchange_where_it_watches_one(tmp_path, url, kind):
+    dog = Watchdog(tmp_path, url=url)
+    dog.run()
+    assert [type(clock) for clock in dog.clocks] == [kind]
 
 
 # what it does ----------------------------------------
@@ -290,7 +309,7 @@ def waited(messages, *, stall_seconds=3.0, end=True, **how):
             reader.feed_data(line)
         if end:
             reader.feed_eof()
-        return await watchdog_program.watch(reader, stall_seconds, watched, **how)
+        return await watch(reader, stall_seconds, watched, **how)
 
     try:
         return loop.run_until_complete(play()), loop.time()
@@ -369,7 +388,7 @@ def test_the_time_in_which_the_watchdog_itself_was_stopped_is_no_stall(beats, ex
             loop.call_later(0.25 * beat, reader.feed_data, b'{"kind":"beat"}\n')
         loop.call_later(15.0, reader.feed_data, b'{"kind":"end","clean":true}\n')
         loop.call_later(1.0, loop.leap, 9.0)
-        return await watchdog_program.watch(reader, 3.0, watched)
+        return await watch(reader, 3.0, watched)
 
     found = loop.run_until_complete(play()), loop.time()
     loop.close()
@@ -377,12 +396,10 @@ def test_the_time_in_which_the_watchdog_itself_was_stopped_is_no_stall(beats, ex
 
 
 @pytest.mark.parametrize(("messages", "is_killed"), [([], True), ([DeskMessage("end", clean=False)], False)])
-def test_only_a_desk_that_is_through_with_its_end_is_not_killed(monkeypatch, messages, is_killed):
-    killed = []
-    monkeypatch.setattr(watchdog_program, "fence", lambda pid, log: killed.append(pid))
-    _, watched = verdict(DeskMessage("begin", run_dir="r"), *messages)
-    assert act(monkeypatch, watched)[0] == 3
-    assert killed == [0] * is_killed
+def test_only_a_desk_that_is_through_with_its_end_is_not_killed(tmp_path, messages, is_killed):
+    dog = Watchdog(tmp_path)
+    assert dog.run(dog.begin(), *messages) == 3
+    assert dog.killed == [(77, 0)] * is_killed  # before the first look at the account
 
 
 def test_a_pipe_that_does_not_end_with_the_desk_holds_nothing_up():
@@ -391,7 +408,7 @@ def test_a_pipe_that_does_not_end_with_the_desk_holds_nothing_up():
     async def play():
         reader = asyncio.StreamReader()
         reader.feed_data(msgspec.json.encode(DeskMessage("sent", order=order("a"))) + b"\n")
-        await watchdog_program.drain(reader, watched)
+        await drain(reader, watched)
 
     loop.run_until_complete(play())
     assert (list(watched.live), loop.time()) == (["a"], 1.0)
@@ -405,14 +422,14 @@ def test_each_heartbeat_is_answered_and_nothing_else():
     assert len(answers) == 2
 
 
-def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble(monkeypatch):
+def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble():
     read, write = os.pipe()
     with os.fdopen(write, "w") as stdout:
-        monkeypatch.setattr(watchdog_program.sys, "stdout", stdout)
-        watchdog_program.answer(b"beat\n")
+        process = WatchdogProcess(stdout=stdout)
+        process.answer(b"beat\n")
         assert os.read(read, 100) == b"beat\n"
         os.close(read)
-        watchdog_program.answer(b"beat\n")
+        process.answer(b"beat\n")
 
 
 def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
@@ -431,61 +448,40 @@ def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
     assert (fresh.live, fresh.parents) == ({}, {})
 
 
-@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("takes_cancels", [True, False])
 @pytest.mark.parametrize("leaves_foreign", [True, False])
-@pytest.mark.parametrize("keeps_positions", [True, False])
-@pytest.mark.parametrize("flatten", [True, False])
 def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
-    tmp_path, monkeypatch, flatten, keeps_positions, leaves_foreign, done
+    tmp_path, leaves_foreign, takes_cancels
 ):
-    loop, steps, made = VirtualLoop(), [], {}
-
-    class Trader:
-        def __init__(self, **how):
-            made.update(how)
-
-        async def clear(self, orders, **how):
-            steps.append(("clear", list(orders), how))
-            made["log"]("two orders: señal \udce4")  # a path, or a venue's text, may hold anything
-            await asyncio.sleep(1.25)
-            return done
-
-    header = SimpleNamespace(instruments=(Equity("SPY"),), data={"order_prefix": "sd1"})
-    monkeypatch.setattr(watchdog_program, "peek_header", lambda folder: steps.append(folder) or header)
-    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Trader)
-    monkeypatch.setattr(watchdog_program, "Flattener", lambda *how: how)
-    monkeypatch.setattr(watchdog_program, "fence", lambda pid, log: steps.append(("fence", pid)))
-    monkeypatch.setattr(watchdog_program, "log", steps.append)
-    settings = WatchdogSettings(
-        "gamma-scalper", "alpaca", live=False, desk_pid=77, flatten=flatten, leaves_foreign=leaves_foreign
-    )
-    watched, book = Watched(str(tmp_path), has_begun=True, keeps_positions=keeps_positions), Instruments()
-    closes = flatten and not keeps_positions  # of a run that was to keep them only orders are cancelled
-    watched.live["a"], watched.parents["a"] = order("a"), "combo"
-
-    async def act():
-        reader = piped(DeskMessage("sent", order=order("late")), b'{"kind":"se')
-        return await watchdog_program._act(
-            "gateway", reader, book, "limits", settings, watched, "the desk died"
-        )
-
-    assert loop.run_until_complete(act()) == (3 if done else 4)
-    loop.close()
-    outcome = f"{'done' if done else 'NOT DONE: act by hand'} after 1.25 s"
-    assert steps == [
-        "ALARM: the desk died; cancelling all orders",
-        ("fence", 77),
-        tmp_path,
-        ("clear", [order("a"), order("late")], {"flatten": closes, "parents": {"a": "combo", "late": ""}}),
-        "two orders: señal \udce4",
-        outcome,
+    dog = Watchdog(tmp_path, leaves_foreign=leaves_foreign)
+    venue = dog.venue
+    venue.takes_cancels = takes_cancels
+    venue.failures = [RetryError("señal \udce4")]  # a path, or a venue's text, may hold anything
+    venue.rest("sd12345p3oloo9-1", Side.BUY, 1)
+    venue.rest("by-hand", Side.BUY, 1)
+    venue.on_query = lambda name: venue.tell(OrderNotFound(name, 0, 0))
+    sent = [DeskMessage("sent", order=order(name), parent="combo" * (name == "a")) for name in ("a", "late")]
+    assert dog.run(dog.begin(), *sent, b'{"kind":"se') == (3 if takes_cancels else 4)
+    assert dog.killed == [(77, 0)]
+    cancelled = {"v-sd12345p3oloo9-1", *([] if leaves_foreign else ["v-by-hand"])}
+    assert {name for _, name in venue.cancels} == cancelled
+    assert [(known.submitted.client_order_id, known.parent_id) for known in venue.adopted] == [
+        ("a", "combo"),
+        ("late", ""),
     ]
-    assert list(book) == [Equity("SPY")]
-    assert made["flattener"] == (book, "sd1-250")
-    assert (made["gateway"], made["instruments"], made["limits"]) == ("gateway", book, "limits")
-    assert made["only_ids"] == ("sd1" if leaves_foreign else None)
-    written = (tmp_path / ACTED_FILE).read_text(encoding="utf-8").splitlines()
-    assert written == ["ALARM: the desk died; cancelling all orders", r"two orders: señal \udce4", outcome]
+    assert dog.logged()[0].startswith("ALARM: ")
+    assert "señal \udce4" in dog.logged()[2]
+    assert [line.replace("\udce4", r"\udce4") for line in dog.logged()] == dog.acted()
+    seconds = float(re.search(r"after ([0-9.]+) s", dog.acted()[-1])[1])
+    assert (seconds < 5.0) is takes_cancels
+    assert ("NOT DONE" in dog.acted()[-1]) is not takes_cancels
+
+
+class Released:
+    """A lock that notes its release."""
+
+    def __init__(self, released):
+        self.release = partial(released.append, 1)
 
 
 def held_for(seconds, lock):
@@ -493,14 +489,12 @@ def held_for(seconds, lock):
     said, loop = [], VirtualLoop()
 
     async def play():
-        holding = asyncio.create_task(watchdog_program.hold_account(lock))
+        holding = asyncio.create_task(hold_account(lock, said.append))
         await asyncio.sleep(seconds)
         holding.cancel()
         await asyncio.gather(holding, return_exceptions=True)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(watchdog_program, "log", said.append)
-        loop.run_until_complete(play())
+    loop.run_until_complete(play())
     loop.close()
     return said
 
@@ -513,7 +507,7 @@ def test_the_lock_of_a_desk_that_is_just_dying_is_waited_for_and_released_at_the
         tries.append(1)
         if len(tries) <= dies_after:
             raise StopError("another desk trades this account; nothing was sent", value="process 7")
-        return SimpleNamespace(release=lambda: released.append(1))
+        return Released(released)
 
     text = "acting without the account's lock: another desk trades this account; nothing was sent (process 7)"
     assert held_for(19.9, lock) == [text] * logs
@@ -529,42 +523,33 @@ def test_a_disk_that_takes_no_lock_is_no_obstacle():
     assert said.startswith("acting without the account's lock: OSError: [Errno 28] No space left on device")
 
 
-def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_takes(tmp_path, monkeypatch):
-    started = []
-    line = SimpleNamespace(wait_until_ready=lambda: None)
-    monkeypatch.setattr(
-        watchdog_program, "HeartbeatChannel", lambda command, settings, log: started.append(settings) or line
-    )
-    clock = iter([1_800_000_000 * 10**9, 1_800_000_060 * 10**9])
-    monkeypatch.setattr(watchdog_program, "SystemClock", lambda: SimpleNamespace(now_ns=clock.__next__))
+def test_each_watchdog_is_told_when_it_was_started(tmp_path):
+    echo = "import sys; print(sys.stdin.readline(), end='', flush=True); sys.stdin.read()"
     settings = WatchdogSettings("gamma-scalper", "deribit", live=False, desk_pid=4_194_304)
-    for _ in range(2):  # in a container the desk has the same process id each time
-        start_watchdog(settings, tmp_path / "watchdog.log")
-    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Cancels)
-    monkeypatch.setattr(watchdog_program, "log", lambda text: None)
+    with pytest.raises(StopError) as refused:  # it answers with its settings
+        start_watchdog(
+            settings, tmp_path / "log", command=[sys.executable, "-c", echo], clock=ManualClock(1_800_000_060)
+        )
+    told = msgspec.json.decode(refused.value.value, type=WatchdogSettings)
+    assert told == msgspec.structs.replace(settings, started_ns=1_800_000_060)
+
+
+def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_takes(tmp_path):
+    """In a container the desk has the same process id each time."""
     longest = Equity("AVAX_USDC-25DEC26-100d55-C")  # its symbol is all that counts here
-    header = SimpleNamespace(instruments=(longest,), data={"order_prefix": "sd12345p3oloo9"})
     names = []
-    for one in started:
-        acted(msgspec.convert(one, WatchdogSettings), Watched("r", header=header))
-        orders = [OrderIntent(0, Side.SELL, 1, Purpose.CLOSE, "flattening")] * 120
-        names.append([made.client_order_id for made in Cancels.made["flattener"].name_orders(orders)])
-    assert not set(names[0]) & set(names[1])
-    assert max(map(len, names[0])) <= LONGEST_LABEL
-
-
-class Cancels:
-    """Stands for an emergency trader: keeps how it was made, and which orders it was given and when."""
-
-    made, given, at, flatten = None, None, (), None
-
-    def __init__(self, **how):
-        type(self).made, type(self).given, type(self).at = how, None, ()
-
-    async def clear(self, orders, **how):
-        type(self).given, type(self).flatten = list(orders), how["flatten"]
-        type(self).at += (asyncio.get_running_loop().time(),)
-        return True
+    for minute in range(2):
+        (tmp_path / str(minute)).mkdir()
+        started_ns = (1_800_000_000 + 60 * minute) * 10**9
+        dog = Watchdog(tmp_path / str(minute), desk_pid=4_194_304, flatten=True, started_ns=started_ns)
+        dog.venue.book = Instruments([longest])
+        dog.venue.held = {0: Decimal(5)}
+        dog.venue.on_send = lambda order: None  # it never fills
+        assert dog.run(dog.begin()) == 4
+        names.append({name for *_, name in dog.venue.orders()})
+    assert all(names)
+    assert not names[0] & names[1]
+    assert max(map(len, names[0] | names[1])) <= LONGEST_LABEL
 
 
 def piped(*lines):
@@ -576,94 +561,59 @@ def piped(*lines):
     return reader
 
 
-def acted(settings, watched, *lines):
-    """Let a watchdog act whose pipe still holds these lines; return its exit code."""
-
-    async def play():
-        book = Instruments()
-        return await watchdog_program._act("g", piped(*lines), book, "limits", settings, watched, "why")
-
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(play())
-    finally:
-        loop.close()
-
-
-def act(monkeypatch, watched, *, leaves_foreign=False):
-    """Let a watchdog act; return its exit code, its messages, and how its trader was made."""
-    said = []
-    monkeypatch.setattr(watchdog_program, "log", said.append)
-    monkeypatch.setattr(watchdog_program, "EmergencyTrader", Cancels)
-    monkeypatch.setattr(watchdog_program, "Flattener", lambda *how: how)
-    settings = WatchdogSettings(
-        "gamma-scalper", "alpaca", live=False, desk_pid=0, leaves_foreign=leaves_foreign
-    )
-    return acted(settings, watched), said, Cancels.made
-
-
 @pytest.mark.parametrize("leaves_foreign", [True, False])
-def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(
-    tmp_path, monkeypatch, leaves_foreign
-):
-    watched = Watched()
-    watched.apply(DeskMessage("begin", run_dir=str(tmp_path / "gone")))
-    watched.apply(DeskMessage("sent", order=order("a")))
-    code, said, made = act(monkeypatch, watched, leaves_foreign=leaves_foreign)
-    assert code == 3
-    assert said[0] == "ALARM: why; cancelling all orders"
-    assert "the run's header cannot be read (the journal cannot be read: No such file" in said[1]
-    assert said[2].startswith("done after")
-    assert (list(made["instruments"]), made["only_ids"]) == ([], None)
-    assert made["flattener"][1] == "wd-00"
-    assert Cancels.given == []  # without the header its instrument is not known
-    assert Cancels.at == (0.0, 10.0)  # it may have been on its way at the first look
+def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(tmp_path, leaves_foreign):
+    dog = Watchdog(tmp_path, leaves_foreign=leaves_foreign)
+    dog.venue.rest("x", Side.BUY, 1)
+    gone = DeskMessage("begin", run_dir=str(tmp_path / "gone"))
+    assert dog.run(gone, DeskMessage("sent", order=order("a"))) == 3
+    assert [name for _, name in dog.venue.cancels] == ["v-x"]
+    assert dog.venue.adopted == []  # without the header its instrument is not known
+    first, *_, last = dog.venue.looks
+    assert last - first == pytest.approx(10.0, abs=1.0)  # it may have been on its way at the first look
 
 
-def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(tmp_path, monkeypatch):
-    headers = [SimpleNamespace(instruments=(Equity("SPY"),), data={"order_prefix": "sd1"})]
-    monkeypatch.setattr(watchdog_program, "peek_header", lambda folder: headers.pop())
-    watched = Watched()
-    watched.apply(DeskMessage("begin", run_dir=str(tmp_path)))
-    watched.apply(DeskMessage("sent", order=order("a")))
-    code, said, made = act(monkeypatch, watched)
-    assert (code, headers, len(said)) == (3, [], 2)
-    assert list(made["instruments"]) == [Equity("SPY")]
-    assert (Cancels.given, Cancels.at) == ([order("a")], (0.0,))
+def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(tmp_path):
+    dog = Watchdog(tmp_path)
+    dog.venue.on_query = lambda name: dog.venue.tell(OrderNotFound(name, 0, 0))
+    lines = dog.begin(), DeskMessage("sent", order=order("a"))
+    assert dog.run(*lines, meanwhile=lambda: shutil.rmtree(tmp_path / "run")) == 3
+    assert [known.submitted for known in dog.venue.adopted] == [order("a")]
+    assert dog.venue.looks[-1] < 5.0
+
+
+FLATTEN = DeskMessage("flatten", flatten=True)
 
 
 @pytest.mark.parametrize(
-    ("lines", "flatten"),
+    ("lines", "flatten", "is_flat"),
     [
-        ([], False),
-        ([DeskMessage("flatten", flatten=True)], True),
-        ([DeskMessage("flatten", flatten=True), DeskMessage("end")], True),
-        ([DeskMessage("flatten", flatten=True), DeskMessage("flatten")], False),
-        ([DeskMessage("flatten", flatten=True), DeskMessage("end", keeps_positions=True)], False),
-        ([DeskMessage("flatten", flatten=True), DeskMessage("begin", run_dir="next")], False),
+        ([], False, False),
+        ([], True, True),
+        ([DeskMessage("end", keeps_positions=True)], True, False),
+        ([FLATTEN], False, True),
+        ([FLATTEN, DeskMessage("end")], False, True),
+        ([FLATTEN, DeskMessage("flatten")], False, False),
+        ([FLATTEN, DeskMessage("end", keeps_positions=True)], False, False),
+        ([FLATTEN, "begin"], False, False),
     ],
 )
-def test_a_watchdog_closes_the_positions_where_an_operator_asked_the_desk_for_it(
-    tmp_path, monkeypatch, lines, flatten
+def test_a_watchdog_closes_the_positions_where_its_settings_or_an_operator_ask_for_it(
+    tmp_path, lines, flatten, is_flat
 ):
-    watched = Watched()
-    for line in [DeskMessage("begin", run_dir=str(tmp_path)), *lines]:
-        watched.apply(line)
-    act(monkeypatch, watched)
-    assert Cancels.flatten is flatten
+    dog = Watchdog(tmp_path, venue=EmergencyVenue(SPY=5), flatten=flatten)
+    begin = dog.begin()
+    assert dog.run(begin, *(begin if line == "begin" else line for line in lines)) == 3
+    assert dog.venue.held == {0: 0 if is_flat else 5}
 
 
-def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(monkeypatch):
-    log = watchdog_program.log
-    with Path("/dev/full").open("w", buffering=1) as full, monkeypatch.context() as patched:
-        patched.setattr(watchdog_program.sys, "stderr", full)
-        patched.setattr(watchdog_program, "EmergencyTrader", Cancels)
-        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=0)
-        watched = Watched("/nonexistent", has_begun=True)
-        assert (acted(settings, watched), Cancels.given) == (3, [])
-        log("and again")
-        with suppress(OSError):  # what it holds back cannot be written either
-            full.close()
+def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(tmp_path):
+    with suppress(OSError), Path("/dev/full").open("w", buffering=1) as full:
+        dog = Watchdog(tmp_path, stderr=full)
+        dog.venue.rest("x", Side.BUY, 1)
+        assert dog.run(dog.begin()) == 3
+        assert dog.venue.open == {}
+        dog.process.log("and again")
 
 
 def test_a_refusal_that_no_desk_reads_is_logged_and_nothing_else_is():
@@ -679,71 +629,38 @@ def test_a_refusal_that_no_desk_reads_is_logged_and_nothing_else_is():
     assert b"BrokenPipeError" not in done.stderr
 
 
-def test_a_watchdog_whose_desk_is_killed_while_it_starts_ends_quietly(monkeypatch, tmp_path):
-    said = []
-
-    class Gateway:
-        async def connect(self):
-            return SimpleNamespace(account_id="a1")
-
-        async def events(self):
-            while True:
-                yield await asyncio.sleep(0.0)
-
-        async def close(self, *, graceful):
-            said.append(f"closed, graceful {graceful}")
-
-    async def play():
-        reader = asyncio.StreamReader()
-        reader.feed_eof()
-        settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1, state=str(tmp_path))
-        return await watchdog_program.guard(settings, reader)
-
-    monkeypatch.setattr(watchdog_program, "venue_gateway", lambda *_: Gateway())
-    monkeypatch.setattr(watchdog_program, "log", said.append)
+def test_a_watchdog_whose_desk_is_killed_while_it_starts_ends_quietly(tmp_path):
     read, write = os.pipe()
     os.close(read)
-    with os.fdopen(write, "w") as stdout:
-        monkeypatch.setattr(watchdog_program.sys, "stdout", stdout)
-        assert asyncio.run(play()) == 0
-    assert said == ["the desk died; no run had begun, nothing is done", "closed, graceful False"]
+    dog = Watchdog(tmp_path, stdout=os.fdopen(write, "w"))
+    assert dog.run() == 0
+    assert dog.venue.log == ["connected", "closed, graceful False"]
 
 
-def test_a_refusal_to_start_is_written_for_the_desk_to_read(monkeypatch, capfd):
-    async def refuse():
-        raise ConfigError("no key", where="here", fix="do this")
-
-    monkeypatch.setattr(watchdog_program, "_main", refuse)
-    assert watchdog_program.main() == 2
-    shown = capfd.readouterr()
-    assert msgspec.json.decode(shown.out) == {
-        "what": "no key",
-        "where": "here",
-        "fix": "do this",
-        "exit_code": 2,
-    }
-    assert " watchdog: " in shown.err
-
-    async def well():
-        return 3
-
-    monkeypatch.setattr(watchdog_program, "_main", well)
-    assert watchdog_program.main() == 3
-
-
-def test_the_first_line_of_the_pipe_holds_the_settings_however_long_and_the_rest_is_the_desks(monkeypatch):
-    heard = []
-
-    async def guard(settings, reader):
-        heard.append((settings, await reader.readline()))
-        return 5
-
-    settings = WatchdogSettings("gamma-scalper", "alpaca", live=True, desk_pid=7, overrides=("x" * 40_000,))
+def run_program(folder, first_line):
+    """Run the program on a pipe with its settings and the clean end of a run."""
     read, write = os.pipe()
-    os.write(write, msgspec.json.encode(settings) + b"\nthe first message\n")
+    os.write(write, first_line + b"\n" + msgspec.json.encode(DeskMessage("end", clean=True)) + b"\n")
     os.close(write)
-    monkeypatch.setattr(watchdog_program, "guard", guard)
-    with os.fdopen(read) as stdin:
-        monkeypatch.setattr(watchdog_program.sys, "stdin", stdin)
-        assert asyncio.run(watchdog_program._main()) == 5
-    assert heard == [(settings, b"the first message\n")]
+    dog = Watchdog(folder)
+    with os.fdopen(read) as stdin, dog.stdout, dog.stderr:
+        code = watchdog_program.main(replace(dog.process, stdin=stdin))
+    dog.venue.loop.close()
+    return code, (folder / "answers").read_text(), dog
+
+
+def test_a_refusal_to_start_is_written_for_the_desk_to_read(tmp_path):
+    settings = WatchdogSettings("no-strategy", "alpaca", live=False, desk_pid=1)
+    code, answer, _ = run_program(tmp_path, msgspec.json.encode(settings))
+    refusal = msgspec.json.decode(answer)
+    assert (code, refusal["exit_code"], set(refusal)) == (2, 2, {"what", "where", "fix", "exit_code"})
+    assert "no-strategy" in (tmp_path / "log").read_text()
+
+
+def test_the_first_line_of_the_pipe_holds_the_settings_however_long_and_the_rest_is_the_desks(tmp_path):
+    settings = WatchdogSettings(
+        "gamma-scalper", "alpaca", live=False, desk_pid=7, keys={"TRADING_API_KEY": "x" * 40_000}
+    )
+    code, answer, dog = run_program(tmp_path, msgspec.json.encode(settings))
+    assert (code, answer) == (0, "ready\n")
+    assert len(dog.plans) == 1

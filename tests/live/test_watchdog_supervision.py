@@ -1,12 +1,11 @@
 """A watchdog that dies or hangs is replaced, and the new one knows what the old one knew."""
 
 import os
-import select
 import signal
 import sys
 import threading
 import time
-from types import SimpleNamespace
+from contextlib import ExitStack
 
 import msgspec
 import pytest
@@ -17,13 +16,14 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.watchdog import DeskMessage, HeartbeatChannel, WatchdogSupervisor, startup_heartbeat
 
 PROGRAM = """
-import sys
-sys.stdout.write("ready\\n"); sys.stdout.flush()
+import os, sys
 with open(sys.argv[1], "a") as out:
+    print(os.getpid(), file=out, flush=True)
+    print("ready", flush=True)
     for line in sys.stdin:
-        out.write(line); out.flush()
         if '"beat"' in line:
-            sys.stdout.write("beat\\n"); sys.stdout.flush()
+            print("beat", flush=True)
+        out.write(line); out.flush()
 """
 
 
@@ -36,21 +36,19 @@ def order(name):
 class Bench:
     """Starts programs that write down what they are told, each into a file of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, pause_seconds=0.01):
         self.folder = folder
         self.started = 0
-        self.refuses = 0
+        self.failures = []
         self.said = []
-        self.guard = WatchdogSupervisor(self.start, self.say, pause_seconds=0.01)
+        self.guard = WatchdogSupervisor(
+            self.start, lambda *words: self.said.append(words), pause_seconds=pause_seconds
+        )
         self.guard.begin(folder / "run")
 
-    def say(self, level, text):
-        self.said.append((level, text))
-
     def start(self):
-        if self.refuses:
-            self.refuses -= 1
-            raise StopError("the watchdog does not come up", where="here", fix="read its log")
+        if self.failures:
+            raise self.failures.pop()
         self.started += 1
         command = [sys.executable, "-c", PROGRAM, str(self.folder / f"told-{self.started}")]
         line = HeartbeatChannel(command, {}, self.folder / "log")
@@ -59,8 +57,18 @@ class Bench:
 
     def told(self, number):
         path = self.folder / f"told-{number}"
-        lines = path.read_bytes().splitlines()[1:] if path.exists() else []  # the first one is its settings
-        return [msgspec.json.decode(one, type=DeskMessage) for one in lines]
+        lines = path.read_bytes().splitlines()[2:] if path.exists() else []  # before: its number and settings
+        return [msgspec.json.decode(line, type=DeskMessage) for line in lines]
+
+    def signal(self, what=signal.SIGKILL):
+        """Send the latest watchdog a signal."""
+        os.kill(self.process, what)
+        if what == signal.SIGSTOP:
+            os.waitpid(self.process, os.WUNTRACED)  # until it has stopped
+
+    @property
+    def process(self):
+        return int((self.folder / f"told-{self.started}").read_text().split()[0])
 
     def beat_until(self, condition):
         ends = time.monotonic() + 120.0
@@ -87,7 +95,7 @@ def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     for name in ("a", "b"):
         bench.guard.order_sent(order(name))
     bench.guard.order_ended("a")
-    bench.guard.line._process.kill()
+    bench.signal()
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert bench.guard.is_alive
     bench.beat_until(lambda: len(bench.told(2)) >= 5)
@@ -102,46 +110,44 @@ def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     assert kinds(bench.told(2))[-1] == "end"
 
 
-def test_one_that_hangs_is_ended_before_its_pipe_is(bench):
-    hangs = bench.guard.line
-    hangs._failed = True  # as when its pipe is full
-    process = hangs._process
-    assert not bench.guard.is_alive
-    bench.beat_until(lambda: bench.guard.restarts == 1)
-    assert process.poll() is not None
-    assert bench.guard.line is not hangs
-
-
 def beats(line, count):
     for _ in range(count):
         line.send(DeskMessage("beat"))
 
 
-def test_one_that_answers_no_heartbeat_hangs_though_its_pipe_has_room(bench):
-    hangs = bench.guard.line
-    os.kill(hangs._process.pid, signal.SIGSTOP)
-    os.waitpid(hangs._process.pid, os.WUNTRACED)  # until it has stopped
-    beats(hangs, 20)
-    assert hangs.is_alive
-    beats(hangs, 1)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_one_that_reads_nothing_hangs_and_is_ended_before_its_pipe_is(bench, is_full):
+    hangs, process = bench.guard.line, bench.process
+    bench.signal(signal.SIGSTOP)
+    if is_full:
+        for _ in range(100_000):
+            hangs.send(DeskMessage("begin", run_dir="x" * 1_000))
+            if not hangs.is_alive:
+                break
+    else:
+        beats(hangs, 20)
+        assert hangs.is_alive
+        beats(hangs, 1)
     assert not hangs.is_alive
     bench.beat_until(lambda: bench.guard.restarts == 1)
-    assert hangs._process.poll() is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert bench.guard.line is not hangs
 
 
 def test_one_answer_shows_that_a_watchdog_reads(bench):
     line = bench.guard.line
-    for _ in range(3):
+    for times in (1, 2, 3):
         beats(line, 20)
-        if line._unanswered:  # the last answer is on its way: another process is at work
-            assert select.select([line._process.stdout], [], [], 120.0)[0]
+        while len(bench.told(1)) <= 20 * times:
+            time.sleep(0.001)  # another process is at work
     beats(line, 1)
     assert line.is_alive
 
 
 def test_refusals_are_said_and_tried_again(bench):
-    bench.refuses = 2
-    bench.guard.line._process.kill()
+    bench.failures = [StopError("the watchdog does not come up", where="here") for _ in range(2)]
+    bench.signal()
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert [level for level, _ in bench.said] == ["alarm", "alarm", "warning"]
     assert "does not come up" in bench.said[0][1]
@@ -156,28 +162,21 @@ def test_nothing_is_started_any_more_after_the_end(bench):
 
 
 def test_a_start_that_raises_anything_is_reported_and_tried_again(bench):
-    start, failures = bench.guard._start, [ValueError("a setting of another shape")]
-
-    def breaks_once():
-        if failures:
-            raise failures.pop()
-        return start()
-
-    bench.guard._start = breaks_once
-    bench.guard.line._process.kill()
+    bench.failures = [ValueError("a setting of another shape")]
+    bench.signal()
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert [level for level, _ in bench.said] == ["alarm", "warning"]
     assert "ValueError: a setting of another shape" in bench.said[0][1]
 
 
 @pytest.mark.parametrize("comes_up", [True, False])
-def test_an_end_with_work_left_starts_a_watchdog_at_once_where_none_runs(bench, comes_up):
-    bench.refuses = 1
-    bench.guard._first_pause = bench.guard._pause = 1_000.0  # until the next try
-    bench.guard.line._process.kill()
+def test_an_end_with_work_left_starts_a_watchdog_at_once_where_none_runs(tmp_path, comes_up):
+    bench = Bench(tmp_path, pause_seconds=60.0)
+    no = StopError("no", where="here")
+    bench.failures = [no] * (1 if comes_up else 2)
+    bench.signal()
     bench.beat_until(lambda: bench.said)
     assert "cannot be started" in bench.said[0][1]
-    bench.refuses = 0 if comes_up else 1
     bench.guard.end(clean=False)
     bench.guard.leave()
     assert bench.guard.has_taken_over is comes_up
@@ -186,6 +185,7 @@ def test_an_end_with_work_left_starts_a_watchdog_at_once_where_none_runs(bench, 
         bench.guard.line.wait(120.0)
         assert [one.kind for one in bench.told(2)] == ["begin", "end"]
         assert not bench.told(2)[-1].clean
+        bench.guard.line.kill()
 
 
 def test_a_watchdog_that_never_gets_ready_is_given_up_in_time(tmp_path):
@@ -264,8 +264,7 @@ def test_after_an_unclean_end_the_pipe_stays_open_until_the_desk_has_disconnecte
     line = channel(tmp_path, "ready\n", more="sys.exit(len(sys.stdin.readlines()))")
     line.wait_until_ready()
     line.end(clean=False)
-    os.fstat(line._pipe)
-    assert line._process.poll() is None  # it reads on: its pipe has no end yet
+    assert line.wait(0.1) is None  # it reads on: its pipe has no end yet
     line.leave()
     line.leave()
     assert line.wait(120.0) == 2  # its settings and the end
@@ -308,19 +307,15 @@ def test_the_end_of_a_run_waits_for_a_watchdog_that_is_starting(tmp_path, clean,
     guard.begin(tmp_path)
     first.is_alive = False
     guard.beat()
-    waited = []
-    join = guard._starting.join
-    guard._starting.join = lambda seconds: (waited.append(seconds), may_start.set(), join(120.0))
+    threading.Timer(0.05, may_start.set).start()
     guard.end(clean=clean)
-    assert waited == [1.0 if clean else 60.0]
     assert first.told == ["begin", "kill", *([] if comes_up else [("end", clean, False)])]
     assert second.told == (["begin", ("end", clean, False)] if comes_up else [])
     assert [level for level, _ in said] == ["warning" if comes_up else "alarm"]
 
 
-def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four_times_a_second(monkeypatch):
+def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four_times_a_second():
     now, refuses = [100.0], [False]
-    monkeypatch.setattr("scalpdesk.live.watchdog.time", SimpleNamespace(monotonic=lambda: now[0]))
     line, tries, said = StandIn(), [], []
 
     def start():
@@ -329,7 +324,7 @@ def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four
             raise StopError("no", where="here")
         return line
 
-    guard = WatchdogSupervisor(start, lambda *words: said.append(words))
+    guard = WatchdogSupervisor(start, lambda *words: said.append(words), monotonic=lambda: now[0])
     for _ in range(9):
         guard.beat()
         now[0] += 0.125
@@ -337,63 +332,39 @@ def test_tries_to_start_a_watchdog_grow_apart_to_a_minute_and_a_beat_leaves_four
     refuses[0], line.is_alive, now[0] = True, False, 100.0
     for _ in range(400):
         guard.beat()
-        if guard._starting is not None:
-            guard._starting.join()
-            guard.beat()
+        for thread in threading.enumerate():
+            if thread.name == "watchdog-start":
+                thread.join()
+        guard.beat()
         now[0] += 0.5
     assert tries == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0, 183.0]
-    assert said == [("alarm", "the watchdog cannot be started and does not run: no")] * len(tries)
+    assert [level for level, _ in said] == ["alarm"] * len(tries)
     assert guard.restarts == 0
 
 
-def test_the_start_up_heartbeat_ends_with_an_alarm_after_five_minutes(monkeypatch):
-    times = iter([0.0, *range(0, 301, 100)])
-    monkeypatch.setattr("scalpdesk.live.watchdog.time", SimpleNamespace(monotonic=lambda: next(times)))
-    monkeypatch.setattr("scalpdesk.live.watchdog.BEAT_SECONDS", 0.0)
+def test_the_start_up_heartbeat_ends_with_an_alarm_after_five_minutes():
+    times = iter([0.0, 0.0, 299.9, 300.0])
     beats, said, over = [], [], threading.Event()
 
     def notify(*words):
         said.append(words)
         over.set()
 
-    with startup_heartbeat(lambda: beats.append(1), notify):
+    with startup_heartbeat(lambda: beats.append(1), notify, monotonic=lambda: next(times)):
         assert over.wait(120.0)
-    assert len(beats) == 3  # at 0, 100 and 200 s
-    assert said == [("alarm", "the desk has not started within 300 s: its heartbeat ends")]
+    assert (len(beats), [level for level, _ in said]) == (2, ["alarm"])
 
 
 def test_what_has_the_number_of_a_killed_watchdogs_pipe_is_not_written_to(tmp_path):
     killed = channel(tmp_path, "ready\n", more="sys.stdin.read()")
     killed.kill()
-    path = tmp_path / "another file"
-    with path.open("wb") as other:
-        if other.fileno() != killed._pipe:
-            os.dup2(other.fileno(), killed._pipe)
+    paths = [tmp_path / str(number) for number in range(4)]
+    with ExitStack() as stack:
+        for path in paths:  # the lowest free numbers: those of the pipes
+            stack.enter_context(path.open("wb", buffering=0))
         killed.send(DeskMessage("beat"))
         killed.end(clean=True)
-        if other.fileno() != killed._pipe:
-            os.close(killed._pipe)
-    assert path.read_bytes() == b""
-
-
-def test_a_watchdog_that_no_longer_reads_is_not_alive_and_holds_nothing_up(tmp_path):
-    line = HeartbeatChannel.__new__(HeartbeatChannel)
-    line._failed = line._has_ended = False
-    line._unanswered = 0
-    line._process = SimpleNamespace(poll=lambda: None, stdout=SimpleNamespace(fileno=lambda: -1))
-    read, line._pipe = os.pipe()
-    os.set_blocking(line._pipe, False)
-    try:
-        line.send(DeskMessage("beat"))
-        assert line.is_alive
-        while line.is_alive:
-            line.send(DeskMessage("begin", run_dir="x" * 1_000))
-        assert os.read(read, 17) == b'{"kind":"beat"}\n{'
-    finally:
-        os.close(read)
-        os.close(line._pipe)
-    line._failed, line._process.poll = False, lambda: 0
-    assert not line.is_alive
+    assert [path.read_bytes() for path in paths] == [b""] * 4
 
 
 def test_each_word_of_the_run_goes_to_the_watchdog_that_runs(tmp_path):

@@ -91,11 +91,12 @@ def test_lots_first_in_first_out_conserve_cash_exactly(trades, mark_cents):
     for quantity, price in trades:
         lots.add(quantity, price)
         cash -= quantity * price
-    realized, position = lots.realized, sum((quantity for quantity, _ in trades), D(0))
-    open_value = sum((quantity * (mark - price) for quantity, price in lots._lots), D(0))
-    assert realized + open_value == cash + position * mark
-    assert position == sum((quantity for quantity, _ in lots._lots), D(0))
-    assert len({quantity > 0 for quantity, _ in lots._lots}) <= 1  # never long and short at once
+    position = sum((quantity for quantity, _ in trades), D(0))
+    if position:  # all of it closed at the mark: nothing is left, long or short
+        lots.add(-position, mark)
+    assert lots.realized == cash + position * mark
+    lots.add(D(1), mark)
+    assert lots.realized == cash + position * mark
 
 
 def test_lots_are_closed_in_the_order_in_which_they_came():

@@ -1,6 +1,8 @@
 """The divided book: who a change of the account concerns, and what each has earned."""
 
 from decimal import Decimal
+from itertools import count
+from typing import Any
 
 import pytest
 
@@ -26,23 +28,31 @@ SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OPEN, HEDGE, CLOSE = Purpose.OPEN, Purpose.HEDGE, Purpose.CLOSE
 
 
-def make(**fractions: str) -> SubBooks:
+class MarketedBooks(SubBooks):
+    """Books with the market at which they are valued."""
+
+    def __init__(self, book: Instruments, market: MarketState, *terms: Any, **more: Any) -> None:
+        super().__init__(book, market, *terms, **more)
+        self.market = market
+        self.names = count()
+
+
+def make(**fractions: str) -> MarketedBooks:
     """Return books over a share at 500.00 and an option at 10.00, begun with 100,000."""
     book = straddle_book()
     state = MarketState(book)
     state.apply_quote(quote(0, 1, 499.99, 500.01))
     state.apply_quote(quote(1, 1, 9.95, 10.05))
     shares = {name: D(one) for name, one in (fractions or {"a": "0.5", "b": "0.3"}).items()}
-    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, shares)
+    books = MarketedBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, shares)
     books.begin(1, D(100_000))
     return books
 
 
-def trade(books: SubBooks, owner: str, number: int, signed: int, purpose: Purpose = OPEN) -> None:
+def trade(books: MarketedBooks, owner: str, number: int, signed: int, purpose: Purpose = OPEN) -> None:
     """Book an execution at the mark, without a fee."""
-    count = sum(len(one.positions._bookings) for one in books.books.values())
     price = D(500) if number == SHARE else D(10)
-    book_fill(books, owner, InstrumentId(number), D(signed), price, D(0), f"x{count}", purpose, 2)
+    book_fill(books, owner, InstrumentId(number), D(signed), price, D(0), f"x{next(books.names)}", purpose, 2)
 
 
 def change(
@@ -294,7 +304,7 @@ def test_a_split_leaves_each_book_whole_shares_and_its_worth(bought, units, pric
     for owner, signed in zip(("a", "b"), bought, strict=True):
         trade(books, owner, SHARE, signed)
     worth = {name: books.nav(name) for name in books.books}
-    books._state.apply_quote(quote(SHARE, 3, float(price), float(price)))
+    books.market.apply_quote(quote(SHARE, 3, float(price), float(price)))
     book_change(books, change("corporate_action", SHARE, units))
     quantities = {name: one.quantity(SHARE) for name, one in books.books.items()}
     assert quantities == {"a": left[0], "b": left[1], UNASSIGNED: 0}
@@ -328,7 +338,9 @@ def adopted(adopts, owner=""):
     state = MarketState(book)
     state.apply_quote(quote(0, 1, 499.99, 500.01))
     fractions = {"a": D("0.5"), "b": D("0.3")}
-    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, fractions, adopts=adopts)
+    books = MarketedBooks(
+        book, state, DeltaEngine(book, state, ContractPricer()), SHARE, fractions, adopts=adopts
+    )
     books.adopt(Posting(owner, SHARE, D(10), D(490), D(0), D(0), ChangeCause.TRANSFER, "start", 1))
     books.begin(1, D(95_000))
     return books
@@ -562,9 +574,9 @@ def test_what_rounding_leaves_goes_to_the_unassigned_book_only_if_that_changed()
 # what is explained from a booking on ------------------------------------------------------------------
 
 
-def moved(books: SubBooks, share: float, now_ns: int = 9) -> dict[str, Decimal]:
+def moved(books: MarketedBooks, share: float, now_ns: int = 9) -> dict[str, Decimal]:
     """Return the parts of the first book since its last mark, with the share at another price."""
-    books._state.apply_quote(quote(0, now_ns, share - 0.01, share + 0.01))
+    books.market.apply_quote(quote(0, now_ns, share - 0.01, share + 0.01))
     totals = dict(books.of("a").attribution.totals)
     books.mark(now_ns)
     return {
@@ -585,10 +597,10 @@ def test_shares_earn_from_their_execution_on():
 def test_what_was_held_has_earned_until_an_execution_and_until_a_bust():
     books = make()
     trade(books, "a", SHARE, 10)
-    books._state.apply_quote(quote(0, 5, 500.99, 501.01))
+    books.market.apply_quote(quote(0, 5, 500.99, 501.01))
     book_fill(books, "a", SHARE, D(4), D(501), D(0), "later", HEDGE, 5)
     assert books.of("a").attribution.totals["delta"] == 10
-    books._state.apply_quote(quote(0, 6, 502.99, 503.01))
+    books.market.apply_quote(quote(0, 6, 502.99, 503.01))
     book_bust(books, "a", "later", 6)
     assert books.of("a").attribution.totals["delta"] == 10 + 14 * 2
     assert books.of("a").attribution.totals["residual"] == 0
@@ -634,11 +646,11 @@ def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():
 # options that books hold against each other, and the account does not
 
 
-def expire(books: SubBooks, share: float) -> list[tuple[str, str, int, Decimal]]:
+def expire(books: MarketedBooks, share: float) -> list[tuple[str, str, int, Decimal]]:
     """End the options at a level; return owner, cause, units and cash of each change."""
     contract = books.instruments[CALL]
     at_ns = expiry_instant_ns(contract)
-    books._state.apply_quote(quote(SHARE, at_ns, share, share))
+    books.market.apply_quote(quote(SHARE, at_ns, share, share))
     assert books.settle_offset_options(at_ns - 1) == []
     done = books.settle_offset_options(at_ns)
     assert books.settle_offset_options(at_ns) == []
@@ -729,7 +741,7 @@ def make_coin(**fractions: str) -> SubBooks:
     state.apply_quote(quote(0, 1, 49_999.5, 50_000.5))
     state.apply_quote(quote(1, 1, 0.0495, 0.0505))
     shares = {name: D(one) for name, one in fractions.items()}
-    books = SubBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, shares)
+    books = MarketedBooks(book, state, DeltaEngine(book, state, ContractPricer()), SHARE, shares)
     books.begin(1, D("0.015"))
     return books
 

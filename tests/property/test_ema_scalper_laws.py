@@ -102,7 +102,7 @@ class Venue:
         if not self.was_late:
             assert len(held | set(map(int, buys))) <= MOST
         # a fill after the venue's cancel may make a fourth: it is being sold
-        scalps = self.bench.strategy._scalps
+        scalps = self.bench.strategy.scalps
         assert held <= {int(scalp.number) for scalp in scalps}
         assert len([scalp for scalp in scalps if not scalp.exit.why]) <= MOST
         for number, quantity in self.desk.positions.items():

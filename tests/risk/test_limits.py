@@ -1,5 +1,4 @@
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +7,7 @@ from scalpdesk.core.bounds import bounds_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
+from scalpdesk.strategies.registry import find_strategy
 
 FREE = {"betas", "allowed_underlyings", "allowed_order_types"}
 BOUNDS = {name: bound for name, bound in bounds_of(RiskLimits).items() if name not in FREE}
@@ -230,9 +230,10 @@ def test_an_amount_above_the_whole_account_is_refused(key):
 
 def test_a_strategy_buys_no_more_straddles_than_an_order_may_have_contracts():
     limits = RiskLimits(max_order_contracts=4)
-    for config in (SimpleNamespace(straddles=4), SimpleNamespace(), SimpleNamespace(straddles=None)):
+    sizes = find_strategy("gamma-scalper").config
+    for config in (sizes(straddles=4), find_strategy("st0cka").config(), sizes(straddles=None)):
         check_sizes(limits, "gamma-scalper", config, "--set")
     with pytest.raises(ConfigError, match="no leg could be bought") as caught:
-        check_sizes(limits, "gamma-scalper", SimpleNamespace(straddles=5), "--set")
+        check_sizes(limits, "gamma-scalper", sizes(straddles=5), "--set")
     assert (caught.value.where, caught.value.value) == ("strategies.gamma-scalper.straddles (--set)", 5)
     assert caught.value.fix == "set straddles to at most 4, or raise risk.max_order_contracts"

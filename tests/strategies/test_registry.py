@@ -1,10 +1,9 @@
 from decimal import Decimal
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from fakes.desk import HandDesk, Scripted, orders
-from scalpdesk.core import plugins
+from fakes.packages import install_points
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
@@ -22,11 +21,21 @@ def test_a_strategy_is_found_by_the_name_of_its_module():
     assert PLUG.name == "gamma-scalper"
 
 
-def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
-    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", registry.STRATEGIES.group)
-    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package that brings a strategy."""
+
+    def with_point(name, target):
+        install_points(tmp_path, "a-package", {registry.STRATEGIES.group: {name: target}})
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return with_point
+
+
+def test_the_names_are_the_products_own_and_those_of_plug_ins(install):
+    install("my-scalper", "fakes.desk:Scripted")
     names = strategy_names()
-    assert {"gamma-scalper", "my_scalper"} <= set(names)
+    assert {"gamma-scalper", "my-scalper"} <= set(names)
     assert "base" not in names
     assert list(names) == sorted(names)
     spec = find_strategy("my-scalper")  # a class, as plug-ins exported before specs
@@ -80,17 +89,15 @@ NOT_SPEC = {"name": "unfinished"}
         ("Absent", "cannot be loaded: AttributeError"),
     ],
 )
-def test_a_strategy_of_a_package_that_is_none_is_refused_by_its_entry_point(monkeypatch, attribute, what):
-    plug = EntryPoint("my_scalper", f"{__name__}:{attribute}", registry.STRATEGIES.group)
-    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
+def test_a_strategy_of_a_package_that_is_none_is_refused_by_its_entry_point(install, attribute, what):
+    install("my-scalper", f"{__name__}:{attribute}")
     with pytest.raises(ConfigError, match=what) as caught:
         find_strategy("my-scalper")
     assert caught.value.where.startswith("entry point my")
 
 
-def test_a_strategy_that_shares_a_desk_goes_by_one_name(monkeypatch):
-    plug = EntryPoint("my-scalper", "fakes.desk:Scripted", registry.STRATEGIES.group)
-    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [plug])
+def test_a_strategy_that_shares_a_desk_goes_by_one_name(install):
+    install("my-scalper", "fakes.desk:Scripted")
     with pytest.raises(ConfigError, match="goes by one name") as caught:
         find_strategy("my-scalper+gamma-scalper")
     assert (caught.value.value, caught.value.fix) == (

@@ -1,6 +1,7 @@
 """The simulated venue: a played session's time, and what its gateway answers beside orders."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -156,6 +157,15 @@ def test_a_gateway_that_connects_learns_of_an_order_what_the_journal_has_not():
     assert venue.record.missed(KnownOrder(order(), venue_order_id="sim-1", executions=booked)) == []
 
 
+async def waiting(gateway):
+    """Return what the desk can take now."""
+    found, events = [], gateway.events()
+    with suppress(TimeoutError):
+        while True:
+            found.append(await asyncio.wait_for(anext(events), 0.01))
+    return found
+
+
 def test_at_a_pace_of_sixty_a_market_minute_takes_a_second():
     loop = VirtualLoop()
 
@@ -182,15 +192,14 @@ def test_a_line_that_is_cut_loses_commands_and_counts_them():
         gateway.send(order())
         gateway.send(CancelOrder("a"))
         await gateway.query_order("a")
-        await gateway.close()
-        waiting = list(gateway._waiting)
-        return before, gateway.health(), waiting
+        shown = await waiting(gateway)
+        return before, gateway.health(), shown
 
-    before, after, waiting = asyncio.run(scenario())
+    before, after, shown = asyncio.run(scenario())
     assert (before.streams["orders"], after.streams["orders"]) == (True, False)
     assert (before.counters, after.counters) == ({}, {"lost_commands": 2})
-    assert waiting[0].kind is NoticeKind.CONNECTED
-    assert [type(event) for event in waiting[1:]] == [OrderNotFound]
+    assert shown[0].kind is NoticeKind.CONNECTED
+    assert [type(event) for event in shown[1:]] == [OrderNotFound]
 
 
 # the session, event by event ------------------------------------------------------------------------
@@ -354,7 +363,7 @@ def test_of_the_journals_orders_those_that_live_are_caught_up_with():
     async def scenario():
         gateway, clock = gateway_of(venue)
         facts = await gateway.connect([KnownOrder(order("ended"), is_live=False), KnownOrder(order("lives"))])
-        return facts, list(gateway._waiting), clock.now_ns()
+        return facts, await waiting(gateway), clock.now_ns()
 
     facts, (*caught_up, notice), now_ns = asyncio.run(scenario())
     assert caught_up == venue.record.history["lives"]
@@ -451,25 +460,21 @@ def test_a_line_that_is_cut_loses_the_market_and_the_answers_too():
 
 
 def test_at_a_pace_no_pause_is_longer_than_an_hour_and_none_is_negative():
-    naps = []
-
-    async def scenario():
+    async def nap(before_seconds):
+        """Return the pause before an event that is due so long after the venue's time."""
         gateway, _ = gateway_of(played(), pace=0.1)
-        gateway.venue.now_ns = at("10:00") - 359 * NANOS_PER_SECOND
-        with pytest.MonkeyPatch.context() as patched:
+        gateway.venue.now_ns = at("10:00") - before_seconds * NANOS_PER_SECOND
+        await gateway.subscribe([])
+        await anext(gateway.events())
+        return asyncio.get_running_loop().time()
 
-            async def nap(seconds):
-                naps.append(seconds)
-
-            patched.setattr(asyncio, "sleep", nap)
-            await gateway._keep_pace()
-            gateway.venue.now_ns -= 2 * NANOS_PER_SECOND
-            await gateway._keep_pace()
-            gateway.venue.now_ns = at("10:00")
-            await gateway._keep_pace()
-
-    asyncio.run(scenario())
-    assert naps == [3_590.0, 3_600.0]
+    naps = []
+    for before_seconds in (359, 361, 0, -5):
+        loop = VirtualLoop()
+        naps.append(loop.run_until_complete(nap(before_seconds)))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    assert naps == [3_590.0, 3_600.0, 0.0, 0.0]
 
 
 def test_an_order_that_is_asked_for_is_played_until_the_broker_answers():
@@ -479,22 +484,22 @@ def test_an_order_that_is_asked_for_is_played_until_the_broker_answers():
         gateway, _ = gateway_of(venue)
         gateway.send(order())
         found = await gateway.query_order("a")
-        return found, list(gateway._waiting)
+        return found, await waiting(gateway)
 
-    found, waiting = asyncio.run(scenario())
+    found, shown = asyncio.run(scenario())
     assert (found, venue.now_ns) == (True, SESSION.open_ns + 20 * NANOS_PER_SECOND)
-    assert [type(one) for one in waiting] == [OrderAccepted, OrderAccepted]  # as played, and as asked for
-    assert waiting[0] == waiting[1]
+    assert [type(one) for one in shown] == [OrderAccepted, OrderAccepted]  # as played, and as asked for
+    assert shown[0] == shown[1]
 
 
 def test_an_order_that_never_reached_the_venue_is_not_found():
     async def scenario():
         gateway, _ = gateway_of(played())
         found = await gateway.query_order("nobody's")
-        return found, list(gateway._waiting)
+        return found, await waiting(gateway)
 
-    found, waiting = asyncio.run(scenario())
-    assert (found, waiting) == (True, [OrderNotFound("nobody's", SESSION.open_ns, SESSION.open_ns)])
+    found, shown = asyncio.run(scenario())
+    assert (found, shown) == (True, [OrderNotFound("nobody's", SESSION.open_ns, SESSION.open_ns)])
 
 
 def test_the_snapshot_is_the_accounts_own_view_at_the_sessions_time():

@@ -39,7 +39,7 @@ from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.hours import AlwaysOpen, ExchangeHours
 from scalpdesk.venues.contract import Gateway, Health, KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
-from scalpdesk_testing.virtual_time import VirtualLoop
+from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
@@ -137,29 +137,79 @@ def quote(number, at_ns, bid, ask):
     return QuoteEvent(number, at_ns, at_ns, bid, ask, 100.0, 100.0)
 
 
-class NoData:
-    """A data gateway that brings nothing."""
+HEALTH = Health({"stocks": True, "orders": False}, {"stocks": 1.5}, 3, ("x",), 17, {"stale": 2})
+"""A data gateway, whose own order path is not used."""
+
+
+class Data:
+    """A data gateway that brings these items, then nothing."""
+
+    closed = None
+
+    def __init__(self, *items):
+        self.items = items
 
     async def connect(self):
         return None
 
     async def events(self):
-        return
-        yield
+        for item in self.items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
 
-    closed = None
+    def health(self):
+        return HEALTH
 
     async def close(self, *, graceful):
         self.closed = graceful
 
 
-def sandbox(now_ns, positions=None):
-    """A gateway that is connected at an instant, without its tasks."""
+def sandbox(now_ns, positions=None, *, data=None, latency_ns=0, clock=None):
+    """Return a gateway that was connected at an instant, and whose tasks have ended."""
     hours = ExchangeHours()
-    connection = connect(straddle_book(500), cash=100_000, positions=positions, hours=hours, is_open=False)
-    gateway = SandboxGateway(NoData(), connection, ManualClock(now_ns), hours)
-    gateway._begin(now_ns)
+    connection = connect(
+        straddle_book(500),
+        cash=100_000,
+        positions=positions,
+        hours=hours,
+        is_open=False,
+        latency_ns=latency_ns,
+    )
+    gateway = SandboxGateway(data or Data(), connection, clock or ManualClock(now_ns), hours)
+
+    async def passes():
+        await gateway.connect()
+        await gateway.close()
+
+    if clock is None:
+        asyncio.run(passes())
     return gateway
+
+
+def passed_on(*items, scenario=None, known=()):
+    """Connect a sandbox in virtual time, let the data send these items and a scenario happen, then close it.
+
+    Return the sandbox, and what the desk gets.
+    """
+    loop = VirtualLoop()
+    data = Data(*items)
+    made = sandbox(OPEN_NS, data=data, clock=VirtualClock(loop, OPEN_NS))
+
+    async def whole():
+        await made.connect(known)
+        await asyncio.sleep(0.0)
+        if scenario is not None:
+            await scenario(made)
+        await asyncio.sleep(0.0)
+        await made.close(graceful=False)
+        assert data.closed is False
+        return [item async for item in made.events()]
+
+    try:
+        return made, loop.run_until_complete(whole())
+    finally:
+        loop.close()
 
 
 def kinds(events):
@@ -171,59 +221,19 @@ def sent(gateway, command, now_ns):
     return gateway.record.collect(now_ns)
 
 
-class BrokenData(NoData):
-    async def events(self):
-        yield quote(SHARE, OPEN_NS, 500.00, 500.02)
-        raise KeyError("a fault of the data gateway")
-
-
-def test_a_fault_beside_the_desk_ends_the_session_and_is_named():
-    async def scenario():
-        hours = ExchangeHours()
-        connection = connect(straddle_book(500), cash=100_000, hours=hours, is_open=False)
-        gateway = SandboxGateway(BrokenData(), connection, ManualClock(OPEN_NS), hours)
-        await gateway.connect()
-        await asyncio.wait([gateway._tasks[0]])
-        await gateway.close(graceful=False)
-        assert gateway._data.closed is False
-        return [item async for item in gateway.events()]
-
-    first, second, third = asyncio.run(scenario())
+@pytest.mark.parametrize("text", ["a fault of the data gateway", "x" * 500])
+def test_a_fault_beside_the_desk_ends_the_session_and_is_named(text):
+    _, (first, second, third) = passed_on(quote(SHARE, OPEN_NS, 500.00, 500.02), KeyError(text))
     assert (first.kind, second.bid) == (NoticeKind.CONNECTED, 500.00)
-    assert (third.kind, third.name) == (NoticeKind.DEAD, "internal_fault")
-    assert "a fault of the data gateway" in third.detail
+    assert (third.kind, third.stream, third.name) == (NoticeKind.DEAD, "orders", "internal_fault")
+    assert third.detail == repr(KeyError(text))[:200]
 
 
 @pytest.mark.parametrize(("halts", "fills"), [([True], 0), ([True, False], 1)])
 def test_a_halt_of_the_data_stops_the_broker_until_it_is_over(halts, fills):
-    class HaltedData(NoData):
-        async def events(self):
-            yield quote(SHARE, OPEN_NS, 500.00, 500.02)
-            for is_halted in halts:
-                yield TradingHalt(SHARE, OPEN_NS, OPEN_NS, is_halted)
-
-    async def scenario():
-        made = sandbox(OPEN_NS)
-        made._data = HaltedData()
-        await made._pump()
-        return sent(made, order(), OPEN_NS)
-
-    assert kinds(asyncio.run(scenario())) == [OrderAccepted] + [OrderFilled] * fills
-
-
-async def passed_on(items):
-    """Return a sandbox after the real venue has sent these, and what the desk gets of them."""
-
-    class Sent(NoData):
-        async def events(self):
-            for item in items:
-                yield item
-
-    made = sandbox(OPEN_NS)
-    made._data = Sent()
-    await made._pump()
-    await made.close()
-    return made, [item async for item in made.events()]
+    halted = [TradingHalt(SHARE, OPEN_NS, OPEN_NS, is_halted) for is_halted in halts]
+    made, _ = passed_on(quote(SHARE, OPEN_NS, 500.00, 500.02), *halted)
+    assert kinds(sent(made, order(), OPEN_NS)) == [OrderAccepted] + [OrderFilled] * fills
 
 
 def test_a_halt_and_its_end_reach_the_desk_in_their_place_among_the_quotes():
@@ -234,18 +244,18 @@ def test_a_halt_and_its_end_reach_the_desk_in_their_place_among_the_quotes():
         BarEvent(SHARE, OPEN_NS + 3, OPEN_NS + 3, 60, 500.0, 500.5, 499.5, 500.2, 900.0),
     ]
 
-    made, came = asyncio.run(passed_on(items))
+    made, (_, *came) = passed_on(*items)
     assert came == items
-    assert made._counters == {}
+    assert made.health().counters == HEALTH.counters
 
 
 def test_of_the_real_venues_notices_those_about_its_orders_stay_out():
     streams = ("orders", "options", "orders")
     told = [Notice(NoticeKind.DISCONNECTED, OPEN_NS, stream, "half_open") for stream in streams]
 
-    made, came = asyncio.run(passed_on(told))
+    made, (_, *came) = passed_on(*told)
     assert came == [told[1]]
-    assert made._counters["passed_over"] == 2
+    assert made.health().counters["passed_over"] == 2
 
 
 def test_a_resting_order_is_filled_by_a_later_quote_that_the_desk_sees_first():
@@ -299,41 +309,23 @@ def test_an_option_that_expired_while_nobody_was_here_is_settled_at_the_first_qu
 # what it answers beside orders -----------------------------------------------------------------------
 
 
-def waiting(gateway):
-    """Return what the desk can take now, in order."""
-    return list(iter(gateway._queue.take, None))
-
-
 def test_orders_that_live_in_the_journal_ended_with_the_process_and_others_are_left_alone():
-    async def scenario():
-        made = sandbox(OPEN_NS)
-        facts = await made.connect([KnownOrder(order("ended"), is_live=False), KnownOrder(order("lived"))])
-        came, streams = waiting(made), len(made._tasks)
-        made._data.health = lambda: HEALTH
-        shown = made.health()
-        await made.close()
-        return made, facts, came, streams, shown, made.health()
+    shown = []
 
-    made, facts, (gone, notice), tasks, before, after = asyncio.run(scenario())
+    async def scenario(made):
+        shown.append(made.health())
+
+    known = [KnownOrder(order("ended"), is_live=False), KnownOrder(order("lived"))]
+    made, (gone, notice) = passed_on(scenario=scenario, known=known)
     assert (gone.client_order_id, gone.ts_event_ns, gone.ts_recv_ns) == ("lived", OPEN_NS, OPEN_NS)
-    assert gone.reason == "the sandbox ended with its process"
+    assert gone.reason
     assert (notice.kind, notice.stream, notice.name) == (NoticeKind.CONNECTED, "orders", "connected")
-    assert (facts, facts.account_id) == (made.record.facts(), "sandbox")
-    assert tasks == 2
-    assert (before.streams, after.streams) == (
-        {"stocks": True, "orders": True},
-        {"stocks": True, "orders": False},
-    )
-
-
-HEALTH = Health({"stocks": True, "orders": False}, {"stocks": 1.5}, 3, ("x",), 17, {"stale": 2})
-"""A data gateway, whose own order path is not used."""
+    assert made.record.facts().account_id == "sandbox"
+    assert [each.streams["orders"] for each in (*shown, made.health())] == [True, False]
 
 
 def test_its_health_is_that_of_the_data_with_its_own_order_path():
-    made = sandbox(OPEN_NS)
-    made._data.health = lambda: HEALTH
-    made._counters["passed_over"] = 5
+    made, _ = passed_on(*[Notice(NoticeKind.GAP, OPEN_NS, "orders", "x")] * 5)
     shown = made.health()
     assert (shown.streams, shown.silent_seconds) == ({"stocks": True, "orders": False}, {"stocks": 1.5})
     assert (shown.in_flight, shown.unknown, shown.requests_left) == (0, (), 1_000_000)
@@ -341,33 +333,28 @@ def test_its_health_is_that_of_the_data_with_its_own_order_path():
 
 
 def test_an_order_that_is_asked_for_is_acknowledged_and_an_unknown_one_is_not_found():
-    async def scenario():
-        made = sandbox(OPEN_NS)
+    async def scenario(made):
         made.send(order("a", limit="400"))
         made.send(order("late", CALL, limit="-1"))
-        sent = waiting(made)
-        answers = [await made.query_order(name) for name in ("a", "nobody's", "late")]
-        return sent, answers, waiting(made)
+        assert [await made.query_order(name) for name in ("a", "nobody's", "late")] == [True] * 3
 
-    sent, answers, (known, unknown) = asyncio.run(scenario())
-    assert [(type(one), one.client_order_id) for one in sent] == [
+    _, (_, *came) = passed_on(scenario=scenario)
+    assert [(type(each), each.client_order_id) for each in came[:2]] == [
         (OrderAccepted, "a"),
         (OrderRejected, "late"),
     ]
-    assert answers == [True, True, True]
-    assert known == OrderAccepted("a", OPEN_NS, OPEN_NS, "sim-1")
-    assert unknown == OrderNotFound("nobody's", OPEN_NS, OPEN_NS)
+    assert came[2:] == [
+        OrderAccepted("a", OPEN_NS, OPEN_NS, "sim-1"),
+        OrderNotFound("nobody's", OPEN_NS, OPEN_NS),
+    ]
 
 
 def test_a_leg_that_is_asked_for_is_known_by_its_combos_id():
-    async def scenario():
-        made = sandbox(OPEN_NS)
+    async def scenario(made):
         made.send(MultiLegOrder("s", (order("c", CALL, 1), order("p", PUT, 1)), D("1.00")))
-        waiting(made)
         await made.query_order("c")
-        return made, waiting(made)
 
-    made, (known,) = asyncio.run(scenario())
+    made, (*_, known) = passed_on(scenario=scenario)
     parent = made.record.account.by_client_id["c"].parent
     assert parent is not None
     assert known == OrderAccepted("c", OPEN_NS, OPEN_NS, parent)
@@ -392,7 +379,7 @@ def test_the_snapshot_shows_the_exchanges_hours_and_the_account(is_open):
 def test_questions_about_the_market_go_to_the_real_venue():
     asked = []
 
-    class AskedData(NoData):
+    class AskedData(Data):
         def __getattr__(self, name):
             async def answer(*arguments):
                 asked.append((name, *arguments))
@@ -401,8 +388,7 @@ def test_questions_about_the_market_go_to_the_real_venue():
             return answer
 
     async def scenario():
-        made = sandbox(OPEN_NS)
-        made._data = AskedData()
+        made = sandbox(OPEN_NS, data=AskedData(), clock=ManualClock(OPEN_NS))
         answers = [
             await made.quotes([SHARE]),
             await made.daily_bars(SHARE, DAY, EXPIRY),
@@ -425,51 +411,46 @@ def test_questions_about_the_market_go_to_the_real_venue():
 
 
 def test_quotes_are_offered_to_the_short_cut():
-    made, offered = sandbox(OPEN_NS), []
+    offered, shown = [], quote(SHARE, OPEN_NS, 500.00, 500.02)
 
-    def take(quote):
-        offered.append(quote)
-        return True
+    class Waits(Data):
+        async def events(self):
+            await asyncio.sleep(1.0)
+            yield shown
 
-    made.shortcut(take)
-    one = quote(SHARE, OPEN_NS, 500.00, 500.02)
-    made._put([one])
-    assert (offered, waiting(made)) == ([one], [])
+    loop = VirtualLoop()
+    made = sandbox(OPEN_NS, data=Waits(), clock=VirtualClock(loop, OPEN_NS))
+
+    async def whole():
+        await made.connect()
+        events = made.events()
+        await anext(events)
+        made.shortcut(lambda each: offered.append(each) or True)
+        await asyncio.sleep(2.0)
+        await made.close()
+        return [item async for item in events]
+
+    assert (loop.run_until_complete(whole()), offered) == ([], [shown])
+    loop.close()
 
 
 def test_what_comes_late_from_the_data_is_received_when_it_is_reported():
-    made = sandbox(OPEN_NS)
     first, late = (quote(SHARE, OPEN_NS + ns, 500.00, 500.02) for ns in (7, 6))
     same = quote(PUT, OPEN_NS + 7, 8.00, 8.10)
-    made._put([first, late, same])
-    came = waiting(made)
-    assert [one.ts_recv_ns for one in came] == [OPEN_NS + 7] * 3
+    _, (_, *came) = passed_on(first, late, same)
+    assert [each.ts_recv_ns for each in came] == [OPEN_NS + 7] * 3
     assert (came[0], came[1].ts_event_ns, came[2]) == (first, OPEN_NS + 6, same)
 
 
 def test_prints_and_bars_reach_the_desk_and_account_events_of_the_data_do_not():
     trade = TradeEvent(SHARE, OPEN_NS, OPEN_NS, 500.0, 10.0)
-    foreign = OrderAccepted("theirs", OPEN_NS, OPEN_NS, "9")
-
-    class MixedData(NoData):
-        async def events(self):
-            yield foreign
-            yield trade
-
-    async def scenario():
-        made = sandbox(OPEN_NS)
-        made._data = MixedData()
-        await made._pump()
-        return made, waiting(made)
-
-    made, came = asyncio.run(scenario())
+    made, (_, *came) = passed_on(OrderAccepted("theirs", OPEN_NS, OPEN_NS, "9"), trade)
     assert came == [trade]
-    assert made._counters == {"passed_over": 1}
+    assert made.health().counters["passed_over"] == 1
 
 
 def test_a_quote_brings_what_is_due_before_it_and_what_it_fills():
-    made = sandbox(OPEN_NS)
-    made._connection._out_ns = made._connection._back_ns = 10
+    made = sandbox(OPEN_NS, latency_ns=10)
     made.take_quote(quote(SHARE, OPEN_NS, 500.00, 500.02))
     assert sent(made, order(), OPEN_NS) == []
     came = made.take_quote(quote(SHARE, OPEN_NS + 20, 501.00, 501.02))
@@ -482,43 +463,39 @@ def test_a_quote_brings_what_is_due_before_it_and_what_it_fills():
 
 
 def test_at_the_opening_the_broker_is_open_at_the_close_it_is_not():
-    opens_ns, closes_ns = OPEN_NS, session_on(DAY).close_ns
-    made = sandbox(opens_ns - 1)
-    assert (made._connection.broker.is_open, made._boundary_ns) == (False, opens_ns)
-    made.advance(opens_ns - 1)
-    assert made._connection.broker.is_open is False
-    made.advance(opens_ns)
-    assert (made._connection.broker.is_open, made._boundary_ns) == (True, closes_ns)
-    made.advance(closes_ns - 1)
-    assert made._connection.broker.is_open is True
-    made.advance(closes_ns)
-    assert (made._connection.broker.is_open, made._boundary_ns) == (False, next_session(DAY).open_ns)
+    made = sandbox(OPEN_NS - 1)
+    broker, closes_ns = made.record.connection.broker, session_on(DAY).close_ns
+    for at_ns, is_open in (
+        (OPEN_NS - 1, False),
+        (OPEN_NS, True),
+        (closes_ns - 1, True),
+        (closes_ns, False),
+        (next_session(DAY).open_ns - 1, False),
+        (next_session(DAY).open_ns, True),
+    ):
+        made.advance(at_ns)
+        assert broker.is_open is is_open
 
 
 def test_without_quotes_time_goes_on_at_least_each_second_and_sooner_where_something_is_due():
     loop, naps = VirtualLoop(), []
+    hours = ExchangeHours()
+    connection = connect(straddle_book(500), hours=hours, is_open=False, latency_ns=250_000_000)
 
-    class LoopClock:
-        def now_ns(self):
-            return OPEN_NS - 2_500_000_000 + round(loop.time() * 1e9)
+    class Noting(SandboxGateway):
+        def advance(self, now_ns):
+            naps.append(round((now_ns - OPEN_NS) / 1e9, 3))
+            return super().advance(now_ns)
+
+    made = Noting(Data(), connection, VirtualClock(loop, OPEN_NS - 2_500_000_000), hours)
 
     async def scenario():
-        hours = ExchangeHours()
-        connection = connect(straddle_book(500), hours=hours, is_open=False, latency_ns=250_000_000)
-        made = SandboxGateway(NoData(), connection, LoopClock(), hours)
-        advance = made.advance
-
-        def noted(now_ns):
-            naps.append(round((now_ns - OPEN_NS) / 1e9, 3))
-            return advance(now_ns)
-
-        made.advance = noted
         await made.connect()
         await asyncio.sleep(2.6)
         made.send(order(limit="400"))
         await asyncio.sleep(0.6)
         await made.close()
-        return waiting(made)
+        return [item async for item in made.events()]
 
     try:
         came = loop.run_until_complete(scenario())
@@ -526,42 +503,4 @@ def test_without_quotes_time_goes_on_at_least_each_second_and_sooner_where_somet
         loop.close()
     assert naps[:4] == [-2.5, -1.5, -0.5, 0.0]
     assert naps[4:] == [0.1, 0.35, 0.6]
-    assert [type(one) for one in came[1:]] == [OrderAccepted]
-
-
-def test_what_ends_by_cancellation_is_no_fault():
-    async def scenario():
-        made = sandbox(OPEN_NS)
-
-        async def stands():
-            await asyncio.Event().wait()
-
-        async def ends():
-            return None
-
-        tasks = [asyncio.ensure_future(stands()), asyncio.ensure_future(ends())]
-        await asyncio.sleep(0)
-        tasks[0].cancel()
-        await asyncio.wait(tasks)
-        for task in tasks:
-            made._failed(task)
-        return waiting(made)
-
-    assert asyncio.run(scenario()) == []
-
-
-def test_of_a_faults_text_two_hundred_characters_are_kept():
-    async def scenario():
-        made = sandbox(OPEN_NS)
-
-        async def fails():
-            raise KeyError("x" * 500)
-
-        task = asyncio.ensure_future(fails())
-        await asyncio.wait([task])
-        made._failed(task)
-        return waiting(made)
-
-    (notice,) = asyncio.run(scenario())
-    assert (len(notice.detail), notice.stream) == (200, "orders")
-    assert notice.detail.startswith("KeyError('xxx")
+    assert [type(each) for each in came[1:]] == [OrderAccepted]

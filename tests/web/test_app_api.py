@@ -391,13 +391,16 @@ def test_open_alerts_are_listed_and_the_operator_acknowledges_them(held_runs, cl
     feed.follower.tail.close()
 
 
-def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run, monkeypatch):
+def hangs(_run_dir, _request, **_):
+    raise RetryError("the desk does not answer")
+
+
+def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run):
     watch = PageWatch(AlertSettings(silent_seconds=1e-9), SystemClock())
-    feed = DeskFeed(own_run.parent, None, SystemClock(), watch)
+    feed = DeskFeed(own_run.parent, None, SystemClock(), watch, ask_desk=hangs)
     while feed.step():
         pass
     feed.is_running = True
-    monkeypatch.setattr(feed, "desk_status", lambda: None)  # it hangs
     state = own_run / STATE_FILE
     state.write_text('{"open": [], "sent": []}')
     feed.judge()
@@ -415,11 +418,12 @@ def test_a_page_judges_a_running_desk_whose_watcher_is_gone(own_run, monkeypatch
 
 
 @pytest.mark.parametrize("answered", [{"run": "starting"}, {"run": "running"}, {"error": "a demo"}, None])
-def test_a_page_shows_a_desk_that_starts_as_starting(own_run, monkeypatch, answered):
-    feed = DeskFeed(own_run.parent, None, SystemClock())
+def test_a_page_shows_a_desk_that_starts_as_starting(own_run, answered):
+    ask = hangs if answered is None else lambda *_, **__: answered
+    feed = DeskFeed(own_run.parent, None, SystemClock(), ask_desk=ask)
     while feed.step():
         pass
-    monkeypatch.setattr(feed, "desk_status", lambda: answered)
+    feed.is_running = True
     feed.judge()
     feed.publish()
     assert json.loads(feed.encoded)["head"]["starting"] is (answered == {"run": "starting"})
@@ -448,17 +452,22 @@ def test_login_over_the_api_lets_the_page_operate(client):
     assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
 
 
-def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
-    feed = DeskFeed(held_runs, None, SystemClock())
+def running(runs, ask):
+    """Return the feed of a desk that runs and answers by ``ask``."""
+    feed = DeskFeed(runs, None, SystemClock(), ask_desk=ask)
     feed.choose()
     feed.is_running = True
+    return feed
+
+
+def test_a_command_reaches_the_desk_once_for_each_key(held_runs):
     asked = []
 
     def ask(run_dir, request, **_):
         asked.append((run_dir.name, request))
         return {"was": "ACTIVE", "mode": "HALTED", "cancels": 2}
 
-    monkeypatch.setattr("scalpdesk.web.feed.ask", ask)
+    feed = running(held_runs, ask)
     first = feed.command("halt", "key-00001", "because")
     assert feed.command("halt", "key-00001", "because") == first
     assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
@@ -469,27 +478,18 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
 @pytest.mark.parametrize(
     ("action", "reason", "status"), [("resume", "", 409), ("resume", "seen", 200), ("halt", "", 200)]
 )
-def test_the_page_resumes_no_desk_without_a_reason(client_of, held_runs, monkeypatch, action, reason, status):
-    feed = DeskFeed(held_runs, None, SystemClock())
-    feed.choose()
-    feed.is_running = True
-
+def test_the_page_resumes_no_desk_without_a_reason(client_of, held_runs, action, reason, status):
     async def act(*_):
         return {"was": "ACTIVE", "mode": "HALTED", "cancels": 0}
 
-    monkeypatch.setattr(
-        "scalpdesk.web.feed.ask", lambda _dir, request, **_: asyncio.run(operate(request, act))
-    )
+    feed = running(held_runs, lambda _dir, request, **_: asyncio.run(operate(request, act)))
     body = {"key": "key-00001", "reason": reason}
     answer = client_of(feed).post(f"/api/commands/{action}", json=body, headers=ORIGIN | OPERATOR)
     assert answer.status_code == status, answer.text
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_two_concurrent_commands_of_one_key_reach_the_desk_once(held_runs, monkeypatch, fails):
-    feed = DeskFeed(held_runs, None, SystemClock())
-    feed.choose()
-    feed.is_running = True
+def test_two_concurrent_commands_of_one_key_reach_the_desk_once(held_runs, fails):
     asked, under_way, may_answer = [], threading.Event(), threading.Event()
 
     def ask(_run_dir, request, **_):
@@ -500,7 +500,7 @@ def test_two_concurrent_commands_of_one_key_reach_the_desk_once(held_runs, monke
             raise RetryError("the desk does not answer")
         return {"number": len(asked)}
 
-    monkeypatch.setattr("scalpdesk.web.feed.ask", ask)
+    feed = running(held_runs, ask)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(feed.command, "flatten", "key-00001", "enough")
         assert under_way.wait(30.0)
@@ -518,12 +518,10 @@ def test_two_concurrent_commands_of_one_key_reach_the_desk_once(held_runs, monke
         feed.command("flatten", "key-00001", "enough")
 
 
-def test_a_command_for_the_desk_that_the_page_showed_never_reaches_another(held_runs, client_of, monkeypatch):
-    feed = DeskFeed(held_runs, None, SystemClock())
-    feed.choose()
-    feed.is_running = True
-    shown, asked = feed.follower.run_dir.name, []
-    monkeypatch.setattr("scalpdesk.web.feed.ask", lambda run_dir, _request, **_: asked.append(run_dir) or {})
+def test_a_command_for_the_desk_that_the_page_showed_never_reaches_another(held_runs, client_of):
+    asked = []
+    feed = running(held_runs, lambda run_dir, _request, **_: asked.append(run_dir) or {})
+    shown = feed.follower.run_dir.name
     client, body = client_of(feed), {"key": "0123456789", "run": "the-desk-before"}
     answer = client.post("/api/commands/flatten", json=body, headers=OPERATOR)
     assert answer.status_code == 409

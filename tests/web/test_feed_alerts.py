@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 
 import pytest
 from msgspec import structs
@@ -17,7 +18,7 @@ from scalpdesk.alerts import channels
 from scalpdesk.alerts.book import AlertBook, Message
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import Alert, DeskRules, Level, daily_summary, status_text
-from scalpdesk.alerts.service import AlertService, WatchOrders
+from scalpdesk.alerts.service import AlertOutbox, AlertService, WatchOrders
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig, quiet_span
@@ -208,15 +209,21 @@ def test_a_mode_says_what_the_desk_does_and_what_is_asked(desk, mode):
     assert "scalpdesk" in alert.asked
 
 
+def decided(desk, **facts):
+    """Return a hedge that the desk decides on now."""
+    return Decision(desk.now_ns, DecisionKind.HEDGE, True, ("hedge",), facts)
+
+
 def test_net_delta_outside_of_its_band_for_a_minute(desk):
-    desk._band = desk._unhedged_from = 0.001
+    desk.note(decided(desk, half_width_shares=0.001))
     settings = structs.replace(CALM, unhedged_seconds=60.0)
     assert "unhedged" not in keys_after(desk, 59.9, settings)
     alert = keys_after(desk, 60, settings)["unhedged"]
     delta = desk.greeks().net_delta_shares
     assert f"{abs(delta):.2f} is outside of its band ±0.001 for 1 min" in alert.what
     assert alert.did.startswith("has no hedge order working.")
-    desk._unhedged_from = abs(delta) + 1  # beyond the band by less than a hedge that is sent
+    # beyond the band by less than a hedge that is sent
+    desk.note(decided(desk, half_width_shares=abs(delta) + 1))
     assert "unhedged" not in keys_after(desk, 60, settings)
 
 
@@ -231,7 +238,7 @@ def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_sha
         inner.books.adopt(Posting("st0cka", *terms))
     for name, is_alarm in (("gamma-scalper", False), ("st0cka", True)):
         facts = {"strategy": name, "half_width_shares": 0.001}
-        desk._note(Decision(desk.now_ns, DecisionKind.HEDGE, True, ("hedge",), facts))
+        desk.note(decided(desk, **facts))
         assert ("unhedged" in keys_after(desk, 60, settings)) is is_alarm
 
 
@@ -370,10 +377,18 @@ def network():
 TOKEN = "112233:canary-token"
 
 
+class Asked(list):
+    """Requests to a desk, which may be silent."""
+
+    is_silent = False
+
+
 def service_of(run_dir, network, clock, **settings):
-    asked = []
+    asked = Asked()
 
     def ask(_folder, request):
+        if asked.is_silent:
+            raise RetryError("the desk does not answer")
         asked.append(request)
         return (
             UP
@@ -439,11 +454,8 @@ def test_an_alert_reaches_a_webhook_is_tried_again_and_shows_no_address(own_run,
     assert "canary" not in everything
 
 
-@pytest.mark.enable_socket
-def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_no_other(own_run, network):
-    clock = Hand()
-    service, _, _ = service_of(own_run, network, clock, residual_fraction=1.0)
-    tried = []
+def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_no_other():
+    clock, tried, said = Hand(), [], []
 
     class Refusing:
         names = ("down", "up")
@@ -453,23 +465,30 @@ def test_an_address_that_refuses_is_tried_once_a_round_and_one_message_holds_up_
             tried.append((place, message.title))
             return place == 1 or message.title not in self.odd
 
-    channels = Refusing()
+        def send(self, message):
+            return [False, False]
+
+    channels, outbox = Refusing(), AlertOutbox(lambda *words: said.append(words))
     for title in "012":
-        service._unsent += [(channels, place, Message(title, "", Level.WARNING)) for place in (0, 1)]
-    service._next["again"] = 0
-    service._send_again(clock.now_ns())
+        outbox.send(channels, Message(title, "", Level.WARNING))
+    assert len(said) == 6
+    outbox.send_again(clock.now_ns())
+    clock.move(4.9)
+    outbox.send_again(clock.now_ns())
+    assert tried == []
+    clock.move(0.1)
+    outbox.send_again(clock.now_ns())
     assert tried == [(0, "0"), (1, "0"), (1, "1"), (1, "2")]
-    assert [message.title for _, _, message in service._unsent] == ["1", "2", "0"]
+    assert [message.title for _, _, message in outbox.waiting] == ["1", "2", "0"]
     tried.clear()
     Refusing.odd = frozenset({"1"})  # this one it never takes
     clock.move(15)
-    service._send_again(clock.now_ns())
+    outbox.send_again(clock.now_ns())
     assert tried == [(0, "1")]
     clock.move(60)
-    service._send_again(clock.now_ns())
+    outbox.send_again(clock.now_ns())
     assert tried == [(0, "1"), (0, "2"), (0, "0"), (0, "1")]
-    assert [message.title for _, _, message in service._unsent] == ["1"]
-    service.finish()
+    assert [message.title for _, _, message in outbox.waiting] == ["1"]
 
 
 @pytest.mark.enable_socket
@@ -503,16 +522,13 @@ def test_a_watcher_renews_its_file_though_nothing_changes(own_run, network):
 @pytest.mark.enable_socket
 def test_the_heartbeat_stops_when_the_desk_does_not_answer(own_run, network):
     clock = Hand()
-    service, _, _ = service_of(own_run, network, clock, heartbeat_seconds=60.0)
+    service, asked, _ = service_of(own_run, network, clock, heartbeat_seconds=60.0)
     for _ in range(4):
         clock.move(30)
         service.step()
     assert [path for path, _ in network.posted].count("/beat-canary") == 3  # at 0, 60 and 120 s
 
-    def silent(_folder, _request):
-        raise RetryError("the desk does not answer")
-
-    service._ask = silent
+    asked.is_silent = True
     for _ in range(10):
         clock.move(30)
         service.step()
@@ -565,7 +581,8 @@ def test_operators_halt_and_flatten_from_telegram_and_nobody_else(own_run, netwo
     code = send(7, "/flatten")["text"].rpartition(" ")[2]
     assert send(7, f"/flatten {code}")["text"].startswith("flatten: the desk was ACTIVE")
     assert asked[-1]["do"] == "flatten"
-    assert "stranger 8" in service.book._last_sent_ns
+    service.finish()
+    assert any("user 8 " in json.dumps(message) for message in service.book.document()["sent"])
     offsets = [
         path.partition("offset=")[2].partition("&")[0] for path, _ in network.posted if "offset" in path
     ]
@@ -600,10 +617,17 @@ def test_a_halt_behind_what_cannot_be_read_or_answered_is_carried_out(own_run, n
     service.finish()
 
 
-def test_without_operators_no_command_is_even_asked_for(own_run):
-    config = DeskConfig(credentials=CredentialsSection(telegram_bot_key=Secret(TOKEN)))
-    service = AlertService(own_run, config, Hand(), lambda *_: None)
-    assert service._bot is None
+@pytest.mark.enable_socket
+def test_without_operators_no_command_is_even_asked_for(own_run, network):
+    alerts = AlertSettings(telegram_api=f"http://127.0.0.1:{network.port}")
+    config = DeskConfig(credentials=CredentialsSection(telegram_bot_key=Secret(TOKEN)), alerts=alerts)
+    service = AlertService(own_run, config, clock := Hand(), lambda *_: None, is_running=lambda _: False)
+    while service.step():
+        pass
+    clock.move(10)
+    service.step()
+    assert network.posted == []
+    service.finish()
 
 
 @pytest.mark.parametrize("wrong", ["tgrm://112233:canary/42", "hooks.slack.com/T000/canary", "canary"])
@@ -641,7 +665,7 @@ def wire(monkeypatch):
     def post(_url, data=None, **_):
         posted.append(data)
         answer = requests.Response()
-        answer.status_code, answer._content = 200, b'{"ok":true}'
+        answer.status_code, answer.raw = 200, BytesIO(b'{"ok":true}')
         return answer
 
     monkeypatch.setattr(requests, "post", post)

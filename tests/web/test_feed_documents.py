@@ -3,8 +3,8 @@
 import math
 import re
 from collections import Counter
+from copy import copy
 from decimal import Decimal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Decision
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.cut import CutShort
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.documents import account_kind
@@ -86,7 +87,7 @@ def test_lengths_of_time():
     ],
 )
 def test_only_what_is_known_to_be_simulated_is_called_so(mode, venue, kind):
-    assert account_kind(SimpleNamespace(mode=mode, venue=venue)) == kind
+    assert account_kind(JournalHeader(SCHEMA, "r", "s", venue, mode, {}, "", "", (), (), {}, 1)) == kind
     assert account_kind(None) == "UNKNOWN"
 
 
@@ -343,9 +344,8 @@ def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
         (name, "b"): (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
         ("another", "c"): (held.now_ns, Decimal(9), Decimal(1), Decimal(0)),
     }
-    split = SimpleNamespace(
-        engine=True, desk=held.desk, fills=in_parts, histories={}, price=held.price, money=held.money
-    )
+    split = copy(held)
+    split.fills, split.histories = in_parts, {}
     row = next(row for row in order_documents.orders_page(split, 10_000)["orders"] if row["id"] == name)
     assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
     paid = sum(Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in row["fills"])
@@ -361,8 +361,8 @@ def test_a_fold_ends_where_the_page_does(held):
         (number, Decision(held.now_ns, DecisionKind.ENTRY, taken, (reason,), {}))
         for number, (taken, reason) in enumerate(kinds, start=1)
     ]
-    counts = {"taken": Counter(entry=2), "skipped": Counter(entry=2)}
-    quiet = SimpleNamespace(engine=True, desk=held.desk, decisions=found, **counts)
+    quiet = copy(held)
+    quiet.decisions, quiet.taken, quiet.skipped = found, Counter(entry=2), Counter(entry=2)
     page = order_documents.why_page(quiet, limit=1)
     assert [(row["number"], row["count"]) for row in page["decisions"]] == [(4, 1)]
     assert page["older"] == 4
@@ -379,8 +379,8 @@ def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
 
     reasons = ("edge -1.20 USD", "edge -3.45 USD", "spread too wide", "edge 2")
     skips = [skip(number, reason) for number, reason in enumerate(reasons, start=1)]
-    counts = {"taken": Counter(), "skipped": Counter(entry=4)}
-    quiet = SimpleNamespace(engine=True, desk=held.desk, decisions=skips, **counts)
+    quiet = copy(held)
+    quiet.decisions, quiet.taken, quiet.skipped = skips, Counter(), Counter(entry=4)
     rows = order_documents.why_page(quiet)["decisions"]
     assert [(row["number"], row["count"]) for row in rows] == [(4, 1), (3, 1), (2, 2)]
 

@@ -110,10 +110,10 @@ def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs)
         return page["pnl_note"].partition(", ")[2].partition(" fills")[0], answer["fills"], drawn
 
     assert shown() == (str(count), count, count)
-    follower._take(structs.replace(last, ts_recv_ns=follower.now_ns + 1))
+    follower.take(structs.replace(last, ts_recv_ns=follower.now_ns + 1))
     assert shown() == (str(count), count, count)
     now_ns = follower.now_ns + 1
-    follower._take(FillBusted(last.client_order_id, now_ns, now_ns, last.execution_id, "clearly erroneous"))
+    follower.take(FillBusted(last.client_order_id, now_ns, now_ns, last.execution_id, "clearly erroneous"))
     assert shown() == (str(count - 1), count - 1, count - 1)
 
 
@@ -125,7 +125,7 @@ def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(he
     follower.tail.close()
     for number in range(10):
         facts = {"gain_before_fees_usd": number - 2.5, "signal": "fade"}
-        follower._note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("sold at the target",), facts))
+        follower.note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("sold at the target",), facts))
     assert len(follower.decisions) == 3
     trips = documents.round_trips(follower)
     assert (trips["number"], trips["wins"], trips["pnl"]) == (10, 7, "20.00")
@@ -198,7 +198,7 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
         view.remember(spot, 100_000 + pnl, pnl)
     view.draw(held.engine, "gamma-scalper", held.taken["hedge"], held.decisions[-1][1])
-    lines = out.render_lines(view._live.get_renderable(), out.options.update(height=None))
+    lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
     text = "\n".join("".join(part.text for part in line) for line in lines)
     spot = held.desk.market.mark(held.desk.view.underlying)
     today = held.desk.attribution.current_nav() - held.desk.session_equity

@@ -40,6 +40,53 @@ SLICE_RECORDS = 256
 HELP = "/status shows the desk, /halt stops its orders, /flatten closes all, /ack acknowledges the alarms."
 
 
+class AlertOutbox:
+    """Sends messages; tries what an address did not take again."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self.waiting: deque[tuple[Channels, int, Message]] = deque(maxlen=MOST_UNSENT)
+        """Channel, place of the address in it, and what it has not taken."""
+        self._failures = 0
+        self._next_ns: int | None = None
+
+    def send(self, channels: Channels, message: Message) -> None:
+        """Send to every address of a channel."""
+        for place, was_taken in enumerate(channels.send(message)):
+            if not was_taken:
+                self._notify("warning", f"not taken by {channels.names[place]}: {message.title}")
+                self.waiting.append((channels, place, message))
+
+    def send_again(self, now_ns: int) -> None:
+        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes.
+
+        An address that refuses is left until the next time: each try of one that hangs takes seconds, in
+        which nothing is judged and no heartbeat is sent. What it refused goes last, so that it holds up
+        nothing that the address would take.
+        """
+        if not self.waiting:
+            self._failures, self._next_ns = 0, None
+            return
+        is_first = self._next_ns is None
+        if self._next_ns is not None and now_ns < self._next_ns:
+            return
+        pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._next_ns = now_ns + int(pause * NANOS_PER_SECOND)
+        if is_first:
+            return
+        waiting = list(self.waiting)
+        self.waiting.clear()
+        refused: dict[tuple[int, int], tuple[Channels, int, Message]] = {}
+        for item in waiting:
+            channels, place, message = item
+            if (id(channels), place) in refused:
+                self.waiting.append(item)
+            elif not channels.send_to(place, message):
+                refused[id(channels), place] = item
+        self.waiting.extend(refused.values())
+        self._failures += 1
+
+
 class AlertService:
     """Watches the desk of one run.
 
@@ -84,9 +131,7 @@ class AlertService:
             )
         self._rules: DeskRules | None = None
         self._news: list[Alert] = []
-        self._unsent: deque[tuple[Channels, int, Message]] = deque(maxlen=MOST_UNSENT)
-        """Channel, place of the address in it, and what it has not taken."""
-        self._failures = 0
+        self._outbox = AlertOutbox(notify)
         self._next: dict[str, int] = {}
         """When each thing that is done now and then is due."""
         self._status: dict[str, Any] | None = None
@@ -121,7 +166,7 @@ class AlertService:
         self.book.update(holding, news, now_ns)
         for message in self.book.due(now_ns):
             self._send(message)
-        self._send_again(now_ns)
+        self._outbox.send_again(now_ns)
         self._beat(now_ns)
         self._hear(now_ns)
         self._write_state()
@@ -149,37 +194,7 @@ class AlertService:
     def _send(self, message: Message) -> None:
         everyone = (self._channels, self._escalation) if message.escalated else (self._channels,)
         for channels in everyone:
-            for place, was_taken in enumerate(channels.send(message)):
-                if not was_taken:
-                    self._notify("warning", f"not taken by {channels.names[place]}: {message.title}")
-                    self._unsent.append((channels, place, message))
-
-    def _send_again(self, now_ns: int) -> None:
-        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes.
-
-        An address that refuses is left until the next time: each try of one that hangs takes seconds, in
-        which nothing is judged and no heartbeat is sent. What it refused goes last, so that it holds up
-        nothing that the address would take.
-        """
-        if not self._unsent:
-            self._failures = 0
-            self._next.pop("again", None)
-            return
-        pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
-        is_first = "again" not in self._next
-        if not self._is_due("again", now_ns, pause) or is_first:
-            return
-        waiting = list(self._unsent)
-        self._unsent.clear()
-        refused: dict[tuple[int, int], tuple[Channels, int, Message]] = {}
-        for item in waiting:
-            channels, place, message = item
-            if (id(channels), place) in refused:
-                self._unsent.append(item)
-            elif not channels.send_to(place, message):
-                refused[id(channels), place] = item
-        self._unsent.extend(refused.values())
-        self._failures += 1
+            self._outbox.send(channels, message)
 
     def _beat(self, now_ns: int) -> None:
         """Call the heartbeat's address while the desk answers and its journal can be followed."""

@@ -114,12 +114,12 @@ class BacktestRunner:
         self.events = 0
         self.tape = tape
         self._engine = engine
-        self._broker = broker
+        self.broker = broker
         self._send: Callable[[Any, int], None] = broker.send
         """Takes what is of a type in ``COMMANDS``."""
         broker.broker.play(tape)
         self.journal = journal
-        self._watchers = watchers
+        self.watchers = watchers
         self._known_at_open = known_at_open
         self._answerer = answerer
         self._rows_of = rows_of or self._sorted
@@ -215,7 +215,7 @@ class BacktestRunner:
         A run over years needs 0.8 KB less memory for each of its orders; the broker has dropped what was
         filled whole at once. Where faults are planned it may come back to an order, and all is kept.
         """
-        ledger = self._broker.broker.ledger
+        ledger = self.broker.broker.ledger
         if not ledger.keeps_filled:
             ledger.forget(before_ns)
             self._engine.desk.forget(before_ns)
@@ -236,7 +236,7 @@ class BacktestRunner:
 
     def _run_rows(self, others: list[Event]) -> Iterator[int]:
         """Feed a session's quotes that are waited for, and the other events among them, in order."""
-        rows, engine, broker = self._rows, self._engine, self._broker
+        rows, engine, broker = self._rows, self._engine, self.broker
         working, kept, last = broker.working, broker.broker.ledger.quotes, len(rows)
         copies = self._every_quote
         stamps = [event.ts_recv_ns for event in others]
@@ -391,7 +391,7 @@ class BacktestRunner:
         If exactly one instrument is watched, it is often quoted and no order works, only the quotes that its
         trigger finds.
         """
-        self._working = frozenset(self._broker.working)
+        self._working = frozenset(self.broker.working)
         self._know(self._rows.upto)
         watched = self._engine.watched
         self._skipped_in = None
@@ -436,14 +436,14 @@ class BacktestRunner:
                 self._due_ns = min(planned_ns, loss.due_ns)
                 continue
             self._advance(rows.ts_ns(row) if is_skipped else now_ns)
-            if self._broker.working.keys() != self._working:
+            if self.broker.working.keys() != self._working:
                 return True
             planned_ns = self._planned_ns
         return False
 
     def _open(self, session: Session) -> None:
         """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""
-        broker, open_ns = self._broker, session.open_ns
+        broker, open_ns = self.broker, session.open_ns
         broker.open_session(open_ns, session.close_ns)
         for change in broker.take_due(open_ns):
             self._feed(change)
@@ -453,15 +453,15 @@ class BacktestRunner:
     def _close(self, session: Session) -> None:
         """Settle what expires, let the strategy answer, close the session, end the day orders."""
         close_ns = session.close_ns
-        self._broker.expire(close_ns)
-        for change in self._broker.take_due(close_ns):
+        self.broker.expire(close_ns)
+        for change in self.broker.take_due(close_ns):
             self._feed(change)  # the strategy answers each in turn
         self._advance(close_ns)
         self._feed(_session_event(session, SessionPhase.CLOSE))
         self._timers.clear()
         self._loss.clear()
         # the strategy sleeps now: what the broker still reports is booked and provokes no order
-        self._broker.close_session(close_ns)
+        self.broker.close_session(close_ns)
         self._advance(close_ns)
 
     # events and what follows ---------------------------------------------------------------------
@@ -488,7 +488,7 @@ class BacktestRunner:
                 self._timers.set(output)
             elif type(output) is AskFolder and self._answerer is not None:
                 self._answers.append(self._answerer(output, now_ns))
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher(event, outputs)
         if not self._advancing:
             self._advance(now_ns)
@@ -500,7 +500,7 @@ class BacktestRunner:
             if self._answers:
                 self._feed(self._answers.popleft())
                 continue
-            timer_ns, broker_ns, loss_ns = self._timers.due_ns, self._broker.due_ns, self._loss.due_ns
+            timer_ns, broker_ns, loss_ns = self._timers.due_ns, self.broker.due_ns, self._loss.due_ns
             due_ns = broker_ns if broker_ns <= timer_ns else timer_ns  # noqa: FURB136 - a call less
             if loss_ns < due_ns and loss_ns <= now_ns:
                 lost = self._loss.judge(loss_ns)
@@ -513,7 +513,7 @@ class BacktestRunner:
                 self._advancing = False
                 return
             if broker_ns <= timer_ns:
-                for answer in self._broker.take_due(broker_ns):
+                for answer in self.broker.take_due(broker_ns):
                     self._feed(answer)
             else:
                 self._feed(TimerEvent(due_ns, due_ns, self._timers.pop()[1]))

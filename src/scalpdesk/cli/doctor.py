@@ -5,7 +5,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,8 +52,13 @@ class Diagnosis:
 )
 def doctor(*, as_json: bool, warm_up: bool) -> int:
     """Check Python, packages, time zones, folders, data, kernels and keys; exit 1 when one fails."""
+    return report_findings(examine(Path.cwd(), warm_up=warm_up), as_json=as_json, warm_up=warm_up)
+
+
+def report_findings(found: Iterable[Diagnosis], *, as_json: bool, warm_up: bool) -> int:
+    """Print findings as they come; return the exit code. At set-up (``warm_up``) no extra is wanted yet."""
     findings, absent = [], []
-    for finding in examine(Path.cwd(), warm_up=warm_up):
+    for finding in found:
         findings.append(finding)
         if finding.name.startswith("extra ") and finding.verdict == "note":
             absent.append(finding.name.removeprefix("extra "))
@@ -63,7 +68,7 @@ def doctor(*, as_json: bool, warm_up: bool) -> int:
     if as_json:
         print_json({"ok": not failed, "failed": failed, "findings": [asdict(f) for f in findings]})
     else:
-        if absent and not warm_up:  # at set-up no extra is wanted yet
+        if absent and not warm_up:
             _show(Diagnosis("extras", "note", f"not installed: {', '.join(absent)}", f"pip install {EXTRA}"))
         click.echo(f"\n{count_text(failed, 'check')} failed" if failed else "\nall checks passed")
     return EXIT_FAILED if failed else EXIT_OK
@@ -75,15 +80,25 @@ def _show(finding: Diagnosis) -> None:
         click.echo(f"{'':28} fix: {finding.fix}")
 
 
-def examine(folder: Path, *, warm_up: bool) -> Iterator[Diagnosis]:
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def examine(
+    folder: Path, *, warm_up: bool, version_of: Callable[[str], str | None] = installed_version
+) -> Iterator[Diagnosis]:
     """Yield what is found, one check after another.
 
     In the folder in which the desk would be started; ``warm_up`` compiles the kernels rather than only look
     whether they are compiled.
     """
     yield _python()
-    yield from _core_packages()
-    yield from _extras()
+    yield from _core_packages(version_of)
+    yield from _extras(version_of)
     yield from _clock()
     runs_dir, catalog = "runs", "catalog"
     try:
@@ -124,23 +139,16 @@ def _requirements() -> list[tuple[str, str, str | None]]:
     return rows
 
 
-def _installed(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _core_packages() -> Iterator[Diagnosis]:
+def _core_packages(version_of: Callable[[str], str | None]) -> Iterator[Diagnosis]:
     versions, wrong = [], []
     for package, lowest, extra in _requirements():
         if extra is not None:
             continue
-        have = _installed(package)
+        have = version_of(package)
         if have is None or _numbers(have) < _numbers(lowest):
             wrong.append(f"{package} >= {lowest} (found {have or 'none'})")
         else:
@@ -151,13 +159,13 @@ def _core_packages() -> Iterator[Diagnosis]:
         yield Diagnosis("packages", "ok", ", ".join(versions))
 
 
-def _extras() -> Iterator[Diagnosis]:
+def _extras(version_of: Callable[[str], str | None]) -> Iterator[Diagnosis]:
     needed: dict[str, list[str]] = {}
     for package, _lowest, extra in _requirements():
         if extra is not None and extra != "all":
             needed.setdefault(extra, []).append(package)
     for extra, packages in sorted(needed.items()):
-        missing = [package for package in packages if _installed(package) is None]
+        missing = [package for package in packages if version_of(package) is None]
         if missing:
             yield Diagnosis(
                 f"extra {extra}",
@@ -166,7 +174,7 @@ def _extras() -> Iterator[Diagnosis]:
                 f'pip install "scalpdesk[{extra}]"',
             )
         else:
-            yield Diagnosis(f"extra {extra}", "ok", ", ".join(f"{p} {_installed(p)}" for p in packages))
+            yield Diagnosis(f"extra {extra}", "ok", ", ".join(f"{p} {version_of(p)}" for p in packages))
 
 
 def _clock() -> Iterator[Diagnosis]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,6 +23,8 @@ from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 if TYPE_CHECKING:
     from scalpdesk.alerts.service import WatcherProcess
     from scalpdesk.config.settings import DeskConfig
+    from scalpdesk.engine.trading_engine import TradingEngine
+    from scalpdesk.journal.codec import JournalHeader
     from scalpdesk.live.assembly import LiveDesk
     from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
@@ -140,7 +142,6 @@ def run(
     from scalpdesk.config.sources import take_keys
     from scalpdesk.live.arming import marked_as_starting, state_dir
     from scalpdesk.live.plan import plan_of
-    from scalpdesk.live.sessions import RunEnd
 
     venue = venue or (DEFAULT_VENUE if live else "simulated")
     is_real = venue in venue_names()
@@ -196,21 +197,33 @@ def run(
         if watcher is not None:
             watcher.end()
     except KeyboardInterrupt:
-        _say("alarm", _interrupted(desks[-1] if desks else None, plan, line, flattens=closes))
+        _say("alarm", interrupted(desks[-1] if desks else None, plan, line, flattens=closes))
         raise
     finally:
         if page is not None:
             page.end()
         if line is not None:
             line.end(clean=False)  # says nothing new after an orderly end
+    return report_end(summary, plan, is_guarded=line is not None and line.has_taken_over, as_json=as_json)
+
+
+def report_end(summary: dict[str, Any], plan: "LivePlan", *, is_guarded: bool, as_json: bool) -> int | None:
+    """Print a run's summary and what it leaves behind; return the exit code.
+
+    Parameters
+    ----------
+    is_guarded
+        Whether a watchdog goes on with the orders that are left.
+    """
+    from scalpdesk.live.sessions import RunEnd
+
     if as_json:
         print_json(summary)
     else:
         _show(summary, plan)
-    is_unwell = summary["differences"] or summary["open_orders"] or summary["end"] == RunEnd.NOT_FLAT
     if summary["open_orders"]:
-        is_guarded = line is not None and line.has_taken_over
         _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=is_guarded))
+    is_unwell = summary["differences"] or summary["open_orders"] or summary["end"] == RunEnd.NOT_FLAT
     return EXIT_FAILED if is_unwell else None
 
 
@@ -236,15 +249,27 @@ def _orders_left(names: list[str], plan: "LivePlan", *, is_guarded: bool) -> str
     return f"{what}; nothing guards them: cancel them at the venue, or go on with --resume"
 
 
-class _Messages:
+class DeskMessages:
     """Writes to standard error that the desk does not wait for.
 
     A terminal or pipe whose reader stands still may take a part of a message and hold the rest of the write
     up for hours; no question to the system foretells it.
+
+    Parameters
+    ----------
+    stream
+        Where messages go; None is standard error as it is at each message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
         self._writing: threading.Thread | None = None
+
+    def say(self, level: str, text: str) -> None:
+        """Write a message of a level (``info``, ``warning``, ``alarm``)."""
+        # not click.echo: it writes past a progress bar, into its line
+        stream, line = self._stream or sys.stderr, f"{text}\n" if level == "info" else f"{level}: {text}\n"
+        self.show(lambda: stream.write(line))
 
     def show(self, write: Callable[[], object]) -> None:
         """Write; nothing is written while an earlier message waits for its reader."""
@@ -261,12 +286,8 @@ class _Messages:
         self._writing.join(SHOWN_SECONDS)
 
 
-_MESSAGES = _Messages()
-
-
-def _say(level: str, text: str) -> None:
-    # not click.echo: it writes past a progress bar, into its line
-    _MESSAGES.show(lambda: sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n"))
+_MESSAGES = DeskMessages()
+_say = _MESSAGES.say
 
 
 def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
@@ -281,7 +302,7 @@ def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
     return WatcherProcess(config)
 
 
-def _interrupted(
+def interrupted(
     desk: "LiveDesk | None", plan: "LivePlan", line: "WatchdogSupervisor | None", *, flattens: bool
 ) -> str:
     """Return what a second interrupt leaves: what is held, who goes on and for how long, how to go on."""
@@ -332,10 +353,10 @@ def _carry_out(
             desks.append(desk)
             if watcher is not None:
                 watcher.begin(desk.run_dir)
-            _say("info", _opening(desk, plan))
+            _say("info", opening_of(desk.header, plan))
             for earlier in watching:  # of the day before
                 earlier.cancel()
-            watching[:] = [asyncio.create_task(_show_progress(desk, report))]
+            watching[:] = [asyncio.create_task(show_progress(desk.engine, report))]
 
         with progress_bar(as_json=False) as report:
             try:
@@ -347,9 +368,9 @@ def _carry_out(
     return asyncio.run(carried_out())
 
 
-def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:
+def opening_of(header: "JournalHeader", plan: "LivePlan") -> str:
     """Return what is about to run, how fast, and how to stop it."""
-    facts = desk.header.data
+    facts = header.data
     speed = "at the venue's time"
     if plan.venue == "simulated":
         speed = "as fast as it goes"
@@ -357,28 +378,34 @@ def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:
             minutes = 390 / plan.pace
             speed = f"at {plan.pace:g} times the market's time, a session in about {minutes:.1f} minutes"
     return (
-        f"{desk.header.run_id}: {desk.header.mode} on {desk.header.venue}, account"
+        f"{header.run_id}: {header.mode} on {header.venue}, account"
         f" {facts.get('account_id', '')}; scalpdesk status --watch shows it live\n"
         f"{speed}; Ctrl-C or scalpdesk halt stops it, --on-stop {plan.runner.stop.value} says what stays"
     )
 
 
-async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], None]) -> None:
+async def show_progress(
+    engine: "TradingEngine",
+    report: Callable[[int, int, str], None],
+    *,
+    messages: DeskMessages = _MESSAGES,
+    pause_seconds: float = PROGRESS_SECONDS,
+) -> None:
     """Report each second how far the session has come and what has been earned."""
     import asyncio
 
     from scalpdesk.core.units import to_cents
     from scalpdesk.instruments.sessions import to_new_york
 
-    book = desk.engine.desk
+    book = engine.desk
     while True:
-        session, now_ns = book.view.session, desk.engine.now_ns
+        session, now_ns = book.view.session, engine.now_ns
         if session is not None:
             earned = to_cents(book.attribution.nav_change, book.attribution.unit)
             label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
             done_ns, in_all_ns = now_ns - session.open_ns, session.close_ns - session.open_ns
-            _MESSAGES.show(partial(report, done_ns, in_all_ns, label))
-        await asyncio.sleep(PROGRESS_SECONDS)
+            messages.show(partial(report, done_ns, in_all_ns, label))
+        await asyncio.sleep(pause_seconds)
 
 
 def _start_watchdog(

@@ -455,16 +455,16 @@ class LiveView:
         self._footer = footer
         self._next_frame = 0.0
         self._history: list[tuple[float, float, float]] = []
-        self._live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
+        self.live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self.live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        self.live.__exit__(kind, error, trace)
 
     def on_step(self, run: "Assembled", now_ns: int) -> None:
         """Draw a frame of a run in this process when one is due."""
@@ -526,7 +526,7 @@ class LiveView:
         for name in PARTS:
             amount = float(attribution.totals[name])
             parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
-        width, height = self._live.console.size
+        width, height = self.live.console.size
         width -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
         done = ProgressBar(
             total=self._close_ns - self._open_ns, completed=max(now_ns - self._open_ns, 0), width=width - 4
@@ -538,7 +538,7 @@ class LiveView:
         progress = Table.grid()
         progress.add_row(done)
         shown = [head, progress, *charts, state, *(("", parts) if shows_parts else ())]
-        self._live.update(
+        self.live.update(
             Panel(
                 Group(*shown),
                 title=f"scalpdesk  {strategy}  P&L {money(float(attribution.nav_change), decimals)}",

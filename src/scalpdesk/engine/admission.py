@@ -154,11 +154,11 @@ class OrderAdmission:
             elif together or intent.purpose in EXITS:
                 admitted.append(intent)
             else:
-                admitted += self._cut((intent,), admitted, now_ns, refusals, notes)
+                admitted += self.cut((intent,), admitted, now_ns, refusals, notes)
         if all_or_none and refusals:
             return Admitted((), tuple(refusals), ())
         if together and any(intent.purpose not in EXITS for intent in admitted):
-            admitted = list(self._cut(admitted, (), now_ns, refusals, notes))
+            admitted = list(self.cut(admitted, (), now_ns, refusals, notes))
         return Admitted(tuple(admitted), tuple(refusals), tuple(notes))
 
     def may_combine(self, intents: Sequence[OrderIntent], leg_orders: LegOrders) -> bool:
@@ -225,7 +225,7 @@ class OrderAdmission:
 
     # cutting --------------------------------------------------------------------------------------
 
-    def _cut(
+    def cut(
         self,
         trade: Sequence[OrderIntent],
         before: Sequence[OrderIntent],

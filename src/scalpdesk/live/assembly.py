@@ -189,8 +189,6 @@ class LiveDesk:
     start: Start
     tally: Tally
     lock: AccountLock | None
-    recovered: str | None = None
-    """The partial last record of the journal that was truncated, in words."""
     folder: FolderChannel | None = None
     """Channel to a strategy folder; to be closed at the end."""
 
@@ -201,7 +199,7 @@ class LiveDesk:
 
 
 @dataclass(slots=True)
-class _Run:
+class AssembledRun:
     """Journal and engine of a run, new or resumed."""
 
     run_dir: Path
@@ -211,7 +209,6 @@ class _Run:
     start: Start
     timers: Timers = field(default_factory=Timers)
     events: int = 0
-    truncated: str | None = None
     asked: list[AskFolder] = field(default_factory=list)
     """Requests to a strategy folder so far."""
     decided: DecisionLog = field(default_factory=DecisionLog)
@@ -285,7 +282,7 @@ async def open_desk(
         The venue does not answer.
     """
     tally = Tally()
-    resumed = _resume(plan, clock, tally, notify)
+    resumed = resume_run(plan, clock, tally, notify)
     instruments = Instruments(() if resumed is None else resumed.header.instruments)
     async with AsyncExitStack() as undo:  # what was opened is closed again unless the desk stands
         if resumed is not None:
@@ -336,9 +333,7 @@ async def open_desk(
             if resumed is not None:
                 _recall(plan, resumed, folder, notify)
         undo.pop_all()
-    return LiveDesk(
-        run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, run.truncated, folder
-    )
+    return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, folder)
 
 
 def _run_to_resume(plan: LivePlan) -> Path | None:
@@ -374,8 +369,22 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
     return found
 
 
-def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run | None:
-    """Rebuild the unfinished run, when there is one and it is wanted."""
+def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> AssembledRun | None:
+    """Rebuild the unfinished run, when there is one and it is wanted.
+
+    Parameters
+    ----------
+    tally
+        Counts what the run did so far.
+
+    Raises
+    ------
+    ConfigError
+        When there is such a run and neither to resume nor to leave it is asked for, when no run can be
+        resumed, or it began with another configuration.
+    JournalError
+        When its journal is damaged.
+    """
     found = _run_to_resume(plan)
     if found is None:
         return None
@@ -414,7 +423,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
     notify("info", f"resumed {header.run_id}: {count_text(rebuilt.events, 'event')} replayed{truncated}")
-    return _Run(
+    return AssembledRun(
         found,
         header,
         engine,
@@ -422,7 +431,6 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
         Start(is_fresh=False),
         rebuilt.timers,
         rebuilt.events,
-        rebuilt.truncated,
         asked,
         decided,
     )
@@ -439,7 +447,7 @@ def _report_watchdog(run_dir: Path, notify: Notify) -> None:
 
 async def _new_run(
     plan: LivePlan, clock: Clock, gateway: Gateway, facts: AccountFacts, instruments: Instruments
-) -> _Run:
+) -> AssembledRun:
     """Begin a run: its market, its header, an engine with the account's cash, an empty journal."""
     data, opening = await first_market(plan, gateway, instruments, clock)
     data["account_id"], data["url"] = facts.account_id, plan.url
@@ -450,7 +458,7 @@ async def _new_run(
     engine = engine_from_header(header)
     engine.desk.account.cash = facts.cash
     run_dir = plan.runs_dir / header.run_id
-    return _Run(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
+    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
 
 
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
@@ -470,7 +478,7 @@ def _awaited(engine: TradingEngine) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def _recall(plan: LivePlan, resumed: _Run, folder: FolderChannel, notify: Notify) -> None:
+def _recall(plan: LivePlan, resumed: AssembledRun, folder: FolderChannel, notify: Notify) -> None:
     """Show a fresh strategy folder what the one before the interruption saw."""
     header = resumed.header
     before = header.data.get("folder_sha256")
@@ -479,7 +487,7 @@ def _recall(plan: LivePlan, resumed: _Run, folder: FolderChannel, notify: Notify
     folder.recall(resumed.asked, _awaited(resumed.engine))
 
 
-def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Run | None) -> AccountLock:
+def _take_account(plan: LivePlan, facts: AccountFacts, resumed: AssembledRun | None) -> AccountLock:
     """Lock the account; it must be the one of the run that is resumed."""
     if resumed is not None and resumed.header.data.get("account_id") != facts.account_id:
         raise ConfigError(

@@ -45,8 +45,6 @@ class Rebuilt:
     """
     events: int
     """Events replayed."""
-    truncated: str | None
-    """The partial last record that was truncated, in words, or None."""
 
 
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
@@ -91,8 +89,7 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             unwritten = produced
         elif not same_outputs(journaled, produced):
             raise _differs(reader.run_dir, events, "other outputs than the journal has")
-    truncated = None if reader.recovered is None else str(reader.recovered)
-    return Rebuilt(timers, unwritten, events, truncated)
+    return Rebuilt(timers, unwritten, events)
 
 
 def _differs(run_dir: Path, events: int, how: str) -> StopError:

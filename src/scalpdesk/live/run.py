@@ -71,10 +71,10 @@ async def carry_out(
                 watchdog.leave()
             return summary
         notify("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
-        plan, gateway = _next_day(plan, summary["sessions_closed"]), None
+        plan, gateway = next_day(plan, summary["sessions_closed"]), None
 
 
-def _next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
+def next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
     """Return the plan of the run that follows one that rolled."""
     left = plan.runner.sessions
     runner = replace(plan.runner, sessions=None if left is None else left - sessions_closed)
@@ -268,10 +268,10 @@ async def operate(
     return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
 
 
-def operator_name() -> str:
+def operator_name(name_of: Callable[[], str] = getpass.getuser) -> str:
     """Return who runs this process, by name where the system knows one."""
     try:
-        return getpass.getuser()
+        return name_of()
     except (KeyError, OSError):
         return str(os.getuid())
 

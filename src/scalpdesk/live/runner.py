@@ -34,7 +34,6 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
 from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
 from scalpdesk.live.sessions import (
-    HOLD_SECONDS,
     DailyRollover,
     DailyUpdate,
     OrderlyStop,
@@ -98,6 +97,8 @@ class RunnerOptions:
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     flatten_seconds: float = 120.0
     """Longest wait of a stop until the venue shows a flat account."""
+    hold_seconds: float = 5.0
+    """Longest wait of a stop until the venue confirms the cancels."""
     most_waiting: int = 2_000
     """Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step."""
     rolls: bool = False
@@ -634,7 +635,7 @@ class LiveRunner:
         if mode is StopMode.FLATTEN:
             loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT, RunEnd.NOT_FLAT))
         elif mode is StopMode.HOLD:
-            loop.call_later(HOLD_SECONDS, self.put, Ended(UNCONFIRMED, RunEnd.UNCONFIRMED))
+            loop.call_later(self.options.hold_seconds, self.put, Ended(UNCONFIRMED, RunEnd.UNCONFIRMED))
 
     # housekeeping ---------------------------------------------------------------------------------
 
@@ -683,7 +684,7 @@ class LiveRunner:
             self._notify("info", f"orders that the desk leaves as they are: {', '.join(live)}")
             return
         loop = asyncio.get_running_loop()
-        ends, view = loop.time() + HOLD_SECONDS, None
+        ends, view = loop.time() + self.options.hold_seconds, None
         self.state.open_orders = tuple(live)
         cancel_at = loop.time()
         while self.state.open_orders and loop.time() < ends:

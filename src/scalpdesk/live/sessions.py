@@ -315,8 +315,6 @@ class SessionCalendar:
 
 LOOK_AGAIN_SECONDS = 0.5
 """Between two views of an account that the desk believes to be flat and the venue does not."""
-HOLD_SECONDS = 5.0
-"""Longest wait of a stop until the venue confirms the cancels."""
 
 
 class StopMode(StrEnum):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -180,6 +180,23 @@ CHECK_SECONDS = 1.0
 Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
+class Peer(Protocol):
+    """A connection that can name the process on its other side."""
+
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes:
+        """Return an option of the socket."""
+        ...
+
+
+def is_owner(line: Peer, *, user: int | None = None, platform: str = sys.platform) -> bool:
+    """Return whether the other side is this user or root; beyond Linux the socket's mode must do."""
+    if platform != "linux":
+        return True
+    credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], "little")
+    return uid in (os.getuid() if user is None else user, 0)
+
+
 class ControlServer:
     """Control socket: answers requests of the process's own user alone.
 
@@ -189,6 +206,10 @@ class ControlServer:
         Folder of the run; the socket lies in it with mode 0600.
     on_failure
         Called with what an answer raised; the request is answered with it, too.
+    is_allowed
+        Whether the other side of a connection may ask.
+    check_seconds
+        Between two checks that the socket is still there.
     """
 
     def __init__(
@@ -196,8 +217,13 @@ class ControlServer:
         run_dir: Path,
         answer: Answerer,
         on_failure: Callable[[Exception], None] = lambda _error: None,
+        *,
+        is_allowed: Callable[[socket.socket], bool] = is_owner,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self.path = run_dir / SOCKET_NAME
+        self._is_allowed = is_allowed
+        self._check_seconds = check_seconds
         self._answer = answer
         self._on_failure = on_failure
         self._server: asyncio.Server | None = None
@@ -217,7 +243,7 @@ class ControlServer:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             mask = os.umask(0o177)  # the socket is born owner-only: no moment in which others may connect
             try:
-                listener.bind(_short(self._folder, self.path))
+                listener.bind(short_path(self._folder, self.path))
             except OSError:
                 listener.close()
                 raise
@@ -240,14 +266,14 @@ class ControlServer:
             await self.start()
         try:
             while self._server is not None and self._server.is_serving() and self.path.exists():  # noqa: ASYNC110 - a file
-                await asyncio.sleep(CHECK_SECONDS)
+                await asyncio.sleep(self._check_seconds)
             raise StopError("the control socket has disappeared", where=str(self.path))
         finally:
             self.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not _is_owner(writer.get_extra_info("socket")):
+            if not self._is_allowed(writer.get_extra_info("socket")):
                 return
             while line := await reader.readline():
                 writer.write(msgspec.json.encode(await self._answered(line), enc_hook=str) + b"\n")
@@ -293,13 +319,8 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
     try:
         with _connected(run_dir, timeout_seconds) as line:
             line.sendall(msgspec.json.encode(request) + b"\n")
-            received = bytearray()
-            while not received.endswith(b"\n") and time.monotonic() < deadline:
-                part = line.recv(65_536)
-                if not part or len(received) > ANSWER_BYTES:
-                    break
-                received += part
-            return msgspec.json.decode(bytes(received), type=dict[str, Any])
+            answer = read_line(line.recv, lambda: time.monotonic() >= deadline)
+            return msgspec.json.decode(answer, type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:
         raise RetryError(
             "the desk does not answer",
@@ -307,6 +328,19 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
             value=str(error),
             fix="scalpdesk status lists the desks that run; the watchdog cancels orders of one that hangs",
         ) from error
+
+
+def read_line(
+    receive: Callable[[int], bytes], is_late: Callable[[], bool], most_bytes: int = ANSWER_BYTES
+) -> bytes:
+    """Return what comes up to the end of a line, the end of the connection, a length or a time."""
+    received = bytearray()
+    while not received.endswith(b"\n") and not is_late():
+        part = receive(65_536)
+        if not part or len(received) > most_bytes:
+            break
+        received += part
+    return bytes(received)
 
 
 def running_desks(runs_dir: Path) -> list[Path]:
@@ -324,23 +358,14 @@ def _connected(run_dir: Path, timeout_seconds: float) -> Iterator[socket.socket]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(timeout_seconds)
-            line.connect(_short(folder, run_dir / SOCKET_NAME))
+            line.connect(short_path(folder, run_dir / SOCKET_NAME))
             yield line
     finally:
         os.close(folder)
 
 
-def _short(folder: int, path: Path) -> str:
+def short_path(folder: int, path: Path) -> str:
     """Return a path of the socket that fits into the 108 bytes which the system allows."""
     if len(os.fsencode(path)) < 100:
         return str(path)
     return f"/proc/self/fd/{folder}/{path.name}"
-
-
-def _is_owner(line: socket.socket) -> bool:
-    """Return whether the other side is this user; elsewhere than on Linux the socket's mode must do."""
-    if sys.platform != "linux":
-        return True
-    credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid = int.from_bytes(credentials[4:8], "little")
-    return uid in (os.getuid(), 0)

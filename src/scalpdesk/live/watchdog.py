@@ -228,6 +228,8 @@ class WatchdogSupervisor:
         not come up. Called for the first one at once.
     pause_seconds
         Before the second try; doubled up to a minute.
+    monotonic
+        Clock of heartbeats and tries, seconds.
     """
 
     def __init__(
@@ -236,9 +238,11 @@ class WatchdogSupervisor:
         notify: Notify,
         *,
         pause_seconds: float = FIRST_PAUSE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.line = start()
         self.restarts = 0
+        self._monotonic = monotonic
         self._start = start
         self._notify = notify
         self._pauses = BackOff(pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -279,7 +283,7 @@ class WatchdogSupervisor:
     def beat(self) -> None:
         """Send a heartbeat where one is due; start another watchdog where this one has ended."""
         if self.line.is_alive:
-            now = time.monotonic()
+            now = self._monotonic()
             if now >= self._next_beat:
                 self._next_beat = now + BEAT_SECONDS
                 self.line.send(DeskMessage(MessageKind.BEAT))
@@ -327,7 +331,7 @@ class WatchdogSupervisor:
     def _replace(self) -> None:
         """Start another one, or take it over once it is ready."""
         if self._starting is None:
-            now = time.monotonic()
+            now = self._monotonic()
             if now < self._next_try:
                 return
             self._next_try = now + self._pauses.pause()
@@ -359,7 +363,9 @@ class WatchdogSupervisor:
 
 
 @contextmanager
-def startup_heartbeat(beat: Callable[[], None] | None, notify: Notify) -> Iterator[None]:
+def startup_heartbeat(
+    beat: Callable[[], None] | None, notify: Notify, *, monotonic: Callable[[], float] = time.monotonic
+) -> Iterator[None]:
     """Call ``beat`` from a thread while the desk starts or disconnects; None does nothing.
 
     Imports, compilation and a busy machine may hold up the desk's loop for longer than a stall; they do
@@ -368,8 +374,8 @@ def startup_heartbeat(beat: Callable[[], None] | None, notify: Notify) -> Iterat
     over = threading.Event()
 
     def run(beat: Callable[[], None]) -> None:
-        ends = time.monotonic() + STARTING_SECONDS
-        while time.monotonic() < ends:
+        ends = monotonic() + STARTING_SECONDS
+        while monotonic() < ends:
             beat()
             if over.wait(BEAT_SECONDS):
                 return

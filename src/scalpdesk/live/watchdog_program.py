@@ -9,16 +9,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import FollowingClock, SystemClock
+from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -35,7 +36,7 @@ from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.arming import AccountLock
 from scalpdesk.live.assembly import base36, lock_account, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
-from scalpdesk.live.plan import plan_of
+from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.supervision import describe
 from scalpdesk.live.watchdog import (
     ACTED_FILE,
@@ -112,8 +113,21 @@ class _Refusal(msgspec.Struct, frozen=True):
     exit_code: int = EXIT_FAILED
 
 
-def start_watchdog(settings: WatchdogSettings, log: Path) -> HeartbeatChannel:
+def start_watchdog(
+    settings: WatchdogSettings,
+    log: Path,
+    *,
+    command: Sequence[str] = (sys.executable, "-m", "scalpdesk.live.watchdog_program"),
+    clock: Clock | None = None,
+) -> HeartbeatChannel:
     """Start the watchdog of this process and wait for its own connection.
+
+    Parameters
+    ----------
+    command
+        The program.
+    clock
+        Times its start; None is the machine's.
 
     Raises
     ------
@@ -122,8 +136,7 @@ def start_watchdog(settings: WatchdogSettings, log: Path) -> HeartbeatChannel:
     ConfigError
         When keys or settings are wrong: the watchdog's own message, since the desk would meet the same.
     """
-    command = [sys.executable, "-m", "scalpdesk.live.watchdog_program"]
-    settings = msgspec.structs.replace(settings, started_ns=SystemClock().now_ns())
+    settings = msgspec.structs.replace(settings, started_ns=(clock or SystemClock()).now_ns())
     line = HeartbeatChannel(command, msgspec.to_builtins(settings), log)
     try:
         line.wait_until_ready()
@@ -252,32 +265,41 @@ async def drain(reader: asyncio.StreamReader, watched: Watched) -> None:
                     watched.apply(msgspec.json.decode(line, type=DeskMessage))
 
 
-def answer(line: bytes) -> None:
-    """Write a line for the desk to standard output, past its buffer; a desk that is gone reads nothing."""
-    with suppress(OSError):
-        os.write(sys.stdout.fileno(), line)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogProcess:
+    """The watchdog's process: its pipes, its parent, and its way to the venue."""
+
+    stdin: TextIO = field(default_factory=lambda: sys.stdin)
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
+    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    parent: Callable[[], int] = os.getppid
+    kill: Callable[[int, int], None] = os.kill
+    gateway: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] = venue_gateway
+
+    def answer(self, line: bytes) -> None:
+        """Write a line for the desk to standard output, past its buffer; a dead desk reads nothing."""
+        with suppress(OSError):
+            os.write(self.stdout.fileno(), line)
+
+    def log(self, text: str) -> None:
+        """Write a message with its time to standard error, which is the watchdog's log.
+
+        A log that takes nothing never keeps the watchdog from acting: it lies on the journal's disk.
+        """
+        stamp = from_ns(SystemClock().now_ns()).isoformat(timespec="milliseconds")
+        with suppress(OSError, ValueError):  # ValueError: the file is closed
+            self.stderr.write(f"{stamp} watchdog: {text}\n")
+            self.stderr.flush()
+
+    def fence(self, desk_pid: int, log: Log) -> None:
+        """Kill a desk that hangs, so that it cannot wake up and send while its orders are cancelled."""
+        if desk_pid > 1 and self.parent() == desk_pid:
+            with suppress(ProcessLookupError, PermissionError):
+                self.kill(desk_pid, signal.SIGKILL)
+                log(f"the hanging desk (process {desk_pid}) was killed")
 
 
-def fence(desk_pid: int, log: Log) -> None:
-    """Kill a desk that hangs, so that it cannot wake up and send while its orders are cancelled."""
-    if desk_pid > 1 and os.getppid() == desk_pid:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(desk_pid, signal.SIGKILL)
-            log(f"the hanging desk (process {desk_pid}) was killed")
-
-
-def log(text: str) -> None:
-    """Write a message with its time to standard error, which is the watchdog's log.
-
-    A log that takes nothing never keeps the watchdog from acting: it lies on the journal's disk.
-    """
-    stamp = from_ns(SystemClock().now_ns()).isoformat(timespec="milliseconds")
-    with suppress(OSError, ValueError):  # ValueError: the file is closed
-        sys.stderr.write(f"{stamp} watchdog: {text}\n")
-        sys.stderr.flush()
-
-
-async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int:
+async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, process: WatchdogProcess) -> int:
     """Connect, write ``ready``, watch, and act; return the exit code (0: the desk ended well)."""
     loaded = load_settings(
         settings.strategy,
@@ -291,23 +313,26 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
     plan = replace(plan, state=Path(settings.state) if settings.state else None)
     instruments = Instruments()
     clock = FollowingClock() if settings.url is not None else SystemClock()
-    gateway = venue_gateway(plan, instruments, clock)
+    gateway = process.gateway(plan, instruments, clock)
     facts = await gateway.connect()
-    answer(b"ready\n")
+    process.answer(b"ready\n")
     watched = Watched()
     try:
-        trouble = await _watch_beside(gateway, reader, settings.stall_seconds, watched)
+        trouble = await _watch_beside(gateway, reader, settings.stall_seconds, watched, process)
         if trouble is None:
             return 0
         if not watched.has_begun:
-            log(f"{trouble}; no run had begun, nothing is done")
+            process.log(f"{trouble}; no run had begun, nothing is done")
             return 0
         run_id, where = Path(watched.run_dir).name, str(plan.runs_dir.resolve() / LOG_FILE)
         holding = asyncio.get_running_loop().create_task(
-            hold_account(lambda: lock_account(plan, facts.account_id, run_id, watchdog_log=where))
+            hold_account(
+                lambda: lock_account(plan, facts.account_id, run_id, watchdog_log=where), process.log
+            )
         )
         try:
-            return await _act(gateway, reader, instruments, loaded.config.risk, settings, watched, trouble)
+            limits = loaded.config.risk
+            return await _act(gateway, reader, instruments, limits, settings, watched, trouble, process)
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
@@ -315,7 +340,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
         await gateway.close(graceful=False)
 
 
-async def hold_account(lock: Callable[[], AccountLock]) -> None:
+async def hold_account(lock: Callable[[], AccountLock], log: Log) -> None:
     """Hold the account's lock until cancelled, so that no desk starts beside the acting watchdog.
 
     The watchdog never waits for it: a desk that is being killed holds it for a moment longer, and one that
@@ -341,7 +366,11 @@ async def hold_account(lock: Callable[[], AccountLock]) -> None:
 
 
 async def _watch_beside(
-    gateway: EmergencyGateway, reader: asyncio.StreamReader, stall_seconds: float, watched: Watched
+    gateway: EmergencyGateway,
+    reader: asyncio.StreamReader,
+    stall_seconds: float,
+    watched: Watched,
+    process: WatchdogProcess,
 ) -> str | None:
     """Watch, and pass over the account's events meanwhile."""
 
@@ -351,7 +380,7 @@ async def _watch_beside(
 
     passing = asyncio.get_running_loop().create_task(pass_over())
     try:
-        return await watch(reader, stall_seconds, watched, answer=lambda: answer(ANSWER))
+        return await watch(reader, stall_seconds, watched, answer=lambda: process.answer(ANSWER))
     finally:
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
@@ -365,18 +394,19 @@ async def _act(
     settings: WatchdogSettings,
     watched: Watched,
     trouble: str,
+    process: WatchdogProcess,
 ) -> int:
     acted = Path(watched.run_dir) / ACTED_FILE
 
     def log_to_run(text: str) -> None:
-        log(text)
+        process.log(text)
         # the log stands even when the run's folder does not; a text may hold letters that the locale has not
         with suppress(OSError), acted.open("a", encoding="utf-8", errors="backslashreplace") as out:
             out.write(f"{text}\n")
 
     log_to_run(f"ALARM: {trouble}; cancelling all orders")
     if not watched.is_gone:  # one that is through with its end still prints what went wrong
-        fence(settings.desk_pid, log_to_run)
+        process.fence(settings.desk_pid, log_to_run)
         await drain(reader, watched)
     prefix, only_ids = NO_PREFIX, None
     orders: tuple[SubmitOrder, ...] = ()
@@ -412,21 +442,22 @@ async def _act(
     return 3 if done else 4
 
 
-async def _main() -> int:
+async def _main(process: WatchdogProcess) -> int:
     reader = asyncio.StreamReader(limit=1 << 20)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return await guard(msgspec.json.decode(await reader.readline(), type=WatchdogSettings), reader)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), process.stdin)
+    return await guard(msgspec.json.decode(await reader.readline(), type=WatchdogSettings), reader, process)
 
 
-def main() -> int:
+def main(process: WatchdogProcess | None = None) -> int:
     """Run the watchdog; its exit code tells how the desk ended."""
+    process = process or WatchdogProcess()
     try:
-        return asyncio.run(_main())
+        return asyncio.run(_main(process))
     except ScalpdeskError as error:
         refusal = _Refusal(error.what, error.where, error.fix, error.exit_code)
-        answer(msgspec.json.encode(refusal) + b"\n")
-        log(error.render())
+        process.answer(msgspec.json.encode(refusal) + b"\n")
+        process.log(error.render())
         return error.exit_code
 
 

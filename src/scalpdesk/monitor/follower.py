@@ -299,10 +299,10 @@ class RunFollower:
                         if event.ts_recv_ns > self.until_ns:
                             self._is_stopped = True
                             return 0
-                        self._take(event)
+                        self.take(event)
                 else:
                     for output in found:
-                        self._note(output)
+                        self.note(output)
                 self._note_mode()
         except ScalpdeskError as error:
             self.problem = error.render()
@@ -333,7 +333,8 @@ class RunFollower:
         self._stale_seconds = float(limits.get("stale_seconds_underlying", 5.0))
         self.session_nav = self.desk.session_equity
 
-    def _take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Follow one event of the journal."""
         assert self.engine is not None
         now_ns = event.ts_recv_ns
         if now_ns >= self._next_sample_ns and self.engine.now_ns:
@@ -387,7 +388,8 @@ class RunFollower:
         if order is not None and (not history or history[-1][1] != order.state.value):
             history.append((now_ns, order.state.value, reason))
 
-    def _note(self, output: Output) -> None:
+    def note(self, output: Output) -> None:
+        """Follow one output of the journal."""
         if isinstance(output, Decision):
             self.decision_count += 1
             self.decisions.append((self.decision_count, output))

@@ -47,6 +47,10 @@ WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 
 
+AskDesk = Callable[..., dict[str, Any]]
+"""Sends a request to a running desk: folder of the run, request, ``timeout_seconds``; returns the answer."""
+
+
 class Watch(Protocol):
     """Judges a run: what a person should know of."""
 
@@ -66,9 +70,20 @@ class DeskFeed:
         run written last.
     watch
         Judges the run where no watcher sends its alerts.
+    ask_desk
+        Sends requests to the desk.
     """
 
-    def __init__(self, runs_dir: Path, run: str | None, clock: Clock, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        runs_dir: Path,
+        run: str | None,
+        clock: Clock,
+        watch: Watch | None = None,
+        *,
+        ask_desk: AskDesk = ask,
+    ) -> None:
+        self._ask = ask_desk
         self.runs_dir = runs_dir
         self.lock = threading.Lock()
         self.follower: RunFollower | None = None
@@ -365,7 +380,7 @@ class DeskFeed:
             }, False
         if (refusal := self.refusal) is not None:
             return dict(refusal), False
-        return ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
+        return self._ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
 
     @property
     def refusal(self) -> answers.NoRun | None:
@@ -387,7 +402,7 @@ class DeskFeed:
         if follower is None or not self.is_running:
             return None
         try:
-            return ask(follower.run_dir, {"do": "status"}, timeout_seconds=1.0)
+            return self._ask(follower.run_dir, {"do": "status"}, timeout_seconds=1.0)
         except ScalpdeskError:
             return None
 

@@ -13,7 +13,6 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
-from scalpdesk.instruments.contract import Instrument
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
@@ -258,12 +257,6 @@ class RehearsalTrial(Trial):
 
     def _say_watchdog(self, text: str) -> None:
         self._say("watchdog", text)
-
-
-def _short(instrument: Instrument) -> str:
-    if instrument.is_option:
-        return f"{instrument.right.name.lower()} {instrument.strike.normalize():f}"
-    return instrument.symbol
 
 
 def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster) -> Rehearsed:

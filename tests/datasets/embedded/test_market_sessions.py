@@ -1,8 +1,8 @@
 """The embedded market over nights: one listing, real gaps, dividends and rates, and nothing of tomorrow."""
 
-import errno
 import os
-from contextlib import ExitStack
+import resource
+import threading
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.days import available_sessions, market_day
 from scalpdesk.datasets.embedded.market import (
+    SessionCache,
     listed_pairs,
     reconstruct_span,
     session_cents,
@@ -205,15 +206,27 @@ def test_a_morning_brings_the_rate_the_open_interest_and_a_dividend_once(tape):
     assert np.corrcoef(logs)[0, 1] > 0.9  # the same contracts, a day older
 
 
-def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
-    day = date(2017, 11, 24)
-    drawn, kept = market._kept(day, 3, "SPY"), market._kept(day, 3, "SPY")
-    (path,) = (tmp_path / "3").iterdir()
+def one_session(session, seed=3, symbol="SPY"):
+    """Draw a session of a lone day."""
+    tape = market.reconstruct(session, seed=seed, underlying=symbol)
+    return tape.quotes.whole(), tape.bars.whole()
+
+
+def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(tmp_path):
+    day, draws = date(2017, 11, 24), []
+
+    def draw(*what):
+        draws.append(what)
+        return one_session(*what)
+
+    cache = SessionCache(tmp_path / "embedded-new", draw)
+    drawn, kept = cache.read(day, 3, "SPY"), cache.read(day, 3, "SPY")
+    (path,) = (tmp_path / "embedded-new" / "3").iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    again = market._kept(day, 3, "SPY")
-    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path / "3" / path.name / "no folder")
-    for other in (kept, again, market._kept(day, 3, "SPY")):
+    again = cache.read(day, 3, "SPY")
+    assert len(draws) == 2
+    without = SessionCache(path / "no folder", draw)
+    for other in (kept, again, without.read(day, 3, "SPY")):
         for mine, theirs in zip(drawn, other, strict=True):
             for column in fields(mine):
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
@@ -221,23 +234,25 @@ def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkey
                 assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
 
 
-def test_a_session_that_the_disk_does_not_take_whole_leaves_nothing_in_the_cache(monkeypatch, tmp_path):
+def nothing_drawn(*_):
+    return NO_QUOTES, market.BarColumns(*(np.empty(0) for _ in fields(market.BarColumns)))
+
+
+def test_a_session_that_the_disk_does_not_take_whole_leaves_nothing_in_the_cache(tmp_path):
     """The part of a file that was written kept the disk full, one more of each process that tried."""
-    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
-    part, whole = [], np.savez
-
-    def save(path, **columns):
-        whole(path, **columns)
-        part.append(path.stat().st_size)
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(market.np, "savez", save)
-    market._kept(date(2017, 11, 24), 3, "SPY")
-    assert part[0] > 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        SessionCache(tmp_path, nothing_drawn).read(date(2017, 11, 24), 3, "SPY")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "3").iterdir()) == []
+    SessionCache(tmp_path, nothing_drawn).read(date(2017, 11, 24), 3, "SPY")
+    (kept,) = (tmp_path / "3").iterdir()
+    assert kept.stat().st_size > 1_000
 
 
-def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_path, monkeypatch):
+def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_path):
     day = 86_400
     now = tmp_path.stat().st_mtime
     for name, days in (("embedded-old", 31), ("embedded-recent", 29), ("notebooks", 400)):
@@ -246,8 +261,7 @@ def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_pa
         session.touch()
         for path in (session.parent, session.parent.parent):
             os.utime(path, (now - days * day,) * 2)
-    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path / "embedded-new")
-    market._make_cache_folder()
+    SessionCache(tmp_path / "embedded-new", nothing_drawn).read(date(2018, 3, 12), 1, "SPY")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "embedded-new",
         "embedded-recent",
@@ -255,24 +269,30 @@ def test_a_version_that_draws_no_more_leaves_nothing_behind_after_a_month(tmp_pa
     ]
 
 
-def test_runs_side_by_side_draw_each_session_once(monkeypatch, tmp_path):
-    """While another process draws Monday, Tuesday is drawn; then Monday is read, not drawn again."""
-    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
+def test_runs_side_by_side_draw_each_session_once(tmp_path):
+    """While another run draws Monday, Tuesday is drawn; then Monday is read, not drawn again."""
     monday, tuesday, wednesday = (date(2018, 3, day) for day in (12, 13, 14))
-    days, other = [], ExitStack()
+    days, others, has_begun, may_end = [], [], threading.Event(), threading.Event()
 
-    def draw(day, seed, symbol):
+    def draw_slowly(day, *_):
+        others.append(day)
+        has_begun.set()
+        assert may_end.wait(120.0)
+        return nothing_drawn()
+
+    def draw(day, *_):
         days.append(day)
-        if day == tuesday:  # meanwhile the other process is through
-            market._drawn_and_kept(market._kept_path(monday, seed, symbol), monday, seed, symbol)
-            other.close()
-        return NO_QUOTES, market.BarColumns(*(np.empty(0) for _ in fields(market.BarColumns)))
+        may_end.set()
+        other.join()  # meanwhile the other run is through
+        return nothing_drawn()
 
-    monkeypatch.setattr(market, "_drawn", draw)
-    other.enter_context(market._right_to_draw(market._kept_path(monday, 1, "SPY"), waits=False))
+    slow, cache = SessionCache(tmp_path, draw_slowly), SessionCache(tmp_path, draw)
+    other = threading.Thread(target=slow.read, args=(monday, 1, "SPY"))
+    other.start()
+    assert has_begun.wait(120.0)
     for day, later in ((monday, (tuesday, wednesday)), (tuesday, (wednesday,))):
-        market._kept(day, 1, "SPY", later)
-    assert days == [tuesday, monday]  # Monday by the other process
+        cache.read(day, 1, "SPY", later)
+    assert (others, days) == ([monday], [tuesday])
     assert {path.name for path in (tmp_path / "1").iterdir()} == {
         f"SPY-{day}.npz" for day in (monday, tuesday)
     }

@@ -117,25 +117,25 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
 PATIENCE = 120
 
 
-@pytest.fixture
-def trading(venue: Any) -> Iterator[Any]:
-    client = TradingClient(venue.key, venue.secret, paper=True, url_override=venue.url)
+def used(client: Any) -> Iterator[Any]:
+    """Yield a client, then end its connections: it has no public way to."""
     yield client
     client._session.close()
+
+
+@pytest.fixture
+def trading(venue: Any) -> Iterator[Any]:
+    yield from used(TradingClient(venue.key, venue.secret, paper=True, url_override=venue.url))
 
 
 @pytest.fixture
 def stocks(venue: Any) -> Iterator[Any]:
-    client = StockHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
-    yield client
-    client._session.close()
+    yield from used(StockHistoricalDataClient(venue.key, venue.secret, url_override=venue.url))
 
 
 @pytest.fixture
 def options(venue: Any) -> Iterator[Any]:
-    client = OptionHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
-    yield client
-    client._session.close()
+    yield from used(OptionHistoricalDataClient(venue.key, venue.secret, url_override=venue.url))
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ def test_corporate_actions(venue):
     dividends = found.data["cash_dividends"]
     assert len(dividends) == 4
     assert {one.rate for one in dividends} == {0.01}
-    client._session.close()
+    list(used(client))
 
 
 # orders --------------------------------------------------------------------------------------------
@@ -543,9 +543,8 @@ def test_rejects_carry_their_codes(trading, contract):
 
 
 def test_wrong_keys_are_told_apart_from_none(venue):
-    stranger = TradingClient(venue.key, "not-the-secret", paper=True, url_override=venue.url)
-    assert refusal(stranger.get_account) == (401, 40110000, "request is not authorized")
-    stranger._session.close()
+    for stranger in used(TradingClient(venue.key, "not-the-secret", paper=True, url_override=venue.url)):
+        assert refusal(stranger.get_account) == (401, 40110000, "request is not authorized")
 
 
 # positions -----------------------------------------------------------------------------------------
@@ -748,7 +747,7 @@ def test_what_is_not_offered_is_refused_as_an_unknown_address(venue, trading):
     ]
     assert [refusal(call) for call in calls] == [nothing] * len(calls)
     for client in (coins, news, screener):
-        client._session.close()
+        list(used(client))
 
 
 def test_the_latest_and_the_past_of_shares_and_options(venue, stocks, options, contract):

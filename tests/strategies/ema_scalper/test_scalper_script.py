@@ -406,7 +406,7 @@ class TestExitLogic:
         bench = EmaBench()
         order = bench.bought()
         bench.desk.wait(1).quote(int(order.instrument_id), bid, ask)
-        (scalp,) = bench.strategy._scalps
+        (scalp,) = bench.strategy.scalps
         assert scalp.price(bench.desk.engine.desk.view) == mark_of(bid, ask, 0.25)
 
     def test_a_flip_against_the_position_sells_it(self):
@@ -438,7 +438,7 @@ class TestExitLogic:
         order = bench.bought()
         sold = orders(bench.desk.operate("flatten")) or orders(bench.quote(order, 1.0))
         assert [(one.side, one.order_type) for one in sold] == [(Side.SELL, OrderType.LIMIT)]
-        assert bench.strategy._scalps[0].exit.why == "risk_halt"
+        assert bench.strategy.scalps[0].exit.why == "risk_halt"
 
 
 class TestTimingRules:
@@ -783,7 +783,7 @@ def test_flips_of_both_bar_lengths_at_one_close_buy_a_contract_once():
     (sale,) = orders(bench.quote(order, 0.30))
     assert sale.quantity == order.quantity
     bench.desk.wait(1).fill(sale, price=0.29)
-    assert (bench.desk.positions, bench.strategy._scalps) == ({}, [])
+    assert (bench.desk.positions, bench.strategy.scalps) == ({}, [])
 
 
 def test_an_entry_that_is_not_filled_in_time_is_cancelled_and_keeps_its_part():
@@ -796,7 +796,7 @@ def test_an_entry_that_is_not_filled_in_time_is_cancelled_and_keeps_its_part():
     assert cancels(bench.desk.wait(1).timer()) == [order.client_order_id]
     bench.desk.cancelled(order.client_order_id)
     assert list(bench.desk.positions.values()) == [1]
-    assert len(bench.strategy._scalps) == 1
+    assert len(bench.strategy.scalps) == 1
 
 
 def test_an_entry_without_a_fill_leaves_nothing():
@@ -805,7 +805,7 @@ def test_an_entry_without_a_fill_leaves_nothing():
     bench.desk.accept(order)
     assert cancels(bench.desk.wait(15).timer())
     bench.desk.cancelled(order.client_order_id)
-    assert bench.strategy._scalps == []
+    assert bench.strategy.scalps == []
     assert "ended without a fill" in bench.reasons[0]
 
 
@@ -865,7 +865,7 @@ def test_a_first_candle_that_closes_while_the_desk_is_halted_buys_no_second_half
 def test_a_rejected_entry_is_dropped():
     bench = EmaBench()
     bench.desk.reject(bench.enter())
-    assert bench.strategy._scalps == []
+    assert bench.strategy.scalps == []
 
 
 def test_the_iv_rank_comes_with_an_event_and_an_unknown_one_rejects_tomorrows_options():
@@ -894,7 +894,7 @@ def test_a_scalp_that_expires_in_the_desks_hands_is_reported_as_expired():
     )
     bench.desk.handle(change)
     assert decisions(bench.desk.outputs)[-1].facts["exit_reason"] == "expired"
-    assert bench.strategy._scalps == []
+    assert bench.strategy.scalps == []
 
 
 @pytest.mark.parametrize(

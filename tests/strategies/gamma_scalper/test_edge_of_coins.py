@@ -2,10 +2,10 @@
 
 from datetime import date
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
+from scalpdesk.core.events import ForecastEvent
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.events import EventKind
@@ -17,21 +17,26 @@ from scalpdesk.volatility.variance_time import CALENDAR
 VOL = 0.5
 
 
+class OpeningView:
+    """A desk at the opening of a day of account: its view, market and valuation."""
+
+    underlying = 0
+    variance_years = staticmethod(CALENDAR.years)
+
+    def __init__(self, session, call):
+        self.session, self.now_ns = session, session.open_ns
+        self.instruments = {0: perpetual("BTC"), 1: call and deribit_option(call)}
+        self.forecasts = {0: ForecastEvent(0, 1, 1, "har", 1, VOL, VOL, VOL, 0.02, "")}
+        self.market = self.delta_engine = self
+
+
 def forecast(day, horizon_days, call=None):
     """Return the forecast at the opening of a day of account, of statements of 0.8 days each.
 
     To the expiry of a call where one is named.
     """
     session = coin_session(day)
-    event = SimpleNamespace(vol=VOL, stderr=0.02, model="har", reason="")
-    view = SimpleNamespace(
-        session=session,
-        now_ns=session.open_ns,
-        underlying=0,
-        instruments={0: perpetual("BTC"), 1: call and deribit_option(call)},
-        market=SimpleNamespace(forecasts={0: event}),
-        delta_engine=SimpleNamespace(variance_years=CALENDAR.years),
-    )
+    view = OpeningView(session, call)
     sizes = {EventKind.FOMC: 0.8}
     config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
     pair = call and StraddlePair(call_id=1, put_id=2, strike=Decimal(87_000), expiry=day)

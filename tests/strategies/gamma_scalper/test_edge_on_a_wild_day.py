@@ -1,8 +1,8 @@
 """The entry gate on 2018-02-05 of the embedded market: skew is no edge, and the nowcast follows the day."""
 
+from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +22,13 @@ DAY = date(2018, 2, 5)
 STRIKES = Decimal(275), Decimal(282)
 AT_NS = 10**18
 NARROW = "hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35"
+
+
+@dataclass
+class Now:
+    """A view of which only the time is read."""
+
+    now_ns: int
 
 
 def edge_of_a_straddle(forecast):
@@ -154,13 +161,13 @@ def test_the_market_is_measured_the_less_often_the_further_it_has_to_fall(foreca
     measured = []
     edge._level = lambda pair, view: measured.append(view.now_ns) or 0.20 / 1.05
     for second in range(1_800):
-        assert edge.is_far(SimpleNamespace(now_ns=AT_NS + second * 10**9 + 1))
-    assert not edge.is_far(SimpleNamespace(now_ns=AT_NS + 1_800 * 10**9))
+        assert edge.is_far(Now(AT_NS + second * 10**9 + 1))
+    assert not edge.is_far(Now(AT_NS + 1_800 * 10**9))
     assert [(at_ns - AT_NS) // 10**9 for at_ns in measured] == list(range(pause, 1_800, pause))
 
 
 def test_a_market_that_fell_or_cannot_be_measured_and_a_forecast_that_rose_are_looked_at_whole():
-    later = SimpleNamespace(now_ns=AT_NS + 301 * 10**9)
+    later = Now(AT_NS + 301 * 10**9)
     for level in (0.17, None):
         edge = edge_of_a_straddle(0.18)
         edge._level = lambda pair, view, level=level: level

@@ -1,15 +1,16 @@
 """Exercise on an evening, against what is worth more by prices: exercised, or held over the night."""
 
 import math
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from types import SimpleNamespace
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
 from scalpdesk.core.units import MINUTE_NS, years_between
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.contract import StraddlePair, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
@@ -20,6 +21,42 @@ NOW_NS, EX_NS = EVE.close_ns - MINUTE_NS, next_session(EVE.day).open_ns
 YEARS, TO_EX = years_between(NOW_NS, expiry_instant_ns(CALL)), years_between(NOW_NS, EX_NS)
 RATE, VOL, DIVIDEND, STRIKE = 0.015, 0.16, 1.0968, 268.0
 HIGH_RATE = 0.05
+PAIR = StraddlePair(call_id=1, put_id=2, strike=Decimal(268), expiry=date(2018, 4, 6))
+
+
+@dataclass
+class CashDividend:
+    """A dividend that is declared."""
+
+    instrument_id: int
+    ts_ex_ns: int
+    amount: Decimal
+
+
+@dataclass
+class Valued:
+    """A leg as the desk values it."""
+
+    spot: float
+    rate: float
+    mark: float
+    vol: float = VOL
+    years: float = YEARS
+
+
+class Evening:
+    """A desk a minute before the close: its view, which also values the legs and holds the dividends."""
+
+    session, now_ns, underlying = EVE, NOW_NS, 0
+    instruments = MappingProxyType({1: CALL, 2: PUT})
+
+    def __init__(self, value, dividends):
+        self.value, self.dividends = value, dividends
+        self.delta_engine = self.market = self
+
+    def value_at_kept_vol(self, leg, now_ns):
+        assert now_ns == NOW_NS
+        return self.value(leg)
 
 
 def price(spot, *, is_call, style):
@@ -35,19 +72,8 @@ def gain(spot):
     """The desk's findings from quotes that know the dividend."""
     marks = {1: price(spot, is_call=True, style="american"), 2: price(spot, is_call=False, style="european")}
 
-    def value(leg, now_ns):
-        return SimpleNamespace(spot=spot, years=YEARS, rate=RATE, mark=marks[leg])
-
-    coming = SimpleNamespace(instrument_id=0, ts_ex_ns=EX_NS, amount=Decimal(str(DIVIDEND)))
-    view = SimpleNamespace(
-        session=EVE,
-        now_ns=NOW_NS,
-        underlying=0,
-        instruments={1: CALL, 2: PUT},
-        delta_engine=SimpleNamespace(value_at_kept_vol=value),
-        market=SimpleNamespace(dividends=[coming]),
-    )
-    return early_exercise_gain(view, SimpleNamespace(call_id=1, put_id=2, legs=(1, 2)))
+    coming = CashDividend(0, EX_NS, Decimal(str(DIVIDEND)))
+    return early_exercise_gain(Evening(lambda leg: Valued(spot, RATE, marks[leg]), [coming]), PAIR)
 
 
 @pytest.mark.parametrize("spot", [272.0, 276.0, 279.0, 280.0, 280.5, 281.0, 282.0, 284.0])
@@ -72,21 +98,9 @@ def gain_of_put(spot):
     def at(is_call, vol=VOL):
         return greeks(spot, STRIKE, YEARS, vol, is_call, rate=HIGH_RATE, style="american")
 
-    def value(leg, now_ns):
-        mark = float(at(leg == 1).price)
-        return SimpleNamespace(spot=spot, years=YEARS, rate=HIGH_RATE, mark=mark, vol=VOL)
-
-    view = SimpleNamespace(
-        session=EVE,
-        now_ns=NOW_NS,
-        underlying=0,
-        instruments={1: CALL, 2: PUT},
-        delta_engine=SimpleNamespace(
-            value_at_kept_vol=value, greeks_at=lambda leg, now_ns, vol: at(leg == 1, vol)
-        ),
-        market=SimpleNamespace(dividends=[]),
-    )
-    return early_exercise_gain(view, SimpleNamespace(call_id=1, put_id=2, legs=(1, 2)))
+    view = Evening(lambda leg: Valued(spot, HIGH_RATE, float(at(leg == 1).price)), [])
+    view.greeks_at = lambda leg, now_ns, vol: at(leg == 1, vol)
+    return early_exercise_gain(view, PAIR)
 
 
 def held_over_the_night(spot, steps=600):

@@ -294,7 +294,7 @@ def test_the_runs_own_venue_counts_where_none_is_set(venue, clock):
 def test_below_yesterdays_low_a_bullish_reason_is_gone():
     bench = Bench()
     bench.bought()
-    bench.strategy._scalps[0].invalid_below = Decimal("499.90")
+    bench.strategy.scalps[0].invalid_below = Decimal("499.90")
     outputs = bench.at(499.85)
     assert orders(outputs)
     assert decisions(outputs)[-1].reasons == ("invalidated",)

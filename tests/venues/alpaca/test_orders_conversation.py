@@ -50,6 +50,24 @@ WORKING = samples.order()
 FILLED = samples.order(status="filled", filled_qty="10", filled_avg_price="185.14")
 BY_ID = "GET /v2/orders:by_client_order_id"
 HISTORY = "GET /v2/account/activities/FILL"
+ACCOUNT = {
+    "GET /v2/orders": (200, []),
+    HISTORY: (200, []),
+    "GET /v2/account": (200, {"id": "mine", "status": "ACTIVE", "cash": "5"}),
+    "GET /v2/positions": (200, []),
+    "GET /v2/clock": (
+        200,
+        {
+            "timestamp": samples.AT_TEXT,
+            "is_open": True,
+            "next_open": "2026-11-23T09:30:00-05:00",
+            "next_close": "2026-11-20T16:00:00-05:00",
+        },
+    ),
+    "GET /v2/account/activities": (200, []),
+    f"GET /v2/assets/{samples.STOCK}": ABSENT,
+}
+"""Answers to a view of an account without anything."""
 ORDER = f"/v2/orders/{samples.ORDER_ID}"
 
 
@@ -266,6 +284,7 @@ def test_legs_are_caught_up_from_the_history_and_shown_with_their_combo():
         "transaction_time": samples.AT_TEXT,
     }  # fmt: skip
     answers = {"POST /v2/orders": (200, whole()), BY_ID: (200, shown), HISTORY: (200, [row])}
+    answers = {**ACCOUNT, **answers, "GET /v2/orders": (200, [shown])}
     made = talk({**answers, "DELETE /v2/orders/v-m": (204, None)})
     made.send(COMBO)
     assert made.run(lambda: made.gateway.query_order("p")) is True
@@ -277,7 +296,7 @@ def test_legs_are_caught_up_from_the_history_and_shown_with_their_combo():
     assert said[0].execution_id == "e1"
     asked = next(one for one in made.venue.asked if one.line == HISTORY)
     assert asked.query["after"] == "2026-11-20T14:29:59.123456789Z"  # a second before it was sent
-    view = list(made.gateway._reports.shown(read_order(samples.as_json(shown))))
+    view = viewed(made).open_orders
     assert [(one.client_order_id, one.parent_id, one.filled) for one in view] == [
         ("c", "m", D(1)),
         ("p", "m", D(1)),
@@ -653,28 +672,16 @@ def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred
     assert first.quantity * first.price + second.quantity * second.price == 10 * D("185.14")
 
 
+def viewed(made, since_ns=None):
+    """Return the account as the gateway shows it."""
+    return made.run(lambda: made.gateway.snapshot(fills_since_ns=since_ns))
+
+
 def test_a_view_of_the_account_brings_the_executions_that_the_stream_has_missed():
-    answers = {
-        "GET /v2/orders": (200, []),
-        HISTORY: (200, [MISSED]),
-        "GET /v2/account": (200, {"id": "mine", "status": "ACTIVE", "cash": "5"}),
-        "GET /v2/positions": (200, []),
-        "GET /v2/clock": (
-            200,
-            {
-                "timestamp": samples.AT_TEXT,
-                "is_open": True,
-                "next_open": "2026-11-23T09:30:00-05:00",
-                "next_close": "2026-11-20T16:00:00-05:00",
-            },
-        ),
-        "GET /v2/account/activities": (200, []),
-        f"GET /v2/assets/{samples.STOCK}": ABSENT,
-    }
-    made = in_the_market(answers)
-    assert made.run(made.gateway.snapshot).fills == ()
+    made = in_the_market({**ACCOUNT, HISTORY: (200, [MISSED])})
+    assert viewed(made).fills == ()
     assert made.said() == []  # executions were not asked for
-    view = made.run(lambda: made.gateway.snapshot(fills_since_ns=0))
+    view = viewed(made, 0)
     (filled,) = made.said()
     assert (filled.execution_id, filled.quantity, filled.price) == ("e1", 4, D(185))
     assert [(fill.execution_id, fill.cumulative) for fill in view.fills] == [("e1", 4)]
@@ -693,28 +700,29 @@ def test_the_end_of_an_order_is_named_after_what_the_venue_says():
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_venue_that_refuses_its_activities_is_asked_for_the_rest_all_the_same(status):
-    made = talk({"GET /v2/account/activities": (status, {"message": "no"})})
-    assert made.run(lambda: made.gateway._queries.activities(samples.AT_NS)) == ()
+    made = talk({**ACCOUNT, "GET /v2/account/activities": (status, {"message": "no"})})
+    assert viewed(made, samples.AT_NS).activities == ()
     assert kinds(made.said()) == ["activities_refused"]
 
 
 @pytest.mark.parametrize("answer", [BROKEN, NO_OPTIONS, (200, b"[1]"), None])
 def test_activities_that_do_not_come_leave_no_view_of_the_account(answer):
-    made = talk({"GET /v2/account/activities": answer})
+    made = talk({**ACCOUNT, "GET /v2/account/activities": answer})
     with pytest.raises(RetryError):
-        made.run(lambda: made.gateway._queries.activities(samples.AT_NS))
+        viewed(made, samples.AT_NS)
 
 
 def test_activities_are_asked_from_five_days_before():
-    made = talk({"GET /v2/account/activities": (200, [])})
-    made.run(lambda: made.gateway._queries.activities(samples.AT_NS))
-    assert made.venue.asked[0].query["after"] == "2026-11-15T14:30:00.123456789Z"
+    made = talk(ACCOUNT)
+    viewed(made, samples.AT_NS)
+    (asked,) = [asked for asked in made.venue.asked if asked.line == "GET /v2/account/activities"]
+    assert asked.query["after"] == "2026-11-15T14:30:00.123456789Z"
 
 
 def test_a_contract_that_cannot_be_read_is_left_out_and_named():
     page = {"option_contracts": [{"symbol": 7}], "next_page_token": None}
     made = talk({"GET /v2/options/contracts": (200, page)})
-    asked = made.gateway._queries.discover(samples.STOCK, date(2026, 11, 20), date(2026, 12, 18))
+    asked = made.gateway.discover(samples.STOCK, date(2026, 11, 20), date(2026, 12, 18))
     assert made.run(lambda: asked) == ()
     assert kinds(made.said()) == ["malformed_contract"]
 
@@ -739,13 +747,14 @@ def test_open_orders_are_asked_page_by_page_and_each_comes_once():
             samples.order(id=f"v-{n}", client_order_id=f"o-{n}", submitted_at=stamp) for n in numbers
         ]
 
-    made = talk({"GET /v2/orders": page})
-    found = made.run(made.gateway._queries.open_orders)
+    made = talk({**ACCOUNT, "GET /v2/orders": page})
+    found = viewed(made).open_orders
     assert [one.venue_order_id for one in found] == [f"v-{n}" for n in range(700)]
-    assert [one.query.get("after") for one in made.venue.asked] == [None, "2026-11-20T14:29:59.999999000Z"]
-    made = talk({"GET /v2/orders": (200, [WORKING, samples.order(status="?")])})
+    asked = [one for one in made.venue.asked if one.line == "GET /v2/orders"]
+    assert [one.query.get("after") for one in asked] == [None, "2026-11-20T14:29:59.999999000Z"]
+    made = talk({**ACCOUNT, "GET /v2/orders": (200, [WORKING, samples.order(status="?")])})
     with pytest.raises(RetryError, match="cannot be believed"):
-        made.run(made.gateway._queries.open_orders)
+        viewed(made)
 
 
 def test_what_may_be_sold_short_is_asked_again_after_ten_minutes_and_after_a_failure():
@@ -757,10 +766,10 @@ def test_what_may_be_sold_short_is_asked_again_after_ten_minutes_and_after_a_fai
         "easy_to_borrow": True,
     }
     line = f"GET /v2/assets/{samples.STOCK}"
-    made = talk({line: [BROKEN, (200, fine)]})
+    made = talk({**ACCOUNT, line: [BROKEN, (200, fine)]})
 
     def asked():
-        return made.run(made.gateway._queries.shortable)
+        return viewed(made).shortable
 
     assert asked() == ()
     assert asked() == asked() == (SHARE,)
@@ -828,20 +837,18 @@ def test_a_split_that_cannot_be_believed_is_no_split(wrong):
 
 def test_the_venues_own_count_of_requests_is_believed():
     headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1795185060"}
-    made = talk({"GET /v2/clock": (429, {"message": "rate limit exceeded"}, headers)})
+    made = talk({**ACCOUNT, "GET /v2/clock": (429, {"message": "rate limit exceeded"}, headers)})
     with pytest.raises(RetryError, match="does not answer"):
-        made.run(made.gateway._queries.clock)
+        viewed(made)
     assert made.health().requests_left == 0
     assert made.health().counters["rate_limited"] == 1
     made.loop.leap(60)
-    assert made.gateway._budget.left(int(made.loop.time() * 1e9)) == 100
+    assert made.health().requests_left == 100
 
 
 def test_an_open_order_is_shown_with_its_number_where_the_run_knows_the_symbol():
-    made = talk({})
-    known = read_order(samples.as_json(samples.order()))
-    foreign = read_order(samples.as_json(samples.order(symbol="GME", id="v2", limit_price="5")))
-    (first,), (second,) = (tuple(made.gateway._reports.shown(one)) for one in (known, foreign))
+    orders = [samples.order(), samples.order(symbol="GME", id="v2", limit_price="5")]
+    first, second = viewed(talk({**ACCOUNT, "GET /v2/orders": (200, orders)})).open_orders
     assert (first.symbol, first.instrument_id, first.parent_id) == (samples.STOCK, SHARE, "")
     assert (second.symbol, second.instrument_id, second.limit_price) == ("GME", None, 5)
 

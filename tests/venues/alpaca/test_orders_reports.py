@@ -22,17 +22,24 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
-from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.venues.alpaca.market_data import MarketReader, MarketStream
 from scalpdesk.venues.alpaca.order_messages import read_order
-from scalpdesk.venues.alpaca.orders import ends
-from scalpdesk.venues.alpaca.stream import StreamRefused
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
-from scalpdesk.venues.budget import Urgency, loop_ns
+from scalpdesk.venues.alpaca.order_sender import OrderSender
+from scalpdesk.venues.alpaca.orders import OrderReports, OrderStream, ends
+from scalpdesk.venues.alpaca.queries import BudgetedClient
+from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget
+from scalpdesk.venues.alpaca.transport import ApiKeys, RestClient
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
-from scalpdesk.venues.tracker import TrackedOrder
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
 
 D = Decimal
 BOOK = Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
+
+
+ACCEPTANCE_NS = 10 * 10**9
 
 
 class Key:
@@ -53,28 +60,41 @@ def order(name="sd-1", number=0, quantity=10, purpose=Purpose.HEDGE):
     )
 
 
-def quiet_gateway(clock=None):
-    return AlpacaGateway(
-        endpoints=Endpoints.at("http://127.0.0.1:9"),
-        keys=ApiKeys(Key(), Key()),
-        instruments=BOOK,
-        clock=clock or ManualClock(samples.AT_NS + 1),
-        options=GatewayOptions(requests_per_minute=10),
-    )
+class OrderPath:
+    """The gateway's order path without a connection: what reads its stream, follows its orders and sends."""
+
+    def __init__(self, clock=None):
+        self.publisher = EventPublisher(clock or ManualClock(samples.AT_NS + 1))
+        self.budget = RequestBudget(10)
+        self.client = RestClient("http://127.0.0.1:9", {}, connections=1, timeout_seconds=5.0)
+        client = BudgetedClient(self.client, self.budget, self.publisher)
+        self.tracker = OrderTracker(BOOK, NO_FEES)
+        self.reports = OrderReports(
+            instruments=BOOK,
+            tracker=self.tracker,
+            publisher=self.publisher,
+            client=client,
+            acceptance_ns=ACCEPTANCE_NS,
+            request_ns=5 * 10**9,
+        )
+        self.sender = OrderSender(client, self.reports)
+        self.stream = OrderStream(ApiKeys(Key(), Key()), self.reports, self.publisher)
 
 
 def said_of(*messages, known=(), before=None):
     """Return all that the gateway says after messages on its order stream."""
 
     async def scenario():
-        gateway = quiet_gateway()
-        gateway._reports.restore(known)
+        path = OrderPath()
+        path.reports.restore(known)
         if before is not None:
-            before(gateway)
+            before(path)
         for message in messages:
-            gateway._stream._handler.on_frame(samples.as_json(message))
-        await gateway.close(graceful=False)
-        return [item async for item in gateway.events()]
+            path.stream.on_frame(samples.as_json(message))
+        await path.sender.settle(0.0)
+        await path.client.close()
+        path.publisher.queue.close()
+        return [item async for item in path.publisher.queue.items()]
 
     return asyncio.run(scenario())
 
@@ -105,9 +125,9 @@ def test_a_message_under_our_name_about_another_symbol_is_a_contradiction():
 def test_an_execution_that_overtakes_the_answer_tells_the_orders_id_at_the_venue():
     ids = []
 
-    def note(gateway):
-        gateway._reports.restore([KnownOrder(order())])
-        ids.append(gateway._reports.tracker.orders["sd-1"])
+    def note(path):
+        path.reports.restore([KnownOrder(order())])
+        ids.append(path.tracker.orders["sd-1"])
 
     said_of(samples.fill_update(), before=note)
     assert ids[0].venue_order_id == samples.ORDER_ID
@@ -258,7 +278,7 @@ def greeted(*answers):
     sent = []
 
     async def scenario():
-        handler = quiet_gateway()._stream._handler
+        handler = OrderPath().stream
         waiting = iter(answers)
 
         async def send(message):
@@ -307,7 +327,12 @@ def test_a_data_stream_is_subscribed_to_once_the_keys_are_taken_and_not_before(l
     sent, waiting = [], iter([{"T": "success", "msg": "connected"}, {"msg": "auth failed", **last}])
 
     async def scenario():
-        stream = quiet_gateway()._data._stocks
+        stream = MarketStream(
+            StreamTarget("stocks", "ws://127.0.0.1:9", is_binary=True),
+            keys=ApiKeys(Key(), Key()),
+            reader=MarketReader(BOOK.find, is_msgpack=True),
+            publisher=EventPublisher(ManualClock(1)),
+        )
         stream.wanted = (samples.STOCK,)
 
         async def send(message):
@@ -329,17 +354,18 @@ def test_a_data_stream_is_subscribed_to_once_the_keys_are_taken_and_not_before(l
 
 def test_nothing_is_sent_on_a_stream_without_a_connection():
     async def scenario():
-        return await quiet_gateway()._stream.send(b"{}")
+        target = StreamTarget("orders", "ws://127.0.0.1:9")
+        return await StreamConnection(target, OrderPath().stream).send(b"{}")
 
     assert asyncio.run(scenario()) is False
 
 
 def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
-    def use_up(gateway):
-        gateway._orders.is_open = True
-        while gateway._budget.take(Urgency.OPEN, loop_ns()):
+    def use_up(path):
+        path.sender.is_open = True
+        while path.budget.take(Urgency.OPEN, loop_ns()):
             pass
-        gateway._orders.send(order("late", purpose=Purpose.OPEN))
+        path.sender.send(order("late", purpose=Purpose.OPEN))
 
     said = said_of(before=use_up)
     assert names(said) == ["budget"]
@@ -348,13 +374,13 @@ def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
 
 @pytest.mark.parametrize("quantity", [Decimal("1.5"), Decimal(0)])
 def test_an_order_that_no_venue_takes_never_leaves(quantity):
-    def send(gateway):
-        gateway._orders.is_open = True
+    def send(path):
+        path.sender.is_open = True
         command = SubmitOrder(
             "odd", InstrumentId(1), Side.BUY, quantity, OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN
         )
-        gateway._orders.send(command)
-        gateway._orders.send(MultiLegOrder("m", (order("leg", 1),), None))
+        path.sender.send(command)
+        path.sender.send(MultiLegOrder("m", (order("leg", 1),), None))
 
     said = said_of(before=send)
     assert [type(one) for one in said] == [OrderStatusUnknown, OrderNotFound] * 2
@@ -363,15 +389,15 @@ def test_an_order_that_no_venue_takes_never_leaves(quantity):
 # what is counted, and the ids that messages teach ------------------------------------------------------
 
 
-def gateway_after(*messages, known=()):
-    """Return a gateway, its loop closed, after messages on its order stream; and all that it said."""
+def path_after(*messages, known=()):
+    """Return an order path after messages on its stream, and all that it said."""
     kept = []
     said = said_of(*messages, known=known, before=kept.append)
     return kept[0], said
 
 
-def counters_of(gateway):
-    return {name: count for name, count in gateway._publisher.counters.items() if "execution" in name}
+def counters_of(path):
+    return {name: count for name, count in path.publisher.counters.items() if "execution" in name}
 
 
 def correction(**changes):
@@ -381,12 +407,10 @@ def correction(**changes):
 
 
 def test_executions_that_come_again_are_counted():
-    gateway, _ = gateway_after(samples.fill_update(), samples.fill_update(), known=[KnownOrder(order())])
-    assert counters_of(gateway) == {"repeated_execution": 1}
-    gateway, said = gateway_after(
-        samples.fill_update(), correction(), correction(), known=[KnownOrder(order())]
-    )
-    assert counters_of(gateway) == {"repeated_execution": 1}
+    path, _ = path_after(samples.fill_update(), samples.fill_update(), known=[KnownOrder(order())])
+    assert counters_of(path) == {"repeated_execution": 1}
+    path, said = path_after(samples.fill_update(), correction(), correction(), known=[KnownOrder(order())])
+    assert counters_of(path) == {"repeated_execution": 1}
     assert [(one.quantity, one.price) for one in said if isinstance(one, OrderFilled)] == [
         (D(4), D("185.14")),
         (D(4), D("185.20")),
@@ -403,8 +427,8 @@ def test_a_correction_takes_back_the_execution_that_it_names_with_the_venues_rea
 
 
 def test_a_missing_execution_is_counted_and_named_with_what_is_known():
-    gateway, said = gateway_after(samples.fill_update("4", "7"), known=[KnownOrder(order())])
-    assert counters_of(gateway) == {"missing_execution": 1}
+    path, said = path_after(samples.fill_update("4", "7"), known=[KnownOrder(order())])
+    assert counters_of(path) == {"missing_execution": 1}
     assert [one.detail for one in said if isinstance(one, Notice)] == ["sd-1: 4 known of 7 filled"]
 
 
@@ -427,8 +451,8 @@ def test_a_leg_that_is_recognised_is_known_by_its_id_from_then_on():
         filled_avg_price="8.1", status="partially_filled",
     )  # fmt: skip
     fill = samples.update("partial_fill", body, execution_id="x", qty="1", price="8.1")
-    gateway, said = gateway_after(fill, known=[KnownOrder(leg, parent_id="m") for leg in legs])
-    tracked = gateway._reports.tracker.orders
+    path, said = path_after(fill, known=[KnownOrder(leg, parent_id="m") for leg in legs])
+    tracked = path.tracker.orders
     assert (tracked["p"].venue_order_id, tracked["c"].venue_order_id) == ("leg-1", "")
     assert names(said) == []
 
@@ -436,8 +460,8 @@ def test_a_leg_that_is_recognised_is_known_by_its_id_from_then_on():
 def test_an_id_that_is_known_is_not_learnt_again():
     other = samples.fill_update()
     other["data"]["order"]["id"] = "another-id"
-    gateway, _ = gateway_after(other, known=[KnownOrder(order(), venue_order_id=samples.ORDER_ID)])
-    assert gateway._reports.tracker.orders["sd-1"].venue_order_id == samples.ORDER_ID
+    path, _ = path_after(other, known=[KnownOrder(order(), venue_order_id=samples.ORDER_ID)])
+    assert path.tracker.orders["sd-1"].venue_order_id == samples.ORDER_ID
 
 
 @pytest.mark.parametrize(
@@ -456,11 +480,9 @@ def test_the_acceptance_time_out_of_an_order_from_before_counts_from_its_request
     sent_ns = 0 if sent_ago_seconds is None else samples.AT_NS + 1 - int(sent_ago_seconds * 10**9)
 
     async def scenario():
-        gateway = quiet_gateway(FollowingClock(samples.AT_NS + 1) if follows else None)
-        gateway._reports.restore([KnownOrder(order(), sent_ns=sent_ns)])
-        answered_ns = gateway._reports.tracker.orders["sd-1"].answered_ns
-        left = gateway._reports._acceptance_ns - (loop_ns() - answered_ns)
-        await gateway.close(graceful=False)
+        path = OrderPath(FollowingClock(samples.AT_NS + 1) if follows else None)
+        path.reports.restore([KnownOrder(order(), sent_ns=sent_ns)])
+        left = ACCEPTANCE_NS - (loop_ns() - path.tracker.orders["sd-1"].answered_ns)
         return max(left / 10**9, 0.0)
 
     assert asyncio.run(scenario()) == pytest.approx(waits_seconds, abs=0.5)
@@ -468,9 +490,9 @@ def test_the_acceptance_time_out_of_an_order_from_before_counts_from_its_request
 
 @pytest.mark.parametrize(("is_final", "kind"), [(True, NoticeKind.DEAD), (False, NoticeKind.DISCONNECTED)])
 def test_the_end_of_the_order_stream_is_counted_and_told(is_final, kind):
-    def lose(gateway):
-        gateway._stream._handler.on_down("half_open", "no pong", is_final=is_final)
-        assert gateway._publisher.counters["orders_half_open"] == 1
+    def lose(path):
+        path.stream.on_down("half_open", "no pong", is_final=is_final)
+        assert path.publisher.counters["orders_half_open"] == 1
 
     (notice,) = said_of(before=lose)
     assert (notice.kind, notice.stream, notice.name, notice.detail) == (

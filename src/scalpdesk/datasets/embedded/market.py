@@ -14,7 +14,7 @@ import shutil
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
@@ -208,7 +208,9 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     @lru_cache(maxsize=2)
     def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
         after = bisect_right(days, day)
-        return _kept(day, seed, underlying, days[after : after + DRAWN_AHEAD])
+        return SessionCache(cache_folder(), _drawn).read(
+            day, seed, underlying, days[after : after + DRAWN_AHEAD]
+        )
 
     def quotes(session: Session) -> QuoteColumns:
         own = drawn(session.day)[0]
@@ -397,19 +399,6 @@ UNUSED_SECONDS = 30 * DAY_SECONDS
 """Age at which the sessions that another version drew are removed."""
 
 
-def _make_cache_folder() -> None:
-    """Make the folder of drawn sessions; as it begins, remove those of versions that draw no more."""
-    folder = cache_folder()
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True)
-    now = folder.stat().st_mtime
-    for other in folder.parent.glob("embedded-*"):
-        used = max(each.stat().st_mtime for each in (other, *other.iterdir()))
-        if now - used > UNUSED_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
-
-
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -417,54 +406,104 @@ DRAWN_AHEAD = 8
 """Sessions ahead among which one is drawn while another process draws the wanted one."""
 
 
-def _kept(
-    session: date, seed: int, symbol: str, later: Sequence[date] = ()
-) -> tuple[QuoteColumns, BarColumns]:
-    """Read a session from the cache, or draw it and put it there; a cache that fails is done without.
+DrawnColumns = tuple[QuoteColumns, BarColumns]
+"""Quotes and minute bars of a session."""
 
-    Parallel runs over the same sessions draw each once: where another process draws this one, the next of
-    the ``later`` sessions that is free is drawn meanwhile.
+
+class SessionCache:
+    """Drawn sessions on disk. A cache that fails is done without.
+
+    Parameters
+    ----------
+    folder
+        Made when the first session is drawn; folders beside it that no version has used for a month go.
+    draw
+        Draws the session of a day, a seed and a symbol.
     """
-    path = _kept_path(session, seed, symbol)
-    found = _read_kept(path, session)
-    if found is not None:
-        return found
-    with _right_to_draw(path, waits=False) as is_mine:
-        if is_mine:
-            return _read_kept(path, session) or _drawn_and_kept(path, session, seed, symbol)
-    for day in later:
-        ahead = _kept_path(day, seed, symbol)
-        with _right_to_draw(ahead, waits=False) as is_mine:
-            if is_mine and not ahead.exists():
-                _drawn_and_kept(ahead, day, seed, symbol)
-                break
-    with _right_to_draw(path, waits=True):
-        return _read_kept(path, session) or _drawn_and_kept(path, session, seed, symbol)
 
+    def __init__(self, folder: Path, draw: Callable[[date, int, str], DrawnColumns]) -> None:
+        self._folder = folder
+        self._draw = draw
 
-def _kept_path(session: date, seed: int, symbol: str) -> Path:
-    return cache_folder() / str(seed) / f"{symbol}-{session}.npz"
+    def read(self, session: date, seed: int, symbol: str, later: Sequence[date] = ()) -> DrawnColumns:
+        """Read a session, or draw it and keep it.
 
+        Parallel runs over the same sessions draw each once: where another process draws this one, the next of
+        the ``later`` sessions that is free is drawn meanwhile.
+        """
+        path = self._path(session, seed, symbol)
+        found = _read_kept(path, session)
+        if found is not None:
+            return found
+        with self._right_to_draw(path, waits=False) as is_mine:
+            if is_mine:
+                return _read_kept(path, session) or self._drawn(path, session, seed, symbol)
+        for day in later:
+            ahead = self._path(day, seed, symbol)
+            with self._right_to_draw(ahead, waits=False) as is_mine:
+                if is_mine and not ahead.exists():
+                    self._drawn(ahead, day, seed, symbol)
+                    break
+        with self._right_to_draw(path, waits=True):
+            return _read_kept(path, session) or self._drawn(path, session, seed, symbol)
 
-@contextmanager
-def _right_to_draw(path: Path, *, waits: bool) -> Iterator[bool]:
-    """Lock a session of the cache for drawing; yield whether this process may draw it."""
-    lock = path.with_suffix(".lock")
-    with ExitStack() as opened:
-        is_mine = True  # without a cache every process draws for itself
+    def _path(self, session: date, seed: int, symbol: str) -> Path:
+        return self._folder / str(seed) / f"{symbol}-{session}.npz"
+
+    def _make_folder(self) -> None:
+        """Make the folder; as it begins, remove those of versions that draw no more."""
+        folder = self._folder
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True)
+        now = folder.stat().st_mtime
+        for other in folder.parent.glob("embedded-*"):
+            used = max(each.stat().st_mtime for each in (other, *other.iterdir()))
+            if now - used > UNUSED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+
+    @contextmanager
+    def _right_to_draw(self, path: Path, *, waits: bool) -> Iterator[bool]:
+        """Lock a session of the cache for drawing; yield whether this process may draw it."""
+        lock = path.with_suffix(".lock")
+        with ExitStack() as opened:
+            is_mine = True  # without a cache every process draws for itself
+            with suppress(OSError):
+                self._make_folder()
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                file = opened.enter_context(lock.open("wb"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    opened.callback(lock.unlink, missing_ok=True)
+                except BlockingIOError:
+                    is_mine = False
+            yield is_mine
+
+    def _drawn(self, path: Path, session: date, seed: int, symbol: str) -> DrawnColumns:
+        open_ns = session_on(session).open_ns
+        quotes, bars = self._draw(session, seed, symbol)
+        columns: dict[str, NDArray[Any]] = {
+            "milliseconds": np.diff((quotes.ts_ns - open_ns) // NANOS_PER_MS, prepend=0).astype(np.int32),
+            "instrument_id": quotes.instrument_id.astype(np.int16),
+            "bid_cents": np.rint(quotes.bid * 100.0).astype(np.int32),
+            "ask_cents": np.rint(quotes.ask * 100.0).astype(np.int32),
+            "bid_size": quotes.bid_size.astype(np.int32),
+            "ask_size": quotes.ask_size.astype(np.int32),
+        }
+        columns |= {f"bar_{column.name}": getattr(bars, column.name) for column in fields(bars)}
         with suppress(OSError):
-            _make_cache_folder()
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = opened.enter_context(lock.open("wb"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f"{path.stem}.{os.getpid()}.npz")
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                opened.callback(lock.unlink, missing_ok=True)
-            except BlockingIOError:
-                is_mine = False
-        yield is_mine
+                np.savez(unfinished, allow_pickle=False, **columns)
+                unfinished.replace(path)
+            except OSError:
+                unfinished.unlink(missing_ok=True)  # on a full disk it holds what was free
+                raise
+        return quotes, bars
 
 
-def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | None:
+def _read_kept(path: Path, session: date) -> DrawnColumns | None:
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
         stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * NANOS_PER_MS
@@ -474,30 +513,6 @@ def _read_kept(path: Path, session: date) -> tuple[QuoteColumns, BarColumns] | N
         bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
         return QuoteColumns(stamps, ids, bid, kept["ask_cents"] / 100.0, *sizes), bars
     return None
-
-
-def _drawn_and_kept(path: Path, session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
-    open_ns = session_on(session).open_ns
-    quotes, bars = _drawn(session, seed, symbol)
-    columns: dict[str, NDArray[Any]] = {
-        "milliseconds": np.diff((quotes.ts_ns - open_ns) // NANOS_PER_MS, prepend=0).astype(np.int32),
-        "instrument_id": quotes.instrument_id.astype(np.int16),
-        "bid_cents": np.rint(quotes.bid * 100.0).astype(np.int32),
-        "ask_cents": np.rint(quotes.ask * 100.0).astype(np.int32),
-        "bid_size": quotes.bid_size.astype(np.int32),
-        "ask_size": quotes.ask_size.astype(np.int32),
-    }
-    columns |= {f"bar_{column.name}": getattr(bars, column.name) for column in fields(bars)}
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-        try:
-            np.savez(unfinished, allow_pickle=False, **columns)
-            unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)  # on a full disk it holds what was free
-            raise
-    return quotes, bars
 
 
 def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -> BarColumns:

@@ -192,13 +192,13 @@ class EmaScalper:
         self.config = config or ScalpConfig()
         self._planner = EntryPlanner(self.config)
         self._tickers: dict[InstrumentId, Ticker] = {}
-        self._scalps = Scalps[EmaScalp]()
+        self.scalps = Scalps[EmaScalp]()
         self._reports = ReportOnce(DecisionKind.ALERT)
 
     @property
     def phase(self) -> str:
         """Open scalps, as one line."""
-        return ", ".join(f"{scalp.contract.symbol} ({scalp.signal.direction})" for scalp in self._scalps)
+        return ", ".join(f"{scalp.contract.symbol} ({scalp.signal.direction})" for scalp in self.scalps)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Look at the chains; wake on each underlying's price, its bars and a heartbeat."""
@@ -224,13 +224,13 @@ class EmaScalper:
             ticker = self._tickers.get(event.instrument_id)
             closed = () if ticker is None else ticker.watch.add(event)
         is_halted = view.mode is Mode.HALTED
-        for scalp in tuple(self._scalps):
+        for scalp in tuple(self.scalps):
             if ticker is not None and scalp.ticker is not ticker:
                 continue  # another underlying's market says nothing of it
             if scalp.exits.bar_seconds in closed:
                 scalp.read_bar()  # in a halt as well: a flip in it ends the scalp afterwards
             if not is_halted:
-                actions += self._scalps.tend(view, scalp, event)
+                actions += self.scalps.tend(view, scalp, event)
             if scalp.exits.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
         if is_halted:
@@ -254,17 +254,17 @@ class EmaScalper:
                 ticker.watch.open_session(session, earlier, market.adjustments)
         if view.now_ns != session.open_ns:
             return ()
-        expired = [scalp for scalp in self._scalps if scalp.bought and not scalp.held(view)]
+        expired = [scalp for scalp in self.scalps if scalp.bought and not scalp.held(view)]
         actions = [action for scalp in expired for action in scalp.ended(ScalpExit.EXPIRED)]
-        self._scalps.open_session(view)
-        for scalp in self._scalps:
+        self.scalps.open_session(view)
+        for scalp in self.scalps:
             scalp.exit.forget()
         unknown = why_fomc_unknown(session, self.config)
         return actions + (self._reports.once("fomc", (unknown,)) if unknown else [])
 
     def _note_order(self, view: DeskView, event: Event) -> list[Action]:
         """Give an order's event to the scalp it belongs to; the first fill makes the position."""
-        claimed = self._scalps.claim(view, event)
+        claimed = self.scalps.claim(view, event)
         if claimed is None:
             return []
         scalp, order, is_back = claimed
@@ -275,7 +275,7 @@ class EmaScalper:
 
     def _leave_surplus(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
         """Begin to sell a scalp that is back beside as many as may be open."""
-        count, most = len(self._scalps), self.config.max_concurrent_scalps
+        count, most = len(self.scalps), self.config.max_concurrent_scalps
         if count <= most:
             return []
         scalp.exit.begin(view.now_ns, ScalpExit.SURPLUS)
@@ -294,7 +294,7 @@ class EmaScalper:
             return []
         marks = [
             (scalp.entry_price, scalp.price(view))
-            for scalp in self._scalps
+            for scalp in self.scalps
             if scalp.bought and scalp.ticker is ticker
         ]
         moment = ScalpMoment(
@@ -302,7 +302,7 @@ class EmaScalper:
             session,
             self.config.venue or view.venue,
             _cutoff(view, self.config),
-            len(self._scalps),
+            len(self.scalps),
             losing(marks),
             watch.macro,
             view.mode,
@@ -345,13 +345,13 @@ class EmaScalper:
         shown = _shown(signal) | _facts_of(plan, days_to_expiry(moment.session.day, contract.expiry))
         why = _why(signal)
         # a scalp of this very instant, from the other bar length, has no order yet
-        is_scalped = any(scalp.number == number for scalp in self._scalps)
+        is_scalped = any(scalp.number == number for scalp in self.scalps)
         is_taken = bool(is_scalped or view.exposure(number) or view.orders.live_for(number))
         against = self._planner.against_contract(contract, moment, is_taken=is_taken)
         if against:
             return [_skipped(why, against, shown)]
         scalp = EmaScalp(view, number, contract, ticker=ticker, signal=signal, plan=plan, config=self.config)
-        self._scalps.append(scalp)
+        self.scalps.append(scalp)
         return self._buy(view, scalp, plan.halves.first, plan.limit, why, shown)
 
     def _buy(
@@ -368,7 +368,7 @@ class EmaScalper:
         if is_due is None and not scalp.exit.why:
             return []
         scalp.add_open = False
-        if not is_due or scalp.exit.why or scalp not in self._scalps:
+        if not is_due or scalp.exit.why or scalp not in self.scalps:
             return []
         why = (f"second half: the cloud was tested and held at {scalp.exits.candles[-1].bar.close:.2f}",)
         shown = scalp.facts(view)

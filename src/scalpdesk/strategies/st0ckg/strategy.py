@@ -165,7 +165,7 @@ class St0ckg:
         self._selector = ScalpContractSelector(self.config.contract)
         self._history = EntryHistory()
         self._watch: FactsCollector | None = None
-        self._scalps = Scalps[SignalScalp]()
+        self.scalps = Scalps[SignalScalp]()
         self._refusals = ReportOnce()
         self._absences: dict[str, str] = {}
         self._refused_today = ReportOnce()
@@ -190,9 +190,9 @@ class St0ckg:
         if view.mode is Mode.HALTED:
             return ()
         actions: list[Action] = []
-        if self._scalps:
-            for scalp in tuple(self._scalps):
-                actions += self._scalps.tend(view, scalp, event)
+        if self.scalps:
+            for scalp in tuple(self.scalps):
+                actions += self.scalps.tend(view, scalp, event)
         if is_new_minute and view.now_ns < view.session.close_ns:
             actions += self._think(view, watch)
         return actions
@@ -210,12 +210,12 @@ class St0ckg:
         self._absences.clear()
         self._refused_today.forget()
         self._refusals.forget()
-        self._scalps.open_session(view)
+        self.scalps.open_session(view)
         return ()
 
     def _note_order(self, view: DeskView, event: Event) -> None:
         """Give an order's event to the scalp it belongs to; the first fill starts the clocks."""
-        claimed = self._scalps.claim(view, event)
+        claimed = self.scalps.claim(view, event)
         if claimed is None or not isinstance(event, OrderFilled):
             return
         scalp, order, _ = claimed
@@ -255,7 +255,7 @@ class St0ckg:
             view.session,
             chosen.name,
             chosen.direction,
-            len(self._scalps),
+            len(self.scalps),
             watch.trend(self.config.filters.trend_fast, self.config.filters.trend_slow),
         )
         against = refusal(moment, self._history, self.config.filters)
@@ -309,7 +309,7 @@ class St0ckg:
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
         scalp = SignalScalp(view, best, chosen, self.config, (below, above))
-        self._scalps.append(scalp)
+        self.scalps.append(scalp)
         self._refusals.forget()
         return scalp.buy(view.now_ns, count, limit, why, shown)
 
