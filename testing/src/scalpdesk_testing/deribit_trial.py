@@ -8,11 +8,12 @@ amount is then a number of shares or contracts.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Self
 
+import aiohttp
 import msgspec
-import websockets
 
 from scalpdesk.core.intents import Side
 from scalpdesk.exchange.alpaca.requests import Request
@@ -23,7 +24,7 @@ from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway
-from scalpdesk_testing.line import Line
+from scalpdesk_testing.line import Line, LineNetwork
 from scalpdesk_testing.schedule import CORRECTION, Schedule, draw_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
@@ -71,8 +72,8 @@ class RpcLine(Line):
         )
         self.rpc = DeribitApi(trial.world, keyring, _TrueClock(trial), has_limits=True)
 
-    def connect(self, url: str, **_options: Any) -> "RpcSocket":
-        """Open a connection, as ``websockets.connect`` does."""
+    def ws_connect(self, url: str, **_options: Any) -> "RpcSocket":
+        """Open a connection, as a session of ``aiohttp`` does."""
         del url
         return RpcSocket(self)
 
@@ -213,10 +214,10 @@ class RpcSocket:
 
     # the desk's end ---------------------------------------------------------------------------------
 
-    async def send(self, text: str) -> None:
+    async def send_str(self, text: str) -> None:
         """Send a request."""
         if self.closed:
-            raise websockets.ConnectionClosedError(None, None)
+            raise aiohttp.ClientConnectionResetError("the connection is closed")
         line, frame = self._line, msgspec.json.decode(text)
         method, path, body = self._as_request(frame)
         fate = line.on_the_way(method, path)
@@ -262,14 +263,14 @@ class RpcSocket:
             return "DELETE", f"{ORDERS_PATH}/{order_of.order_id if order_of else ''}", b""
         return "GET", "/v2/account" if name in LOOK else f"/{name}", b""
 
-    async def __aiter__(self) -> AsyncIterator[str]:
+    async def __aiter__(self) -> AsyncIterator[aiohttp.WSMessage]:
         while True:
             while not self._here and not self.closed:
                 self._reader = self._line.loop.create_future()
                 await self._reader
             if not self._here:
                 return
-            yield self._here.popleft()
+            yield aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, self._here.popleft(), None)
 
     async def close(self) -> None:
         """Hang up; what was sent before still arrives, and the exchange learns of the end after it."""
@@ -283,6 +284,20 @@ class RpcSocket:
     def _left(self) -> None:
         if self._has_hung_up:
             self.break_off(1000)
+
+
+class RpcNetwork(LineNetwork):
+    """Websockets over the line."""
+
+    def __init__(self, line: RpcLine) -> None:
+        super().__init__(line)
+        self._rpc_line = line
+
+    @asynccontextmanager
+    async def websockets(self, connect_seconds: float) -> AsyncIterator[RpcLine]:
+        """Return a session for one websocket."""
+        del connect_seconds
+        yield self._rpc_line
 
 
 class SessionGateway(DeribitGateway):
@@ -333,7 +348,7 @@ class DeribitTrial(Trial):
             heartbeat_seconds=10.0,
             fees=self.world.broker.ledger.fees,
         )
-        connect = self.line.connect
-        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, connect=connect)
+        network = RpcNetwork(self.line)
+        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, network=network)
         made.trial = self
         return made

@@ -6,14 +6,16 @@ look like those of ``aiohttp``. What arrives is handed to the simulated exchange
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.tracing import Trace
 
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi
@@ -22,7 +24,7 @@ from scalpdesk.exchange.alpaca.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.outbox import Frame
-from scalpdesk.venues.alpaca.transport import P
+from scalpdesk.venues.network import CleanConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 HOST = "127.0.0.1"
@@ -368,8 +370,12 @@ class LineConnection(asyncio.Transport):
         super().__init__()
         self._line = line
         self._protocol = protocol
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
         line.idle_connections[self] = None
+
+    def is_closing(self) -> bool:
+        """Return whether the connection has ended or is about to."""
+        return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send one whole request.
@@ -411,6 +417,7 @@ class LineConnection(asyncio.Transport):
 
     def abort(self) -> None:
         """End the connection on the next turn of the loop, as a socket does."""
+        self._is_closing = True
         self._line.loop.call_soon(self._close)
 
     close = abort
@@ -418,7 +425,7 @@ class LineConnection(asyncio.Transport):
     def _close(self) -> None:
         self._line.idle_connections.pop(self, None)
         if not self._is_closed:
-            self._is_closed = True
+            self._is_closing = self._is_closed = True
             self._protocol.connection_lost(None)
 
 
@@ -462,20 +469,50 @@ class _Connecting:
             await self.socket.close()
 
 
+class MemoryConnector(CleanConnector):
+    """A pool of aiohttp's client whose connections stay in this process.
+
+    Parameters
+    ----------
+    connections
+        Most connections at a time.
+    connect
+        Gives the client's end its transport; an OSError says that no connection was made.
+    """
+
+    def __init__(self, connections: int, connect: Callable[[asyncio.Protocol], Awaitable[None]]) -> None:
+        super().__init__(limit=connections, keepalive_timeout=None)
+        self._connect = connect
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class hands it over
+    ) -> ResponseHandler:
+        del traces, timeout
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        try:
+            await self._connect(protocol)
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return protocol
+
+
 class LineNetwork:
-    """Connections over the line; satisfies :class:`scalpdesk.venues.alpaca.transport.Network`."""
+    """Connections over the line; satisfies :class:`scalpdesk.venues.network.Network`."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    async def connect(self, make: Callable[[], P], url: str) -> P:
-        """Connect a new protocol to the exchange; an OSError while the line is down."""
-        del url
+    def connector(self, connections: int) -> CleanConnector:
+        """Return a pool of connections over the line."""
+        return MemoryConnector(connections, self._connect)
+
+    async def _connect(self, protocol: asyncio.Protocol) -> None:
         if self._line.is_down:
             raise ConnectionRefusedError("the line is down")
-        protocol = make()
         protocol.connection_made(LineConnection(self._line, protocol))
-        return protocol
 
     def websockets(self, connect_seconds: float) -> Any:
         """Return a session for one websocket."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiohttp
 
-from scalpdesk.venues.alpaca.transport import Network, TcpNetwork
+from scalpdesk.venues.network import Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
 HEARTBEAT_SECONDS = 10.0
