@@ -8,7 +8,6 @@ amount is then a number of shares or contracts.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Self
 
@@ -72,7 +71,7 @@ class RpcLine(Line):
         )
         self.rpc = DeribitApi(trial.world, keyring, _TrueClock(trial), has_limits=True)
 
-    def ws_connect(self, url: str, **_options: Any) -> "RpcSocket":
+    def ws_connect(self, url: str, **_options: Any) -> Any:
         """Open a connection, as a session of ``aiohttp`` does."""
         del url
         return RpcSocket(self)
@@ -286,20 +285,6 @@ class RpcSocket:
             self.break_off(1000)
 
 
-class RpcNetwork(LineNetwork):
-    """Websockets over the line."""
-
-    def __init__(self, line: RpcLine) -> None:
-        super().__init__(line)
-        self._rpc_line = line
-
-    @asynccontextmanager
-    async def websockets(self, connect_seconds: float) -> AsyncIterator[RpcLine]:
-        """Return a session for one websocket."""
-        del connect_seconds
-        yield self._rpc_line
-
-
 class SessionGateway(DeribitGateway):
     """A gateway whose day of account is the trial's few minutes."""
 
@@ -348,7 +333,7 @@ class DeribitTrial(Trial):
             heartbeat_seconds=10.0,
             fees=self.world.broker.ledger.fees,
         )
-        network = RpcNetwork(self.line)
+        network = LineNetwork(self.line)
         made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, network=network)
         made.trial = self
         return made

@@ -210,6 +210,10 @@ class Line:
 
     # websockets -------------------------------------------------------------------------------------
 
+    def ws_connect(self, url: str, *, headers: Mapping[str, str], heartbeat: float, **_options: Any) -> Any:
+        """Open a websocket, as a session of ``aiohttp`` does."""
+        return _Connecting(self, url, headers, heartbeat)
+
     def open_socket(self, url: str, headers: Mapping[str, str], heartbeat_seconds: float) -> "Socket":
         """Open a websocket to one of the exchange's streams.
 
@@ -435,11 +439,9 @@ class LineSession:
 
     line: Line
 
-    def ws_connect(
-        self, url: str, *, headers: Mapping[str, str], heartbeat: float, **_options: Any
-    ) -> "_Connecting":
+    def ws_connect(self, url: str, **options: Any) -> Any:
         """Open a websocket."""
-        return _Connecting(self.line, url, headers, heartbeat)
+        return self.line.ws_connect(url, **options)
 
     async def close(self) -> None:
         """Hang up."""
