@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
-from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
+from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient, RestRequest
 from scalpdesk_testing.line import BASE_URL, LineNetwork
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial
@@ -22,11 +22,17 @@ def trial(tmp_path):
     made.journal.close()
 
 
-def ask(trial, *, times=1):
+ORDER = RestRequest("POST", "/v2/orders", b"{}")
+
+
+def ask(trial, request=CLOCK):
     path = RestClient(BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, network=LineNetwork(trial.line))
 
     async def work():
-        return [await path.ask(CLOCK) for _ in range(times)][-1]
+        try:
+            return await path.ask(request)
+        finally:
+            await path.close()
 
     return trial.loop.run_until_complete(work())
 
@@ -46,10 +52,14 @@ def test_silence_ends_by_the_clients_own_time_out(trial, name):
 
 
 @pytest.mark.parametrize("name", ["disconnect_before", "disconnect_after"])
-def test_broken_connection_is_no_answer(trial, name):
+def test_after_a_broken_connection_a_question_is_asked_again_and_an_order_has_no_answer(trial, name):
+    trial.plan.inject(Fault(name))
+    assert ask(trial).status == 200
+    assert trial.line.requests == 2
     trial.plan.inject(Fault(name))
     with pytest.raises(NoAnswer):
-        ask(trial)
+        ask(trial, ORDER)
+    assert trial.line.requests == 3
     assert trial.loop.time() < 1.0
 
 

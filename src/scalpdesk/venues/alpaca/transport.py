@@ -197,8 +197,8 @@ class RestClient:
             why = "no answer in time" if attempt.was_sent else "no connection in time"
         except _WrongAnswerError as error:
             why = str(error)
-        except (aiohttp.ClientError, OSError) as error:
-            why = type(error).__name__  # its text holds the request's headers
+        except Exception as error:  # noqa: BLE001 - whatever it was, the caller must learn whether bytes left
+            why = type(error).__name__  # an error's text may hold the request's headers
         if attempt.was_sent:
             raise NoAnswer("the venue did not answer", where=where, value=why)
         raise NotSent("the venue cannot be reached", where=where, value=why)
