@@ -135,7 +135,13 @@ def parts(data):
 
 
 ARMED = LiveToken("account", "hash", 1, "operator")
-HEAD = {"Host": "venue.test:8443", "Accept": "application/json", "Accept-Encoding": "identity", "K": SECRET}
+HEAD = {
+    "Host": "venue.test:8443",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "scalpdesk",
+    "K": SECRET,
+}
 
 
 @pytest.mark.parametrize(

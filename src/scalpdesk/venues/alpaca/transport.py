@@ -6,9 +6,9 @@ request that failed can have reached the venue.
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import SimpleNamespace
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -71,39 +71,28 @@ class Reply:
         self.headers = headers
 
 
-async def _note_sent(
-    _session: aiohttp.ClientSession, trace: SimpleNamespace, _headers: aiohttp.TraceRequestHeadersSentParams
-) -> None:
-    trace.trace_request_ctx.was_sent = True
-
-
-async def _repeat_only_questions(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a DELETE or a PUT again when its connection breaks, as it does a GET once."""
-    try:
-        return await send(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        if request.method == "GET":
-            raise
-        raise aiohttp.ClientConnectionError(type(error).__name__) from None
-
-
-class _Response(aiohttp.ClientResponse):
-    """An answer that still knows its connection when the pool has it back."""
-
-    used: ResponseHandler | None = None
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        self.used = connection.protocol
-        return await super().start(connection)
-
-
 class _Attempt:
     """Progress of one request."""
 
-    was_sent = False
-    """Set before its first byte is written."""
+    connection: ResponseHandler | None = None
+    """Carries it; set when its bytes may leave."""
+
+
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")
+"""Of the task that sends."""
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that is due: aiohttp starts it when it has handed the request to the connection."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        _ATTEMPT.get().connection = connection.protocol
+        try:
+            return await super().start(connection)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            if self.method == "GET":  # aiohttp asks it again once; other requests leave once
+                raise
+            raise aiohttp.ClientConnectionError(type(error).__name__) from None
 
 
 class RestClient:
@@ -135,7 +124,12 @@ class RestClient:
         network: Network | None = None,
     ) -> None:
         self._base_url = base_url
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "scalpdesk",
+            **headers,
+        }
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._network: Network = network or TcpNetwork()
@@ -187,6 +181,7 @@ class RestClient:
         if self._is_closed:
             raise NotSent(_CLOSED, where=where)
         attempt = _Attempt()
+        _ATTEMPT.set(attempt)
         try:
             return await self._reply(request, attempt)
         except asyncio.CancelledError as cancelled:
@@ -194,14 +189,14 @@ class RestClient:
                 raise
             why = _CLOSED
         except TimeoutError:
-            why = "no answer in time" if attempt.was_sent else "no connection in time"
+            why = "no connection in time" if attempt.connection is None else "no answer in time"
         except _WrongAnswerError as error:
             why = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller must learn whether bytes left
             why = type(error).__name__  # an error's text may hold the request's headers
-        if attempt.was_sent:
-            raise NoAnswer("the venue did not answer", where=where, value=why)
-        raise NotSent("the venue cannot be reached", where=where, value=why)
+        if attempt.connection is None:
+            raise NotSent("the venue cannot be reached", where=where, value=why)
+        raise NoAnswer("the venue did not answer", where=where, value=why)
 
     async def _reply(self, request: RestRequest, attempt: _Attempt) -> Reply:
         body = bytearray()
@@ -211,16 +206,14 @@ class RestClient:
             data=request.body,
             headers=None if request.body is None else {"Content-Type": "application/json"},
             allow_redirects=False,
-            trace_request_ctx=attempt,
         ) as response:
             async for part in response.content.iter_any():
                 body += part
                 if len(body) > LARGEST_BODY_BYTES:
                     raise _WrongAnswerError("the answer is too large")
         if response.status == HTTPStatus.OK and request.about.encode() not in body:
-            assert isinstance(response, _Response)
-            if response.used is not None:
-                response.used.close()  # the true answer may still come, and would be taken for the next one
+            if attempt.connection is not None:
+                attempt.connection.close()  # the true answer may come, and would be taken for the next one
             raise _WrongAnswerError("an answer without the order's id")
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, bytes(body), headers)
@@ -228,18 +221,13 @@ class RestClient:
     def _opened(self) -> aiohttp.ClientSession:
         """Return the session; it is made at the first request, inside the event loop."""
         if self._session is None:
-            sending = aiohttp.TraceConfig()
-            sending.on_request_headers_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
                 connector=self._network.connector(self._connections),
                 headers=self._headers,
-                skip_auto_headers=("User-Agent", "Content-Type"),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=_Response,
                 auto_decompress=False,
-                trace_configs=[sending],
-                middlewares=(_repeat_only_questions,),
             )
         return self._session
 
