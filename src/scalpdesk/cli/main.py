@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 EXTRA_OF_MODULE = {
-    "aiohttp": "alpaca",
+    "aiohttp": "alpaca,deribit",
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
@@ -62,7 +62,6 @@ EXTRA_OF_MODULE = {
     "prometheus_client": "web",
     "psycopg": "postgres",
     "sklearn": "ml",
-    "websockets": "deribit",
     "starlette": "web",
     "uvicorn": "web",
 }

@@ -19,8 +19,8 @@ from scalpdesk.venues.contract import Notice
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
 WRITE_TURNS = 2
-"""Turns of the event loop in which a gateway writes an order: aiohttp's client begins a request in a task, and
-under Python 3.11 writes its body in another."""
+"""Turns of the event loop in which a gateway writes an order: aiohttp's client begins a request in a task,
+and under Python 3.11 writes its body in another."""
 
 
 class OperationResult(TypedDict):
