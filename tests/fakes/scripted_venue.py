@@ -15,7 +15,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import Health, Notice
-from scalpdesk.venues.network import CleanConnector
+from scalpdesk.venues.network import CleanConnector, Network
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
@@ -79,7 +79,7 @@ class _Transport(asyncio.Transport):
     close = abort
 
 
-class ScriptedVenue:
+class ScriptedVenue(Network):
     """Answers each request by ``answer``, and keeps what was asked; stands where the network stands."""
 
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
@@ -94,9 +94,6 @@ class ScriptedVenue:
         if self.is_down:
             raise ConnectionRefusedError
         protocol.connection_made(_Transport(self, protocol))
-
-    def websockets(self, connect_seconds: float) -> Any:
-        raise NotImplementedError
 
     def count(self, line: str) -> int:
         """Return how often it was asked."""

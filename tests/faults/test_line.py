@@ -1,7 +1,5 @@
 """The line between desk and exchange: what the gateway's own HTTP and socket code sees of each fault."""
 
-import asyncio
-
 import pytest
 
 from scalpdesk.simulation.faults import Fault
@@ -87,15 +85,19 @@ def test_torn_answer_is_an_error_or_cannot_be_read(trial):
 
 def test_frames_of_one_socket_keep_their_order_and_end_with_the_line(trial):
     async def work():
-        await asyncio.sleep(0)
-        socket = trial.line.open_socket(f"{BASE_URL}/v2/iex", HEADERS, 10.0)
-        first = await socket.receive()
-        second = await socket.receive()
-        trial.line.cut()
-        third = await socket.receive()
-        return [first.data, second.data], third.type.name, socket.close_code
+        async with (
+            LineNetwork(trial.line).websockets(1.0) as session,
+            session.ws_connect(f"{BASE_URL}/v2/iex", headers=HEADERS) as socket,
+        ):
+            assert len(trial.line.sockets) == 1
+            first = await socket.receive_str()
+            second = await socket.receive_str()
+            trial.line.cut()
+            third = await socket.receive()
+            return [first, second], third.type.name, trial.loop.time()
 
-    frames, end, code = trial.loop.run_until_complete(work())
-    assert [b"connected" in frames[0].encode(), b"authenticated" in frames[1].encode()] == [True, True]
-    assert (end, code) == ("CLOSED", 1006)
+    frames, end, seconds = trial.loop.run_until_complete(work())
+    assert ["connected" in frames[0], "authenticated" in frames[1]] == [True, True]
+    assert end == "CLOSED"
+    assert seconds == pytest.approx(2 * trial.line.latency_seconds)
     assert trial.line.sockets == []

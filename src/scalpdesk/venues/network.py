@@ -1,10 +1,13 @@
 """Connections of a gateway: pools for requests and sessions for websockets, both of aiohttp's client."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+
+CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
+"""How long a websocket that is closed here waits for the host's part of it: a dead one gives none."""
 
 
 class CleanConnector(aiohttp.BaseConnector):
@@ -33,27 +36,25 @@ class TcpConnector(CleanConnector, aiohttp.TCPConnector):
     """Connections over TCP, with TLS where the address asks for it."""
 
 
-class Network(Protocol):
+class Network(ABC):
     """Makes the connections of one gateway; called inside its event loop."""
 
+    @abstractmethod
     def connector(self, connections: int) -> CleanConnector:
         """Return a pool of at most so many connections, kept open until the host closes them."""
-        ...
 
     def websockets(self, connect_seconds: float) -> aiohttp.ClientSession:
         """Return a session for one websocket, whose handshake may take so long."""
-        ...
+        return aiohttp.ClientSession(
+            connector=self.connector(1),
+            timeout=aiohttp.ClientTimeout(total=connect_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
 
-class TcpNetwork:
+class TcpNetwork(Network):
     """Connections to the network; settings of proxies in the environment are not followed."""
 
     def connector(self, connections: int) -> CleanConnector:
         """Return a pool of at most so many connections, kept open until the host closes them."""
         return TcpConnector(limit=connections, keepalive_timeout=None)
-
-    def websockets(self, connect_seconds: float) -> aiohttp.ClientSession:
-        """Return a session for one websocket, whose handshake may take so long."""
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=connect_seconds), cookie_jar=aiohttp.DummyCookieJar()
-        )

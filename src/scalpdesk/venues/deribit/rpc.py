@@ -22,7 +22,7 @@ from scalpdesk.venues.deribit.wire import (
     encode_request,
     refusal_of,
 )
-from scalpdesk.venues.network import Network, TcpNetwork
+from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
 STEADY_SECONDS = 10.0
@@ -35,7 +35,6 @@ REFRESH_SHARE = 0.8
 MOST_CHANNELS = 400
 """In one request to subscribe; the venue takes 500."""
 LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
-CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
 
 
 class Disconnected(Exception):  # noqa: N818 - never leaves the package
