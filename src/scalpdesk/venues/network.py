@@ -7,7 +7,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
-"""How long a websocket that is closed here waits for the host's part of it: a dead one gives none."""
+"""A websocket that is closed here waits so long for the close frame of its host, which a dead host never sends."""
 
 
 class CleanConnector(aiohttp.BaseConnector):

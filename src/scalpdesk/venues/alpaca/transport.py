@@ -79,7 +79,7 @@ class _Attempt:
 
 
 _ATTEMPT: ContextVar[_Attempt] = ContextVar("attempt")
-"""Of the task that sends."""
+"""The request that the running task sends."""
 
 
 class _Response(aiohttp.ClientResponse):
