@@ -7,7 +7,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
-"""A websocket that is closed here waits so long for the close frame of its host, which a dead host never sends."""
+"""A websocket closed here waits so long for the close frame of its host, which a dead host never sends."""
 
 
 class CleanConnector(aiohttp.BaseConnector):
