@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aiohttp import ClientWebSocketResponse
 from aiohttp.client_proto import ResponseHandler
-from websockets.asyncio.connection import Connection
+from aiohttp.http import StreamWriter
 
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
@@ -39,7 +40,7 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.venues.alpaca import market_data, stream, transport
+from scalpdesk.venues.alpaca import market_data, stream
 from scalpdesk.venues.deribit import gateway as deribit
 from scalpdesk.venues.deribit import rpc
 
@@ -136,7 +137,7 @@ class Probes:
             stream.StreamConnection._receive,  # noqa: SLF001 - the edge itself
             market_data.MarketReader.read,
         )
-        carry = transport._Connection.carry  # noqa: SLF001 - the edge itself
+        write = StreamWriter.write
 
         def data_received(handler: Any, data: bytes) -> None:
             self.received[id(handler)] = now()
@@ -154,18 +155,18 @@ class Probes:
                     self.quote_at[item.instrument_id, item.ts_event_ns] = self.frame_at
             return items
 
-        def carried(connection: Any, ticket: Any) -> None:
-            carry(connection, ticket)
+        async def written(writer: Any, body: Any, **options: Any) -> None:
+            await write(writer, body, **options)
             at = now()
-            begins = ticket.data.find(NAME)
+            begins = body.find(NAME)
             if begins > 0:
                 begins += len(NAME)
-                self._left(ticket.data[begins : ticket.data.index(b'"', begins)].decode(), at)
+                self._left(body[begins : body.index(b'"', begins)].decode(), at)
 
         ResponseHandler.data_received = data_received
         stream.StreamConnection._receive = _receive  # noqa: SLF001 - the edge itself
         market_data.MarketReader.read = read_frame
-        transport._Connection.carry = carried  # noqa: SLF001 - the edge itself
+        StreamWriter.write = written
 
     def _left(self, name: str, at: int) -> None:
         """Note that an order has been written."""
@@ -179,16 +180,13 @@ class Probes:
 
     def _watch_frames(self) -> None:
         """Watch the same edges of Deribit's sockets."""
-        taken, sent = Connection.data_received, Connection.send
+        sent = ClientWebSocketResponse.send_str
         take = rpc.RpcConnection._take  # noqa: SLF001 - the edge itself
         show = deribit.DeribitGateway._on_market  # noqa: SLF001 - the edge itself
 
-        def data_received(socket: Any, data: bytes) -> None:
-            self.received[id(socket)] = now()
-            taken(socket, data)
-
         def _take(connection: Any, frame: Any) -> None:
-            self.frame_at = self.received.get(id(connection._socket), 0)  # noqa: SLF001 - names it
+            handler = connection._socket._conn.protocol  # noqa: SLF001 - names it
+            self.frame_at = self.received.get(id(handler), 0)
             take(connection, frame)
 
         def _on_market(gateway: Any, note: Any) -> None:
@@ -204,7 +202,7 @@ class Probes:
                 begins += len(LABEL)
                 self._left(text[begins : text.index('"', begins)], at)
 
-        Connection.data_received, Connection.send = data_received, send
+        ClientWebSocketResponse.send_str = send
         rpc.RpcConnection._take = _take  # noqa: SLF001 - the edge itself
         deribit.DeribitGateway._on_market = _on_market  # noqa: SLF001 - the edge itself
 

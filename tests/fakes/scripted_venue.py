@@ -13,8 +13,10 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import Event
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions, P
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import Health, Notice
+from scalpdesk.venues.network import CleanConnector, Network
+from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 
@@ -39,6 +41,10 @@ class _Transport(asyncio.Transport):
     def __init__(self, venue: "ScriptedVenue", protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._venue, self._protocol, self._http = venue, protocol, h11.Connection(h11.SERVER)
+        self._is_closing = False
+
+    def is_closing(self) -> bool:
+        return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._http.receive_data(bytes(data))
@@ -51,8 +57,10 @@ class _Transport(asyncio.Transport):
         asyncio.get_running_loop().call_later(0.01, self._answer, self._venue.answer(asked))
 
     def _answer(self, answer: Answer) -> None:
+        if self._is_closing:
+            return
         if answer is None:
-            self._protocol.connection_lost(None)
+            self.abort()
             return
         status, body, headers = (*answer, {})[:3]
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -64,12 +72,14 @@ class _Transport(asyncio.Transport):
         self._protocol.data_received(data)
 
     def abort(self) -> None:
-        asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+        if not self._is_closing:
+            self._is_closing = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 
     close = abort
 
 
-class ScriptedVenue:
+class ScriptedVenue(Network):
     """Answers each request by ``answer``, and keeps what was asked; stands where the network stands."""
 
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
@@ -77,16 +87,13 @@ class ScriptedVenue:
         self.asked: list[Asked] = []
         self.is_down = False
 
-    async def connect(self, make: Callable[[], P], url: str) -> P:
-        del url
+    def connector(self, connections: int) -> CleanConnector:
+        return MemoryConnector(connections, self.connect)
+
+    async def connect(self, protocol: asyncio.Protocol) -> None:
         if self.is_down:
             raise ConnectionRefusedError
-        protocol = make()
         protocol.connection_made(_Transport(self, protocol))
-        return protocol
-
-    def websockets(self, connect_seconds: float) -> Any:
-        raise NotImplementedError
 
     def count(self, line: str) -> int:
         """Return how often it was asked."""
@@ -144,6 +151,16 @@ class Conversation:
             return self.loop.run_until_complete(whole())
         finally:
             asyncio.set_event_loop(None)
+
+    def close(self) -> None:
+        """Close the connections and the loop."""
+
+        async def ended() -> None:
+            for client in self.gateway._clients:
+                await client.close()
+
+        self.loop.run_until_complete(ended())
+        self.loop.close()
 
     def send(self, *commands: Any) -> list[Event | Notice]:
         """Send commands, each after the one before is settled; return what came of all."""

@@ -1,12 +1,10 @@
 """The line between desk and exchange: what the gateway's own HTTP and socket code sees of each fault."""
 
-import asyncio
-
 import pytest
 
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
-from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
+from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient, RestRequest
 from scalpdesk_testing.line import BASE_URL, LineNetwork
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial
@@ -22,11 +20,17 @@ def trial(tmp_path):
     made.journal.close()
 
 
-def ask(trial, *, times=1):
+ORDER = RestRequest("POST", "/v2/orders", b"{}")
+
+
+def ask(trial, request=CLOCK):
     path = RestClient(BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, network=LineNetwork(trial.line))
 
     async def work():
-        return [await path.ask(CLOCK) for _ in range(times)][-1]
+        try:
+            return await path.ask(request)
+        finally:
+            await path.close()
 
     return trial.loop.run_until_complete(work())
 
@@ -46,10 +50,14 @@ def test_silence_ends_by_the_clients_own_time_out(trial, name):
 
 
 @pytest.mark.parametrize("name", ["disconnect_before", "disconnect_after"])
-def test_broken_connection_is_no_answer(trial, name):
+def test_after_a_broken_connection_a_question_is_asked_again_and_an_order_has_no_answer(trial, name):
+    trial.plan.inject(Fault(name))
+    assert ask(trial).status == 200
+    assert trial.line.requests == 2
     trial.plan.inject(Fault(name))
     with pytest.raises(NoAnswer):
-        ask(trial)
+        ask(trial, ORDER)
+    assert trial.line.requests == 3
     assert trial.loop.time() < 1.0
 
 
@@ -77,15 +85,19 @@ def test_torn_answer_is_an_error_or_cannot_be_read(trial):
 
 def test_frames_of_one_socket_keep_their_order_and_end_with_the_line(trial):
     async def work():
-        await asyncio.sleep(0)
-        socket = trial.line.open_socket(f"{BASE_URL}/v2/iex", HEADERS, 10.0)
-        first = await socket.receive()
-        second = await socket.receive()
-        trial.line.cut()
-        third = await socket.receive()
-        return [first.data, second.data], third.type.name, socket.close_code
+        async with (
+            LineNetwork(trial.line).websockets(1.0) as session,
+            session.ws_connect(f"{BASE_URL}/v2/iex", headers=HEADERS) as socket,
+        ):
+            assert len(trial.line.sockets) == 1
+            first = await socket.receive_str()
+            second = await socket.receive_str()
+            trial.line.cut()
+            third = await socket.receive()
+            return [first, second], third.type.name, trial.loop.time()
 
-    frames, end, code = trial.loop.run_until_complete(work())
-    assert [b"connected" in frames[0].encode(), b"authenticated" in frames[1].encode()] == [True, True]
-    assert (end, code) == ("CLOSED", 1006)
+    frames, end, seconds = trial.loop.run_until_complete(work())
+    assert ["connected" in frames[0], "authenticated" in frames[1]] == [True, True]
+    assert end == "CLOSED"
+    assert seconds == pytest.approx(2 * trial.line.latency_seconds)
     assert trial.line.sockets == []

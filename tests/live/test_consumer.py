@@ -73,6 +73,38 @@ def test_a_quote_that_meets_an_idle_desk_is_handled_where_it_was_read():
     run(body)
 
 
+@pytest.mark.parametrize("is_queued", [False, True])
+def test_quotes_behind_one_that_causes_an_order_wait_until_it_is_written(is_queued):
+    async def body():
+        desk, written_after = Handled(), []
+        desk.answers[quote(1)] = ["order"]
+
+        async def write():
+            await asyncio.sleep(0)  # a client that writes in the second turn
+            written_after.append(len(desk.items))
+
+        writing = []
+        desk.consumer = Consumer(
+            desk.queue,
+            take=desk.take,
+            hand_over=lambda _commands: writing.append(asyncio.create_task(write())),
+            when_idle=list,
+        )
+        task = await desk.start()
+        taken = not is_queued and desk.consumer.take_at_once(quote(1))
+        for ns in range(1 + taken, 4):
+            assert not taken or not desk.consumer.take_at_once(quote(ns))
+            desk.queue.put(quote(ns))
+        for _ in range(6):
+            await asyncio.sleep(0)
+        assert written_after == [1]
+        assert desk.items == [quote(1), quote(2), quote(3)]
+        assert desk.consumer.take_at_once(quote(4))
+        await ended(task)
+
+    run(body)
+
+
 def test_a_quote_never_overtakes_what_is_in_the_queue():
     async def body():
         desk = Handled()
@@ -174,9 +206,7 @@ def test_after_so_many_items_others_have_a_turn_and_commands_begin_the_count_ane
         await desk.consumer.consume(lambda: len(desk.items) == count)
         beside.cancel()
         # a command left with the 64th item, and the item that led to it counts as the first
-        assert turns[0] == ITEMS_A_TURN
-        assert turns[1] == 2 * ITEMS_A_TURN - 1
-        assert turns[2] == 3 * ITEMS_A_TURN - 1
+        assert list(dict.fromkeys(turns))[:3] == [ITEMS_A_TURN, 2 * ITEMS_A_TURN - 1, 3 * ITEMS_A_TURN - 1]
         assert desk.left == ["command"]
 
     run(body)

@@ -66,7 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 EXTRA_OF_MODULE = {
-    "aiohttp": "alpaca",
+    "aiohttp": "alpaca,deribit",
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
@@ -78,7 +78,6 @@ EXTRA_OF_MODULE = {
     "psycopg": "postgres",
     "ray": "ray",
     "sklearn": "ml",
-    "websockets": "deribit",
     "starlette": "web",
     "uvicorn": "web",
 }

@@ -18,6 +18,9 @@ from scalpdesk.venues.contract import Notice
 
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
+WRITE_TURNS = 2
+"""Turns of the event loop in which a gateway writes an order: aiohttp's client begins a request in a task,
+and under Python 3.11 writes its body in another."""
 
 
 class OperationResult(TypedDict):
@@ -139,12 +142,15 @@ class Consumer:
         """Whether the consumer waits for something to do."""
         self._at_once = 0
         """Quotes handled where they were read since the consumer's last turn."""
+        self._is_written = True
+        """Whether the gateway has had its turns since the latest commands were handed over."""
 
     def take_at_once(self, quote: QuoteEvent) -> bool:
         """Handle a quote where it was read when there is nothing else to do; return whether it was.
 
         Three turns of the event loop lie between the socket and the consumer; an order does not wait
-        for them. All else goes through the queue, and a quote never overtakes what is in it.
+        for them. All else goes through the queue, and a quote never overtakes what is in it. Quotes behind
+        one that caused an order, in the same bytes, wait until the order is written.
         """
         if not self._is_idle or self._items:
             return False
@@ -153,12 +159,13 @@ class Consumer:
             commands = self._take(quote)
             if commands:
                 self._hand_over(commands)
+                self._is_written = False
         except BaseException as error:  # noqa: BLE001 - the reader of the quote reads on; the consumer raises it
             self._queue.fail(error)
             return True
         self._at_once += 1
-        self._is_idle = self._at_once < ITEMS_A_TURN
-        if commands or not self._is_idle:
+        self._is_idle = self._is_written and self._at_once < ITEMS_A_TURN
+        if not self._is_idle:
             self._queue.wake()
         return True
 
@@ -197,9 +204,16 @@ class Consumer:
         await self._queue.wait()
         self._is_idle = False
         self._at_once = 0
+        if not self._is_written:
+            await self._let_write()
 
     async def send(self, commands: list[VenueCommand]) -> None:
         """Hand journaled commands to the gateway and let it write them."""
         if commands:
             self._hand_over(commands)
+            await self._let_write()
+
+    async def _let_write(self) -> None:
+        for _ in range(WRITE_TURNS):
             await asyncio.sleep(0)
+        self._is_written = True

@@ -142,6 +142,7 @@ class Conduct:
     def line_opened(self) -> None:
         """The desk has a line again, after a break that no quote fell into perhaps."""
         self._in_doubt_since.clear()
+        self._written = 0, self._written[1]  # without a line there was nothing to write
 
     def asked_for(self, client_order_id: str) -> None:
         """A question for an order by its id leaves the desk."""

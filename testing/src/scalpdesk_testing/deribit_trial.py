@@ -5,14 +5,13 @@ a request, the connection breaks before or behind it. The market is the small on
 amount is then a number of shares or contracts.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import msgspec
-import websockets
+from aiohttp import WSMsgType
 
 from scalpdesk.core.intents import Side
 from scalpdesk.exchange.alpaca.requests import Request
@@ -20,10 +19,11 @@ from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.deribit.app import DeribitApi
 from scalpdesk.exchange.deribit.rpc import RpcFault, RpcSession
 from scalpdesk.exchange.keyring import Keyring
+from scalpdesk.exchange.outbox import Frame
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway
-from scalpdesk_testing.line import Line
+from scalpdesk_testing.line import Line, LineConnection, LineNetwork, Socket, frame_bytes
 from scalpdesk_testing.schedule import CORRECTION, Schedule, draw_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
@@ -71,173 +71,33 @@ class RpcLine(Line):
         )
         self.rpc = DeribitApi(trial.world, keyring, _TrueClock(trial), has_limits=True)
 
-    def connect(self, url: str, **_options: Any) -> "RpcSocket":
-        """Open a connection, as ``websockets.connect`` does."""
-        del url
-        return RpcSocket(self)
+    def open_socket(self, connection: LineConnection, path: str, headers: Mapping[str, str]) -> Socket:
+        """Open a connection."""
+        del path, headers
+        return RpcSocket(self, connection)
 
-
-class _TrueClock:
-    """The exchange's clock, which no fault of the desk's machine moves."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-
-    def now_ns(self) -> int:
-        return self._trial.clock.true_ns()
-
-
-class RpcSocket:
-    """One connection: the exchange's end, and the desk's with what the gateway uses of the library's."""
-
-    def __init__(self, line: RpcLine) -> None:
-        self._line = line
-        self.closed = self.is_mute = self._has_hung_up = False
-        self.session = RpcSession(send=self._notify, close=lambda: self.break_off(1000))
-        self._coming: deque[tuple[float, str]] = deque()
-        self._here: deque[str] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._sent_until = self._came_until = 0.0
-
-    async def __aenter__(self) -> Self:
-        await asyncio.sleep(self._line.latency_seconds)
-        if self._line.is_down:
-            raise ConnectionRefusedError("the line is down")
-        self._line.rpc.open(self.session)
-        self._line.sockets.append(self)
-        self._beat_later()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    # the exchange's end -----------------------------------------------------------------------------
-
-    def _beat_later(self) -> None:
-        self._line.loop.call_later(self.session.heartbeat_seconds or 1.0, self._beat)
-
-    def _beat(self) -> None:
-        if not self.closed:
-            self._line.rpc.beat(self.session)
-            self._beat_later()
-
-    def _notify(self, text: str) -> None:
-        """Send a notification, subject to the faults of a stream."""
-        about = "/stream user" if '"channel":"user.' in text else "/v2 quotes"
-        fault = None if self.is_mute else self._line.world.faults.take("stream", about)
-        name = "" if fault is None else fault.name
-        if name == "stream_disconnect":
-            self._line.loop.call_soon(self.break_off, 1006)
-        elif name == "stream_half_open":
-            self.is_mute = True
-        elif name != "stream_drop":
-            late = fault.seconds if fault is not None and name == "stream_delay" else 0.0
-            part = text[: int(len(text) * fault.fraction)] if fault and name == "stream_truncated" else text
-            self._comes(part, late)
-            if name == "stream_duplicate":
-                self._comes(text)
-
-    def _comes(self, text: str, late: float = 0.0) -> None:
-        if self.is_mute or self.closed:
-            return
-        due = self._came_until = max(self._line.arrival() + late, self._came_until)
-        self._coming.append((due, text))
-        self._line.loop.call_at(due, self._deliver)
-
-    def _deliver(self) -> None:
-        now = self._line.loop.time() + 1e-9
-        while self._coming and self._coming[0][0] <= now:
-            self._here.append(self._coming.popleft()[1])
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def break_off(self, code: int) -> None:
-        """End the connection; frames on the way are lost, and the exchange cancels its orders."""
-        del code
-        if self.closed and not self._has_hung_up:
-            return
-        self.closed, self._has_hung_up = True, False
-        self._coming.clear()
-        if self in self._line.sockets:
-            self._line.sockets.remove(self)
-        self._line.world.advance_to(self._line.clock.true_ns())
-        self._line.rpc.leave(self.session)
-        self._line.loop.call_soon(self._line.drive)
-        self._wake()
-
-    def _reaches(self, frame: dict[str, Any], method: str, path: str) -> None:
-        """Answer a request, or let a fault strike it."""
-        line = self._line
-        if (self.closed and not self._has_hung_up) or self.is_mute:
-            return
-        line.world.advance_to(line.clock.true_ns())
-        fault = line.world.faults.take("http", f"{method} {path}")
-        name = "" if fault is None else fault.name
-        if name in BEFORE:
-            self.break_off(1006)
-            return
-        if name == "half_open":
-            self.is_mute = True
-            return
-        text = self._refusal(frame, name, fault) or line.rpc.answer(
-            self.session, frame["id"], frame["method"], frame.get("params") or {}
-        )
-        if name in BEHIND:
-            self.break_off(1006)
-        else:
-            is_late = fault is not None and name in ("delay", "slow_answer")
-            self._comes(text, fault.seconds if fault is not None and is_late else 0.0)
-            if self.session.is_ended or name == "too_many_requests":
-                line.loop.call_at(self._came_until + 1e-6, self.break_off, 1000)
-        request = Request(method, path, {}, {}, b"", line.clock.true_ns())
-        for watcher in line.after_request:
-            watcher(request)
-        line.loop.call_soon(line.drive)
-
-    def _refusal(self, frame: dict[str, Any], name: str, fault: Fault | None) -> str | None:
-        """Return the error of the venue's front door that stands for a fault, None without one."""
-        rpc, is_private = self._line.rpc, frame["method"].startswith("private/")
-        if name == "auth_loss":
-            self.session.token_expires_ns = 0
-        if fault is not None and name == "maintenance":
-            rpc.lock(True)
-            self._line.loop.call_later(fault.seconds, rpc.lock, False)
-        if name == "too_many_requests":
-            return rpc.refused(frame["id"], RpcFault(10028, name))
-        if name in LATER and is_private:
-            return rpc.refused(frame["id"], RpcFault(10040, "retry"))
-        return None
-
-    # the desk's end ---------------------------------------------------------------------------------
-
-    async def send(self, text: str) -> None:
-        """Send a request."""
-        if self.closed:
-            raise websockets.ConnectionClosedError(None, None)
-        line, frame = self._line, msgspec.json.decode(text)
-        method, path, body = self._as_request(frame)
-        fate = line.on_the_way(method, path)
-        line.requests += 1
-        line.on_sent(method, path, body)
-        if frame["method"].startswith("private/get_order_state"):
-            params, (account,) = frame["params"], line.world.ledger.accounts.values()
+    def receive_frame(self, socket: Socket, frame: Frame) -> tuple[float, Callable[[], None]]:
+        """Note a request as it leaves the desk, by the names that schedules and laws know."""
+        assert isinstance(socket, RpcSocket)
+        request = msgspec.json.decode(frame.data)
+        method, path, body = self._as_request(request)
+        fate = self.on_the_way(method, path)
+        self.requests += 1
+        self.on_sent(method, path, body)
+        if request["method"].startswith("private/get_order_state"):
+            params, (account,) = request["params"], self.world.ledger.accounts.values()
             known = account.orders.get(params.get("order_id", ""))
-            line.on_asked(params.get("label", "") if known is None else known.client_order_id)
-        if frame["method"] == "private/enable_cancel_on_disconnect":
-            line.on_stream()
-        due = max(line.loop.time() + line.latency_seconds + fate.held_seconds, self._sent_until)
-        self._sent_until = due
-        line.loop.call_at(due, self._reaches, frame, method, path)
+            self.on_asked(params.get("label", "") if known is None else known.client_order_id)
+        if request["method"] == "private/enable_cancel_on_disconnect":
+            self.on_stream()
+        return fate.held_seconds, partial(socket.answer, request, method, path)
 
     def _as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
         """Return verb, path and body of a request in the words that schedules and laws know."""
         name, params = frame["method"], frame.get("params") or {}
         if name in ("private/buy", "private/sell"):
             side = Side(name.rpartition("/")[2])
-            combo = self._line.rpc.names.combos.get(params["instrument_name"], {})
+            combo = self.rpc.names.combos.get(params["instrument_name"], {})
             order = {
                 "client_order_id": params["label"],
                 "symbol": params["instrument_name"],
@@ -257,32 +117,110 @@ class RpcSocket:
         if name == "private/cancel":
             return "DELETE", f"{ORDERS_PATH}/{params['order_id']}", b""
         if name == "private/cancel_by_label":
-            (account,) = self._line.world.ledger.accounts.values()
+            (account,) = self.world.ledger.accounts.values()
             order_of = account.by_client_id.get(params["label"])
             return "DELETE", f"{ORDERS_PATH}/{order_of.order_id if order_of else ''}", b""
         return "GET", "/v2/account" if name in LOOK else f"/{name}", b""
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while True:
-            while not self._here and not self.closed:
-                self._reader = self._line.loop.create_future()
-                await self._reader
-            if not self._here:
-                return
-            yield self._here.popleft()
 
-    async def close(self) -> None:
-        """Hang up; what was sent before still arrives, and the exchange learns of the end after it."""
-        if self.closed:
+class _TrueClock:
+    """The exchange's clock, which no fault of the desk's machine moves."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    def now_ns(self) -> int:
+        return self._trial.clock.true_ns()
+
+
+class RpcSocket(Socket):
+    """The exchange's end of one connection."""
+
+    is_mute = False
+    line: RpcLine
+
+    def __init__(self, line: RpcLine, connection: LineConnection) -> None:
+        super().__init__(line, connection)
+        self.session = RpcSession(send=self._notify, close=self.hang_up)
+        line.rpc.open(self.session)
+        self._beat_later()
+
+    def _beat_later(self) -> None:
+        self.line.loop.call_later(self.session.heartbeat_seconds or 1.0, self._beat)
+
+    def _beat(self) -> None:
+        if not self.closed:
+            self.line.rpc.beat(self.session)
+            self._beat_later()
+
+    def _notify(self, text: str) -> None:
+        """Send a notification, subject to the faults of a stream."""
+        about = "/stream user" if '"channel":"user.' in text else "/v2 quotes"
+        fault = None if self.is_mute else self.line.world.faults.take("stream", about)
+        name = "" if fault is None else fault.name
+        if name == "stream_disconnect":
+            self.line.loop.call_soon(self.break_off)
+        elif name == "stream_half_open":
+            self.is_mute = True
+        elif name != "stream_drop":
+            late = fault.seconds if fault is not None and name == "stream_delay" else 0.0
+            part = text[: int(len(text) * fault.fraction)] if fault and name == "stream_truncated" else text
+            self._comes(part, late)
+            if name == "stream_duplicate":
+                self._comes(text)
+
+    def _comes(self, text: str, late: float = 0.0) -> float:
+        """Put a text on its way; return when it is due."""
+        if self.is_mute or self.closed:
+            return self.line.loop.time()
+        return self.put(frame_bytes(WSMsgType.TEXT, text.encode()), late)
+
+    def leave(self) -> None:
+        """Take the connection out of the exchange, which cancels its orders."""
+        self.line.world.advance_to(self.line.clock.true_ns())
+        self.line.rpc.leave(self.session)
+        self.line.loop.call_soon(self.line.drive)
+
+    def answer(self, frame: dict[str, Any], method: str, path: str) -> None:
+        """Answer a request, or let a fault strike it."""
+        line = self.line
+        line.world.advance_to(line.clock.true_ns())
+        fault = line.world.faults.take("http", f"{method} {path}")
+        name = "" if fault is None else fault.name
+        if name in BEFORE:
+            self.break_off()
             return
-        self._has_hung_up = self.closed = True
-        self._wake()
-        line = self._line
-        line.loop.call_at(max(line.loop.time() + line.latency_seconds, self._sent_until) + 1e-6, self._left)
+        if name == "half_open":
+            self.is_mute = True
+            return
+        text = self._refusal(frame, name, fault) or line.rpc.answer(
+            self.session, frame["id"], frame["method"], frame.get("params") or {}
+        )
+        if name in BEHIND:
+            self.break_off()
+        else:
+            is_late = fault is not None and name in ("delay", "slow_answer")
+            due = self._comes(text, fault.seconds if fault is not None and is_late else 0.0)
+            if self.session.is_ended or name == "too_many_requests":
+                line.loop.call_at(due, self.hang_up)
+        request = Request(method, path, {}, {}, b"", line.clock.true_ns())
+        for watcher in line.after_request:
+            watcher(request)
+        line.loop.call_soon(line.drive)
 
-    def _left(self) -> None:
-        if self._has_hung_up:
-            self.break_off(1000)
+    def _refusal(self, frame: dict[str, Any], name: str, fault: Fault | None) -> str | None:
+        """Return the error of the venue's front door that stands for a fault, None without one."""
+        rpc, is_private = self.line.rpc, frame["method"].startswith("private/")
+        if name == "auth_loss":
+            self.session.token_expires_ns = 0
+        if fault is not None and name == "maintenance":
+            rpc.lock(True)
+            self.line.loop.call_later(fault.seconds, rpc.lock, False)
+        if name == "too_many_requests":
+            return rpc.refused(frame["id"], RpcFault(10028, name))
+        if name in LATER and is_private:
+            return rpc.refused(frame["id"], RpcFault(10040, "retry"))
+        return None
 
 
 class SessionGateway(DeribitGateway):
@@ -333,7 +271,7 @@ class DeribitTrial(Trial):
             heartbeat_seconds=10.0,
             fees=self.world.broker.ledger.fees,
         )
-        connect = self.line.connect
-        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, connect=connect)
+        network = LineNetwork(self.line)
+        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, network=network)
         made.trial = self
         return made

@@ -1,19 +1,25 @@
 """The line between desk and exchange: requests and frames as bytes, late, torn, lost or twice.
 
-It stands where the network stands: the gateway's own HTTP client writes to it, and its websockets
-look like those of ``aiohttp``. What arrives is handed to the simulated exchange's own protocol code.
+It stands where the network stands: the gateway's own client, aiohttp's, writes its bytes to it, requests and
+websockets alike. What arrives is handed to the simulated exchange's own protocol code.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from hashlib import sha1
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
-from aiohttp.client_reqrep import ConnectionKey
+from aiohttp import WSMsgType
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import WS_KEY
+from aiohttp.tracing import Trace
 
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi
@@ -22,7 +28,7 @@ from scalpdesk.exchange.alpaca.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.outbox import Frame
-from scalpdesk.venues.alpaca.transport import P
+from scalpdesk.venues.network import CleanConnector, Network
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 HOST = "127.0.0.1"
@@ -41,12 +47,6 @@ class OnTheWay(NamedTuple):
 
 
 STRAIGHT = OnTheWay()
-
-
-def unreachable() -> aiohttp.ClientConnectorError:
-    """Return what the client meets when no connection comes about."""
-    key = ConnectionKey(HOST, 1, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
-    return aiohttp.ClientConnectorError(key, OSError("no route"))
 
 
 class Line:
@@ -94,7 +94,7 @@ class Line:
         """Called when a stream of orders was opened."""
         self.after_request: list[Delivered] = []
         self.requests = 0
-        self.sockets: list[Any] = []
+        self.sockets: list[Socket] = []
         self.idle_connections: dict[asyncio.Transport, None] = {}
         """Connections for requests, without a request now."""
         self._drive_handle: asyncio.TimerHandle | None = None
@@ -127,7 +127,7 @@ class Line:
     def cut(self) -> None:
         """Break every connection that stands."""
         for socket in tuple(self.sockets):
-            socket.break_off(1006)
+            socket.break_off()
         for connection in tuple(self.idle_connections):
             connection.abort()
 
@@ -136,7 +136,7 @@ class Line:
         self.is_down = False
         for socket in tuple(self.sockets):
             if socket.is_mute:
-                socket.break_off(1006)
+                socket.break_off()
 
     def freeze(self, seconds: float) -> None:
         """Let the desk's process read nothing for a while."""
@@ -208,32 +208,31 @@ class Line:
 
     # websockets -------------------------------------------------------------------------------------
 
-    def open_socket(self, url: str, headers: Mapping[str, str], heartbeat_seconds: float) -> "Socket":
-        """Open a websocket to one of the exchange's streams.
+    def receive_frame(self, socket: "Socket", frame: Frame) -> tuple[float, Callable[[], None]]:
+        """Note a message as it leaves the desk; return how long it is held up, and what then takes it."""
+        assert isinstance(socket, StreamSocket)
+        return 0.0, partial(socket.stream.receive, frame)
 
-        Raises
-        ------
-        aiohttp.ClientConnectorError
-            While the line is down.
-        """
-        if self.is_down:
-            raise unreachable()
-        socket = Socket(self, heartbeat_seconds)
-        path = urlsplit(url).path
-        plain = {name.lower(): value for name, value in headers.items()}
-        packed = "msgpack" in plain.get("content-type", "")
-        wire = LineWire(self.world, socket.arrives, lambda: socket.break_off(1000))
-        socket.wire = wire
+    def open_socket(self, connection: "LineConnection", path: str, headers: Mapping[str, str]) -> "Socket":
+        """Open a websocket to one of the exchange's streams; ``headers`` have names in lower case."""
+        socket = StreamSocket(self, connection)
+        packed = "msgpack" in headers.get("content-type", "")
+        wire = socket.wire = LineWire(self.world, socket.send, socket.hang_up)
         if path == "/stream":
             socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
             self.on_stream()
         else:
             socket.stream = DataStream(
-                path, self.world, self.keyring, wire, packed=packed, headers=plain, is_free=self.hub.is_free
+                path,
+                self.world,
+                self.keyring,
+                wire,
+                packed=packed,
+                headers=dict(headers),
+                is_free=self.hub.is_free,
             )
             socket.stream.open()
         self.hub.add(socket.stream)
-        self.sockets.append(socket)
         return socket
 
 
@@ -246,130 +245,167 @@ class LineWire(Wire):
         return self._mute
 
 
-class Socket:
-    """The desk's end of one websocket; has what the gateway uses of ``aiohttp``'s."""
+def frame_bytes(kind: WSMsgType, data: bytes) -> bytes:
+    """Return a websocket frame as a server writes it (RFC 6455, 5.2)."""
+    size = len(data)
+    if size < 126:
+        length = bytes((size,))
+    elif size < 1 << 16:
+        length = b"\x7e" + size.to_bytes(2, "big")
+    else:
+        length = b"\x7f" + size.to_bytes(8, "big")
+    return bytes((0x80 | kind,)) + length + data
 
-    def __init__(self, line: Line, heartbeat_seconds: float) -> None:
-        self._line = line
-        self._heartbeat = heartbeat_seconds
-        self.stream: TradeStream | DataStream | None = None
-        self.wire: LineWire | None = None
-        self.close_code: int | None = None
+
+def take_frames(buffer: bytearray) -> Iterator[tuple[WSMsgType, bytes]]:
+    """Take whole frames of a client, masked as a client writes them, out of a buffer (RFC 6455, 5.3)."""
+    while len(buffer) > 1:
+        more = {126: 2, 127: 8}.get(buffer[1] & 0x7F, 0)
+        begin = 2 + more + 4
+        size = int.from_bytes(buffer[2 : 2 + more], "big") if more else buffer[1] & 0x7F
+        if len(buffer) < begin + size:
+            return
+        mask = (buffer[begin - 4 : begin] * (size // 4 + 1))[:size]
+        data = int.from_bytes(buffer[begin : begin + size], "big") ^ int.from_bytes(mask, "big")
+        kind = WSMsgType(buffer[0] & 0x0F)
+        del buffer[: begin + size]
+        yield kind, data.to_bytes(size, "big")
+
+
+class Socket(ABC):
+    """The exchange's end of one websocket, and the bytes on their way in both directions, in their order."""
+
+    def __init__(self, line: Line, connection: "LineConnection") -> None:
+        self.line = line
         self.closed = False
-        self._on_the_way: deque[tuple[float, Frame]] = deque()
-        self._here: deque[Frame] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._ping: asyncio.TimerHandle | None = None
-        self._look_later()
+        """Whether the exchange knows that it has ended."""
+        self._connection = connection
+        self._read = bytearray()
+        self._coming: deque[tuple[float, bytes | None]] = deque()
+        """Bytes to the desk and when they are due; None ends the connection."""
+        self._came_until = self._sent_until = 0.0
+        line.sockets.append(self)
+
+    @property
+    @abstractmethod
+    def is_mute(self) -> bool:
+        """True when the exchange's end neither reads nor writes although the connection seems to stand."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Take the connection out of the exchange."""
+
+    # to the desk ------------------------------------------------------------------------------------
+
+    def send(self, frame: Frame, late: float = 0.0) -> None:
+        """Put a message on its way."""
+        self.put(frame_bytes(WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY, frame.data), late)
+
+    def put(self, data: bytes | None, late: float = 0.0) -> float:
+        """Put bytes on their way, None for the end of the connection; return when they are due."""
+        due = self._came_until = max(self.line.arrival() + late, self._came_until)
+        is_new = not self._coming or self._coming[-1][0] < due
+        self._coming.append((due, data))
+        if is_new:
+            self.line.loop.call_at(due, self._deliver)
+        return due
+
+    def _deliver(self) -> None:
+        now, whole = self.line.loop.time() + 1e-9, bytearray()
+        while self._coming and self._coming[0][0] <= now:
+            data = self._coming.popleft()[1]
+            if data is None:
+                self._connection.receive(bytes(whole))
+                self._connection.abort()
+                return
+            whole += data
+        self._connection.receive(bytes(whole))
+
+    def hang_up(self) -> None:
+        """Close the connection in order: what was sent before still arrives."""
+        if not self.closed:
+            self.put(frame_bytes(WSMsgType.CLOSE, (1000).to_bytes(2, "big")))
+            self.put(None, 2.0 * self.line.latency_seconds)
+            self._end()
+
+    def break_off(self) -> None:
+        """End the connection at once; what is on its way is lost."""
+        self._coming.clear()
+        self._connection.abort()
+        self._end()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if self in self.line.sockets:
+                self.line.sockets.remove(self)
+            self.leave()
+
+    # from the desk ----------------------------------------------------------------------------------
+
+    def read(self, data: bytes) -> None:
+        """Take bytes that the desk writes."""
+        self._read += data
+        for kind, message in take_frames(self._read):
+            if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+                frame = Frame(message, is_text=kind is WSMsgType.TEXT)
+                held, act = self.line.receive_frame(self, frame)
+                self._arrives(act, held)
+            else:
+                self._arrives(partial(self._control, kind, message))
+
+    def left(self) -> None:
+        """Take note that the desk has ended the connection; the exchange learns of it later."""
+        self._coming.clear()
+        self._arrives(self._end)
+
+    def _arrives(self, act: Callable[[], None], held: float = 0.0) -> None:
+        due = max(self.line.loop.time() + self.line.latency_seconds + held, self._sent_until)
+        self._sent_until = due
+        self.line.loop.call_at(due, self._act, act)
+
+    def _act(self, act: Callable[[], None]) -> None:
+        if not self.closed and (not self.is_mute or act == self._end):
+            act()
+
+    def _control(self, kind: WSMsgType, message: bytes) -> None:
+        if kind is WSMsgType.PING:
+            self.put(frame_bytes(WSMsgType.PONG, message))
+        elif kind is WSMsgType.CLOSE:
+            self.put(frame_bytes(WSMsgType.CLOSE, message))
+            self._end()
+
+
+class StreamSocket(Socket):
+    """A websocket of one of Alpaca's streams."""
+
+    stream: TradeStream | DataStream
+    wire: LineWire
 
     @property
     def is_mute(self) -> bool:
         """True when the exchange's end is gone without a close."""
-        return self.wire is not None and self.wire.is_mute
+        return self.wire.is_mute
 
-    def _look_later(self) -> None:
-        self._ping = self._line.loop.call_later(1.5 * self._heartbeat, self._look)
-
-    def _look(self) -> None:
-        """A ping without its pong ends the connection."""
-        if self.closed:
-            return
-        if self.is_mute:
-            self.break_off(1006)
-        else:
-            self._look_later()
-
-    def arrives(self, frame: Frame) -> None:
-        """Put a frame of the exchange on its way; frames of one socket keep their order."""
-        due = self._line.arrival()
-        if self._on_the_way:
-            due = max(due, self._on_the_way[-1][0])
-        self._on_the_way.append((due, frame))
-        if len(self._on_the_way) == 1 or self._on_the_way[-2][0] < due:
-            self._line.loop.call_at(due, self._deliver)
-
-    def _deliver(self) -> None:
-        now = self._line.loop.time() + 1e-9
-        while self._on_the_way and self._on_the_way[0][0] <= now:
-            self._here.append(self._on_the_way.popleft()[1])
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def break_off(self, code: int) -> None:
-        """End the connection from the other side; frames on the way are lost."""
-        if self.closed:
-            return
-        self.close_code = code
-        self._let_go()
-        self._wake()
-
-    def _let_go(self) -> None:
-        self.closed = True
-        self._on_the_way.clear()
-        if self._ping is not None:
-            self._ping.cancel()
-        if self.stream is not None:
-            self._line.hub.remove(self.stream)
-        if self in self._line.sockets:
-            self._line.sockets.remove(self)
-
-    # what the gateway uses ---------------------------------------------------------------------------
-
-    async def receive(self) -> aiohttp.WSMessage:
-        """Return the next message, or the end of the connection."""
-        while not self._here and not self.closed:
-            self._reader = self._line.loop.create_future()
-            await self._reader
-        if self._here:
-            frame = self._here.popleft()
-            if frame.is_text:
-                return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, frame.data.decode("utf-8", "replace"), None)
-            return aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, frame.data, None)
-        return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a binary message."""
-        self._send(Frame(data, is_text=False))
-
-    async def send_str(self, data: str) -> None:
-        """Send a text message."""
-        self._send(Frame(data.encode(), is_text=True))
-
-    def _send(self, frame: Frame) -> None:
-        if self.closed:
-            raise aiohttp.ClientConnectionResetError("the connection is closed")
-        self._line.loop.call_later(self._line.latency_seconds, self._reaches, frame)
-
-    def _reaches(self, frame: Frame) -> None:
-        if not self.closed and self.stream is not None:
-            self.stream.receive(frame)
-
-    async def close(self) -> None:
-        """Hang up."""
-        if not self.closed:
-            self.close_code = 1000
-            self._let_go()
-            self._wake()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    def leave(self) -> None:
+        """Take the stream out of the exchange."""
+        self.line.hub.remove(self.stream)
 
 
 class LineConnection(asyncio.Transport):
-    """The desk's end of one HTTP connection; the exchange's end reads and writes plain HTTP/1.1."""
+    """The desk's end of one connection; the exchange's end reads and writes HTTP/1.1, or a websocket."""
 
     def __init__(self, line: Line, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._line = line
         self._protocol = protocol
-        self._is_closed = False
+        self._socket: Socket | None = None
+        self._is_closing = self._is_closed = False
         line.idle_connections[self] = None
+
+    def is_closing(self) -> bool:
+        """Return whether the connection has ended or is about to."""
+        return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send one whole request.
@@ -379,6 +415,9 @@ class LineConnection(asyncio.Transport):
         ValueError
             When the body is not as long as the head says.
         """
+        if self._socket is not None:
+            self._socket.read(bytes(data))
+            return
         self._line.idle_connections.pop(self, None)
         head, _, body = bytes(data).partition(b"\r\n\r\n")
         first, *lines = head.decode("ascii").split("\r\n")
@@ -386,7 +425,28 @@ class LineConnection(asyncio.Transport):
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if int(headers.get("content-length", 0)) != len(body):
             raise ValueError(f"{first}: a body of {len(body)} bytes under {headers}")
+        if headers.get("upgrade") == "websocket":
+            self._line.loop.call_later(self._line.latency_seconds, self._open, urlsplit(target).path, headers)
+            return
         self._line.ask(method, target, headers, body, self._answer)
+
+    def _open(self, path: str, headers: Mapping[str, str]) -> None:
+        """Answer the handshake of a websocket (RFC 6455, 4.2.2)."""
+        if self._is_closed:
+            return
+        if self._line.is_down:
+            self._close()
+            return
+        digest = sha1(headers["sec-websocket-key"].encode() + WS_KEY, usedforsecurity=False).digest()
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: upgrade"]
+        lines += [f"Sec-WebSocket-Accept: {b64encode(digest).decode()}", "\r\n"]
+        self._line.loop.call_at(self._line.arrival(), self.receive, "\r\n".join(lines).encode())
+        self._socket = self._line.open_socket(self, path, headers)
+
+    def receive(self, data: bytes) -> None:
+        """Give bytes of the exchange to the desk."""
+        if data and not self._is_closing:
+            self._protocol.data_received(data)
 
     def _answer(self, answer: Answer | None) -> None:
         """Write an answer; None, and one that is cut short, end the connection."""
@@ -411,6 +471,7 @@ class LineConnection(asyncio.Transport):
 
     def abort(self) -> None:
         """End the connection on the next turn of the loop, as a socket does."""
+        self._is_closing = True
         self._line.loop.call_soon(self._close)
 
     close = abort
@@ -418,66 +479,53 @@ class LineConnection(asyncio.Transport):
     def _close(self) -> None:
         self._line.idle_connections.pop(self, None)
         if not self._is_closed:
-            self._is_closed = True
+            self._is_closing = self._is_closed = True
+            if self._socket is not None:
+                self._socket.left()
             self._protocol.connection_lost(None)
 
 
-@dataclass
-class LineSession:
-    """Has what the gateway uses of a client session for websockets."""
+class MemoryConnector(CleanConnector):
+    """A pool of aiohttp's client whose connections stay in this process.
 
-    line: Line
+    Parameters
+    ----------
+    connections
+        Most connections at a time.
+    connect
+        Gives the client's end its transport; an OSError says that no connection was made.
+    """
 
-    def ws_connect(
-        self, url: str, *, headers: Mapping[str, str], heartbeat: float, **_options: Any
-    ) -> "_Connecting":
-        """Open a websocket."""
-        return _Connecting(self.line, url, headers, heartbeat)
+    def __init__(self, connections: int, connect: Callable[[asyncio.Protocol], Awaitable[None]]) -> None:
+        super().__init__(limit=connections, keepalive_timeout=None)
+        self._connect = connect
 
-    async def close(self) -> None:
-        """Hang up."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-@dataclass
-class _Connecting:
-    line: Line
-    url: str
-    headers: Mapping[str, str]
-    heartbeat: float
-    socket: Socket | None = None
-
-    async def __aenter__(self) -> Socket:
-        await asyncio.sleep(self.line.latency_seconds)
-        self.socket = self.line.open_socket(self.url, self.headers, self.heartbeat)
-        return self.socket
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.socket is not None:
-            await self.socket.close()
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class hands it over
+    ) -> ResponseHandler:
+        del traces, timeout
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        try:
+            await self._connect(protocol)
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return protocol
 
 
-class LineNetwork:
-    """Connections over the line; satisfies :class:`scalpdesk.venues.alpaca.transport.Network`."""
+class LineNetwork(Network):
+    """Connections over the line."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    async def connect(self, make: Callable[[], P], url: str) -> P:
-        """Connect a new protocol to the exchange; an OSError while the line is down."""
-        del url
+    def connector(self, connections: int) -> CleanConnector:
+        """Return a pool of connections over the line."""
+        return MemoryConnector(connections, self._connect)
+
+    async def _connect(self, protocol: asyncio.Protocol) -> None:
         if self._line.is_down:
             raise ConnectionRefusedError("the line is down")
-        protocol = make()
         protocol.connection_made(LineConnection(self._line, protocol))
-        return protocol
-
-    def websockets(self, connect_seconds: float) -> Any:
-        """Return a session for one websocket."""
-        del connect_seconds
-        return LineSession(self._line)

@@ -92,7 +92,7 @@ class Desk:
         try:
             return self.talk.run(scenario)
         finally:
-            self.talk.loop.close()
+            self.talk.close()
 
     def connect(self, known=()):
         async def scenario():

@@ -103,7 +103,7 @@ def talk(answers, **options):
         return found
 
     made = Conversation(book(), answer, samples.AT_NS, **options)
-    LOOPS.append(made.loop)
+    LOOPS.append(made)
     return made
 
 
@@ -208,13 +208,12 @@ def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_do
 def test_a_fault_while_a_connection_is_made_is_not_waited_for():
     made = talk({})
 
-    async def connect(_make, _url):
+    async def connect(_protocol):
         raise UnicodeError("label too long")
 
     made.venue.connect = connect
     said = made.send(order())
     assert kinds(said) == [OrderStatusUnknown, OrderNotFound]
-    assert said[0].reason == "not sent: no connection could be made"
     assert made.loop.time() < 1
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from scalpdesk.venues.alpaca.order_messages import RestRequest
-from scalpdesk.venues.alpaca.transport import LARGEST_HEAD_BYTES, NoAnswer, NotSent, RestClient
+from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 ASK = RestRequest("POST", "/v2/orders", b'{"a":1}')
@@ -20,21 +20,6 @@ async def read_request(reader):
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
     return head, await reader.readexactly(length)
-
-
-class Spy:
-    """A transport that notes what it is given to write."""
-
-    def __init__(self, transport):
-        self._transport = transport
-        self.written = []
-
-    def write(self, data):
-        self.written.append(data)
-        self._transport.write(data)
-
-    def abort(self):
-        self._transport.abort()
 
 
 def run(serve, ask, *, connections=1, timeout_seconds=60.0):
@@ -85,23 +70,6 @@ def test_a_request_carries_its_headers_and_body_and_the_answer_comes_back(socket
     assert f"APCA-API-SECRET-KEY: {SECRET}".encode() in head
 
 
-def test_the_request_is_written_before_the_call_returns(socket_enabled):
-    async def serve(reader, writer):
-        while True:
-            await read_request(reader)
-            writer.write(OK)
-
-    async def ask(path):
-        await path.warm(RestRequest("GET", "/v2/clock"))
-        (connection,) = path._idle
-        spy = connection._transport = Spy(connection._transport)
-        future = path.start(ASK)
-        assert len(spy.written) == 1  # and nothing was awaited in between
-        await future
-
-    run(serve, ask)
-
-
 def test_one_connection_serves_many_requests_in_turn(socket_enabled):
     connections = []
 
@@ -129,29 +97,6 @@ def test_a_connection_that_breaks_after_the_request_is_no_answer(socket_enabled)
     assert SECRET not in str(caught.value)
 
 
-def test_a_silent_server_is_no_answer_and_the_next_request_gets_another_connection(socket_enabled):
-    count = 0
-
-    async def serve(reader, writer):
-        nonlocal count
-        count += 1
-        if count == 1:
-            await read_request(reader)
-            await reader.read()
-            return
-        await read_request(reader)
-        writer.write(OK)
-
-    async def ask(path):
-        with pytest.raises(NoAnswer, match="did not answer"):
-            await path.ask(ASK)
-        path._timeout_seconds = 60.0
-        return await path.ask(ASK)
-
-    assert run(serve, ask, timeout_seconds=1.0).status == 200
-    assert count == 2
-
-
 def test_a_server_that_closes_after_each_answer_is_connected_to_again(socket_enabled):
     async def serve(reader, writer):
         await read_request(reader)
@@ -162,15 +107,6 @@ def test_a_server_that_closes_after_each_answer_is_connected_to_again(socket_ena
         return [(await path.ask(ASK)).status for _ in range(3)]
 
     assert run(serve, ask) == [200, 200, 200]
-
-
-def test_nonsense_is_no_answer(socket_enabled):
-    async def serve(reader, writer):
-        await read_request(reader)
-        writer.write(b"ICY 200 OK\r\n\r\n")
-
-    with pytest.raises(NoAnswer):
-        run(serve, lambda path: path.ask(ASK))
 
 
 def chunked(*pieces, trailer=b""):
@@ -215,17 +151,11 @@ def test_an_answer_in_any_form_and_any_pieces_keeps_the_connection(socket_enable
     assert reply.headers.get("x-ratelimit-limit", "200") == "200"
 
 
-def test_a_body_without_a_length_ends_with_the_connection(socket_enabled):
-    reply = run(answering(b"HTTP/1.0 200 OK\r\n\r\nabc"), lambda path: path.ask(ASK))
-    assert (reply.status, reply.body) == (200, b"abc")
-
-
 @pytest.mark.parametrize(
     "raw",
     [
         b"HTTP/1.1 2000 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n Folded: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
         OK[:-1],
@@ -233,77 +163,12 @@ def test_a_body_without_a_length_ends_with_the_connection(socket_enabled):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
         chunked(b"a") + b"more",
-        b"x" * (LARGEST_HEAD_BYTES + 1),
+        b"x" * 65_537,
     ],
 )
 def test_bytes_that_are_no_whole_answer_are_no_answer(socket_enabled, raw):
     with pytest.raises(NoAnswer):
         run(answering(raw), lambda path: path.ask(ASK))
-
-
-def test_an_answer_that_comes_twice_is_not_taken_for_the_answer_to_the_next_order(socket_enabled):
-    seen = []
-
-    def accepted(name):
-        body = b'{"client_order_id":"%s"}' % name.encode()
-        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-    async def serve(reader, writer):
-        if seen:  # the second connection answers in order
-            await read_request(reader)
-            writer.write(accepted("sd-3"))
-            return
-        seen.append(1)
-        await read_request(reader)
-        writer.write(accepted("sd-1"))
-        await read_request(reader)
-        writer.write(accepted("sd-1"))
-        writer.write(accepted("sd-2"))
-
-    async def ask(path):
-        first, second, third = (RestRequest("POST", "/v2/orders", b"{}", f"sd-{n}") for n in (1, 2, 3))
-        assert b"sd-1" in (await path.ask(first)).body
-        with pytest.raises(NoAnswer):
-            await path.ask(second)
-        assert b"sd-3" in (await path.ask(third)).body
-
-    run(serve, ask)
-
-
-def closing_after_one(seen):
-    async def serve(reader, writer):
-        await read_request(reader)
-        seen.append(1)
-        writer.write(OK)  # says nothing of closing, and hangs up when the next request comes
-        await reader.readuntil(b"\r\n\r\n")
-        seen.append(2)
-        writer.transport.abort()
-
-    return serve
-
-
-def test_a_question_on_a_connection_that_had_gone_stale_is_asked_again_once(socket_enabled):
-    seen = []
-
-    async def ask(path):
-        question = RestRequest("GET", "/v2/clock", b"")
-        await path.ask(ASK)
-        return (await path.ask(question)).status
-
-    assert run(closing_after_one(seen), ask) == 200
-    assert seen == [1, 2, 1]
-
-
-def test_an_order_on_a_connection_that_had_gone_stale_is_not_sent_again(socket_enabled):
-    seen = []
-
-    async def ask(path):
-        await path.ask(ASK)
-        with pytest.raises(NoAnswer):
-            await path.ask(ASK)
-
-    run(closing_after_one(seen), ask)
-    assert seen == [1, 2]
 
 
 def test_a_host_that_is_not_there_means_not_sent(socket_enabled):
@@ -320,23 +185,3 @@ def test_a_host_that_is_not_there_means_not_sent(socket_enabled):
         await path.close()
 
     asyncio.run(scenario())
-
-
-def test_requests_that_wait_for_a_busy_connection_were_not_sent_when_the_path_closes(socket_enabled):
-    has_come = asyncio.Event()
-
-    async def serve(reader, writer):
-        await read_request(reader)
-        has_come.set()
-        await reader.read()
-
-    async def ask(path):
-        first = path.start(ASK)
-        second = path.start(ASK)
-        await has_come.wait()
-        await path.close()
-        return await asyncio.gather(first, second, return_exceptions=True)
-
-    first, second = run(serve, ask)
-    assert isinstance(first, NoAnswer)
-    assert isinstance(second, NotSent)

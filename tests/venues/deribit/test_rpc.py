@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import json
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
+import aiohttp
 import pytest
-import websockets
 
 from fakes.scripted_venue import Key
 from scalpdesk.venues.deribit.rpc import Disconnected, KeysRefused, RpcConnection, RpcEvents, RpcTarget
@@ -46,13 +47,16 @@ class Socket:
 
     async def __anext__(self):
         frame = await self.frames.get()
+        if isinstance(frame, ValueError):
+            return aiohttp.WSMessage(aiohttp.WSMsgType.ERROR, frame, None)
         if isinstance(frame, Exception):
             raise frame
         if frame is None:
             raise StopAsyncIteration
-        return frame if isinstance(frame, str) else json.dumps(frame)
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, text, None)
 
-    async def send(self, text):
+    async def send_str(self, text):
         request = json.loads(text)
         method, params = request["method"], request["params"]
         self.venue.asked.append((self.venue.now(), method, params))
@@ -81,19 +85,25 @@ class Venue:
             return lambda *values: self.said.append((self.now(), kind, *values))
 
         self.connection = RpcConnection(
-            RpcTarget(name="orders", url=URL, connect=self.connect, **keys, **target),
+            RpcTarget(name="orders", url=URL, **keys, **target),
             RpcEvents(
                 on_notification=note("notification"),
                 on_up=note("up"),
                 on_down=note("down"),
                 on_refused=note("refused"),
             ),
+            self,
         )
 
     def now(self):
         return round(self.loop.time(), 3)
 
-    def connect(self, url, **options):
+    @asynccontextmanager
+    async def websockets(self, connect_seconds):
+        assert connect_seconds == 10.0
+        yield self
+
+    def ws_connect(self, url, **options):
         self.connects.append((self.now(), url, options))
         return Socket(self)
 
@@ -177,8 +187,8 @@ def test_a_connection_logs_in_and_asks_for_signs_of_life_before_it_stands(venue,
     assert [(method, params) for _, method, params in made.asked] == asked
     assert [kind for _, kind, *_ in made.said] == ["up"]
     ((_, url, options),) = made.connects
-    assert (url, options["open_timeout"], options["close_timeout"]) == (URL, 10.0, 1.0)
-    assert (options["ping_interval"], options["compression"], options["max_size"]) == (None, None, 33_554_432)
+    assert (url, options["timeout"].ws_close, options["max_msg_size"]) == (URL, 1.0, 33_554_432)
+    assert not options.keys() & {"heartbeat", "compress"}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +252,8 @@ def test_a_greeting_that_is_not_answered_ends_after_ten_seconds(venue):
     [
         (None, "connection_lost", "closed by the venue"),
         (OSError("x" * 300), "connection_lost", "OSError: " + "x" * 191),
-        (websockets.WebSocketException("w"), "connection_lost", "WebSocketException: w"),
+        (aiohttp.ClientPayloadError("w"), "connection_lost", "ClientPayloadError: w"),
+        (ValueError("v"), "connection_lost", "ClientConnectionError: v"),
         (RuntimeError("y" * 300), "internal_fault", "RuntimeError: " + "y" * 186),
         (TimeoutError(), "half_open", "no frame in time"),
     ],
@@ -431,7 +442,7 @@ def test_requests_are_told_apart_by_their_ids(venue):
 @pytest.mark.parametrize("lost", ["before the answer", "while sending"])
 def test_a_request_whose_connection_is_lost_may_have_arrived(venue, lost):
     made = venue(key=False)
-    made.answers["x"] = None if lost == "before the answer" else websockets.ConnectionClosedOK(None, None)
+    made.answers["x"] = None if lost == "before the answer" else aiohttp.ClientConnectionResetError("x")
 
     async def ask():
         asked = asyncio.ensure_future(outcome(made.connection.request("x", {}, 60.0)))

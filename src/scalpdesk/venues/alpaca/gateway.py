@@ -26,7 +26,6 @@ from scalpdesk.venues.alpaca.transport import (
     ApiKeys,
     Endpoints,
     GatewayOptions,
-    Network,
     RestClient,
 )
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
@@ -44,6 +43,7 @@ from scalpdesk.venues.contract import (
     how_to_reach,
 )
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.network import Network
 from scalpdesk.venues.tracker import OrderTracker
 
 KEEP_WARM_SECONDS = 25.0

@@ -31,9 +31,10 @@ from scalpdesk.venues.alpaca.fields import (
     text,
 )
 from scalpdesk.venues.alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
-from scalpdesk.venues.alpaca.transport import ApiKeys, Network, RestRequest
+from scalpdesk.venues.alpaca.transport import ApiKeys, RestRequest
 from scalpdesk.venues.contract import DailyBar, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.network import Network
 
 T = TypeVar("T")
 MINUTE_SECONDS = 60

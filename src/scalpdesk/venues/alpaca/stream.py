@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiohttp
 
-from scalpdesk.venues.alpaca.transport import Network, TcpNetwork
+from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
 HEARTBEAT_SECONDS = 10.0
@@ -121,6 +121,7 @@ class StreamConnection(ReconnectingConnection):
             async with session.ws_connect(
                 self._target.url,
                 headers=self._target.headers,
+                timeout=CLOSE_TIMEOUT,
                 heartbeat=self._target.heartbeat_seconds,
                 max_msg_size=LARGEST_MESSAGE_BYTES,
                 autoclose=True,

@@ -2,9 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date, timedelta
-from typing import Any
-
-import websockets
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
@@ -42,6 +39,7 @@ from scalpdesk.venues.deribit.rpc import (
     RpcTarget,
 )
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.network import Network
 
 LIVE_URL = "wss://www.deribit.com/ws/api/v2"
 TEST_URL = "wss://test.deribit.com/ws/api/v2"
@@ -55,6 +53,8 @@ class DeribitGateway:
     ----------
     url
         Of the websocket.
+    network
+        Where connections come from; None is TCP.
     """
 
     name = "deribit"
@@ -67,7 +67,7 @@ class DeribitGateway:
         key: Revealable,
         secret: Revealable,
         setup: VenueSetup,
-        connect: Callable[..., Any] = websockets.connect,
+        network: Network | None = None,
     ) -> None:
         self._setup = setup
         self._instruments: Instruments = setup.instruments
@@ -91,7 +91,6 @@ class DeribitGateway:
                 timeout_seconds=setup.timeout_seconds,
                 heartbeat_seconds=max(int(setup.heartbeat_seconds), 10),
                 cancels_on_disconnect=orders,
-                connect=connect,
             )
             events = RpcEvents(
                 on_notification=take,
@@ -99,7 +98,7 @@ class DeribitGateway:
                 on_down=lambda cause, why, is_final: self._on_down(name, cause, why, is_final),
                 on_refused=lambda cause, why: self._publisher.refuse(name, cause, why),
             )
-            return RpcConnection(target, events)
+            return RpcConnection(target, events, network)
 
         self._orders = connection("orders", self._on_account, orders=True)
         self._quotes = connection("quotes", self._on_market, orders=False)

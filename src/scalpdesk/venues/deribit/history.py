@@ -27,6 +27,7 @@ from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
 from scalpdesk.venues.deribit.wire import Message, WireError, float_field, time_ns
+from scalpdesk.venues.network import Network
 
 Row = dict[str, Any]
 REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE = 1_200, 100
@@ -141,9 +142,11 @@ class DeribitHistory:
         Whole address of the websocket.
     http_url
         Base of the methods over HTTP, which trades are asked for: the websocket gives the last day's only.
+    network
+        Where the websocket comes from; None is TCP.
     """
 
-    def __init__(self, url: str, http_url: str) -> None:
+    def __init__(self, url: str, http_url: str, network: Network | None = None) -> None:
         self._url, self._http_url = url, http_url
         self.latest: dict[str, Message] = {}
         """Last ticker of each instrument on a subscribed channel."""
@@ -156,7 +159,7 @@ class DeribitHistory:
             on_down=lambda name, why, _: self.notices.append(f"{name}: {why}"),
             on_refused=lambda name, why: self.notices.append(f"{name}: {why}"),
         )
-        self._connection = RpcConnection(target, events)
+        self._connection = RpcConnection(target, events, network)
         self._budget = RequestBudget(REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE)
 
     async def __aenter__(self) -> Self:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import websockets
-from websockets.asyncio.client import ClientConnection
+import aiohttp
 
 from scalpdesk.venues.contract import Revealable
 from scalpdesk.venues.deribit.wire import (
@@ -23,6 +22,7 @@ from scalpdesk.venues.deribit.wire import (
     encode_request,
     refusal_of,
 )
+from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
 
 STEADY_SECONDS = 10.0
@@ -66,8 +66,6 @@ class RpcTarget:
     """Between two heartbeats, 10 or more."""
     cancels_on_disconnect: bool = False
     """Whether the venue cancels the account's orders of this connection when it breaks."""
-    connect: Callable[..., Any] = websockets.connect
-    """Opens the websocket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +94,11 @@ class RpcConnection(ReconnectingConnection):
     ----------
     target, events
         Where to, and what is called.
+    network
+        Where connections come from; None is TCP.
     """
 
-    def __init__(self, target: RpcTarget, events: RpcEvents) -> None:
+    def __init__(self, target: RpcTarget, events: RpcEvents, network: Network | None = None) -> None:
         super().__init__(
             target.name,
             on_up=events.on_up,
@@ -108,7 +108,9 @@ class RpcConnection(ReconnectingConnection):
         )
         self._target = target
         self._events = events
-        self._socket: ClientConnection | None = None
+        self._network: Network = network or TcpNetwork()
+        self._session: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._channels: dict[str, None] = {}
@@ -163,20 +165,21 @@ class RpcConnection(ReconnectingConnection):
 
     # one connection after the other -----------------------------------------------------------------
 
+    async def _run(self) -> None:
+        async with self._network.websockets(HELLO_SECONDS) as self._session:
+            await super()._run()
+
     def _ended(self, cause: tuple[str, str, bool]) -> tuple[str, str, bool]:
         self._socket = None
         self._fail_waiting(cause[1])
         return cause
 
     async def _connection(self) -> tuple[str, str, bool]:
+        session = self._session
+        assert session is not None
         try:
-            async with self._target.connect(
-                self._target.url,
-                open_timeout=HELLO_SECONDS,
-                close_timeout=1.0,
-                ping_interval=None,  # the venue's own heartbeat tells a dead connection
-                max_size=LARGEST_MESSAGE_BYTES,
-                compression=None,
+            async with session.ws_connect(  # without pings: the venue's own heartbeat tells a dead connection
+                self._target.url, timeout=CLOSE_TIMEOUT, max_msg_size=LARGEST_MESSAGE_BYTES
             ) as socket:
                 self._socket = socket
                 self._last_at = asyncio.get_running_loop().time()
@@ -199,7 +202,7 @@ class RpcConnection(ReconnectingConnection):
             return "refused", str(error), is_final
         except TimeoutError:
             return "half_open", "no frame in time", False
-        except (OSError, websockets.WebSocketException, Disconnected) as error:
+        except (OSError, aiohttp.ClientError, Disconnected) as error:
             return "connection_lost", f"{type(error).__name__}: {error}"[:200], False
         except Exception as error:  # noqa: BLE001 - a fault of our own: reported, and the connection comes back
             return "internal_fault", f"{type(error).__name__}: {error}"[:200], False
@@ -228,11 +231,13 @@ class RpcConnection(ReconnectingConnection):
                 await self._authenticate(refresh=True)
         reader.result()
 
-    async def _read(self, socket: ClientConnection) -> None:
-        async for raw in socket:
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.ERROR:
+                raise aiohttp.ClientConnectionError(str(message.data))
             self._last_at = asyncio.get_running_loop().time()
             try:
-                self._take(decode_frame(raw))
+                self._take(decode_frame(message.data))
             except WireError as problem:
                 self._events.on_refused("malformed_frame", str(problem)[:200])
 
@@ -272,8 +277,8 @@ class RpcConnection(ReconnectingConnection):
         answer = self._waiting[request_id] = loop.create_future()
         try:
             try:
-                await socket.send(encode_request(request_id, method, params))
-            except websockets.ConnectionClosed as lost:
+                await socket.send_str(encode_request(request_id, method, params))
+            except aiohttp.ClientError as lost:
                 raise Disconnected(f"lost while sending: {lost}", was_sent=True) from None
             # asyncio.timeout before Python 3.11.3: in a task that is cleaning up after its own
             # cancellation a time-out is raised as another cancellation, and the clean-up ends there
