@@ -23,7 +23,6 @@ from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.hedging.kernels.rules import (
-    ONE_HOUR_YEARS,
     held_between,
     is_last_hour,
     rehedge_target,

@@ -7,9 +7,9 @@ import numpy as np
 
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.base import (
+    Array,
     AversionBand,
     AversionColumns,
-    Array,
     HedgeInputs,
     Numbers,
     refuse_below,

@@ -81,7 +81,13 @@ def add_minimum_variance(
 
 @inner
 def straddle_row(
-    spot: Floats, log_spot: Floats, deviation: Floats, shift: Floats, units: float, delta: Floats, gamma: Floats
+    spot: Floats,
+    log_spot: Floats,
+    deviation: Floats,
+    shift: Floats,
+    units: float,
+    delta: Floats,
+    gamma: Floats,
 ) -> None:
     """Delta and gamma of a straddle at each look of a path, in vector instructions.
 
@@ -121,7 +127,7 @@ def fill_straddles(
 
 @inner
 def steps_to(net: float, target: float, step: float) -> float:
-    """Return the steps to trade from a net delta to its target, ties away from zero; all of it without one."""
+    """Return the steps from a net delta to its target, ties away from zero; all of it where step is 0."""
     if step == 0.0:
         return target - net
     steps = nearest_whole((target - net) / step)

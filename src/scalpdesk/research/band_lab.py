@@ -1,0 +1,756 @@
+"""The band lab: hedging alone, every band over the same sessions, and the band that a trader should take.
+
+Each band runs over the same paths, simulated or of a desk's own looks, so that what differs between two of
+them is the band and not the luck. The rules are those of the desk: :mod:`scalpdesk.hedging.kernels.rules`.
+"""
+
+import html
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from scipy.optimize import brentq
+
+from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.core.figures import new_figure
+from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
+from scalpdesk.hedging.bands.leland import LelandBand
+from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
+from scalpdesk.hedging.bands.time_based import TimeBasedBand
+from scalpdesk.hedging.base import (
+    AversionColumns,
+    ColumnBand,
+    HedgeBand,
+    HedgeInputs,
+    make_band,
+)
+from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE
+from scalpdesk.hedging.kernels.columns import (
+    PARTS,
+    add_minimum_variance,
+    fill_straddles,
+    hold_widths,
+    walk,
+    walk_ladder,
+)
+from scalpdesk.hedging.kernels.rules import ONE_HOUR_YEARS, whole_position
+from scalpdesk.pricing.base import Floats
+from scalpdesk.research.lab_markets import SessionBlock, SimulatedMarket, simulate_sessions
+
+Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
+DEFAULT_AVERSION = 0.01
+RESAMPLES = 1_000
+SEPARATE = 2.0
+"""Standard errors of a difference below which two bands are not told apart."""
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+MINUTES = (5, 15, 30, 60, 120)
+LELAND_NUMBERS = (0.05, 0.1, 0.2, 0.4)
+NO_TRACE = np.empty((0, 2))
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabBand:
+    """One band of the lab, with its settings."""
+
+    family: str
+    """Its name in the lab, as ``whalley_wilmott``."""
+    label: str
+    """Its setting, as a trader reads it."""
+    setting: float
+    band: HedgeBand | None
+    """The desk's own band; None for the resting ladder."""
+    delta: Deltas = "sticky_strike"
+    least_fraction: float = 0.0
+    half_width: float = math.inf
+    """At the open, shares; infinite for a clock, which knows no width."""
+    rung: float = 0.0
+    """Shares of an order of the ladder."""
+
+    @property
+    def reach(self) -> float:
+        """Net delta in shares at which a hedge goes out at the open; infinite for a clock."""
+        return self.half_width * (1.0 + self.least_fraction)
+
+
+class BandRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one band, a day, in currency."""
+
+    band: str
+    setting: str
+    value: float
+    """The setting as a number: aversion (1/USD), shares, seconds, contract deltas or Leland number."""
+    half_width_shares: float | None
+    """At the open; None for a clock."""
+    mean: float
+    """Mean P&L."""
+    mean_stderr: float
+    spread: float
+    """Standard deviation of the P&L."""
+    cost: float
+    """Mean cost of hedging."""
+    error: float
+    """Standard deviation of the P&L less that of a hedge at every look, both before costs."""
+    hedges: float
+    """Mean number of hedges."""
+    shares: float
+    """Mean number of shares traded."""
+    largest_delta: float
+    """Mean over the days of the largest net delta (shares) beyond the width."""
+    certainty_equivalent: float
+    """Mean less half the aversion times the variance of the P&L."""
+    on_frontier: bool
+    """Whether no other band costs less and errs less."""
+    eligible: bool
+    """Whether it keeps to the delta cap; all without one."""
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """The band to take, and how sure that is."""
+
+    band: str
+    setting: str
+    value: float
+    settings: dict[str, float | str]
+    """Keys of the gamma scalper; empty for the ladder, which the desk does not have."""
+    certainty_equivalent: float
+    stderr: float
+    """Standard error of the certainty equivalent, resampled over days."""
+    best: str
+    """Band with the highest certainty equivalent."""
+    behind_best: float
+    behind_best_stderr: float
+    """``behind_best``, ``behind_best_stderr``: Currency a day by which the recommended band is behind it."""
+    chance_best_family: float
+    """Part of the resamples in which a band of its kind is the best."""
+    not_told_apart: int
+    """Number of bands within two standard errors of the best."""
+
+
+class BandReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Every band over the same sessions, and the recommendation."""
+
+    market: dict[str, Any]
+    days: int
+    risk_aversion: float
+    """1/currency, by which mean and spread are weighed."""
+    delta_cap: float | None
+    unhedged_spread: float
+    """Standard deviation of the P&L without a hedge."""
+    option_mean: float
+    rows: tuple[BandRow, ...]
+    recommendation: Recommendation | None
+    """None where no band keeps to the cap."""
+
+    def to_frame(self) -> Any:
+        """Return the bands as a pandas frame, a row a band."""
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
+
+    def plot(self) -> Any:
+        """Draw error against cost, a line a band; return a figure (extra ``plots``).
+
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
+        figure = new_figure(9, 6)
+        panel = figure.subplots()
+        for family in dict.fromkeys(row.band for row in self.rows):
+            own = sorted((row.cost, row.error) for row in self.rows if row.band == family)
+            panel.plot(*zip(*own, strict=True), marker="o", linewidth=1, label=family.replace("_", " "))
+        chosen = self.recommendation
+        for row in self.rows:
+            if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
+                panel.plot(row.cost, row.error, marker="*", markersize=18, color="black", linestyle="none")
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_xlabel("cost of hedging, a day")
+        panel.set_ylabel("error of hedging, standard deviation a day")
+        panel.legend(fontsize="small")
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the table, for notebooks."""
+        names = ("band", "setting", "mean", "spread", "cost", "error", "hedges", "certainty_equivalent")
+        head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(_shown(getattr(row, name)))}</td>" for name in names)
+            + "</tr>"
+            for row in self.rows
+        )
+        caption = "" if self.recommendation is None else html.escape(advice(self.recommendation))
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def advice(chosen: Recommendation) -> str:
+    """Return the recommendation in a sentence."""
+    return (
+        f"take {chosen.band.replace('_', ' ')}, {chosen.setting}: certainty equivalent "
+        f"{chosen.certainty_equivalent:.2f} ± {chosen.stderr:.2f} a day, {chosen.behind_best:.2f} ± "
+        f"{chosen.behind_best_stderr:.2f} behind the best of {chosen.not_told_apart} that are not told apart"
+    )
+
+
+# ---- the bands ------------------------------------------------------------------------------------------
+
+
+def half_width_at(band: HedgeBand, inputs: HedgeInputs) -> float:
+    """Return the half width (shares) that a band has for a position."""
+    asked = msgspec.structs.replace(inputs, net_delta_shares=0.0, seconds_since_hedge=1e9)
+    return band.judge(asked).half_width_shares
+
+
+def aversion_of_width(name: str, inputs: HedgeInputs, half_width: float) -> float:
+    """Return the aversion to risk (1/currency) at which a formula's half width is the given one.
+
+    The width is the formula's, before its floor and cap.
+
+    Parameters
+    ----------
+    name
+        ``whalley_wilmott`` or ``zakamouline``.
+    inputs
+        The position, its cost above zero.
+    half_width
+        Shares, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        When the cost is zero, where every formula's band has no width, or no aversion gives the width.
+    """
+    if not inputs.own_cost_fraction > 0.0:
+        raise ArgumentError(
+            "without a cost the best band has no width, whatever the aversion",
+            where="cost_bp",
+            value=inputs.own_cost_fraction * 1e4,
+            fix="give a cost above 0, or compare fixed bands alone",
+        )
+    columns = AversionColumns(
+        inputs.gamma_shares_per_usd,
+        inputs.spot,
+        inputs.years,
+        inputs.vol,
+        inputs.own_cost_fraction,
+        inputs.rate,
+    )
+
+    def excess(log_aversion: float) -> float:
+        band = make_band(name, {"risk_aversion": math.exp(log_aversion)})
+        assert isinstance(band, ColumnBand)
+        return math.log(float(band.widths(columns)) / half_width)
+
+    # beyond the smallest of them Zakamouline's widens again: it is not made for so much aversion
+    first = next((place for place in range(-60, 61) if excess(float(place)) < 0.0), None)
+    if first is None:
+        raise ArgumentError(
+            f"the {name} band is never so narrow at this cost",
+            where="half_width",
+            value=half_width,
+            fix="give a wider one, or a smaller cost",
+        )
+    return math.exp(brentq(excess, first - 1.0, float(first), xtol=1e-13))
+
+
+FAMILIES = (
+    "fixed",
+    "time",
+    "leland",
+    "whalley_wilmott",
+    "zakamouline",
+    "minimum_variance",
+    "own_gamma",
+    "gex",
+    "ladder",
+)
+"""Bands of the lab: those of the desk, Whalley and Wilmott's at the least-variance delta, and the ladder."""
+
+
+def lab_bands(
+    inputs: HedgeInputs,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float = DEFAULT_AVERSION,
+    least_fraction: float = 0.5,
+) -> list[LabBand]:
+    """Return the bands to compare: each kind at several settings.
+
+    Parameters
+    ----------
+    inputs
+        The position at the open.
+    names
+        Of :data:`FAMILIES`.
+    delta_cap
+        Largest net delta in shares that the trader takes: no hedge waits beyond it at the open. None takes
+        the Whalley–Wilmott band of ``risk_aversion``, and wider ones.
+    risk_aversion
+        1/currency, where no cap is given.
+    least_fraction
+        Of bands that stop at their edge: a hedge of less than this part of the half width is not sent.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown name, or a cap or a cost that is not above zero.
+    """
+    unknown = next((name for name in names if name not in FAMILIES), None)
+    if unknown is not None:
+        raise ArgumentError(
+            "unknown band", where="bands", value=unknown, nearest=nearest_name(unknown, FAMILIES)
+        )
+    if delta_cap is not None and not delta_cap > 0.0:
+        raise ArgumentError(
+            "the delta cap is a number of shares above 0",
+            where="delta_cap",
+            value=delta_cap,
+            fix="such as 10",
+        )
+    position = float(inputs.straddles * inputs.multiplier)
+    floor = whole_position(0.5, inputs.straddles, inputs.multiplier)
+    if delta_cap is None:
+        reach = half_width_at(make_band("whalley_wilmott", {"risk_aversion": risk_aversion}), inputs) * (
+            1.0 + least_fraction
+        )
+        factors: tuple[float, ...] = FACTORS
+    else:
+        reach, factors = delta_cap, tuple(factor for factor in (*FACTORS, 0.75) if factor <= 1.0)
+    reaches = sorted({min(max(reach * factor, floor), 0.5 * position) for factor in factors})
+    made: list[LabBand] = []
+    for name in dict.fromkeys(names):
+        made += _of_family(name, inputs, reaches, least_fraction)
+    return made
+
+
+def _of_family(
+    name: str, inputs: HedgeInputs, reaches: Sequence[float], least_fraction: float
+) -> Iterable[LabBand]:
+    per_straddle = float(inputs.straddles)
+    if name == "fixed":
+        for width in reaches:
+            band = FixedBand(FixedConfig(threshold=width / per_straddle))
+            yield LabBand(name, f"{width:.3g} shares", width / per_straddle, band, half_width=width)
+    elif name == "time":
+        for minutes in MINUTES:
+            own = make_band("time_based", {"interval_seconds": 60.0 * minutes})
+            yield LabBand(name, f"each {minutes} min", 60.0 * minutes, own)
+    elif name == "leland":
+        for number in LELAND_NUMBERS:
+            own = make_band("leland", {"number": number})
+            yield LabBand(name, f"number {number:g}", number, own, "leland")
+    elif name in {"own_gamma", "gex"}:
+        regime = "own_gamma" if name == "own_gamma" else "dealers"
+        for width in reaches:
+            deltas = round(width / inputs.multiplier, 9)
+            tight = round(deltas * 2.0 / 3.0, 9)
+            settings = {"regime": regime, "threshold": f"{deltas}", "threshold_negative_gex": f"{tight}"}
+            label = f"{width:.3g} shares, tight {2.0 * width / 3.0:.3g}"
+            yield LabBand(name, label, deltas, make_band("regime_threshold", settings), half_width=width)
+    elif name == "ladder":
+        for width in reaches:
+            rung = max(float(round(0.5 * width)), inputs.smallest_hedge)
+            label = f"{width:.3g} shares, {rung:g} an order"
+            yield LabBand(name, label, width, None, half_width=width, rung=rung)
+    else:
+        formula = "whalley_wilmott" if name == "minimum_variance" else name
+        delta: Deltas = "minimum_variance" if name == "minimum_variance" else "sticky_strike"
+        for reach in reaches:
+            width = reach / (1.0 + least_fraction)
+            aversion = aversion_of_width(formula, inputs, width)
+            own = make_band(formula, {"risk_aversion": aversion})
+            yield LabBand(
+                name,
+                f"aversion {aversion:.2g}",
+                aversion,
+                own,
+                delta,
+                least_fraction,
+                half_width_at(own, inputs),
+            )
+
+
+# ---- the walk -------------------------------------------------------------------------------------------
+
+
+def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Floats, bool]:
+    """Return what a band asks of a walk over a block.
+
+    Returns
+    -------
+    tuple
+        Half widths in shares and seconds between hedges (a row, or a row a path), whether a hedge stops at
+        the edge (one a look), and whether a delta of less than the smallest trade is left alone.
+
+    Raises
+    ------
+    ArgumentError
+        For a band that is not the desk's own.
+    """
+    looks, inputs = block.now_ns.size, block.inputs
+    straddles, multiplier = inputs.straddles, inputs.multiplier
+    no_clock, to_zero = np.zeros((1, looks)), np.zeros(looks, np.bool_)
+    if isinstance(band, FixedBand):
+        width = band.threshold(multiplier) * straddles
+        return np.full((1, looks), width), no_clock, to_zero | (band.rehedge_to == "edge"), False
+    if isinstance(band, TimeBasedBand):
+        return no_clock, np.full((1, looks), band.config.interval_seconds), to_zero, True
+    if isinstance(band, LelandBand):
+        return no_clock, _leland_intervals(band, block), to_zero, True
+    if isinstance(band, RegimeThresholdBand):
+        seconds = np.full((1, looks), band.config.seconds_between_hedges)
+        return _regime_widths(band, block), seconds, to_zero, False
+    if isinstance(band, ColumnBand):
+        limits = band.config
+        columns = AversionColumns(
+            block.gamma, block.spot[:, :-1], block.years, block.vol, block.cost_fraction, block.rate
+        )
+        found = np.ascontiguousarray(np.atleast_2d(np.asarray(band.widths(columns))))
+        floor = whole_position(limits.floor_shares_per_straddle, straddles, multiplier)
+        last = whole_position(limits.last_hour_shares_per_straddle, straddles, multiplier)
+        hold_widths(found, block.years, floor, limits.cap_fraction * multiplier * straddles, last)
+        edge = (band.config.rehedge_to == "edge") & (block.years >= ONE_HOUR_YEARS)
+        return found, no_clock, np.asarray(edge), False
+    raise ArgumentError(
+        "the lab knows the desk's own bands",
+        where="band",
+        value=band.name,
+        fix=f"one of {', '.join(FAMILIES)}",
+    )
+
+
+def _leland_intervals(band: LelandBand, block: SessionBlock) -> Floats:
+    if block.looked is not None:
+        return np.array([[band.interval_seconds(look.inputs) for look in block.looked.looks]])
+    # the cost is a part of the price, so that the interval changes with the volatility alone
+    cost = float(block.cost_fraction[0, 0])
+    vols, place = np.unique(block.vol, return_inverse=True)
+    asked = partial(msgspec.structs.replace, block.inputs, own_cost_fraction=cost)
+    seconds = np.array([band.interval_seconds(asked(vol=float(vol))) for vol in vols])
+    return np.ascontiguousarray(seconds[place].reshape(block.vol.shape))
+
+
+def _regime_widths(band: RegimeThresholdBand, block: SessionBlock) -> Floats:
+    multiplier, config = block.inputs.multiplier, band.config
+    if block.looked is not None:
+        found = [float(band.threshold(look.inputs)[0]) * multiplier for look in block.looked.looks]
+        return np.array([found])
+    standard, tight = (float(each) * multiplier for each in (config.threshold, config.threshold_negative_gex))
+    decides = block.gamma if config.regime == "own_gamma" else block.exposure_usd
+    if decides is None or config.regime == "standard":
+        return np.full((1, block.now_ns.size), standard)
+    return np.where(decides < 0.0, tight, standard)
+
+
+def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
+    """Return the options' delta at which a band hedges, shares; of a recorded day as it was recorded."""
+    if lab.delta == "sticky_strike" or block.looked is not None:
+        return block.delta
+    if lab.delta == "minimum_variance":
+        found = block.delta.copy()
+        units = 2.0 * block.inputs.straddles * block.inputs.multiplier
+        add_minimum_variance(
+            found, block.spot, block.strike, block.years, block.vol, units, *MINIMUM_VARIANCE
+        )
+        return found
+    assert isinstance(lab.band, LelandBand)
+    years = _leland_intervals(lab.band, block) / block.inputs.trading_year_seconds
+    number = math.sqrt(8.0 / math.pi) * block.cost_fraction[:1, :1] / (block.vol * np.sqrt(years))
+    signed = np.where(block.gamma[:1, :1] >= 0.0, -number, number)
+    vol = np.where(signed > -1.0, block.vol * np.sqrt(np.maximum(1.0 + signed, 0.0)), block.vol)
+    root = np.sqrt(block.years)
+    delta, gamma = np.empty_like(block.delta), np.empty_like(block.delta)
+    units = float(block.inputs.straddles * block.inputs.multiplier)
+    shift = (block.rate / vol + 0.5 * vol) * root
+    fill_straddles(block.spot, np.log(block.spot / block.strike), vol * root, shift, units, delta, gamma)
+    return delta
+
+
+def hedge_block(
+    lab: LabBand, block: SessionBlock, *, step: float = 1.0, trace: Floats = NO_TRACE
+) -> tuple[Floats, int]:
+    """Hedge every path of a block with a band.
+
+    Parameters
+    ----------
+    lab, block
+        The band and the sessions.
+    step
+        Smallest trade in shares; 0 trades any fraction.
+    trace
+        Takes look and signed shares of each hedge; give one for a block of one path.
+
+    Returns
+    -------
+    tuple
+        P&L of the shares before costs, costs, hedges, shares, largest net delta beyond the width (columns), a
+        row a path; and the number of hedges.
+    """
+    out = np.empty((block.delta.shape[0], PARTS))
+    delta = deltas_of(lab, block)
+    if lab.band is None:
+        width = np.full((1, block.now_ns.size), lab.half_width)
+        walk_ladder(
+            block.spot,
+            block.half_spread,
+            block.discount,
+            delta,
+            block.gamma,
+            width,
+            lab.rung,
+            0.0,
+            out,
+        )
+        return out, int(out[:, 2].sum())
+    width, interval, to_edge, skips_small = widths_of(lab.band, block)
+    least = block.least_steps if step > 0.0 else np.zeros(block.now_ns.size)
+    hedges = walk(
+        block.now_ns,
+        block.spot,
+        block.half_spread,
+        block.discount,
+        delta,
+        width,
+        to_edge,
+        interval,
+        block.since_ns,
+        skips_small,
+        lab.least_fraction,
+        least,
+        step,
+        block.looked is not None,
+        out,
+        trace,
+    )
+    return out, hedges
+
+
+def hedges_of(lab: LabBand, block: SessionBlock) -> list[tuple[int, int]]:
+    """Return instant (UTC nanoseconds) and signed shares of each hedge of a recorded day."""
+    trace = np.empty((2 * block.now_ns.size, 2))
+    _, hedges = hedge_block(lab, block, trace=trace)
+    return [(int(block.now_ns[int(look)]), int(quantity)) for look, quantity in trace[:hedges].tolist()]
+
+
+EVERY_LOOK = LabBand("every look", "", 0.0, FixedBand(FixedConfig(threshold=0.0)), half_width=0.0)
+"""The limit in which the straddle is replicated; its hedges are of any fraction."""
+
+
+# ---- the comparison -------------------------------------------------------------------------------------
+
+
+def compare(
+    blocks: Iterable[Mapping[Deltas, SessionBlock]],
+    bands: Sequence[LabBand],
+    *,
+    market: Mapping[str, Any],
+    risk_aversion: float,
+    delta_cap: float | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+    total: int = 0,
+) -> BandReport:
+    """Hedge the same sessions with every band, and weigh mean against spread.
+
+    Parameters
+    ----------
+    blocks
+        Sessions by the delta that hedges them; a band whose delta a block lacks computes it.
+    bands
+        From :func:`lab_bands`.
+    market
+        What the sessions are, for the report.
+    risk_aversion
+        1/currency, for the certainty equivalent.
+    delta_cap
+        Bands that wait beyond it, and clocks, are not recommended.
+    seed
+        Of the resampling.
+    progress, total
+        Called with the sessions done, and their number.
+    """
+    options, ideals, found = [], [], [list[Floats]() for _ in bands]
+    done = 0
+    for by_delta in blocks:
+        plain = by_delta["sticky_strike"]
+        options.append(plain.option_pnl)
+        ideals.append(hedge_block(EVERY_LOOK, plain, step=0.0)[0][:, 0])
+        for place, lab in enumerate(bands):
+            found[place].append(hedge_block(lab, by_delta.get(lab.delta, plain))[0])
+        done += len(plain.option_pnl)
+        if progress is not None:
+            progress(done, total, "sessions")
+    option, ideal = np.concatenate(options), np.concatenate(ideals)
+    parts = np.array([np.concatenate(each) for each in found])
+    pnl = option + parts[:, :, 0] - parts[:, :, 1]
+    error = parts[:, :, 0] - ideal
+    return _report(bands, pnl, parts, error, option, market, risk_aversion, delta_cap, seed)
+
+
+def _report(
+    bands: Sequence[LabBand],
+    pnl: Floats,
+    parts: Floats,
+    error: Floats,
+    option: Floats,
+    market: Mapping[str, Any],
+    risk_aversion: float,
+    delta_cap: float | None,
+    seed: int,
+) -> BandReport:
+    days = pnl.shape[1]
+    spread_of = partial(np.std, axis=1, ddof=1 if days > 1 else 0)
+    mean, spread, errors = pnl.mean(axis=1), spread_of(pnl), spread_of(error)
+    cost = parts[:, :, 1].mean(axis=1)
+    worth = mean - 0.5 * risk_aversion * spread**2
+    eligible = [delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9) for lab in bands]
+    best_error = np.minimum.accumulate(errors[np.argsort(cost, kind="stable")])
+    rank = np.argsort(np.argsort(cost, kind="stable"), kind="stable")
+    rows = tuple(
+        BandRow(
+            band=lab.family,
+            setting=lab.label,
+            value=lab.setting,
+            half_width_shares=lab.half_width if math.isfinite(lab.half_width) else None,
+            mean=float(mean[i]),
+            mean_stderr=float(spread[i] / math.sqrt(days)),
+            spread=float(spread[i]),
+            cost=float(cost[i]),
+            error=float(errors[i]),
+            hedges=float(parts[i, :, 2].mean()),
+            shares=float(parts[i, :, 3].mean()),
+            largest_delta=float(parts[i, :, 4].mean()),
+            certainty_equivalent=float(worth[i]),
+            on_frontier=bool(errors[i] <= best_error[rank[i]]),
+            eligible=eligible[i],
+        )
+        for i, lab in enumerate(bands)
+    )
+    chosen = _recommend(bands, rows, pnl, worth, risk_aversion, np.array(eligible), seed)
+    return BandReport(
+        market=dict(market),
+        days=days,
+        risk_aversion=risk_aversion,
+        delta_cap=delta_cap,
+        unhedged_spread=float(np.std(option, ddof=1 if days > 1 else 0)),
+        option_mean=float(option.mean()),
+        rows=rows,
+        recommendation=chosen,
+    )
+
+
+def _recommend(
+    bands: Sequence[LabBand],
+    rows: Sequence[BandRow],
+    pnl: Floats,
+    worth: Floats,
+    risk_aversion: float,
+    eligible: Any,
+    seed: int,
+) -> Recommendation | None:
+    """Choose the band with the fewest hedges among those that cannot be told from the best.
+
+    The days are drawn again with replacement, the same for every band: what all bands share cancels in the
+    difference of two.
+    """
+    if not eligible.any():
+        return None
+    days = pnl.shape[1]
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
+    centred = pnl - pnl.mean(axis=1, keepdims=True)
+    means, squares = drawn @ centred.T, drawn @ np.square(centred).T
+    resampled = means + pnl.mean(axis=1) - 0.5 * risk_aversion * (squares - means**2)
+    allowed = np.where(eligible, worth, -np.inf)
+    best = int(np.argmax(allowed))
+    behind = worth[best] - worth
+    noise = np.std(resampled[:, [best]] - resampled, axis=0, ddof=1)
+    alike = eligible & (behind <= SEPARATE * noise)
+    alike[best] = True
+    hedges = np.array([row.hedges for row in rows])
+    chosen = int(np.argmin(np.where(alike, hedges, np.inf)))
+    lab = bands[chosen]
+    winners = np.argmax(np.where(eligible, resampled, -np.inf), axis=1)
+    same = np.array([each.family == lab.family for each in bands])
+    return Recommendation(
+        band=lab.family,
+        setting=lab.label,
+        value=lab.setting,
+        settings=desk_settings(lab),
+        certainty_equivalent=float(worth[chosen]),
+        stderr=float(np.std(resampled[:, chosen], ddof=1)),
+        best=f"{bands[best].family}, {bands[best].label}",
+        behind_best=float(behind[chosen]),
+        behind_best_stderr=float(noise[chosen]),
+        chance_best_family=float(same[winners].mean()),
+        not_told_apart=int(alike.sum()),
+    )
+
+
+def desk_settings(lab: LabBand) -> dict[str, float | str]:
+    """Return the gamma scalper's keys that make a desk hedge with a band; empty for the ladder."""
+    if lab.band is None:
+        return {}
+    found: dict[str, float | str] = {"hedge.band": lab.band.name, "hedge.least_fraction": lab.least_fraction}
+    if lab.family == "fixed":
+        found["hedge.threshold_shares"] = lab.setting
+    elif lab.family == "time":
+        found["hedge.band_settings.interval_seconds"] = lab.setting
+    elif lab.family == "leland":
+        found["hedge.band_settings.number"] = lab.setting
+    elif lab.family in {"own_gamma", "gex"}:
+        assert isinstance(lab.band, RegimeThresholdBand)
+        config = lab.band.config
+        found["hedge.band_settings.regime"] = config.regime
+        found["hedge.band_settings.threshold"] = str(config.threshold)
+        found["hedge.band_settings.threshold_negative_gex"] = str(config.threshold_negative_gex)
+    else:
+        found["hedge.band_settings.risk_aversion"] = lab.setting
+        if lab.delta == "minimum_variance":
+            found["hedge.delta_model"] = "minimum_variance"
+    return found
+
+
+def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: float) -> float:
+    """Return the aversion (1/currency) whose Whalley–Wilmott band hedges at a cap; without one the default."""
+    if delta_cap is None or not inputs.own_cost_fraction > 0.0:
+        return DEFAULT_AVERSION
+    return aversion_of_width("whalley_wilmott", inputs, delta_cap / (1.0 + least_fraction))
+
+
+def compare_simulated(
+    market: SimulatedMarket,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float | None = None,
+    least_fraction: float = 0.5,
+    progress: Progress | None = None,
+) -> BandReport:
+    """Compare bands on simulated sessions; arguments as of :func:`lab_bands` and :func:`compare`."""
+    inputs = market.opening()
+    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
+    bands = lab_bands(
+        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
+    )
+    return compare(
+        ({"sticky_strike": block} for block in simulate_sessions(market)),
+        bands,
+        market={"kind": "simulated", **msgspec.to_builtins(market)},
+        risk_aversion=aversion,
+        delta_cap=delta_cap,
+        seed=market.seed,
+        progress=progress,
+        total=market.days,
+    )
