@@ -18,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, load_data
+    from scalpdesk.notebook import backtest, bands, load_data
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -30,6 +30,7 @@ __all__ = [
     "Strategy",
     "__version__",
     "backtest",
+    "bands",
     "load_data",
     "simulate",
 ]
@@ -37,6 +38,7 @@ __all__ = [
 _SIMULATE = "scalpdesk.backtesting.simulate"
 _HOMES = {
     "backtest": "scalpdesk.notebook",
+    "bands": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",

@@ -6,16 +6,20 @@ them is the band and not the luck. The rules are those of the desk: :mod:`scalpd
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.backtesting.simulate import PreparedMarket, prepared
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.core.figures import new_figure
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
@@ -38,8 +42,15 @@ from scalpdesk.hedging.kernels.columns import (
     walk_ladder,
 )
 from scalpdesk.hedging.kernels.rules import ONE_HOUR_YEARS, whole_position
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing.base import Floats
-from scalpdesk.research.lab_markets import SessionBlock, SimulatedMarket, simulate_sessions
+from scalpdesk.research.hedge_looks import record_looks
+from scalpdesk.research.lab_markets import (
+    SessionBlock,
+    SimulatedMarket,
+    block_of_looks,
+    simulate_sessions,
+)
 
 Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
 DEFAULT_AVERSION = 0.01
@@ -48,8 +59,13 @@ SEPARATE = 2.0
 """Standard errors of a difference below which two bands are not told apart."""
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 MINUTES = (5, 15, 30, 60, 120)
-LELAND_NUMBERS = (0.05, 0.1, 0.2, 0.4)
+LELAND_NUMBERS = (0.01, 0.02, 0.03, 0.05)
+THROUGH = 1.0
+"""Half spreads by which the mid goes through a resting order before it is filled: as the desk's own model of
+fills has it, the other side's quote has come to the order.
+"""
 NO_TRACE = np.empty((0, 2))
+Flags = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
 
 
@@ -70,6 +86,11 @@ class LabBand:
     """At the open, shares; infinite for a clock, which knows no width."""
     rung: float = 0.0
     """Shares of an order of the ladder."""
+
+    @property
+    def columns(self) -> str:
+        """Name of the recorded columns that it hedges; Leland's depend on the number too."""
+        return f"leland {self.setting:g}" if self.delta == "leland" else self.delta
 
     @property
     def reach(self) -> float:
@@ -104,9 +125,9 @@ class BandRow(msgspec.Struct, frozen=True, kw_only=True):
     certainty_equivalent: float
     """Mean less half the aversion times the variance of the P&L."""
     on_frontier: bool
-    """Whether no other band costs less and errs less."""
+    """Whether no other band costs less and has a smaller spread."""
     eligible: bool
-    """Whether it keeps to the delta cap; all without one."""
+    """Whether it keeps to the delta cap, and the desk has it: not the ladder."""
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +137,12 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     setting: str
     value: float
     settings: dict[str, float | str]
-    """Keys of the gamma scalper; empty for the ladder, which the desk does not have."""
+    """Keys of the gamma scalper that make a desk hedge so."""
     certainty_equivalent: float
     stderr: float
     """Standard error of the certainty equivalent, resampled over days."""
     best: str
-    """Band with the highest certainty equivalent."""
+    """Eligible band with the highest certainty equivalent."""
     behind_best: float
     behind_best_stderr: float
     """``behind_best``, ``behind_best_stderr``: Currency a day by which the recommended band is behind it."""
@@ -153,7 +174,7 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
         return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
 
     def plot(self) -> Any:
-        """Draw error against cost, a line a band; return a figure (extra ``plots``).
+        """Draw spread against cost, a line a band; return a figure (extra ``plots``).
 
         Raises
         ------
@@ -163,16 +184,16 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
         figure = new_figure(9, 6)
         panel = figure.subplots()
         for family in dict.fromkeys(row.band for row in self.rows):
-            own = sorted((row.cost, row.error) for row in self.rows if row.band == family)
+            own = sorted((row.cost, row.spread) for row in self.rows if row.band == family)
             panel.plot(*zip(*own, strict=True), marker="o", linewidth=1, label=family.replace("_", " "))
         chosen = self.recommendation
         for row in self.rows:
             if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
-                panel.plot(row.cost, row.error, marker="*", markersize=18, color="black", linestyle="none")
+                panel.plot(row.cost, row.spread, marker="*", markersize=18, color="black", linestyle="none")
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlabel("cost of hedging, a day")
-        panel.set_ylabel("error of hedging, standard deviation a day")
+        panel.set_ylabel("spread of the P&L, standard deviation a day")
         panel.legend(fontsize="small")
         return figure
 
@@ -385,7 +406,7 @@ def _of_family(
 # ---- the walk -------------------------------------------------------------------------------------------
 
 
-def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Floats, bool]:
+def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Flags, bool]:
     """Return what a band asks of a walk over a block.
 
     Returns
@@ -460,9 +481,8 @@ def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
         return block.delta
     if lab.delta == "minimum_variance":
         found = block.delta.copy()
-        units = 2.0 * block.inputs.straddles * block.inputs.multiplier
         add_minimum_variance(
-            found, block.spot, block.strike, block.years, block.vol, units, *MINIMUM_VARIANCE
+            found, block.spot, block.strike, block.years, block.vol, 2.0 * block.units, *MINIMUM_VARIANCE
         )
         return found
     assert isinstance(lab.band, LelandBand)
@@ -472,9 +492,9 @@ def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
     vol = np.where(signed > -1.0, block.vol * np.sqrt(np.maximum(1.0 + signed, 0.0)), block.vol)
     root = np.sqrt(block.years)
     delta, gamma = np.empty_like(block.delta), np.empty_like(block.delta)
-    units = float(block.inputs.straddles * block.inputs.multiplier)
     shift = (block.rate / vol + 0.5 * vol) * root
-    fill_straddles(block.spot, np.log(block.spot / block.strike), vol * root, shift, units, delta, gamma)
+    log_spot = np.log(block.spot / block.strike)
+    fill_straddles(block.spot, log_spot, vol * root, shift, block.units, delta, gamma)
     return delta
 
 
@@ -504,13 +524,15 @@ def hedge_block(
         width = np.full((1, block.now_ns.size), lab.half_width)
         walk_ladder(
             block.spot,
+            block.high,
+            block.low,
             block.half_spread,
             block.discount,
             delta,
             block.gamma,
             width,
             lab.rung,
-            0.0,
+            THROUGH,
             out,
         )
         return out, int(out[:, 2].sum())
@@ -552,13 +574,14 @@ EVERY_LOOK = LabBand("every look", "", 0.0, FixedBand(FixedConfig(threshold=0.0)
 
 
 def compare(
-    blocks: Iterable[Mapping[Deltas, SessionBlock]],
+    blocks: Iterable[Mapping[str, SessionBlock]],
     bands: Sequence[LabBand],
     *,
     market: Mapping[str, Any],
     risk_aversion: float,
     delta_cap: float | None = None,
     seed: int = 1,
+    is_fair: bool = False,
     progress: Progress | None = None,
     total: int = 0,
 ) -> BandReport:
@@ -567,7 +590,7 @@ def compare(
     Parameters
     ----------
     blocks
-        Sessions by the delta that hedges them; a band whose delta a block lacks computes it.
+        Sessions by :attr:`LabBand.columns`; a band whose columns are missing computes its delta.
     bands
         From :func:`lab_bands`.
     market
@@ -578,6 +601,9 @@ def compare(
         Bands that wait beyond it, and clocks, are not recommended.
     seed
         Of the resampling.
+    is_fair
+        Whether the share earns nothing on average, as a simulated one does. The mean P&L of a band then
+        differs from that of a hedge at every look by costs alone, and is so estimated.
     progress, total
         Called with the sessions done, and their number.
     """
@@ -588,36 +614,52 @@ def compare(
         options.append(plain.option_pnl)
         ideals.append(hedge_block(EVERY_LOOK, plain, step=0.0)[0][:, 0])
         for place, lab in enumerate(bands):
-            found[place].append(hedge_block(lab, by_delta.get(lab.delta, plain))[0])
+            found[place].append(hedge_block(lab, by_delta.get(lab.columns, plain))[0])
         done += len(plain.option_pnl)
         if progress is not None:
             progress(done, total, "sessions")
     option, ideal = np.concatenate(options), np.concatenate(ideals)
     parts = np.array([np.concatenate(each) for each in found])
-    pnl = option + parts[:, :, 0] - parts[:, :, 1]
     error = parts[:, :, 0] - ideal
-    return _report(bands, pnl, parts, error, option, market, risk_aversion, delta_cap, seed)
+    figures = _Figures(
+        pnl=option + parts[:, :, 0] - parts[:, :, 1],
+        # a simulated share earns nothing on average: what the hedges of a band earned by chance is left out
+        expected=option + ideal - parts[:, :, 1] if is_fair else option + parts[:, :, 0] - parts[:, :, 1],
+        parts=parts,
+        error=error,
+        option=option,
+    )
+    return _report(bands, figures, market, risk_aversion, delta_cap, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """A row a band, a column a day."""
+
+    pnl: Floats
+    expected: Floats
+    """P&L whose mean is taken."""
+    parts: Floats
+    error: Floats
+    option: Floats
 
 
 def _report(
     bands: Sequence[LabBand],
-    pnl: Floats,
-    parts: Floats,
-    error: Floats,
-    option: Floats,
+    figures: _Figures,
     market: Mapping[str, Any],
     risk_aversion: float,
     delta_cap: float | None,
     seed: int,
 ) -> BandReport:
-    days = pnl.shape[1]
-    spread_of = partial(np.std, axis=1, ddof=1 if days > 1 else 0)
-    mean, spread, errors = pnl.mean(axis=1), spread_of(pnl), spread_of(error)
-    cost = parts[:, :, 1].mean(axis=1)
+    days = figures.pnl.shape[1]
+    free = 1 if days > 1 else 0
+    mean, spread = figures.expected.mean(axis=1), figures.pnl.std(axis=1, ddof=free)
+    cost, others = figures.parts[:, :, 1].mean(axis=1), figures.parts.mean(axis=1)
     worth = mean - 0.5 * risk_aversion * spread**2
-    eligible = [delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9) for lab in bands]
-    best_error = np.minimum.accumulate(errors[np.argsort(cost, kind="stable")])
-    rank = np.argsort(np.argsort(cost, kind="stable"), kind="stable")
+    eligible = [
+        lab.band is not None and (delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9)) for lab in bands
+    ]
     rows = tuple(
         BandRow(
             band=lab.family,
@@ -625,26 +667,27 @@ def _report(
             value=lab.setting,
             half_width_shares=lab.half_width if math.isfinite(lab.half_width) else None,
             mean=float(mean[i]),
-            mean_stderr=float(spread[i] / math.sqrt(days)),
+            mean_stderr=float(figures.expected[i].std(ddof=free) / math.sqrt(days)),
             spread=float(spread[i]),
             cost=float(cost[i]),
-            error=float(errors[i]),
-            hedges=float(parts[i, :, 2].mean()),
-            shares=float(parts[i, :, 3].mean()),
-            largest_delta=float(parts[i, :, 4].mean()),
+            error=float(figures.error[i].std(ddof=free)),
+            hedges=float(others[i, 2]),
+            shares=float(others[i, 3]),
+            largest_delta=float(others[i, 4]),
             certainty_equivalent=float(worth[i]),
-            on_frontier=bool(errors[i] <= best_error[rank[i]]),
+            on_frontier=not bool(np.any((cost < cost[i]) & (spread < spread[i]))),
             eligible=eligible[i],
         )
         for i, lab in enumerate(bands)
     )
-    chosen = _recommend(bands, rows, pnl, worth, risk_aversion, np.array(eligible), seed)
+    chosen = _recommend(bands, rows, figures, worth, risk_aversion, np.array(eligible), seed)
+    option = figures.option
     return BandReport(
         market=dict(market),
         days=days,
         risk_aversion=risk_aversion,
         delta_cap=delta_cap,
-        unhedged_spread=float(np.std(option, ddof=1 if days > 1 else 0)),
+        unhedged_spread=float(option.std(ddof=free)),
         option_mean=float(option.mean()),
         rows=rows,
         recommendation=chosen,
@@ -654,7 +697,7 @@ def _report(
 def _recommend(
     bands: Sequence[LabBand],
     rows: Sequence[BandRow],
-    pnl: Floats,
+    figures: _Figures,
     worth: Floats,
     risk_aversion: float,
     eligible: Any,
@@ -667,11 +710,11 @@ def _recommend(
     """
     if not eligible.any():
         return None
-    days = pnl.shape[1]
+    pnl, days = figures.pnl, figures.pnl.shape[1]
     drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
     centred = pnl - pnl.mean(axis=1, keepdims=True)
     means, squares = drawn @ centred.T, drawn @ np.square(centred).T
-    resampled = means + pnl.mean(axis=1) - 0.5 * risk_aversion * (squares - means**2)
+    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * (squares - means**2)
     allowed = np.where(eligible, worth, -np.inf)
     best = int(np.argmax(allowed))
     behind = worth[best] - worth
@@ -723,7 +766,7 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
 
 
 def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: float) -> float:
-    """Return the aversion (1/currency) whose Whalley–Wilmott band hedges at a cap; without one the default."""
+    """Return the aversion (1/currency) of Whalley and Wilmott's band that hedges at a cap, or the default."""
     if delta_cap is None or not inputs.own_cost_fraction > 0.0:
         return DEFAULT_AVERSION
     return aversion_of_width("whalley_wilmott", inputs, delta_cap / (1.0 + least_fraction))
@@ -751,6 +794,140 @@ def compare_simulated(
         risk_aversion=aversion,
         delta_cap=delta_cap,
         seed=market.seed,
+        is_fair=True,
         progress=progress,
         total=market.days,
     )
+
+
+# ---- a desk's own sessions --------------------------------------------------------------------------------
+
+HELD = (
+    "entry.gate=off",
+    "exits.edge_gone=false",
+    "exits.flat_minutes_before_close=10",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+)
+"""Settings by which a straddle is bought and held to ten minutes before the close, whatever it earns."""
+RECORDED_LELAND = 0.02
+"""The Leland number of recorded days: each number has a delta, and so a recording, of its own."""
+SettingsOf = Callable[[Sequence[str]], LoadedSettings]
+
+
+def columns_settings(lab: LabBand) -> tuple[str, ...]:
+    """Return the settings at which a band's columns are recorded, those of its delta."""
+    if lab.delta == "leland":
+        return "hedge.band=leland", f"hedge.band_settings.number={lab.setting}"
+    return (f"hedge.delta_model={lab.delta}",)
+
+
+def recorded_blocks(
+    market: MarketTape | PreparedMarket, bands: Sequence[LabBand], settings_of: SettingsOf, *, seed: int = 1
+) -> dict[str, SessionBlock]:
+    """Return one session's columns, a recording for each delta that the bands hedge by.
+
+    Parameters
+    ----------
+    market
+        One session.
+    bands
+        Bands that will hedge it.
+    settings_of
+        Returns the gamma scalper's settings with more of them.
+    seed
+        As of the run.
+
+    Raises
+    ------
+    DataError
+        When no straddle was held in the session.
+    """
+    prepared_market = prepared(market)
+    wanted: dict[str, tuple[str, ...]] = {"sticky_strike": ("hedge.delta_model=sticky_strike",)}
+    wanted |= {lab.columns: columns_settings(lab) for lab in bands}
+    return {
+        name: block_of_looks(record_looks(settings_of(own), prepared_market, seed=seed))
+        for name, own in wanted.items()
+    }
+
+
+def compare_recorded(
+    days: Sequence[date],
+    load: Callable[[date], MarketTape],
+    settings_of: SettingsOf,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float | None = None,
+    least_fraction: float = 0.5,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> BandReport:
+    """Compare bands on sessions of a desk: the straddle that the gamma scalper buys, at its own looks.
+
+    The bands are those of the first session's position; a session without a straddle is left out, and named
+    in ``market``.
+
+    Parameters
+    ----------
+    days, load
+        Sessions, and what loads the market of one.
+    settings_of
+        Returns the gamma scalper's settings with more of them.
+    names, delta_cap, risk_aversion, least_fraction
+        As in :func:`lab_bands`.
+    seed, progress
+        As in :func:`compare`.
+
+    Raises
+    ------
+    DataError
+        When no session had a straddle.
+    """
+    skipped: list[dict[str, str]] = []
+    first: tuple[date, SessionBlock] | None = None
+    waiting = list(days)
+    tapes: dict[date, PreparedMarket] = {}
+    while waiting and first is None:
+        day = waiting[0]
+        tapes[day] = prepared(load(day))
+        try:
+            first = day, recorded_blocks(tapes[day], (), settings_of, seed=seed)["sticky_strike"]
+        except DataError as error:
+            skipped.append({"day": day.isoformat(), "reason": error.what})
+            del waiting[0]
+    if first is None:
+        raise DataError(
+            "no session had a straddle to hedge",
+            where="--start, --end",
+            value=len(days),
+            fix="choose other sessions, or other settings with --set selection.…",
+        )
+    inputs = first[1].inputs
+    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
+    made = lab_bands(
+        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
+    )
+    bands = [lab for lab in made if lab.delta != "leland" or lab.setting == RECORDED_LELAND]
+
+    def blocks() -> Iterator[dict[str, SessionBlock]]:
+        for day in waiting:
+            market = tapes.pop(day, None) or prepared(load(day))
+            try:
+                yield recorded_blocks(market, bands, settings_of, seed=seed)
+            except DataError as error:
+                skipped.append({"day": day.isoformat(), "reason": error.what})
+
+    report = compare(
+        blocks(),
+        bands,
+        market={},
+        risk_aversion=aversion,
+        delta_cap=delta_cap,
+        seed=seed,
+        progress=progress,
+        total=len(waiting),
+    )
+    market = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}", "skipped": skipped}
+    return msgspec.structs.replace(report, market=market)

@@ -133,7 +133,7 @@ def steps_to(net: float, target: float, step: float) -> float:
     steps = nearest_whole((target - net) / step)
     if steps == steps:  # noqa: PLR0124 - a call less
         return steps
-    missing = (np.rint(target / step * BILLION) - np.rint(net / step * BILLION)) / BILLION
+    missing: float = (np.rint(target / step * BILLION) - np.rint(net / step * BILLION)) / BILLION
     whole = math.floor(abs(missing) + 0.5)
     return whole if missing > 0.0 else -whole
 
@@ -321,33 +321,36 @@ def walk_straddles(
 @kernel
 def walk_ladder(
     spot: Floats,
+    high: Floats,
+    low: Floats,
     half_spread: Floats,
     discount: Floats,
     delta: Floats,
     gamma: Floats,
     width: Floats,
     rung: float,
-    maker: float,
+    through: float,
     out: Floats,
 ) -> None:
     """Hedge every path with limit orders that rest where the delta will be at the band's edges.
 
     At each look orders of ``rung`` shares are laid where, by the gamma of the look, the net delta will be at
-    the edge, and one behind the other as far as the price runs until the next look. An order is filled once
-    the mid has gone through it by half a spread, at its own price. A delta that is outside at the look itself
-    crosses the spread to the edge, as does all of it where gamma is not above zero: there no limit order
-    hedges.
+    the edge, and behind one another as far as the price runs until the next look. A delta that is outside at
+    the look itself by a rung crosses the spread, and so does every hedge while gamma is not above zero, for
+    which no limit order hedges. Of two extremes between looks the one away from the next price is first.
 
     Parameters
     ----------
     spot, half_spread, discount, delta, out
         As in :func:`walk`.
+    high, low
+        Extremes of the price between each look and the next.
     gamma, width
         Gamma of the options, shares per currency, and the half width (of one row or of all).
     rung
         Shares of an order.
-    maker
-        Fee of a resting order per share, below zero a rebate.
+    through
+        Half spreads by which the mid goes through an order before it is filled, at its own price.
     """
     for row in range(delta.shape[0]):
         wide = row if width.shape[0] > 1 else 0
@@ -355,36 +358,36 @@ def walk_ladder(
         end = delta.shape[1]
         for i in range(end):
             net = delta[row, i] + owned
-            peak = max(peak, abs(net))
-            edge = width[wide, i]
-            price = spot[row, i]
+            price, edge, speed = spot[row, i], width[wide, i], gamma[row, i]
+            paid = half_spread[row, i]
             beyond = abs(net) - edge
+            if beyond > 0.0:
+                peak = max(peak, abs(net))
             if beyond >= rung:
                 quantity = -math.copysign(math.floor(beyond / rung) * rung, net)
                 owned += quantity
                 net += quantity
                 gross -= quantity * price * discount[i]
-                cost += abs(quantity) * half_spread[row, i] * discount[i]
+                cost += abs(quantity) * paid * discount[i]
                 hedges += 1.0
                 shares += abs(quantity)
-            speed = gamma[row, i]
             if speed <= 0.0:
                 continue
-            following = spot[row, i + 1]
-            through = half_spread[row, i + 1]
-            side = 1.0 if following > price else -1.0
-            while True:
-                # where the delta reaches the edge on the side to which the price goes
-                limit = price + side * max(edge - side * net, 0.0) / speed
-                if side * (following - limit) < through:
-                    break
-                quantity = -side * rung
-                owned += quantity
-                net += quantity
-                gross -= quantity * limit * discount[i + 1]
-                cost += rung * maker * discount[i + 1]
-                hedges += 1.0
-                shares += rung
+            first = -1.0 if spot[row, i + 1] > price else 1.0
+            for turn in range(2):
+                side = first if turn == 0 else -first
+                extreme = high[row, i] if side > 0.0 else low[row, i]
+                while True:
+                    # the mid at which an order is filled that rests where the delta reaches the edge
+                    met = price + side * (max(edge - side * net, 0.0) / speed + through * paid)
+                    if side * (extreme - met) < 0.0:
+                        break
+                    owned -= side * rung
+                    net -= side * rung
+                    gross += side * rung * met * discount[i]
+                    cost += rung * through * paid * discount[i]
+                    hedges += 1.0
+                    shares += rung
         gross += owned * spot[row, end] * discount[end]
         cost += abs(owned) * half_spread[row, end] * discount[end]
         out[row, 0] = gross
