@@ -1,30 +1,27 @@
 """Hold the band lab's hedges to the desk's, day by day: ``band_days.py [DAYS]`` or ``band_days.py CATALOG``.
 
 Without a folder: so many sessions of the embedded market (50), evenly over its years. With the folder of a
-catalogue into which ``scalpdesk data import lean`` has written the recorded data: every recorded day that the
-configurations of ``examples/validation`` name. Each day is looked at once without a hedge for each delta, and
+catalogue into which ``scalpdesk data import lean`` has written the recorded data: every recorded day with
+options and their underlying. Each day is looked at once without a hedge for each delta, and
 run with every setting of :data:`WAYS`; instant and shares of each hedge must be equal.
 """
 
 import sys
 import time
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded.market import available_sessions
 from scalpdesk.hedging.base import make_band
 from scalpdesk.research.band_lab import HELD, LabBand, columns_settings, hedges_of
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import block_of_looks
-
-ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "examples" / "validation"
 
 
 def way(name, least=0.0, delta="sticky_strike", **settings):
@@ -86,7 +83,11 @@ def main():
     started, equal, total, hedges = time.monotonic(), 0, 0, 0
     argument = sys.argv[1] if len(sys.argv) > 1 else "50"
     for label, settings_of, market in embedded(int(argument)) if argument.isdigit() else recorded(argument):
-        differ, sent = compare_day(settings_of, market)
+        try:
+            differ, sent = compare_day(settings_of, market)
+        except DataError as error:
+            print(label, error.what, sep="; ", flush=True)
+            continue
         total += len(WAYS)
         equal += len(WAYS) - len(differ)
         hedges += sent
@@ -109,22 +110,36 @@ def embedded(number):
         )
 
 
+RECORDED = (
+    "data.index_source=parity",
+    "data.max_side_age_seconds=86400",
+    "selection.min_expiration_days=0",
+    "selection.max_expiration_days=60",
+    "selection.min_open_interest=-1",
+    "entry.max_straddle_delta=none",
+    "exits.min_dte=null",
+    "simulation.displayed_sizes=false",
+    "simulation.starting_cash=100000000",
+    "risk.max_order_shares=1000000",
+)
+"""Takes whatever straddle was recorded."""
+DAYS = {
+    "GOOG": ("2015-12-23", "2015-12-24", "2015-12-28"),
+    "SPXW": ("2021-01-04", "2021-01-05", "2021-01-06", "2021-01-07", "2021-01-08"),
+}
+
+
 def recorded(catalog):
-    """Yield recorded days with the settings that ``examples/validation`` has for them, at a real spread."""
-    for path in sorted(CONFIGS.glob("*-20??-??-??.toml")):
-        more = (
-            f"data.catalog={catalog}",
-            "strategies.gamma-scalper.straddles=1",
-            "simulation.fill_model_hedge=cross",
-        )
+    """Yield the recorded days that have options and their underlying."""
+    for underlying, days in DAYS.items():
+        for day in map(date.fromisoformat, days):
+            more = (*HELD, *RECORDED, f"data.catalog={catalog}", f"underlying={underlying}")
 
-        def settings_of(own, path=path, more=more):
-            return load_settings("gamma-scalper", config_file=path, overrides=(*more, *own))
+            def settings_of(own, more=more):
+                return load_settings("gamma-scalper", overrides=(*more, *own))
 
-        day, base = date.fromisoformat(path.stem[-10:]), settings_of(())
-        underlying = base.strategy_config.underlying
-        tape = load_market(base, "lean", underlying=underlying, start=day, end=day, seed=1)
-        yield path.stem, settings_of, PreparedMarket(tape)
+            tape = load_market(settings_of(()), "lean", underlying=underlying, start=day, end=day, seed=1)
+            yield f"{underlying} {day}", settings_of, PreparedMarket(tape)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,11 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     behind_best: float
     behind_best_stderr: float
     """``behind_best``, ``behind_best_stderr``: Currency a day by which the recommended band is behind it."""
+    runner_up: str
+    """Best eligible band of another kind; empty without one."""
+    ahead: float
+    ahead_stderr: float
+    """``ahead``, ``ahead_stderr``: Currency a day by which the recommended band is ahead of it."""
     chance_best_family: float
     """Part of the resamples in which a band of its kind is the best."""
     not_told_apart: int
@@ -217,11 +222,15 @@ def _shown(value: object) -> str:
 
 def advice(chosen: Recommendation) -> str:
     """Return the recommendation in a sentence."""
-    return (
-        f"take {chosen.band.replace('_', ' ')}, {chosen.setting}: certainty equivalent "
-        f"{chosen.certainty_equivalent:.2f} ± {chosen.stderr:.2f} a day, {chosen.behind_best:.2f} ± "
-        f"{chosen.behind_best_stderr:.2f} behind the best of {chosen.not_told_apart} that are not told apart"
+    text = (
+        f"take {chosen.band.replace('_', ' ')}, {chosen.setting}: worth {chosen.certainty_equivalent:.2f} ± "
+        f"{chosen.stderr:.2f} a day"
     )
+    if chosen.runner_up:
+        text += f", {chosen.ahead:+.3f} ± {chosen.ahead_stderr:.3f} against {chosen.runner_up}"
+    if chosen.not_told_apart > 1:
+        text += f"; the fewest hedges of {chosen.not_told_apart} bands that two standard errors do not part"
+    return text
 
 
 # ---- the bands ------------------------------------------------------------------------------------------
@@ -726,6 +735,8 @@ def _recommend(
     lab = bands[chosen]
     winners = np.argmax(np.where(eligible, resampled, -np.inf), axis=1)
     same = np.array([each.family == lab.family for each in bands])
+    others = np.where(eligible & ~same, worth, -np.inf)
+    second = int(np.argmax(others)) if np.isfinite(others).any() else chosen
     return Recommendation(
         band=lab.family,
         setting=lab.label,
@@ -733,12 +744,20 @@ def _recommend(
         settings=desk_settings(lab),
         certainty_equivalent=float(worth[chosen]),
         stderr=float(np.std(resampled[:, chosen], ddof=1)),
-        best=f"{bands[best].family}, {bands[best].label}",
+        best=named(bands[best]),
         behind_best=float(behind[chosen]),
         behind_best_stderr=float(noise[chosen]),
+        runner_up="" if second == chosen else named(bands[second]),
+        ahead=float(worth[chosen] - worth[second]),
+        ahead_stderr=float(np.std(resampled[:, chosen] - resampled[:, second], ddof=1)),
         chance_best_family=float(same[winners].mean()),
         not_told_apart=int(alike.sum()),
     )
+
+
+def named(lab: LabBand) -> str:
+    """Return kind and setting of a band in words."""
+    return f"{lab.family.replace('_', ' ')}, {lab.label}"
 
 
 def desk_settings(lab: LabBand) -> dict[str, float | str]:

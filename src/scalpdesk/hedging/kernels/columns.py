@@ -21,7 +21,7 @@ from scalpdesk.hedging.kernels.rules import (
     no_narrower_than_limit,
     rehedge_target,
 )
-from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.compiling import inner, kernel, rule
 from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, exp_quick, tail_over_density
 
 Instants = NDArray[np.int64]
@@ -125,7 +125,7 @@ def fill_straddles(
         straddle_row(spot[row], log_spot[row], deviation[of], shift[of], units, delta[row], gamma[row])
 
 
-@inner
+@rule
 def steps_to(net: float, target: float, step: float) -> float:
     """Return the steps from a net delta to its target, ties away from zero; all of it where step is 0."""
     if step == 0.0:
