@@ -65,6 +65,8 @@ THROUGH = 1.0
 fills has it, the other side's quote has come to the order.
 """
 NO_TRACE = np.empty((0, 2))
+DEALERS = "dealers"
+"""Name of the columns with dealer gamma."""
 Flags = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
 
@@ -89,7 +91,12 @@ class LabBand:
 
     @property
     def columns(self) -> str:
-        """Name of the recorded columns that it hedges; Leland's depend on the number too."""
+        """Name of the recorded columns that it hedges.
+
+        Leland's depend on the number too, and only a desk that asks for dealer gamma is told of it.
+        """
+        if isinstance(self.band, RegimeThresholdBand) and self.band.config.regime == "dealers":
+            return DEALERS
         return f"leland {self.setting:g}" if self.delta == "leland" else self.delta
 
     @property
@@ -335,7 +342,7 @@ def lab_bands(
     Raises
     ------
     ArgumentError
-        For an unknown name, or a cap or a cost that is not above zero.
+        For an unknown name, or a cost that is zero where a formula's band is asked for.
     """
     unknown = next((name for name in names if name not in FAMILIES), None)
     if unknown is not None:
@@ -786,7 +793,13 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
 
 def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: float) -> float:
     """Return the aversion (1/currency) of Whalley and Wilmott's band that hedges at a cap, or the default."""
-    if delta_cap is None or not inputs.own_cost_fraction > 0.0:
+    if delta_cap is None:
+        return DEFAULT_AVERSION
+    if not delta_cap > 0.0:
+        raise ArgumentError(
+            "the delta cap is a number of shares above 0", where="delta_cap", value=delta_cap, fix="use 10"
+        )
+    if not inputs.own_cost_fraction > 0.0:
         return DEFAULT_AVERSION
     return aversion_of_width("whalley_wilmott", inputs, delta_cap / (1.0 + least_fraction))
 
@@ -838,6 +851,8 @@ def columns_settings(lab: LabBand) -> tuple[str, ...]:
     """Return the settings at which a band's columns are recorded, those of its delta."""
     if lab.delta == "leland":
         return "hedge.band=leland", f"hedge.band_settings.number={lab.setting}"
+    if lab.columns == DEALERS:
+        return ("hedge.band=regime_threshold",)
     return (f"hedge.delta_model={lab.delta}",)
 
 
