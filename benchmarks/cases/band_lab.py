@@ -17,7 +17,7 @@ days held along it and hedged in whole shares to zero beyond a fixed band of 5 t
 paid. A combination is a day with one of 32 such bands, as many as `scalpdesk bands` compares; one thread,
 processor time.
 
-**Ours**: `greeks` makes delta and gamma anew at every look of every combination, as the peer does; `shared`
+**Ours**: `greeks` computes delta and gamma at every look of every combination, as the peer does; `shared`
 makes them once a path and walks all bands over them, as the lab does. Both include the logarithms and
 roots of their columns. **QuantLib** through its Python wheel, two options with one process made once: a look
 sets three quotes and asks both options for delta and gamma; the band's loop around it is Python.
@@ -70,8 +70,8 @@ def measure(context: Context) -> list[Result]:
     }
     peers = {QUANTLIB: partial(context.run_peer, "quantlib_band_lab.py", files[few], 1)}
     runs = context.interleave(ours if context.smoke else ours | peers)
-    for one, other in zip(runs["scalpdesk, greeks"], runs["scalpdesk, shared"], strict=True):
-        _check(one, other, many)
+    for apart, together in zip(runs["scalpdesk, greeks"], runs["scalpdesk, shared"], strict=True):
+        _check(apart, together, many)
     greeks, shared = (_a_second(runs[f"scalpdesk, {work}"]) for work in ("greeks", "shared"))
     if context.smoke:
         return [alone("band_lab_greeks_each_look", "us_a_day", [1e6 / each for each in greeks], target=1e4)]

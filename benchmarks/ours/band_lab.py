@@ -1,6 +1,6 @@
 """Hedge straddles along given paths with several fixed bands; prints one JSON line.
 
-``band_lab.py PATHS WORK REPEATS`` with WORK greeks (made anew for each band and look) or shared (made once a
+``band_lab.py PATHS WORK REPEATS`` with WORK greeks (computed for each band and look) or shared (made once a
 path). ``seconds`` is the median of a repeat, in processor time; a shared repeat makes the columns too.
 """
 

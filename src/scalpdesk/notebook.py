@@ -17,7 +17,7 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
-from scalpdesk.research.lab_markets import SimulatedMarket
+from scalpdesk.research.lab_markets import SessionModel
 
 
 def load_data(
@@ -167,7 +167,7 @@ def bands(
     settings
         With ``data``: keys as for ``--set``, e.g. ``{"selection.max_expiration_days": 1}``.
     **market
-        Without ``data``: fields of :class:`~scalpdesk.research.lab_markets.SimulatedMarket`, e.g.
+        Without ``data``: fields of :class:`~scalpdesk.research.lab_markets.SessionModel`, e.g.
         ``days=500, vol=0.2, dte=7, model="jumps", seed=3``.
 
     Returns
@@ -178,13 +178,13 @@ def bands(
     Raises
     ------
     ArgumentError
-        For a field or a band that the lab does not have, or sessions with fields of simulated ones.
+        For a field or a band that the lab does not have, or fields of a simulated market beside sessions.
     DataError
         When no session had a straddle to hedge.
     """
     chosen = FAMILIES if names is None else tuple(names)
     terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
-    known = SimulatedMarket.__struct_fields__
+    known = SessionModel.__struct_fields__
     unknown = next((name for name in market if data is not None or name not in known), None)
     if unknown is not None:
         raise ArgumentError(
@@ -195,7 +195,7 @@ def bands(
             fix="leave it out",
         )
     if data is None:
-        return compare_simulated(SimulatedMarket(**market), chosen, **terms)
+        return compare_simulated(SessionModel(**market), chosen, **terms)
     tapes = {tape.sessions[0].day: tape for tape in ([data] if isinstance(data, MarketTape) else data)}
     own = overrides_of(settings or {})
 

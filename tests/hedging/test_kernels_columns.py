@@ -11,7 +11,7 @@ from scalpdesk.hedging.kernels.columns import PARTS, fill_straddles, walk, walk_
 from scalpdesk.hedging.sizing import quantity_to_target
 from scalpdesk.pricing import greeks
 from scalpdesk.research.band_lab import EVERY_LOOK, LabBand, hedge_block
-from scalpdesk.research.lab_markets import SimulatedMarket, simulate_sessions
+from scalpdesk.research.lab_markets import SessionModel, simulate_sessions
 
 NO_TRACE = np.empty((0, 2))
 SESSION_DAYS = 365.0 / 252.0
@@ -19,13 +19,13 @@ SESSION_DAYS = 365.0 / 252.0
 
 
 def one_block(**market):
-    (block,) = simulate_sessions(SimulatedMarket(**market))
+    (block,) = simulate_sessions(SessionModel(**market))
     return block
 
 
 def all_blocks(lab, step=0.0, **market):
     """P&L of options, and the walk's figures, over all sessions of a market."""
-    blocks = list(simulate_sessions(SimulatedMarket(**market)))
+    blocks = list(simulate_sessions(SessionModel(**market)))
     walked = np.concatenate([hedge_block(lab, block, step=step)[0] for block in blocks])
     return np.concatenate([block.option_pnl for block in blocks]), walked
 
@@ -66,7 +66,7 @@ BANDS = [
 @pytest.mark.parametrize("side", ["long", "short"])
 @pytest.mark.parametrize("lab", BANDS, ids=lambda lab: f"{lab.family}-{lab.least_fraction:g}")
 def test_the_hedges_are_those_of_the_desks_band_asked_at_each_look(lab, side):
-    market = SimulatedMarket(days=1, looks=390, dte=7.0, vol=0.3, rate=0.02, side=side, straddles=2)
+    market = SessionModel(days=1, looks=390, dte=7.0, vol=0.3, rate=0.02, side=side, straddles=2)
     (block,) = simulate_sessions(market)
     trace = np.empty((390, 2))
     _, hedges = hedge_block(lab, block, trace=trace)
@@ -117,7 +117,7 @@ def test_without_costs_and_with_realised_as_implied_every_band_earns_nothing_on_
 
 def test_realised_above_implied_pays_what_gamma_says():
     """Mean P&L of a hedged straddle: half Γ·S²·(σ² − σ_i²) a session, to first order."""
-    market = SimulatedMarket(days=1_500, looks=60, cost_bp=0.0, vol=0.2, implied_vol=0.16, dte=60.0)
+    market = SessionModel(days=1_500, looks=60, cost_bp=0.0, vol=0.2, implied_vol=0.16, dte=60.0)
     options, walked = all_blocks(EVERY_LOOK, **msgspec.to_builtins(market))
     opening = market.opening()
     expected = 0.5 * opening.gamma_shares_per_usd * market.spot**2 * (0.2**2 - 0.16**2) / 252.0
@@ -128,7 +128,7 @@ def test_the_spread_falls_with_the_root_of_the_hedges_as_derman_has_it():
     """σ(P&L) ≈ √(π/4)·vega·σ/√n for n hedges to expiry (Derman and Kamal 1999; Boyle and Emanuel 1980)."""
     spreads = {}
     for hedges in (40, 160):
-        market = SimulatedMarket(days=3_000, looks=hedges, cost_bp=0.0, dte=SESSION_DAYS, vol=0.2)
+        market = SessionModel(days=3_000, looks=hedges, cost_bp=0.0, dte=SESSION_DAYS, vol=0.2)
         options, walked = all_blocks(EVERY_LOOK, **msgspec.to_builtins(market))
         spreads[hedges] = float(np.std(options + walked[:, 0]))
         years = market.dte / 365.0
@@ -145,7 +145,7 @@ def long_dated():
     market = {"days": 2_048, "looks": 1_000, "dte": 730.0, "straddles": 100, "vol": 0.2, "cost_bp": 1.0}
     blocks = [
         msgspec.structs.replace(block, delta=block.delta - block.delta[:, :1])
-        for block in simulate_sessions(SimulatedMarket(**market))
+        for block in simulate_sessions(SessionModel(**market))
     ]
     ideal = np.concatenate([hedge_block(EVERY_LOOK, block, step=0.0)[0][:, 0] for block in blocks])
 

@@ -24,9 +24,9 @@ from scalpdesk.research.band_lab import (
     lab_bands,
 )
 from scalpdesk.research.hedge_looks import record_looks
-from scalpdesk.research.lab_markets import SimulatedMarket, block_of_looks
+from scalpdesk.research.lab_markets import SessionModel, block_of_looks
 
-SMALL = SimulatedMarket(days=300, looks=78)
+SMALL = SessionModel(days=300, looks=78)
 DAY = date(2018, 12, 24)
 """A half day of large moves."""
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.research.band_lab import BandReport
 
-OF_SIMULATION = ("days", "model", "vol", "implied", "rate", "dte", "cost_bp", "spot", "straddles", "side")
-
 
 @desk_command(
     "bands",
@@ -86,7 +84,7 @@ def bands(
     its spread by the aversion to risk at which the Whalley-Wilmott band hedges at --delta-cap.
     """
     from scalpdesk.research.band_lab import FAMILIES, compare_recorded, compare_simulated
-    from scalpdesk.research.lab_markets import SimulatedMarket
+    from scalpdesk.research.lab_markets import SessionModel
 
     given = {name: value for name, value in simulated.items() if value is not None}
     if data_set is not None and given:
@@ -102,7 +100,7 @@ def bands(
     terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
     with progress_bar(as_json=as_json) as progress:
         if data_set is None:
-            market = SimulatedMarket(
+            market = SessionModel(
                 seed=1 if seed is None else seed,
                 **{{"implied": "implied_vol"}.get(name, name): value for name, value in given.items()},
             )

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
@@ -47,7 +46,7 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import (
     SessionBlock,
-    SimulatedMarket,
+    SessionModel,
     block_of_looks,
     simulate_sessions,
 )
@@ -56,7 +55,7 @@ Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
 DEFAULT_AVERSION = 0.01
 RESAMPLES = 1_000
 SEPARATE = 2.0
-"""Standard errors of a difference below which two bands are not told apart."""
+"""Standard errors of a difference below which two bands count as equal."""
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 MINUTES = (5, 15, 30, 60, 120)
 LELAND_NUMBERS = (0.01, 0.02, 0.03, 0.05)
@@ -93,7 +92,7 @@ class LabBand:
     def columns(self) -> str:
         """Name of the recorded columns that it hedges.
 
-        Leland's depend on the number too, and only a desk that asks for dealer gamma is told of it.
+        Leland's depend on the number too, and only a desk that asks for dealer gamma gets it.
         """
         if isinstance(self.band, RegimeThresholdBand) and self.band.config.regime == "dealers":
             return DEALERS
@@ -160,7 +159,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """``ahead``, ``ahead_stderr``: Currency a day by which the recommended band is ahead of it."""
     chance_best_family: float
     """Part of the resamples in which a band of its kind is the best."""
-    not_told_apart: int
+    inseparable: int
     """Number of bands within two standard errors of the best."""
 
 
@@ -235,8 +234,8 @@ def advice(chosen: Recommendation) -> str:
     )
     if chosen.runner_up:
         text += f", {chosen.ahead:+.3f} ± {chosen.ahead_stderr:.3f} against {chosen.runner_up}"
-    if chosen.not_told_apart > 1:
-        text += f"; the fewest hedges of {chosen.not_told_apart} bands that two standard errors do not part"
+    if chosen.inseparable > 1:
+        text += f"; the fewest hedges of {chosen.inseparable} bands that two standard errors do not part"
     return text
 
 
@@ -275,6 +274,8 @@ def aversion_of_width(name: str, inputs: HedgeInputs, half_width: float) -> floa
             value=inputs.own_cost_fraction * 1e4,
             fix="give a cost above 0, or compare fixed bands alone",
         )
+    from scipy.optimize import brentq  # noqa: PLC0415 - a tenth of a second that only this pays
+
     columns = AversionColumns(
         inputs.gamma_shares_per_usd,
         inputs.spot,
@@ -333,7 +334,7 @@ def lab_bands(
         Of :data:`FAMILIES`.
     delta_cap
         Largest net delta in shares that the trader takes: no hedge waits beyond it at the open. None takes
-        the Whalley–Wilmott band of ``risk_aversion``, and wider ones.
+        the Whalley–Wilmott band of ``risk_aversion``, and wider bands.
     risk_aversion
         1/currency, where no cap is given.
     least_fraction
@@ -719,7 +720,7 @@ def _recommend(
     eligible: Any,
     seed: int,
 ) -> Recommendation | None:
-    """Choose the band with the fewest hedges among those that cannot be told from the best.
+    """Choose the band with the fewest hedges among those that equal the best within its error.
 
     The days are drawn again with replacement, the same for every band: what all bands share cancels in the
     difference of two.
@@ -758,7 +759,7 @@ def _recommend(
         ahead=float(worth[chosen] - worth[second]),
         ahead_stderr=float(np.std(resampled[:, chosen] - resampled[:, second], ddof=1)),
         chance_best_family=float(same[winners].mean()),
-        not_told_apart=int(alike.sum()),
+        inseparable=int(alike.sum()),
     )
 
 
@@ -805,7 +806,7 @@ def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: f
 
 
 def compare_simulated(
-    market: SimulatedMarket,
+    market: SessionModel,
     names: Sequence[str] = FAMILIES,
     *,
     delta_cap: float | None = None,

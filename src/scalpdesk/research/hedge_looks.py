@@ -27,7 +27,7 @@ class Look:
     """The position at one look of the desk, without a hedge."""
 
     inputs: HedgeInputs
-    """What a band is asked with; the net delta is that of the options alone."""
+    """Inputs of a band; the net delta is that of the options alone."""
     half_spread: float
     """Half the spread of the underlying's quote, currency per unit."""
     least_shares: int
@@ -47,7 +47,7 @@ class LookedDay:
 
 
 class LookRecorder(DeltaHedger):
-    """A hedger that notes every look at which it would judge a hedge, and sends none."""
+    """A hedger that notes every look at which it would judge a hedge, and sends no order."""
 
     def __init__(self, config: GammaScalperConfig, forecast_vol: Any) -> None:
         hedge = config.hedge

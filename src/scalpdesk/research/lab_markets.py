@@ -1,4 +1,4 @@
-"""Blocks that the band lab hedges: simulated sessions in columns, and recorded ones from a desk's looks."""
+"""Blocks that the band lab hedges: simulated sessions in columns, and recorded sessions from a desk's looks."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CHUNK_PATHS = 256
 SESSION_SECONDS = TRADING_YEAR_SECONDS / SESSIONS_PER_YEAR
 
 
-class SimulatedMarket(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SessionModel(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Sessions of one straddle that is bought at the money at the open and sold at the close.
 
     Time is trading time, 252 sessions a year; an expiry of so many calendar days is as many 365ths of a year
@@ -87,11 +87,11 @@ class SessionBlock(msgspec.Struct, frozen=True, kw_only=True):
     now_ns: NDArray[np.int64]
     spot: Floats
     half_spread: Floats
-    """What a share costs one way, currency."""
+    """Cost of a share one way, currency."""
     discount: Floats
     """Factor of each column to the start."""
     delta: Floats
-    """Of the options alone, shares, at the volatility of the hedge."""
+    """Delta of the options alone, shares, at the volatility of the hedge."""
     gamma: Floats
     vol: Floats
     """A row for all paths, or each."""
@@ -126,7 +126,7 @@ class SessionBlock(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.now_ns[0]) - int(self.inputs.seconds_since_hedge * NANOS_PER_SECOND)
 
 
-def simulate_sessions(market: SimulatedMarket) -> Iterator[SessionBlock]:
+def simulate_sessions(market: SessionModel) -> Iterator[SessionBlock]:
     """Yield the sessions of a market in blocks; equal settings give equal sessions."""
     generator = np.random.default_rng(market.seed)
     left = market.days
@@ -136,7 +136,7 @@ def simulate_sessions(market: SimulatedMarket) -> Iterator[SessionBlock]:
         yield _block(market, paths, generator)
 
 
-def _block(market: SimulatedMarket, paths: int, generator: np.random.Generator) -> SessionBlock:
+def _block(market: SessionModel, paths: int, generator: np.random.Generator) -> SessionBlock:
     looks, strike = market.looks, market.spot
     step = 1.0 / (SESSIONS_PER_YEAR * looks)
     passed = np.arange(looks + 1) * step
@@ -208,7 +208,7 @@ JUMPS_PER_SESSION, JUMP_PART, JUMP_MEAN = 0.5, 0.5, -0.3
 
 
 def _paths(
-    market: SimulatedMarket, paths: int, step: float, left: Floats, generator: np.random.Generator
+    market: SessionModel, paths: int, step: float, left: Floats, generator: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return the logarithms of price over start without the rate, and the implied volatility, by column."""
     shape, variance = (paths, market.looks), market.vol**2

@@ -144,7 +144,7 @@ def next_outside(delta: Floats, width: Floats, row: int, wide: int, first: int, 
 
     Looks are compared many at once in vector instructions, a third of the time of a look at a time
     (``benchmarks/cases/band_lab.py``); only where one may be outside is the rule itself asked. Unsigned
-    indices spare the compiler the negative ones, for which it would not use those instructions.
+    indices cannot be negative, which lets the compiler use those instructions.
     """
     looks = delta.shape[1]
     path, line = np.uint64(row), np.uint64(wide)
@@ -284,7 +284,7 @@ def walk_straddles(
     step: float,
     out: Floats,
 ) -> None:
-    """Hedge every path to zero beyond each of several fixed widths, with the Greeks made anew for each.
+    """Hedge every path to zero beyond each of several fixed widths, computing the Greeks for each.
 
     ``out`` has a row a path and width, the widths of a path one after the other. This is the work that the
     benchmark counts; the lab itself shares its columns.
@@ -337,7 +337,7 @@ def walk_ladder(
     At each look orders of ``rung`` shares are laid where, by the gamma of the look, the net delta will be at
     the edge, and behind one another as far as the price runs until the next look. A delta that is outside at
     the look itself by a rung crosses the spread, and so does every hedge while gamma is not above zero, for
-    which no limit order hedges. Of two extremes between looks the one away from the next price is first.
+    which no limit order hedges. The extreme away from the next price comes first.
 
     Parameters
     ----------
