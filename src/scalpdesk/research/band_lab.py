@@ -786,7 +786,7 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
         found["hedge.band_settings.threshold"] = str(config.threshold)
         found["hedge.band_settings.threshold_negative_gex"] = str(config.threshold_negative_gex)
     else:
-        found["hedge.band_settings.risk_aversion"] = lab.setting
+        found["hedge.band_settings.risk_aversion"] = float(f"{lab.setting:.6g}")
         if lab.delta == "minimum_variance":
             found["hedge.delta_model"] = "minimum_variance"
     return found

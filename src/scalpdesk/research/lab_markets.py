@@ -1,4 +1,4 @@
-"""Blocks that the band lab hedges: simulated sessions in columns, and recorded sessions from a desk's looks."""
+"""Sessions that the band lab hedges, in columns: simulated, and recorded from a desk's looks."""
 
 import math
 from collections.abc import Iterator
