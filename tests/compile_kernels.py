@@ -9,6 +9,8 @@ from scalpdesk.marketdata.chain_surface import implied_forward
 from scalpdesk.pricing import greeks, implied_vol
 from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
+from scalpdesk.research.band_lab import compare_simulated
+from scalpdesk.research.lab_markets import SessionModel
 
 DAY = date(2018, 2, 5)
 
@@ -37,3 +39,6 @@ premiums_at_yields(100.0, strike, 0.1, np.full(9, 0.2), 0.04, (0.0, 0.01))
 # the embedded market
 reconstruct(DAY)
 reconstruct_span(DAY, DAY).quotes.whole()
+
+# the band lab
+compare_simulated(SessionModel(days=2, looks=4))

@@ -18,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, load_data, sweep, walk_forward
+    from scalpdesk.notebook import backtest, bands, load_data, sweep, walk_forward
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -30,6 +30,7 @@ __all__ = [
     "Strategy",
     "__version__",
     "backtest",
+    "bands",
     "load_data",
     "simulate",
     "sweep",
@@ -39,6 +40,7 @@ __all__ = [
 _SIMULATE = "scalpdesk.backtesting.simulate"
 _HOMES = {
     "backtest": "scalpdesk.notebook",
+    "bands": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
     "sweep": "scalpdesk.notebook",
     "walk_forward": "scalpdesk.notebook",

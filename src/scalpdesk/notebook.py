@@ -13,9 +13,11 @@ from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
+from scalpdesk.research.lab_markets import SessionModel
 from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
@@ -285,6 +287,71 @@ def _check_run(
     market = prepared(data)
     catalog = market.tape.catalog
     return market, [*([] if catalog is None else [f"data.catalog={catalog}"]), *overrides_of(chosen)]
+
+
+def bands(
+    data: MarketTape | Sequence[MarketTape] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    delta_cap: float | None = None,
+    risk_aversion: float | None = None,
+    least_fraction: float = 0.5,
+    settings: Mapping[str, Any] | None = None,
+    **market: Any,
+) -> BandReport:
+    """Compare hedge bands over the same sessions and recommend a band.
+
+    Parameters
+    ----------
+    data
+        Single sessions from :func:`load_data`; without any, simulated sessions.
+    names
+        Bands to compare, e.g. ``["fixed", "whalley_wilmott"]``; None compares all.
+    delta_cap
+        Largest net delta in shares that you take; the aversion to risk is that of a band that hedges there.
+    risk_aversion
+        1/currency; None takes that of the cap, or 0.01.
+    least_fraction
+        Smallest hedge of bands that stop at their edge, as a part of the half width.
+    settings
+        With ``data``: keys as for ``--set``, e.g. ``{"selection.max_expiration_days": 1}``.
+    **market
+        Without ``data``: fields of :class:`~scalpdesk.research.lab_markets.SessionModel`, e.g.
+        ``days=500, vol=0.2, dte=7, model="jumps", seed=3``.
+
+    Returns
+    -------
+    BandReport
+        ``rows``, ``recommendation``, ``to_frame()`` and ``plot()``.
+
+    Raises
+    ------
+    ArgumentError
+        For a field or a band that the lab does not have, or fields of a simulated market beside sessions.
+    DataError
+        When no session had a straddle to hedge.
+    """
+    chosen = FAMILIES if names is None else tuple(names)
+    terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
+    known = SessionModel.__struct_fields__
+    unknown = next((name for name in market if data is not None or name not in known), None)
+    if unknown is not None:
+        raise ArgumentError(
+            "recorded sessions have what the market had" if unknown in known else "unknown field of a market",
+            where=unknown,
+            value=repr(market[unknown]),
+            nearest=nearest_name(unknown, known),
+            fix="leave it out",
+        )
+    if data is None:
+        return compare_simulated(SessionModel(**market), chosen, **terms)
+    tapes = {tape.sessions[0].day: tape for tape in ([data] if isinstance(data, MarketTape) else data)}
+    own = overrides_of(settings or {})
+
+    def settings_of(more: Sequence[str]) -> LoadedSettings:
+        return load_settings("gamma-scalper", overrides=[*HELD, *own, *more])
+
+    return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
 
 
 def _check_type(where: str, value: object, kind: type, example: object) -> None:

@@ -20,11 +20,11 @@ from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand
 from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, zakamouline_terms
 from scalpdesk.hedging.base import (
     BANDS,
-    ONE_HOUR_YEARS,
     AversionConfig,
     HedgeInputs,
     make_band,
 )
+from scalpdesk.hedging.kernels.rules import ONE_HOUR_YEARS
 
 POSITION = HedgeInputs(
     net_delta_shares=12.0,

@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
     "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
+    "bands": ("scalpdesk.cli.bands:bands", "Hedge bands over the same sessions, and the band to take."),
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
     "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -22,6 +22,12 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
+from scalpdesk.hedging.kernels.rules import (
+    held_between,
+    is_last_hour,
+    rehedge_target,
+    whole_position,
+)
 from scalpdesk.instruments.deribit import delta_unit
 
 TRADING_YEAR_SECONDS = SESSIONS_PER_YEAR * 6.5 * 3600.0
@@ -191,7 +197,7 @@ def verdict_of_width(
     net = inputs.net_delta_shares
     if not exceeds(abs(net), half_width):
         return BandVerdict(half_width, net, inside=True, reason="")
-    target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
+    target = rehedge_target(net, half_width, rehedge_to == "edge")
     words = why if isinstance(why, str) else why()
     unit, n = words_of_delta(inputs.underlying)
     reason = (
@@ -240,10 +246,6 @@ def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
             )
 
 
-ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
-"""ACT/365 years in one hour; below it the formulas diverge and the fixed band takes over."""
-
-
 HalfWidth = Annotated[float, at_least(0, math.inf, "shares per straddle")]
 
 
@@ -264,24 +266,19 @@ class WidthLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
 def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
     """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
-    floor = _whole_position(limits.floor_shares_per_straddle, inputs)
+    floor = whole_position(limits.floor_shares_per_straddle, inputs.straddles, inputs.multiplier)
     cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
-    if floor <= half_width <= cap:
+    held = held_between(half_width, floor, cap)
+    if held == half_width:
         return half_width, ""
-    held, word = (cap, "capped") if half_width > cap else (floor, "raised")
+    word = "capped" if half_width > cap else "raised"
     return held, f", {word} from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
 
 
-def _whole_position(shares_per_straddle: float, inputs: HedgeInputs) -> float:
-    return shares_per_straddle * inputs.straddles * (inputs.multiplier / 100.0)
-
-
-def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict | None:
-    """Return the fixed band's verdict when less than one trading hour is left, else None."""
-    if inputs.years >= ONE_HOUR_YEARS:
-        return None
+def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict:
+    """Return the fixed band's verdict, for the last trading hour."""
     seconds = inputs.years * SECONDS_PER_YEAR
-    width = _whole_position(limits.last_hour_shares_per_straddle, inputs)
+    width = whole_position(limits.last_hour_shares_per_straddle, inputs.straddles, inputs.multiplier)
     return verdict_of_width(
         inputs, width, "zero", lambda: f"fixed band of the last hour, {seconds:.0f} s to expiry"
     )
@@ -297,6 +294,30 @@ class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_on
     """
     rehedge_to: RehedgeTo = "edge"
     """``edge`` (the theory) or ``zero``."""
+
+
+class AversionColumns(NamedTuple):
+    """Inputs of a formula's band at one moment as numbers, or at many as columns."""
+
+    gamma: Numbers
+    """Whole position: shares of delta per 1 USD of spot."""
+    spot: Numbers
+    years: Numbers
+    vol: Numbers
+    cost_fraction: Numbers
+    rate: Numbers
+    """``spot``, ``years``, ``vol``, ``cost_fraction``, ``rate``: As in :class:`HedgeInputs`."""
+
+
+@runtime_checkable
+class ColumnBand(Protocol):
+    """A band whose formula takes whole columns, as the band lab asks."""
+
+    config: "AversionConfig"
+
+    def widths(self, inputs: AversionColumns) -> Numbers:
+        """Return the formula's half width in shares at each row, before its limits."""
+        ...
 
 
 class AversionBand(ABC):
@@ -324,9 +345,8 @@ class AversionBand(ABC):
         """
         check_inputs(inputs)
         config = self.config
-        last_hour = last_hour_verdict(inputs, config)
-        if last_hour is not None:
-            return last_hour
+        if is_last_hour(inputs.years):
+            return last_hour_verdict(inputs, config)
         raw, figures = self.half_width(inputs)
         width, bitten = limited(raw, inputs, config)
 

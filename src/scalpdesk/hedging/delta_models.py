@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.hedging.kernels.rules import minimum_variance_addition
 
 DeltaVol = Literal["implied", "smile", "entry", "forecast", "fixed"]
 Dynamics = Literal["sticky_strike", "sticky_delta", "minimum_variance"]
@@ -97,11 +98,7 @@ def minimum_variance_delta(
     coefficients
         a, b, c of ``n(d1)·(a + b·δ + c·δ²)`` with δ the call's delta.
     """
-    root = vol * math.sqrt(years)
-    d1 = math.log(spot / strike) / root + 0.5 * root
-    call = 0.5 * math.erfc(-d1 / math.sqrt(2.0))
-    a, b, c = coefficients
-    return math.exp(-0.5 * d1 * d1) / math.sqrt(2.0 * math.pi) * (a + b * call + c * call * call)
+    return minimum_variance_addition(spot, strike, years, vol, *coefficients)
 
 
 class MinimumVarianceFit(NamedTuple):

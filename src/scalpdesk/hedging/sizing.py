@@ -14,15 +14,12 @@ from typing import Any
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import ZERO, exact, round_half_away
+from scalpdesk.hedging.kernels.rules import nearest_whole
 from scalpdesk.instruments.contract import Equity, Instrument
 
 SHARES = Equity("")
 _DECIMALS = 9
 """Deltas are read to a billionth of a share, so that 7.000000000000001 is 7."""
-_SURELY_ROUNDED = 0.5 - 1e-6
-"""Nearer than this to a whole number, no billionth turns the rounding."""
-_LARGEST_SURE = 1_000_000
-"""Below it a double tells billionths of a share apart."""
 
 
 def quantity_to_target(net_delta: float, target_delta: float) -> int:
@@ -48,10 +45,9 @@ def quantity_to_target(net_delta: float, target_delta: float) -> int:
     for name, value in (("net_delta", net_delta), ("target_delta", target_delta)):
         if not math.isfinite(value):
             raise ArgumentError("an unknown delta cannot be hedged", where=name, value=value)
-    missing = target_delta - net_delta
-    whole = math.floor(abs(missing) + 0.5)
-    if abs(whole - abs(missing)) < _SURELY_ROUNDED and whole < _LARGEST_SURE:  # exact only where it matters
-        return whole if missing > 0.0 else -whole
+    whole = nearest_whole(target_delta - net_delta)
+    if whole == whole:  # noqa: PLR0124 - a call less; exact only where it matters
+        return int(whole)
     return round_half_away(exact(target_delta, _DECIMALS) - exact(net_delta, _DECIMALS))
 
 

@@ -38,11 +38,15 @@ class FixedBand:
         self.config = FixedConfig() if config is None else config
         self.rehedge_to: RehedgeTo = self.config.rehedge_to
 
+    def threshold(self, multiplier: int) -> float:
+        """Return the half width in shares per straddle."""
+        given = self.config.threshold
+        return DEFAULT_PART * multiplier if given is None else given
+
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of ``threshold × straddles`` on the net delta."""
         check_inputs(inputs)
-        given = self.config.threshold
-        threshold = DEFAULT_PART * inputs.multiplier if given is None else given
+        threshold = self.threshold(inputs.multiplier)
         width = threshold * inputs.straddles
         return verdict_of_width(
             inputs,

@@ -7,6 +7,7 @@ from scalpdesk.core.bounds import BoundedSettings, above
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.hedging.bands.time_based import verdict_of_clock
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, refuse_below
+from scalpdesk.hedging.kernels.rules import between, leland_interval
 
 
 def leland_number(cost_fraction: float, vol: float, interval_years: float) -> float:
@@ -53,7 +54,7 @@ def leland_interval_years(cost_fraction: float, vol: float, number: float) -> fl
     """
     refuse_below(0.0, strict=False, cost_fraction=cost_fraction)
     refuse_below(0.0, strict=True, vol=vol, number=number)
-    return 8.0 / math.pi * (cost_fraction / (vol * number)) ** 2
+    return leland_interval(cost_fraction, vol, number)
 
 
 def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_gamma: bool) -> float | None:
@@ -122,7 +123,7 @@ class LelandBand:
             return config.longest_seconds
         years = leland_interval_years(inputs.own_cost_fraction, inputs.vol, config.number)
         seconds = years * inputs.trading_year_seconds  # trading years, as the volatility's
-        return min(max(seconds, config.shortest_seconds), config.longest_seconds)
+        return between(seconds, config.shortest_seconds, config.longest_seconds)
 
     def delta_vol(self, inputs: HedgeInputs) -> float | None:
         """Volatility at which this band wants the delta computed; None when the interval is not valid.

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from scalpdesk.core.bounds import BoundedSettings, above
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, verdict_of_width
+from scalpdesk.hedging.kernels.rules import is_due
 
 
 def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> BandVerdict:
@@ -13,7 +14,7 @@ def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> 
     A net delta of less than the smallest hedge stays, however long ago the last hedge was.
     """
     net, since, smallest = inputs.net_delta_shares, inputs.seconds_since_hedge, inputs.smallest_hedge
-    if since < interval_seconds:
+    if not is_due(since, interval_seconds):
         reason = f"{since:.0f} s since the last hedge of {interval_seconds:.0f} s ({why}): no hedge yet"
         return BandVerdict(math.inf, net, inside=True, reason=reason)
     if abs(net) < smallest:

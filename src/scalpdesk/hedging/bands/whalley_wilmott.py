@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_below
+from scalpdesk.hedging.base import AversionBand, AversionColumns, HedgeInputs, Numbers, refuse_below
 
 
 def whalley_wilmott_band(
@@ -60,12 +60,13 @@ def whalley_wilmott_band(
     refuse_below(0.0, strict=True, spot=spot, risk_aversion=risk_aversion)
     refuse_below(0.0, strict=False, years=years, cost_fraction=cost_fraction, gamma=np.abs(gamma))
     # numpy's own functions of single numbers too: those of Python differ from them in the last digit
-    return _half_width(gamma, spot, cost_fraction, risk_aversion, np.exp(-(rate * years)))
+    return width_of_discount(gamma, spot, cost_fraction, risk_aversion, np.exp(-(rate * years)))
 
 
-def _half_width(
+def width_of_discount(
     gamma: Numbers, spot: Numbers, cost_fraction: Numbers, risk_aversion: Numbers, discount: Numbers
 ) -> Numbers:
+    """Return the half width at a known discount ``e^(−r·τ)``, of numbers that were checked before."""
     cubed: Numbers = 1.5 * discount * cost_fraction * spot * (gamma * gamma) / risk_aversion
     return float(np.cbrt(cubed)) if isinstance(cubed, float) else np.cbrt(cubed)
 
@@ -78,7 +79,7 @@ class WhalleyWilmottBand(AversionBand):
 
     def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
         """Return the band of the position's gamma; the inputs were checked by ``judge``."""
-        width = _half_width(
+        width = width_of_discount(
             inputs.gamma_shares_per_usd,
             inputs.spot,
             inputs.own_cost_fraction,
@@ -86,6 +87,12 @@ class WhalleyWilmottBand(AversionBand):
             float(np.exp(-(inputs.rate * inputs.years))),  # a number of Python costs a third of numpy's
         )
         return float(width), ""
+
+    def widths(self, inputs: AversionColumns) -> Numbers:
+        """Return the band at each row of columns, to the last digit that of ``half_width``."""
+        discount = np.exp(-(inputs.rate * inputs.years))
+        aversion = self.config.risk_aversion
+        return width_of_discount(inputs.gamma, inputs.spot, inputs.cost_fraction, aversion, discount)
 
 
 PLUG = WhalleyWilmottBand

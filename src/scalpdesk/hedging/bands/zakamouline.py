@@ -1,13 +1,21 @@
 """The Zakamouline band: a fit to the numerically solved optimum of who sold a call, at costs about 1 %."""
 
-import math
 from typing import ClassVar
 
 import msgspec
 import numpy as np
 
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
-from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_below
+from scalpdesk.hedging.base import (
+    Array,
+    AversionBand,
+    AversionColumns,
+    HedgeInputs,
+    Numbers,
+    refuse_below,
+)
+from scalpdesk.hedging.kernels.columns import raise_to_limit
+from scalpdesk.hedging.kernels.rules import no_narrower_than_limit
 
 
 class ZakamoulineTerms(msgspec.Struct, frozen=True):
@@ -135,9 +143,17 @@ class ZakamoulineBand(AversionBand):
         aversion, rate = self.config.risk_aversion, inputs.rate
         fitted = zakamouline_band(gamma, spot, inputs.years, inputs.vol, cost, aversion, rate=rate)
         limit = whalley_wilmott_band(gamma, spot, inputs.years, cost, aversion, rate=rate)
-        stretch = 1.0 + 2.0 * cost * spot * math.sqrt(aversion * abs(gamma))
-        least = limit * stretch if gamma >= 0.0 else limit / stretch
-        return float(max(fitted, least)), f"vol {inputs.vol:.4g}, "
+        width = no_narrower_than_limit(float(fitted), float(limit), gamma, spot, cost, aversion)
+        return width, f"vol {inputs.vol:.4g}, "
+
+    def widths(self, inputs: AversionColumns) -> Array:
+        """Return the band at each row of columns, to the last digit that of ``half_width``."""
+        gamma, spot, years, vol, cost, rate = np.broadcast_arrays(*inputs)
+        aversion = self.config.risk_aversion
+        found = np.array(zakamouline_band(gamma, spot, years, vol, cost, aversion, rate=rate))
+        limit = np.asarray(whalley_wilmott_band(gamma, spot, years, cost, aversion, rate=rate))
+        raise_to_limit(found.ravel(), limit.ravel(), gamma.ravel(), spot.ravel(), cost.ravel(), aversion)
+        return found
 
 
 PLUG = ZakamoulineBand

@@ -1,8 +1,8 @@
 """Compilation of kernels, and invalidation of their machine code on disk.
 
 numba invalidates cached machine code by the one source file of the cached function. A kernel also depends on
-functions and constants of other modules, so here the stamp is a digest of every source of its package: any
-edit there recompiles everything.
+functions and constants of other modules, so here the stamp is a digest of every source of its package and of
+this one: any edit there recompiles everything.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def source_digest(package: Path) -> str:
 
 
 class _StampedByPackage:
-    """Stamps cache files by the package, and leaves line numbers out of their names.
+    """Stamps cache files by the package and this one, and leaves line numbers out of their names.
 
     A file of the same name is overwritten when the stamp changes; one with a line number would be left behind
     at every edit.
@@ -43,7 +43,7 @@ class _StampedByPackage:
     _py_file: str
 
     def get_source_stamp(self) -> str:
-        return source_digest(Path(self._py_file).parent)
+        return source_digest(Path(self._py_file).parent) + source_digest(Path(__file__).parent)
 
     def get_disambiguator(self) -> str:
         return "kernel"

@@ -1,0 +1,197 @@
+"""``scalpdesk bands``: every hedge band over the same sessions, and the band to take."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import load_tape, read_span, seed_option
+from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar, save_figure
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.datasets.embedded import EMBEDDED
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.research.band_lab import BandReport
+
+
+@desk_command(
+    "bands",
+    example=(
+        "scalpdesk bands --delta-cap 8",
+        "scalpdesk bands --model stochastic_vol --vol 0.2 --dte 7 --bands fixed,whalley_wilmott",
+        "scalpdesk bands --data embedded --start 2018-02-05 --end 2018-02-09 --plot bands.png",
+    ),
+)
+@click.option("--days", type=click.IntRange(2, 1_000_000), help="Simulated sessions [default: 2000].")
+@click.option(
+    "--model", type=click.Choice(("gbm", "stochastic_vol", "jumps")), help="Simulated market [default: gbm]."
+)
+@click.option("--vol", type=float, help="Realised volatility, a fraction a year [default: 0.16].")
+@click.option("--implied", type=float, help="Implied volatility of the straddle [default: --vol].")
+@click.option("--rate", type=float, help="Continuous rate [default: 0].")
+@click.option("--dte", type=float, help="Calendar days to expiry [default: 30].")
+@click.option("--cost-bp", type=float, help="Cost of trading shares one way, basis points [default: 0.2].")
+@click.option("--spot", type=float, help="Price of the underlying [default: 500].")
+@click.option("--straddles", type=int, help="Number of straddles [default: 1].")
+@click.option(
+    "--side", type=click.Choice(("long", "short")), help="Straddles bought or sold [default: long]."
+)
+@click.option("--data", "data_set", default=None, help="Sessions of this data set instead: the desk's own.")
+@click.option("--start", default=None, metavar="DATE", help="With --data: first day.")
+@click.option("--end", default=None, metavar="DATE", help="With --data: last day [default: the first].")
+@click.option(
+    "--bands", "names", default=None, metavar="NAMES", help="Bands with commas between them [default: all]."
+)
+@click.option("--delta-cap", type=float, metavar="SHARES", help="Largest net delta that you take.")
+@click.option(
+    "--risk-aversion", type=float, metavar="A", help="1/currency [default: that of the cap, or 0.01]."
+)
+@click.option(
+    "--least-fraction",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.5,
+    show_default=True,
+    help="Smallest hedge of bands that stop at their edge, of the half width.",
+)
+@seed_option
+@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the frontier (extra plots).")
+@settings_options
+def bands(
+    *,
+    as_json: bool,
+    data_set: str | None,
+    start: str | None,
+    end: str | None,
+    names: str | None,
+    delta_cap: float | None,
+    risk_aversion: float | None,
+    least_fraction: float,
+    seed: int | None,
+    plot_file: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    **simulated: Any,
+) -> None:
+    """Compare hedge bands over the same sessions and recommend a band.
+
+    One straddle at the money is held through each simulated session, or with --data the straddle that the
+    gamma scalper buys in each session of a data set, at the desk's own looks. The mean P&L is weighed against
+    its spread by the aversion to risk at which the Whalley-Wilmott band hedges at --delta-cap.
+    """
+    from scalpdesk.research.band_lab import FAMILIES, compare_recorded, compare_simulated
+    from scalpdesk.research.lab_markets import SessionModel
+
+    given = {name: value for name, value in simulated.items() if value is not None}
+    if data_set is not None and given:
+        option = "--" + next(iter(given)).replace("_", "-")
+        raise ConfigError(
+            "recorded sessions have what the market had", where=option, fix=f"leave {option} out, or --data"
+        )
+    if data_set is None and (start is not None or end is not None):
+        raise ConfigError(
+            "--start and --end go with --data", where="--start, --end", fix=f"add --data {EMBEDDED}"
+        )
+    chosen = FAMILIES if names is None else tuple(name.strip() for name in names.split(","))
+    terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
+    with progress_bar(as_json=as_json) as progress:
+        if data_set is None:
+            market = SessionModel(
+                seed=1 if seed is None else seed,
+                **{{"implied": "implied_vol"}.get(name, name): value for name, value in given.items()},
+            )
+            report = compare_simulated(market, chosen, progress=progress, **terms)
+        else:
+            if start is None:
+                raise ConfigError("which sessions?", where="--start", fix="--start 2018-02-05")
+            base = settings_of(config_file, overrides, ())
+            first, last = read_span(start, end)
+            symbol = base.strategy_config.underlying
+            report = compare_recorded(
+                sessions_of(base, data_set, symbol, first, last, seed),
+                partial(load_tape, base, data_set, symbol, seed=seed),
+                partial(settings_of, config_file, overrides),
+                chosen,
+                seed=base.config.simulation.seed if seed is None else seed,
+                progress=progress,
+                **terms,
+            )
+    if plot_file is not None:
+        save_figure(report.plot(), Path(plot_file))
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(report))
+    else:
+        show(report)
+
+
+def settings_of(config_file: str | None, overrides: Sequence[str], more: Sequence[str]) -> "LoadedSettings":
+    """Return the gamma scalper's settings: the straddle is held whatever it earns, but for what is given."""
+    from scalpdesk.research.band_lab import HELD
+
+    return settings_from(config_file, (*HELD, *overrides, *more), "gamma-scalper")
+
+
+def sessions_of(
+    settings: "LoadedSettings", data_set: str, symbol: str, first: date, last: date, seed: int | None
+) -> list[date]:
+    """Return the sessions of a span that a data set has."""
+    if data_set == EMBEDDED:
+        from scalpdesk.datasets.embedded.market import available_sessions
+
+        found = [day for day in available_sessions() if first <= day <= last]
+        if found:
+            return found
+    tape = load_tape(settings, data_set, symbol, first, last=last, seed=seed)
+    return [session.day for session in tape.sessions]
+
+
+def show(report: "BandReport") -> None:
+    """Print the table of bands and the recommendation."""
+    from scalpdesk.research.band_lab import advice
+
+    table = new_table(
+        "band",
+        "setting",
+        "±shares",
+        "mean",
+        "spread",
+        "cost",
+        "error",
+        "hedges",
+        "largest",
+        "worth",
+        "",
+        left=2,
+    )
+    for row in report.rows:
+        marks = ("frontier" if row.on_frontier else "") + ("" if row.eligible else " -")
+        figures = (row.half_width_shares, row.mean, row.spread, row.cost, row.error)
+        table.add_row(
+            row.band.replace("_", " "),
+            row.setting,
+            *(cell(figure, 2) for figure in figures),
+            cell(row.hedges, 1),
+            cell(row.largest_delta, 1),
+            cell(row.certainty_equivalent, 2),
+            marks.strip(),
+        )
+    print_table(table, first_to_go=("largest", "error"))
+    click.echo("")
+    click.echo(
+        f"{report.days} sessions, a day each; unhedged spread {report.unhedged_spread:.2f}; worth is the mean"
+        f" less half of {report.risk_aversion:.3g} times the squared spread; - is not recommended"
+    )
+    for skipped in report.market.get("skipped", ()):
+        click.echo(f"note: {skipped['day']} left out: {skipped['reason']}")
+    chosen = report.recommendation
+    if chosen is None:
+        click.echo("no band keeps to the delta cap: raise --delta-cap")
+        return
+    click.echo(advice(chosen))
+    click.echo(" ".join(f"--set {key}={value}" for key, value in chosen.settings.items()))

@@ -1,0 +1,968 @@
+"""The band lab: hedging alone, every band over the same sessions, and the band that a trader should take.
+
+Each band runs over the same paths, simulated or of a desk's own looks, so that what differs between two of
+them is the band and not the luck. The rules are those of the desk: :mod:`scalpdesk.hedging.kernels.rules`.
+"""
+
+import html
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.backtesting.simulate import PreparedMarket, prepared
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
+from scalpdesk.core.figures import new_figure
+from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
+from scalpdesk.hedging.bands.leland import LelandBand
+from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
+from scalpdesk.hedging.bands.time_based import TimeBasedBand
+from scalpdesk.hedging.base import (
+    AversionColumns,
+    ColumnBand,
+    HedgeBand,
+    HedgeInputs,
+    make_band,
+)
+from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE
+from scalpdesk.hedging.kernels.columns import (
+    PARTS,
+    add_minimum_variance,
+    fill_straddles,
+    hold_widths,
+    walk,
+    walk_ladder,
+)
+from scalpdesk.hedging.kernels.rules import ONE_HOUR_YEARS, whole_position
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.pricing.base import Floats
+from scalpdesk.research.hedge_looks import record_looks
+from scalpdesk.research.lab_markets import (
+    SessionBlock,
+    SessionModel,
+    block_of_looks,
+    simulate_sessions,
+)
+
+Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
+DEFAULT_AVERSION = 0.01
+RESAMPLES = 1_000
+SEPARATE = 2.0
+"""Standard errors of a difference below which two bands count as equal."""
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+MINUTES = (5, 15, 30, 60, 120)
+LELAND_NUMBERS = (0.01, 0.02, 0.03, 0.05)
+THROUGH = 1.0
+"""Half spreads by which the mid goes through a resting order before it is filled: as the desk's own model of
+fills has it, the other side's quote has come to the order.
+"""
+NO_TRACE = np.empty((0, 2))
+DEALERS = "dealers"
+"""Name of the columns with dealer gamma."""
+Flags = NDArray[np.bool_]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabBand:
+    """One band of the lab, with its settings."""
+
+    family: str
+    """Its name in the lab, as ``whalley_wilmott``."""
+    label: str
+    """Its setting, as a trader reads it."""
+    setting: float
+    band: HedgeBand | None
+    """The desk's own band; None for the resting ladder."""
+    delta: Deltas = "sticky_strike"
+    least_fraction: float = 0.0
+    half_width: float = math.inf
+    """At the open, shares; infinite for a clock, which knows no width."""
+    rung: float = 0.0
+    """Shares of an order of the ladder."""
+
+    @property
+    def columns(self) -> str:
+        """Name of the recorded columns that it hedges.
+
+        Leland's depend on the number too, and only a desk that asks for dealer gamma gets it.
+        """
+        if isinstance(self.band, RegimeThresholdBand) and self.band.config.regime == "dealers":
+            return DEALERS
+        return f"leland {self.setting:g}" if self.delta == "leland" else self.delta
+
+    @property
+    def reach(self) -> float:
+        """Net delta in shares at which a hedge goes out at the open; infinite for a clock."""
+        return self.half_width * (1.0 + self.least_fraction)
+
+
+class BandRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one band, a day, in currency."""
+
+    band: str
+    setting: str
+    value: float
+    """The setting as a number: aversion (1/USD), shares, seconds, contract deltas or Leland number."""
+    half_width_shares: float | None
+    """At the open; None for a clock."""
+    mean: float
+    """Mean P&L."""
+    mean_stderr: float
+    spread: float
+    """Standard deviation of the P&L."""
+    cost: float
+    """Mean cost of hedging."""
+    error: float
+    """Standard deviation of the P&L less that of a hedge at every look, both before costs."""
+    hedges: float
+    """Mean number of hedges."""
+    shares: float
+    """Mean number of shares traded."""
+    largest_delta: float
+    """Mean over the days of the largest net delta (shares) beyond the width."""
+    certainty_equivalent: float
+    """Mean less half the aversion times the variance of the P&L."""
+    on_frontier: bool
+    """Whether no other band costs less and has a smaller spread."""
+    eligible: bool
+    """Whether it keeps to the delta cap, and the desk has it: not the ladder."""
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
+    """The band to take, and how sure that is."""
+
+    band: str
+    setting: str
+    value: float
+    settings: dict[str, float | str]
+    """Keys of the gamma scalper that make a desk hedge so."""
+    certainty_equivalent: float
+    stderr: float
+    """Standard error of the certainty equivalent, resampled over days."""
+    best: str
+    """Eligible band with the highest certainty equivalent."""
+    behind_best: float
+    behind_best_stderr: float
+    """``behind_best``, ``behind_best_stderr``: Currency a day by which the recommended band is behind it."""
+    runner_up: str
+    """Best eligible band of another kind; empty without one."""
+    ahead: float
+    ahead_stderr: float
+    """``ahead``, ``ahead_stderr``: Currency a day by which the recommended band is ahead of it."""
+    chance_best_family: float
+    """Part of the resamples in which a band of its kind is the best."""
+    inseparable: int
+    """Number of bands within two standard errors of the best."""
+
+
+class BandReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Every band over the same sessions, and the recommendation."""
+
+    market: dict[str, Any]
+    days: int
+    risk_aversion: float
+    """1/currency, by which mean and spread are weighed."""
+    delta_cap: float | None
+    unhedged_spread: float
+    """Standard deviation of the P&L without a hedge."""
+    option_mean: float
+    rows: tuple[BandRow, ...]
+    recommendation: Recommendation | None
+    """None where no band keeps to the cap."""
+
+    def to_frame(self) -> Any:
+        """Return the bands as a pandas frame, a row a band."""
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
+
+    def plot(self) -> Any:
+        """Draw spread against cost, a line a band; return a figure (extra ``plots``).
+
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
+        figure = new_figure(9, 6)
+        panel = figure.subplots()
+        for family in dict.fromkeys(row.band for row in self.rows):
+            own = sorted((row.cost, row.spread) for row in self.rows if row.band == family)
+            panel.plot(*zip(*own, strict=True), marker="o", linewidth=1, label=family.replace("_", " "))
+        chosen = self.recommendation
+        for row in self.rows:
+            if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
+                panel.plot(row.cost, row.spread, marker="*", markersize=18, color="black", linestyle="none")
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_xlabel("cost of hedging, a day")
+        panel.set_ylabel("spread of the P&L, standard deviation a day")
+        panel.legend(fontsize="small")
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the table, for notebooks."""
+        names = ("band", "setting", "mean", "spread", "cost", "error", "hedges", "certainty_equivalent")
+        head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(_shown(getattr(row, name)))}</td>" for name in names)
+            + "</tr>"
+            for row in self.rows
+        )
+        caption = "" if self.recommendation is None else html.escape(advice(self.recommendation))
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _shown(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def advice(chosen: Recommendation) -> str:
+    """Return the recommendation in a sentence."""
+    text = (
+        f"take {chosen.band.replace('_', ' ')}, {chosen.setting}: worth {chosen.certainty_equivalent:.2f} ± "
+        f"{chosen.stderr:.2f} a day"
+    )
+    if chosen.runner_up:
+        text += f", {chosen.ahead:+.3f} ± {chosen.ahead_stderr:.3f} against {chosen.runner_up}"
+    if chosen.inseparable > 1:
+        text += f"; the fewest hedges of {chosen.inseparable} bands that two standard errors do not part"
+    return text
+
+
+# ---- the bands ------------------------------------------------------------------------------------------
+
+
+def half_width_at(band: HedgeBand, inputs: HedgeInputs) -> float:
+    """Return the half width (shares) that a band has for a position."""
+    asked = msgspec.structs.replace(inputs, net_delta_shares=0.0, seconds_since_hedge=1e9)
+    return band.judge(asked).half_width_shares
+
+
+def aversion_of_width(name: str, inputs: HedgeInputs, half_width: float) -> float:
+    """Return the aversion to risk (1/currency) at which a formula's half width is the given one.
+
+    The width is the formula's, before its floor and cap.
+
+    Parameters
+    ----------
+    name
+        ``whalley_wilmott`` or ``zakamouline``.
+    inputs
+        The position, its cost above zero.
+    half_width
+        Shares, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        When the cost is zero, where every formula's band has no width, or no aversion gives the width.
+    """
+    if not inputs.own_cost_fraction > 0.0:
+        raise ArgumentError(
+            "without a cost the best band has no width, whatever the aversion",
+            where="cost_bp",
+            value=inputs.own_cost_fraction * 1e4,
+            fix="give a cost above 0, or compare fixed bands alone",
+        )
+    from scipy.optimize import brentq  # noqa: PLC0415 - a tenth of a second that only this pays
+
+    columns = AversionColumns(
+        inputs.gamma_shares_per_usd,
+        inputs.spot,
+        inputs.years,
+        inputs.vol,
+        inputs.own_cost_fraction,
+        inputs.rate,
+    )
+
+    def excess(log_aversion: float) -> float:
+        band = make_band(name, {"risk_aversion": math.exp(log_aversion)})
+        assert isinstance(band, ColumnBand)
+        return math.log(float(band.widths(columns)) / half_width)
+
+    # beyond the smallest of them Zakamouline's widens again: it is not made for so much aversion
+    first = next((place for place in range(-60, 61) if excess(float(place)) < 0.0), None)
+    if first is None:
+        raise ArgumentError(
+            f"the {name} band is never so narrow at this cost",
+            where="half_width",
+            value=half_width,
+            fix="give a wider one, or a smaller cost",
+        )
+    return math.exp(brentq(excess, first - 1.0, float(first), xtol=1e-13))
+
+
+FAMILIES = (
+    "fixed",
+    "time",
+    "leland",
+    "whalley_wilmott",
+    "zakamouline",
+    "minimum_variance",
+    "own_gamma",
+    "gex",
+    "ladder",
+)
+"""Bands of the lab: those of the desk, Whalley and Wilmott's at the least-variance delta, and the ladder."""
+
+
+def lab_bands(
+    inputs: HedgeInputs,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float = DEFAULT_AVERSION,
+    least_fraction: float = 0.5,
+) -> list[LabBand]:
+    """Return the bands to compare: each kind at several settings.
+
+    Parameters
+    ----------
+    inputs
+        The position at the open.
+    names
+        Of :data:`FAMILIES`.
+    delta_cap
+        Largest net delta in shares that the trader takes: no hedge waits beyond it at the open. None takes
+        the Whalley–Wilmott band of ``risk_aversion``, and wider bands.
+    risk_aversion
+        1/currency, where no cap is given.
+    least_fraction
+        Of bands that stop at their edge: a hedge of less than this part of the half width is not sent.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown name, or a cost that is zero where a formula's band is asked for.
+    """
+    unknown = next((name for name in names if name not in FAMILIES), None)
+    if unknown is not None:
+        raise ArgumentError(
+            "unknown band", where="bands", value=unknown, nearest=nearest_name(unknown, FAMILIES)
+        )
+    if delta_cap is not None and not delta_cap > 0.0:
+        raise ArgumentError(
+            "the delta cap is a number of shares above 0",
+            where="delta_cap",
+            value=delta_cap,
+            fix="such as 10",
+        )
+    position = float(inputs.straddles * inputs.multiplier)
+    floor = whole_position(0.5, inputs.straddles, inputs.multiplier)
+    if delta_cap is None:
+        reach = half_width_at(make_band("whalley_wilmott", {"risk_aversion": risk_aversion}), inputs) * (
+            1.0 + least_fraction
+        )
+        factors: tuple[float, ...] = FACTORS
+    else:
+        reach, factors = delta_cap, tuple(factor for factor in (*FACTORS, 0.75) if factor <= 1.0)
+    reaches = sorted({min(max(reach * factor, floor), 0.5 * position) for factor in factors})
+    made: list[LabBand] = []
+    for name in dict.fromkeys(names):
+        made += _of_family(name, inputs, reaches, least_fraction)
+    return made
+
+
+def _of_family(
+    name: str, inputs: HedgeInputs, reaches: Sequence[float], least_fraction: float
+) -> Iterable[LabBand]:
+    per_straddle = float(inputs.straddles)
+    if name == "fixed":
+        for width in reaches:
+            band = FixedBand(FixedConfig(threshold=width / per_straddle))
+            yield LabBand(name, f"{width:.3g} shares", width / per_straddle, band, half_width=width)
+    elif name == "time":
+        for minutes in MINUTES:
+            own = make_band("time_based", {"interval_seconds": 60.0 * minutes})
+            yield LabBand(name, f"each {minutes} min", 60.0 * minutes, own)
+    elif name == "leland":
+        for number in LELAND_NUMBERS:
+            own = make_band("leland", {"number": number})
+            yield LabBand(name, f"number {number:g}", number, own, "leland")
+    elif name in {"own_gamma", "gex"}:
+        regime = "own_gamma" if name == "own_gamma" else "dealers"
+        for width in reaches:
+            deltas = round(width / inputs.multiplier, 9)
+            tight = round(deltas * 2.0 / 3.0, 9)
+            settings = {"regime": regime, "threshold": f"{deltas}", "threshold_negative_gex": f"{tight}"}
+            label = f"{width:.3g} shares, tight {2.0 * width / 3.0:.3g}"
+            yield LabBand(name, label, deltas, make_band("regime_threshold", settings), half_width=width)
+    elif name == "ladder":
+        for width in reaches:
+            rung = max(float(round(0.5 * width)), inputs.smallest_hedge)
+            label = f"{width:.3g} shares, {rung:g} an order"
+            yield LabBand(name, label, width, None, half_width=width, rung=rung)
+    else:
+        formula = "whalley_wilmott" if name == "minimum_variance" else name
+        delta: Deltas = "minimum_variance" if name == "minimum_variance" else "sticky_strike"
+        for reach in reaches:
+            width = reach / (1.0 + least_fraction)
+            aversion = aversion_of_width(formula, inputs, width)
+            own = make_band(formula, {"risk_aversion": aversion})
+            yield LabBand(
+                name,
+                f"aversion {aversion:.2g}",
+                aversion,
+                own,
+                delta,
+                least_fraction,
+                half_width_at(own, inputs),
+            )
+
+
+# ---- the walk -------------------------------------------------------------------------------------------
+
+
+def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Flags, bool]:
+    """Return what a band asks of a walk over a block.
+
+    Returns
+    -------
+    tuple
+        Half widths in shares and seconds between hedges (a row, or a row a path), whether a hedge stops at
+        the edge (one a look), and whether a delta of less than the smallest trade is left alone.
+
+    Raises
+    ------
+    ArgumentError
+        For a band that is not the desk's own.
+    """
+    looks, inputs = block.now_ns.size, block.inputs
+    straddles, multiplier = inputs.straddles, inputs.multiplier
+    no_clock, to_zero = np.zeros((1, looks)), np.zeros(looks, np.bool_)
+    if isinstance(band, FixedBand):
+        width = band.threshold(multiplier) * straddles
+        return np.full((1, looks), width), no_clock, to_zero | (band.rehedge_to == "edge"), False
+    if isinstance(band, TimeBasedBand):
+        return no_clock, np.full((1, looks), band.config.interval_seconds), to_zero, True
+    if isinstance(band, LelandBand):
+        return no_clock, _leland_intervals(band, block), to_zero, True
+    if isinstance(band, RegimeThresholdBand):
+        seconds = np.full((1, looks), band.config.seconds_between_hedges)
+        return _regime_widths(band, block), seconds, to_zero, False
+    if isinstance(band, ColumnBand):
+        limits = band.config
+        columns = AversionColumns(
+            block.gamma, block.spot[:, :-1], block.years, block.vol, block.cost_fraction, block.rate
+        )
+        found = np.ascontiguousarray(np.atleast_2d(np.asarray(band.widths(columns))))
+        floor = whole_position(limits.floor_shares_per_straddle, straddles, multiplier)
+        last = whole_position(limits.last_hour_shares_per_straddle, straddles, multiplier)
+        hold_widths(found, block.years, floor, limits.cap_fraction * multiplier * straddles, last)
+        edge = (band.config.rehedge_to == "edge") & (block.years >= ONE_HOUR_YEARS)
+        return found, no_clock, np.asarray(edge), False
+    raise ArgumentError(
+        "the lab knows the desk's own bands",
+        where="band",
+        value=band.name,
+        fix=f"one of {', '.join(FAMILIES)}",
+    )
+
+
+def _leland_intervals(band: LelandBand, block: SessionBlock) -> Floats:
+    if block.looked is not None:
+        return np.array([[band.interval_seconds(look.inputs) for look in block.looked.looks]])
+    # the cost is a part of the price, so that the interval changes with the volatility alone
+    cost = float(block.cost_fraction[0, 0])
+    vols, place = np.unique(block.vol, return_inverse=True)
+    asked = partial(msgspec.structs.replace, block.inputs, own_cost_fraction=cost)
+    seconds = np.array([band.interval_seconds(asked(vol=float(vol))) for vol in vols])
+    return np.ascontiguousarray(seconds[place].reshape(block.vol.shape))
+
+
+def _regime_widths(band: RegimeThresholdBand, block: SessionBlock) -> Floats:
+    multiplier, config = block.inputs.multiplier, band.config
+    if block.looked is not None:
+        found = [float(band.threshold(look.inputs)[0]) * multiplier for look in block.looked.looks]
+        return np.array([found])
+    standard, tight = (float(each) * multiplier for each in (config.threshold, config.threshold_negative_gex))
+    decides = block.gamma if config.regime == "own_gamma" else block.exposure_usd
+    if decides is None or config.regime == "standard":
+        return np.full((1, block.now_ns.size), standard)
+    return np.where(decides < 0.0, tight, standard)
+
+
+def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
+    """Return the options' delta at which a band hedges, shares; of a recorded day as it was recorded."""
+    if lab.delta == "sticky_strike" or block.looked is not None:
+        return block.delta
+    if lab.delta == "minimum_variance":
+        found = block.delta.copy()
+        add_minimum_variance(
+            found, block.spot, block.strike, block.years, block.vol, 2.0 * block.units, *MINIMUM_VARIANCE
+        )
+        return found
+    assert isinstance(lab.band, LelandBand)
+    years = _leland_intervals(lab.band, block) / block.inputs.trading_year_seconds
+    number = math.sqrt(8.0 / math.pi) * block.cost_fraction[:1, :1] / (block.vol * np.sqrt(years))
+    signed = np.where(block.gamma[:1, :1] >= 0.0, -number, number)
+    vol = np.where(signed > -1.0, block.vol * np.sqrt(np.maximum(1.0 + signed, 0.0)), block.vol)
+    root = np.sqrt(block.years)
+    delta, gamma = np.empty_like(block.delta), np.empty_like(block.delta)
+    shift = (block.rate / vol + 0.5 * vol) * root
+    log_spot = np.log(block.spot / block.strike)
+    fill_straddles(block.spot, log_spot, vol * root, shift, block.units, delta, gamma)
+    return delta
+
+
+def hedge_block(
+    lab: LabBand, block: SessionBlock, *, step: float = 1.0, trace: Floats = NO_TRACE
+) -> tuple[Floats, int]:
+    """Hedge every path of a block with a band.
+
+    Parameters
+    ----------
+    lab, block
+        The band and the sessions.
+    step
+        Smallest trade in shares; 0 trades any fraction.
+    trace
+        Takes look and signed shares of each hedge; give one for a block of one path.
+
+    Returns
+    -------
+    tuple
+        P&L of the shares before costs, costs, hedges, shares, largest net delta beyond the width (columns), a
+        row a path; and the number of hedges.
+    """
+    out = np.empty((block.delta.shape[0], PARTS))
+    delta = deltas_of(lab, block)
+    if lab.band is None:
+        width = np.full((1, block.now_ns.size), lab.half_width)
+        walk_ladder(
+            block.spot,
+            block.high,
+            block.low,
+            block.half_spread,
+            block.discount,
+            delta,
+            block.gamma,
+            width,
+            lab.rung,
+            THROUGH,
+            out,
+        )
+        return out, int(out[:, 2].sum())
+    width, interval, to_edge, skips_small = widths_of(lab.band, block)
+    least = block.least_steps if step > 0.0 else np.zeros(block.now_ns.size)
+    hedges = walk(
+        block.now_ns,
+        block.spot,
+        block.half_spread,
+        block.discount,
+        delta,
+        width,
+        to_edge,
+        interval,
+        block.since_ns,
+        skips_small,
+        lab.least_fraction,
+        least,
+        step,
+        block.looked is not None,
+        out,
+        trace,
+    )
+    return out, hedges
+
+
+def hedges_of(lab: LabBand, block: SessionBlock) -> list[tuple[int, int]]:
+    """Return instant (UTC nanoseconds) and signed shares of each hedge of a recorded day."""
+    trace = np.empty((2 * block.now_ns.size, 2))
+    _, hedges = hedge_block(lab, block, trace=trace)
+    return [(int(block.now_ns[int(look)]), int(quantity)) for look, quantity in trace[:hedges].tolist()]
+
+
+EVERY_LOOK = LabBand("every look", "", 0.0, FixedBand(FixedConfig(threshold=0.0)), half_width=0.0)
+"""The limit in which the straddle is replicated; its hedges are of any fraction."""
+
+
+# ---- the comparison -------------------------------------------------------------------------------------
+
+
+def compare(
+    blocks: Iterable[Mapping[str, SessionBlock]],
+    bands: Sequence[LabBand],
+    *,
+    market: Mapping[str, Any],
+    risk_aversion: float,
+    delta_cap: float | None = None,
+    seed: int = 1,
+    is_fair: bool = False,
+    progress: Progress | None = None,
+    total: int = 0,
+) -> BandReport:
+    """Hedge the same sessions with every band, and weigh mean against spread.
+
+    Parameters
+    ----------
+    blocks
+        Sessions by :attr:`LabBand.columns`; a band whose columns are missing computes its delta.
+    bands
+        From :func:`lab_bands`.
+    market
+        What the sessions are, for the report.
+    risk_aversion
+        1/currency, for the certainty equivalent.
+    delta_cap
+        Bands that wait beyond it, and clocks, are not recommended.
+    seed
+        Of the resampling.
+    is_fair
+        Whether the share earns nothing on average, as a simulated one does. The mean P&L of a band then
+        differs from that of a hedge at every look by costs alone, and is so estimated.
+    progress, total
+        Called with the sessions done, and their number.
+    """
+    options, ideals, found = [], [], [list[Floats]() for _ in bands]
+    done = 0
+    for by_delta in blocks:
+        plain = by_delta["sticky_strike"]
+        options.append(plain.option_pnl)
+        ideals.append(hedge_block(EVERY_LOOK, plain, step=0.0)[0][:, 0])
+        for place, lab in enumerate(bands):
+            found[place].append(hedge_block(lab, by_delta.get(lab.columns, plain))[0])
+        done += len(plain.option_pnl)
+        if progress is not None:
+            progress(done, total, "sessions")
+    option, ideal = np.concatenate(options), np.concatenate(ideals)
+    parts = np.array([np.concatenate(each) for each in found])
+    error = parts[:, :, 0] - ideal
+    figures = _Figures(
+        pnl=option + parts[:, :, 0] - parts[:, :, 1],
+        # a simulated share earns nothing on average: what the hedges of a band earned by chance is left out
+        expected=option + ideal - parts[:, :, 1] if is_fair else option + parts[:, :, 0] - parts[:, :, 1],
+        parts=parts,
+        error=error,
+        option=option,
+    )
+    return _report(bands, figures, market, risk_aversion, delta_cap, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """A row a band, a column a day."""
+
+    pnl: Floats
+    expected: Floats
+    """P&L whose mean is taken."""
+    parts: Floats
+    error: Floats
+    option: Floats
+
+
+def _report(
+    bands: Sequence[LabBand],
+    figures: _Figures,
+    market: Mapping[str, Any],
+    risk_aversion: float,
+    delta_cap: float | None,
+    seed: int,
+) -> BandReport:
+    days = figures.pnl.shape[1]
+    free = 1 if days > 1 else 0
+    mean, spread = figures.expected.mean(axis=1), figures.pnl.std(axis=1, ddof=free)
+    cost, others = figures.parts[:, :, 1].mean(axis=1), figures.parts.mean(axis=1)
+    worth = mean - 0.5 * risk_aversion * spread**2
+    eligible = [
+        lab.band is not None and (delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9)) for lab in bands
+    ]
+    rows = tuple(
+        BandRow(
+            band=lab.family,
+            setting=lab.label,
+            value=lab.setting,
+            half_width_shares=lab.half_width if math.isfinite(lab.half_width) else None,
+            mean=float(mean[i]),
+            mean_stderr=float(figures.expected[i].std(ddof=free) / math.sqrt(days)),
+            spread=float(spread[i]),
+            cost=float(cost[i]),
+            error=float(figures.error[i].std(ddof=free)),
+            hedges=float(others[i, 2]),
+            shares=float(others[i, 3]),
+            largest_delta=float(others[i, 4]),
+            certainty_equivalent=float(worth[i]),
+            on_frontier=not bool(np.any((cost < cost[i]) & (spread < spread[i]))),
+            eligible=eligible[i],
+        )
+        for i, lab in enumerate(bands)
+    )
+    chosen = _recommend(bands, rows, figures, worth, risk_aversion, np.array(eligible), seed)
+    option = figures.option
+    return BandReport(
+        market=dict(market),
+        days=days,
+        risk_aversion=risk_aversion,
+        delta_cap=delta_cap,
+        unhedged_spread=float(option.std(ddof=free)),
+        option_mean=float(option.mean()),
+        rows=rows,
+        recommendation=chosen,
+    )
+
+
+def _recommend(
+    bands: Sequence[LabBand],
+    rows: Sequence[BandRow],
+    figures: _Figures,
+    worth: Floats,
+    risk_aversion: float,
+    eligible: Any,
+    seed: int,
+) -> Recommendation | None:
+    """Choose the band with the fewest hedges among those that equal the best within its error.
+
+    The days are drawn again with replacement, the same for every band: what all bands share cancels in the
+    difference of two.
+    """
+    if not eligible.any():
+        return None
+    pnl, days = figures.pnl, figures.pnl.shape[1]
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
+    centred = pnl - pnl.mean(axis=1, keepdims=True)
+    means, squares = drawn @ centred.T, drawn @ np.square(centred).T
+    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * (squares - means**2)
+    allowed = np.where(eligible, worth, -np.inf)
+    best = int(np.argmax(allowed))
+    behind = worth[best] - worth
+    noise = np.std(resampled[:, [best]] - resampled, axis=0, ddof=1)
+    alike = eligible & (behind <= SEPARATE * noise)
+    alike[best] = True
+    hedges = np.array([row.hedges for row in rows])
+    chosen = int(np.argmin(np.where(alike, hedges, np.inf)))
+    lab = bands[chosen]
+    winners = np.argmax(np.where(eligible, resampled, -np.inf), axis=1)
+    same = np.array([each.family == lab.family for each in bands])
+    others = np.where(eligible & ~same, worth, -np.inf)
+    second = int(np.argmax(others)) if np.isfinite(others).any() else chosen
+    return Recommendation(
+        band=lab.family,
+        setting=lab.label,
+        value=lab.setting,
+        settings=desk_settings(lab),
+        certainty_equivalent=float(worth[chosen]),
+        stderr=float(np.std(resampled[:, chosen], ddof=1)),
+        best=named(bands[best]),
+        behind_best=float(behind[chosen]),
+        behind_best_stderr=float(noise[chosen]),
+        runner_up="" if second == chosen else named(bands[second]),
+        ahead=float(worth[chosen] - worth[second]),
+        ahead_stderr=float(np.std(resampled[:, chosen] - resampled[:, second], ddof=1)),
+        chance_best_family=float(same[winners].mean()),
+        inseparable=int(alike.sum()),
+    )
+
+
+def named(lab: LabBand) -> str:
+    """Return kind and setting of a band in words."""
+    return f"{lab.family.replace('_', ' ')}, {lab.label}"
+
+
+def desk_settings(lab: LabBand) -> dict[str, float | str]:
+    """Return the gamma scalper's keys that make a desk hedge with a band; empty for the ladder."""
+    if lab.band is None:
+        return {}
+    found: dict[str, float | str] = {"hedge.band": lab.band.name, "hedge.least_fraction": lab.least_fraction}
+    if lab.family == "fixed":
+        found["hedge.threshold_shares"] = lab.setting
+    elif lab.family == "time":
+        found["hedge.band_settings.interval_seconds"] = lab.setting
+    elif lab.family == "leland":
+        found["hedge.band_settings.number"] = lab.setting
+    elif lab.family in {"own_gamma", "gex"}:
+        assert isinstance(lab.band, RegimeThresholdBand)
+        config = lab.band.config
+        found["hedge.band_settings.regime"] = config.regime
+        found["hedge.band_settings.threshold"] = str(config.threshold)
+        found["hedge.band_settings.threshold_negative_gex"] = str(config.threshold_negative_gex)
+    else:
+        found["hedge.band_settings.risk_aversion"] = float(f"{lab.setting:.6g}")
+        if lab.delta == "minimum_variance":
+            found["hedge.delta_model"] = "minimum_variance"
+    return found
+
+
+def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: float) -> float:
+    """Return the aversion (1/currency) of Whalley and Wilmott's band that hedges at a cap, or the default."""
+    if delta_cap is None:
+        return DEFAULT_AVERSION
+    if not delta_cap > 0.0:
+        raise ArgumentError(
+            "the delta cap is a number of shares above 0", where="delta_cap", value=delta_cap, fix="use 10"
+        )
+    if not inputs.own_cost_fraction > 0.0:
+        return DEFAULT_AVERSION
+    return aversion_of_width("whalley_wilmott", inputs, delta_cap / (1.0 + least_fraction))
+
+
+def compare_simulated(
+    market: SessionModel,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float | None = None,
+    least_fraction: float = 0.5,
+    progress: Progress | None = None,
+) -> BandReport:
+    """Compare bands on simulated sessions; arguments as of :func:`lab_bands` and :func:`compare`."""
+    inputs = market.opening()
+    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
+    bands = lab_bands(
+        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
+    )
+    return compare(
+        ({"sticky_strike": block} for block in simulate_sessions(market)),
+        bands,
+        market={"kind": "simulated", **msgspec.to_builtins(market)},
+        risk_aversion=aversion,
+        delta_cap=delta_cap,
+        seed=market.seed,
+        is_fair=True,
+        progress=progress,
+        total=market.days,
+    )
+
+
+# ---- a desk's own sessions --------------------------------------------------------------------------------
+
+HELD = (
+    "entry.gate=off",
+    "exits.edge_gone=false",
+    "exits.flat_minutes_before_close=10",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+)
+"""Settings by which a straddle is bought and held to ten minutes before the close, whatever it earns."""
+RECORDED_LELAND = 0.02
+"""The Leland number of recorded days: each number has a delta, and so a recording, of its own."""
+SettingsOf = Callable[[Sequence[str]], LoadedSettings]
+
+
+def columns_settings(lab: LabBand) -> tuple[str, ...]:
+    """Return the settings at which a band's columns are recorded, those of its delta."""
+    if lab.delta == "leland":
+        return "hedge.band=leland", f"hedge.band_settings.number={lab.setting}"
+    if lab.columns == DEALERS:
+        return ("hedge.band=regime_threshold",)
+    return (f"hedge.delta_model={lab.delta}",)
+
+
+def recorded_blocks(
+    market: MarketTape | PreparedMarket, bands: Sequence[LabBand], settings_of: SettingsOf, *, seed: int = 1
+) -> dict[str, SessionBlock]:
+    """Return one session's columns, a recording for each delta that the bands hedge by.
+
+    Parameters
+    ----------
+    market
+        One session.
+    bands
+        Bands that will hedge it.
+    settings_of
+        Returns the gamma scalper's settings with more of them.
+    seed
+        As of the run.
+
+    Raises
+    ------
+    DataError
+        When no straddle was held in the session.
+    """
+    prepared_market = prepared(market)
+    wanted: dict[str, tuple[str, ...]] = {"sticky_strike": ("hedge.delta_model=sticky_strike",)}
+    wanted |= {lab.columns: columns_settings(lab) for lab in bands}
+    return {
+        name: block_of_looks(record_looks(settings_of(own), prepared_market, seed=seed))
+        for name, own in wanted.items()
+    }
+
+
+def compare_recorded(
+    days: Sequence[date],
+    load: Callable[[date], MarketTape],
+    settings_of: SettingsOf,
+    names: Sequence[str] = FAMILIES,
+    *,
+    delta_cap: float | None = None,
+    risk_aversion: float | None = None,
+    least_fraction: float = 0.5,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> BandReport:
+    """Compare bands on sessions of a desk: the straddle that the gamma scalper buys, at its own looks.
+
+    The bands are those of the first session's position; a session without a straddle is left out, and named
+    in ``market``.
+
+    Parameters
+    ----------
+    days, load
+        Sessions, and what loads the market of one.
+    settings_of
+        Returns the gamma scalper's settings with more of them.
+    names, delta_cap, risk_aversion, least_fraction
+        As in :func:`lab_bands`.
+    seed, progress
+        As in :func:`compare`.
+
+    Raises
+    ------
+    DataError
+        When no session had a straddle.
+    """
+    skipped: list[dict[str, str]] = []
+    first: tuple[date, SessionBlock] | None = None
+    waiting = list(days)
+    tapes: dict[date, PreparedMarket] = {}
+    while waiting and first is None:
+        day = waiting[0]
+        tapes[day] = prepared(load(day))
+        try:
+            first = day, recorded_blocks(tapes[day], (), settings_of, seed=seed)["sticky_strike"]
+        except DataError as error:
+            skipped.append({"day": day.isoformat(), "reason": error.what})
+            del waiting[0]
+    if first is None:
+        raise DataError(
+            "no session had a straddle to hedge",
+            where="--start, --end",
+            value=len(days),
+            fix="choose other sessions, or other settings with --set selection.…",
+        )
+    inputs = first[1].inputs
+    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
+    made = lab_bands(
+        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
+    )
+    bands = [lab for lab in made if lab.delta != "leland" or lab.setting == RECORDED_LELAND]
+
+    def blocks() -> Iterator[dict[str, SessionBlock]]:
+        for day in waiting:
+            market = tapes.pop(day, None) or prepared(load(day))
+            try:
+                yield recorded_blocks(market, bands, settings_of, seed=seed)
+            except DataError as error:
+                skipped.append({"day": day.isoformat(), "reason": error.what})
+
+    report = compare(
+        blocks(),
+        bands,
+        market={},
+        risk_aversion=aversion,
+        delta_cap=delta_cap,
+        seed=seed,
+        progress=progress,
+        total=len(waiting),
+    )
+    market = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}", "skipped": skipped}
+    return msgspec.structs.replace(report, market=market)

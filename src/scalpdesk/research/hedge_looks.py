@@ -1,0 +1,128 @@
+"""Looks of the gamma scalper at a position that it does not hedge: the columns that the band lab hedges.
+
+A run whose hedger only notes what it sees. Orders of the hedge are filled at the instant they are sent where
+the broker has no latency, so that a hedged run looks at the same instants, and at the same Greeks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest, prepared
+from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.hedging.base import HedgeInputs
+from scalpdesk.hedging.delta_models import DeltaModel
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.strategies.contract import DeskView, Proposal
+from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The position at one look of the desk, without a hedge."""
+
+    inputs: HedgeInputs
+    """Inputs of a band; the net delta is that of the options alone."""
+    half_spread: float
+    """Half the spread of the underlying's quote, currency per unit."""
+    least_shares: int
+    """A smaller hedge is noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookedDay:
+    """The looks of one session, and what its options earned."""
+
+    day: str
+    looks: list[Look]
+    option_pnl: float
+    """P&L of the options with their costs, currency."""
+    summary: Mapping[str, Any] = field(repr=False)
+    """Summary of the run."""
+
+
+class LookRecorder(DeltaHedger):
+    """A hedger that notes every look at which it would judge a hedge, and sends no order."""
+
+    def __init__(self, config: GammaScalperConfig, forecast_vol: Any) -> None:
+        hedge = config.hedge
+        super().__init__(
+            hedge.make_band(),
+            DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
+            least_fraction=hedge.least_fraction,
+            order_ttl_seconds=hedge.order_ttl_seconds,
+            forecast_vol=forecast_vol,
+        )
+        self.looks: list[Look] = []
+
+    def step(
+        self,
+        view: DeskView,
+        legs: Sequence[InstrumentId],
+        exposure: HedgedPosition | None = None,
+        *,
+        at_once: bool = False,
+    ) -> list[Proposal]:
+        """Note the look; the arguments are those of the hedger."""
+        del at_once
+        number = view.underlying
+        quote = view.market.quotes[number]
+        if quote is None or view.market.verdict(number, view.now_ns) not in FINE or view.is_halted(number):
+            return []
+        exposure = exposure or self.measure(view, legs)
+        if exposure is not None:
+            spread = quote.ask - quote.bid
+            self.looks.append(Look(exposure.inputs, 0.5 * spread, exposure.least_shares))
+        return []
+
+
+def record_looks(
+    settings: LoadedSettings, market: MarketTape | PreparedMarket, *, seed: int = 1
+) -> LookedDay:
+    """Run the gamma scalper over one session without a hedge, and return its looks.
+
+    Parameters
+    ----------
+    settings
+        Of the gamma scalper with one underlying that trades in shares.
+    market
+        One session.
+    seed
+        As of the run.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy is another, or has several underlyings.
+    DataError
+        When no straddle was held in the session.
+    """
+    market = prepared(market)
+    header, engine = build_backtest(settings, market, run_id="", mode="backtest", started_ns=0, seed=seed)
+    strategy = engine.strategy
+    if not isinstance(strategy, GammaScalper):
+        raise ConfigError(
+            "the band lab replays the gamma scalper with one underlying",
+            where="strategy",
+            value=settings.strategy,
+            fix="scalpdesk bands takes the gamma scalper's settings",
+        )
+    recorder = LookRecorder(strategy.config, strategy.tools.edge.horizon.vol)
+    strategy.tools.hedger = recorder
+    run = assemble_backtest(settings, market, header, engine, None, tally=Tally())
+    run.runner.run()
+    summary = run.result(0.0).summary()
+    day = market.tape.sessions[0].day.isoformat()
+    if not recorder.looks:
+        raise DataError(
+            f"no straddle was held on {day}: {summary['verdict']}",
+            where="session",
+            value=day,
+            fix="take another day, or let the entry through with --set entry.gate=off",
+        )
+    return LookedDay(day, recorder.looks, float(summary["pnl"]["total"]), summary)

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+import scalpdesk
+from scalpdesk.cli.main import main
+from scalpdesk.core.errors import ArgumentError
+
+SMALL = ["bands", "--days", "60", "--bands", "fixed,whalley_wilmott"]
+
+
+def document(capsys, *words, code=0):
+    assert main([*words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_document_has_every_band_and_one_recommendation(capsys):
+    found = document(capsys, *SMALL, "--delta-cap", "8", "--seed", "3")
+    assert {row["band"] for row in found["rows"]} == {"fixed", "whalley_wilmott"}
+    assert found["market"]["seed"] == 3
+    assert found["delta_cap"] == 8.0
+    assert found["recommendation"]["settings"]["hedge.band"] in {"fixed", "whalley_wilmott"}
+
+
+def test_the_table_ends_with_the_recommendation_as_settings(capsys):
+    assert main(SMALL) == 0
+    out = capsys.readouterr().out
+    assert "frontier" in out
+    assert "--set hedge.band=" in out.splitlines()[-1]
+
+
+def test_python_and_the_command_give_the_same(capsys):
+    found = document(capsys, *SMALL)
+    report = scalpdesk.bands(days=60, names=["fixed", "whalley_wilmott"])
+    assert [row["mean"] for row in found["rows"]] == [row.mean for row in report.rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["bands", "--bands", "fixd"], "bands"),
+        (["bands", "--delta-cap", "0"], "delta_cap"),
+        (["bands", "--start", "2018-02-05"], "--start, --end"),
+        (["bands", "--data", "embedded"], "--start"),
+        (["bands", "--data", "embedded", "--start", "2018-02-05", "--vol", "0.2"], "--vol"),
+        (["bands", "--vol", "0"], "vol"),
+    ],
+)
+def test_a_mistake_is_named(capsys, words, where):
+    error = document(capsys, *words, code=2)["error"]
+    assert error["where"].endswith(where)
+
+
+def test_python_names_a_field_that_no_market_has():
+    with pytest.raises(ArgumentError) as refusal:
+        scalpdesk.bands(volatility=0.2)
+    assert (refusal.value.where, refusal.value.nearest) == ("volatility", None)
