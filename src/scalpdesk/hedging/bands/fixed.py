@@ -3,8 +3,11 @@
 import math
 from typing import Annotated, ClassVar
 
+import numpy as np
+
 from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.hedging.base import (
+    Array,
     BandVerdict,
     HedgeInputs,
     RehedgeTo,
@@ -41,15 +44,28 @@ class FixedBand:
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of ``threshold × straddles`` on the net delta."""
         check_inputs(inputs)
-        given = self.config.threshold
-        threshold = DEFAULT_PART * inputs.multiplier if given is None else given
-        width = threshold * inputs.straddles
+        threshold = self._threshold(inputs)
         return verdict_of_width(
             inputs,
-            width,
+            threshold * inputs.straddles,
             self.config.rehedge_to,
             lambda: f"fixed, {threshold:g} {words_of_delta(inputs.underlying)[0]} × {inputs.straddles}",
         )
+
+    def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
+        """Return the half width at each gamma, shares: always the same.
+
+        Raises
+        ------
+        ArgumentError
+            When an input is not finite or out of its range.
+        """
+        check_inputs(inputs)
+        return np.full(gammas.shape, self._threshold(inputs) * inputs.straddles)
+
+    def _threshold(self, inputs: HedgeInputs) -> float:
+        given = self.config.threshold
+        return DEFAULT_PART * inputs.multiplier if given is None else given
 
 
 PLUG = FixedBand

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_below
+from scalpdesk.hedging.base import Array, AversionBand, HedgeInputs, Numbers, refuse_below
 
 
 def whalley_wilmott_band(
@@ -86,6 +86,12 @@ class WhalleyWilmottBand(AversionBand):
             float(np.exp(-(inputs.rate * inputs.years))),  # a number of Python costs a third of numpy's
         )
         return float(width), ""
+
+    def formula_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
+        """Return the formula's half width at each gamma, shares."""
+        discount = float(np.exp(-(inputs.rate * inputs.years)))
+        aversion, cost = self.config.risk_aversion, inputs.own_cost_fraction
+        return np.asarray(_half_width(gammas, inputs.spot, cost, aversion, discount))
 
 
 PLUG = WhalleyWilmottBand
