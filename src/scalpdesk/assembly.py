@@ -43,7 +43,8 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.connection import BrokerConnection, Delays
+from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.tape_reader import price_adjustments
@@ -364,12 +365,11 @@ def forecasts(
 
             history = packaged_history(index_share(symbol).series)
         for session in tape.sessions:
-            if history is None:
-                from scalpdesk.datasets.embedded.market import daily_bars_before
-
-                bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS, symbol)
-            else:
-                bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
+            bars = (
+                bars_before(tape, settings, symbol, session.day)
+                if history is None
+                else history.before(session.day, FORECAST_HISTORY_DAYS).bars
+            )
             events.append(forecast_event(number, bars, session.open_ns, periods_per_year=a_year))
     return tuple(events)
 
@@ -387,6 +387,23 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
         )
         for session in tape.sessions
     )
+
+
+def bars_before(tape: MarketTape, settings: RunSettings, symbol: str, day: date) -> Mapping[str, Any]:
+    """Return the daily bars before a day that the forecast of a symbol is fitted to, oldest first.
+
+    Of a coin they are not given.
+
+    Raises
+    ------
+    DataError
+        When ``data.daily_history`` names what is not there.
+    """
+    if tape.name == EMBEDDED and settings.config.data.daily_history is None:
+        from scalpdesk.datasets.embedded.market import daily_bars_before
+
+        return daily_bars_before(day, FORECAST_HISTORY_DAYS, symbol)
+    return daily_history(settings, tape.name, symbol).before(day, FORECAST_HISTORY_DAYS).bars
 
 
 def daily_history(settings: RunSettings, data: str, symbol: str) -> "DailyHistory":
@@ -490,6 +507,20 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
     ConfigError
         When the journal's configuration is not one of this version.
     """
+    settings = settings_from_header(header)
+    assert settings.strategy is not None
+    book = Instruments(header.instruments)
+    return build_engine(settings.config, settings.strategy, settings.strategy_config, book, header.data)
+
+
+def settings_from_header(header: JournalHeader) -> RunSettings:
+    """Return the settings of a journaled run.
+
+    Raises
+    ------
+    ConfigError
+        When the journal's configuration is not one of this version.
+    """
     config = _config_of(header)
     sections = header.config.get("strategies", {})
     try:
@@ -499,9 +530,8 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
         }
     except msgspec.ValidationError as error:
         raise _does_not_fit(header, error) from error
-    book = Instruments(header.instruments)
     strategy_config = bound_config(header.strategy, configs, config.budgets.fractions, config.budgets.adopts)
-    return build_engine(config, header.strategy, strategy_config, book, header.data)
+    return RunSettings(config, header.strategy, strategy_config)
 
 
 def _config_of(header: JournalHeader) -> DeskConfig:
@@ -549,6 +579,10 @@ def connect_broker(
     hours: Hours,
     cash: Decimal,
     positions: dict[InstrumentId, tuple[Decimal, Decimal]],
+    *,
+    fees: FeeModel | None = None,
+    faults: FaultPlan | None = None,
+    delays: Delays | None = None,
 ) -> BrokerConnection:
     """Return a simulated broker as it is configured, and the desk's connection to its account there.
 
@@ -562,15 +596,23 @@ def connect_broker(
         When the market is open.
     cash, positions
         Of the account: in its currency; signed units and average price by instrument.
+    fees
+        Fee schedule in place of the configured one.
+    faults
+        What goes wrong at the broker.
+    delays
+        Travel times of single commands; answers then arrive at once.
     """
     simulation = config.simulation
     broker = Broker(
         instruments,
         hours,
         *map(fill_model, fill_models(config)),
-        fees=FEES[simulation.fees],
+        fees=FEES[simulation.fees] if fees is None else fees,
+        faults=faults,
         margin=None if config.desk.currency == "USD" else CoinMargin(),
     )
     account = broker.open_account(AccountTerms(cash=cash, positions=positions, currency=config.desk.currency))
     latency_ns = int(simulation.latency_ms * NANOS_PER_MS)
-    return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=latency_ns)
+    back_ns = latency_ns if delays is None else 0
+    return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=back_ns, delays=delays)

@@ -8,15 +8,17 @@ vega, and skew alone has no edge. All volatilities are per root year of one vari
 import math
 from collections.abc import Callable
 from statistics import NormalDist
-from typing import Annotated, NamedTuple
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_SECOND, money_text
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, level_of, shifted_smile
 from scalpdesk.volatility.forecast import VolForecast
 
@@ -83,6 +85,135 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     """Move of the smile, see :func:`scalpdesk.pricing.smile_level.shifted_smile`."""
 
 
+class LevelMove(NamedTuple):
+    """A market's smile moved to the forecast; volatilities are fractions a year."""
+
+    market_level: float
+    """Level of the expiry in the market."""
+    implied_level: float
+    """Level of the market to the horizon: the forecast is compared with it."""
+    target_level: float
+    """Level of the expiry at the forecast."""
+    to_target: float
+    """Change of ``target_level`` with the forecast: only the variance to the horizon is the forecast's."""
+    step: float
+    """Step of the level by which the slope of a value is measured."""
+    move: Callable[[float], Smile]
+    """Returns the smile moved to a level."""
+
+
+def move_to_forecast(
+    smile: Smile,
+    years: float,
+    forecast_vol: float,
+    *,
+    horizon_years: float | None = None,
+    implied_to_horizon: float | None = None,
+    level: Level = "swap",
+    shift: Shift = "standardised",
+) -> LevelMove:
+    """Move an expiry's smile so that the variance to the horizon is the forecast's.
+
+    Parameters
+    ----------
+    smile, years, horizon_years, implied_to_horizon, level, shift
+        As in :class:`EdgeInputs`.
+    forecast_vol
+        To the horizon, a fraction a year.
+
+    Raises
+    ------
+    ArgumentError
+        When a number is not finite or out of its range.
+    """
+    _refuse_bad("years", years, zero_allowed=False)
+    _refuse_bad("forecast_vol", forecast_vol, zero_allowed=False)
+    horizon = years if horizon_years is None else min(horizon_years, years)
+    _refuse_bad("horizon_years", horizon, zero_allowed=False)
+    market_level = level_of(smile, years, level)
+    target = forecast_vol
+    if horizon < years:
+        moved = horizon_level(market_level, years, horizon, forecast_vol, implied_to_horizon)
+        target = max(moved, _VOL_STEP)
+
+    def move(wanted: float) -> Smile:
+        return shifted_smile(smile, years, wanted, level=level, shift=shift, own_level=market_level)
+
+    return LevelMove(
+        market_level=market_level,
+        implied_level=(
+            market_level if implied_to_horizon is None or horizon >= years else implied_to_horizon
+        ),
+        target_level=target,
+        to_target=forecast_vol * horizon / (target * years),
+        step=min(_VOL_STEP, 0.5 * target),
+        move=move,
+    )
+
+
+N = TypeVar("N", float, Floats)
+
+
+def price_in_market(on_smile: N, mid: N, half_spreads: N) -> N:
+    """Return a position's price in the market: on the smile, held between bid and ask.
+
+    A mid is known to its spread: where the smile lies between bid and ask it is the better price.
+
+    Parameters
+    ----------
+    on_smile, mid, half_spreads
+        Price on the market's smile, mid, and half the spread, of all legs together, currency per unit;
+        numbers or columns.
+    """
+    if isinstance(on_smile, np.ndarray):
+        return np.minimum(np.maximum(on_smile, mid - half_spreads), mid + half_spreads)
+    return min(max(on_smile, mid - half_spreads), mid + half_spreads)
+
+
+class EdgeAmounts(NamedTuple, Generic[N]):
+    """Amounts of an edge in currency, of one position or of a column of them; see :class:`Edge`."""
+
+    gross: N
+    spread: N
+    fees: N
+    net: N
+    stderr: N
+
+
+def edge_amounts(
+    multiplier: int,
+    *,
+    shifted: N,
+    mid: N,
+    half_spreads: N,
+    fees: N,
+    hedge_cost: N,
+    slope: N,
+    stderr: float,
+) -> EdgeAmounts[N]:
+    """Return the edge of long options: ``multiplier · (shifted − mid − half spreads − fees) − hedging``.
+
+    Parameters
+    ----------
+    multiplier
+        Units of the underlying in one contract.
+    shifted, mid
+        Price on the moved smile and in the market, currency per unit; numbers or columns, as all amounts.
+    half_spreads, fees
+        Of the executions that are paid, currency per unit.
+    hedge_cost
+        Expected cost of hedging, currency.
+    slope
+        Change of ``shifted`` with the forecast's volatility, currency per unit.
+    stderr
+        Standard error of the forecast, a fraction a year.
+    """
+    gross = multiplier * (shifted - mid)
+    spread, paid = multiplier * half_spreads, multiplier * fees
+    net = gross - spread - paid - hedge_cost
+    return EdgeAmounts(gross, spread, paid, net, multiplier * abs(slope) * stderr)
+
+
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
     """Return the edge of one straddle at a forecast volatility.
 
@@ -102,46 +233,45 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
     ArgumentError
         When a number is not finite or out of its range.
     """
-    for name in ("years", "half_spreads", "fees", "hedge_cost_usd"):
-        _refuse_bad(name, getattr(inputs, name), zero_allowed=name != "years")
-    _refuse_bad("forecast_vol", forecast_vol, zero_allowed=False)
-    years, level = inputs.years, inputs.level
-    horizon = years if inputs.horizon_years is None else min(inputs.horizon_years, years)
-    _refuse_bad("horizon_years", horizon, zero_allowed=False)
-    market_level = level_of(inputs.smile, years, level)
-    implied = inputs.implied_to_horizon
+    for name in ("half_spreads", "fees", "hedge_cost_usd"):
+        _refuse_bad(name, getattr(inputs, name), zero_allowed=True)
     at = np.array([inputs.log_moneyness])
-
-    def target_of(forecast: float) -> float:
-        if horizon >= years:
-            return forecast
-        return max(horizon_level(market_level, years, horizon, forecast, implied), _VOL_STEP)
+    moved = move_to_forecast(
+        inputs.smile,
+        inputs.years,
+        forecast_vol,
+        horizon_years=inputs.horizon_years,
+        implied_to_horizon=inputs.implied_to_horizon,
+        level=inputs.level,
+        shift=inputs.shift,
+    )
 
     def vol_of(target: float) -> float:
-        moved = shifted_smile(
-            inputs.smile, years, target, level=level, shift=inputs.shift, own_level=market_level
-        )
-        return float(moved(at)[0])
+        return float(moved.move(target)(at)[0])
 
-    target, implied_vol = target_of(forecast_vol), float(inputs.smile(at)[0])
-    shifted_vol = vol_of(target)
-    step, slope = min(_VOL_STEP, 0.5 * target), 0.0
+    target, step, implied_vol = moved.target_level, moved.step, float(inputs.smile(at)[0])
+    shifted_vol, slope = vol_of(target), 0.0
     if stderr:
         slope = (inputs.value(vol_of(target + step)) - inputs.value(vol_of(target - step))) / (2.0 * step)
-    # only the variance to the horizon is the forecast's
-    to_target = forecast_vol * horizon / (target * years)
-    mid = inputs.value(implied_vol) if inputs.mid is None else inputs.mid
-    gross = inputs.multiplier * (inputs.value(shifted_vol) - mid)
-    spread, fees = inputs.multiplier * inputs.half_spreads, inputs.multiplier * inputs.fees
+    amounts = edge_amounts(
+        inputs.multiplier,
+        shifted=inputs.value(shifted_vol),
+        mid=inputs.value(implied_vol) if inputs.mid is None else inputs.mid,
+        half_spreads=inputs.half_spreads,
+        fees=inputs.fees,
+        hedge_cost=inputs.hedge_cost_usd,
+        slope=slope * moved.to_target,
+        stderr=stderr,
+    )
     return Edge(
-        gross_usd=gross,
-        spread_usd=spread,
-        fees_usd=fees,
+        gross_usd=amounts.gross,
+        spread_usd=amounts.spread,
+        fees_usd=amounts.fees,
         hedge_cost_usd=inputs.hedge_cost_usd,
-        net_usd=gross - spread - fees - inputs.hedge_cost_usd,
-        stderr_usd=inputs.multiplier * abs(slope * to_target) * stderr,
-        implied_level=market_level if implied is None or horizon >= years else implied,
-        market_level=market_level,
+        net_usd=amounts.net,
+        stderr_usd=amounts.stderr,
+        implied_level=moved.implied_level,
+        market_level=moved.market_level,
         target_level=target,
         implied_vol=implied_vol,
         shifted_vol=shifted_vol,
@@ -340,6 +470,25 @@ class EdgeGate:
         """Return what an edge must be, in currency."""
         return max(self.config.min_edge_usd, self.bar_stderr * edge.stderr_usd)
 
+    def passes(self, net: Floats, stderr: Floats, vol_ratio: Floats) -> NDArray[np.bool_]:
+        """Return which of a column of edges pass: net edge and its standard error in currency, vol ratio.
+
+        The tests are those of :meth:`judge`; a figure that is not a number fails.
+        """
+        found = np.ones(np.shape(net), dtype=np.bool_)
+        for value, least in self._tests(net, stderr, vol_ratio):
+            found &= value >= least
+        return found
+
+    def _tests(self, net: N, stderr: N, vol_ratio: N) -> tuple[tuple[N, N | float], ...]:
+        """Return each figure with what it must reach."""
+        config = self.config
+        return (
+            (net, config.min_edge_usd),
+            (net, self.bar_stderr * stderr),
+            (vol_ratio, config.min_vol_ratio),
+        )
+
     def judge(self, inputs: EdgeInputs | None, forecast: VolForecast) -> EdgeVerdict:
         """Return whether the straddle's edge is enough at this forecast.
 
@@ -369,21 +518,19 @@ class EdgeGate:
         least, error = (money_text(each, inputs.currency) for each in (config.min_edge_usd, edge.stderr_usd))
         minutes = config.window_seconds / 60.0
         over = f" {config.k_stderr:g}, over {minutes:g} minutes" if minutes else ""
-        tests = (
-            (edge.net_usd, config.min_edge_usd, net, f"{least} (min_edge_usd)"),
+        texts = (
+            (net, f"{least} (min_edge_usd)"),
+            (net, f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})"),
             (
-                edge.net_usd,
-                self.bar_stderr * edge.stderr_usd,
-                net,
-                f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})",
-            ),
-            (
-                ratio,
-                config.min_vol_ratio,
                 f"forecast {forecast.vol:.4f} / implied {edge.implied_level:.4f} = {ratio:.3f}",
                 f"{config.min_vol_ratio:g} (min_vol_ratio)",
             ),
         )
-        failed = [f"{what} is below {bound}" for value, least, what, bound in tests if not value >= least]
-        met = [f"{what} is at least {bound}" for _, _, what, bound in tests]
+        tests = self._tests(edge.net_usd, edge.stderr_usd, ratio)
+        failed = [
+            f"{what} is below {bound}"
+            for (value, needed), (what, bound) in zip(tests, texts, strict=True)
+            if not value >= needed
+        ]
+        met = [f"{what} is at least {bound}" for what, bound in texts]
         return EdgeVerdict(passed=not failed, reasons=tuple(failed or met), edge=edge, vol_ratio=ratio)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -106,7 +106,25 @@ def straddle_score(
         return StraddleScore(None, None, None)
     cost = abs(theta_per_day) * hold_days + spread
     legacy = (abs(theta_per_day) * hold_days + spread * straddles * 100) / gamma
-    return StraddleScore(cost / gamma, legacy, math.sqrt(2.0 * cost / gamma))
+    return StraddleScore(cost / gamma, legacy, breakeven_move(cost, gamma))
+
+
+N = TypeVar("N", float, Floats)
+
+
+def breakeven_move(cost: N, gamma: N) -> N:
+    """Return the single move of the underlying that pays a cost, ``√(2C/Γ)``, in currency.
+
+    Parameters
+    ----------
+    cost
+        Theta of the days held and the spread, currency per unit; a number or a column.
+    gamma
+        Sum of the gammas, per currency unit, above 0.
+    """
+    if isinstance(cost, np.ndarray):
+        return np.sqrt(2.0 * cost / gamma)
+    return math.sqrt(2.0 * cost / gamma)
 
 
 def strike_range(spot: float, vol: float, days: float) -> tuple[float, float, float]:

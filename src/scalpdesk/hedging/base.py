@@ -32,6 +32,8 @@ from scalpdesk.instruments.deribit import delta_unit
 
 TRADING_YEAR_SECONDS = SESSIONS_PER_YEAR * 6.5 * 3600.0
 """Seconds of a year's sessions of a stock exchange."""
+Array = npt.NDArray[np.float64]
+Numbers = float | Array
 RehedgeTo = Literal["edge", "zero"]
 """Where a delta outside the band is brought: to the nearer edge of the band, or to zero."""
 
@@ -124,6 +126,27 @@ class ChoosesTarget(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsWidths(Protocol):
+    """A band that gives the half widths of many positions at once."""
+
+    def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
+        """Return the half width at each gamma (shares per USD, whole position); ``inputs`` are the rest."""
+        ...
+
+
+def half_widths_of(band: HedgeBand) -> Callable[[HedgeInputs, Array], Array]:
+    """Return a function of a position and gammas: the band's half width at each gamma, shares."""
+    if isinstance(band, KnowsWidths):
+        return band.half_widths
+
+    def judged(inputs: HedgeInputs, gammas: Array) -> Array:
+        each = (msgspec.structs.replace(inputs, gamma_shares_per_usd=gamma) for gamma in gammas.tolist())
+        return np.array([band.judge(other).half_width_shares for other in each], dtype=np.float64)
+
+    return judged
+
+
 def check_inputs(inputs: HedgeInputs) -> None:
     """Refuse inputs on which no band can judge; a NaN delta must never pass for "inside".
 
@@ -206,10 +229,6 @@ def verdict_of_width(
     return BandVerdict(half_width, target, inside=False, reason=reason)
 
 
-Array = npt.NDArray[np.float64]
-Numbers = float | Array
-
-
 def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
     """Refuse any argument with an element that is not finite or is below ``lowest``.
 
@@ -266,13 +285,18 @@ class WidthLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
 def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
     """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
-    floor = whole_position(limits.floor_shares_per_straddle, inputs.straddles, inputs.multiplier)
-    cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
+    floor, cap = width_bounds(inputs, limits)
     held = held_between(half_width, floor, cap)
     if held == half_width:
         return half_width, ""
     word = "capped" if half_width > cap else "raised"
     return held, f", {word} from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
+
+
+def width_bounds(inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, float]:
+    """Return the least and the largest half width, shares, whole position."""
+    floor = whole_position(limits.floor_shares_per_straddle, inputs.straddles, inputs.multiplier)
+    return floor, limits.cap_fraction * inputs.multiplier * inputs.straddles
 
 
 def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict:
@@ -360,6 +384,26 @@ class AversionBand(ABC):
             )
 
         return verdict_of_width(inputs, width, config.rehedge_to, why)
+
+    def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
+        """Return the half width within the limits at each gamma of the whole position, shares.
+
+        Raises
+        ------
+        ArgumentError
+            When an input is not finite or out of the formula's range.
+        """
+        check_inputs(inputs)
+        refuse_below(-math.inf, strict=True, gamma_shares_per_usd=gammas)
+        if is_last_hour(inputs.years):
+            return np.full(gammas.shape, last_hour_verdict(inputs, self.config).half_width_shares)
+        if isinstance(self, ColumnBand):
+            at, cost = inputs, inputs.own_cost_fraction
+            raw = self.widths(AversionColumns(gammas, at.spot, at.years, at.vol, cost, at.rate))
+        else:
+            each = (msgspec.structs.replace(inputs, gamma_shares_per_usd=gamma) for gamma in gammas.tolist())
+            raw = np.array([self.half_width(other)[0] for other in each], dtype=np.float64)
+        return np.clip(raw, *width_bounds(inputs, self.config))
 
 
 BANDS = Plugs(

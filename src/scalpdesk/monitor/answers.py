@@ -734,12 +734,20 @@ class MarkColumns(TypedDict):
     spot: list[float | None]
 
 
+class RunParity(TypedDict):
+    """A live run against its backtest: the number to watch, and the parts of the difference."""
+
+    headline: str
+    parts: dict[str, str]
+
+
 class Run(ListedRun):
-    """A run with its summary and its marks."""
+    """A run with its summary and its marks; ``parity`` where it was compared with its backtest."""
 
     summary: dict[str, Any]
     columns: MarkColumns
     sessions: list[str]
+    parity: RunParity | None
 
 
 class ScalpsPage(TypedDict):

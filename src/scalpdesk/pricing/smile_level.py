@@ -152,3 +152,21 @@ def horizon_level(
     before = level if implied_to_horizon is None else implied_to_horizon
     moved = level**2 * years + (forecast**2 - before**2) * horizon_years
     return math.sqrt(max(moved, 0.0) / years)
+
+
+def level_between(before: tuple[float, float], after: tuple[float, float], horizon_years: float) -> float:
+    """Return the market's volatility to a horizon between two expiries: total variance is linear in time.
+
+    Parameters
+    ----------
+    before, after
+        Years to each expiry and its total variance ``level² · years``; now is (0, 0).
+    horizon_years
+        Between them.
+
+    >>> round(level_between((0.0, 0.0), (30 / 365, 0.2**2 * 30 / 365), 5 / 365), 6)
+    0.2
+    """
+    share = (horizon_years - before[0]) / (after[0] - before[0])
+    variance = before[1] + share * (after[1] - before[1])
+    return math.sqrt(max(variance, 0.0) / horizon_years)

@@ -6,7 +6,7 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -52,6 +52,14 @@ FILLS = frozenset({"fill", "partial_fill"})
 OVER = "the session is over"
 
 
+class Delays(Protocol):
+    """Travel times of single commands, where they differ."""
+
+    def out_ns(self, command: VenueCommand, now_ns: int) -> int:
+        """Return how long a command that is sent now travels to the broker, nanoseconds."""
+        ...
+
+
 class BrokerConnection:
     """Carries the commands of one desk to one account, and what happens there back.
 
@@ -61,9 +69,19 @@ class BrokerConnection:
         The other side.
     out_ns, back_ns
         Time that a message takes to the broker, and back; nanoseconds.
+    delays
+        Times of single commands in place of ``out_ns``.
     """
 
-    def __init__(self, broker: Broker, account: BrokerAccount, *, out_ns: int = 0, back_ns: int = 0) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        account: BrokerAccount,
+        *,
+        out_ns: int = 0,
+        back_ns: int = 0,
+        delays: Delays | None = None,
+    ) -> None:
         self.broker = broker
         self.account = account
         self.working = broker.working
@@ -72,6 +90,7 @@ class BrokerConnection:
         self._ledger = broker.ledger
         self._timers = broker.ledger.timers
         self._out_ns, self._back_ns = out_ns, back_ns
+        self._delays = delays
         self._arrived: list[AccountEvent] = []
         self._mail: list[tuple[int, int, VenueCommand | AccountEvent]] = []
         self._mail_count = 0
@@ -82,9 +101,10 @@ class BrokerConnection:
 
     def send(self, command: VenueCommand, now_ns: int) -> None:
         """Take a command from the desk; it arrives after the latency."""
-        if self._out_ns:
-            self._post(now_ns + self._out_ns, command)
-            self.due_ns = min(self.due_ns, now_ns + self._out_ns)
+        out_ns = self._out_ns if self._delays is None else self._delays.out_ns(command, now_ns)
+        if out_ns:
+            self._post(now_ns + out_ns, command)
+            self.due_ns = min(self.due_ns, now_ns + out_ns)
         else:
             self._arrive(command, now_ns)
 

@@ -248,8 +248,14 @@ class Matcher:
         if combo.is_unpriced and self._refused(combo, dict(zip(combo.legs, prices, strict=True))):
             return
         units = self._let_through(combo, units)
-        if units <= 0:
-            return
+        if units > 0:
+            self.fill_legs(combo, units, prices)
+
+    def fill_legs(self, combo: BrokerOrder, units: Decimal, prices: list[Decimal]) -> None:
+        """Book an execution of all legs of a combo, ``units`` of it at a price of each leg; report it."""
+        ledger, net = self._ledger, ZERO
+        for leg, price in zip(combo.legs, prices, strict=True):
+            net += leg.side.sign * leg.ratio * price
         trades = []
         for leg, price in zip(combo.legs, prices, strict=True):
             trades.append(ledger.trade(leg, units * leg.ratio, price))

@@ -5,6 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
@@ -17,6 +19,7 @@ from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
+from scalpdesk.research.parity import PARITY_FILE
 
 MOST_POINTS = 1_000
 """Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""
@@ -88,6 +91,7 @@ def run_page(runs_dir: Path, name: str) -> answers.Run:
     kept = thinned(pnl, MOST_POINTS)
     return {
         **listed,
+        "parity": _kept_parity(run_dir),
         "summary": summary,
         "columns": {
             "t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept],
@@ -98,6 +102,14 @@ def run_page(runs_dir: Path, name: str) -> answers.Run:
             session.day.isoformat() for session in sessions_begun(peek_header(run_dir), row.last_event_ns)
         ],
     }
+
+
+def _kept_parity(run_dir: Path) -> answers.RunParity | None:
+    """Return the last comparison of a run with its backtest; None without a readable file."""
+    try:
+        return msgspec.json.decode((run_dir / PARITY_FILE).read_bytes(), type=answers.RunParity)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> answers.ScalpsPage:

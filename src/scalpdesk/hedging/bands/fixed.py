@@ -3,8 +3,11 @@
 import math
 from typing import Annotated, ClassVar
 
+import numpy as np
+
 from scalpdesk.core.bounds import BoundedSettings, at_least
 from scalpdesk.hedging.base import (
+    Array,
     BandVerdict,
     HedgeInputs,
     RehedgeTo,
@@ -54,6 +57,17 @@ class FixedBand:
             self.config.rehedge_to,
             lambda: f"fixed, {threshold:g} {words_of_delta(inputs.underlying)[0]} × {inputs.straddles}",
         )
+
+    def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
+        """Return the half width at each gamma, shares: always the same.
+
+        Raises
+        ------
+        ArgumentError
+            When an input is not finite or out of its range.
+        """
+        check_inputs(inputs)
+        return np.full(gammas.shape, self.threshold(inputs.multiplier) * inputs.straddles)
 
 
 PLUG = FixedBand

@@ -27,6 +27,7 @@ from scalpdesk.entry.edge_gate import (
     EdgeGateConfig,
     EdgeInputs,
     Recentring,
+    price_in_market,
     recentring,
     shifted_edge,
 )
@@ -39,7 +40,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.smile_level import SviVols, level_of
+from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
@@ -285,10 +286,9 @@ class StraddleEdge:
         k = smile.log_moneyness(call)
         on_smile = greeks(float(smile.vols(np.array(k))))
         gamma = max(sum((_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0), 0.0)
-        # a mid is known to its spread: where the smile lies between bid and ask it is the better price
-        mid = sum(mid for mid in mids if mid is not None)
-        half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
-        mid = min(max(sum(each.price for each in on_smile), mid - half), mid + half)
+        half = 0.5 * sum((max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None), 0.0)
+        quoted = sum((mid for mid in mids if mid is not None), 0.0)
+        mid = price_in_market(sum((each.price for each in on_smile), 0.0), quoted, half)
         horizon = min(self.horizon.years(view), smile.variance_years)
         return EdgeInputs(
             smile=SviVols(smile.svi, smile.variance_years),
@@ -355,9 +355,7 @@ class StraddleEdge:
         after = nearest(side for side in sooner if horizon_years < side[0] < after[0]) or after
         if before[0] == 0.0 and after[0] == smile.variance_years:
             return None
-        share = (horizon_years - before[0]) / (after[0] - before[0])
-        variance = before[1] + share * (after[1] - before[1])
-        return math.sqrt(max(variance, 0.0) / horizon_years) / own
+        return level_between(before, after, horizon_years) / own
 
     def _hedge_cost_usd(
         self,

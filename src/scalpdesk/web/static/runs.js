@@ -44,6 +44,14 @@ export function create(main) {
         ["total", ...Object.keys(found[0].parts)],
         { caption: "Runs side by side" },
       ),
+      ...found.flatMap((run, i) => (run.parity ? [
+        h("p", { class: "verdict" }, `run ${i + 1}, ${run.parity.headline}`),
+        table(
+          [{ head: "Live less backtest", cell: ([name]) => name }, { head: run.currency, class: "num", cell: ([, amount]) => amount }],
+          Object.entries(run.parity.parts),
+          { caption: `Parts of the parity of run ${i + 1}` },
+        ),
+      ] : [])),
     );
   }
 

@@ -1,0 +1,168 @@
+"""``scalpdesk scan``: straddles and strangles of whole chains, ranked by their edge after all costs."""
+
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import (
+    check_max_age,
+    data_option,
+    instant_ns,
+    load_tape,
+    max_age_option,
+    read_date,
+    seed_option,
+    session_option,
+    time_option,
+)
+from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table, progress_bar
+
+STRATEGY = "gamma-scalper"
+"""Strategy whose gate, horizon and hedge a scan goes by."""
+
+
+@desk_command(
+    "scan",
+    example=(
+        "scalpdesk scan SPY --start 2018-02-05 --time 15:00",
+        "scalpdesk scan SPY QQQ --start 2018-02-05 --top 50 --json",
+        "scalpdesk scan GOOG --data lean --start 2015-12-24 --time 11:00 --set entry.forecast_vol=0.25",
+    ),
+)
+@click.argument("symbols", nargs=-1, metavar="[SYMBOL ...]")
+@data_option
+@session_option
+@time_option("--time")
+@click.option(
+    "--width",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=0.10,
+    show_default=True,
+    help="Largest distance of a strike from the spot, as a fraction of it.",
+)
+@click.option(
+    "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Positions shown; 0 is all."
+)
+@click.option("--straddles", is_flag=True, help="Leave strangles out.")
+@max_age_option
+@seed_option
+@settings_options
+def scan(
+    *,
+    as_json: bool,
+    symbols: tuple[str, ...],
+    data_set: str,
+    session: str,
+    clock: str,
+    width: float,
+    top: int,
+    straddles: bool,
+    max_age: float | None,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Rank all straddles and strangles of SYMBOL by expected edge, net of spread and hedging cost.
+
+    Without SYMBOL the strategy's own. Every position is priced off one fit of the surface, with the
+    thresholds, the horizon and the hedge of the gamma scalper's entry gate (--set entry.…, hedge.…).
+    """
+    from scalpdesk.assembly import bars_before
+    from scalpdesk.research.chain import oldest_quote_seconds
+    from scalpdesk.research.scan import ranked_rows, scan_tape
+    from scalpdesk.strategies.contract import configured_underlyings
+    from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+
+    check_max_age(max_age)
+    settings = settings_from(config_file, overrides, STRATEGY)
+    config = settings.strategy_config
+    assert isinstance(config, GammaScalperConfig)
+    names = [name.upper() for name in symbols] or list(configured_underlyings(config))
+    day = read_date(session, "--start")
+    chains, rows = [], []
+    with progress_bar(as_json=as_json) as report:
+        for done, name in enumerate(dict.fromkeys(names)):
+            report(done, len(names), f"scan {name}")
+            tape = load_tape(settings, data_set, name, day, seed=seed)
+            ranking, facts = scan_tape(
+                tape,
+                instant_ns(tape, clock),
+                bars=bars_before(tape, settings, name, day),
+                config=config,
+                max_age_seconds=oldest_quote_seconds(tape, max_age),
+                width=width,
+                strangles=not straddles,
+            )
+            chains.append(facts)
+            held = config.selection.theta_weight_days
+            rows += ranked_rows(ranking, name, facts["spot"], hold_days=held, most=top or None)
+        report(len(names), len(names), "scan")
+    rows.sort(key=lambda row: -row["edge_usd"])
+    document = {"chains": chains, "positions": rows[: top or None]}
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _print(document: dict[str, Any]) -> None:
+    for chain in document["chains"]:
+        _print_chain(chain)
+    table = new_table(
+        "position", "net $", "±", "gross $", "spread $", "hedge $", "f/i", "move $", "move %", "sprd %",
+        "size", "OI", "delta", "gate",
+        is_tight=True, text=("gate",),
+    )  # fmt: skip
+    for row in document["positions"]:
+        table.add_row(
+            _name(row),
+            cell(row["edge_usd"], 2),
+            cell(row["edge_stderr_usd"], 2),
+            cell(row["gross_usd"], 2),
+            cell(row["spread_usd"], 2),
+            cell(row["hedge_cost_usd"], 2),
+            cell(row["forecast_over_implied"], 2),
+            cell(row["breakeven_move"], 2),
+            cell(row["breakeven_fraction"], 2, 100.0),
+            cell(row["spread_fraction"], 1, 100.0),
+            cell(row["ask_size"], 0),
+            "-" if row["open_interest"] is None else str(row["open_interest"]),
+            cell(row["delta"], 2),
+            "passes" if row["passes"] else "refuses",
+        )
+    print_table(table, first_to_go=("OI", "size", "gross $", "move $"))
+    click.echo(
+        "USD for one contract of each leg: net = gross - spread - hedge; f/i: forecast over implied; move: of"
+        " the\nunderlying at once that pays a day's theta and the spread; size: displayed at the ask"
+    )
+    for chain in document["chains"]:
+        print_notes(chain["notes"])
+
+
+def _print_chain(chain: dict[str, Any]) -> None:
+    forecast = chain["forecast"]
+    data = chain["data"]
+    click.echo(
+        f"{chain['symbol']} {chain['spot']:.2f} at {chain['session']} {chain['time']} New York "
+        f"({data['name']}, {data['kind']}): {chain['straddles']} straddles and {chain['strangles']} strangles"
+        f" of {chain['expiries']} expiries, {chain['passing']} pass the gate"
+    )
+    line = f"  forecast {forecast['vol']:.2%} over {chain['horizon_days']:g} days ({forecast['model']}"
+    if forecast.get("low") is not None:
+        line += f"; before the session {forecast['vol_before_session']:.2%}"
+        line += f", {forecast['confidence']:.0%} from {forecast['low']:.2%} to {forecast['high']:.2%}"
+    click.echo(line + ")")
+    past = forecast.get("past")
+    if past is not None:
+        click.echo(
+            f"  its last {past['forecasts']} forecasts: variance {past['bias']:.2f} times that realised,"
+            f" median miss {past['median_miss']:.2%}, {past['inside']:.0%} inside such an interval"
+        )
+
+
+def _name(row: dict[str, Any]) -> str:
+    strikes = f"{row['call_strike']:g}"
+    if row["kind"] == "strangle":
+        strikes = f"{row['put_strike']:g}/{strikes}"
+    return f"{row['symbol']} {row['expiry']} {strikes}"

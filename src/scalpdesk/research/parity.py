@@ -1,0 +1,165 @@
+"""A live run against its own backtest: the difference of their P&L, in parts that sum to it.
+
+A chain of backtests leads from the one to the other. Each takes one more condition over from the live run, in
+the order of :data:`PARTS`; a part is the change of P&L that its condition makes after those before it. The
+rest, which no condition explains, is decisions.
+"""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.assembly import settings_from_header
+from scalpdesk.backtesting.recorded import Counterfactual, LiveRecord, LiveTerms
+from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
+from scalpdesk.journal.reader import peek_header
+from scalpdesk.marketdata.tape import MarketTape
+
+PARTS = ("data", "latency", "fills", "rejects", "fees", "decisions")
+"""Parts of the difference, in the order in which the conditions are taken over."""
+CHAIN = (
+    LiveTerms(),
+    LiveTerms(latency=True),
+    LiveTerms(latency=True, fills=True),
+    LiveTerms(latency=True, fills=True, rejects=True),
+    LiveTerms(latency=True, fills=True, rejects=True, fees=True),
+)
+"""Backtests of the recorded stream; each takes one more condition over."""
+PARITY_FILE = "parity.json"
+"""The last comparison, in the run's folder: the dashboard shows it."""
+REPORT_EVERY = 20_000
+
+Progress = Callable[[int, int], None]
+"""Called with the events that are done and all of them."""
+
+
+def check_is_live(run_dir: Path) -> None:
+    """Refuse a run that is itself a backtest.
+
+    Raises
+    ------
+    ArgumentError
+        Names the run.
+    """
+    header = peek_header(run_dir)
+    if header.is_backtest:
+        raise ArgumentError(
+            "a backtest has no live side to compare with",
+            where=header.run_id,
+            value=header.mode,
+            fix="name a run of a venue, of the sandbox or of the simulated venue: scalpdesk runs",
+        )
+
+
+def compare(
+    run_dir: Path,
+    market: MarketTape | None = None,
+    *,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Compare a live run with its backtest.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the live run's journal.
+    market
+        Data set of the same session, which the first backtest plays; None begins with the recorded stream:
+        then the part of the data is 0.
+    seed
+        Path of an embedded market.
+    progress
+        Called now and then.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. ``parts`` are exact amounts in the desk's currency that sum to ``difference``, live
+        less backtest. ``chain`` has the P&L of each backtest.
+
+    Raises
+    ------
+    ArgumentError
+        When the run is a backtest.
+    DataError
+        When no session was opened in it.
+    """
+    check_is_live(run_dir)
+    record = LiveRecord(run_dir)
+    chain = [record.differing(terms) for terms in CHAIN]
+    made = {terms: Counterfactual(record, terms) for terms in dict.fromkeys(chain)}
+    runs = [made[terms] for terms in chain]
+    for done, event in enumerate(record.stream(), start=1):
+        for run in made.values():
+            run.take(event)
+        if progress is not None and not done % REPORT_EVERY:
+            progress(done, record.events)
+    amounts = [run.pnl() for run in runs]
+    begun = amounts[0] if market is None else _backtest_pnl(record, market, seed)
+    course = [begun, *amounts, record.pnl]
+    parts = {name: course[place + 1] - course[place] for place, name in enumerate(PARTS)}
+    difference = record.pnl - begun
+    last, currency = runs[-1], run_currency(record.header.config)
+    return {
+        "run_id": record.header.run_id,
+        "venue": record.header.venue,
+        "currency": currency,
+        "live_pnl": record.pnl,
+        "backtest_pnl": begun,
+        "difference": difference,
+        "fraction": float(difference / abs(begun)) if begun else None,
+        "parts": parts,
+        "chain": dict(zip(("backtest", *PARTS[:-1]), course[:-1], strict=True)),
+        "data": None if market is None else market.name,
+        "orders": {
+            "live": len(record.orders),
+            "backtest": last.tally.orders,
+            "matched": last.orders.matched,
+        },
+        "decisions": {
+            "live": record.trail.count,
+            "backtest": last.trail.count,
+            "equal": record.trail.hex() == last.trail.hex(),
+        },
+        "latency_ms": {
+            "out": record.median_out_ns() / NANOS_PER_MS,
+            "back": record.median_back_ns() / NANOS_PER_MS,
+        },
+        "headline": headline(difference, begun, currency),
+    }
+
+
+def headline(difference: Decimal, backtest: Decimal, currency: str) -> str:
+    """Return the number to watch: the difference, the backtest's P&L, and the one as a part of the other.
+
+    >>> headline(Decimal("-3.12"), Decimal("214.50"), "USD")
+    'parity: -3.12 USD of 214.50, 1.5 %'
+    """
+    decimals = money_decimals(currency)
+    share = f"{100 * abs(difference / backtest):.1f} %" if backtest else "no backtest P&L to compare with"
+    shown = difference or abs(difference)  # no negative zero
+    return f"parity: {shown:.{decimals}f} {currency} of {backtest:.{decimals}f}, {share}"
+
+
+def keep(document: dict[str, Any], run_dir: Path) -> Path:
+    """Write a comparison into the run's folder; return the file."""
+    path = run_dir / PARITY_FILE
+    path.write_text(json.dumps(document, indent=2, default=str), encoding="utf-8")
+    return path
+
+
+def _backtest_pnl(record: LiveRecord, market: MarketTape, seed: int | None) -> Decimal:
+    """Return the P&L of a backtest of a data set with the run's configuration."""
+    settings = settings_from_header(record.header)
+    prepared = PreparedMarket(market)
+    header, engine = build_backtest(settings, prepared, run_id="", mode="backtest", started_ns=0, seed=seed)
+    # as the live run sent them: a combo may fill where its legs do not
+    engine.desk.takes_combos = bool(record.header.data.get("takes_combos", False))
+    run = assemble_backtest(settings, prepared, header, engine, None)
+    run.runner.run()
+    return run.result(0.0).pnl["total"]

@@ -1,0 +1,178 @@
+"""Differences injected between a run and its backtest come back as the parts of those names."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.assembly import FEES
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import OrderFilled, OrderRejected
+from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.plan import plan_of
+from scalpdesk.live.run import carry_out
+from scalpdesk.research.parity import PARTS, compare, headline
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+
+D = Decimal
+DAY, MINUTE_NS = date(2018, 2, 5), 60_000_000_000
+BUSY = (
+    "entry.gate=advise",
+    "entry.not_before=09:31",
+    "exits.edge_gone=false",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+    "hedge.threshold_shares=0.8",
+    "entry.orders=legs",
+)
+
+
+@dataclass
+class Worse:
+    """A fill model whose prices are worse by so much a unit."""
+
+    cents: Decimal
+    name: str = "worse"
+
+    def match(self, resting, quote, instrument):
+        found = fill_model("cross").match(resting, quote, instrument)
+        return None if found is None else (found[0], found[1] + resting.sign * self.cents)
+
+
+@pytest.fixture(scope="module")
+def market():
+    """The first twelve minutes of a session, as a session of its own."""
+    whole = reconstruct(DAY, seed=1, underlying="SPY")
+    opens = whole.sessions[0].open_ns
+    short = Session(DAY, opens, opens + 12 * MINUTE_NS)
+    quotes = whole.quotes.between(short.open_ns, short.close_ns)
+    return replace(whole, sessions=(short,), quotes=quotes, bars=None, loaded=None)
+
+
+def settings_for(folder, *overrides):
+    return load_settings(
+        "gamma-scalper", overrides=(*BUSY, f"desk.runs_dir={folder}", *overrides), environ={}, cwd=folder
+    )
+
+
+def traded(market, folder: Path, *, latency_ms=0.0, cents="0", fees="none", faults=None) -> Path:
+    """Trade the market at a broker with conditions that the configuration does not know.
+
+    Hedges pay ``cents`` a share more than the far side.
+    """
+    settings = settings_for(folder)
+    models = fill_model("cross"), Worse(D(cents))
+    broker = Broker(market.instruments, TapeHours(market.sessions), *models, fees=FEES[fees], faults=faults)
+    own = broker.open_account(AccountTerms(cash=D(100_000)))
+    latency_ns = int(latency_ms * 1e6)
+    connection = BrokerConnection(broker, own, out_ns=latency_ns, back_ns=latency_ns)
+    clock = FollowingClock()
+    gateway = SimulatedGateway(PlayedSession(market, connection), clock)
+    plan = plan_of(settings, "simulated", session=DAY, sessions=1, new_run=True)
+    summary = asyncio.run(carry_out(plan, notify=lambda *_: None, clock=clock, gateway=gateway))
+    return folder / summary["run_id"]
+
+
+def events_of(run_dir, kind):
+    return [event for step, _ in JournalReader(run_dir).steps() for event in step if type(event) is kind]
+
+
+def others_are_zero(found, *named):
+    return all(amount == 0 for name, amount in found["parts"].items() if name not in named)
+
+
+def assert_sums(found):
+    assert tuple(found["parts"]) == PARTS
+    assert sum(found["parts"].values()) == found["difference"] == found["live_pnl"] - found["backtest_pnl"]
+
+
+def test_a_run_without_injected_differences_has_parity_zero(market, tmp_path):
+    found = compare(traded(market, tmp_path), market)
+    assert_sums(found)
+    assert found["difference"] == 0
+    assert others_are_zero(found)
+    assert found["orders"]["matched"] == found["orders"]["live"] == found["orders"]["backtest"] > 20
+    assert found["decisions"]["equal"]
+    assert found["decisions"]["live"] == found["decisions"]["backtest"] > 20
+
+
+def test_injected_slippage_comes_back_as_fills(market, tmp_path):
+    run_dir = traded(market, tmp_path, cents="0.02")
+    found = compare(run_dir)
+    assert_sums(found)
+    shares = sum(fill.quantity for fill in events_of(run_dir, OrderFilled) if fill.price > 100)
+    injected = shares * D("0.02")
+    assert injected > 1
+    assert float(found["parts"]["fills"]) == pytest.approx(-float(injected), rel=0.05)
+    assert others_are_zero(found, "fills")
+
+
+def test_injected_latency_comes_back_as_latency(market, tmp_path):
+    found = compare(traded(market, tmp_path, latency_ms=400.0), market)
+    assert_sums(found)
+    assert found["latency_ms"] == {"out": 400.0, "back": 400.0}
+    slow, quick = (
+        simulate(
+            BacktestConfig.of(settings_for(tmp_path, f"simulation.latency_ms={ms}"), seed=1),
+            PreparedMarket(market),
+        ).pnl["total"]
+        for ms in (400, 0)
+    )
+    assert slow != quick
+    assert float(found["parts"]["latency"]) == pytest.approx(float(slow - quick), rel=0.05)
+    assert others_are_zero(found, "latency")
+
+
+def test_injected_fees_come_back_to_the_cent(market, tmp_path):
+    run_dir = traded(market, tmp_path, fees="alpaca")
+    found = compare(run_dir)
+    assert_sums(found)
+    paid = sum(fill.fee for fill in events_of(run_dir, OrderFilled))
+    assert paid > 0
+    assert found["parts"]["fees"] == pytest.approx(-paid, abs=D("0.01"))
+    assert others_are_zero(found, "fees")
+
+
+def test_all_of_them_together_sum_to_the_difference_and_leave_nothing_to_decisions(market, tmp_path):
+    faults = FaultPlan([Fault("late_reject", times=8, after=3)])
+    run_dir = traded(market, tmp_path, latency_ms=400.0, cents="0.01", fees="alpaca", faults=faults)
+    found = compare(run_dir, market)
+    assert_sums(found)
+    assert len(events_of(run_dir, OrderRejected)) == 8
+    assert found["parts"]["decisions"] == 0
+    assert found["decisions"]["equal"]
+    assert found["decisions"]["live"] == found["decisions"]["backtest"] > 20
+    assert found["parts"]["fills"] < 0 > found["parts"]["fees"]
+    assert D(0) not in (found["parts"]["rejects"], found["parts"]["latency"])
+
+
+def test_a_backtest_is_refused_by_its_name(market, tmp_path):
+    from scalpdesk.backtesting.runs import run_backtest
+
+    done = run_backtest(settings_for(tmp_path), market, FollowingClock(), runs_dir=tmp_path)
+    with pytest.raises(ArgumentError) as refused:
+        compare(done.run_dir)
+    assert refused.value.value == "backtest"
+
+
+@pytest.mark.parametrize(
+    ("difference", "backtest", "shown"),
+    [("-3.12", "214.50", ("-3.12", "214.50", "1.5 %")), ("-0.00", "10", ("0.00", "10.00", "0.0 %"))],
+)
+def test_the_headline_has_difference_backtest_and_share(difference, backtest, shown):
+    text = headline(D(difference), D(backtest), "USD")
+    assert all(part in text for part in shown)
