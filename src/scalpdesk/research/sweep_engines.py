@@ -314,6 +314,12 @@ class RayEngine(_Engine):
                     value=self._address,
                     fix="ray start --head, then --address auto; without --address a cluster starts here",
                 ) from error
+            except Exception as error:  # noqa: BLE001 - the class that Ray raises where a node is slow to start
+                raise RetryError(
+                    f"Ray did not start: {str(error).partition(chr(10))[0]}",
+                    where="--engine ray",
+                    fix="give the command again when the machine is less busy",
+                ) from error
             self._held.callback(ray.shutdown)
         market = self._market
         market.prepare(self._configs)
