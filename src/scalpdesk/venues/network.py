@@ -57,4 +57,5 @@ class TcpNetwork(Network):
 
     def connector(self, connections: int) -> CleanConnector:
         """Return a pool of at most so many connections, kept open until the host closes them."""
-        return TcpConnector(limit=connections, keepalive_timeout=None)
+        # the system's resolver: aiohttp takes another where one is installed by chance
+        return TcpConnector(limit=connections, keepalive_timeout=None, resolver=aiohttp.ThreadedResolver())
