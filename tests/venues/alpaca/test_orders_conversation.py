@@ -50,6 +50,8 @@ WORKING = samples.order()
 FILLED = samples.order(status="filled", filled_qty="10", filled_avg_price="185.14")
 BY_ID = "GET /v2/orders:by_client_order_id"
 HISTORY = "GET /v2/account/activities/FILL"
+NONE_LEFT = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795185060"}
+"""Headers of an answer after which no request is left: one comes back each second."""
 ACCOUNT = {
     "GET /v2/orders": (200, []),
     HISTORY: (200, []),
@@ -111,9 +113,9 @@ def kinds(said):
     return [one.name if isinstance(one, Notice) else type(one) for one in said]
 
 
-def in_the_market(answers, **options):
-    """Return a conversation in which the order sd-1 works at the venue."""
-    made = talk({"POST /v2/orders": (200, WORKING), **answers}, **options)
+def in_the_market(answers, headers=None, **options):
+    """Return a conversation in which the order sd-1 works at the venue; ``headers`` are of its answer."""
+    made = talk({"POST /v2/orders": (200, WORKING, headers or {}), **answers}, **options)
     assert kinds(made.send(order())) == [OrderAccepted]
     return made
 
@@ -469,13 +471,12 @@ def test_a_cancel_is_tried_five_times_against_the_rate_limit_and_no_more():
 
 def test_a_cancel_for_which_no_request_is_left_waits_for_one():
     asked_at = []
-    made = in_the_market({f"DELETE {ORDER}": lambda _asked: asked_at.append(made.loop.time()) or (204, None)})
-    budget, now_ns = made.gateway._budget, int(made.loop.time() * 1e9)
-    while budget.take(Urgency.CANCEL, now_ns):
-        pass
-    due = (now_ns + budget.wait_ns(Urgency.CANCEL, now_ns)) / 1e9
+    answers = {f"DELETE {ORDER}": lambda _asked: asked_at.append(made.loop.time()) or (204, None)}
+    made = in_the_market(answers, headers=NONE_LEFT)
+    assert made.health().requests_left == 0
+    answered_at = made.loop.time()
     assert made.send(CancelOrder("sd-1")) == []
-    assert asked_at == [pytest.approx(due, abs=1e-3)]
+    assert asked_at == [pytest.approx(answered_at + 1.0, abs=0.05)]
 
 
 def test_a_cancel_of_an_order_that_nobody_sent_is_answered():
@@ -568,18 +569,11 @@ def test_a_replacement_of_an_order_that_the_venue_does_not_know_is_not_sent():
     ]
 
 
-def use_up(made):
-    budget, now_ns = made.gateway._budget, int(made.loop.time() * 1e9)
-    while budget.take(Urgency.CANCEL, now_ns):
-        pass
-
-
 @pytest.mark.parametrize("why", ["replacement held back", "the venue cannot be reached"])
 def test_a_replacement_that_never_left_leaves_the_old_order_as_it_is(why):
-    made = in_the_market({f"DELETE {ORDER}": None})
-    if why == "replacement held back":
-        use_up(made)
-    else:
+    is_held_back = why == "replacement held back"
+    made = in_the_market({f"DELETE {ORDER}": None}, headers=NONE_LEFT if is_held_back else {})
+    if not is_held_back:
         made.send(CancelOrder("sd-1"))  # the connection breaks
         made.venue.is_down = True
     said = made.send(ReplaceOrder("sd-1", order("sd-2")))
@@ -593,8 +587,7 @@ def test_a_replacement_that_never_left_leaves_the_old_order_as_it_is(why):
 
 
 def test_without_requests_left_an_order_is_neither_asked_about_nor_cancelled_by_the_venues_id():
-    made = in_the_market({})
-    use_up(made)
+    made = in_the_market({}, headers=NONE_LEFT)
     assert made.run(lambda: made.gateway.query_order("sd-1")) is False
     assert made.run(lambda: made.gateway.cancel_at_venue("v-1")) is False
     assert [asked.line for asked in made.venue.asked] == ["POST /v2/orders"]
