@@ -392,7 +392,7 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
 def bars_before(tape: MarketTape, settings: RunSettings, symbol: str, day: date) -> Mapping[str, Any]:
     """Return the daily bars before a day that the forecast of a symbol is fitted to, oldest first.
 
-    Of a coin they are not given.
+    A coin has no such bars.
 
     Raises
     ------

@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 105_384), "lines of tests": ("tests", 110_134)}
+MOST_LINES = {"source lines": ("src", 117_763), "lines of tests": ("tests", 114_940)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -264,15 +264,15 @@ def print_figures(*, in_full: bool) -> list[str]:
         "tests of an instrument's kind outside instruments/": (kind_tests(), 0),
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
-        "modules imported by one other": (imported_by_one(), 76),
+        "modules imported by one other": (imported_by_one(), 79),
         "sentences of foreign syntax": (
             foreign_sentences([*all_files(), *(ROOT / "tests").rglob("*.py")]),
             MOST_FOREIGN,
         ),
         "test files out of place": (misplaced_tests(), 0),
-        "private names in tests": (private_names(), 666),
-        "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 256),
-        "SimpleNamespace in tests": (calls_in_tests("SimpleNamespace"), 294),
+        "private names in tests": (private_names(), 273),
+        "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 115),
+        "SimpleNamespace in tests": (calls_in_tests("SimpleNamespace"), 22),
     }
     exceeded = []
     for name, (folder, most_lines) in MOST_LINES.items():

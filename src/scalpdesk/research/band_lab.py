@@ -45,7 +45,7 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing.base import Floats
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import (
-    SessionBlock,
+    LabSessions,
     SessionModel,
     block_of_looks,
     simulate_sessions,
@@ -423,7 +423,7 @@ def _of_family(
 # ---- the walk -------------------------------------------------------------------------------------------
 
 
-def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Flags, bool]:
+def widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
     """Return what a band asks of a walk over a block.
 
     Returns
@@ -469,7 +469,7 @@ def widths_of(band: HedgeBand, block: SessionBlock) -> tuple[Floats, Floats, Fla
     )
 
 
-def _leland_intervals(band: LelandBand, block: SessionBlock) -> Floats:
+def _leland_intervals(band: LelandBand, block: LabSessions) -> Floats:
     if block.looked is not None:
         return np.array([[band.interval_seconds(look.inputs) for look in block.looked.looks]])
     # the cost is a part of the price, so that the interval changes with the volatility alone
@@ -480,7 +480,7 @@ def _leland_intervals(band: LelandBand, block: SessionBlock) -> Floats:
     return np.ascontiguousarray(seconds[place].reshape(block.vol.shape))
 
 
-def _regime_widths(band: RegimeThresholdBand, block: SessionBlock) -> Floats:
+def _regime_widths(band: RegimeThresholdBand, block: LabSessions) -> Floats:
     multiplier, config = block.inputs.multiplier, band.config
     if block.looked is not None:
         found = [float(band.threshold(look.inputs)[0]) * multiplier for look in block.looked.looks]
@@ -492,7 +492,7 @@ def _regime_widths(band: RegimeThresholdBand, block: SessionBlock) -> Floats:
     return np.where(decides < 0.0, tight, standard)
 
 
-def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
+def deltas_of(lab: LabBand, block: LabSessions) -> Floats:
     """Return the options' delta at which a band hedges, shares; of a recorded day as it was recorded."""
     if lab.delta == "sticky_strike" or block.looked is not None:
         return block.delta
@@ -516,7 +516,7 @@ def deltas_of(lab: LabBand, block: SessionBlock) -> Floats:
 
 
 def hedge_block(
-    lab: LabBand, block: SessionBlock, *, step: float = 1.0, trace: Floats = NO_TRACE
+    lab: LabBand, block: LabSessions, *, step: float = 1.0, trace: Floats = NO_TRACE
 ) -> tuple[Floats, int]:
     """Hedge every path of a block with a band.
 
@@ -576,7 +576,7 @@ def hedge_block(
     return out, hedges
 
 
-def hedges_of(lab: LabBand, block: SessionBlock) -> list[tuple[int, int]]:
+def hedges_of(lab: LabBand, block: LabSessions) -> list[tuple[int, int]]:
     """Return instant (UTC nanoseconds) and signed shares of each hedge of a recorded day."""
     trace = np.empty((2 * block.now_ns.size, 2))
     _, hedges = hedge_block(lab, block, trace=trace)
@@ -591,7 +591,7 @@ EVERY_LOOK = LabBand("every look", "", 0.0, FixedBand(FixedConfig(threshold=0.0)
 
 
 def compare(
-    blocks: Iterable[Mapping[str, SessionBlock]],
+    blocks: Iterable[Mapping[str, LabSessions]],
     bands: Sequence[LabBand],
     *,
     market: Mapping[str, Any],
@@ -859,7 +859,7 @@ def columns_settings(lab: LabBand) -> tuple[str, ...]:
 
 def recorded_blocks(
     market: MarketTape | PreparedMarket, bands: Sequence[LabBand], settings_of: SettingsOf, *, seed: int = 1
-) -> dict[str, SessionBlock]:
+) -> dict[str, LabSessions]:
     """Return one session's columns, a recording for each delta that the bands hedge by.
 
     Parameters
@@ -921,7 +921,7 @@ def compare_recorded(
         When no session had a straddle.
     """
     skipped: list[dict[str, str]] = []
-    first: tuple[date, SessionBlock] | None = None
+    first: tuple[date, LabSessions] | None = None
     waiting = list(days)
     tapes: dict[date, PreparedMarket] = {}
     while waiting and first is None:
@@ -946,7 +946,7 @@ def compare_recorded(
     )
     bands = [lab for lab in made if lab.delta != "leland" or lab.setting == RECORDED_LELAND]
 
-    def blocks() -> Iterator[dict[str, SessionBlock]]:
+    def blocks() -> Iterator[dict[str, LabSessions]]:
         for day in waiting:
             market = tapes.pop(day, None) or prepared(load(day))
             try:

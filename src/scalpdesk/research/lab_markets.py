@@ -81,7 +81,7 @@ class SessionModel(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
         )
 
 
-class SessionBlock(msgspec.Struct, frozen=True, kw_only=True):
+class LabSessions(msgspec.Struct, frozen=True, kw_only=True):
     """Sessions in columns: a row a path, a column a look; prices have one column more, the end."""
 
     now_ns: NDArray[np.int64]
@@ -126,7 +126,7 @@ class SessionBlock(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.now_ns[0]) - int(self.inputs.seconds_since_hedge * NANOS_PER_SECOND)
 
 
-def simulate_sessions(market: SessionModel) -> Iterator[SessionBlock]:
+def simulate_sessions(market: SessionModel) -> Iterator[LabSessions]:
     """Yield the sessions of a market in blocks; equal settings give equal sessions."""
     generator = np.random.default_rng(market.seed)
     left = market.days
@@ -136,7 +136,7 @@ def simulate_sessions(market: SessionModel) -> Iterator[SessionBlock]:
         yield _block(market, paths, generator)
 
 
-def _block(market: SessionModel, paths: int, generator: np.random.Generator) -> SessionBlock:
+def _block(market: SessionModel, paths: int, generator: np.random.Generator) -> LabSessions:
     looks, strike = market.looks, market.spot
     step = 1.0 / (SESSIONS_PER_YEAR * looks)
     passed = np.arange(looks + 1) * step
@@ -161,7 +161,7 @@ def _block(market: SessionModel, paths: int, generator: np.random.Generator) -> 
     opening = market.opening()
     high, low = _extremes(spot, market.vol * math.sqrt(step), generator)
     flips = spot[:, :-1] >= market.spot  # the model of dealers: long gamma above the open, short below
-    return SessionBlock(
+    return LabSessions(
         now_ns=(np.arange(looks) * (SESSION_SECONDS / looks * NANOS_PER_SECOND)).astype(np.int64),
         spot=spot,
         half_spread=spot * (market.cost_bp * 1e-4),
@@ -248,7 +248,7 @@ def _summed(moves: Floats) -> Floats:
     return found
 
 
-def block_of_looks(day: LookedDay) -> SessionBlock:
+def block_of_looks(day: LookedDay) -> LabSessions:
     """Return a recorded session as a block of one path; its shares are closed at the last look."""
     inputs = [look.inputs for look in day.looks]
     spread = np.array([look.half_spread for look in day.looks])
@@ -260,7 +260,7 @@ def block_of_looks(day: LookedDay) -> SessionBlock:
     def column(name: str) -> Floats:
         return np.array([float(getattr(each, name)) for each in inputs])
 
-    return SessionBlock(
+    return LabSessions(
         now_ns=np.array([each.now_ns for each in inputs], dtype=np.int64),
         spot=row(spot),
         half_spread=row(spread),
