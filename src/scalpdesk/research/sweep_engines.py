@@ -314,7 +314,7 @@ class RayEngine(_Engine):
                     value=self._address,
                     fix="ray start --head, then --address auto; without --address a cluster starts here",
                 ) from error
-            except Exception as error:  # noqa: BLE001 - Ray raises a bare Exception where a node is slow
+            except Exception as error:  # a bare Exception of Ray where a node is slow to start
                 raise RetryError(
                     f"Ray did not start: {str(error).partition(chr(10))[0]}",
                     where="--engine ray",
