@@ -7,14 +7,16 @@ import scalpdesk
 
 
 def test_every_exported_name_is_there_and_is_what_it_says():
-    many = {"BacktestConfig", "BacktestResult", "PreparedMarket", "simulate", "sweep"}
+    many = {"BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"}
+    many |= {"bands", "sweep", "walk_forward"}
     assert set(scalpdesk.__all__) == {"Strategy", "__version__", "backtest", "load_data", *many}
     # in a process of its own: here the subpackages are imported already
     code = (
         "from scalpdesk import backtest, load_data, Strategy, __version__;"
         "assert callable(backtest) and callable(load_data);"
         "from scalpdesk import backtest as again; assert again is backtest;"
-        "from scalpdesk import BacktestConfig, BacktestResult, PreparedMarket, simulate, sweep;"
+        "from scalpdesk import BacktestConfig, BacktestResult, PreparedMarket, simulate;"
+        "from scalpdesk import bands, sweep, walk_forward;"
         "print(__version__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

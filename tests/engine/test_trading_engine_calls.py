@@ -29,7 +29,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (82, 63)
 STRADDLE = (281, 196)
 WHOLE_TRIP = (115, 77)
-STRADDLE_DECISION = (408, 301)
+STRADDLE_DECISION = (412, 301)
 """Python calls and C calls."""
 
 

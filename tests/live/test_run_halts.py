@@ -112,6 +112,7 @@ def test_a_halt_takes_off_what_works_in_the_symbol_and_a_bar_made_after_it_ends_
 def test_revoked_keys_halt_the_desk_once_and_nothing_more_is_ordered(tmp_path, is_cut):
     async def play(desk):
         await desk.following()
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
         desk.keyring._by_key.clear()
         if is_cut:
             desk.line.cut()

@@ -51,15 +51,15 @@ def resumed(tmp_path):
 @pytest.fixture
 def swallows_first_answer(monkeypatch):
     """The first confirmation of each stream of quotes is lost on the way."""
-    arrives, lost = Socket.arrives, set()
+    send, lost = Socket.send, set()
 
-    def swallow(self, frame):
+    def swallow(self, frame, late=0.0):
         if b"subscription" in frame.data and self not in lost:
             lost.add(self)
             return
-        arrives(self, frame)
+        send(self, frame, late)
 
-    return lambda _desk: monkeypatch.setattr(Socket, "arrives", swallow)
+    return lambda _desk: monkeypatch.setattr(Socket, "send", swallow)
 
 
 async def status_of(desk):

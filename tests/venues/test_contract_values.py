@@ -66,7 +66,7 @@ def frozen_ones(module):
         (contract, 17, lambda: str(contract.VenuePosition("SPY", 0, D(3), D(500)))),
         (tracker, 1, lambda: tracker.Span(D(0), D(1))),
         (fields, 1, lambda: fields.side_of("buy")),
-        (history, 2, lambda: history.HistoricalBar),
+        (history, 4, lambda: history.HistoricalBar),
         (market_data, 5, lambda: market_data.market_auth("k", "s", is_msgpack=False)),
         (order_messages, 8, order_messages.open_orders_request),
         (stream, 1, lambda: stream.StreamRefused("x", is_final=True)),
