@@ -43,10 +43,8 @@ from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.states import DoneState, EnteringState, HoldingState, LeavingState
 from scalpdesk.strategies.toolkit import hedger
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
-from scalpdesk.venues.alpaca.order_messages import ReplyVerdict
 from scalpdesk.venues.alpaca.order_sender import OrderSender
 from scalpdesk.venues.alpaca.orders import OrderReports
-from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
 from scalpdesk_testing.campaign import trial_of
@@ -366,21 +364,6 @@ def _duplicate_id_is_reject() -> list[Change]:
         self._reject(orders, reason)
 
     return [(OrderSender, "_doubted", doubted)]
-
-
-def _server_error_is_reject() -> list[Change]:
-    """A 5xx is taken for a refusal."""
-    return _judged_as(ReplyVerdict.UNKNOWN, ReplyVerdict.REFUSED)
-
-
-def _judged_as(was: ReplyVerdict, now: ReplyVerdict) -> list[Change]:
-    plain = BudgetedClient.judge
-
-    def judge(self: BudgetedClient, reply: Any) -> Any:
-        judged = plain(self, reply)
-        return msgspec.structs.replace(judged, verdict=now) if judged.verdict is was else judged
-
-    return [(BudgetedClient, "judge", judge)]
 
 
 def _cancel_answer_is_the_end() -> list[Change]:
@@ -710,7 +693,6 @@ PLANTED_BUGS: dict[str, PlantedBug] = {
     "late_fill_dropped": PlantedBug("the gateway drops a fill of an ended order", _late_fill_dropped),
     "time_out_is_reject": PlantedBug("the gateway takes a time-out for a refusal", _time_out_is_reject),
     "duplicate_id_is_reject": PlantedBug("422 for a known id counts as a refusal", _duplicate_id_is_reject),
-    "server_error_is_reject": PlantedBug("a 5xx counts as a refusal", _server_error_is_reject),
     "cancel_answer_is_the_end": PlantedBug(
         "the answer to a cancel counts as its end", _cancel_answer_is_the_end
     ),
