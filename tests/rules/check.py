@@ -164,7 +164,7 @@ def kind_tests() -> list[str]:
 
 
 def broad_excepts() -> list[str]:
-    """Return handlers of any exception that neither raise it again, nor from it, nor give a reason on their line."""
+    """Return handlers of any exception that do not raise in turn and give no reason on their line."""
     found = []
     for folder in ("src", "testing"):
         for path in sorted((ROOT / folder).rglob("*.py")):
