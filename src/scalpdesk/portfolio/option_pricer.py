@@ -169,9 +169,9 @@ class CachingPricer(ContractPricer):
     ) -> float | None:
         """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
         key = price, contract.symbol, contract.strike, spot, years, rate, dividend_yield
-        found: float | None = self._answers.get(key, MISSING)
-        if found is MISSING:
-            found = self._keep(key, super().implied_vol(contract, price, spot, years, rate, dividend_yield))
+        if key not in self._answers:  # None is an answer
+            self._keep(key, super().implied_vol(contract, price, spot, years, rate, dividend_yield))
+        found: float | None = self._answers[key]
         return found
 
     def vols_and_greeks(
@@ -212,7 +212,3 @@ class CachingPricer(ContractPricer):
         if found is None:
             found = self._keep(key, super().smile(k, low, high, years, start))
         return found
-
-
-MISSING: Any = object()
-"""No answer yet, where None is an answer."""
