@@ -190,7 +190,11 @@ class CachingPricer(ContractPricer):
         key = contract.root, contract.currency, contract.style, *(each.tobytes() for each in terms)
         found: tuple[Floats, Floats] | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().vols_and_greeks(contract, *terms))
+            # mypyc hands a starred tuple to super() as one argument
+            answer = super().vols_and_greeks(
+                contract, price, is_call, spot, strike, years, rate, dividend_yield
+            )
+            found = self._keep(key, answer)
             for column in found:
                 column.flags.writeable = False
         return found
