@@ -294,9 +294,9 @@ class RayEngine(_Engine):
         report: Report | None = None,
     ) -> None:
         super().__init__(market, configs, report)
+        self._ray = required("ray", "scalpdesk[ray]", "this engine needs a package that is not installed")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        self._ray = required("ray", "scalpdesk[ray]", "this engine needs a package that is not installed")
         self._workers, self._address = workers, address
         self._task: Any = None
         self._of_all: Any = None
