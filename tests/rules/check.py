@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 117_763), "lines of tests": ("tests", 114_929)}
+MOST_LINES = {"source lines": ("src", 117_763), "lines of tests": ("tests", 114_925)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -164,7 +164,7 @@ def kind_tests() -> list[str]:
 
 
 def broad_excepts() -> list[str]:
-    """Return handlers of any exception that do not raise in turn and give no reason on their line."""
+    """Return handlers of any exception that neither raise it again nor say on their line why they do not."""
     found = []
     for folder in ("src", "testing"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -174,10 +174,7 @@ def broad_excepts() -> list[str]:
                 if not isinstance(node, ast.ExceptHandler):
                     continue
                 is_broad = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
-                last = node.body[-1]
-                raises = isinstance(last, ast.Raise) and (
-                    last.exc is None or isinstance(last.cause, ast.Name)
-                )
+                raises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
                 if is_broad and not raises and "BLE001 - " not in lines[node.lineno - 1]:
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     return found

@@ -314,12 +314,12 @@ class RayEngine(_Engine):
                     value=self._address,
                     fix="ray start --head, then --address auto; without --address a cluster starts here",
                 ) from error
-            except Exception as error:  # a bare Exception of Ray where a node is slow to start
-                raise RetryError(
-                    f"Ray did not start: {str(error).partition(chr(10))[0]}",
-                    where="--engine ray",
-                    fix="give the command again when the machine is less busy",
-                ) from error
+            except Exception as error:
+                if type(error) is Exception:  # Ray's class where a node is slow to start
+                    what = f"Ray did not start: {str(error).partition(chr(10))[0]}"
+                    fix = "give the command again when the machine is less busy"
+                    raise RetryError(what, where="--engine ray", fix=fix) from error
+                raise
             self._held.callback(ray.shutdown)
         market = self._market
         market.prepare(self._configs)
