@@ -66,7 +66,7 @@ check: setup-dev  ## lint, format, types, layers, dead code, words
 oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
 
-bench: setup-dev compiled  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
+bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks

@@ -11,7 +11,7 @@ from typing import Any
 from measuring import BenchmarkError, Context, Result, alone, own_path
 
 CONFIGURATIONS, LAST_DAY = 200, "2018-03-01"
-FEW_CONFIGURATIONS = 32
+FEW_CONFIGURATIONS = 40
 SMALL = 4, "2018-02-02"
 TITLE = "Sweep: many configurations over one market"
 
@@ -49,7 +49,9 @@ def measure(context: Context) -> list[Result]:
     whole, single, pair = run(number, 2), run(few, 1), run(few, 2)
     if single["table"] != pair["table"]:
         raise BenchmarkError("one and two workers gave different tables")
-    a_second = [each["configurations"] * each["sessions"] / each["cpu_seconds"] for each in (whole, single, pair)]
+    a_second = [
+        each["configurations"] * each["sessions"] / each["cpu_seconds"] for each in (whole, single, pair)
+    ]
     by_itself = single["sessions"] / backtest["cpu_seconds"]
     results = [
         alone("sweep", "sessions_per_cpu_second", a_second),
