@@ -280,7 +280,7 @@ def protocol_page() -> str:
 
 STRATEGY_HEAD = """# What a strategy sees, and what it returns
 
-Read from the typed contract, [strategies/contract.py](../../src/scalpdesk/strategies/contract.py): every type
+Read from the typed contract, `src/scalpdesk/strategies/contract.py`: every type
 that can be reached from it. A strategy reads a `DeskView` and changes only itself; times are UTC nanoseconds
 (`to_new_york` of `scalpdesk.instruments.sessions` turns them into a clock), amounts `Decimal`, estimates
 `float`. How to write one: [write a strategy](../developing/write_a_strategy.md).
