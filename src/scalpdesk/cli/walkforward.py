@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     "walkforward",
     example=(
         "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param profit_target=0.01,0.05",
-        "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3"
-        " --html folds.html",
+        (
+            "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3"
+            " --html folds.html"
+        ),
         "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3 --json",
     ),
 )

@@ -3,6 +3,7 @@
 Each is one offline file in the style of the single run's sheet, with the figures of the result as data.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -16,7 +17,7 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.monitor.texts import per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.research.band_lab import BandReport, BandRow, advice
-from scalpdesk.research.overfitting import OverfittingReport
+from scalpdesk.research.overfitting import Measure, OverfittingReport
 from scalpdesk.research.sweep import SweepResult, SweepRow, in_order, numbers_of
 from scalpdesk.research.walk_forward import (
     Fold,
@@ -80,8 +81,12 @@ def _luck(judged: OverfittingReport) -> dict[str, Any]:
             ["Probability of overfitting", plain(judged.pbo, 2)],
             ["Trials", f"{judged.trials:,}"],
         ],
-        "lines": [f"{line[0].upper()}{line[1:]}." for line in judged.lines()],
+        "lines": [_sentence(line) for line in judged.lines()],
     }
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{re.sub(r'(?<= )-(?=[0-9])', '−', line[1:])}."
 
 
 # sweep ------------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
         "decimals": decimals,
         "result": signed(best, decimals) or "no result",
         "result_tone": tone(best),
-        "result_note": f"Best of {len(done)}, chosen afterwards",
+        "result_note": f"Best of {len(done)}, chosen afterwards" if done else "No combination has a result",
         "parameters": [{"key": key, "labels": labels} for key, (labels, _) in zip(keys, places, strict=True)],
         "places": [list(at) for at in zip(*(each for _, each in places), strict=True)],
         "values": [row.total for row in done],
@@ -134,7 +139,7 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
                 "Fills",
                 f"{about['fill_model']}, fees {about['fees']}, unless a parameter says otherwise",
             ]] if "fees" in about else []),
-            ["Table", None if result.table is None else str(result.table)],
+            *([] if result.table is None else [["Table", str(result.table)]]),
         ],
     }  # fmt: skip
 
@@ -143,10 +148,12 @@ def _places(key: str, rows: Sequence[SweepRow]) -> tuple[list[str], list[int]]:
     """Return the values of a parameter in order, many numbers in groups, and each row's place among them."""
     texts = [row.settings.get(key, "") for row in rows]
     ordered = in_order(texts)
-    numbers = numbers_of(ordered)
-    if len(ordered) <= MOST_VALUES or not all(isinstance(number, float) for number in numbers):
+    is_numeric = all(isinstance(number, float) for number in numbers_of(ordered))
+    if len(ordered) <= MOST_VALUES or not is_numeric:
         at = {text: place for place, text in enumerate(ordered)}
-        return ordered, [at[text] for text in texts]
+        short = [f"{float(text):.4g}" if is_numeric and len(text) > 6 else text for text in ordered]
+        labels = short if len(set(short)) == len(ordered) else ordered
+        return labels, [at[text] for text in texts]
     group_of = {text: place * GROUPS // len(ordered) for place, text in enumerate(ordered)}
     groups = [[text for text in ordered if group_of[text] == group] for group in range(GROUPS)]
     return [f"{float(each[0]):.3g} to {float(each[-1]):.3g}" for each in groups], [
@@ -192,22 +199,19 @@ def _walk_forward(result: WalkForwardResult) -> dict[str, Any]:
     decimals, outside = money_decimals(report.currency), report.out_of_sample
     tested = list(map(date.fromisoformat, report.daily))
     days = sorted({day for fold in result.folds for part in _parts_of(fold).values() for day in part})
-    sharpe = "the Sharpe ratio is not known"
-    if outside.sharpe_annual is not None:
-        sharpe = f"Sharpe ratio {plain(outside.sharpe_annual, 2)} a year"
-        if report.sharpe_low is not None:
-            sharpe += f", 95 % interval {plain(report.sharpe_low, 2)} to {plain(report.sharpe_high, 2)}"
+    of_luck, number = report.overfitting.lines(), count_text(len(report.folds), "fold")
+    measure = {Measure.SHARPE: "Sharpe ratio", Measure.PNL: "P&L"}[report.measure]
     total = float(outside.total)
     return {
         "kind": "walk_forward",
         "title": f"Walk-forward: {title_of(report.strategy, report.data, tested)}",
-        "subtitle": f"{count_text(len(report.folds), 'fold')}, {count_text(report.combinations, 'combination')}."
-        f" The choice by {report.measure.value} on past sessions, its test on the sessions that follow.",
+        "subtitle": f"{number}: a choice among {count_text(report.combinations, 'combination')} by {measure}"
+        " on past sessions, its test on the sessions that follow.",
         "currency": report.currency,
         "decimals": decimals,
         "result": signed(total, decimals),
         "result_tone": tone(total),
-        "result_note": f"Out of sample over {count_text(outside.sessions, 'session')}. {sharpe}",
+        "result_note": f"Out of sample over {count_text(outside.sessions, 'session')}",
         "days": [day.isoformat() for day in days],
         "folds": [
             _fold(number, made, fold, days, decimals)
@@ -218,7 +222,7 @@ def _walk_forward(result: WalkForwardResult) -> dict[str, Any]:
             "days": list(report.daily),
             "starts": [list(report.daily).index(fold.test_first.isoformat()) for fold in report.folds],
         },
-        "lines": [f"{line[0].upper()}{line[1:]}." for line in verdict_lines(report)],
+        "lines": [_sentence(line) for line in verdict_lines(report) if line not in of_luck],
         "luck": _luck(report.overfitting),
         "degradation": report.degradation,
         "verdict": [
@@ -300,7 +304,7 @@ def _bands(report: BandReport) -> dict[str, Any]:
         "result_note": "No band keeps to the delta cap"
         if chosen is None
         else f"{chosen.setting}: worth {signed(best, decimals)} ± {plain(chosen.stderr, decimals)} a day",
-        "advice": None if chosen is None else f"{advice(chosen).capitalize()}.",
+        "advice": None if chosen is None else _sentence(advice(chosen)),
         "recommended": []
         if chosen is None
         else [
@@ -312,7 +316,7 @@ def _bands(report: BandReport) -> dict[str, Any]:
                 "By",
                 f"{signed(chosen.ahead, 3)} ± {plain(chosen.ahead_stderr, 3)}" if chosen.runner_up else None,
             ],
-            ["Its kind is best in", per_cent(chosen.chance_best_family, 0)],
+            ["Its kind is best", f"in {per_cent(chosen.chance_best_family, 0)} of the resamples"],
         ],
         "settings": []
         if chosen is None

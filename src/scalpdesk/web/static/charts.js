@@ -15,6 +15,7 @@ function axes(options) {
     font: "12px system-ui, sans-serif",
     ticks: { show: false },
     grid: { stroke: css("line"), width: 1 },
+    ...(options.isLog ? { filter: (_, splits) => splits } : {}),
   };
   return [
     {
@@ -27,6 +28,10 @@ function axes(options) {
     { ...shared, side: 1, size: options.axisWidth || 50, space: options.ySpace || 34, values: options.yValues },
   ];
 }
+
+// Ticks of a logarithmic axis: some of each decade, and blank between.
+export const logNumber = (_, splits) =>
+  splits.map((value) => (/^[12357](\.0+)?e/.test(value.toExponential(6)) ? value.toLocaleString("en-US", { maximumFractionDigits: 8 }) : ""));
 
 // as many decimals as tell two ticks apart: an axis in coin has ticks of 0.0002
 const decimals = (digits, splits) => {
@@ -78,13 +83,13 @@ export class LineChart {
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), ZONE),
         padding: [8, 4, 0, 24],
         scales: {
-          x: { time: options.time !== false, ...(options.xRange ? { range: options.xRange } : {}) },
-          y: options.range ? { range: options.range } : {},
+          x: { time: options.time !== false, distr: options.isLog ? 3 : 1, ...(options.xRange ? { range: options.xRange } : {}) },
+          y: { distr: options.isLog ? 3 : 1, ...(options.range ? { range: options.range } : {}) },
         },
         axes: axes(options),
         series: [{}, ...series],
         bands: options.bands ? options.bands.map((band) => ({ series: band.series, fill: css(band.fill) })) : [],
-        hooks: { draw: options.draw ? [options.draw] : [], setCursor: options.cursor ? [options.cursor] : [] },
+        hooks: { draw: options.draw ? [options.draw].flat() : [], setCursor: options.cursor ? [options.cursor] : [] },
       },
       this.data,
       host,

@@ -1,6 +1,6 @@
 // The tear sheets of many backtests: a sweep, a walk-forward test, a comparison of hedge bands.
 
-import { guides, heatCell, marks, paintHeat, plainNumber, shapeKey, signedNumber, track } from "./charts.js";
+import { guides, heatCell, logNumber, marks, paintHeat, plainNumber, shapeKey, signedNumber, track } from "./charts.js";
 import { add, h, shown, table, tinted } from "./dom.js";
 import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
@@ -37,7 +37,6 @@ function scale(most) {
 
 function heatMap() {
   const { parameters } = data;
-  if (!data.values.length) return titled("w7", "P&L by parameter", empty("No combination has a result."));
   if (!parameters.length) return titled("w7", "P&L by parameter", empty("Nothing varies: one configuration has a result."));
   if (parameters.length === 1) return oneParameter(parameters[0]);
   const bySize = parameters.map((_, i) => i).sort((a, b) => parameters[b].labels.length - parameters[a].labels.length || a - b);
@@ -88,8 +87,8 @@ function sweep() {
   const { outcomes } = data, host = holder("price", "P&L of each combination by rank");
   const ends = [0, ...outcomes.pnl, ...outcomes.low, ...outcomes.high];
   const cell = (name) => (row) => row[name];
-  if (outcomes.rank.length)
-    chart(host, [{ label: "P&L", dots: "only", colour: "text" }], {
+  if (!data.values.length) return [titled("w7", "P&L by parameter", empty("No combination has a result.")), luck("w5"), failures(), whatWasRun("wide")];
+  chart(host, [{ label: "P&L", width: 0 }], {
       label: "P&L of each combination by rank", xName: "Rank", time: false, axisWidth: 60, yValues: signedNumber(0), xValues: (_, splits) => splits.map((at) => (Number.isInteger(at) && at > 0 ? String(at) : "")),
       xRange: () => padded(1, Math.max(...outcomes.rank), 0.03), range: () => padded(...spanOf(ends)),
       draw: [guides(() => [{ y: 0, dash: [] }]), marks(() => outcomes.rank.map((x, i) => ({ x, y: outcomes.pnl[i], low: outcomes.low[i], high: outcomes.high[i], colour: outcomes.pnl[i] < 0 ? "down" : "up", size: outcomes.rank.length > 100 ? 2 : 4 })))],
@@ -102,8 +101,8 @@ function sweep() {
       "section",
       { class: "card wide" },
       h("div", { class: "top" }, h("h2", {}, `P&L of each combination by rank, ${money}`), keys(shapeKey("gain", "round", "up"), shapeKey("loss", "round", "down"), hasEnds ? shapeKey("95 % interval", "post", "muted") : null)),
-      outcomes.rank.length ? host : empty("No combination has a result."),
-      h("p", { class: "muted" }, hasEnds ? "Intervals: stationary bootstrap of each combination's own sessions. All traded the same sessions, so a difference of two is surer than their intervals; the best was chosen, so its interval is too high." : outcomes.rank.length ? "An interval takes three sessions or more." : ""),
+      host,
+      h("p", { class: "muted" }, hasEnds ? "Intervals: stationary bootstrap of each combination's own sessions. All traded the same sessions, so the difference of two is mostly surer than their intervals; the best was chosen, so its interval lies too high." : "An interval takes three sessions or more."),
     ),
     titled(
       "wide",
@@ -114,10 +113,10 @@ function sweep() {
           { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone, true) },
           { head: "95 % interval", class: "num", cell: cell("interval") },
           { head: "Sharpe", class: "num", cell: cell("sharpe") },
-          ...data.part_names.map((head, i) => ({ head, class: "num", cell: (row) => row.parts[i] })),
           { head: "hedges", class: "num", cell: cell("hedges") },
           { head: "fills", class: "num", cell: cell("fills") },
           { head: "sessions", class: "num", cell: cell("sessions") },
+          ...data.part_names.map((head, i) => ({ head, class: "num", cell: (row) => row.parts[i] })),
         ],
         data.best,
         { caption: "Best configurations" },
@@ -149,7 +148,7 @@ function timeline() {
       "div",
       { class: "folds", role: "list", "aria-label": "Folds" },
       data.folds.map((fold) =>
-        h("div", { role: "listitem" }, h("span", {}, fold.name), h("div", { class: "spans" }, fold.spans.map(bar)), h("span", { class: "muted" }, `${fold.settings}; tested ${fold.tested}`))),
+        h("div", { role: "listitem" }, h("span", {}, fold.name), h("div", { class: "spans" }, fold.spans.map(bar)), h("div", {}, h("div", {}, fold.settings), h("div", { class: "muted" }, `tested ${fold.tested}`)))),
       h("div", { class: "axis muted" }, h("span"), h("div", {}, h("span", {}, days[0]), h("span", {}, days.at(-1))), h("span")),
     ),
   );
@@ -194,17 +193,18 @@ function walkForward() {
       `Folds, ${money}`,
       table(
         [
-          { head: "Fold", cell: (fold) => fold.name },
+          { head: "Fold", class: "nowrap", cell: (fold) => fold.name },
           { head: "Choice", cell: (fold) => fold.settings },
           { head: "chosen on", class: "nowrap", cell: (fold) => fold.trained },
           { head: "tested on", class: "nowrap", cell: (fold) => fold.tested },
           ...ofPart("in_sample", "in sample"),
           ...ofPart("out_of_sample", "out of sample"),
-          { head: "rank of the choice in its test", class: "num", cell: (fold) => fold.rank },
+          { head: "Rank", class: "num", cell: (fold) => fold.rank },
         ],
         data.folds,
         { caption: "Folds" },
       ),
+      h("p", { class: "muted" }, "Rank: place of the choice among all combinations in its test, 1 the best and 0 the worst."),
     ),
     failures(),
     whatWasRun("wide"),
@@ -218,11 +218,13 @@ function bands() {
   const host = holder("frontier", "Spread of the P&L by mean cost of hedging"), { rows, families } = data;
   const look = (row) => LOOKS[families.indexOf(row.band) % LOOKS.length];
   const order = [...rows].sort((a, b) => a.cost - b.cost), frontier = order.filter((row) => row.frontier);
-  const point = (row) => ({ x: row.cost, y: row.spread, low: row.spread_low, high: row.spread_high, left: row.cost_low, right: row.cost_high, shape: look(row)[0], colour: look(row)[1], size: row.frontier ? 5 : 4, faint: !row.frontier });
+  const point = (row) => ({ x: row.cost, y: row.spread, low: row.spread_low, high: row.spread_high, left: row.cost_low, right: row.cost_high, shape: look(row)[0], colour: look(row)[1], size: row.frontier ? 6 : 5, faint: !row.frontier });
   const named = rows.filter((row) => row.chosen);
-  chart(host, [{ label: "spread", dots: "only", colour: "text" }, { label: "frontier", colour: "edge", width: 1, dash: [4, 4], joined: true }], {
-    label: "Spread of the P&L by mean cost of hedging", xName: "Cost", time: false, axisWidth: 56, xValues: plainNumber(1), yValues: plainNumber(0),
-    xRange: () => padded(...spanOf(rows.flatMap((row) => [row.cost_low, row.cost_high]))), range: () => padded(...spanOf(rows.flatMap((row) => [row.spread_low, row.spread_high]))),
+  const [left, right] = spanOf(rows.flatMap((row) => [row.cost_low, row.cost_high])), [low, high] = spanOf(rows.flatMap((row) => [row.spread_low, row.spread_high]));
+  const isLog = left > 0 && low > 0, ends = (from, to) => (isLog ? padded(Math.log(from), Math.log(to)).map(Math.exp) : padded(from, to));
+  chart(host, [{ label: "spread", width: 0 }, { label: "frontier", colour: "edge", width: 1, dash: [4, 4], joined: true }], {
+    label: "Spread of the P&L by mean cost of hedging", xName: "Cost", time: false, axisWidth: 56, isLog, xValues: isLog ? logNumber : plainNumber(2), yValues: isLog ? logNumber : plainNumber(0),
+    xRange: () => ends(left, right), range: () => ends(low, high),
     draw: [marks(() => [...rows.filter((row) => !row.frontier), ...frontier].map(point)), marks(() => named.flatMap((row) => [{ x: row.cost, y: row.spread, shape: "star", colour: "panel", size: 12 }, { x: row.cost, y: row.spread, shape: "star", colour: "text", size: 9 }]))],
   }, [order.map((row) => row.cost), order.map((row) => row.spread), order.map((row) => (row.frontier ? row.spread : null))]);
   const text = (name) => (row) => bold(row.texts[name], row.chosen);
@@ -230,7 +232,7 @@ function bands() {
     h(
       "section",
       { class: "card w8" },
-      h("h2", {}, `Spread of the P&L (upwards) by mean cost of hedging (to the right), ${money} a day`),
+      h("h2", {}, `Spread of the P&L (upwards) by mean cost of hedging (to the right), ${money} a day${isLog ? ", logarithmic" : ""}`),
       keys(families.map((name, i) => shapeKey(name, ...LOOKS[i % LOOKS.length])), named.length ? shapeKey("recommended", "star", "text") : null, keyOf("frontier", "muted", true)),
       host,
       h("p", { class: "muted" }, "Lower and further left is better. Faint: another band beats it in cost and in spread at once. Bars: 95 % intervals over the days; all bands hedge the same days, so a difference of two is surer than their bars."),
@@ -247,8 +249,8 @@ function bands() {
       `Every band, ${money} a day`,
       table(
         [
-          { head: "Band", cell: (row) => bold(row.band, row.chosen) },
-          { head: "Setting", cell: (row) => bold(row.setting, row.chosen) },
+          { head: "Band", class: "nowrap", cell: (row) => bold(row.band, row.chosen) },
+          { head: "Setting", class: "nowrap", cell: (row) => bold(row.setting, row.chosen) },
           { head: "± shares", class: "num", cell: text("width") },
           { head: "Mean P&L", class: "num", cell: text("mean") },
           { head: "Spread", class: "num", cell: text("spread") },
@@ -256,7 +258,7 @@ function bands() {
           { head: "Hedges", class: "num", cell: text("hedges") },
           { head: "Largest delta", class: "num", cell: text("largest") },
           { head: "Worth", class: "num", cell: text("worth") },
-          { head: "", cell: (row) => [row.chosen ? "recommended" : "", row.frontier ? "frontier" : "", row.eligible ? "" : "not recommended"].filter(Boolean).join(", ") || " " },
+          { head: "", class: "nowrap", cell: (row) => [row.chosen ? "recommended" : "", row.frontier ? "frontier" : "", row.eligible ? "" : "not recommended"].filter(Boolean).join(", ") || " " },
         ],
         rows,
         { caption: "Every band" },
