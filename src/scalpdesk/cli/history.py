@@ -169,9 +169,7 @@ def report(
     if others:
         _compare([find_run(config_file, overrides, name) for name in (*others, run)], as_json=as_json)
         return
-    if html_file is not None and _write_stored_sweep(
-        _runs_dir(config_file, overrides), run, Path(html_file), as_json=as_json
-    ):
+    if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
@@ -377,19 +375,26 @@ def find_run(config_file: str | None, overrides: tuple[str, ...], run: str) -> P
     return find_run_dir(_runs_dir(config_file, overrides), run)
 
 
-def _write_stored_sweep(runs_dir: Path, name: str, file: Path, *, as_json: bool) -> bool:
-    """Write the tear sheet of a sweep; return whether one has this name."""
+def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: bool) -> bool:
+    """Write the tear sheet of a sweep; return whether a sweep has this name."""
     from scalpdesk.research.sweep import SWEEPS, find_sweep, stored_sweep
 
     folder = find_sweep(runs_dir / SWEEPS, name)
     if folder is None:
         return False
+    if file is None:
+        raise ArgumentError(
+            "a sweep is shown as a tear sheet",
+            where="RUN",
+            value=name,
+            fix=f"scalpdesk report {folder.name} --html sweep.html",
+        )
     from scalpdesk.web.research_sheets import write_research_sheet
 
     found = stored_sweep(folder)
-    size = write_research_sheet(file, found)
+    size = write_research_sheet(Path(file), found)
     if as_json:
-        print_json({"sweep": str(folder), "file": str(file), "bytes": size, "rows": len(found.rows)})
+        print_json({"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)})
     else:
         click.echo(f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}")
     return True

@@ -28,6 +28,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.figures import new_figure
+from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (
@@ -289,10 +290,9 @@ def settings_text(settings: Mapping[str, str]) -> str:
 def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     """Return the verdict in sentences."""
     outside, inside = report.out_of_sample, report.in_sample
-    found = (
-        f"out of sample {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session"
-    )
-    lines = [f"{found}; in sample {inside.per_session:.2f}"]
+    each, before = (rounded_text(part.per_session, 2, "") for part in (outside, inside))
+    found = f"out of sample {outside.total} over {outside.sessions} sessions, {each} a session"
+    lines = [f"{found}; in sample {before}"]
     if outside.sharpe_annual is not None:
         interval = (
             ""
