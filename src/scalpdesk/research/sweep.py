@@ -563,7 +563,7 @@ class SweepResult:
     @property
     def overfitting(self) -> "OverfittingReport":
         """Judgement on the best row: deflated Sharpe ratio and probability of backtest overfitting."""
-        from scalpdesk.research.overfitting import judge_rows  # noqa: PLC0415 - it reads rows of a sweep
+        from scalpdesk.research.overfitting import judge_rows  # noqa: PLC0415 - scipy is loaded with it
 
         a_year = float(self.about.get("sessions_per_year", SESSIONS_PER_YEAR))
         return judge_rows(self.rows, self.earlier, sessions_per_year=a_year)

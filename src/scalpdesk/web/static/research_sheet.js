@@ -45,7 +45,7 @@ function heatMap() {
   const host = h("div"), title = h("h2"), controls = h("div", { class: "controls-row" });
 
   function choice(label, options, value, changed) {
-    const list = h("select", { onchange: (event) => { changed(Number(event.target.value)); draw(); } }, options.map(([at, text]) => h("option", { value: String(at), selected: at === value }, text)));
+    const list = h("select", { "aria-label": label, onchange: (event) => { changed(Number(event.target.value)); draw(); } }, options.map(([at, text]) => h("option", { value: String(at), selected: at === value }, text)));
     return h("label", { class: "choice" }, h("span", {}, label), list);
   }
 
@@ -258,7 +258,7 @@ function bands() {
           { head: "Hedges", class: "num", cell: text("hedges") },
           { head: "Largest delta", class: "num", cell: text("largest") },
           { head: "Worth", class: "num", cell: text("worth") },
-          { head: "", class: "nowrap", cell: (row) => [row.chosen ? "recommended" : "", row.frontier ? "frontier" : "", row.eligible ? "" : "not recommended"].filter(Boolean).join(", ") || " " },
+          { head: "Note", class: "nowrap", cell: (row) => [row.chosen ? "recommended" : "", row.frontier ? "frontier" : "", row.eligible ? "" : "not recommended"].filter(Boolean).join(", ") || " " },
         ],
         rows,
         { caption: "Every band" },
