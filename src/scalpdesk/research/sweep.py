@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -546,7 +547,7 @@ SHOWN_ROWS = 20
 """Rows in a notebook."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SweepResult:
     """The table of a sweep: the best first, then what a search stopped, then what failed."""
 
@@ -560,7 +561,7 @@ class SweepResult:
     earlier: tuple[SweepRow, ...] = ()
     """Rows that its folder had before."""
 
-    @property
+    @cached_property
     def overfitting(self) -> "OverfittingReport":
         """Judgement on the best row: deflated Sharpe ratio and probability of backtest overfitting."""
         from scalpdesk.research.overfitting import judge_rows  # noqa: PLC0415 - scipy is loaded with it

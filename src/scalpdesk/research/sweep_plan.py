@@ -167,12 +167,12 @@ def run_plan(
         whole = [done[job.key] for job in jobs if done[job.key].problem is None]
         refused = [done[job.key] for job in jobs if done[job.key].problem is not None] + refused
     ordered = (*sorted(whole, key=lambda row: row.rank), *refused)
-    simulated = jobs[0].config.config if jobs else None
-    facts = {
-        "currency": "USD" if simulated is None else simulated.desk.currency,
-        "sessions_per_year": clock_named(market.tape.variance_clock).days_per_year,
-        **(about or {}),
-    }
+    facts: dict[str, Any] = {"sessions_per_year": clock_named(market.tape.variance_clock).days_per_year}
+    if jobs:
+        run = jobs[0].config.config
+        facts |= {"currency": run.desk.currency}
+        facts |= {"fees": run.simulation.fees, "fill_model": run.simulation.fill_model}
+    facts |= about or {}
     table = None if folder is None else folder.write_table(ordered, None if about is None else facts)
     return SweepResult(ordered, new, table, facts, earlier)
 

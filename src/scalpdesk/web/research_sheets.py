@@ -34,7 +34,7 @@ MOST_VALUES = 16
 """Different numbers of a parameter that a heat map shows singly."""
 GROUPS = 8
 """Groups of equal size in which it shows more."""
-MOST_OUTCOMES = 300
+MOST_OUTCOMES = 150
 SHOWN_ROWS = 25
 NORMAL_95 = 1.96
 """Standard errors to each side of a 95 % interval."""

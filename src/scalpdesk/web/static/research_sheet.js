@@ -102,6 +102,7 @@ function sweep() {
       { class: "card wide" },
       h("div", { class: "top" }, h("h2", {}, `P&L of each combination by rank, ${money}`), keys(shapeKey("gain", "round", "up"), shapeKey("loss", "round", "down"), hasEnds ? shapeKey("95 % interval", "post", "muted") : null)),
       host,
+      outcomes.rank.length < data.values.length ? h("p", { class: "muted" }, `${outcomes.rank.length} of ${data.values.length} combinations, evenly by rank.`) : null,
       h("p", { class: "muted" }, hasEnds ? "Intervals: stationary bootstrap of each combination's own sessions. All traded the same sessions, so the difference of two is mostly surer than their intervals; the best was chosen, so its interval lies too high." : "An interval takes three sessions or more."),
     ),
     titled(
