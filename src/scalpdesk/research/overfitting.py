@@ -27,7 +27,7 @@ from scipy.special import ndtr, ndtri
 
 from scalpdesk.backtesting.statistics import Floats
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import SESSIONS_PER_YEAR
+from scalpdesk.core.units import SESSIONS_PER_YEAR, count_text
 
 MOST_BLOCKS = 16
 """Blocks of sessions that cross-validation divides into halves: 12,870 ways."""
@@ -367,7 +367,7 @@ class OverfittingReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> tuple[str, ...]:
         """Return the judgement in sentences."""
-        found = [f"{self.trials} trials over {self.sessions} sessions"]
+        found = [f"{count_text(self.trials, 'trial')} over {count_text(self.sessions, 'session')}"]
         if self.deflated_sharpe is not None:
             settings = ", ".join(f"{key}={value}" for key, value in self.best.items())
             found.append(

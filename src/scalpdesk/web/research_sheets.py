@@ -120,7 +120,7 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
         "decimals": decimals,
         "result": signed(best, decimals) or "no result",
         "result_tone": tone(best),
-        "result_note": f"Best of {len(done)}, chosen afterwards" if done else "No combination has a result",
+        "result_note": _choice(len(done)),
         "parameters": [{"key": key, "labels": labels} for key, (labels, _) in zip(keys, places, strict=True)],
         "places": [list(at) for at in zip(*(each for _, each in places), strict=True)],
         "values": [row.total for row in done],
@@ -142,6 +142,12 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
             *([] if result.table is None else [["Table", str(result.table)]]),
         ],
     }  # fmt: skip
+
+
+def _choice(number: int) -> str:
+    if number < 2:
+        return "The only result" if number else "No combination has a result"
+    return f"Best of {number:,}, chosen afterwards"
 
 
 def _places(key: str, rows: Sequence[SweepRow]) -> tuple[list[str], list[int]]:

@@ -110,8 +110,8 @@ function sweep() {
       `Best configurations, ${money}`,
       table(
         [
-          ...data.keys.map((head, i) => ({ head, cell: (row) => row.settings[i] })),
           { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone, true) },
+          ...data.keys.map((head, i) => ({ head, class: "setting", cell: (row) => row.settings[i] })),
           { head: "95 % interval", class: "num", cell: cell("interval") },
           { head: "Sharpe", class: "num", cell: cell("sharpe") },
           { head: "hedges", class: "num", cell: cell("hedges") },
