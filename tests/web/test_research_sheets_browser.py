@@ -7,6 +7,7 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 
 import scalpdesk
 from scalpdesk.research.sweep import SweepResult, SweepRow
@@ -73,6 +74,18 @@ def test_sweep_and_bands_are_drawn_and_can_be_read_by_all(browser, tmp_path, the
             assert page.locator("canvas").count() == (1 if result == bands or result.rows else 0)
             found = axe_run.Axe().run(page).response["violations"]
             assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == []
+
+
+def test_bands_of_two_days_have_wide_intervals_and_are_drawn(browser, tmp_path):
+    bands = scalpdesk.bands(days=10, names=["fixed"], delta_cap=8)
+    figures = [(2.08, 0.68, 726.5, 256.9), (1.1, 0.32, 723.3, 255.8), (0.255, 0.0606, 711.0, 251.5)]
+    rows = [
+        replace(row, cost=cost, cost_stderr=cost_error, spread=spread, spread_stderr=spread_error)
+        for row, (cost, cost_error, spread, spread_error) in zip(bands.rows, figures, strict=False)
+    ]
+    with opened(browser, replace(bands, rows=tuple(rows)), tmp_path, width=400) as page:
+        assert page.locator("canvas").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
 def test_the_heat_map_shows_the_best_of_what_is_chosen(browser, tmp_path):

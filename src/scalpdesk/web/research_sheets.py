@@ -296,7 +296,9 @@ def _bands(report: BandReport) -> dict[str, Any]:
     span = "" if is_simulated else f", {market.get('first', '')} to {market.get('last', '')}"
     best = None if chosen is None else chosen.certainty_equivalent
     shown = {
-        name: value for name, value in market.items() if name not in {"kind", "skipped"} and value is not None
+        name: value
+        for name, value in market.items()
+        if name not in {"kind", "first", "last", "currency", "skipped"} and value is not None
     }
     return {
         "kind": "bands",

@@ -15,7 +15,8 @@ function axes(options) {
     font: "12px system-ui, sans-serif",
     ticks: { show: false },
     grid: { stroke: css("line"), width: 1 },
-    ...(options.isLog ? { filter: (_, splits) => splits } : {}),
+    // uPlot's own ticks of a logarithm may never end where the scale begins at no round number
+    ...(options.isLog ? { splits: (_, axis, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {}),
   };
   return [
     {
@@ -29,9 +30,14 @@ function axes(options) {
   ];
 }
 
-// Ticks of a logarithmic axis: some of each decade, and blank between.
-export const logNumber = (_, splits) =>
-  splits.map((value) => (/^[12357](\.0+)?e/.test(value.toExponential(6)) ? value.toLocaleString("en-US", { maximumFractionDigits: 8 }) : ""));
+export function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1)
+    for (const first of [1, 2, 3, 5, 7]) { const value = Number(`${first}e${power}`); if (value >= low && value <= high) found.push(value); }
+  return found;
+}
+
+export const logNumber = (_, splits) => splits.map((value) => value.toLocaleString("en-US", { maximumFractionDigits: 8 }));
 
 // as many decimals as tell two ticks apart: an axis in coin has ticks of 0.0002
 const decimals = (digits, splits) => {
@@ -245,6 +251,7 @@ export function marks(points) {
       const x = across(point.x), y = up(point.y), size = (point.size || 4) * ratio;
       ctx.strokeStyle = ctx.fillStyle = css(point.colour);
       ctx.lineWidth = ratio;
+      ctx.setLineDash([]);
       ctx.globalAlpha = point.faint ? 0.45 : 0.8;
       ctx.beginPath();
       if (point.low !== null && point.low !== undefined) { ctx.moveTo(x, up(point.low)); ctx.lineTo(x, up(point.high)); }
