@@ -26,9 +26,9 @@ from scalpdesk.backtesting.simulate import (
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import JournalError
+from scalpdesk.core.errors import ArgumentError, JournalError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import draw_waterfall, new_figure
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
@@ -58,17 +58,41 @@ class RunResult:
         """Return the marks as a pandas frame, as ``marks_frame`` has it."""
         return marks_frame(self.marks)
 
-    def plot(self) -> Any:
+    def plot(self, figure: str = "run") -> Any:
         """Draw the run; return a figure (extra ``plots``).
 
-        P&L with its largest parts, net delta, gamma, theta and vega, implied volatility, the realised
-        volatility of the half hour before, and the spot.
+        Parameters
+        ----------
+        figure
+            ``run``: over time P&L with its largest parts, net delta, gamma, theta and vega, implied
+            volatility, the realised volatility of the half hour before, and the spot. ``explain``: the parts
+            of the P&L as steps that end at the P&L.
 
         Raises
         ------
+        ArgumentError
+            For another figure.
         ConfigError
             When matplotlib is not installed.
         """
+        if figure == "explain":
+            return self._plot_explain()
+        if figure != "run":
+            raise ArgumentError("no such figure", where="figure", value=figure, fix="run or explain")
+        return self._plot_run()
+
+    def _plot_explain(self) -> Any:
+        pnl, currency = dict(self.summary["pnl"]), self.summary.get("currency", "USD")
+        total = pnl.pop("total")
+        figure = new_figure(9, 4)
+        panel = figure.subplots()
+        parts = {name.replace("_", " "): float(amount) for name, amount in pnl.items() if float(amount)}
+        draw_waterfall(panel, parts, "P&L")
+        panel.set_ylabel(currency)
+        panel.set_title(f"{self.summary['strategy']}: P&L {total} {currency} by part")
+        return figure
+
+    def _plot_run(self) -> Any:
         frame = self.to_frame()
         figure = new_figure(9, 11)
         panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
