@@ -337,9 +337,7 @@ def run_desk(
     )
     clock = FollowingClock()
     played = PlayedSession(tape, connection, exposures=gamma_events(tape, own))
-    plan = plan_of(
-        own, "simulated", session=tape.sessions[0].day, data=tape.name, sessions=1, new_run=True
-    )
+    plan = plan_of(own, "simulated", session=tape.sessions[0].day, data=tape.name, sessions=1, new_run=True)
     desks: list[LiveDesk] = []
     course = carry_out(
         plan,

@@ -5,7 +5,6 @@ the order of :data:`PARTS`; a part is the change of P&L that its condition makes
 rest, which no condition explains, is decisions.
 """
 
-import html
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from scalpdesk.assembly import journaled_market, settings_from_header
 from scalpdesk.backtesting.recorded import Counterfactual, LiveRecord, LiveTerms
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.figures import draw_waterfall, new_figure
+from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
@@ -80,13 +79,11 @@ class ParityResult:
     def _repr_html_(self) -> str:
         """Return the parts as a table, for notebooks."""
         decimals = money_decimals(self.document["currency"])
-        head = "".join(f"<th>{name}</th>" for name in ("", self.document["currency"], "P&amp;L after it"))
-        body = "".join(
-            f"<tr><th>{name}</th><td>{amount:+.{decimals}f}</td><td>{pnl:.{decimals}f}</td></tr>"
+        rows = [
+            (name, None if name == "backtest" else f"{amount:+.{decimals}f}", f"{pnl:.{decimals}f}")
             for name, amount, pnl in self._rows()
-        )
-        caption = html.escape(self.document["headline"])
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+        ]
+        return html_table(self.document["headline"], ("", self.document["currency"], "P&L after it"), rows)
 
 
 def played_by(run_dir: Path) -> MarketTape | None:

@@ -4,7 +4,6 @@ A finished backtest is a line in the sweep's folder, by the hash of its configur
 market: the same sweep goes on where it ended.
 """
 
-import html
 import math
 import os
 import time
@@ -29,7 +28,7 @@ from scalpdesk.backtesting.simulate import (
 from scalpdesk.backtesting.statistics import sharpe_ratio, varies
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.isolation.answering import folder_facts
@@ -577,8 +576,7 @@ class SweepResult:
     def _repr_html_(self) -> str:
         """Return the best rows as a table, for notebooks."""
         figures = ("P&L", "Sharpe", "sessions", "hedges", "fills")
-        top = "".join(f"<th>{html.escape(name)}</th>" for name in (*self.keys, *figures))
-        body = ""
+        rows = []
         for row in self.rows[:SHOWN_ROWS]:
             cells = [row.settings.get(key, "") for key in self.keys]
             if row.problem is None:
@@ -588,10 +586,9 @@ class SweepResult:
                 cells += [row.pnl.get("total", ""), sharpe, *counts]
             else:
                 cells += ["failed", *[""] * (len(figures) - 1)]
-            body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        shown = min(SHOWN_ROWS, len(self.rows))
-        caption = f"{shown} of {len(self.rows)} combinations; the best of many is partly luck"
-        return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+            rows.append(cells)
+        caption = f"{len(rows)} of {len(self.rows)} combinations; the best of many is partly luck"
+        return html_table(caption, (*self.keys, *figures), rows, texts=len(self.keys))
 
 
 def _figure_of(row: SweepRow, figure: str) -> float | None:

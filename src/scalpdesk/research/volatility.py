@@ -11,7 +11,7 @@ import numpy as np
 
 from scalpdesk.backtesting.statistics import Interval, bootstrap_interval
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, finite
 from scalpdesk.datasets.daily_history import (
     DailyHistory,
@@ -316,16 +316,18 @@ class PremiumHistory:
 
     def _repr_html_(self) -> str:
         """Return the last days as a table, for notebooks."""
-        names = ("day", "implied", "forecast", "realised", "premium")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        body = ""
-        for row in self.rows[-SHOWN_DAYS:]:
-            vols = ("" if vol is None else f"{vol:.1%}" for vol in (row.implied, row.forecast, row.realised))
-            cells = (str(row.day), *vols, f"{row.premium:+.4f}")
-            body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-        shown = min(SHOWN_DAYS, len(self.rows))
-        caption = f"last {shown} of {len(self.rows)} days; mean premium {self.mean_premium:+.4f} a year"
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+        rows = [
+            (
+                row.day,
+                *(None if vol is None else f"{vol:.1%}" for vol in (row.implied, row.forecast, row.realised)),
+                f"{row.premium:+.4f}",
+            )
+            for row in self.rows[-SHOWN_DAYS:]
+        ]
+        caption = f"last {len(rows)} of {len(self.rows)} days; mean premium {self.mean_premium:+.4f} a year"
+        return html_table(
+            caption, ("day", "implied", "forecast", "realised", "premium, variance a year"), rows
+        )
 
 
 def premium_history(
