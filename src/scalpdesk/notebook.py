@@ -429,6 +429,7 @@ def premium_history(
     end: str | date,
     underlying: str = "SPY",
     catalog: str | Path | None = None,
+    history: str | Path | None = None,
     horizon: int = 21,
 ) -> "PremiumHistory":
     """Compare implied volatility day by day with the forecast and with what was realised after.
@@ -444,6 +445,8 @@ def premium_history(
         Its symbol.
     catalog
         Folder of the catalogue; None takes ``data.catalog`` of the configuration.
+    history
+        Daily bars: another data set, or a CSV or Parquet file. None: those of the data set.
     horizon
         Sessions that forecast and realised volatility cover: 21 are the 30 days of the VIX.
 
@@ -468,22 +471,23 @@ def premium_history(
     _check_type("underlying", underlying, str, "SPY")
     _check_type("horizon", horizon, Integral, 21)
     _check_folder("catalog", catalog)
+    _check_folder("history", history)
     first, last = _day(start, "start"), _day(end, "end")
     overrides = () if catalog is None else (f"data.catalog={catalog}",)
     folder = Path(load_settings(None, overrides=overrides).config.data.catalog)
     implied: dict[date, float] = {}
-    if name == EMBEDDED and underlying == "SPY":
-        history = packaged_history("sp500")
+    if name == EMBEDDED and underlying == "SPY" and history is None:
+        bars = packaged_history("sp500")
     else:
-        history = find_history(folder, name, underlying, None)
+        bars = find_history(folder, name, underlying, None if history is None else str(history))
         implied = {row.session: row.vol for row in ImpliedVolHistory(folder).read(underlying)}
-    source = f"{underlying}, {history.source}"
+    source = f"{underlying}, {bars.source}"
     if not implied and underlying in VIX_SYMBOLS:
         vix = packaged_vix()
         implied = {day: close / 100.0 for day, close in zip(vix.days, vix.bars["close"], strict=True)}
-        source = f"{history.source} and {vix.source}"
+        source = f"{bars.source} and {vix.source}"
     return compared(
-        replace(history, source=source),
+        replace(bars, source=source),
         implied,
         start=first,
         end=last,

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from io import BytesIO
 from itertools import accumulate
 from typing import Any
@@ -63,11 +64,10 @@ def draw_waterfall(panel: Any, amounts: Mapping[str, float], total: str) -> None
 
 def show_clock(panel: Any, zone: Any) -> None:
     """Label the time axis of a panel by the clock of a zone: hours within a day, days beyond."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - an extra
-
-    locator = AutoDateLocator(zone, minticks=4, maxticks=9)
+    dates: Any = import_module("matplotlib.dates")  # an extra, and without types
+    locator = dates.AutoDateLocator(zone, minticks=4, maxticks=9)
     panel.xaxis.set_major_locator(locator)
-    panel.xaxis.set_major_formatter(ConciseDateFormatter(locator, zone))
+    panel.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, zone))
 
 
 def show_plain_log(panel: Any) -> None:

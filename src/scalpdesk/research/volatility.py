@@ -341,8 +341,8 @@ def premium_history(
 ) -> PremiumHistory:
     """Compare each day's implied volatility with the forecast of that day and with what followed.
 
-    A forecast rests on bars to its own close; its parameters are fitted again every 21 days. The last days
-    of the history, after which less than ``horizon`` sessions are known, are left out.
+    A forecast rests on bars to its own close; its parameters are fitted again every 21 days. The last
+    ``horizon`` + 1 days of the history are left out.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def premium_history(
     days = history.days
     places = [
         place
-        for place, day in enumerate(days[: max(len(days) - horizon, 0)])
+        for place, day in enumerate(days[: max(len(days) - horizon - 1, 0)])
         if start <= day <= end and day in implied
     ]
     if not places:
@@ -380,7 +380,7 @@ def premium_history(
     bars = read_ohlc({name: column[:seen] for name, column in history.bars.items()})
     first = max(places[0], LEAST_RETURNS)
     expected: dict[int, float] = {}
-    if first < min(seen, len(days)) - 1 - horizon:
+    if first <= places[-1]:
         rolled = rolling_forecasts(bars, (DESK_DEFAULT,), (horizon,), first=first)
         expected = dict(
             zip(rolled.origins.tolist(), rolled.variances[DESK_DEFAULT][horizon].tolist(), strict=True)
