@@ -1,6 +1,7 @@
 """The Python interface: days of every kind, tables and lists as settings, one catalogue for a run."""
 
 from datetime import UTC, date, datetime
+from operator import methodcaller
 
 import numpy as np
 import pandas as pd
@@ -237,7 +238,7 @@ def test_implied_volatilities_that_were_kept_are_compared_with_own_daily_bars(tm
     assert forecasts[50:] == pytest.approx([0.01 * 252**0.5] * (len(forecasts) - 50), rel=0.01)
     assert found.mean_premium == pytest.approx(0.2**2 - 252e-4, rel=1e-9)
     assert found.to_frame()["expected_premium"].isna().sum() == 50
-    assert found._repr_html_().count("<tr>") == 11
+    assert methodcaller("_repr_html_")(found).count("<tr>") == 11
 
 
 @pytest.mark.parametrize(

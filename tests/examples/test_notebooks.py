@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,13 @@ def test_the_sanity_checks_find_holes(monkeypatch):
     assert (findings["gaps of the perpetual"], findings["expiries without quotes"]) == (1, 4)
 
 
+def assert_answers(name, *figures):
+    """The notebook's row of the page has these figures, to the cent."""
+    page = (FOLDER.parent / "docs" / "howto" / "notebooks.md").read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"/{name}.ipynb" in line]
+    assert [figure for figure in figures if f"{float(figure):.2f}" not in row] == []
+
+
 def amounts_of(run):
     """The P&L of a run and its parts, as the summary has them."""
     parts = {name: float(amount) for name, amount in run.summary["pnl"].items()}
@@ -124,11 +132,12 @@ def test_the_first_backtest_earned_the_sum_of_its_parts():
     total, parts = amounts_of(found["run"])
     assert sum(parts.values()) == pytest.approx(total, abs=0.005)
     assert found["marks"]["pnl"].iloc[-1] == pytest.approx(total, abs=0.005)
+    assert_answers("first_backtest", total, parts["vega"])
     (panel,) = found["run"].plot("explain").axes
     heights = [bar.get_height() for bar in panel.patches]
     assert heights == pytest.approx([*(amount for amount in parts.values() if amount), total], abs=0.005)
     assert panel.get_ylim()[0] < min(0.0, *np.cumsum(heights[:-1])) < max(heights) < panel.get_ylim()[1]
-    assert found["run"].plot()._repr_png_()[:4] == b"\x89PNG"
+    assert methodcaller("_repr_png_")(found["run"].plot())[:4] == b"\x89PNG"
 
 
 def test_the_chosen_band_keeps_to_the_cap_and_is_worth_more_than_others_that_do():
@@ -144,6 +153,7 @@ def test_the_chosen_band_keeps_to_the_cap_and_is_worth_more_than_others_that_do(
     )
     assert 0 < reach <= 8.0 + 1e-6
     assert (len(report.to_frame()), found["run"].summary["hedges"]) == (len(report.rows), 34)
+    assert_answers("choosing_a_band", chosen.ahead)
 
 
 def test_implied_volatility_was_above_what_followed_and_the_forecast_sees_no_later_day():
@@ -169,6 +179,7 @@ def test_the_0dte_day_earned_what_its_fills_moved_in_cash():
     total, parts = amounts_of(found["run"])
     assert sum(parts.values()) == pytest.approx(total, abs=0.005)
     assert parts["theta"] < 0 < parts["gamma"]
+    assert_answers("anatomy_of_a_0dte_day", parts["gamma"], -parts["theta"])
     assert found["run"].summary["end_positions"] == {}
     fills = found["fills"]
     units = np.where(fills["symbol"] == "SPY", 1, 100) * np.where(fills["side"] == "buy", -1, 1)
@@ -196,6 +207,7 @@ def test_each_choice_of_the_walk_forward_was_the_best_of_its_past():
     frame = found["frame"]
     assert frame["total"].iloc[-1] == pytest.approx(float(report.out_of_sample.total), abs=0.005)
     assert len(frame) == report.out_of_sample.sessions == 4
+    assert_answers("walk_forward", report.in_sample.per_session, report.out_of_sample.per_session)
 
 
 def test_the_live_run_differs_from_its_backtest_by_latency_and_fees_alone():
@@ -204,6 +216,7 @@ def test_the_live_run_differs_from_its_backtest_by_latency_and_fees_alone():
     parts = {name: float(amount) for name, amount in found["parts"].items()}
     assert sum(parts.values()) == pytest.approx(float(found["live_pnl"] - found["backtest_pnl"]))
     assert {name for name, amount in parts.items() if amount} == {"latency", "fees"}
+    assert_answers("live_against_backtest", parts["latency"], parts["fees"], found["backtest_pnl"])
     total, own = amounts_of(live)
     assert (parts["fees"], float(found["live_pnl"])) == pytest.approx((own["fees"], total), abs=0.005)
     assert found["orders"]["matched"] == found["orders"]["live"] > 50
