@@ -28,6 +28,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError, JournalError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
@@ -53,9 +54,22 @@ class RunResult:
     marks: Sequence[Mark]
     """Portfolio values and P&L explain at each mark."""
 
-    def to_frame(self) -> Any:
-        """Return the marks as a pandas frame, as ``marks_frame`` has it."""
-        return marks_frame(self.marks)
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the marks as a frame, as ``marks_frame`` has it.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars``, which reads it through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When polars is not installed.
+        ArgumentError
+            For another library.
+        """
+        return in_library(marks_frame(self.marks), library)
 
     def plot(self, figure: str = "run") -> Any:
         """Draw the run; return a figure (extra ``plots``).

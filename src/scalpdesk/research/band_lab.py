@@ -20,6 +20,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.core.figures import html_table, new_figure, show_plain_log
+from scalpdesk.core.frames import in_library
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
@@ -178,11 +179,24 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
     recommendation: Recommendation | None
     """None where no band keeps to the cap."""
 
-    def to_frame(self) -> Any:
-        """Return the bands as a pandas frame, a row a band."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the bands as a frame, a row a band.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars``, which reads it through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When polars is not installed.
+        ArgumentError
+            For another library.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
+        return in_library(pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows]), library)
 
     def plot(self) -> Any:
         """Draw spread against cost, a line a band; return a figure (extra ``plots``).

@@ -17,6 +17,7 @@ from scalpdesk.backtesting.recorded import Counterfactual, LiveRecord, LiveTerms
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
@@ -46,11 +47,25 @@ class ParityResult:
     document: dict[str, Any]
     """All figures, as :func:`compare` returns them."""
 
-    def to_frame(self) -> Any:
-        """Return a pandas frame by step from the backtest to the live run: ``amount``, ``pnl`` after it."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by step from the backtest to the live run: ``amount``, ``pnl`` after it.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars``, which reads it through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When polars is not installed.
+        ArgumentError
+            For another library.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        return pd.DataFrame(self._rows(), columns=["step", "amount", "pnl"]).set_index("step")
+        frame = pd.DataFrame(self._rows(), columns=["step", "amount", "pnl"]).set_index("step")
+        return in_library(frame, library)
 
     def _rows(self) -> list[tuple[str, float, float]]:
         document = self.document

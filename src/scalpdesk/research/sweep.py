@@ -29,6 +29,7 @@ from scalpdesk.backtesting.statistics import sharpe_ratio, varies
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure
+from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.isolation.answering import folder_facts
@@ -506,14 +507,10 @@ class SweepResult:
             For another library.
         """
         if library == "polars":
-            polars = required("polars", "polars", "frames of polars need a package that is not installed")
+            polars = required_polars()
             connection, table = rows_table(self.rows)
             with connection:
                 return polars.DataFrame(table)
-        if library != "pandas":
-            raise ArgumentError(
-                "no frame of this library", where="library", value=library, fix="pandas or polars"
-            )
         pandas = required("pandas", "pandas", "frames of pandas need a package that is not installed")
         kept = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds")
         parts = list(dict.fromkeys(part for row in self.rows for part in row.pnl))
@@ -521,7 +518,7 @@ class SweepResult:
         for part in parts:
             columns[f"pnl_{part}"] = [float(row.pnl.get(part, "nan")) for row in self.rows]
         columns |= {name: [getattr(row, name) for row in self.rows] for name in kept}
-        return pandas.DataFrame(columns)
+        return in_library(pandas.DataFrame(columns), library)
 
     def _values(self, key: str) -> list[str | None]:
         return [row.settings.get(key) for row in self.rows]
@@ -620,19 +617,3 @@ def _numbers(values: Sequence[str | None]) -> list[Any]:
         return [float(value) for value in values if value is not None] if None not in values else list(values)
     except ValueError:
         return list(values)
-
-
-def required(module: str, package: str, why: str) -> Any:
-    """Return a module of a package that may be missing.
-
-    Raises
-    ------
-    ConfigError
-        When it is: says ``why`` it is needed and how to install ``package``.
-    """
-    from importlib import import_module  # noqa: PLC0415 - beside its one use
-
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as problem:
-        raise ConfigError(why, where=module, fix=f'pip install "{package}"') from problem

@@ -12,6 +12,7 @@ import numpy as np
 from scalpdesk.backtesting.statistics import Interval, bootstrap_interval
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import html_table, new_figure
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, finite
 from scalpdesk.datasets.daily_history import (
     DailyHistory,
@@ -278,13 +279,27 @@ class PremiumHistory:
         """Fraction of the days on which implied volatility was above what was then realised."""
         return sum(row.premium > 0.0 for row in self.rows) / len(self.rows)
 
-    def to_frame(self) -> Any:
-        """Return a pandas frame by day: volatilities as fractions a year, premiums as variance a year."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by day: volatilities as fractions a year, premiums as variance a year.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars``, which reads it through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When polars is not installed.
+        ArgumentError
+            For another library.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         names = ("implied", "forecast", "realised", "premium", "expected_premium")
         frame = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
-        return frame.astype(float).set_index(pd.DatetimeIndex([row.day for row in self.rows], name="day"))
+        days = pd.DatetimeIndex([row.day for row in self.rows], name="day")
+        return in_library(frame.astype(float).set_index(days), library)
 
     def plot(self) -> Any:
         """Draw the volatilities, and below them implied less realised; return a figure (extra ``plots``).

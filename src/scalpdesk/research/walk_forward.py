@@ -28,6 +28,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (
@@ -197,8 +198,21 @@ class WalkForwardResult:
     rows: tuple[SweepRow, ...]
     """Backtest of each combination over all sessions, the best first."""
 
-    def to_frame(self) -> Any:
-        """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars``, which reads it through Arrow.
+
+        Raises
+        ------
+        ConfigError
+            When polars is not installed.
+        ArgumentError
+            For another library.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         report = self.report
@@ -216,7 +230,7 @@ class WalkForwardResult:
             index=pd.DatetimeIndex(list(report.daily), name="session"),
         )
         frame.insert(1, "total", frame["pnl"].cumsum())
-        return frame
+        return in_library(frame, library)
 
     def plot(self) -> Any:
         """Draw the test; return a figure (extra ``plots``).
