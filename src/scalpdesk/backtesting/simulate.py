@@ -269,14 +269,7 @@ class BacktestResult:
         Parameters
         ----------
         library
-            ``pandas``, or ``polars``, which reads it through Arrow.
-
-        Raises
-        ------
-        ConfigError
-            When polars is not installed.
-        ArgumentError
-            For another library.
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
         """
         return in_library(marks_frame(self.marks), library)
 

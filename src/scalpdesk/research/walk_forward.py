@@ -204,14 +204,7 @@ class WalkForwardResult:
         Parameters
         ----------
         library
-            ``pandas``, or ``polars``, which reads it through Arrow.
-
-        Raises
-        ------
-        ConfigError
-            When polars is not installed.
-        ArgumentError
-            For another library.
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
         """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
