@@ -31,6 +31,7 @@ from shown_outputs import refresh_shown_outputs
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
+from scalpdesk.cli.new import STARTER, project_files
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
@@ -47,20 +48,20 @@ WIDTH = 100
 CLI_HEAD = """# Commands
 
 What `--help` says. `--json` writes one JSON document to stdout; messages go to stderr. Exit codes and the
-form of errors: [errors-and-exit-codes.md](../errors-and-exit-codes.md).
+form of errors: [errors-and-exit-codes.md](errors-and-exit-codes.md).
 """
 CONFIGURATION_HEAD = """# Configuration keys
 
-Sources, their order and how mistakes are shown: [configuration.md](../configuration.md). A key `a.b` is `b`
-in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the command
-line. `—` as a default means: not set.
+Sources, their order and how mistakes are shown: [how to configure](../howto/configuration.md). A key `a.b` is
+`b` in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the
+command line. `—` as a default means: not set.
 """
 
 PROTOCOL_HEAD = """# Protocol v1: JSON Schema
 
-What the messages mean and how folders are run: [protocol.md](../protocol.md). `NaN`, infinities, numbers
-beyond 64 bits or a double, and one name twice in an object are refused when a line is read. Fields that a
-schema does not name are not looked at.
+What the messages mean and how folders are run: [protocol.md](../strategies/protocol.md). `NaN`, infinities,
+numbers beyond 64 bits or a double, and one name twice in an object are refused when a line is read. Fields
+that a schema does not name are not looked at.
 """
 
 # commands ------------------------------------------------------------------------------------------
@@ -280,10 +281,10 @@ def protocol_page() -> str:
 
 STRATEGY_HEAD = """# What a strategy sees, and what it returns
 
-Read from the typed contract, [strategies/contract.py](../../src/scalpdesk/strategies/contract.py): every type
+Read from the typed contract, `src/scalpdesk/strategies/contract.py`: every type
 that can be reached from it. A strategy reads a `DeskView` and changes only itself; times are UTC nanoseconds
 (`to_new_york` of `scalpdesk.instruments.sessions` turns them into a clock), amounts `Decimal`, estimates
-`float`. How to write one: [howto/write_a_strategy.md](../howto/write_a_strategy.md).
+`float`. How to write one: [write a strategy](../developing/write_a_strategy.md).
 """
 STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
     "The strategy": (contract.Strategy, contract.StrategySpec, contract.OnSizeCut, contract.ReportsPhase),
@@ -389,6 +390,17 @@ def readme() -> str:
     return before + head + rows + after[after.index("\n\n") + 1 :]
 
 
+def new_strategy() -> str:
+    """Return the page of a strategy of one's own with the files that ``scalpdesk new strategy`` writes."""
+    text = (HERE / "developing" / "write_a_strategy.md").read_text("utf-8")
+    for path, content in project_files(STARTER).items():
+        before, mark, after = text.partition(f"`{path}`\n\n```")
+        if mark:
+            language, _, rest = after.partition("\n")
+            text = f"{before}{mark}{language}\n{content}{rest[rest.index('```') :]}"
+    return text
+
+
 def pages() -> dict[Path, str]:
     """Return every page that is generated, or of which a part is, by its path."""
     folder = HERE / "reference"
@@ -397,6 +409,7 @@ def pages() -> dict[Path, str]:
         folder / "configuration.md": configuration_page(),
         folder / "protocol.md": protocol_page(),
         folder / "strategy.md": strategy_page(),
+        HERE / "developing" / "write_a_strategy.md": new_strategy(),
         HERE.parent / "README.md": readme(),
     }
 

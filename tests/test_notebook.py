@@ -185,7 +185,13 @@ TWO_DAYS = (date(2024, 3, 4), date(2024, 3, 5))
 
 @pytest.mark.parametrize(
     ("where", "value"),
-    [("data", TapeBuilder(days=TWO_DAYS)), ("venue", "latency_ms=400"), ("runs_dir", 5), ("strategy", None)],
+    [
+        ("data", TapeBuilder(days=TWO_DAYS)),
+        ("venue", "latency_ms=400"),
+        ("runs_dir", 5),
+        ("runs_dir", None),
+        ("strategy", None),
+    ],
 )
 def test_what_a_desk_cannot_run_on_is_refused_by_its_argument(where, value, tmp_path):
     if where == "data":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         premium_history,
         run_desk,
         sweep,
+        tear_sheet,
         walk_forward,
     )
     from scalpdesk.strategies.contract import Strategy
@@ -48,6 +49,7 @@ __all__ = [
     "run_desk",
     "simulate",
     "sweep",
+    "tear_sheet",
     "walk_forward",
 ]
 
@@ -61,6 +63,7 @@ _NOTEBOOK = (
     "premium_history",
     "run_desk",
     "sweep",
+    "tear_sheet",
     "walk_forward",
 )
 _HOMES = {

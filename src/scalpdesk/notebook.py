@@ -312,7 +312,7 @@ def run_desk(
     from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway  # noqa: PLC0415
 
     market, overrides = _check_run(strategy, data, settings, None)
-    _check_folder("runs_dir", runs_dir)
+    _check_folder("runs_dir", runs_dir, may_be_none=False)
     conditions: Any = {} if venue is None else venue
     _check_type("venue", conditions, Mapping, {"latency_ms": 400})
     tape = market.tape
@@ -512,7 +512,7 @@ def _check_run(
             "a strategy goes by its name",
             where="strategy",
             value=repr(strategy),
-            fix='strategy="gamma-scalper"; one of yours gets a name by docs/howto/write_a_strategy.md',
+            fix='strategy="gamma-scalper"; one of yours gets a name by docs/developing/write_a_strategy.md',
         )
     chosen: Any = {} if settings is None else settings
     _check_type("settings", chosen, Mapping, {"hedge.threshold_shares": 5})
@@ -587,6 +587,40 @@ def bands(
     return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
 
 
+def tear_sheet(result: "SweepResult | WalkForwardResult | BandReport", file: str | Path) -> Path:
+    """Write the tear sheet of a sweep, a walk-forward test or a comparison of bands: one offline HTML file.
+
+    Parameters
+    ----------
+    result
+        From :func:`sweep`, :func:`walk_forward` or :func:`bands`.
+    file
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ArgumentError
+        For another result, or when the file cannot be written.
+    """
+    from scalpdesk.research.walk_forward import WalkForwardResult  # noqa: PLC0415 - a backtest needs no scipy
+    from scalpdesk.web.research_sheets import write_research_sheet  # noqa: PLC0415
+
+    if not isinstance(result, SweepResult | WalkForwardResult | BandReport):
+        raise ArgumentError(
+            "no tear sheet of this",
+            where="result",
+            value=type(result).__name__,
+            fix="a result of sweep, walk_forward or bands; of a run: scalpdesk report RUN --html FILE",
+        )
+    write_research_sheet(Path(file), result)
+    return Path(file)
+
+
 def _check_type(where: str, value: object, kind: type, example: object) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         words: dict[object, str] = {Integral: "whole number", Mapping: "table of keys and values"}
@@ -596,13 +630,13 @@ def _check_type(where: str, value: object, kind: type, example: object) -> None:
         )
 
 
-def _check_folder(where: str, folder: object) -> None:
-    if folder is not None and not isinstance(folder, str | Path):
+def _check_folder(where: str, folder: object, *, may_be_none: bool = True) -> None:
+    if not isinstance(folder, str | Path) and not (folder is None and may_be_none):
         raise ArgumentError(
             "not a folder",
             where=where,
             value=repr(folder),
-            fix=f'write it as {where}="FOLDER", or leave it out',
+            fix=f'write it as {where}="FOLDER"{", or leave it out" if may_be_none else ""}',
         )
 
 

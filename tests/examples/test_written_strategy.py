@@ -1,4 +1,4 @@
-"""docs/howto/write_a_strategy.md, done as it is written: installed, run, refused, replayed, tested."""
+"""docs/developing/write_a_strategy.md, done as it is written: installed, run, refused, replayed, tested."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ import pytest
 from fakes.packages import DOCS, install_page
 
 _WHOLE = re.MULTILINE | re.DOTALL
-PAGE = DOCS / "howto" / "write_a_strategy.md"
+PAGE = DOCS / "developing" / "write_a_strategy.md"
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def files(tmp_path, monkeypatch):
     found = install_page(PAGE, tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield found
-    for module in [name for name in sys.modules if name.partition(".")[0] == "my_strategies"]:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "morning_straddle"]:
         del sys.modules[module]
 
 
@@ -26,7 +26,7 @@ def test_every_command_prints_what_the_page_shows(files, monkeypatch):
     shown_outputs = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "shown_outputs", shown_outputs)
     spec.loader.exec_module(shown_outputs)
-    commands = list(shown_outputs.shown_commands("docs/howto/write_a_strategy.md"))
+    commands = list(shown_outputs.shown_commands("docs/developing/write_a_strategy.md"))
     assert len([command for command in commands if command.lines]) == 5
     done = list(shown_outputs.outputs(commands))
     lost = {" ".join(command.words): shown_outputs.missing(command, printed) for command, printed in done}
@@ -42,10 +42,11 @@ def test_every_command_prints_what_the_page_shows(files, monkeypatch):
 
 def test_the_test_of_the_page_passes(files):
     scope = {}
-    exec(files["tests/test_morning_straddle.py"], scope)
+    exec(files["tests/test_strategy.py"], scope)
     tests = [run for name, run in scope.items() if name.startswith("test_")]
-    assert len(tests) == 1
-    tests[0]()
+    assert len(tests) == 2
+    for test in tests:
+        test()
 
 
 def test_the_settings_of_the_page_are_accepted(files, tmp_path):
