@@ -159,7 +159,7 @@ def test_the_chosen_band_keeps_to_the_cap_and_is_worth_more_than_others_that_do(
 def test_implied_volatility_was_above_what_followed_and_the_forecast_sees_no_later_day():
     found = run("implied_against_realised")
     frame, history = found["frame"], found["history"]
-    # the figures of docs/embedded-market.md, which are of all of these days
+    # the figures of docs/concepts/embedded-market.md, which are of all of these days
     assert 1e4 * history.mean_premium == pytest.approx(64, abs=1)
     assert (history.share_rich, found["gap"].mean()) == pytest.approx((0.82, 3.0), abs=0.05)
     assert found["interval"].low < history.mean_premium < found["interval"].high
