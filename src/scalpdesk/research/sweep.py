@@ -4,7 +4,6 @@ A finished backtest is a line in the sweep's folder, by the hash of its configur
 market: the same sweep goes on where it ended.
 """
 
-import html
 import math
 import os
 import time
@@ -36,7 +35,8 @@ from scalpdesk.backtesting.statistics import (
 )
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, ScalpdeskError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure
+from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
@@ -602,14 +602,10 @@ class SweepResult:
             For another library.
         """
         if library == "polars":
-            polars = required("polars", "polars", "frames of polars need a package that is not installed")
+            polars = required_polars()
             connection, table = rows_table(self.rows)
             with connection:
                 return polars.DataFrame(table)
-        if library != "pandas":
-            raise ArgumentError(
-                "no frame of this library", where="library", value=library, fix="pandas or polars"
-            )
         pandas = required("pandas", "pandas", "frames of pandas need a package that is not installed")
         kept = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds")
         parts = list(dict.fromkeys(part for row in self.rows for part in row.pnl))
@@ -617,7 +613,7 @@ class SweepResult:
         for part in parts:
             columns[f"pnl_{part}"] = [float(row.pnl.get(part, "nan")) for row in self.rows]
         columns |= {name: [getattr(row, name) for row in self.rows] for name in kept}
-        return pandas.DataFrame(columns)
+        return in_library(pandas.DataFrame(columns), library)
 
     def _values(self, key: str) -> list[str | None]:
         return [row.settings.get(key) for row in self.rows]
@@ -671,8 +667,7 @@ class SweepResult:
     def _repr_html_(self) -> str:
         """Return the best rows as a table, for notebooks."""
         figures = ("P&L", "Sharpe", "sessions", "hedges", "fills")
-        top = "".join(f"<th>{html.escape(name)}</th>" for name in (*self.keys, *figures))
-        body = ""
+        rows = []
         for row in self.rows[:SHOWN_ROWS]:
             cells = [row.settings.get(key, "") for key in self.keys]
             if row.problem is None:
@@ -682,10 +677,9 @@ class SweepResult:
                 cells += [row.pnl.get("total", ""), sharpe, *counts]
             else:
                 cells += ["failed", *[""] * (len(figures) - 1)]
-            body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        shown = min(SHOWN_ROWS, len(self.rows))
-        caption = f"{shown} of {len(self.rows)} combinations; the best of many is partly luck"
-        return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+            rows.append(cells)
+        caption = f"{len(rows)} of {len(self.rows)} combinations; the best of many is partly luck"
+        return html_table(caption, (*self.keys, *figures), rows, texts=len(self.keys))
 
 
 def _figure_of(row: SweepRow, figure: str) -> float | None:
@@ -717,19 +711,3 @@ def numbers_of(values: Sequence[str | None]) -> list[Any]:
         return [float(value) for value in values if value is not None] if None not in values else list(values)
     except ValueError:
         return list(values)
-
-
-def required(module: str, package: str, why: str) -> Any:
-    """Return a module of a package that may be missing.
-
-    Raises
-    ------
-    ConfigError
-        When it is: says ``why`` it is needed and how to install ``package``.
-    """
-    from importlib import import_module  # noqa: PLC0415 - beside its one use
-
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as problem:
-        raise ConfigError(why, where=module, fix=f'pip install "{package}"') from problem

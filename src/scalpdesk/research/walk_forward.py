@@ -27,7 +27,8 @@ import numpy as np
 from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
@@ -207,8 +208,14 @@ class WalkForwardResult:
     folds: tuple[Fold, ...]
     """Sessions of each choice and its test."""
 
-    def to_frame(self) -> Any:
-        """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         report = self.report
@@ -226,7 +233,7 @@ class WalkForwardResult:
             index=pd.DatetimeIndex(list(report.daily), name="session"),
         )
         frame.insert(1, "total", frame["pnl"].cumsum())
-        return frame
+        return in_library(frame, library)
 
     def plot(self) -> Any:
         """Draw the test; return a figure (extra ``plots``).
@@ -247,6 +254,8 @@ class WalkForwardResult:
         for fold in report.folds[1:]:
             upper.axvline(np.datetime64(fold.test_first), color="grey", linewidth=0.5, linestyle=":")
         upper.set_title(f"{report.strategy}: P&L out of sample {report.out_of_sample.total}")
+        upper.set_ylabel("P&L so far")
+        show_clock(upper, None)
         places = np.arange(len(report.folds))
         for shift, label, parts in (
             (-0.2, "in sample", [fold.in_sample for fold in report.folds]),
@@ -256,7 +265,7 @@ class WalkForwardResult:
         lower.axhline(0.0, color="grey", linewidth=0.5)
         lower.set_xticks(places, [f"fold {place + 1}" for place in places])
         lower.set_ylabel("P&L per session")
-        lower.legend(loc="upper right", fontsize="small")
+        lower.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
         return figure
 
     def _repr_html_(self) -> str:
@@ -273,13 +282,9 @@ class WalkForwardResult:
             )
             for number, fold in enumerate(report.folds, 1)
         ]
-        head = "".join(f"<th>{name}</th>" for name in names)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
-        )
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(report))
-        caption = html.escape(f"{report.strategy}, walk-forward on {report.data}")
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table><ul>{lines}</ul>"
+        table = html_table(f"{report.strategy}, walk-forward on {report.data}", names, rows, texts=3)
+        return f"{table}<ul>{lines}</ul>"
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
