@@ -1,0 +1,224 @@
+"""Meta-labels of entries: planted edges, noise and a leak through overlapping lives."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.entry.meta_model import entry_features, read_meta_model
+from scalpdesk.research.meta_labels import (
+    PastEntry,
+    Sample,
+    fit_entries,
+    judge_entries,
+    purged_folds,
+    shift_p,
+    train_model,
+)
+
+DAY_NS = 86_400_000_000_000
+HOUR_NS = 3_600_000_000_000
+FIRST = date(2018, 1, 1)
+
+
+def entry(session, pnl, *, hour=10, sessions_held=0, strategy="planted", **features):
+    opened_ns = session * DAY_NS + hour * HOUR_NS
+    closed_ns = opened_ns + HOUR_NS // 2 + sessions_held * DAY_NS
+    day = FIRST + timedelta(days=session)
+    return PastEntry(strategy, day, opened_ns, closed_ns, float(pnl), features)
+
+
+def planted(gain, sessions=80, seed=1):
+    """Return entries that gain above a feature's zero and lose as much below it, beside noise."""
+    draw = np.random.default_rng(seed)
+    found = []
+    for session in range(sessions):
+        for hour in (10, 12, 14):
+            x, z = draw.normal(size=2)
+            found.append(entry(session, gain * np.sign(x) + 20.0 * draw.normal(), hour=hour, x=x, z=z))
+    return found
+
+
+def test_a_planted_edge_is_found_and_its_size_comes_back():
+    entries = planted(10.0)
+    (report,) = judge_entries(entries, folds=4)
+    assert report.won
+    # half of three entries a session are left, each of which loses 10 on average
+    assert report.finding.effect == pytest.approx(15.0, abs=5.0)
+    assert report.finding.low < 15.0 < report.finding.high
+    assert list(report.importance)[0] == "x"
+    assert sum(report.importance.values()) == pytest.approx(1.0)
+    assert report.auc > 0.6
+    assert report.finding.effect * report.finding.sessions == pytest.approx(report.pnl_kept - report.pnl_all)
+
+
+def test_noise_does_not_win():
+    won = 0
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        entries = [
+            entry(session, 20.0 * draw.normal() - 3.0, hour=hour, x=draw.normal(), z=draw.normal())
+            for session in range(40)
+            for hour in (10, 12, 14)
+        ]
+        (report,) = judge_entries(entries, folds=3)
+        won += report.won
+    assert won <= 1  # 2.5 % of 20 on average
+
+
+def test_leaving_entries_of_a_losing_strategy_is_no_skill():
+    draw = np.random.default_rng(2)
+    entries = [entry(session, draw.normal() - 1.5, x=draw.normal()) for session in range(150)]
+    (report,) = judge_entries(entries)
+    assert report.kept < 50
+    assert report.finding.low > 0.0  # better than all of them
+    assert not report.won  # but not than leaving as many by chance
+
+
+def leaking(sessions_held):
+    """Return entries whose P&L is that of the sessions ahead, all of them known by their place in time."""
+    draw = np.random.default_rng(5)
+    moves = draw.normal(size=80)
+    return [
+        entry(
+            session,
+            10.0 * moves[session : session + 16].sum(),
+            hour=hour,
+            sessions_held=sessions_held,
+            t=session + hour / 24,
+        )
+        for session in range(64)
+        for hour in (10, 12, 14)
+    ]
+
+
+def test_a_leak_through_overlapping_lives_is_purged():
+    # lives of half an hour are a lie here: neighbours in training then tell the label of the tested
+    (leaked,) = judge_entries(leaking(0), folds=8, embargo=0)
+    (purged,) = judge_entries(leaking(16), folds=8, embargo=0)
+    assert leaked.won
+    assert not purged.won
+    assert purged.auc < leaked.auc - 0.1
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), min_size=8, max_size=40),
+    st.integers(2, 4),
+    st.integers(0, 3),
+)
+def test_no_life_of_training_overlaps_a_tested_life(spans, folds, embargo):
+    entries = [entry(session, 1.0, sessions_held=held) for session, held in spans]
+    days = sorted({each.session for each in entries})
+    if len(days) < folds:
+        with pytest.raises(ArgumentError, match="--folds"):
+            purged_folds(entries, folds, embargo)
+        return
+    divided = purged_folds(entries, folds, embargo)
+    assert np.sum([test for _, test in divided], axis=0).tolist() == [1] * len(entries)
+    for train, test in divided:
+        tested = [each for each, is_in in zip(entries, test, strict=True) if is_in]
+        trained = [each for each, is_in in zip(entries, train, strict=True) if is_in]
+        first, last = min(each.opened_ns for each in tested), max(each.closed_ns for each in tested)
+        assert all(each.closed_ns < first or each.opened_ns > last for each in trained)
+        after = sorted({each.session for each in entries if each.opened_ns > last})
+        assert not {each.session for each in trained} & set(after[:embargo])
+
+
+def test_a_shift_keeps_the_choices_and_cuts_their_tie():
+    pnl = np.array([5.0, -4.0, 3.0, -2.0, 1.0, -6.0])
+    assert shift_p(pnl > 0.0, pnl) == pytest.approx(0.5)  # three of six shifts fall on the same pattern
+    assert shift_p(np.zeros(6, dtype=bool), pnl) == 1.0
+
+
+def test_an_entry_that_stands_in_two_runs_counts_once():
+    entries = planted(10.0)
+    sample = Sample.of([*entries, *entries])
+    assert len(sample.entries) == len(entries)
+    assert list(sample.pnl) == [each.pnl for each in entries]
+
+
+def test_entries_without_a_usual_feature_are_left_out():
+    entries = planted(10.0)
+    bare = [entry(90 + number, 1.0, z=0.0) for number in range(5)]
+    sample = Sample.of([*entries, *bare])
+    assert (sample.features, sample.left_out) == (("x", "z"), 5)
+    rare = [entry(90 + number, 1.0, x=0.0, z=0.0, rare=1.0) for number in range(5)]
+    assert Sample.of([*entries, *rare]).features == ("x", "z")
+
+
+def test_too_few_entries_are_not_tested():
+    (report,) = judge_entries(planted(10.0)[:60])
+    assert (report.finding.verdict, report.won, report.entries) == ("not tested", False, 60)
+    with pytest.raises(ArgumentError, match="60 entries"):
+        train_model(planted(10.0)[:60], report)
+
+
+def test_strategies_are_corrected_together():
+    noise = [replace_strategy(each, "other") for each in planted(0.0, seed=3)]
+    found = judge_entries([*planted(10.0), *noise], folds=4)
+    assert [each.strategy for each in found] == ["other", "planted"]
+    assert (
+        found[1].finding.adjusted_p >= 2.0 * max(found[1].finding.p_value, found[1].finding.control_p) * 0.999
+    )
+
+
+def replace_strategy(each, strategy):
+    return PastEntry(strategy, each.session, each.opened_ns, each.closed_ns, each.pnl, each.features)
+
+
+def test_the_file_gives_the_fitted_probabilities(tmp_path):
+    entries = planted(10.0)
+    (report,) = judge_entries(entries, folds=4)
+    train_model(entries, report).write(tmp_path / "gate.json")
+    model = read_meta_model(tmp_path / "gate.json")
+    sample = Sample.of(entries)
+    expected = fit_entries(sample.rows, sample.pnl).predict_proba(sample.rows)[:, 1]
+    assert [model.probability(each.features) for each in sample.entries] == pytest.approx(expected, abs=1e-12)
+    assert model.probability({"x": 1.0}) is None
+    assert (model.entries, model.first_session, model.verdict.effect) == (240, FIRST, report.finding.effect)
+
+
+def test_a_model_that_did_not_win_or_was_changed_is_refused(tmp_path):
+    entries, file = planted(0.0), tmp_path / "gate.json"
+    (report,) = judge_entries(entries, folds=4)
+    lost = train_model(entries, report)
+    lost.write(file)
+    with pytest.raises(ConfigError, match="did not win"):
+        read_meta_model(file)
+    won = replace(lost, verdict=replace(lost.verdict, won=True))
+    won.write(file)
+    assert read_meta_model(file).verdict.won
+    file.write_bytes(file.read_bytes().replace(b'"threshold": ', b'"threshold": 1', 1))
+    with pytest.raises(ConfigError, match="changed"):
+        read_meta_model(file)
+    file.write_text("{}")
+    with pytest.raises(ConfigError, match="no model"):
+        read_meta_model(file)
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_meta_model(tmp_path / "absent.json")
+
+
+def test_features_of_a_straddle_are_ratios():
+    facts = {
+        **{"spot": 250.0, "strike": 250.0, "expiry": "2018-02-09", "spread_usd_per_unit": 0.05},
+        **{"forecast_vol": 0.24, "implied_level": 0.2, "edge_usd": 30.0, "edge_stderr_usd": 10.0},
+        **{"breakeven_move_usd": 5.0, "level": "swap"},
+    }
+    found = entry_features(facts, 1_517_844_600_000_000_000)  # Monday 2018-02-05 10:30 New York
+    assert found["forecast_over_implied"] == pytest.approx(1.2)
+    assert found["edge_in_standard_errors"] == pytest.approx(3.0)
+    assert found["spread_over_spot"] == pytest.approx(2e-4)
+    assert found["breakeven_over_spot"] == pytest.approx(0.02)
+    assert (found["days_to_expiry"], found["minute_of_day"], found["weekday"]) == (4.0, 630.0, 0.0)
+    assert not {"spot", "strike"} & found.keys()
+
+
+def test_features_of_a_scalp_are_its_numbers_but_for_prices_and_sizes():
+    facts = {"conviction": 72, "delta": 0.5, "spot": 250.0, "contracts": 3, "late": True, "signal": "X"}
+    found = entry_features(facts, 1_517_844_600_000_000_000)
+    assert found == {"minute_of_day": 630.0, "weekday": 0.0, "conviction": 72.0, "delta": 0.5}
