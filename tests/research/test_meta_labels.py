@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.entry.meta_model import entry_features, read_meta_model
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.research.meta_labels import (
     PastEntry,
     Sample,
@@ -175,50 +174,9 @@ def test_the_file_gives_the_fitted_probabilities(tmp_path):
     entries = planted(10.0)
     (report,) = judge_entries(entries, folds=4)
     train_model(entries, report).write(tmp_path / "gate.json")
-    model = read_meta_model(tmp_path / "gate.json")
+    model = read_meta_model(tmp_path / "gate.json", "planted")
     sample = Sample.of(entries)
     expected = fit_entries(sample.rows, sample.pnl).predict_proba(sample.rows)[:, 1]
     assert [model.probability(each.features) for each in sample.entries] == pytest.approx(expected, abs=1e-12)
     assert model.probability({"x": 1.0}) is None
     assert (model.entries, model.first_session, model.verdict.effect) == (240, FIRST, report.finding.effect)
-
-
-def test_a_model_that_did_not_win_or_was_changed_is_refused(tmp_path):
-    entries, file = planted(0.0), tmp_path / "gate.json"
-    (report,) = judge_entries(entries, folds=4)
-    lost = train_model(entries, report)
-    lost.write(file)
-    with pytest.raises(ConfigError, match="did not win"):
-        read_meta_model(file)
-    won = replace(lost, verdict=replace(lost.verdict, won=True))
-    won.write(file)
-    assert read_meta_model(file).verdict.won
-    file.write_bytes(file.read_bytes().replace(b'"threshold": ', b'"threshold": 1', 1))
-    with pytest.raises(ConfigError, match="changed"):
-        read_meta_model(file)
-    file.write_text("{}")
-    with pytest.raises(ConfigError, match="no model"):
-        read_meta_model(file)
-    with pytest.raises(ConfigError, match="cannot read"):
-        read_meta_model(tmp_path / "absent.json")
-
-
-def test_features_of_a_straddle_are_ratios():
-    facts = {
-        **{"spot": 250.0, "strike": 250.0, "expiry": "2018-02-09", "spread_usd_per_unit": 0.05},
-        **{"forecast_vol": 0.24, "implied_level": 0.2, "edge_usd": 30.0, "edge_stderr_usd": 10.0},
-        **{"breakeven_move_usd": 5.0, "level": "swap"},
-    }
-    found = entry_features(facts, 1_517_844_600_000_000_000)  # Monday 2018-02-05 10:30 New York
-    assert found["forecast_over_implied"] == pytest.approx(1.2)
-    assert found["edge_in_standard_errors"] == pytest.approx(3.0)
-    assert found["spread_over_spot"] == pytest.approx(2e-4)
-    assert found["breakeven_over_spot"] == pytest.approx(0.02)
-    assert (found["days_to_expiry"], found["minute_of_day"], found["weekday"]) == (4.0, 630.0, 0.0)
-    assert not {"spot", "strike"} & found.keys()
-
-
-def test_features_of_a_scalp_are_its_numbers_but_for_prices_and_sizes():
-    facts = {"conviction": 72, "delta": 0.5, "spot": 250.0, "contracts": 3, "late": True, "signal": "X"}
-    found = entry_features(facts, 1_517_844_600_000_000_000)
-    assert found == {"minute_of_day": 630.0, "weekday": 0.0, "conviction": 72.0, "delta": 0.5}

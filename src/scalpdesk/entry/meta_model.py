@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -99,6 +99,14 @@ class MetaVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sessions: int
 
 
+class MetaAnswer(NamedTuple):
+    """Whether an entry is taken, why, and the figures."""
+
+    is_taken: bool
+    reason: str
+    facts: dict[str, Any]
+
+
 class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fitted model of one strategy's entries."""
 
@@ -129,6 +137,28 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             odds += tree.value_at(row)
         return 1.0 / (1.0 + math.exp(-odds)) if odds >= 0.0 else math.exp(odds) / (1.0 + math.exp(odds))
 
+    def judge(self, facts: Mapping[str, Any], now_ns: int) -> MetaAnswer:
+        """Return whether to take an entry; without all features, and in its training span, it is taken.
+
+        Parameters
+        ----------
+        facts
+            Of the decision to enter.
+        now_ns
+            Its instant, UTC nanoseconds.
+        """
+        known: dict[str, Any] = {"meta_model": self.sha256[:12]}
+        if to_new_york(now_ns).date() <= self.last_session:
+            return MetaAnswer(True, f"meta-model: trained up to {self.last_session}, not asked before", known)
+        chance = self.probability(entry_features(facts, now_ns))
+        if chance is None:
+            return MetaAnswer(True, "meta-model: a feature of the entry is not known", known)
+        known["meta_probability"] = chance
+        is_taken = chance >= self.threshold
+        against = "is at least" if is_taken else "is below"
+        reason = f"meta-model: probability {chance:.3f} {against} {self.threshold:g}"
+        return MetaAnswer(is_taken, reason, known)
+
     def digest(self) -> str:
         """Return the SHA-256 of all fields but itself; hexadecimal."""
         blank = msgspec.structs.replace(self, sha256="")
@@ -141,20 +171,22 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             path.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
 
 
-def read_meta_model(path: Path, where: str = "entry.meta_model") -> MetaModel:
+def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") -> MetaModel:
     """Read a model that won out of sample.
 
     Parameters
     ----------
     path
         File that :meth:`MetaModel.write` wrote.
+    strategy
+        Strategy whose entries it is to judge.
     where
         Setting that names it, for a refusal.
 
     Raises
     ------
     ConfigError
-        When the file is absent, damaged or changed, or its verdict does not say that the model won.
+        When the file is absent, damaged, changed or of another strategy, or the model did not win.
     """
     fix = "train it with scalpdesk research entries RUN --save FILE"
     try:
@@ -169,6 +201,13 @@ def read_meta_model(path: Path, where: str = "entry.meta_model") -> MetaModel:
         ) from error
     if model.sha256 != model.digest():
         raise ConfigError("the model was changed since it was trained", where=where, value=str(path), fix=fix)
+    if model.strategy != strategy:
+        raise ConfigError(
+            f"this is a model of entries of {model.strategy}, not of {strategy}",
+            where=where,
+            value=str(path),
+            fix=f"train it on runs of {strategy}",
+        )
     verdict = model.verdict
     if not verdict.won:
         raise ConfigError(
