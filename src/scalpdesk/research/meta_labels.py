@@ -359,7 +359,8 @@ def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], No
     by_session = np.bincount(place, weights=left)
     effect, p_value, low, high = float(by_session.mean()), 1.0, 0.0, 0.0
     if varies(by_session):
-        low, high = bootstrap_interval(by_session, np.mean)
+        ends = bootstrap_interval(by_session, np.mean)
+        low, high = ends.low, ends.high
         p_value = math.erfc(abs(effect) / error_of_mean(by_session) / math.sqrt(2.0))
     return msgspec.structs.replace(
         report,
