@@ -45,7 +45,7 @@ def test_a_model_that_did_not_win_or_was_changed_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="changed"):
         read_meta_model(file, MODEL.strategy)
     replace(MODEL, verdict=replace(WON, won=False, effect=-1.25)).write(file)
-    with pytest.raises(ConfigError, match="-1.25"):
+    with pytest.raises(ConfigError, match=r"-1\.25"):
         read_meta_model(file, MODEL.strategy)
     file.write_text("{}")
     with pytest.raises(ConfigError, match="no model"):
@@ -56,9 +56,16 @@ def test_a_model_that_did_not_win_or_was_changed_is_refused(tmp_path):
 
 def test_features_of_a_straddle_are_ratios():
     facts = {
-        **{"spot": 250.0, "strike": 250.0, "expiry": "2018-02-09", "spread_usd_per_unit": 0.05},
-        **{"forecast_vol": 0.24, "implied_level": 0.2, "edge_usd": 30.0, "edge_stderr_usd": 10.0},
-        **{"breakeven_move_usd": 5.0, "level": "swap"},
+        "spot": 250.0,
+        "strike": 250.0,
+        "expiry": "2018-02-09",
+        "spread_usd_per_unit": 0.05,
+        "forecast_vol": 0.24,
+        "implied_level": 0.2,
+        "edge_usd": 30.0,
+        "edge_stderr_usd": 10.0,
+        "breakeven_move_usd": 5.0,
+        "level": "swap",
     }
     found = entry_features(facts, MONDAY_1030)
     assert found["forecast_over_implied"] == pytest.approx(1.2)

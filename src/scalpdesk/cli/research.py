@@ -245,9 +245,11 @@ def _entries_line(report: "EntryReport", currency: str) -> str:
         return f"{report.strategy}: not tested, {report.finding.problem}"
     amounts = [money_text(each, currency) for each in (report.pnl_all, report.pnl_kept)]
     advice = "it won out of sample" if report.won else "leave it off"
+    ends = [money_text(each, currency) for each in report.kept_interval or (0.0, 0.0)]
     return (
         f"{report.strategy}: all {report.entries:,} entries earned {amounts[0]},"
-        f" the {report.kept:,} kept {amounts[1]}; ranked rightly {report.auc or 0.5:.1%} (50 % is luck): {advice}"
+        f" the {report.kept:,} kept {amounts[1]} ({ends[0]} to {ends[1]} a session);"
+        f" {report.auc or 0.5:.1%} of pairs ranked rightly, luck is 50 %: {advice}"
     )
 
 

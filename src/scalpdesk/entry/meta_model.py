@@ -1,7 +1,7 @@
-"""Meta-model of entries: from what is known at an entry, is it to be taken or left?
+"""Meta-model of entries: takes or leaves each entry by what is known then.
 
-A strategy decides that and what to buy; a second model, boosted trees fitted to how its past entries ended,
-only takes or leaves its entries (López de Prado, "Advances in Financial Machine Learning", 2018, chapter 3.6).
+A strategy decides when and what to buy; a second model, boosted trees fitted to how past entries ended, only
+takes or leaves its entries (López de Prado, "Advances in Financial Machine Learning", 2018, chapter 3.6).
 A model is plain JSON: its trees, its features by name, its training span and its out-of-sample verdict.
 """
 

@@ -1,6 +1,6 @@
 """Which entries of a strategy earn? A meta-model of its entries, judged out of sample.
 
-The strategy decides that and what to buy; boosted trees say from what was known then whether the entry is
+The strategy decides when and what to buy; boosted trees say from what was known then whether the entry is
 taken or left. An entry's label is the sign of its P&L after costs, its weight the size of that P&L: a
 probability above one half then means an expected gain.
 
@@ -87,6 +87,10 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
     pnl_all: float
     pnl_kept: float
     """``pnl_all``, ``pnl_kept``: P&L of all entries and of those kept."""
+    kept_interval: tuple[float, float] | None = None
+    """Interval of 95 % of the mean P&L of the entries kept, a session with entries: below zero leaving every
+    entry is no worse.
+    """
     auc: float | None = None
     """Probability that an entry with a gain is ranked above one with a loss, out of sample; 0.5 is luck."""
     thresholds: tuple[float, ...] = ()
@@ -316,7 +320,8 @@ def judge_entries(
 
 def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], None]) -> EntryReport:
     entries, rows, pnl = sample.entries, sample.rows, sample.pnl
-    days, place = np.unique([each.session.toordinal() for each in entries], return_inverse=True)
+    ordinals, place = np.unique([each.session.toordinal() for each in entries], return_inverse=True)
+    days = [date.fromordinal(each) for each in ordinals.tolist()]
     finding = Finding(
         name=f"{sample.strategy}: entries kept less all",
         unit="currency a session with entries",
@@ -328,24 +333,23 @@ def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], No
         features=sample.features,
         entries=len(entries),
         left_out=sample.left_out,
-        first_session=date.fromordinal(days[0]) if len(days) else None,
-        last_session=date.fromordinal(days[-1]) if len(days) else None,
+        first_session=days[0] if days else None,
+        last_session=days[-1] if days else None,
         earned_share=float((pnl > 0.0).mean()) if len(pnl) else None,
         kept=len(entries),
         pnl_all=float(pnl.sum()),
         pnl_kept=float(pnl.sum()),
         finding=finding,
     )
-    for name, number, least in (
-        ("entries", len(entries), FEWEST_ENTRIES),
-        ("sessions", len(days), max(FEWEST_SESSIONS, folds)),
-    ):
-        if number < least:
-            problem = f"{number} {name}, at least {least}"
-            return msgspec.structs.replace(report, finding=msgspec.structs.replace(finding, problem=problem))
-    whole = fit_entries(rows, pnl)
+    fewest = max(FEWEST_SESSIONS, folds)
+    whole = None
+    if len(entries) < FEWEST_ENTRIES:
+        problem = f"{len(entries)} entries, at least {FEWEST_ENTRIES}"
+    elif len(days) < fewest:
+        problem = f"{len(days)} sessions, at least {fewest}"
+    else:
+        whole, problem = fit_entries(rows, pnl), "all entries have one sign"
     if whole is None:
-        problem = "all entries have one sign"
         return msgspec.structs.replace(report, finding=msgspec.structs.replace(finding, problem=problem))
     chance, kept, thresholds = np.ones(len(entries)), np.ones(len(entries), dtype=np.bool_), []
     for done, (train, test) in enumerate(purged_folds(entries, folds, embargo), start=1):
@@ -355,24 +359,35 @@ def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], No
         kept[test] = chance[test] >= least
         thresholds.append(least)
         note(done)
-    left = np.where(kept, 0.0, -pnl)
-    by_session = np.bincount(place, weights=left)
-    effect, p_value, low, high = float(by_session.mean()), 1.0, 0.0, 0.0
+    by_session, earned = (
+        np.bincount(place, weights=pnl * part).astype(np.float64) for part in (kept - 1.0, kept)
+    )
+    p_value, (low, high) = 1.0, (0.0, 0.0)
     if varies(by_session):
-        ends = bootstrap_interval(by_session, np.mean)
-        low, high = ends.low, ends.high
-        p_value = math.erfc(abs(effect) / error_of_mean(by_session) / math.sqrt(2.0))
+        low, high = _interval(by_session)
+        p_value = math.erfc(abs(by_session.mean()) / error_of_mean(by_session) / math.sqrt(2.0))
     return msgspec.structs.replace(
         report,
         kept=int(kept.sum()),
         pnl_kept=float(pnl[kept].sum()),
+        kept_interval=_interval(earned) if varies(earned) else None,
         auc=float(import_module("sklearn.metrics").roc_auc_score(pnl > 0.0, chance)),
         thresholds=tuple(thresholds),
         importance=_importance(whole, sample.features),
         finding=msgspec.structs.replace(
-            finding, effect=effect, low=low, high=high, p_value=p_value, control_p=shift_p(kept, pnl)
+            finding,
+            effect=float(by_session.mean()),
+            low=low,
+            high=high,
+            p_value=p_value,
+            control_p=shift_p(kept, pnl),
         ),
     )
+
+
+def _interval(amounts: Floats) -> tuple[float, float]:
+    ends = bootstrap_interval(amounts, np.mean)
+    return ends.low, ends.high
 
 
 def shift_p(kept: Flags, pnl: Floats) -> float:
