@@ -280,7 +280,7 @@ def _sessions(
 
 
 def _runs_on_record(runs_dir: Path) -> Path:
-    """Return the folder of the runs; refuse where there is none."""
+    """Return the folder of the runs; refuse an absent folder."""
     if not runs_dir.is_dir():
         raise ConfigError(
             "there are no runs on record",

@@ -123,7 +123,7 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """``entries``, ``first_session``, ``last_session``: What it was trained on."""
     verdict: MetaVerdict
     sha256: str = ""
-    """Of all other fields."""
+    """Hash of all other fields."""
 
     def probability(self, features: Mapping[str, float]) -> float | None:
         """Return the part of the absolute P&L of such entries that is gain; None without all features."""

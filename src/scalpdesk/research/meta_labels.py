@@ -391,7 +391,7 @@ def _interval(amounts: Floats) -> tuple[float, float]:
 
 
 def shift_p(kept: Flags, pnl: Floats) -> float:
-    """Return the share of shifts of the choices, by any number of entries, that gain as much as none.
+    """Return the share of shifts of the choices, by any number of entries, that gain as much as the choices.
 
     A shift keeps how many entries are left, and their runs; only the tie to the entries' P&L is cut.
 
