@@ -14,7 +14,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 MONDAY_1030 = 1_517_844_600_000_000_000
-WON = MetaVerdict(won=True, effect=2.0, low=1.0, high=3.0, adjusted_p=0.01, sessions=200)
+WON = MetaVerdict(won=True, effect=2.0, low=1.0, high=3.0, adjusted_p=0.01, sessions=200, pnl_kept=400.0)
 # one question: entries up to 11:00 have a probability of 0.2689, later entries of 0.7311
 MODEL = MetaModel(
     strategy="gamma-scalper",

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,7 @@ def judged():
 def test_a_planted_edge_is_found_and_its_size_comes_back(judged):
     entries, (_, report) = judged
     assert report.won
+    assert not msgspec.structs.replace(report, pnl_kept=-1.0).won  # to enter never would be better
     best = -sum(each.pnl for each in entries if each.features["x"] < 0.0) / 80.0
     assert 0.8 * best < report.finding.effect < best
     assert best > 10.0  # 15 on average: half of three entries a session, each of which loses 10

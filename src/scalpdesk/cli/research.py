@@ -245,6 +245,8 @@ def _entries_line(report: "EntryReport", currency: str) -> str:
         return f"{report.strategy}: not tested, {report.finding.problem}"
     amounts = [money_text(each, currency) for each in (report.pnl_all, report.pnl_kept)]
     advice = "it won out of sample" if report.won else "leave it off"
+    if report.finding.verdict == "shown, positive" and not report.won:
+        advice = "it lost less, but lost: leave it off"
     ends = [money_text(each, currency) for each in report.kept_interval or (0.0, 0.0)]
     return (
         f"{report.strategy}: all {report.entries:,} entries earned {amounts[0]},"

@@ -90,13 +90,17 @@ class MetaVerdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Out-of-sample result of the entries that a model keeps, less that of all entries."""
 
     won: bool
-    """Whether the difference is above zero by more than luck, after the correction for many tests."""
+    """Whether the difference is above zero by more than luck, after the correction for many tests, and the
+    entries kept earned.
+    """
     effect: float | None
     low: float | None
     high: float | None
     """``effect``, ``low``, ``high``: Mean difference and its interval of 95 %, currency a session."""
     adjusted_p: float | None
     sessions: int
+    pnl_kept: float
+    """P&L of the entries kept, in the account's currency."""
 
 
 class MetaAnswer(NamedTuple):
@@ -213,7 +217,8 @@ def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") 
         raise ConfigError(
             "this model did not win out of sample:"
             f" {verdict.effect or 0.0:+.2f} a session against taking every entry,"
-            f" corrected p {1.0 if verdict.adjusted_p is None else verdict.adjusted_p:.3f}",
+            f" corrected p {1.0 if verdict.adjusted_p is None else verdict.adjusted_p:.3f};"
+            f" the entries kept earned {verdict.pnl_kept:.2f}",
             where=where,
             value=str(path),
             fix=f"leave {where} unset, or train on more sessions",

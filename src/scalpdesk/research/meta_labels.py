@@ -104,8 +104,11 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def won(self) -> bool:
-        """Whether the model is worth switching on."""
-        return self.finding.verdict == "shown, positive"
+        """Whether the model is worth switching on: better than all entries by more than luck, and a gain.
+
+        Leaving every entry is always possible, so entries kept at a loss are no win.
+        """
+        return self.finding.verdict == "shown, positive" and self.pnl_kept > 0.0
 
     def document(self) -> dict[str, Any]:
         """Return the report with its verdict, in JSON types."""
@@ -443,6 +446,7 @@ def train_model(entries: Iterable[PastEntry], report: EntryReport, embargo: int 
             high=finding.high,
             adjusted_p=finding.adjusted_p,
             sessions=finding.sessions,
+            pnl_kept=report.pnl_kept,
         ),
     )
 
