@@ -248,10 +248,11 @@ def _entries_line(report: "EntryReport", currency: str) -> str:
     if report.finding.verdict == "shown, positive" and not report.won:
         advice = "it lost less, but lost: leave it off"
     ends = [money_text(each, currency) for each in report.kept_interval or (0.0, 0.0)]
+    most = ", ".join(f"{name} {part:.0%}" for name, part in [*report.importance.items()][:3])
     return (
         f"{report.strategy}: all {report.entries:,} entries earned {amounts[0]},"
         f" the {report.kept:,} kept {amounts[1]} ({ends[0]} to {ends[1]} a session);"
-        f" {report.auc or 0.5:.1%} of pairs ranked rightly, luck is 50 %: {advice}"
+        f" {report.auc or 0.5:.1%} of pairs ranked rightly, luck is 50 %, mostly by {most}: {advice}"
     )
 
 
