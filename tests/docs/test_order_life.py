@@ -8,7 +8,7 @@ from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 
 PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "order-life.md"
 ORDERS, MODES = re.findall(r"^```mermaid\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-EDGE = re.compile(r"^ *(\w+) --> (\w+):", re.MULTILINE)
+EDGE = re.compile(r"^ *(\w+) --> (\w+)", re.MULTILINE)
 
 
 def test_the_diagram_of_the_order_has_every_edge_and_no_other():
