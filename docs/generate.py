@@ -31,6 +31,7 @@ from shown_outputs import refresh_shown_outputs
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
+from scalpdesk.cli.new import STARTER, project_files
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
@@ -280,7 +281,7 @@ def protocol_page() -> str:
 
 STRATEGY_HEAD = """# What a strategy sees, and what it returns
 
-Read from the typed contract, [strategies/contract.py](../../src/scalpdesk/strategies/contract.py): every type
+Read from the typed contract, `src/scalpdesk/strategies/contract.py`: every type
 that can be reached from it. A strategy reads a `DeskView` and changes only itself; times are UTC nanoseconds
 (`to_new_york` of `scalpdesk.instruments.sessions` turns them into a clock), amounts `Decimal`, estimates
 `float`. How to write one: [write a strategy](../developing/write_a_strategy.md).
@@ -389,6 +390,17 @@ def readme() -> str:
     return before + head + rows + after[after.index("\n\n") + 1 :]
 
 
+def new_strategy() -> str:
+    """Return the page of a strategy of one's own with the files that ``scalpdesk new strategy`` writes."""
+    text = (HERE / "developing" / "write_a_strategy.md").read_text("utf-8")
+    for path, content in project_files(STARTER).items():
+        before, mark, after = text.partition(f"`{path}`\n\n```")
+        if mark:
+            language, _, rest = after.partition("\n")
+            text = f"{before}{mark}{language}\n{content}{rest[rest.index('```') :]}"
+    return text
+
+
 def pages() -> dict[Path, str]:
     """Return every page that is generated, or of which a part is, by its path."""
     folder = HERE / "reference"
@@ -397,6 +409,7 @@ def pages() -> dict[Path, str]:
         folder / "configuration.md": configuration_page(),
         folder / "protocol.md": protocol_page(),
         folder / "strategy.md": strategy_page(),
+        HERE / "developing" / "write_a_strategy.md": new_strategy(),
         HERE.parent / "README.md": readme(),
     }
 

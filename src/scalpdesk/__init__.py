@@ -18,7 +18,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, bands, load_data, sweep, walk_forward
+    from scalpdesk.notebook import backtest, bands, load_data, sweep, tear_sheet, walk_forward
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -34,6 +34,7 @@ __all__ = [
     "load_data",
     "simulate",
     "sweep",
+    "tear_sheet",
     "walk_forward",
 ]
 
@@ -43,6 +44,7 @@ _HOMES = {
     "bands": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
     "sweep": "scalpdesk.notebook",
+    "tear_sheet": "scalpdesk.notebook",
     "walk_forward": "scalpdesk.notebook",
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",

@@ -354,6 +354,40 @@ def bands(
     return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
 
 
+def tear_sheet(result: "SweepResult | WalkForwardResult | BandReport", file: str | Path) -> Path:
+    """Write the tear sheet of a sweep, a walk-forward test or a comparison of bands: one offline HTML file.
+
+    Parameters
+    ----------
+    result
+        From :func:`sweep`, :func:`walk_forward` or :func:`bands`.
+    file
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ArgumentError
+        For another result, or when the file cannot be written.
+    """
+    from scalpdesk.research.walk_forward import WalkForwardResult  # noqa: PLC0415 - a backtest needs no scipy
+    from scalpdesk.web.research_sheets import write_research_sheet  # noqa: PLC0415
+
+    if not isinstance(result, SweepResult | WalkForwardResult | BandReport):
+        raise ArgumentError(
+            "no tear sheet of this",
+            where="result",
+            value=type(result).__name__,
+            fix="a result of sweep, walk_forward or bands; of a run: scalpdesk report RUN --html FILE",
+        )
+    write_research_sheet(Path(file), result)
+    return Path(file)
+
+
 def _check_type(where: str, value: object, kind: type, example: object) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         words: dict[object, str] = {Integral: "whole number", Mapping: "table of keys and values"}

@@ -118,8 +118,11 @@ class BandRow(msgspec.Struct, frozen=True, kw_only=True):
     mean_stderr: float
     spread: float
     """Standard deviation of the P&L."""
+    spread_stderr: float
     cost: float
     """Mean cost of hedging."""
+    cost_stderr: float
+    """``spread_stderr``, ``cost_stderr``: Standard errors, resampled over days."""
     error: float
     """Standard deviation of the P&L less that of a hedge at every look, both before costs."""
     hedges: float
@@ -674,6 +677,11 @@ def _report(
     mean, spread = figures.expected.mean(axis=1), figures.pnl.std(axis=1, ddof=free)
     cost, others = figures.parts[:, :, 1].mean(axis=1), figures.parts.mean(axis=1)
     worth = mean - 0.5 * risk_aversion * spread**2
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
+    centred = figures.pnl - figures.pnl.mean(axis=1, keepdims=True)
+    variances = drawn @ np.square(centred).T - (drawn @ centred.T) ** 2
+    spread_error = np.sqrt(np.maximum(variances, 0.0)).std(axis=0, ddof=1)
+    cost_error = (drawn @ figures.parts[:, :, 1].T).std(axis=0, ddof=1)
     eligible = [
         lab.band is not None and (delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9)) for lab in bands
     ]
@@ -686,7 +694,9 @@ def _report(
             mean=float(mean[i]),
             mean_stderr=float(figures.expected[i].std(ddof=free) / math.sqrt(days)),
             spread=float(spread[i]),
+            spread_stderr=float(spread_error[i]),
             cost=float(cost[i]),
+            cost_stderr=float(cost_error[i]),
             error=float(figures.error[i].std(ddof=free)),
             hedges=float(others[i, 2]),
             shares=float(others[i, 3]),
@@ -697,7 +707,8 @@ def _report(
         )
         for i, lab in enumerate(bands)
     )
-    chosen = _recommend(bands, rows, figures, worth, risk_aversion, np.array(eligible), seed)
+    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * variances
+    chosen = _recommend(bands, rows, worth, resampled, np.array(eligible))
     option = figures.option
     return BandReport(
         market=dict(market),
@@ -714,24 +725,17 @@ def _report(
 def _recommend(
     bands: Sequence[LabBand],
     rows: Sequence[BandRow],
-    figures: _Figures,
     worth: Floats,
-    risk_aversion: float,
+    resampled: Floats,
     eligible: Any,
-    seed: int,
 ) -> Recommendation | None:
     """Choose the band with the fewest hedges among those that equal the best within its error.
 
-    The days are drawn again with replacement, the same for every band: what all bands share cancels in the
-    difference of two.
+    ``resampled`` is what each band is worth in each resample (rows), the days the same for every band: what
+    all bands share cancels in the difference of two.
     """
     if not eligible.any():
         return None
-    pnl, days = figures.pnl, figures.pnl.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
-    centred = pnl - pnl.mean(axis=1, keepdims=True)
-    means, squares = drawn @ centred.T, drawn @ np.square(centred).T
-    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * (squares - means**2)
     allowed = np.where(eligible, worth, -np.inf)
     best = int(np.argmax(allowed))
     behind = worth[best] - worth
@@ -964,5 +968,6 @@ def compare_recorded(
         progress=progress,
         total=len(waiting),
     )
-    market = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}", "skipped": skipped}
+    market: dict[str, Any] = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}"}
+    market |= {"currency": settings_of(()).config.desk.currency, "skipped": skipped}
     return msgspec.structs.replace(report, market=market)

@@ -28,6 +28,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.figures import new_figure
+from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (
@@ -54,6 +55,10 @@ class Fold:
 
     train: tuple[date, ...]
     test: tuple[date, ...]
+    purged: tuple[date, ...] = ()
+    """Left out of the choice because a trade of theirs may reach into the test."""
+    embargoed: tuple[date, ...] = ()
+    """Left out of the choice because they follow an earlier test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +132,8 @@ class FoldPlan:
                     value=self.embargo,
                     fix="give a smaller one, or a longer --train",
                 )
-            found.append(Fold(tuple(days[at] for at in chosen_on), tuple(days[at] for at in held_out)))
+            parts = (chosen_on, held_out, range(end, held_out.start), sorted(barred & set(range(begin, end))))
+            found.append(Fold(*(tuple(days[at] for at in part) for part in parts)))
         return tuple(found)
 
 
@@ -162,6 +168,8 @@ class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
 
     strategy: str
     data: str
+    currency: str
+    """That of the account."""
     measure: Measure
     anchored: bool
     purge: int
@@ -196,6 +204,8 @@ class WalkForwardResult:
     report: WalkForwardReport
     rows: tuple[SweepRow, ...]
     """Backtest of each combination over all sessions, the best first."""
+    folds: tuple[Fold, ...]
+    """Sessions of each choice and its test."""
 
     def to_frame(self) -> Any:
         """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
@@ -280,10 +290,9 @@ def settings_text(settings: Mapping[str, str]) -> str:
 def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     """Return the verdict in sentences."""
     outside, inside = report.out_of_sample, report.in_sample
-    found = (
-        f"out of sample {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session"
-    )
-    lines = [f"{found}; in sample {inside.per_session:.2f}"]
+    each, before = (rounded_text(part.per_session, 2, "") for part in (outside, inside))
+    found = f"out of sample {outside.total} over {outside.sessions} sessions, {each} a session"
+    lines = [f"{found}; in sample {before}"]
     if outside.sharpe_annual is not None:
         interval = (
             ""
@@ -397,7 +406,7 @@ def walk_forward(
     maker = JobMaker(load, seed, market)
     a_year = clock_named(market.tape.variance_clock).days_per_year
     results, daily, insides = list[FoldResult](), dict[str, Decimal](), list[Decimal]()
-    name = ""
+    name = currency = ""
     for place, fold in enumerate(folds, 1):
         trained = whole
         if not one_run:
@@ -412,7 +421,7 @@ def walk_forward(
         best = max(amounts, key=lambda key: _value(amounts[key], measure))
         job = maker.job(trained[best].settings)
         assert isinstance(job, Job)
-        name = str(job.config.strategy)
+        name, currency = str(job.config.strategy), job.config.config.desk.currency
         ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
         done += 1
         report(done, of_all, "backtests")
@@ -445,6 +454,7 @@ def walk_forward(
     made = WalkForwardReport(
         strategy=name,
         data=market.tape.name,
+        currency=currency,
         measure=measure,
         anchored=plan.anchored,
         purge=plan.purge,
@@ -465,7 +475,7 @@ def walk_forward(
         ),
         problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
     )
-    return WalkForwardResult(made, tuple(rows))
+    return WalkForwardResult(made, tuple(rows), folds)
 
 
 def _amounts(daily: Mapping[str, str], days: Sequence[date]) -> list[Decimal]:
