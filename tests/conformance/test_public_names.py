@@ -8,15 +8,22 @@ import scalpdesk
 
 def test_every_exported_name_is_there_and_is_what_it_says():
     many = {"BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"}
-    many |= {"bands", "sweep", "tear_sheet", "walk_forward"}
-    assert set(scalpdesk.__all__) == {"Strategy", "__version__", "backtest", "load_data", *many}
+    many |= {"bands", "load_run", "parity", "premium_history", "run_desk", "sweep", "tear_sheet"}
+    assert set(scalpdesk.__all__) == {
+        "Strategy",
+        "__version__",
+        "backtest",
+        "load_data",
+        "walk_forward",
+        *many,
+    }
     # in a process of its own: here the subpackages are imported already
     code = (
         "from scalpdesk import backtest, load_data, Strategy, __version__;"
         "assert callable(backtest) and callable(load_data);"
         "from scalpdesk import backtest as again; assert again is backtest;"
         "from scalpdesk import BacktestConfig, BacktestResult, PreparedMarket, simulate;"
-        "from scalpdesk import bands, sweep, tear_sheet, walk_forward;"
+        "from scalpdesk import bands, load_run, parity, premium_history, run_desk, sweep, tear_sheet, walk_forward;"
         "print(__version__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -37,7 +37,7 @@ class LivePlan:
     resume: bool = False
     """Go on with the account's unfinished run."""
     may_begin: bool = False
-    """Begin a new run where ``resume`` finds none: a service starts the same way every time."""
+    """Begin a new run if there is no unfinished one: a service starts the same way every time."""
     set_aside: bool = False
     """Begin a new run although one is unfinished."""
     url: str | None = None
