@@ -30,9 +30,6 @@ class TwsMarket:
     """Parts of one server that its clients share."""
 
     world: SimulatedMarket
-    contracts: ContractBook
-    orders: TwsOrders
-    profits: RealizedProfits
     codes: Mapping[str, str]
     """The vendor's account codes, each with the broker's name of the account."""
     wall_ns: Callable[[], int] | None = None
@@ -40,6 +37,20 @@ class TwsMarket:
     data_terms: DataTerms = field(default_factory=DataTerms)
     clients: "dict[int, ClientSession]" = field(default_factory=dict)
     """Connected clients by id."""
+    contracts: ContractBook = field(init=False)
+    profits: RealizedProfits = field(init=False)
+    orders: TwsOrders = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the parts upon the market."""
+        self.contracts, self.profits = ContractBook(self.world), RealizedProfits(self.world.ledger)
+        self.orders = TwsOrders(self.world, self.contracts, self.codes, self.profits, self.send)
+
+    def send(self, client_id: int, write: Callable[[int], Message]) -> None:
+        """Send a message, written for the version of its connection, to a client if it is connected."""
+        client = self.clients.get(client_id)
+        if client is not None:
+            client.send(*write(client.version))
 
     def line_count(self) -> int:
         """Return the number of market-data lines of all clients."""
