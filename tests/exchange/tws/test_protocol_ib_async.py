@@ -672,6 +672,19 @@ async def test_a_working_combo_is_shown_with_its_legs_modified_and_cancelled(tws
     client.ib.disconnect()
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 3), (3, 1)], ids=["more", "fewer"])
+@checked
+async def test_a_combo_of_another_quantity_fills_whole(tws, first, then):
+    bag, order = await straddle(tws), limit("BUY", first, 0.5)
+    trade = await working(tws, bag, order)
+    order.totalQuantity, order.lmtPrice = then, 90.0
+    tws.main.ib.placeOrder(bag, order)
+    await tws.main.until(lambda: trade.orderStatus.status == "Filled")
+    assert trade.orderStatus.filled == then
+    await tws.main.until(lambda: len(trade.fills) == 3)
+    assert [each.execution.shares for each in trade.fills] == [then] * 3
+
+
 @checked
 async def test_a_sold_combo_rests_at_what_it_asks(tws):
     trade = await working(tws, await straddle(tws), limit("SELL", 1, 90.0, orderRef="dear"), "Inactive")
