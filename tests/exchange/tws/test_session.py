@@ -199,3 +199,26 @@ async def test_orders_of_the_broker_go_to_client_0_once_it_binds_them(tws):
     assert (last.clientId, last.cumQty) == (0, 1.0)
     assert last.orderId > bought.order.orderId
     client.ib.disconnect()
+
+
+def test_an_order_outside_hours_waits_and_may_be_changed():
+    bench = TwsBench()
+    bench.advance(7 * 3_600)  # the session is over
+
+    @checked
+    async def evening(tws):
+        client, order = await tws.client(1), LimitOrder("BUY", 1, 100, orderRef="evening")
+        trade = client.ib.placeOrder(Stock("SPY", "SMART", "USD"), order)
+        assert "20240305 09:30:00 US/Eastern" in await client.error(399, order.orderId)
+        await client.until(lambda: trade.orderStatus.status == "PreSubmitted")
+        perm_id, order.lmtPrice, order.totalQuantity = order.permId, 101.0, 2
+        client.ib.placeOrder(trade.contract, order)
+        await client.until(lambda: trade.orderStatus.remaining == 2.0)
+        (found,) = await client.ib.reqOpenOrdersAsync()
+        assert (found.order.lmtPrice, found.order.permId) == (101.0, perm_id)
+        client.ib.cancelOrder(order)
+        await client.until(lambda: trade.orderStatus.status == "Cancelled")
+        assert [each["status"] for each in tws.server.admin.orders()] == ["canceled"] * 2
+
+    evening(bench)
+    bench.stop()

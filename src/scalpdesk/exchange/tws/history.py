@@ -29,7 +29,7 @@ _DURATION = re.compile(r"(\d{1,6}) ([SDWMY])")
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
 TOO_FAST = "Historical Market Data Service error message:Historical data request pacing violation"
 WINDOWS = ((600 * NANOS_PER_SECOND, 60, False), (2 * NANOS_PER_SECOND, 5, True))
-"""Length in wall time (nanoseconds), most requests in it, and whether of one contract."""
+"""Length in wall time (nanoseconds), most requests in it, and whether of one contract and kind."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,8 @@ class HistoricalBars:
         now_ns: Callable[[], int] | None,
     ) -> None:
         self._version, self._world, self._contracts, self._now_ns = version, world, contracts, now_ns
-        self._asked: deque[tuple[int, InstrumentId]] = deque()
+        self._asked: deque[tuple[int, tuple[InstrumentId, str]]] = deque()
+        """Wall time, contract and kind of each request."""
         self.lines: dict[int, BarLine] = {}
         """Bars that are kept up to date, by request id."""
 
@@ -80,7 +81,7 @@ class HistoricalBars:
         keeps_up = reader.flag("keepUpToDate")
         if request_id in self.lines:
             raise TwsError(322, "Error processing request:-'bars' : Duplicate ticker id")
-        self._pace(number)
+        self._pace((number, shown))
         symbol = self._world.ledger.instruments[number].symbol
         if size not in WIDTHS or shown not in TRADED | QUOTED:
             raise TwsError(162, f"{NO_DATA}{symbol} {size} {shown}")
@@ -134,21 +135,20 @@ class HistoricalBars:
                     line.sent = message
                     yield message
 
-    def _pace(self, number: InstrumentId) -> None:
+    def _pace(self, wanted: tuple[InstrumentId, str]) -> None:
         """Refuse a request that comes too fast."""
         if self._now_ns is None:
             return
         now_ns = self._now_ns()
         while self._asked and self._asked[0][0] <= now_ns - WINDOWS[0][0]:
             self._asked.popleft()
-        for length_ns, most, of_contract in WINDOWS:
+        for length_ns, most, of_one in WINDOWS:
             count = sum(
-                at_ns > now_ns - length_ns and (not of_contract or asked == number)
-                for at_ns, asked in self._asked
+                at_ns > now_ns - length_ns and (not of_one or asked == wanted) for at_ns, asked in self._asked
             )
             if count >= most:
                 raise TwsError(162, TOO_FAST)
-        self._asked.append((now_ns, number))
+        self._asked.append((now_ns, wanted))
 
     def _start(self, duration: str, end_ns: int) -> int:
         """Return the start of a span that ends at an instant; days are trading days."""

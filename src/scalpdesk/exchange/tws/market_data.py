@@ -40,7 +40,7 @@ COMBO_TICK = Decimal("0.01")
 
 @dataclass(slots=True)
 class DataTerms:
-    """What the login may see; shared by its connections."""
+    """Entitlements of the login, shared by its connections."""
 
     live: bool = True
     delayed: bool = True
@@ -82,7 +82,7 @@ class MarketLines:
     world, contracts
         Those of the server.
     terms
-        What the login may see.
+        Entitlements of the login.
     count
         Returns the number of lines of all connections.
     """

@@ -8,12 +8,14 @@ from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import structs
+
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.tws.accounts import RealizedProfits, account_after
-from scalpdesk.exchange.tws.contracts import ContractBook, Leg, Query, read_query, time_text
+from scalpdesk.exchange.tws.contracts import ComboLeg, ContractBook, Query, read_query, time_text
 from scalpdesk.exchange.tws.layouts import (
     COMPLETED_ORDER,
     EXECUTION,
@@ -86,7 +88,7 @@ class Placement(NamedTuple):
     """An order as its client asks for it."""
 
     query: Query
-    legs: tuple[Leg, ...]
+    legs: tuple[ComboLeg, ...]
     texts: dict[str, str]
     is_what_if: bool
     action: str
@@ -112,7 +114,7 @@ class Placement(NamedTuple):
 def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Placement:
     """Read a placeOrder message (3) up to its flag for a what-if order."""
     query = read_query(reader)
-    texts, legs = PLACED_HEAD.read(version, reader.text), tuple[Leg, ...]()
+    texts, legs = PLACED_HEAD.read(version, reader.text), tuple[ComboLeg, ...]()
     if query.kind == "BAG":
         legs = contracts.read_legs(reader, in_order=True)
         reader.texts(reader.whole("number of leg prices"))
@@ -175,7 +177,7 @@ class PlacedOrder:
 
 
 class Standing(NamedTuple):
-    """How an order stands for its client."""
+    """State of an order for its client."""
 
     status: str
     quantity: Decimal
@@ -185,7 +187,7 @@ class Standing(NamedTuple):
 
 
 def standing_of(placed: PlacedOrder, order: BrokerOrder | None = None) -> Standing:
-    """Return how an order stands; ``order`` is the broker's as of an instant, by default its present one."""
+    """Return the state of an order; ``order`` is the broker's as of an instant, by default the present."""
     order = order or placed.now
     filled, value = placed.before(order)
     quantity, filled, value = filled + order.quantity, filled + order.filled, value + order.value
@@ -420,8 +422,7 @@ class TwsOrders:
             is_filled = known.now.status is Status.FILLED
             raise TwsError(*(104, "Cannot modify a filled order") if is_filled else (103, DUPLICATE))
         try:
-            changes = self._changes(known, wanted)
-            order = self._world.broker.replace(known.account, known.now.order_id, changes)
+            order = self._replace(known, self._changes(known, wanted))
         except (Refused, TwsError) as error:
             code = error.code if isinstance(error, TwsError) else NOT_MODIFIED
             if isinstance(error, Refused) and error.cause is Cause.SUB_PENNY:
@@ -431,6 +432,28 @@ class TwsOrders:
             return
         known.steps.append(order)
         self._by_broker_id[order.order_id] = known
+
+    def _replace(self, known: PlacedOrder, changes: Changes) -> BrokerOrder:
+        """Return the order in place of the present one; one that waits for the opening is sent again."""
+        broker, now = self._world.broker, known.now
+        if now.status is not Status.ACCEPTED:
+            return broker.replace(known.account, now.order_id, changes)
+        kind = now.kind
+        if isinstance(kind, Stop):
+            kind = Stop(changes.stop_price or kind.trigger)
+        elif isinstance(kind, Trailing):
+            kind = Trailing(changes.trail or kind.distance, is_percent=kind.is_percent)
+        request = structs.replace(
+            now.request,
+            kind=kind,
+            lifetime=changes.lifetime or now.lifetime,
+            quantity=changes.quantity,
+            limit_price=changes.limit_price,
+            client_order_id=None,
+        )
+        order = broker.submit(known.account, request)
+        broker.cancel(known.account, now.order_id)
+        return order
 
     def _changes(self, known: PlacedOrder, wanted: Placement) -> Changes:
         """Return the changes that a modification asks for, the broker's quantity without earlier steps'.
