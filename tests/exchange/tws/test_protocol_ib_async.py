@@ -910,6 +910,15 @@ async def test_wider_bars_hold_the_narrow_ones(tws):
 
 
 @checked
+async def test_the_first_bar_of_a_session_begins_with_it(tws):
+    bars = await tws.main.ib.reqHistoricalDataAsync(spy(), "", "1 D", "1 hour", "TRADES", True)
+    assert [f"{each.date:%H:%M}" for each in bars[:2]] == ["09:30", "10:00"]
+    minutes = tws.world.bars.minutes(SPY)
+    assert bars[0].high == max(each.high for each in minutes[:30])
+    assert bars[1].open == minutes[30].open
+
+
+@checked
 async def test_daily_bars_have_the_days_before(tws):
     bars = await tws.main.ib.reqHistoricalDataAsync(spy(), "", "1 M", "1 day", "TRADES", True)
     assert [each.close for each in bars[:-1]] == list(DAILY_CLOSES)

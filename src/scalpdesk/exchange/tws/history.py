@@ -3,7 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -88,12 +88,9 @@ class HistoricalBars:
         now_ns = self._world.now_ns
         end_ns = min(_instant(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
         start_ns, seconds = self._start(duration, end_ns), WIDTHS[size]
-        hours = self._world.source.hours
-        bars = [
-            bar
-            for bar in self._series(number, seconds, start_ns, end_ns - 1)
-            if not hours_only or seconds >= DAY_SECONDS or hours.session_at(bar.start_ns) is not None
-        ]
+        bars = self._series(number, seconds, start_ns, end_ns - 1)
+        if hours_only and seconds < DAY_SECONDS:
+            bars = self._within_hours(bars)
         if not bars:
             raise TwsError(162, f"{NO_DATA}{symbol} {duration} before {time_text(end_ns)}")
         line = BarLine(number, seconds, as_text, shown in TRADED)
@@ -175,6 +172,20 @@ class HistoricalBars:
         if not before and seconds > 60:
             before = world.source.history(symbol, 60, start_ns, end_ns)
         return between(combine([*before, *own], seconds), start_ns, end_ns)
+
+    def _within_hours(self, bars: list[Bar]) -> list[Bar]:
+        """Return the bars that overlap a session; the first of one begins with it."""
+        if not bars:
+            return bars
+        first, last = (to_new_york(bar.start_ns).date() for bar in (bars[0], bars[-1]))
+        sessions = {session.day: session for session in self._world.source.hours.calendar(first, last)}
+        kept = []
+        for bar in bars:
+            session = sessions.get(to_new_york(bar.start_ns).date())
+            ends_ns = bar.start_ns + bar.seconds * NANOS_PER_SECOND
+            if session is not None and ends_ns > session.open_ns and bar.start_ns < session.close_ns:
+                kept.append(replace(bar, start_ns=max(bar.start_ns, session.open_ns)))
+        return kept
 
     def _row(self, line: BarLine, bar: Bar) -> tuple[Field, ...]:
         is_daily = line.seconds >= DAY_SECONDS
