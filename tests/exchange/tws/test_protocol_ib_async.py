@@ -20,6 +20,8 @@ from ib_async import (
     Stock,
     StopLimitOrder,
     StopOrder,
+    TagValue,
+    TimeCondition,
 )
 from ib_async.wrapper import RequestError
 
@@ -503,8 +505,10 @@ async def test_the_price_of_an_option_is_on_its_increments(tws):
         (LimitOrder("BUY", 1, 100, transmit=False), 321),
         (LimitOrder("BUY", 1, 100, ocaGroup="both"), 321),
         (Order(action="BUY", totalQuantity=1, orderType="PEG MID"), 321),
+        (LimitOrder("BUY", 1, 100, algoStrategy="Adaptive", algoParams=[TagValue("a", "b")]), 321),
+        (LimitOrder("BUY", 1, 100, conditions=[TimeCondition(time="20300101 10:00:00")]), 321),
     ],
-    ids=["size", "no-trigger", "side", "held", "group", "type"],
+    ids=["size", "no-trigger", "side", "held", "group", "type", "algorithm", "condition"],
 )
 @checked
 async def test_an_order_that_is_not_valid_has_the_vendors_code(tws, order, code):
@@ -687,7 +691,8 @@ async def test_a_combo_of_another_quantity_fills_whole(tws, first, then):
 
 @checked
 async def test_a_sold_combo_rests_at_what_it_asks(tws):
-    trade = await working(tws, await straddle(tws), limit("SELL", 1, 90.0, orderRef="dear"), "Inactive")
+    order = limit("SELL", 1, 90.0, account="DU1000002")
+    trade = await working(tws, await straddle(tws), order, "Inactive")
     assert "Order rejected" in await tws.main.error(201, trade.order.orderId)  # uncovered
     spread = await straddle(tws, "BUY", "BUY")
     (low,) = await tws.main.ib.qualifyContractsAsync(call(495.0))

@@ -5,11 +5,12 @@ import struct
 
 import pytest
 
-from fakes.instruments import EXPIRY
+from fakes.instruments import DAY, EXPIRY
 from fakes.tws_bench import PATIENCE, TwsBench, checked
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 from ib_async import LimitOrder, MarketOrder, Option, Stock
+from ib_async.wrapper import RequestError
 
 pytestmark = pytest.mark.enable_socket
 
@@ -199,6 +200,27 @@ async def test_orders_of_the_broker_go_to_client_0_once_it_binds_them(tws):
     assert (last.clientId, last.cumQty) == (0, 1.0)
     assert last.orderId > bought.order.orderId
     client.ib.disconnect()
+
+
+def test_an_expiry_ends_the_position_at_the_close():
+    bench = TwsBench()
+
+    @checked
+    async def close(tws):
+        client, today = await tws.client(1), f"{DAY:%Y%m%d}"
+        held = Option("SPX", today, 5000.0, "C", "SMART", tradingClass="SPXW")
+        bought = client.ib.placeOrder(held, LimitOrder("BUY", 2, 200))
+        await client.until(lambda: client.ib.positions() and bought.isDone())
+        tws.advance(6 * 3_600)
+        await client.until(lambda: client.ib.positions() == [])
+        assert await client.ib.reqContractDetailsAsync(Option("SPX", f"{EXPIRY:%Y%m%d}", 5000.0, "C"))
+        with pytest.raises(RequestError):  # it is over
+            await client.ib.reqContractDetailsAsync(Option("SPX", today, 5000.0, "C"))
+        expired = Option("SPX", today, 5000.0, "C", includeExpired=True)
+        assert len(await client.ib.reqContractDetailsAsync(expired)) == 1
+
+    close(bench)
+    bench.stop()
 
 
 def test_an_order_outside_hours_waits_and_may_be_changed():

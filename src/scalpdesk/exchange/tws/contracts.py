@@ -29,8 +29,8 @@ MOST_OF_HASH = 0x3FFFFFFF
 ZONE = "US/Eastern"
 ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
 VENUES = {
-    "STK": "SMART,AMEX,NYSE,CBOE,NASDAQ,ARCA,BATS,IEX",
-    "OPT": "SMART,AMEX,CBOE,PHLX,PSE,ISE",
+    "STK": "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
+    "OPT": "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
     "IND": "CBOE",
 }
 """Exchanges of each security type."""
@@ -236,8 +236,8 @@ class ContractBook:
 
     # replies ----------------------------------------------------------------------------------------
 
-    def details(self, version: int, request_id: int, number: InstrumentId) -> Message:
-        """Return a contractData message (10)."""
+    def details(self, version: int, request_id: int, number: InstrumentId, exchange: str = "") -> Message:
+        """Return a contractData message (10), for the exchange that was asked for."""
         item = self._instruments[number]
         con_id, symbol, kind, last, strike, right, multiplier, venue, currency, local, group = self.fields(
             number
@@ -252,7 +252,7 @@ class ContractBook:
             "last": last,
             "strike": strike,
             "right": right,
-            "exchange": venue,
+            "exchange": exchange or venue,
             "currency": currency,
             "localSymbol": local,
             "marketName": group,

@@ -76,7 +76,7 @@ ENDS = {
 INVALID = "Error validating request:-"
 OFF_TICK_TEXT = "The price does not conform to the minimum price variation for this contract."
 DUPLICATE = "Duplicate order id"
-NOT_SERVED = ("ocaGroup", "goodAfterTime", "deltaNeutralOrderType", "hedgeType", "algoStrategy")
+NOT_SERVED = ("ocaGroup", "goodAfterTime", "deltaNeutralOrderType", "hedgeType", "algoStrategy", "conditions")
 """Terms of an order that the broker does not know."""
 
 Values = dict[str, Field | Message]
@@ -112,7 +112,7 @@ class Placement(NamedTuple):
 
 
 def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Placement:
-    """Read a placeOrder message (3) up to its flag for a what-if order."""
+    """Read a placeOrder message (3) up to the number of its conditions."""
     query = read_query(reader)
     texts, legs = PLACED_HEAD.read(version, reader.text), tuple[ComboLeg, ...]()
     if query.kind == "BAG":
@@ -131,11 +131,14 @@ def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Pla
     if texts["algoStrategy"]:
         reader.texts(2 * reader.whole("number of algo parameters"))
     reader.text()
+    is_what_if, tail = reader.flag("whatIf"), reader.rest()
+    # miscOptions, solicited, randomizeSize and randomizePrice come before it
+    texts["conditions"] = tail[4].strip("0") if len(tail) > 4 else ""
     return Placement(
         query,
         legs,
         texts,
-        reader.flag("whatIf"),
+        is_what_if,
         texts["action"],
         number_of(texts["totalQuantity"], "totalQuantity") or ZERO,
         texts["orderType"].upper(),
@@ -752,7 +755,9 @@ class TwsOrders:
         lines, fee = [], ZERO
         for number, side, ratio in parts:
             item, quantity = instruments[number], ratio * wanted.quantity
-            price = None if request.legs else request.limit_price or wanted.auxiliary
+            price = None
+            if not request.legs:
+                price = request.limit_price or request.kind.trigger_price(None, side.sign)
             price = price or self._far_price(number, side)
             fee += ledger.fees.fee(item, side, quantity, price)
             lines.append((number, Holding(item, side.sign * quantity, price)))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.tws.accounts import AccountFeed, RealizedProfits
 from scalpdesk.exchange.tws.contracts import NO_CONTRACT, ContractBook, read_query
@@ -45,6 +45,19 @@ class TwsMarket:
         """Build the parts upon the market."""
         self.contracts, self.profits = ContractBook(self.world), RealizedProfits(self.world.ledger)
         self.orders = TwsOrders(self.world, self.contracts, self.codes, self.profits, self.send)
+
+        self._await_boundary()
+
+    def _await_boundary(self) -> None:
+        """Look at the accounts after each opening and close: an expiry comes without an order."""
+        boundary_ns = self.world.source.hours.next_boundary_ns(self.world.now_ns)
+        if boundary_ns < NEVER_NS:
+            self.world.ledger.at(boundary_ns, self._cross_boundary)
+
+    def _cross_boundary(self) -> None:
+        for client in self.clients.values():
+            client.accounts.refresh()
+        self._await_boundary()
 
     def send(self, client_id: int, write: Callable[[int], Message]) -> None:
         """Send a message, written for the version of its connection, to a client if it is connected."""
@@ -184,7 +197,7 @@ class ClientSession:
         if not found:
             raise TwsError(200, NO_CONTRACT)
         for number in found:
-            yield self.market.contracts.details(self.version, request_id, number)
+            yield self.market.contracts.details(self.version, request_id, number, query.exchange)
         yield 52, 1, request_id
 
     def option_chains(self, request_id: int, reader: Reader) -> Iterator[Message]:
