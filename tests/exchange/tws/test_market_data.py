@@ -30,11 +30,12 @@ def test_trades_move_the_last_price_the_range_and_the_volume():
         for _ in range(20):
             tws.advance(1)
             trade = tws.world.last_trades[0]
-            await client.until(lambda trade=trade: ticker.last == pytest.approx(trade.price))
-            assert ticker.lastTimestamp.timestamp() == trade.ts_event_ns // 10**9
+            second = trade.ts_event_ns // 10**9
+            await client.until(lambda second=second: ticker.lastTimestamp.timestamp() == second)
+            assert ticker.last == pytest.approx(trade.price)
             prices.append(ticker.last)
             before += trade.size
-        assert ticker.volume == before
+        await client.until(lambda: ticker.volume == before)
         assert (ticker.low, ticker.high) == (min(low, *prices), max(high, *prices))
         assert ticker.low <= ticker.open <= ticker.high
 
