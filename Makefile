@@ -32,7 +32,7 @@ $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/dev.lock
+	$(PIP) install --no-compile --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@

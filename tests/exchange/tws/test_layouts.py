@@ -38,9 +38,9 @@ def test_each_version_has_its_number_of_fields(name):
 
 
 def test_defaults_fill_what_has_no_value():
-    layout = Layout("id name=none count=-1 late>160 early<160 legs=0")
-    assert layout.write(157, {"id": 5}) == (5, "none", "-1", "", "0")
-    assert layout.write(160, {"id": 5, "legs": (2, 7, 8), "late": 1}) == (5, "none", "-1", 1, 2, 7, 8)
+    layout = Layout("id name=empty count=-1 late>160 early<160 legs=0")
+    assert layout.write(157, {"id": 5}) == (5, "empty", "-1", "", "0")
+    assert layout.write(160, {"id": 5, "legs": (2, 7, 8), "late": 1}) == (5, "empty", "-1", 1, 2, 7, 8)
     assert layout.read(160, iter("abcde").__next__) == dict(
         zip(("id", "name", "count", "late", "legs"), "abcde", strict=True)
     )
