@@ -134,6 +134,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
+    hedge_set: str | None = None
+    """Data set with the quotes of ``hedge.instrument``; None for that of the options."""
     keep_implied_vols: Literal["live", "always", "never"] = "live"
     """Which runs of strategies that read the IV rank store the day's value at the close. With ``always``
     backtests store theirs too, so a later backtest knows more history."""
@@ -375,12 +377,18 @@ class RunSettings:
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
+        if tree["data"]["hedge_set"] is None:  # ids of runs before it stay
+            tree["data"].pop("hedge_set")
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         if not tree["venues"]:
             tree.pop("venues")
         tree["strategies"] = {
             name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
         }
+        for own in tree["strategies"].values():
+            hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
+            if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
+                del hedge["instrument"], hedge["beta"]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

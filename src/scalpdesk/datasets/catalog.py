@@ -117,6 +117,22 @@ class SessionReader:
             *(as_float(got[column]) for column in ("bid", "ask", "bid_size", "ask_size")),
         )
 
+    def closes(self, table: str, keys: Sequence[str], book: Instruments) -> QuoteRows:
+        """Return quotes a tick below and above the closes of a table's trade bars, with a size unknown."""
+        files = self.files(table, keys)
+        self._register(book)
+        got = read_columns(
+            self.connection,
+            files,
+            "SELECT epoch_ns(ts) AS ts, id, session, close "  # noqa: S608 - our own join
+            f"FROM rows JOIN book USING (symbol) {self._in_session} ORDER BY ts, id",
+        )
+        ids, close = got["id"].astype(np.int32), as_float(got["close"])
+        tick = np.array([float(each.tick_rule.below) for each in book])[ids]
+        unknown = np.zeros(len(ids))
+        stamps, sessions = got["ts"].astype(np.int64), got["session"].astype(np.int32)
+        return QuoteRows(stamps, ids, sessions, close - tick, close + tick, unknown, unknown.copy())
+
     def bars(
         self, tables: dict[str, tuple[str, ...]], book: Instruments, bar_seconds: int
     ) -> BarColumns | None:
@@ -334,6 +350,7 @@ def load_tape(
     max_side_age_seconds: float | None = MAX_SIDE_AGE_SECONDS,
     index_source: IndexSource = "recorded",
     option_bars: bool = False,
+    is_hedge: bool = False,
 ) -> MarketTape:
     """Read sessions of one underlying and its options: rows known after the open and up to the close.
 
@@ -354,6 +371,9 @@ def load_tape(
         sessions without one; ``parity`` derives it in every session.
     option_bars
         Also load the options' trade bars (the underlying's are always loaded).
+    is_hedge
+        Load the underlying alone, to hedge other options with; where no quotes of it were recorded, from
+        its trades: a tick below and above the close of each bar.
 
     Returns
     -------
@@ -378,12 +398,12 @@ def load_tape(
     reader = SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
-    options = reader.options(roots)
+    options = [] if is_hedge else reader.options(roots)
     book, main_symbol = _underlying_book(reader, base, coverage)
     for option in options:
         book.add(option)
 
-    parts = [reader.quotes("option_quotes", roots, book)]
+    parts = [reader.quotes("option_quotes", () if is_hedge else roots, book)]
     settlements: dict[tuple[str, date], float] = {}
     if coverage.type == "index":
         levels = _index_levels(reader, base, coverage, index_source, notes)
@@ -394,6 +414,9 @@ def load_tape(
         parts.insert(0, levels)
     else:
         parts.insert(0, reader.quotes("quotes", (base,), book))
+        if is_hedge and not len(parts[0]):
+            parts[0] = reader.closes("trades", (base,), book)
+            notes.append(f"{base}: no quotes, a tick below and above each bar's close are taken for them")
         if options and not len(parts[0]):
             raise DataError(
                 f"the data set has options on {base} but no quotes of {base} itself in these sessions",

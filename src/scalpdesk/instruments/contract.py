@@ -310,6 +310,40 @@ class OptionContract(Linear):
 Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An instrument that hedges options on another underlying: a future or a fund on an index, for one."""
+
+    instrument_id: InstrumentId
+    underlying_id: InstrumentId
+    beta: float = 1.0
+    """Return of the underlying for one of the instrument; 1 for a future or a fund on the same index."""
+
+    def delta(self, instrument: Instrument, quantity: float, price: float, spot: float) -> float:
+        """Return the delta that a quantity stands for, in units of the underlying.
+
+        Its dollar delta over the underlying's price and beta. The hedge of an option's dollar delta D is
+        D times beta over price times multiplier.
+
+        Parameters
+        ----------
+        instrument
+            What hedges.
+        quantity
+            Signed contracts or shares of it.
+        price, spot
+            Of the instrument and of the underlying, in currency; 0 at a spot of 0.
+
+        Examples
+        --------
+        >>> es = Future("ES_202103", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50)
+        >>> proxy = Proxy(InstrumentId(1), InstrumentId(0))
+        >>> round(proxy.delta(es, -2.0, 3_690.0, 3_700.0), 4)
+        -99.7297
+        """
+        return instrument.notional(quantity, price) / (self.beta * spot) if spot else 0.0
+
+
 def underlying_of(instrument: Instrument) -> str:
     """Return the symbol of an option's underlying; of what is no option its own."""
     return instrument.underlying if instrument.is_option else instrument.symbol

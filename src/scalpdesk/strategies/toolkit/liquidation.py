@@ -155,7 +155,7 @@ class Liquidation:
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        is_hedge = self._unwinds and number == view.underlying
+        is_hedge = self._unwinds and number == view.hedge
         leg = (self._shares if is_hedge else self._options).leg(number)
         leg.refusals = max(leg.tries - 1, 0)  # of its own tries: the desk's last resort has pauses of its own
         timer = SetTimer(self._timer, leg.refuse(view.now_ns, 1.0, longest))
@@ -199,11 +199,11 @@ class Liquidation:
         return actions
 
     def _hedge_held(self, view: DeskView) -> Decimal:
-        return view.positions.quantity(view.underlying) if self._unwinds else ZERO
+        return view.positions.quantity(view.hedge) if self._unwinds else ZERO
 
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
-        return not legs and not view.positions.quantity(view.underlying) and not view.orders.live
+        return not legs and not view.positions.quantity(view.hedge) and not view.orders.live
 
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
@@ -298,7 +298,7 @@ class Liquidation:
 
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
-        number = view.underlying
+        number = view.hedge
         found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
         if not found.orders:
             return ()
@@ -352,13 +352,13 @@ class Liquidation:
         wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
         self._alerts += 1
         self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
-        held = [*legs, *([view.underlying] if hedge else [])]
+        held = [*legs, *([view.hedge] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
         )
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
-        if view.is_halted(view.underlying):
-            reason += f"; trading is halted in {view.instruments[view.underlying].symbol}"
+        if view.is_halted(view.hedge):
+            reason += f"; trading is halted in {view.instruments[view.hedge].symbol}"
         silent = [view.instruments[leg].symbol for leg in legs if seen[leg].is_unquoted]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
