@@ -1,6 +1,5 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
-import calendar
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -30,14 +29,12 @@ from scalpdesk.datasets.store import as_float, connect, day_file, day_files, fil
 from scalpdesk.instruments.contract import (
     INDEX_CLASSES,
     Equity,
-    Future,
     Index,
     Instruments,
     OptionContract,
-    TickRule,
-    us_option,
 )
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.futures import future_contract, listed_option
 from scalpdesk.instruments.sessions import (
     Session,
     is_known,
@@ -83,7 +80,7 @@ class SessionReader:
 
     def options(self, roots: Sequence[str]) -> list[OptionContract]:
         """Return the options with quotes by expiry, strike, call before put."""
-        found = [us_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
+        found = [listed_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
         return sorted(found, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
 
     def _register(self, book: Instruments) -> None:
@@ -176,42 +173,6 @@ class SessionReader:
             [first.open_ns],
         )
         return {s: int(n) for s, n in zip(got["symbol"], got["oi"], strict=True) if s in book}
-
-
-FUTURES: dict[str, tuple[int, Decimal]] = {
-    "ES": (50, Decimal("0.25")),
-    "MES": (5, Decimal("0.25")),
-    "NQ": (20, Decimal("0.25")),
-    "MNQ": (2, Decimal("0.25")),
-    "YM": (5, Decimal(1)),
-    "RTY": (50, Decimal("0.10")),
-}
-"""Root to (US dollars an index point, tick in points), CME contract specifications."""
-
-
-def future_contract(symbol: str) -> Future:
-    """Build a dated index future from ``ROOT_yyyymm``; it expires on the month's third Friday.
-
-    Raises
-    ------
-    DataError
-        When the root's contract terms are not known or the symbol has another form.
-    """
-    root, _, month = symbol.partition("_")
-    if root not in FUTURES or len(month) != 6 or not month.isdigit() or not 1 <= int(month[4:]) <= 12:
-        raise DataError(
-            f"a future is written ROOT_yyyymm with a root among {', '.join(FUTURES)}",
-            where="symbol",
-            value=symbol,
-            nearest=nearest_name(root, FUTURES),
-            fix="rename it in the file that is imported, e.g. ES_201312",
-        )
-    multiplier, tick = FUTURES[root]
-    year, number = int(month[:4]), int(month[4:])
-    fridays = [
-        week[calendar.FRIDAY] for week in calendar.monthcalendar(year, number) if week[calendar.FRIDAY]
-    ]
-    return Future(symbol, root, date(year, number, fridays[2]), TickRule(tick, tick), multiplier=multiplier)
 
 
 UNCARRIED = ("merger", "spin_off")

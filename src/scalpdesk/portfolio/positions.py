@@ -94,6 +94,29 @@ class Position:
         self.quantity += units
         self._base = (self._priced, self._cost, self._realized)
 
+    def variation(self, price: Decimal) -> Decimal:
+        """Return what the open quantity is worth at a price beyond its cost, in currency."""
+        return self.value(price) - self.cost
+
+    def settle(self, price: Decimal) -> Decimal:
+        """Go on at a future's settlement price, as if closed and opened there; return the variation.
+
+        >>> from datetime import date
+        >>> from scalpdesk.instruments.contract import CENT_TICK, Future
+        >>> future = Future("ES_202103", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50)
+        >>> position = Position(InstrumentId(0), future)
+        >>> position.apply(Decimal(2), Decimal("3690.25"))
+        >>> position.settle(Decimal("3694.50")), position.cost, position.realized
+        (Decimal('425.00'), Decimal('369450.00'), Decimal('425.00'))
+        """
+        self.forget_trades()
+        variation = self.variation(price)
+        self._realized += variation
+        self._cost = self._priced * price
+        self._base = (self._priced, self._cost, self._realized)
+        self._earned_at = None
+        return variation
+
     def forget_trades(self) -> None:
         """Keep of the trades so far what they come to; none of them can be undone any more."""
         self._price_trades()
@@ -387,6 +410,8 @@ class PositionManager:
             payer = self.positions.get(number)
             if payer is not None and posting.cause in OF_HOLDERS:
                 payer.income += posting.income
+            elif payer is not None and posting.cause is ChangeCause.VARIATION:
+                payer.settle(posting.price)
             return
         target = self.positions.get(number) or self._open(number)
         if posting.source is not None:
@@ -507,6 +532,14 @@ class Account:
             self.cash += amount
         else:
             self.others[currency] = self.others.get(currency, ZERO) + amount
+
+
+def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
+    """Return the cash balance that a futures broker shows: with the cost of the futures, currency.
+
+    It moves by fees, by what closes, and by each day's variation.
+    """
+    return account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO)
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

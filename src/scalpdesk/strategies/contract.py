@@ -594,6 +594,8 @@ def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: b
     of_class = INDEX_CLASSES.get(configured) if by_class else None
     if symbol == configured or (of_class is not None and symbol == of_class.underlying):
         return symbol
+    if symbol.startswith(f"{configured}_"):  # a future's root
+        return symbol
     raise ConfigError(
         "the market of this run has another underlying",
         where=f"strategies.{strategy}.underlying",

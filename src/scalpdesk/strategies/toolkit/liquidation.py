@@ -20,7 +20,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import EXITS, CancelIntent, Intent, LegOrders, Purpose, SetTimer, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Settlement, underlying_of
+from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import holds_up_no_hedge
@@ -277,7 +277,7 @@ class Liquidation:
         session = view.session
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
-            if all(item.is_option and item.settlement is not Settlement.PHYSICAL for item in contracts):
+            if all(item.is_option and not item.delivers for item in contracts):
                 return self._unwind(view)
         young_ns = view.now_ns - self._options.retry_ns
         if any(
