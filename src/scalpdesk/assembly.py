@@ -178,6 +178,7 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
                 end=source.end,
                 max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
                 index_source=data.index_source,
+                hours=data.hours,
                 # without a strategy (a notebook loads data first) whatever any of them reads
                 option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
             )
@@ -205,6 +206,7 @@ def _load_alone(source: TapeOrigin, data: DataSection, strategy: str | None) -> 
         start=source.start,
         end=source.end,
         is_hedge=True,
+        hours=data.hours,
     )
     is_month = month and source.underlying in tape.instruments
     return replace(tape, underlying=source.underlying) if is_month else tape

@@ -134,6 +134,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
+    hours: Literal["regular", "globex"] = "regular"
+    """Sessions of a future: those of the stock exchanges, or CME's around the clock."""
     hedge_set: str | None = None
     """Data set with the quotes of ``hedge.instrument``; None for that of the options."""
     keep_implied_vols: Literal["live", "always", "never"] = "live"
@@ -377,8 +379,9 @@ class RunSettings:
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
-        if tree["data"]["hedge_set"] is None:  # ids of runs before it stay
-            tree["data"].pop("hedge_set")
+        for key, usual in (("hedge_set", None), ("hours", "regular")):  # ids of runs before them stay
+            if tree["data"][key] == usual:
+                tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         if not tree["venues"]:
             tree.pop("venues")

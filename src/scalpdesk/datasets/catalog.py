@@ -1,6 +1,6 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +37,8 @@ from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.futures import future_contract, listed_option
 from scalpdesk.instruments.sessions import (
     Session,
+    from_ns,
+    globex_sessions,
     is_known,
     is_session,
     session_on,
@@ -64,7 +66,9 @@ class SessionReader:
 
     def files(self, table: str, keys: Sequence[str]) -> list[Path]:
         """Return the files of a table that touch the sessions."""
-        days = [s.day.isoformat() for s in self.sessions] + [str(s.day.year) for s in self.sessions]
+        spans = [(from_ns(s.open_ns).date(), s.day) for s in self.sessions]  # one begins the evening before
+        dates = dict.fromkeys(day for span in spans for day in span)
+        days = [day.isoformat() for day in dates] + [str(s.day.year) for s in self.sessions]
         return [p for key in keys for p in day_files(self.catalog, self.name, table, key, days)]
 
     def symbols(self, tables: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -241,6 +245,7 @@ def rate_curve_on(connection: Any, path: Path, day: date) -> RateCurve | None:
 MAX_SIDE_AGE_SECONDS = 300.0
 
 IndexSource = Literal["recorded", "parity"]
+Hours = Literal["regular", "globex"]
 
 
 def list_data_sets(catalog: Path) -> tuple[list[Manifest], dict[str, DataError]]:
@@ -312,6 +317,7 @@ def load_tape(
     index_source: IndexSource = "recorded",
     option_bars: bool = False,
     is_hedge: bool = False,
+    hours: Hours = "regular",
 ) -> MarketTape:
     """Read sessions of one underlying and its options: rows known after the open and up to the close.
 
@@ -335,6 +341,8 @@ def load_tape(
     is_hedge
         Load the underlying alone, to hedge other options with; where no quotes of it were recorded, from
         its trades: a tick below and above the close of each bar.
+    hours
+        Sessions of a future and its options: ``regular`` are those of the stock exchanges, ``globex`` CME's.
 
     Returns
     -------
@@ -355,13 +363,17 @@ def load_tape(
             fix="use recorded or parity",
         )
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
-    sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end)
+    is_globex = hours == "globex" and coverage.type == "future"
+    calendar = globex_sessions if is_globex else sessions_between
+    sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end, calendar)
     reader = SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
     options = [] if is_hedge else reader.options(roots)
     book, main_symbol = _underlying_book(reader, base, coverage)
     for option in options:
+        if option.is_on_future and option.underlying not in book:
+            book.add(future_contract(option.underlying))
         book.add(option)
 
     parts = [reader.quotes("option_quotes", () if is_hedge else roots, book)]
@@ -417,11 +429,17 @@ def load_tape(
 
 
 def _covered_sessions(
-    catalog: Path, manifest: Manifest, base: str, coverage: Coverage, start: date, end: date
+    catalog: Path,
+    manifest: Manifest,
+    base: str,
+    coverage: Coverage,
+    start: date,
+    end: date,
+    calendar: Callable[[date, date], tuple[Session, ...]],
 ) -> tuple[tuple[Session, ...], list[date]]:
     """Return the sessions wanted and there, and those missing between them."""
     is_within_reach = is_known(start) and is_known(end)
-    wanted = sessions_between(start, end) if start <= end and is_within_reach else ()
+    wanted = calendar(start, end) if start <= end and is_within_reach else ()
     there = set(file_days(start, end, coverage.sessions))
     found = tuple(s for s in wanted if s.day.isoformat() in there or str(s.day.year) in there)
     if not found or found[0] != wanted[0] or found[-1] != wanted[-1]:
