@@ -392,7 +392,7 @@ class RegulationT:
         ):
             return Refused(Cause.SHORTING, symbol=first.instrument.symbol)
         before, after = self._rooms(account, order)
-        is_day = account.multiplier > 2 and not is_option
+        is_day = account.multiplier > 2 and not is_option and not first.instrument.is_future
         left, was = (after.day, before.day) if is_day else (after.night, before.night)
         if left >= 0 or left >= was:
             return None
