@@ -1,4 +1,4 @@
-"""Futures at the simulated broker: daily variation, final settlement, margin, and options that deliver them."""
+"""Futures at the simulated broker: variation, final settlement, margin, and options that deliver them."""
 
 from datetime import date
 from decimal import Decimal
@@ -99,7 +99,7 @@ def test_a_day_brings_the_move_in_cash_and_the_next_goes_on_from_there():
 @given(st.lists(st.tuples(ticks, st.integers(-5, 5), ticks), min_size=2, max_size=5))
 @settings(max_examples=30)
 def test_the_cash_is_what_each_trade_made_to_the_settlement_and_in_the_end_to_its_exit(days):
-    """Conservation: variation sums to quantity x (exit - entry) x multiplier, exactly, whatever came between."""
+    """Conservation: variation sums to quantity x (exit - entry) x multiplier, exactly."""
     globex, trades = Globex(), []
     for number, (traded, quantity, settled) in enumerate(days):
         globex.open(number)

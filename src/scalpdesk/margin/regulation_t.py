@@ -386,7 +386,7 @@ class RegulationT:
             if refused is not None:
                 return refused
         elif (
-            first.instrument.is_share
+            not first.instrument.is_future
             and first.quantity < 0
             and (account.multiplier == 1 or not account.may_short(first.instrument.symbol))
         ):

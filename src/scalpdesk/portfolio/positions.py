@@ -335,7 +335,7 @@ class PositionsView(Protocol):
 
     @property
     def scalps(self) -> Mapping[InstrumentId, FifoLots]:
-        """FIFO lots by instrument."""
+        """FIFO lots by instrument, of shares and futures; profits per unit multiplier."""
         ...
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
@@ -428,7 +428,7 @@ class PositionManager:
 
     def _open(self, instrument_id: InstrumentId) -> Position:
         position = self.positions[instrument_id] = Position(instrument_id, self.instruments[instrument_id])
-        if position.multiplier == 1:
+        if position.multiplier == 1 or position.instrument.is_future:
             self.scalps[instrument_id] = FifoLots()
         return position
 

@@ -130,8 +130,10 @@ class HedgeMeter:
         realized, self._realized = now_realized - self._realized, now_realized
         mid, half = self._decided.get(order.created_ns, (event.price, ZERO))
         signed = event.quantity * order.submitted.side.sign
-        spread_cost = half * event.quantity
-        slippage = signed * (event.price - mid) - spread_cost
+        multiplier = view.instruments.by_id[view.hedge].multiplier
+        realized *= multiplier
+        spread_cost = half * event.quantity * multiplier
+        slippage = signed * (event.price - mid) * multiplier - spread_cost
         for totals in (self.totals, self.whole_run):
             totals.add(event.quantity, realized, spread_cost, slippage, event.fee)
         unwinds = order.submitted.purpose is Purpose.UNWIND_HEDGE
