@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instrument, Instruments
 from scalpdesk.instruments.postings import OF_HOLDERS, Posting
 from scalpdesk.marketdata.state import MarketState
@@ -95,8 +95,8 @@ class Position:
         self._base = (self._priced, self._cost, self._realized)
 
     def variation(self, price: Decimal) -> Decimal:
-        """Return what the open quantity is worth at a price beyond its cost, in currency."""
-        return self.value(price) - self.cost
+        """Return what the open quantity is worth at a price beyond its cost, in cents: it is paid in cash."""
+        return to_cents(self.value(price) - self.cost)
 
     def settle(self, price: Decimal) -> Decimal:
         """Go on at a future's settlement price, as if closed and opened there; return the variation.
@@ -111,7 +111,7 @@ class Position:
         """
         self.forget_trades()
         variation = self.variation(price)
-        self._realized += variation
+        self._realized += self.value(price) - self.cost
         self._cost = self._priced * price
         self._base = (self._priced, self._cost, self._realized)
         self._earned_at = None
@@ -539,7 +539,7 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
 
     It moves by fees, by what closes, and by each day's variation.
     """
-    return account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO)
+    return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:
