@@ -20,7 +20,7 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
-from scalpdesk.instruments.contract import ONE, Instrument
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -268,7 +268,7 @@ class DeltaHedger:
                 "hedge_quantity": parts[0],
                 "hedge_unit_shares": unit,
             }
-        elif hedge.step is not ONE:
+        elif unit != 1.0:
             facts |= {"owned_shares": owned * unit, "quantity_shares": parts[0] * unit}
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
@@ -459,8 +459,9 @@ def _is_tradable(view: DeskView) -> bool:
 
 def _smallest_delta(view: DeskView, price: float) -> float:
     """Return the delta of the smallest order of the hedge at its price; of an inverse one its step."""
-    step = float(view.instruments.by_id[view.hedge].step)
-    return step if view.hedge == view.underlying else view.hedge_delta(step, price)
+    hedge = view.instruments.by_id[view.hedge]
+    step = float(hedge.step)
+    return step if hedge.is_inverse else view.hedge_delta(step, price)
 
 
 def _steps_to(hedge: Instrument, net: float, target: float, unit: float, price: float) -> int:
