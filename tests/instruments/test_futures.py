@@ -16,7 +16,6 @@ from scalpdesk.instruments.fees import IBKR_FEES
 from scalpdesk.instruments.futures import (
     final_settlement_ns,
     future_contract,
-    future_of,
     future_option,
     future_option_symbol,
     listed_option,
@@ -111,7 +110,6 @@ def test_the_name_of_an_option_brings_its_terms_back(month, year, strike):
         Decimal(strike) / 4,
         Right.PUT,
     )
-    assert future_of("ES", future.expiry) == future
 
 
 def test_a_share_with_the_root_of_a_future_keeps_its_options():

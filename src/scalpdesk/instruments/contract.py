@@ -103,8 +103,6 @@ class Linear:
     is_index: ClassVar[bool] = False
     is_share: ClassVar[bool] = False
     is_perpetual: ClassVar[bool] = False
-    is_future: ClassVar[bool] = False
-    """Whether it is a dated future: settled in cash every day, and held for a margin per contract."""
     is_inverse_future: ClassVar[bool] = False
     """Whether a contract is an amount of US dollars; an option on a coin is inverse and no future."""
 
@@ -165,6 +163,7 @@ class Equity(Plain):
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
+    is_future: ClassVar[Literal[False]] = False
     is_share: ClassVar[bool] = True
 
 
@@ -176,6 +175,7 @@ class Index(Plain):
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
+    is_future: ClassVar[Literal[False]] = False
     is_index: ClassVar[bool] = True
 
 
@@ -199,7 +199,8 @@ class Future(Plain):
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 1
-    is_future: ClassVar[bool] = True
+    is_future: ClassVar[Literal[True]] = True
+    """Whether it is a dated future: settled in cash every day, and held for a margin per contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,7 @@ class Perpetual(Linear):
     tick_rule: TickRule
     currency: str = "BTC"
     multiplier: int = 1
+    is_future: ClassVar[Literal[False]] = False
     is_option: ClassVar[Literal[False]] = False
     is_inverse: ClassVar[bool] = True
     is_coin: ClassVar[bool] = True
@@ -267,6 +269,7 @@ class LinearPerpetual(Plain):
     tick_rule: TickRule
     currency: str = "USDC"
     multiplier: int = 1
+    is_future: ClassVar[Literal[False]] = False
     is_perpetual: ClassVar[bool] = True
     is_coin: ClassVar[bool] = True
     step: ClassVar[Decimal] = LINEAR_PERPETUAL_STEP
@@ -287,6 +290,7 @@ class OptionContract(Linear):
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 100
+    is_future: ClassVar[Literal[False]] = False
     contract_size: ClassVar[int] = 1
     is_option: ClassVar[Literal[True]] = True
 

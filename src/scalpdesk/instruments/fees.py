@@ -8,7 +8,7 @@ import msgspec
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT
-from scalpdesk.instruments.contract import Future, Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract
 
 
 class FeeModel(Protocol):
@@ -48,7 +48,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         ``quantity`` is unsigned contracts or shares, ``price`` per unit of the underlying.
         """
-        if isinstance(instrument, Future):
+        if instrument.is_future:
             return quantity * self.per_future.get(instrument.root, Decimal(0))
         is_option = isinstance(instrument, OptionContract)
         commission = quantity * (self.per_contract if is_option else self.per_share)

@@ -35,9 +35,8 @@ FUTURES: dict[str, tuple[int, Decimal]] = {
     "RTY": (50, Decimal("0.10")),
 }
 """Root to (US dollars an index point, tick in points), CME contract specifications."""
-QUARTER_MONTHS = 3
 OPTION_TICK = TickRule(Decimal("0.05"), Decimal("0.25"), Decimal(5))
-"""Of options on index futures: a nickel up to a premium of five points, then a quarter."""
+"""Tick of options on index futures: a nickel up to a premium of five points, then a quarter."""
 _OPTION = re.compile(r"([A-Z0-9]{1,4}_\d{6})-(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
 
@@ -71,18 +70,6 @@ def future_contract(symbol: str) -> Future:
     multiplier, tick = FUTURES[root]
     expiry = third_friday(int(month[:4]), int(month[4:]))
     return Future(symbol, root, expiry, TickRule(tick, tick), multiplier=multiplier)
-
-
-def future_of(root: str, day: date) -> Future:
-    """Return the quarterly future that an option of an expiry is on: the next that ends on it or later.
-
-    >>> future_of("ES", date(2020, 1, 17)).symbol, future_of("ES", date(2020, 3, 21)).symbol
-    ('ES_202003', 'ES_202006')
-    """
-    year, month = day.year, -(-day.month // QUARTER_MONTHS) * QUARTER_MONTHS
-    if third_friday(year, month) < day:
-        year, month = (year, month + QUARTER_MONTHS) if month < 12 else (year + 1, QUARTER_MONTHS)
-    return future_contract(f"{root}_{year}{month:02d}")
 
 
 def future_option_symbol(future: str, expiry: date, right: Right, strike: Decimal) -> str:

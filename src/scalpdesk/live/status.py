@@ -25,6 +25,7 @@ from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
+from scalpdesk.portfolio.positions import balance_of
 from scalpdesk.strategies.contract import phase_of
 
 NEWEST = 5
@@ -55,7 +56,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "session": None if session is None else session.day.isoformat(),
         "currency": run_currency(header.config),
         "nav": str(nav),
-        "cash": str(desk.account.cash),
+        "cash": str(balance_of(desk.account, desk.positions.held())),
         "session_pnl": str(nav - desk.session_equity),
         "margin": None
         if distance is None or spot is None

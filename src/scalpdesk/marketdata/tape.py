@@ -249,7 +249,7 @@ class TapeOrigin:
     end: date
     seed: int
     hedge: str = ""
-    """What hedges the options in their underlying's place; empty where that one does."""
+    """Instrument that hedges the options in their underlying's place; empty where that one does."""
     hedge_set: str = ""
     """Data set of its quotes; empty for that of the options."""
 
@@ -437,7 +437,7 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
 def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
     """Return a market with the underlying of another one beside it, to hedge with.
 
-    Of equal instants the hedge's quotes come first: a decision at the underlying's sees both.
+    At equal instants the hedge's quotes come first: a decision at the underlying's sees both.
 
     Raises
     ------

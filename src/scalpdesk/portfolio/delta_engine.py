@@ -311,7 +311,7 @@ class DeltaEngine:
         self._state = state
         self._pricer = pricer
         self.proxies: Final[dict[InstrumentId, Proxy]] = {}
-        """What hedges another underlying than itself, by its own id."""
+        """Instruments that hedge another underlying, by their own id."""
         self.terms: Final = TimeAndRate(state, floor_seconds=floor_seconds, flat_rate=flat_rate, clock=clock)
         self.vols: Final = OptionVols(
             instruments,

@@ -57,7 +57,7 @@ class LegParts(FrozenLeaf, frozen=True, gc=False):
     rate: float = 0.0
     mark_noise: float = 0.0
     basis: float = 0.0
-    """What an instrument earned beyond the underlying that it hedges, on the same dollar delta."""
+    """Gain of an instrument beyond the underlying that it hedges, on the same dollar delta."""
 
 
 NO_LEG_PARTS = LegParts()

@@ -539,7 +539,8 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
 
     It moves by fees, by what closes, and by each day's variation.
     """
-    return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
+    costs = [each.cost for each in held if each.instrument.is_future]
+    return to_cents(account.cash + sum(costs, ZERO)) if costs else account.cash
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

@@ -11,7 +11,7 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Future, Instruments, OptionContract, Settlement, Style
+from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
 from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
@@ -75,7 +75,7 @@ class ExpiryProcessor:
             return
         self.watched.add(number)
         contract = self._ledger.instruments[number]
-        if isinstance(contract, Future):
+        if contract.is_future:
             self._ledger.at(final_settlement_ns(contract) + 1, partial(self.end_future, number))
         if not contract.is_option:
             return

@@ -472,7 +472,7 @@ Beta = Annotated[float, above(0, 10, "the underlying's return for one of the hed
 
 
 class HedgeTerms(NamedTuple):
-    """What hedges in the underlying's place."""
+    """Instrument that hedges in the underlying's place."""
 
     symbol: str
     """Share, future's root or contract."""
@@ -515,7 +515,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     day; a run that finds another one does not begin, for it would trade the hedge shares alone.
     """
     hedge_of: Callable[[Any], HedgeTerms | None] = lambda _: None
-    """What it hedges with in the underlying's place, from its settings; None for the underlying."""
+    """Instrument that it hedges with, from its settings; None for the underlying."""
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}

@@ -114,8 +114,8 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
     section = "hedge"
     instrument: str | None = None
-    """What hedges in the underlying's place: a share (``SPY``), a future's root (``ES``, the front contract)
-    or contract (``ES_202103``). It holds the dollar delta times beta; None hedges with the underlying.
+    """Instrument that hedges in the underlying's place: a share (``SPY``), a future's root (``ES``, the front
+    contract) or contract (``ES_202103``). It holds the dollar delta times beta; None is the underlying.
     """
     beta: Beta = 1.0
     """Return of the underlying for one of that instrument."""
