@@ -22,7 +22,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments, Proxy
 from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
+from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.marketdata.state import MarketState
@@ -55,7 +55,12 @@ from scalpdesk.strategies.registry import bound_config, find_strategy, member_na
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-FEES: dict[str, FeeModel] = {"none": NO_FEES, "alpaca": ALPACA_FEES, "deribit": DERIBIT_FEES}
+FEES: dict[str, FeeModel] = {
+    "none": NO_FEES,
+    "alpaca": ALPACA_FEES,
+    "ibkr": IBKR_FEES,
+    "deribit": DERIBIT_FEES,
+}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5
@@ -272,7 +277,7 @@ def build_engine(
             "this market was loaded without what hedges",
             where="hedge.instrument",
             value=terms.symbol,
-            fix="load it with these settings, as a backtest does; a live desk hedges with the underlying",
+            fix="load it with these settings, as a backtest does",
         )
     if data.get("hedge"):
         own = Proxy(
