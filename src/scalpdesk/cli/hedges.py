@@ -11,7 +11,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
 from scalpdesk.cli.output import console, new_table, print_json, print_table, progress_bar
 from scalpdesk.cli.summary_view import money
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import ScalpdeskError
 
 UNDERLYING = "none"
 """Name of the hedge with the underlying itself."""
@@ -67,7 +67,7 @@ def hedges(
             underlying = ",".join(configured_underlyings(settings.strategy_config))
             try:
                 tape = load_tape(settings, data_set, underlying, first, last=last)
-            except DataError as error:
+            except ScalpdeskError as error:
                 if name == UNDERLYING:
                     raise
                 refused[name] = error.what
