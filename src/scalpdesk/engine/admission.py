@@ -13,7 +13,6 @@ from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.portfolio.positions import balance_of
 from scalpdesk.risk.caps import (
     BookLine,
     HeldAndWorking,
@@ -65,7 +64,7 @@ class ProposalFacts:
             risk_before=before,
             loss_before=loss,
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
-            cash=balance_of(desk.account, desk.positions.held()),
+            cash=desk.cash() if desk.positions.has_futures else desk.account.cash,
             cash_at_report=desk.gate.cash_at_report,
             margin_fraction=desk.margin_fraction(),
         )

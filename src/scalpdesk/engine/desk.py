@@ -108,6 +108,11 @@ class Desk:
         """Both of these, where they are."""
         self._has_begun = False
 
+    def cash(self) -> Decimal:
+        """Return the cash balance, of a book with futures as a futures broker shows it."""
+        own = self.account
+        return balance_of(own, self.positions.held()) if self.positions.has_futures else own.cash
+
     def can_lose(self) -> bool:
         """Return whether the session's loss ends its trading and may differ from the last checked loss."""
         if self.gate.mode not in LOSS_MODES or self.view.session is None:
@@ -406,7 +411,7 @@ class Desk:
         """Take over the account's limits as the venue reports them."""
         self.gate.venue_limits = event
         self.is_margined |= event.margin_fraction is not None
-        self.gate.cash_at_report = balance_of(self.account, self.positions.held())
+        self.gate.cash_at_report = self.cash()
 
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""

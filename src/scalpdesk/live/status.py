@@ -25,7 +25,6 @@ from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
-from scalpdesk.portfolio.positions import balance_of
 from scalpdesk.strategies.contract import phase_of
 
 NEWEST = 5
@@ -56,7 +55,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "session": None if session is None else session.day.isoformat(),
         "currency": run_currency(header.config),
         "nav": str(nav),
-        "cash": str(balance_of(desk.account, desk.positions.held())),
+        "cash": str(desk.cash()),
         "session_pnl": str(nav - desk.session_equity),
         "margin": None
         if distance is None or spot is None

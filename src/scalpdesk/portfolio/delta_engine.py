@@ -549,7 +549,7 @@ class DeltaEngine:
 
     def delta_of(self, position: Position, mark: float) -> float:
         """Return the delta of a position in what is no option at a mark, in units of what it hedges."""
-        proxy = self.proxies.get(position.instrument_id) if self.proxies else None
+        proxy = self.proxies.get(position.instrument_id)
         if proxy is None:
             return position.instrument.delta(position.float_quantity, mark)
         spot = self._state.mark(proxy.underlying_id) or 0.0
@@ -569,5 +569,8 @@ class DeltaEngine:
                 total.add(units, valuation.greeks)
             elif not instrument.is_option:
                 mark = self._state.mark(position.instrument_id) or 0.0
-                total.shares += self.delta_of(position, mark)
+                if self.proxies:
+                    total.shares += self.delta_of(position, mark)
+                else:
+                    total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()

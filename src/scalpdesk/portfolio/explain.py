@@ -443,7 +443,10 @@ class PnlExplain:
             price = position.average_price if mark is None else exact_price(mark)
             nav += instrument.value(quantity, price)
             if valuation is None:
-                greeks.shares += self._delta_engine.delta_of(position, float(price))
+                if self._delta_engine.proxies:
+                    greeks.shares += self._delta_engine.delta_of(position, float(price))
+                else:
+                    greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
             units = position.float_quantity * position.multiplier
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)

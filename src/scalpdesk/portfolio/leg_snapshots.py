@@ -58,8 +58,8 @@ class LegSnapshots:
                 greeks = valuation.greeks
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
-        proxied = spot = 0.0
-        proxy = self._delta_engine.proxies.get(number)
+        proxied, spot, proxies = 0.0, 0.0, self._delta_engine.proxies
+        proxy = proxies.get(number) if proxies else None
         if proxy is not None and (spot := self._state.mark(proxy.underlying_id) or 0.0):
             proxied = self._delta_engine.delta_of(position, price)
         return LegSnapshot(
@@ -97,7 +97,8 @@ class LegSnapshots:
             share = option.underlying
         goes_ex = (self._state.dividends or self._state.adjustments) and not instrument.is_inverse
         paid = self.dividends(share, start.ts_ns, now_ns) if goes_ex else 0.0
-        proxy = self._delta_engine.proxies.get(start.instrument_id)
+        proxies = self._delta_engine.proxies
+        proxy = proxies.get(start.instrument_id) if proxies else None
         spot = 0.0 if proxy is None else self._state.mark(proxy.underlying_id) or 0.0
         return LegSnapshot(
             start.instrument_id, instrument, now_ns, start.units, mark, state, paid=paid, spot=spot

@@ -374,6 +374,8 @@ class PositionManager:
         self.scalps: dict[InstrumentId, FifoLots] = {}
         self._bookings: dict[str, Posting | None] = {}
         """By reference: the executions that stand, None for what cannot be taken back."""
+        self.has_futures = False
+        """Whether a future was ever held: cash alone is the balance of other books."""
         self._held: Sequence[Position] | None = None
         """The open positions, until something is booked: a run over years has traded hundreds."""
 
@@ -428,7 +430,9 @@ class PositionManager:
 
     def _open(self, instrument_id: InstrumentId) -> Position:
         position = self.positions[instrument_id] = Position(instrument_id, self.instruments[instrument_id])
-        if position.multiplier == 1 or position.instrument.is_future:
+        is_future = position.instrument.is_future
+        self.has_futures = self.has_futures or is_future
+        if position.multiplier == 1 or is_future:
             self.scalps[instrument_id] = FifoLots()
         return position
 
@@ -539,8 +543,7 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
 
     It moves by fees, by what closes, and by each day's variation.
     """
-    costs = [each.cost for each in held if each.instrument.is_future]
-    return to_cents(account.cash + sum(costs, ZERO)) if costs else account.cash
+    return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

@@ -20,7 +20,6 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
-from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -208,7 +207,12 @@ class DeltaHedger:
             if cancels is not None:
                 return cancels
         quote = view.market.quotes[number]
-        if quote is None or not _is_tradable(view):
+        is_proxy, verdict = number != view.underlying, view.market.verdict
+        if (
+            quote is None
+            or verdict(number, view.now_ns) not in FINE
+            or (is_proxy and verdict(view.underlying, view.now_ns) not in FINE)
+        ):
             return []
         exposure = exposure or self.measure(view, legs)
         if exposure is None:
@@ -230,8 +234,12 @@ class DeltaHedger:
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         hedge = view.instruments.by_id[number]
-        unit = _smallest_delta(view, quote.mid)
-        quantity = _steps_to(hedge, inputs.net_delta_shares, target, unit, quote.mid)
+        plain = hedge.multiplier == 1 and not is_proxy
+        unit = float(hedge.step) if plain else _smallest_delta(view, quote.mid)
+        quantity = quantity_to_target(inputs.net_delta_shares / unit, target / unit)  # in smallest orders
+        if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
+            size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
+            quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
         beyond = inputs.net_delta_shares - target
         least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
         if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
@@ -258,18 +266,9 @@ class DeltaHedger:
             "hedge_vol_source": self._delta_model.source,
             "quantity_shares": parts[0],
         }
-        if number != view.underlying:  # in units of the underlying
-            facts |= {
-                "spot": inputs.spot,
-                "owned_shares": owned * unit,
-                "quantity_shares": parts[0] * unit,
-                "hedge": hedge.symbol,
-                "hedge_price": quote.mid,
-                "hedge_quantity": parts[0],
-                "hedge_unit_shares": unit,
-            }
-        elif unit != 1.0:
+        if unit != 1.0:
             facts |= {"owned_shares": owned * unit, "quantity_shares": parts[0] * unit}
+            facts |= _proxy_facts(view, inputs, quote, parts[0], unit) if is_proxy else {}
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
         facts |= judged.facts
@@ -343,9 +342,12 @@ class DeltaHedger:
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
-        is_coin, traded, hedge = underlying.is_coin, quote, underlying
-        if view.hedge != view.underlying:
-            hedge, traded = view.instruments.by_id[view.hedge], view.market.quotes[view.hedge] or quote
+        is_coin, traded = underlying.is_coin, quote
+        if view.hedge == view.underlying:
+            smallest = underlying.delta(float(underlying.step), quote.mid)
+        else:
+            traded = view.market.quotes[view.hedge] or quote
+            smallest = _smallest_delta(view, traded.mid)
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -361,7 +363,7 @@ class DeltaHedger:
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
             trading_year_seconds=TRADING_YEARS[is_coin],
-            smallest_hedge=view.hedge_delta(float(hedge.step), traded.mid),
+            smallest_hedge=smallest,
         )
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
@@ -387,10 +389,11 @@ class DeltaHedger:
         number = view.hedge
         hedge, spot = view.instruments.by_id[number], view.market.mark(view.underlying) or math.nan
         owned = float(view.positions.quantity(number) + view.orders.pending(number))
-        price = spot if number == view.underlying else view.market.mark(number) or math.nan
-        total, unit = GreekSum(0.0), _smallest_delta(view, price)
-        if owned or number == view.underlying:
-            total.shares = view.hedge_delta(owned, price)
+        total = GreekSum()
+        if number == view.underlying:
+            total.shares = hedge.delta(owned, spot)
+        elif owned:
+            total.shares = view.hedge_delta(owned, view.market.mark(number) or math.nan)
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
@@ -426,7 +429,12 @@ class DeltaHedger:
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
             return None
-        least = least_hedge(noise / unit) if noise else 1
+        least = 1
+        if noise:
+            unit = float(hedge.step)
+            if hedge.multiplier != 1 or number != view.underlying:
+                unit = _smallest_delta(view, view.market.mark(number) or math.nan)
+            least = least_hedge(noise / unit)
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )
@@ -450,13 +458,6 @@ class DeltaHedger:
         )
 
 
-def _is_tradable(view: DeskView) -> bool:
-    """Return whether the quotes of what hedges, and of the underlying that it stands for, are fine."""
-    verdict, now_ns = view.market.verdict, view.now_ns
-    is_fine = verdict(view.hedge, now_ns) in FINE
-    return is_fine and (view.hedge == view.underlying or verdict(view.underlying, now_ns) in FINE)
-
-
 def _smallest_delta(view: DeskView, price: float) -> float:
     """Return the delta of the smallest order of the hedge at its price; of an inverse one its step."""
     hedge = view.instruments.by_id[view.hedge]
@@ -464,12 +465,15 @@ def _smallest_delta(view: DeskView, price: float) -> float:
     return step if hedge.is_inverse else view.hedge_delta(step, price)
 
 
-def _steps_to(hedge: Instrument, net: float, target: float, unit: float, price: float) -> int:
-    """Return how many of the smallest orders bring a net delta to its target; of contracts in coin whole."""
-    if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
-        size = hedge.contract_size
-        return perpetual_trade_usd(target * price, net * price, size) // size
-    return quantity_to_target(net / unit, target / unit)
+def _proxy_facts(view: DeskView, inputs: HedgeInputs, quote: QuoteEvent, quantity: int, unit: float) -> Facts:
+    """Return the figures of a hedge with another instrument than the underlying."""
+    return {
+        "spot": inputs.spot,
+        "hedge": view.instruments.by_id[view.hedge].symbol,
+        "hedge_price": quote.mid,
+        "hedge_quantity": quantity,
+        "hedge_unit_shares": unit,
+    }
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
