@@ -72,6 +72,7 @@ instrument earned beyond what the underlying would have on the same dollar delta
 """
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
+NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
 MODEL_PARTS = PARTS[:5]
 """Parts that revaluation alone gives."""
@@ -155,7 +156,8 @@ class PnlExplain:
         self._hedge_costs = ZERO
         self.hedge_costs = ZERO
         """Part of the totals: spread, fees and slippage of hedges; negative, up to the last mark."""
-        self._parts = dict.fromkeys(part_names((BASIS,) if delta_engine.proxies else ()), NO_AMOUNT)
+        names = part_names((BASIS,)) if delta_engine.proxies else PARTS
+        self._parts = NO_PARTS if names is PARTS else dict.fromkeys(names, NO_AMOUNT)
         """Parts of a mark, all zero."""
         self.totals: dict[str, Decimal] = dict.fromkeys(self._parts, ZERO)
         self.overnight: dict[str, Decimal] = dict.fromkeys(self._parts, ZERO)
