@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Decision
@@ -226,3 +227,26 @@ def test_the_zero_dte_scalper_hedges_with_a_future_and_counts_its_dollars():
     assert abs(held.realized - desk.positions.scalps[HEDGE].realized * 5) < Decimal("1e-12")
     parts = sum((amount for part, amount in result.pnl.items() if part != "total"), Decimal(0))
     assert parts == result.pnl["total"]
+
+
+def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
+    tape = market(*HEDGES["SPY"])
+    rows = tape.quotes
+    keeps = (rows.instrument_id != HEDGE) | (rows.ts_ns > at("10:20", DAY))
+    late = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
+    rules = (
+        "underlying=SPXW",
+        "entry.mode=straddle",
+        "entry.at=10:05",
+        "entry.not_after=10:30",
+        "exit.at=11:15",
+        "entry.max_straddle_delta=none",
+        "simulation.starting_cash=20000000",
+        "simulation.displayed_sizes=false",
+        "hedge.instrument=SPY",
+    )
+    config = load_settings("zero-dte", overrides=rules)
+    settings = BacktestConfig.of(config)
+    result = simulate(settings, PreparedMarket(replace(tape, quotes=late)))
+    assert result.document["hedges"] > 2
+    assert result.end_positions == {}

@@ -433,7 +433,7 @@ class DeltaHedger:
         if noise:
             unit = float(hedge.step)
             if hedge.multiplier != 1 or number != view.underlying:
-                unit = _smallest_delta(view, view.market.mark(number) or math.nan)
+                unit = _smallest_delta(view, view.market.mark(number) or spot)  # before its first quote
             least = least_hedge(noise / unit)
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
