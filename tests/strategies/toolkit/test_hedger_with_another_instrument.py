@@ -250,3 +250,29 @@ def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
     result = simulate(settings, PreparedMarket(replace(tape, quotes=late)))
     assert result.document["hedges"] > 2
     assert result.end_positions == {}
+
+
+def test_a_hedge_is_unwound_at_a_fresh_quote_where_one_comes_within_a_minute():
+    """SPY is quoted each half hour: the exit at 11:00 waits for the quote of that minute."""
+    tape = market(*HEDGES["SPY"])
+    rows = tape.quotes
+    minutes = (rows.ts_ns - at("10:00", DAY)) // (60 * 10**9)
+    keeps = (rows.instrument_id != HEDGE) | (minutes % 30 == 0)
+    seldom = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
+    rules = (
+        "underlying=SPXW",
+        "entry.mode=straddle",
+        "entry.at=10:05",
+        "entry.not_after=10:30",
+        "exit.at=11:00",
+        "entry.max_straddle_delta=none",
+        "simulation.starting_cash=20000000",
+        "simulation.displayed_sizes=false",
+        "hedge.instrument=SPY",
+    )
+    result = simulate(
+        BacktestConfig.of(load_settings("zero-dte", overrides=rules)),
+        PreparedMarket(replace(tape, quotes=seldom)),
+    )
+    assert result.end_positions == {}
+    assert abs(float(result.pnl["basis"])) < 100.0

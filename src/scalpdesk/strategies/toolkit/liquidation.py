@@ -32,6 +32,8 @@ from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
 LONGEST_PAUSE_SECONDS = 15.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
+STALE_HEDGE_NS = MINUTE_NS
+"""Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -299,6 +301,10 @@ class Liquidation:
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
         number = view.hedge
+        if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
+            retry_ns = view.now_ns + self._options.retry_ns
+            if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
+                return (SetTimer(self._timer, retry_ns),)
         found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
         if not found.orders:
             return ()
