@@ -19,10 +19,10 @@ from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, Proxy
 from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
+from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.marketdata.state import MarketState
@@ -35,6 +35,7 @@ from scalpdesk.marketdata.tape import (
     QuoteColumns,
     RateCurve,
     TapeOrigin,
+    hedged_tape,
     joined_tape,
 )
 from scalpdesk.orders.order_manager import OrderManager
@@ -48,12 +49,18 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.tape_reader import price_adjustments
+from scalpdesk.strategies.contract import HedgeTerms
 from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-FEES: dict[str, FeeModel] = {"none": NO_FEES, "alpaca": ALPACA_FEES, "deribit": DERIBIT_FEES}
+FEES: dict[str, FeeModel] = {
+    "none": NO_FEES,
+    "alpaca": ALPACA_FEES,
+    "ibkr": IBKR_FEES,
+    "deribit": DERIBIT_FEES,
+}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5
@@ -73,8 +80,17 @@ def load_market(
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
-    source = TapeOrigin(data, underlying, start, end, seed)
+    terms = hedge_terms(settings)
+    hedge, hedge_set = ("", "") if terms is None else (terms.symbol, settings.config.data.hedge_set or "")
+    source = TapeOrigin(data, underlying, start, end, seed, hedge, hedge_set)
     return _load(source, settings.config.data, settings.strategy)
+
+
+def hedge_terms(settings: RunSettings) -> HedgeTerms | None:
+    """Return what a run hedges with in the underlying's place; None for the underlying."""
+    if settings.strategy is None:
+        return None
+    return find_strategy(settings.strategy).hedge_of(settings.strategy_config)
 
 
 def journaled_market(header: JournalHeader) -> MarketTape:
@@ -108,6 +124,19 @@ def played_market(tape: MarketTape, config: DeskConfig) -> MarketTape:
 
 
 def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
+    if source.hedge:
+        alone, other = source.hedge_set or source.data_set, source.hedge
+        main = replace(source, hedge="", hedge_set="")
+        terms = replace(main, data_set=alone, underlying=other)
+        if "," in source.underlying:
+            raise ConfigError(
+                "one instrument hedges the options on one underlying",
+                where="hedge.instrument",
+                value=f"{other} for {source.underlying}",
+                fix="name one underlying, or leave hedge.instrument out",
+            )
+        tape = hedged_tape(_load(main, data, strategy), _load_alone(terms, data, strategy))
+        return _from(source, data, strategy, tape)
     symbols = source.underlying.split(",")
     if len(set(symbols)) < len(symbols):
         raise DataError(
@@ -154,12 +183,38 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
                 end=source.end,
                 max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
                 index_source=data.index_source,
+                hours=data.hours,
                 # without a strategy (a notebook loads data first) whatever any of them reads
                 option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
             )
+    return _from(source, data, strategy, tape)
+
+
+def _from(source: TapeOrigin, data: DataSection, strategy: str | None, tape: MarketTape) -> MarketTape:
+    """Return a tape that knows where it was loaded from."""
     there = msgspec.structs.replace(data, catalog=str(Path(data.catalog).absolute()))
     again = partial(_load, source, there, strategy)
     return replace(tape, loaded=(source, tape.quotes, tape.sessions), load_again=again)
+
+
+def _load_alone(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
+    """Return the market of what hedges, without its options."""
+    if source.data_set == EMBEDDED or source.data_set in COIN_MARKETS:
+        return _load(source, data, strategy)
+    from scalpdesk.datasets.catalog import load_tape
+
+    root, month = source.underlying.partition("_")[::2]
+    tape = load_tape(
+        Path(data.catalog),
+        source.data_set,
+        underlying=root,
+        start=source.start,
+        end=source.end,
+        is_hedge=True,
+        hours=data.hours,
+    )
+    is_month = month and source.underlying in tape.instruments
+    return replace(tape, underlying=source.underlying) if is_month else tape
 
 
 def require_options(tapes: Sequence[MarketTape]) -> None:
@@ -216,6 +271,21 @@ def build_engine(
         clock=clock_of(data),
         vol_half_life_seconds=config.marketdata.vol_half_life_seconds,
     )
+    terms = find_strategy(strategy_name).hedge_of(strategy_config)
+    if terms is not None and not data.get("hedge"):
+        raise ConfigError(
+            "this market was loaded without what hedges",
+            where="hedge.instrument",
+            value=terms.symbol,
+            fix="load it with these settings, as a backtest does",
+        )
+    if data.get("hedge"):
+        own = Proxy(
+            instruments.id_of(str(data["hedge"])),
+            instruments.id_of(str(data["underlying"])),
+            1.0 if terms is None else terms.beta,
+        )
+        delta_engine.proxies[own.instrument_id] = own
     desk = Desk(
         instruments,
         market,
@@ -261,9 +331,16 @@ def describe(tape: MarketTape) -> dict[str, Any]:
         "quote_seconds": tape.quote_seconds,
         "dividend_yield": tape.dividend_yield,
         "variance_clock": tape.variance_clock,
-        "tape": None if tape.origin is None else msgspec.to_builtins(tape.origin),
+        "tape": None if tape.origin is None else _origin_document(tape.origin),
+        **({"hedge": tape.hedge} if tape.hedge else {}),
         **({"others": dict(tape.others)} if tape.others else {}),
     }
+
+
+def _origin_document(origin: TapeOrigin) -> dict[str, Any]:
+    """Return where a tape comes from, in JSON types; the hedge only where another instrument hedges."""
+    found: dict[str, Any] = msgspec.to_builtins(origin)
+    return {name: value for name, value in found.items() if value or not name.startswith("hedge")}
 
 
 def _prices(tape: MarketTape) -> dict[str, str | None]:

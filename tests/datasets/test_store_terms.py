@@ -4,10 +4,11 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.catalog import future_contract, rate_curve_on, upcoming_actions
+from scalpdesk.datasets.catalog import rate_curve_on, upcoming_actions
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.futures import future_contract
 from scalpdesk.marketdata.tape import CashDividend
 
 

@@ -111,6 +111,13 @@ def events_of(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
+def test_what_hedges_in_the_underlyings_place_is_known_before_the_options(begin):
+    venue = Venue(listed(0, 270), listed(0, 270, "P"))
+    data, _, symbols = begin(venue, "zero-dte", "hedge.instrument=VOO")
+    assert (data["hedge"], symbols[:2]) == ("VOO", ["SPY", "VOO"])
+    assert "hedge" not in begin(Venue(listed(0, 270)))[0]
+
+
 def test_a_run_knows_the_share_the_options_in_order_and_their_open_interest(begin):
     put, call, silent = listed(0, 270, "P", interest=0), listed(0, 271), listed(0, 269, interest=None)
     venue = Venue(put, call, silent, listed(1, 270))

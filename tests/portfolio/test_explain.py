@@ -676,6 +676,7 @@ def test_each_part_of_a_leg_is_the_term_of_the_value_that_it_is_named_after():
         "dividend": 74.0,
         "rate": 82.0,
         "mark_noise": 86.0,
+        "basis": 0.0,
     }
 
 

@@ -24,7 +24,7 @@ from scalpdesk.monitor.alert_files import Topic
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, leg_label, part_label, plain, signed, span
 from scalpdesk.orders.order import OrderState
-from scalpdesk.portfolio.explain import PARTS, unexplained
+from scalpdesk.portfolio.explain import part_names, unexplained
 
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
@@ -446,7 +446,7 @@ def daily_summary(follower: RunFollower) -> Alert:
     """Return the account of the session that has closed."""
     day, pnl = follower.session_results[-1]
     parts = documents.session_parts(follower)
-    lines = ", ".join(f"{part_label(name).lower()} {signed(parts[name])}" for name in PARTS)
+    lines = ", ".join(f"{part_label(name).lower()} {signed(parts[name])}" for name in part_names(parts))
     nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
     return Alert(
         f"summary {day}",

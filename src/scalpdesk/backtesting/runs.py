@@ -35,7 +35,7 @@ from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
-from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.explain import part_names
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
 from scalpdesk.volatility.variance_time import clock_of
 
@@ -104,7 +104,9 @@ class RunResult:
         panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
         upper, delta, gamma, decay, vols, lower = panels
         upper.plot(frame.index, frame["pnl"], color="black", label="P&L")
-        largest = sorted(PARTS, key=lambda name: -abs(frame[f"pnl_{name}"].iloc[-1]))[:4]
+        largest = sorted(
+            part_names(self.summary["pnl"]), key=lambda name: -abs(frame[f"pnl_{name}"].iloc[-1])
+        )[:4]
         for name in largest:
             upper.plot(frame.index, frame[f"pnl_{name}"], linewidth=1, label=name.replace("_", " "))
         upper.axhline(0.0, color="grey", linewidth=0.5)

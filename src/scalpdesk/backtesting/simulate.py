@@ -43,7 +43,7 @@ from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_fo
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
-from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
@@ -255,11 +255,12 @@ class BacktestResult:
     def daily(self) -> dict[date, dict[str, Decimal]]:
         """Return the P&L of each session: its ``total`` and the parts that sum to it, not rounded."""
         clock, first = clock_of(self.document["data"]), self.sessions[0].day
-        days = {session.day: dict.fromkeys(("total", *PARTS), Decimal(0)) for session in self.sessions}
+        names = part_names(self.pnl)
+        days = {session.day: dict.fromkeys(("total", *names), Decimal(0)) for session in self.sessions}
         for mark in self.marks:
             day = days[max(clock.session_day(mark.ts_ns), first)]
             day["total"] += mark.nav_change
-            for part in PARTS:
+            for part in names:
                 day[part] += mark.parts[part]
         return days
 
@@ -282,11 +283,12 @@ def marks_frame(marks: Sequence[Mark]) -> Any:
     """
     import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-    total, parts = Decimal(0), dict.fromkeys(PARTS, Decimal(0))
+    total = Decimal(0)
+    parts = dict.fromkeys(part_names(marks[0].parts) if marks else PARTS, Decimal(0))
     rows = []
     for mark in marks:
         total += mark.nav_change
-        parts = {name: parts[name] + mark.parts[name] for name in PARTS}
+        parts = {name: before + mark.parts[name] for name, before in parts.items()}
         state = {name: getattr(mark, name) for name in MARK_STATE}
         amounts = {f"pnl_{name}": float(amount) for name, amount in parts.items()}
         rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})

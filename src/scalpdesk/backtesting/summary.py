@@ -241,7 +241,7 @@ def run_summary(
 
 
 DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
-DATA_KEYS_IF_NAMED = ("others", "variance_clock")
+DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock")
 
 
 NEVER_ASKED = "no trade: the strategy never asked for one"
@@ -292,7 +292,9 @@ def _positions(engine: TradingEngine) -> dict[str, str]:
 
 def _scalps(engine: TradingEngine) -> Decimal:
     """Return the realised P&L of the hedge lots (FIFO), before theta of the options."""
-    return sum((lots.realized for lots in engine.desk.positions.scalps.values()), Decimal(0))
+    desk = engine.desk
+    lots = ((desk.instruments[number].multiplier, each) for number, each in desk.positions.scalps.items())
+    return sum((each.realized * multiplier for multiplier, each in lots), Decimal(0))
 
 
 def in_dollars(marks: Sequence[Mark]) -> dict[str, str] | None:

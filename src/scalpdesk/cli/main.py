@@ -56,6 +56,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
     "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
+    "hedges": ("scalpdesk.cli.hedges:hedges", "Instruments to hedge with, compared on the same sessions."),
+    "basis": ("scalpdesk.cli.hedges:basis", "The basis of a hedge against its underlying, from quotes."),
     "bands": ("scalpdesk.cli.bands:bands", "Hedge bands over the same sessions, and the band to take."),
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),

@@ -14,7 +14,7 @@ from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import from_ns, to_new_york
-from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ LABELS = {
     "vega": "vega (implied vol)",
     "higher_order": "higher order",
     "carry": "carry, dividends",
+    "basis": "basis of the hedge",
     "spread": "spread paid",
     "fees": "fees",
     "slippage": "slippage",
@@ -170,14 +171,15 @@ def _show_held(out: "Console", series: Mapping[str, "array[Any]"], data: Mapping
 
 def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
     """Show the P&L by part and what gamma earned against theta."""
-    widest = max(abs(pnl[name]) for name in PARTS)
+    names = part_names(pnl)
+    widest = max(abs(pnl[name]) for name in names)
     in_coin = summary.get("usd")
     currency = summary.get("currency", "USD")
     decimals = money_decimals(currency)
     table = new_table("where it came from", currency, "", text=("",))
     schedule = summary.get("fee_schedule", "none")
     labels = LABELS if schedule == "none" else LABELS | {"fees": f"fees ({schedule})"}
-    for name in PARTS:
+    for name in names:
         table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
     table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'], decimals)}[/]", "")
@@ -523,7 +525,7 @@ class LiveView:
             state.add_row(*row)
         parts = Table.grid(padding=(0, 2))
         widest = max((abs(float(amount)) for amount in attribution.totals.values()), default=0.0)
-        for name in PARTS:
+        for name in part_names(attribution.totals):
             amount = float(attribution.totals[name])
             parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
         width, height = self.live.console.size

@@ -392,11 +392,12 @@ def _make_writable(folder: Path) -> None:
 def _write(result: "RunResult", folder: Path) -> None:
     """Write the summary and the marks for other programs."""
     from scalpdesk.datasets.store import replace_file
-    from scalpdesk.portfolio.explain import PARTS
+    from scalpdesk.portfolio.explain import part_names
 
     replace_file(folder / "summary.json", json.dumps(result.summary, indent=2) + "\n")
-    lines = ["ts_ns,nav,nav_change,spot,net_delta_shares," + ",".join(PARTS)]
+    names = part_names(result.summary["pnl"])
+    lines = ["ts_ns,nav,nav_change,spot,net_delta_shares," + ",".join(names)]
     for mark in result.marks:
         figures: list[Any] = [mark.ts_ns, mark.nav, mark.nav_change, mark.spot, mark.net_delta_shares]
-        lines.append(",".join(str(figure) for figure in [*figures, *(mark.parts[name] for name in PARTS)]))
+        lines.append(",".join(str(figure) for figure in [*figures, *(mark.parts[name] for name in names)]))
     replace_file(folder / "marks.csv", "\n".join(lines) + "\n")

@@ -134,6 +134,10 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
+    hours: Literal["regular", "globex"] = "regular"
+    """Sessions of a future: those of the stock exchanges, or CME's around the clock."""
+    hedge_set: str | None = None
+    """Data set with the quotes of ``hedge.instrument``; None for that of the options."""
     keep_implied_vols: Literal["live", "always", "never"] = "live"
     """Which runs of strategies that read the IV rank store the day's value at the close. With ``always``
     backtests store theirs too, so a later backtest knows more history."""
@@ -153,8 +157,10 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Annotated[Decimal, above(0, 10**12, "an amount of money")] = Decimal(100_000)
     """Cash at the start, in the quote currency."""
-    fees: Literal["none", "alpaca", "deribit"] = "none"
-    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``deribit``: its schedule."""
+    fees: Literal["none", "alpaca", "ibkr", "deribit"] = "none"
+    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``ibkr``, ``deribit``: theirs, of
+    ``ibkr`` for index futures as well.
+    """
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""
     positions: dict[str, Units] = msgspec.field(default_factory=dict)
@@ -375,12 +381,19 @@ class RunSettings:
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
+        for key, default in (("hedge_set", None), ("hours", "regular")):  # ids of runs before them stay
+            if tree["data"][key] == default:
+                tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         if not tree["venues"]:
             tree.pop("venues")
         tree["strategies"] = {
             name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
         }
+        for own in tree["strategies"].values():
+            hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
+            if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
+                del hedge["instrument"], hedge["beta"]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -71,6 +71,8 @@ class ChangeCause(StrEnum):
     EXPIRED_WORTHLESS = "expired_worthless"
     CASH_SETTLEMENT = "cash_settlement"
     DELIVERY = "delivery"
+    VARIATION = "variation"
+    """A future's daily settlement: its position goes on at the settlement price."""
     DIVIDEND = "dividend"
     INTEREST = "interest"
     FUNDING = "funding"

@@ -1,7 +1,6 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
-import calendar
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -30,16 +29,16 @@ from scalpdesk.datasets.store import as_float, connect, day_file, day_files, fil
 from scalpdesk.instruments.contract import (
     INDEX_CLASSES,
     Equity,
-    Future,
     Index,
     Instruments,
     OptionContract,
-    TickRule,
-    us_option,
 )
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.futures import future_contract, listed_option
 from scalpdesk.instruments.sessions import (
     Session,
+    from_ns,
+    globex_sessions,
     is_known,
     is_session,
     session_on,
@@ -67,7 +66,9 @@ class SessionReader:
 
     def files(self, table: str, keys: Sequence[str]) -> list[Path]:
         """Return the files of a table that touch the sessions."""
-        days = [s.day.isoformat() for s in self.sessions] + [str(s.day.year) for s in self.sessions]
+        spans = [(from_ns(s.open_ns).date(), s.day) for s in self.sessions]  # one begins the evening before
+        dates = dict.fromkeys(day for span in spans for day in span)
+        days = [day.isoformat() for day in dates] + [str(s.day.year) for s in self.sessions]
         return [p for key in keys for p in day_files(self.catalog, self.name, table, key, days)]
 
     def symbols(self, tables: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -83,7 +84,7 @@ class SessionReader:
 
     def options(self, roots: Sequence[str]) -> list[OptionContract]:
         """Return the options with quotes by expiry, strike, call before put."""
-        found = [us_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
+        found = [listed_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
         return sorted(found, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
 
     def _register(self, book: Instruments) -> None:
@@ -116,6 +117,22 @@ class SessionReader:
             got["session"].astype(np.int32),
             *(as_float(got[column]) for column in ("bid", "ask", "bid_size", "ask_size")),
         )
+
+    def closes(self, table: str, keys: Sequence[str], book: Instruments) -> QuoteRows:
+        """Return quotes a tick below and above the closes of a table's trade bars, with a size unknown."""
+        files = self.files(table, keys)
+        self._register(book)
+        got = read_columns(
+            self.connection,
+            files,
+            "SELECT epoch_ns(ts) AS ts, id, session, close "  # noqa: S608 - our own join
+            f"FROM rows JOIN book USING (symbol) {self._in_session} ORDER BY ts, id",
+        )
+        ids, close = got["id"].astype(np.int32), as_float(got["close"])
+        tick = np.array([float(each.tick_rule.below) for each in book])[ids]
+        unknown = np.zeros(len(ids))
+        stamps, sessions = got["ts"].astype(np.int64), got["session"].astype(np.int32)
+        return QuoteRows(stamps, ids, sessions, close - tick, close + tick, unknown, unknown.copy())
 
     def bars(
         self, tables: dict[str, tuple[str, ...]], book: Instruments, bar_seconds: int
@@ -160,42 +177,6 @@ class SessionReader:
             [first.open_ns],
         )
         return {s: int(n) for s, n in zip(got["symbol"], got["oi"], strict=True) if s in book}
-
-
-FUTURES: dict[str, tuple[int, Decimal]] = {
-    "ES": (50, Decimal("0.25")),
-    "MES": (5, Decimal("0.25")),
-    "NQ": (20, Decimal("0.25")),
-    "MNQ": (2, Decimal("0.25")),
-    "YM": (5, Decimal(1)),
-    "RTY": (50, Decimal("0.10")),
-}
-"""Root to (US dollars an index point, tick in points), CME contract specifications."""
-
-
-def future_contract(symbol: str) -> Future:
-    """Build a dated index future from ``ROOT_yyyymm``; it expires on the month's third Friday.
-
-    Raises
-    ------
-    DataError
-        When the root's contract terms are not known or the symbol has another form.
-    """
-    root, _, month = symbol.partition("_")
-    if root not in FUTURES or len(month) != 6 or not month.isdigit() or not 1 <= int(month[4:]) <= 12:
-        raise DataError(
-            f"a future is written ROOT_yyyymm with a root among {', '.join(FUTURES)}",
-            where="symbol",
-            value=symbol,
-            nearest=nearest_name(root, FUTURES),
-            fix="rename it in the file that is imported, e.g. ES_201312",
-        )
-    multiplier, tick = FUTURES[root]
-    year, number = int(month[:4]), int(month[4:])
-    fridays = [
-        week[calendar.FRIDAY] for week in calendar.monthcalendar(year, number) if week[calendar.FRIDAY]
-    ]
-    return Future(symbol, root, date(year, number, fridays[2]), TickRule(tick, tick), multiplier=multiplier)
 
 
 UNCARRIED = ("merger", "spin_off")
@@ -264,6 +245,7 @@ def rate_curve_on(connection: Any, path: Path, day: date) -> RateCurve | None:
 MAX_SIDE_AGE_SECONDS = 300.0
 
 IndexSource = Literal["recorded", "parity"]
+Hours = Literal["regular", "globex"]
 
 
 def list_data_sets(catalog: Path) -> tuple[list[Manifest], dict[str, DataError]]:
@@ -334,6 +316,8 @@ def load_tape(
     max_side_age_seconds: float | None = MAX_SIDE_AGE_SECONDS,
     index_source: IndexSource = "recorded",
     option_bars: bool = False,
+    is_hedge: bool = False,
+    hours: Hours = "regular",
 ) -> MarketTape:
     """Read sessions of one underlying and its options: rows known after the open and up to the close.
 
@@ -354,6 +338,11 @@ def load_tape(
         sessions without one; ``parity`` derives it in every session.
     option_bars
         Also load the options' trade bars (the underlying's are always loaded).
+    is_hedge
+        Load the underlying alone, to hedge other options with; where no quotes of it were recorded, from
+        its trades: a tick below and above the close of each bar.
+    hours
+        Sessions of a future and its options: ``regular`` are those of the stock exchanges, ``globex`` CME's.
 
     Returns
     -------
@@ -374,16 +363,20 @@ def load_tape(
             fix="use recorded or parity",
         )
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
-    sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end)
+    is_globex = hours == "globex" and coverage.type == "future"
+    calendar = globex_sessions if is_globex else sessions_between
+    sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end, calendar)
     reader = SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
-    options = reader.options(roots)
+    options = [] if is_hedge else reader.options(roots)
     book, main_symbol = _underlying_book(reader, base, coverage)
     for option in options:
+        if option.is_on_future and option.underlying not in book:
+            book.add(future_contract(option.underlying))
         book.add(option)
 
-    parts = [reader.quotes("option_quotes", roots, book)]
+    parts = [reader.quotes("option_quotes", () if is_hedge else roots, book)]
     settlements: dict[tuple[str, date], float] = {}
     if coverage.type == "index":
         levels = _index_levels(reader, base, coverage, index_source, notes)
@@ -394,6 +387,9 @@ def load_tape(
         parts.insert(0, levels)
     else:
         parts.insert(0, reader.quotes("quotes", (base,), book))
+        if is_hedge and not len(parts[0]):
+            parts[0] = reader.closes("trades", (base,), book)
+            notes.append(f"{base}: no quotes, a tick below and above each bar's close are taken for them")
         if options and not len(parts[0]):
             raise DataError(
                 f"the data set has options on {base} but no quotes of {base} itself in these sessions",
@@ -433,11 +429,17 @@ def load_tape(
 
 
 def _covered_sessions(
-    catalog: Path, manifest: Manifest, base: str, coverage: Coverage, start: date, end: date
+    catalog: Path,
+    manifest: Manifest,
+    base: str,
+    coverage: Coverage,
+    start: date,
+    end: date,
+    calendar: Callable[[date, date], tuple[Session, ...]],
 ) -> tuple[tuple[Session, ...], list[date]]:
     """Return the sessions wanted and there, and those missing between them."""
     is_within_reach = is_known(start) and is_known(end)
-    wanted = sessions_between(start, end) if start <= end and is_within_reach else ()
+    wanted = calendar(start, end) if start <= end and is_within_reach else ()
     there = set(file_days(start, end, coverage.sessions))
     found = tuple(s for s in wanted if s.day.isoformat() in there or str(s.day.year) in there)
     if not found or found[0] != wanted[0] or found[-1] != wanted[-1]:

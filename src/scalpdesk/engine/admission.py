@@ -64,7 +64,7 @@ class ProposalFacts:
             risk_before=before,
             loss_before=loss,
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
-            cash=desk.account.cash,
+            cash=desk.cash() if desk.positions.has_futures else desk.account.cash,
             cash_at_report=desk.gate.cash_at_report,
             margin_fraction=desk.margin_fraction(),
         )

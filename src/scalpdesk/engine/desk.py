@@ -29,7 +29,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.positions import Position, mark_decimal
+from scalpdesk.portfolio.positions import Position, balance_of, mark_decimal
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import WritableDeskView
@@ -107,6 +107,11 @@ class Desk:
         self.divisions: list[SubBooks] = []
         """Both of these, where they are."""
         self._has_begun = False
+
+    def cash(self) -> Decimal:
+        """Return the cash balance, of a book with futures as a futures broker shows it."""
+        own = self.account
+        return balance_of(own, self.positions.held()) if self.positions.has_futures else own.cash
 
     def can_lose(self) -> bool:
         """Return whether the session's loss ends its trading and may differ from the last checked loss."""
@@ -406,7 +411,7 @@ class Desk:
         """Take over the account's limits as the venue reports them."""
         self.gate.venue_limits = event
         self.is_margined |= event.margin_fraction is not None
-        self.gate.cash_at_report = self.account.cash
+        self.gate.cash_at_report = self.cash()
 
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""

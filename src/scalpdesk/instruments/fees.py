@@ -1,5 +1,6 @@
 """Commissions and regulatory fees, as exact amounts in the quote currency."""
 
+from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
 from typing import Protocol
 
@@ -28,6 +29,8 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_share: Decimal = Decimal(0)
     per_contract: Decimal = Decimal(0)
     """``per_share``, ``per_contract``: Commission in USD a share and a contract."""
+    per_future: Mapping[str, Decimal] = {}
+    """Commission, exchange and clearing fees in USD a contract and side, of futures by root."""
     minimum_per_order: Decimal = Decimal(0)
     """Smallest commission of one execution in USD."""
     section_31_per_million: Decimal = Decimal(0)
@@ -45,6 +48,8 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         ``quantity`` is unsigned contracts or shares, ``price`` per unit of the underlying.
         """
+        if instrument.is_future:
+            return quantity * self.per_future.get(instrument.root, Decimal(0))
         is_option = isinstance(instrument, OptionContract)
         commission = quantity * (self.per_contract if is_option else self.per_share)
         commission = max(commission, self.minimum_per_order)
@@ -76,6 +81,7 @@ ALPACA_FEES = FeeSchedule(
 IBKR_FEES = FeeSchedule(
     per_share=Decimal("0.005"),
     per_contract=Decimal("0.65"),
+    per_future={"ES": Decimal("2.25"), "MES": Decimal("0.62")},
     minimum_per_order=Decimal(1),
     section_31_per_million=ALPACA_FEES.section_31_per_million,
     taf_per_share=ALPACA_FEES.taf_per_share,

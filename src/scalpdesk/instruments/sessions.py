@@ -19,6 +19,13 @@ NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
 COIN_EXPIRY = time(8, 0, tzinfo=UTC)
 """Deribit's options expire, and its days of account begin, at this time."""
+AT_OPENING = frozenset({Settlement.CASH_AM, Settlement.FUTURE_AM})
+"""Settled at the opening of the expiry morning."""
+CHICAGO = ZoneInfo("America/Chicago")
+GLOBEX_OPEN, GLOBEX_CLOSE = time(17, 0), time(16, 0)
+"""Chicago times of CME's electronic session of index futures: from the evening before to the afternoon."""
+LATER_CLOSE, LATER_UNTIL = time(16, 15), date(2015, 9, 18)
+"""Its close up to this day; until June 2021 it halted from 15:15 to 15:30, in which no data comes."""
 COIN_MEAN_NS = 30 * MINUTE_NS
 """Span of the index before the expiry: the delivery price is the mean."""
 OLDEST_CLOSE_NS = 15 * MINUTE_NS
@@ -87,14 +94,14 @@ FIRST_DAY, LAST_DAY = date(1995, 1, 1), date(2030, 12, 31)
 """Reach of the calendar."""
 
 
-@lru_cache(maxsize=1)
-def _calendar() -> Any:
+@lru_cache(maxsize=2)
+def _calendar(exchange: str = "XNYS") -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
 
     with warnings.catch_warnings():
         # internal to the calendar package and pandas, nothing that a caller could change
         warnings.simplefilter("ignore", DeprecationWarning)
-        return exchange_calendars.get_calendar("XNYS", start=str(FIRST_DAY), end=str(LAST_DAY))
+        return exchange_calendars.get_calendar(exchange, start=str(FIRST_DAY), end=str(LAST_DAY))
 
 
 def is_known(day: date) -> bool:
@@ -153,6 +160,37 @@ def coin_session(day: date) -> Session:
     """
     opens, closes = (datetime.combine(day + timedelta(days=n), COIN_EXPIRY) for n in (0, 1))
     return Session(day, to_ns(opens), to_ns(closes))
+
+
+def globex_session(day: date) -> Session:
+    """Return CME's electronic session of index futures on a trade date: around the clock but for an hour.
+
+    From 17:00 Chicago on the evening before (Sunday's for Monday) to 16:00; to noon on most US holidays.
+
+    Raises
+    ------
+    ArgumentError
+        When the exchange does not trade on that day.
+
+    Examples
+    --------
+    >>> session = globex_session(date(2013, 10, 7))
+    >>> str(from_ns(session.open_ns)), str(from_ns(session.close_ns))
+    ('2013-10-06 22:00:00+00:00', '2013-10-07 21:15:00+00:00')
+    """
+    exchange, label = _calendar("CMES"), day.isoformat()
+    if not exchange.is_session(label):
+        raise ArgumentError("CME does not trade index futures on this day", where="session", value=label)
+    opens = to_ns(datetime.combine(day - timedelta(days=1), GLOBEX_OPEN, tzinfo=CHICAGO))
+    usual = LATER_CLOSE if day <= LATER_UNTIL else GLOBEX_CLOSE
+    ends = to_ns(datetime.combine(day, usual, tzinfo=CHICAGO))
+    return Session(day, opens, min(ends, int(exchange.session_close(label).value)))
+
+
+def globex_sessions(start: date, end: date) -> tuple[Session, ...]:
+    """Return CME's electronic sessions from ``start`` to ``end``, both included."""
+    days = _calendar("CMES").sessions_in_range(start.isoformat(), end.isoformat())
+    return tuple(globex_session(day.date()) for day in days)
 
 
 def account_day(ts_ns: int) -> date:
@@ -216,15 +254,15 @@ def next_session(day: date) -> Session:
 def expiry_instant_ns(contract: OptionContract) -> int:
     """Return the instant at which the option's payoff is fixed, in UTC nanoseconds.
 
-    Physical and PM-settled: the close of the expiry session (13:00 New York on a half day). AM-settled: its
-    open. For an expiry that is no session (formerly Saturdays) the last session before it counts. Settled at
-    a mean: 08:00 UTC of any day.
+    Physical and PM-settled: the close of the expiry session (13:00 New York on a half day). AM-settled, and
+    on a future that ends with it: its open. For an expiry that is no session (formerly Saturdays) the last
+    session before it counts. Settled at a mean: 08:00 UTC of any day.
     """
     day = contract.expiry
     if contract.settlement is Settlement.CASH_MEAN:
         return to_ns(datetime.combine(day, COIN_EXPIRY))
     session = session_on(day) if is_session(day) else previous_session(day)
-    return session.open_ns if contract.settlement is Settlement.CASH_AM else session.close_ns
+    return session.open_ns if contract.settlement in AT_OPENING else session.close_ns
 
 
 @lru_cache(maxsize=8192)

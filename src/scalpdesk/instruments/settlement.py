@@ -23,7 +23,8 @@ def delivery(
 
     ``label`` begins their references; at the expiry it is the contract's.
     """
-    shares = held * contract.multiplier * (1 if contract.is_call else -1)
+    shares = held * contract.deliverable * (1 if contract.is_call else -1)
+    paid = held * contract.multiplier * contract.strike * (1 if contract.is_call else -1)
     cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
     label = label or f"expiry-{contract.symbol}"
     return [
@@ -35,7 +36,7 @@ def delivery(
             ChangeCause.DELIVERY,
             shares,
             contract.strike,
-            -shares * contract.strike,
+            -paid,
             f"{label}-delivery",
         ),
     ]
@@ -84,7 +85,7 @@ def settle_option(
         intrinsic = intrinsic / level if contract.is_inverse else intrinsic
     if intrinsic < least:
         return lapse(contract, option_id, held, at_ns, known_ns)
-    if contract.settlement is not Settlement.PHYSICAL:
+    if not contract.delivers:
         cash = round(held * contract.multiplier * intrinsic, PLACES)
         # in one change, as the venue's log has it: a reader counts what a trade came to when it ends
         cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)

@@ -17,6 +17,7 @@ from scalpdesk.assembly import (
     earlier_sessions,
     forecast_event,
     forecasts,
+    hedge_terms,
     implied_vols,
 )
 from scalpdesk.config.settings import DeskConfig, LoadedSettings
@@ -70,6 +71,9 @@ async def first_market(
     symbol, *others = plan.underlyings
     numbers = {name: instruments.add(await gateway.resolve(name)) for name in plan.underlyings}
     in_coin = instruments.by_id[numbers[symbol]].is_coin
+    terms, hedge = hedge_terms(plan.settings), ""
+    if terms is not None:
+        hedge = instruments[instruments.add(await gateway.resolve(terms.symbol))].symbol
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     held = held_instruments(plan, await gateway.snapshot(), instruments)
@@ -105,6 +109,8 @@ async def first_market(
     }
     if others:
         data["others"] = dict.fromkeys(others, 0.0)
+    if hedge:
+        data["hedge"] = hedge
     if in_coin:
         data["variance_clock"] = CALENDAR.name
     return data, tuple(events)

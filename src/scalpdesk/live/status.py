@@ -55,7 +55,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "session": None if session is None else session.day.isoformat(),
         "currency": run_currency(header.config),
         "nav": str(nav),
-        "cash": str(desk.account.cash),
+        "cash": str(desk.cash()),
         "session_pnl": str(nav - desk.session_equity),
         "margin": None
         if distance is None or spot is None

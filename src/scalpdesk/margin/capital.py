@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from scalpdesk.core.units import money_decimals
-from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.contract import FUTURE_INITIAL, Instrument
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 
 SHARE_MARGIN = 0.5
@@ -15,12 +15,14 @@ def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float
     margin = 1.0 if instrument.is_option else SHARE_MARGIN
     if instrument.is_perpetual:
         margin = float(PERPETUAL_INITIAL)
+    elif instrument.is_future:
+        margin = float(FUTURE_INITIAL)
     return margin * instrument.notional(float(quantity), price)
 
 
 def cash_of(instrument: Instrument, quantity: Decimal, price: float) -> Decimal:
-    """Return the cash or buying power that an order takes at a price: its cost, of a perpetual its margin."""
+    """Return what an order takes at a price: its cost, of a future or perpetual its margin."""
     taken = instrument.notional(float(quantity), price)
-    if instrument.is_perpetual:
+    if instrument.is_perpetual or instrument.is_future:
         taken = capital_of(instrument, quantity, price)
     return Decimal(f"{taken:.{money_decimals(instrument.currency)}f}")

@@ -19,7 +19,12 @@ from typing import NamedTuple
 from scalpdesk.core.intents import Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.instruments.contract import (
+    FUTURE_INITIAL,
+    FUTURE_MAINTENANCE,
+    INDEX_CLASSES,
+    OptionContract,
+)
 from scalpdesk.margin.holdings import (
     AccountFigures,
     Holding,
@@ -50,6 +55,12 @@ def share_requirement(quantity: Decimal, price: Decimal) -> Requirement:
     return Requirement(-quantity * max(price * HALF, floor), -quantity * floor)
 
 
+def future_requirement(holding: Holding) -> Requirement:
+    """Return the margin of a position in a future, long or short: a part of its value."""
+    size = abs(holding.value)
+    return Requirement(size * FUTURE_INITIAL, size * FUTURE_MAINTENANCE)
+
+
 def short_share_bound(price: Decimal) -> Decimal:
     """Return what a sold share asks for at most beyond its proceeds, currency."""
     return max(price * HALF, SHORT_FLOOR)
@@ -57,7 +68,8 @@ def short_share_bound(price: Decimal) -> Decimal:
 
 def uncovered_risk(contract: OptionContract, spot: Decimal) -> Decimal:
     """Return the margin of a sold option beside its premium, currency per unit (FINRA 4210(f)(2)(E))."""
-    rate = BROAD_RATE if contract.underlying in BROAD_INDICES else OPTION_RATE
+    is_broad = contract.underlying in BROAD_INDICES or contract.is_on_future
+    rate = BROAD_RATE if is_broad else OPTION_RATE
     floor = (spot if contract.is_call else contract.strike) * OPTION_FLOOR
     return max(spot * rate - out_of_the_money(contract, spot), floor)
 
@@ -106,7 +118,11 @@ class Pairing:
         self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
         """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
         for holding in holdings:
-            if not holding.instrument.is_option:
+            if holding.instrument.is_future:
+                asked = future_requirement(holding)
+                self.initial += asked.initial
+                self.maintenance += asked.maintenance
+            elif not holding.instrument.is_option:
                 self._shares.append([holding.quantity, holding.price])
             elif holding.quantity > 0:
                 self._bought.append((holding.instrument, [holding.quantity, holding.price]))
@@ -318,14 +334,16 @@ class RegulationT:
         """Return what the account is worth and may still use, open orders counted at their worst."""
         held = list(account.valued())
         room = self._room(account, held, account.cash)
-        values = [holding.value for holding in held]
+        values = [holding.value for holding in held if not holding.instrument.is_future]
+        variation = sum((holding.value for holding in held if holding.instrument.is_future), ZERO)
+        cash = account.cash + variation  # what a future is worth beyond its cost is paid every day
         long_value = sum((value for value in values if value > 0), ZERO)
         short_value = sum((value for value in values if value < 0), ZERO)
         power = partial(buying_power, room.night, ZERO, room.night - room.day, settled_cash=room.night)
         overnight = power(multiplier=min(account.multiplier, 2))
         return AccountFigures(
-            account.cash,
-            account.cash + long_value + short_value,
+            cash,
+            cash + long_value + short_value,
             long_value,
             short_value,
             room.margin.initial,
@@ -343,7 +361,9 @@ class RegulationT:
         if account.day_trades_blocked or account.multiplier == 1:
             return False
         need = order.value
-        if order.instrument.is_option:
+        if order.instrument.is_future:
+            need = future_requirement(order).initial
+        elif order.instrument.is_option:
             if need <= 0 or account.options_level < LONG_OPTIONS:
                 return False
         elif need > 0:
@@ -365,12 +385,14 @@ class RegulationT:
             refused = self._level_refusal(account, order)
             if refused is not None:
                 return refused
-        elif first.quantity < 0 and (
-            account.multiplier == 1 or not account.may_short(first.instrument.symbol)
+        elif (
+            not first.instrument.is_future
+            and first.quantity < 0
+            and (account.multiplier == 1 or not account.may_short(first.instrument.symbol))
         ):
             return Refused(Cause.SHORTING, symbol=first.instrument.symbol)
         before, after = self._rooms(account, order)
-        is_day = account.multiplier > 2 and not is_option
+        is_day = account.multiplier > 2 and not is_option and not first.instrument.is_future
         left, was = (after.day, before.day) if is_day else (after.night, before.night)
         if left >= 0 or left >= was:
             return None

@@ -248,6 +248,10 @@ class TapeOrigin:
     start: date
     end: date
     seed: int
+    hedge: str = ""
+    """Instrument that hedges the options in their underlying's place; empty where that one does."""
+    hedge_set: str = ""
+    """Data set of its quotes; empty for that of the options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +296,8 @@ class MarketTape:
     """Folder of the catalogue where a notebook named one; None for that of the configuration."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Underlyings beside the main one, each with its dividend yield."""
+    hedge: str = ""
+    """Symbol of what hedges in the main underlying's place (``hedge.instrument``); empty without one."""
 
     @property
     def underlyings(self) -> tuple[str, ...]:
@@ -425,6 +431,50 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
         morning=morning if is_daily else None,
         loaded=None,
         others={tape.underlying: tape.dividend_yield for tape in rest},
+    )
+
+
+def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
+    """Return a market with the underlying of another one beside it, to hedge with.
+
+    At equal instants the hedge's quotes come first: a decision at the underlying's sees both.
+
+    Raises
+    ------
+    DataError
+        When the markets have other sessions, or the hedge is an instrument of the market already.
+    """
+    instrument = other.instruments[other.instruments.id_of(other.underlying)]
+    if instrument.symbol in main.instruments or other.sessions != main.sessions:
+        raise DataError(
+            "what hedges is another instrument than the market's, quoted in the same sessions",
+            where="hedge.instrument",
+            value=instrument.symbol,
+            fix="choose sessions that both have; without hedge.instrument the underlying hedges",
+        )
+    instruments = Instruments(main.instruments)
+    own, number = other.instruments.id_of(other.underlying), instruments.add(instrument)
+
+    def quotes(session: Session) -> QuoteColumns:
+        span = session.open_ns, session.close_ns
+        rows = other.quotes.between(*span)
+        places = np.flatnonzero(rows.instrument_id == own)
+        columns = {each.name: getattr(rows, each.name)[places] for each in fields(rows)}
+        columns["instrument_id"] = np.full(len(places), number, np.int32)
+        return QuoteColumns.joined([QuoteColumns(**columns), main.quotes.between(*span)]).by_time()
+
+    paid = [each for each in other.dividends if each.symbol == instrument.symbol]
+    acted = [each for each in other.actions if each.symbol == instrument.symbol]
+    notes = (f"hedged with {instrument.symbol} of {other.name}", *main.notes, *other.notes)
+    return replace(
+        main,
+        instruments=instruments,
+        quotes=LazyQuotes(main.sessions, quotes),
+        dividends=(*main.dividends, *paid),
+        actions=(*main.actions, *acted),
+        notes=tuple(dict.fromkeys(notes)),
+        loaded=None,
+        hedge=instrument.symbol,
     )
 
 

@@ -22,7 +22,7 @@ from scalpdesk.monitor.market import regime_now
 from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
 from scalpdesk.monitor.position_documents import currency_of, holdings, position_block, risk_level, worst_case
 from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
-from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
+from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.contract import phase_of
 
@@ -121,7 +121,8 @@ def cut_of(follower: RunFollower) -> CutShort | None:
 def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     """Return the P&L of the session by part up to the last mark, in cents, with its ``total``."""
     attribution = follower.desk.attribution
-    parts = {name: attribution.totals[name] - follower.session_totals[name] for name in PARTS}
+    before = follower.session_totals
+    parts = {name: amount - before.get(name, ZERO) for name, amount in attribution.totals.items()}
     return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
 
 
@@ -185,7 +186,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """
     rows: list[answers.Bar] = []
     at = ZERO
-    for name in (*PARTS, "total"):
+    for name in (*part_names(parts), "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
         rows.append(

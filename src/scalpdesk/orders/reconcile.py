@@ -22,7 +22,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
-from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
 from scalpdesk.instruments.settlement import delivery, lapse
@@ -289,7 +289,7 @@ def expected_ends(
     gone: dict[InstrumentId, list[tuple[InstrumentId, OptionContract]]] = {}
     for number, contract in expired_options(desk, gap, instruments, now_ns):
         share_id = instruments.find(contract.underlying)
-        if contract.settlement is Settlement.PHYSICAL and share_id is not None:
+        if contract.delivers and share_id is not None:
             gone.setdefault(share_id, []).append((number, contract))
     ends: list[list[Explained]] = [[]]
     for share_id, options in gone.items():
@@ -351,7 +351,7 @@ def expected_assignments(
         if not contract.is_option or not 0 < change <= -held or now_ns >= expiry_instant_ns(contract):
             continue
         share_id = instruments.find(contract.underlying)
-        if contract.settlement is Settlement.PHYSICAL and share_id is not None:
+        if contract.delivers and share_id is not None:
             label = f"assignment-{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{number_text(held)}"
             found += _end(number, contract, -change, now_ns, share_id, label)
     return found
@@ -362,7 +362,7 @@ def expected_lapses(desk: AccountPicture, gap: Gap, instruments: Instruments, no
     return [
         part
         for number, contract in expired_options(desk, gap, instruments, now_ns)
-        if contract.settlement is not Settlement.PHYSICAL
+        if not contract.delivers
         for part in _end(number, contract, desk.holdings[number], now_ns)
     ]
 

@@ -125,7 +125,7 @@ class CarryMeter:
         spot = self._state.quotes[carry.underlying]
         known_ns, known_spot, known = carry.seen
         if known_ns != at_ns or known_spot is not spot:
-            configured = self._configured(carry.contract.underlying)
+            configured = self._configured_of(carry.contract, at_ns)
             found = self._by_quotes(carry, at_ns, configured)
             known = configured if found is None else found
             carry.seen = at_ns, spot, known
@@ -133,7 +133,14 @@ class CarryMeter:
 
     def _is_shown(self, contract: OptionContract) -> bool:
         """Return whether quotes of an expiry may show its forward."""
-        return self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract)
+        is_given = contract.is_inverse or contract.is_on_future  # the spot is the forward
+        return self._by_parity and not is_given and self._strike_vols.has_pairs(contract)
+
+    def _configured_of(self, contract: OptionContract, at_ns: int) -> float:
+        """Return the configured yield; of an option on a future the rate: its forward is the future."""
+        if not contract.is_on_future:
+            return self._configured(contract.underlying)
+        return self._terms.rate(self._terms.years(expiry_instant_ns(contract), at_ns))
 
     def _measure(self, carry: ExpiryCarry, now_ns: int) -> None:
         """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
@@ -141,7 +148,7 @@ class CarryMeter:
         Where they fit another forward (dividends to come, a share that is dear to borrow, other rates), the
         nearest yield that fits them; where they show no yield, the last one, and they are asked in a minute.
         """
-        configured = self._configured(carry.contract.underlying)
+        configured = self._configured_of(carry.contract, now_ns)
         if not carry.is_followed:
             carry.change(configured, now_ns)
         elif self._state.dividends:

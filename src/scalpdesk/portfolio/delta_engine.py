@@ -14,7 +14,7 @@ import numpy as np
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract, Style
+from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import ExpiryCarry
@@ -310,6 +310,8 @@ class DeltaEngine:
         self._instruments = instruments
         self._state = state
         self._pricer = pricer
+        self.proxies: Final[dict[InstrumentId, Proxy]] = {}
+        """Instruments that hedge another underlying, by their own id."""
         self.terms: Final = TimeAndRate(state, floor_seconds=floor_seconds, flat_rate=flat_rate, clock=clock)
         self.vols: Final = OptionVols(
             instruments,
@@ -545,6 +547,14 @@ class DeltaEngine:
         dividend_yield = self.vols.yield_of(option, now_ns)
         return self._pricer.greeks(contract, spot, years, vol, self.terms.rate(years), dividend_yield)
 
+    def delta_of(self, position: Position, mark: float) -> float:
+        """Return the delta of a position in what is no option at a mark, in units of what it hedges."""
+        proxy = self.proxies.get(position.instrument_id)
+        if proxy is None:
+            return position.instrument.delta(position.float_quantity, mark)
+        spot = self._state.mark(proxy.underlying_id) or 0.0
+        return proxy.delta(position.instrument, position.float_quantity, mark, spot)
+
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares.
 
@@ -559,5 +569,8 @@ class DeltaEngine:
                 total.add(units, valuation.greeks)
             elif not instrument.is_option:
                 mark = self._state.mark(position.instrument_id) or 0.0
-                total.shares += instrument.delta(position.float_quantity, mark)
+                if self.proxies:
+                    total.shares += self.delta_of(position, mark)
+                else:
+                    total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()

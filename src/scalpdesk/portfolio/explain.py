@@ -66,13 +66,17 @@ PARTS = (
     "slippage",
     "residual",
 )
+BASIS = "basis"
+"""Part of a desk that hedges with another instrument than the underlying, before the residual: what the
+instrument earned beyond what the underlying would have on the same dollar delta.
+"""
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 NO_MARKS: Mapping[InstrumentId, Marked] = MappingProxyType({})
 MODEL_PARTS = PARTS[:5]
 """Parts that revaluation alone gives."""
-DETAILS = LegParts.__struct_fields__[4:]
+DETAILS = LegParts.__struct_fields__[4:-1]
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
@@ -83,6 +87,15 @@ ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
 """Wall-clock grid of the anchors, and the finer one in the last hours of a held expiry."""
+
+
+def part_names(parts: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts of an explain in the order in which they are shown.
+
+    >>> part_names(["total", *PARTS]) == PARTS, part_names([*PARTS, BASIS])[-2:]
+    (True, ('basis', 'residual'))
+    """
+    return (*PARTS[:-1], BASIS, PARTS[-1]) if BASIS in parts else PARTS
 
 
 class _Leg(Leaf, gc=False):
@@ -143,8 +156,11 @@ class PnlExplain:
         self._hedge_costs = ZERO
         self.hedge_costs = ZERO
         """Part of the totals: spread, fees and slippage of hedges; negative, up to the last mark."""
-        self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
-        self.overnight: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        names = part_names((BASIS,)) if delta_engine.proxies else PARTS
+        self._parts = NO_PARTS if names is PARTS else dict.fromkeys(names, NO_AMOUNT)
+        """Parts of a mark, all zero."""
+        self.totals: dict[str, Decimal] = dict.fromkeys(self._parts, ZERO)
+        self.overnight: dict[str, Decimal] = dict.fromkeys(self._parts, ZERO)
         """Part of the totals: from a close to the first mark of the next session."""
         self.details: dict[str, float] = dict.fromkeys(DETAILS, 0.0)
         """Lines under the totals, in currency."""
@@ -314,8 +330,8 @@ class PnlExplain:
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        delta, gamma, theta, vega, higher_order, carry = self._legs_moved(now_ns, marks)
-        parts, booked = NO_PARTS.copy(), self.noted_carry
+        delta, gamma, theta, vega, higher_order, carry, basis = self._legs_moved(now_ns, marks)
+        parts, booked = self._parts.copy(), self.noted_carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         explained = NO_AMOUNT + spread + slippage + fees + booked
         for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order), strict=True):
@@ -325,6 +341,9 @@ class PnlExplain:
         if booked is not ZERO or carry:
             amount = self._amount(carry) if carry else NO_AMOUNT
             parts["carry"] = amount + booked  # a sum has no negative zero
+            explained += amount
+        if basis:
+            parts[BASIS] = amount = self._amount(basis)
             explained += amount
         parts["residual"] = change - explained
         self._add_to_totals(parts)
@@ -356,12 +375,12 @@ class PnlExplain:
 
     def _legs_moved(
         self, now_ns: int, marks: Mapping[InstrumentId, Marked]
-    ) -> tuple[float, float, float, float, float, float]:
+    ) -> tuple[float, float, float, float, float, float, float]:
         """Bring the legs to the marks of now, and the lines under the parts with them.
 
-        Returns delta, gamma, theta, vega, higher order and carry of the interval since the last mark.
+        Returns delta, gamma, theta, vega, higher order, carry and basis of the interval since the last mark.
         """
-        delta = gamma = theta = vega = higher_order = carry = 0.0
+        delta = gamma = theta = vega = higher_order = carry = basis = 0.0
         details = self.details
         legs: Iterable[_Leg] = self._legs.values()
         if self._ended:
@@ -373,18 +392,19 @@ class PnlExplain:
             by_delta, by_gamma, by_time, by_vol, *lines = steps
             delta += by_delta
             gamma += by_gamma
-            *higher, dividend, rate, _ = lines
+            *higher, dividend, rate, _, by_basis = lines
             if leg.start.state is None:
                 carry += dividend
+                basis += by_basis
                 continue
             theta += by_time
             vega += by_vol
             for step in higher:
                 higher_order += step
             carry += dividend + rate
-            for name, step in zip(DETAILS, lines, strict=True):
+            for name, step in zip(DETAILS, lines[:-1], strict=True):
                 details[name] += step
-        return delta, gamma, theta, vega, higher_order, carry
+        return delta, gamma, theta, vega, higher_order, carry, basis
 
     def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
         """Add the parts of an interval to the totals."""
@@ -425,7 +445,10 @@ class PnlExplain:
             price = position.average_price if mark is None else exact_price(mark)
             nav += instrument.value(quantity, price)
             if valuation is None:
-                greeks.shares += instrument.delta(position.float_quantity, float(price))
+                if self._delta_engine.proxies:
+                    greeks.shares += self._delta_engine.delta_of(position, float(price))
+                else:
+                    greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
             units = position.float_quantity * position.multiplier
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)

@@ -34,6 +34,10 @@ class LegSnapshot(FrozenLeaf, frozen=True, gc=False):
     """Expiry instant of an option, UTC nanoseconds."""
     paid: float = 0.0
     """Dividends a share of the underlying since the interval began, currency."""
+    proxied: float = 0.0
+    """Delta that it stands for in units of another underlying, where it hedges one."""
+    spot: float = 0.0
+    """Price of that underlying, currency."""
 
 
 class LegParts(FrozenLeaf, frozen=True, gc=False):
@@ -52,6 +56,8 @@ class LegParts(FrozenLeaf, frozen=True, gc=False):
     dividend: float = 0.0
     rate: float = 0.0
     mark_noise: float = 0.0
+    basis: float = 0.0
+    """Gain of an instrument beyond the underlying that it hedges, on the same dollar delta."""
 
 
 NO_LEG_PARTS = LegParts()
@@ -122,6 +128,10 @@ def explain(before: LegSnapshot, after: LegSnapshot) -> LegParts:
     if not instrument.is_option:
         # the curvature of an inverse contract meets the option's: both are gamma
         delta, gamma = instrument.earned(units, before.mark, after.mark + paid)
+        if before.proxied and after.spot:
+            by_underlying = before.proxied * (after.spot - before.spot)
+            basis, dividend = delta - by_underlying, -units * paid if paid else 0.0
+            return LegParts(delta=by_underlying, gamma=gamma, dividend=dividend, basis=basis)
         return LegParts(delta=delta, gamma=gamma, dividend=-units * paid if paid else 0.0)
     greeks = before.greeks
     if start is None or end is None or greeks is None:

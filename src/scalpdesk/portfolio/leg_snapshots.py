@@ -58,7 +58,22 @@ class LegSnapshots:
                 greeks = valuation.greeks
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
-        return LegSnapshot(number, position.instrument, now_ns, units, price, state, greeks, expires_ns)
+        proxied, spot, proxies = 0.0, 0.0, self._delta_engine.proxies
+        proxy = proxies.get(number) if proxies else None
+        if proxy is not None and (spot := self._state.mark(proxy.underlying_id) or 0.0):
+            proxied = self._delta_engine.delta_of(position, price)
+        return LegSnapshot(
+            number,
+            position.instrument,
+            now_ns,
+            units,
+            price,
+            state,
+            greeks,
+            expires_ns,
+            proxied=proxied,
+            spot=spot,
+        )
 
     def later(
         self, start: LegSnapshot, now_ns: int, marked: Marked, *, keeps_vol: bool
@@ -82,7 +97,12 @@ class LegSnapshots:
             share = option.underlying
         goes_ex = (self._state.dividends or self._state.adjustments) and not instrument.is_inverse
         paid = self.dividends(share, start.ts_ns, now_ns) if goes_ex else 0.0
-        return LegSnapshot(start.instrument_id, instrument, now_ns, start.units, mark, state, paid=paid)
+        proxies = self._delta_engine.proxies
+        proxy = proxies.get(start.instrument_id) if proxies else None
+        spot = 0.0 if proxy is None else self._state.mark(proxy.underlying_id) or 0.0
+        return LegSnapshot(
+            start.instrument_id, instrument, now_ns, start.units, mark, state, paid=paid, spot=spot
+        )
 
     def restated(self, start: LegSnapshot, now: Valuation) -> LegSnapshot:
         """Return the start of an option's interval at the carry of now, worth the same.

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instrument, Instruments
 from scalpdesk.instruments.postings import OF_HOLDERS, Posting
 from scalpdesk.marketdata.state import MarketState
@@ -93,6 +93,29 @@ class Position:
         self._cost += cost / self.multiplier
         self.quantity += units
         self._base = (self._priced, self._cost, self._realized)
+
+    def variation(self, price: Decimal) -> Decimal:
+        """Return what the open quantity is worth at a price beyond its cost, in cents: it is paid in cash."""
+        return to_cents(self.value(price) - self.cost)
+
+    def settle(self, price: Decimal) -> Decimal:
+        """Go on at a future's settlement price, as if closed and opened there; return the variation.
+
+        >>> from datetime import date
+        >>> from scalpdesk.instruments.contract import CENT_TICK, Future
+        >>> future = Future("ES_202103", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50)
+        >>> position = Position(InstrumentId(0), future)
+        >>> position.apply(Decimal(2), Decimal("3690.25"))
+        >>> position.settle(Decimal("3694.50")), position.cost, position.realized
+        (Decimal('425.00'), Decimal('369450.00'), Decimal('425.00'))
+        """
+        self.forget_trades()
+        variation = self.variation(price)
+        self._realized += self.value(price) - self.cost
+        self._cost = self._priced * price
+        self._base = (self._priced, self._cost, self._realized)
+        self._earned_at = None
+        return variation
 
     def forget_trades(self) -> None:
         """Keep of the trades so far what they come to; none of them can be undone any more."""
@@ -312,7 +335,7 @@ class PositionsView(Protocol):
 
     @property
     def scalps(self) -> Mapping[InstrumentId, FifoLots]:
-        """FIFO lots by instrument."""
+        """FIFO lots by instrument, of shares and futures; profits per unit multiplier."""
         ...
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
@@ -351,6 +374,8 @@ class PositionManager:
         self.scalps: dict[InstrumentId, FifoLots] = {}
         self._bookings: dict[str, Posting | None] = {}
         """By reference: the executions that stand, None for what cannot be taken back."""
+        self.has_futures = False
+        """Whether a future was ever held: cash alone is the balance of other books."""
         self._held: Sequence[Position] | None = None
         """The open positions, until something is booked: a run over years has traded hundreds."""
 
@@ -387,6 +412,8 @@ class PositionManager:
             payer = self.positions.get(number)
             if payer is not None and posting.cause in OF_HOLDERS:
                 payer.income += posting.income
+            elif payer is not None and posting.cause is ChangeCause.VARIATION:
+                payer.settle(posting.price)
             return
         target = self.positions.get(number) or self._open(number)
         if posting.source is not None:
@@ -403,7 +430,9 @@ class PositionManager:
 
     def _open(self, instrument_id: InstrumentId) -> Position:
         position = self.positions[instrument_id] = Position(instrument_id, self.instruments[instrument_id])
-        if position.multiplier == 1:
+        is_future = position.instrument.is_future
+        self.has_futures = self.has_futures or is_future
+        if position.multiplier == 1 or is_future:
             self.scalps[instrument_id] = FifoLots()
         return position
 
@@ -507,6 +536,14 @@ class Account:
             self.cash += amount
         else:
             self.others[currency] = self.others.get(currency, ZERO) + amount
+
+
+def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
+    """Return the cash balance that a futures broker shows: with the cost of the futures, currency.
+
+    It moves by fees, by what closes, and by each day's variation.
+    """
+    return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

@@ -10,7 +10,7 @@ from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.postings import Posting, of_holding
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.regulation_t import SPREADS, short_share_bound
+from scalpdesk.margin.regulation_t import SPREADS, future_requirement, short_share_bound
 from scalpdesk.portfolio.positions import Account, Position, move_units
 from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
 
@@ -85,6 +85,8 @@ class BrokerAccount(Account):
         units, cash, is_bust = posting.units, posting.cash, posting.cause is ChangeCause.BUST
         self.add(self._valuation.instruments.by_id[posting.instrument_id].currency, cash)
         if posting.source is None:
+            if posting.cause is ChangeCause.VARIATION and posting.instrument_id in self.holdings:
+                self.holdings[posting.instrument_id].settle(posting.price)
             if not units:
                 return
             if self.multiplier == 1:
@@ -178,7 +180,10 @@ class BrokerAccount(Account):
         """
         instruments, free = self._valuation.instruments, self.cash
         for number, held in self.holdings.items():
-            if held.quantity < 0:
+            if held.instrument.is_future:
+                now = Holding(held.instrument, held.quantity, self._valuation.mark(number))
+                free += now.value - future_requirement(now).initial
+            elif held.quantity < 0:
                 if instruments[number].is_option:
                     return None
                 price = self._valuation.mark(number)
@@ -195,7 +200,7 @@ class BrokerAccount(Account):
             (
                 held.quantity * valuation.mark(number)
                 for number, held in self.holdings.items()
-                if held.quantity > 0 and not valuation.instruments[number].is_option
+                if held.quantity > 0 and valuation.instruments[number].multiplier == 1
             ),
             ZERO,
         )
@@ -211,8 +216,13 @@ class BrokerAccount(Account):
                 continue
             held = self.quantity(order.instrument_id)
             opens = held * order.side.sign >= 0
-            if self._valuation.instruments[order.instrument_id].is_option:
+            instrument = self._valuation.instruments[order.instrument_id]
+            if instrument.is_option:
                 options += order.withholds * order.leaves
+            elif instrument.is_future:
+                opening = order.leaves if opens else max(order.leaves - abs(held), ZERO)
+                price = order.working_limit or order.stop_price or self._valuation.mark(order.instrument_id)
+                options += future_requirement(Holding(instrument, opening, price)).initial
             else:
                 opening = order.leaves if opens else max(order.leaves - abs(held), ZERO)
                 price = order.working_limit or order.stop_price or self._valuation.mark(order.instrument_id)

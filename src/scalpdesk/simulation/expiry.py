@@ -5,12 +5,15 @@ from datetime import date
 from decimal import Decimal
 from functools import partial
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import BROAD_FUNDS
+from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.instruments.settlement import delivery, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -34,7 +37,7 @@ def can_take_delivery(
 ) -> bool:
     """Return whether the account could pay for (or deliver) the shares of its expiring holding."""
     held = account.quantity_of(contract.symbol)
-    if contract.settlement is not Settlement.PHYSICAL or not held:
+    if not contract.delivers or contract.is_on_future or not held:
         return True
     shares = held * contract.multiplier * (1 if contract.is_call else -1)
     owned = account.quantity(instruments.id_of(contract.underlying))
@@ -72,6 +75,8 @@ class ExpiryProcessor:
             return
         self.watched.add(number)
         contract = self._ledger.instruments[number]
+        if contract.is_future:
+            self._ledger.at(final_settlement_ns(contract) + 1, partial(self.end_future, number))
         if not contract.is_option:
             return
         if self._liquidates:
@@ -101,7 +106,8 @@ class ExpiryProcessor:
         self._force(account.name, OrderRequest(symbol, side, OrderType.MARKET, TimeInForce.DAY, abs(held)))
 
     def close_session(self, now_ns: int) -> None:
-        """Settle what ends with a session's last instant; its orders end with the session."""
+        """Settle what ends with a session's last instant, and futures; orders end with the session."""
+        self.settle_futures(now_ns)
         for number in sorted(self.watched):
             contract = self._ledger.instruments[number]
             if contract.is_option and expiry_instant_ns(contract) == now_ns:
@@ -116,6 +122,44 @@ class ExpiryProcessor:
                 if ends and order.parent is None:
                     ledger.end(order, Status.EXPIRED)
         self.settle(number, contract)
+
+    def settle_futures(self, now_ns: int) -> None:
+        """Bring every position in a future to the day's settlement price: the variation is paid in cash.
+
+        The official price of the day, else the last mid on the tick grid.
+        """
+        ledger, day = self._ledger, to_new_york(now_ns).date()
+        for account in ledger.accounts.values():
+            for number in list(account.holdings):
+                future = ledger.instruments[number]
+                if not future.is_future:
+                    continue
+                price = self.settlement_of(future.symbol, day)
+                price = future.tick_rule.round(ledger.mark(number)) if price is None else price
+                if price:
+                    label = f"variation-{future.symbol}-{day}"
+                    cause = ChangeCause.VARIATION
+                    ledger.change(
+                        account, [PositionChanged(number, now_ns, now_ns, cause, ZERO, price, ZERO, label)]
+                    )
+
+    def end_future(self, number: InstrumentId) -> None:
+        """End a future at its final settlement price: the official one, else the latest mid."""
+        ledger, now_ns = self._ledger, self._ledger.now_ns
+        future = ledger.instruments[number]
+        for account in ledger.accounts.values():
+            for order in account.open_orders():
+                if order.instrument_id == number and order.parent is None:
+                    ledger.end(order, Status.EXPIRED)
+            held = account.quantity(number)
+            price = self.settlement_of(future.symbol, to_new_york(now_ns).date())
+            price = ledger.mark(number) if price is None else price
+            if held:
+                cash, label = future.value(held, price), f"expiry-{future.symbol}"
+                cause = ChangeCause.CASH_SETTLEMENT
+                ledger.change(
+                    account, [PositionChanged(number, now_ns, now_ns, cause, -held, price, cash, label)]
+                )
 
     def settle(self, number: InstrumentId, contract: OptionContract) -> None:
         """Turn holdings of a contract that has ended into shares, cash or nothing."""

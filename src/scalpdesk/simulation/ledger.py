@@ -60,6 +60,7 @@ ACTIVITY_OF = {
     ChangeCause.EXERCISE: "OPEXC",
     ChangeCause.ASSIGNMENT: "OPASN",
     ChangeCause.DELIVERY: "OPTRD",
+    ChangeCause.VARIATION: "VM",
     ChangeCause.DIVIDEND: "DIV",
     ChangeCause.FUNDING: "INT",
     ChangeCause.FEE: "FEE",
@@ -413,6 +414,9 @@ class Ledger:
         """Book and report what happens to an account without an order."""
         for change in changes:
             held = account.quantity(change.instrument_id)
+            moved = change.cash_change
+            if change.cause is ChangeCause.VARIATION:
+                moved = account.holdings[change.instrument_id].variation(change.price)
             account.apply(of_change(self.instruments[change.instrument_id], change))
             self.updates.append(Booking(account.name, change))
             if self.keeps_history:
@@ -423,7 +427,7 @@ class Ledger:
                 if change.cause is ChangeCause.DIVIDEND:
                     quantity, price = held, change.cash_change / held
                 symbol = self.instruments[change.instrument_id].symbol
-                self.note(account, ACTIVITY_OF[change.cause], symbol, quantity, price, change.cash_change)
+                self.note(account, ACTIVITY_OF[change.cause], symbol, quantity, price, moved)
 
     def note(
         self,

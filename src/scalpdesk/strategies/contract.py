@@ -4,13 +4,15 @@ A strategy reads the :class:`DeskView` and changes only itself. It never sends o
 actions, and the risk gate and the order manager do the rest. The same class runs in every mode.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, final, runtime_checkable
 
 import msgspec
 
+from scalpdesk.core.bounds import above
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import Event, is_order_event
@@ -206,6 +208,15 @@ class DeskView(Protocol):
         ...
 
     @property
+    def hedge(self) -> InstrumentId:
+        """Number of what hedges its delta: the underlying, or another instrument (``hedge.instrument``)."""
+        ...
+
+    def hedge_delta(self, quantity: float, price: float) -> float:
+        """Return the delta of a quantity of what hedges at a price, in units of the underlying."""
+        ...
+
+    @property
     def nav(self) -> Decimal:
         """Net asset value at the current marks, in the quote currency."""
         ...
@@ -262,6 +273,7 @@ class WritableDeskView:
         "cutoff",
         "delta_engine",
         "halted",
+        "hedge",
         "instruments",
         "is_compared",
         "market",
@@ -293,12 +305,24 @@ class WritableDeskView:
         self.orders = orders
         self.account = account
         self.underlying = underlying
+        proxies = delta_engine.proxies.values()
+        self.hedge = next(
+            (each.instrument_id for each in proxies if each.underlying_id == underlying), underlying
+        )
         self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
         self.cutoff = NO_CUTOFF
         self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""
+
+    def hedge_delta(self, quantity: float, price: float) -> float:
+        """Return the delta of a quantity of what hedges at a price, in units of the underlying."""
+        instrument = self.instruments.by_id[self.hedge]
+        proxy = self.delta_engine.proxies.get(self.hedge)
+        if proxy is None:
+            return instrument.delta(quantity, price)
+        return proxy.delta(instrument, quantity, price, self.market.mark(self.underlying) or math.nan)
 
     @property
     def nav(self) -> Decimal:
@@ -444,6 +468,23 @@ def phase_of(strategy: Strategy) -> str:
     return str(strategy.phase) if isinstance(strategy, ReportsPhase) else ""
 
 
+Beta = Annotated[float, above(0, 10, "the underlying's return for one of the hedge, 1 on one index")]
+
+
+class HedgeTerms(NamedTuple):
+    """Instrument that hedges in the underlying's place."""
+
+    symbol: str
+    """Share, future's root or contract."""
+    beta: float
+    """Return of the underlying for one of it."""
+
+    @classmethod
+    def of(cls, symbol: str | None, beta: float) -> "HedgeTerms | None":
+        """Return the terms of a configured hedge; None where the underlying hedges."""
+        return None if symbol is None else cls(symbol.upper(), beta)
+
+
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``."""
 
@@ -473,6 +514,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it hedges and closes an option of its underlying that the account holds when a run begins on a
     day; a run that finds another one does not begin, for it would trade the hedge shares alone.
     """
+    hedge_of: Callable[[Any], HedgeTerms | None] = lambda _: None
+    """Instrument that it hedges with, from its settings; None for the underlying."""
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}
@@ -550,6 +593,8 @@ def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: b
     symbol = view.instruments[view.underlying].symbol
     of_class = INDEX_CLASSES.get(configured) if by_class else None
     if symbol == configured or (of_class is not None and symbol == of_class.underlying):
+        return symbol
+    if symbol.startswith(f"{configured}_"):  # a future's root
         return symbol
     raise ConfigError(
         "the market of this run has another underlying",

@@ -12,7 +12,7 @@ import msgspec
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import Plugs, require
-from scalpdesk.strategies.contract import Strategy, StrategySpec
+from scalpdesk.strategies.contract import HedgeTerms, Strategy, StrategySpec
 from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
 SEVERAL = "+"
@@ -102,6 +102,7 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
         reads_dealer_gamma=lambda shared: any(
             item.wants_dealer_gamma(shared.members[item.name]) for item in members
         ),
+        hedge_of=lambda shared: _shared_hedge([item.hedge_of(shared.members[item.name]) for item in members]),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
         history_sessions=lambda shared: max(
@@ -116,6 +117,19 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
             None,
         ),
     )
+
+
+def _shared_hedge(terms: Sequence[HedgeTerms | None]) -> HedgeTerms | None:
+    """Return what the members hedge with: all of those that name an instrument name the same one."""
+    named = {each for each in terms if each is not None}
+    if len(named) > 1:
+        raise ConfigError(
+            "strategies that share a desk hedge with one instrument",
+            where="hedge.instrument",
+            value=", ".join(sorted(each.symbol for each in named)),
+            fix="give all of them the same hedge.instrument and hedge.beta",
+        )
+    return next(iter(named), None)
 
 
 def bound_config(

@@ -35,7 +35,7 @@ from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
-from scalpdesk.portfolio.explain import PARTS, parts_in_cents
+from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.runs import thinned
@@ -225,13 +225,13 @@ def sheet_document(
         "greeks": _greeks_of_marks(tables.get("marks", ())),
         "sessions": [_session_row(row, max(decimals, 2)) for row in tables.get("sessions", ())],
         "straddles": [_straddle_row(row, labels, unit) for row in tables.get("straddles", ())],
-        "part_names": [part_label(name) for name in PARTS],
+        "part_names": [part_label(name) for name in part_names(parts)],
         "version": VERSION,
     }
 
 
 def _parts_row(parts: Mapping[str, Any]) -> list[str | None]:
-    return [signed(Decimal(parts.get(name, 0))) for name in PARTS]
+    return [signed(Decimal(parts.get(name, 0))) for name in part_names(parts)]
 
 
 def _session_row(row: Mapping[str, Any], delta_decimals: int) -> dict[str, Any]:

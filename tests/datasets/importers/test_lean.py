@@ -216,7 +216,7 @@ def test_open_interest_of_futures_is_imported_without_an_options_terms(small_lea
 
 
 OTHERS = {
-    "futureoption/cme/minute/es/202003/20200105_quote_american.zip": "futureoption/cme/minute",
+    "futureoption/comex/minute/og/202004/20200105_quote_american.zip": "futureoption/comex/minute",
     "futureoption/cme/universes/es/20200320/20200103.csv": "futureoption/cme/universes",
     "future/cme/universes/es/20200103.csv": "future/cme/universes",
     "forex/oanda/minute/eurusd/20140501_quote.zip": "forex/oanda/minute",
@@ -360,18 +360,32 @@ def test_a_damaged_market_hours_database_is_named(small_lean, tmp_path):
     assert refused.value.where == str(path)
 
 
-def test_options_on_futures_are_refused_by_name_and_passed_over_among_others(small_lean, tmp_path):
-    put_zip(
-        small_lean / "futureoption" / "cme" / "minute" / "es" / "201306" / "20130103_quote_american.zip",
-        {"20130103_es_minute_quote_american_call_14000000_20130621.csv": "1,2,3,4,5,6,7,8,9,10,11\n"},
-    )
-    with pytest.raises(DataError) as refusal:
-        import_lean(tmp_path / "cat", small_lean, only=["futureoption"])
-    assert refusal.value.value == "futureoption"
-    reports = import_lean(tmp_path / "cat", small_lean, only=[])
-    assert reports[0].files_read == 5
-    alone = tmp_path / "Alone" / "Data"
-    (alone / "futureoption").mkdir(parents=True)
-    with pytest.raises(DataError) as refusal:
-        import_lean(tmp_path / "cat", alone)
-    assert refusal.value.where == str(alone / "futureoption")
+def test_options_on_futures_are_named_by_their_future_and_not_scaled(small_lean, tmp_path):
+    folder = small_lean / "futureoption" / "cme" / "minute" / "es"
+    for month, expiry in (("202003", "20200320"), ("20200619", "20200619")):
+        put_zip(
+            folder / month / "20200106_quote_american.zip",
+            {
+                f"20200106_es_minute_quote_american_call_32500000_{expiry}.csv": (
+                    "52200000,46.5,46.75,46.25,46.5,11,47,47.25,46.75,47,9\n"
+                )
+            },
+        )
+    (report,) = import_lean(tmp_path / "cat", small_lean, only=["futureoption"])
+    assert report.unreadable == []
+    for month, day in (("202003", "200320"), ("202006", "200619")):
+        path = day_file(tmp_path / "cat", "lean", "option_quotes", f"ES_{month}", "2020-01-06")
+        assert rows_of(path, f'{KNOWN_AT}, symbol, root, strike, "right", bid, ask, ask_size') == [
+            (
+                "2020-01-06 14:31:00",
+                "2020-01-06 14:30:00",
+                f"ES_{month}-{day}C03250000",
+                "ES",
+                3250.0,
+                "C",
+                46.5,
+                47.0,
+                9.0,
+            )
+        ]
+    assert read_manifest(tmp_path / "cat", "lean").underlyings["ES"].type == "future"

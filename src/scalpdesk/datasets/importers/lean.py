@@ -3,7 +3,7 @@
 Format of the bars (QuantConnect LEAN repository, ``Data/<security>/readme.md``): the first column is
 milliseconds since midnight of the bar's *start*, in the ``dataTimeZone`` of the market hours database (New
 York for shares and options, Chicago for the SPX index, UTC for ES); prices of shares and options are in
-ten-thousandths, of indices and futures plain; an empty side with size 0 had no update in the bar.
+ten-thousandths, all others plain; an empty side with size 0 had no update in the bar.
 
 Option universes, ``Data/<option|indexoption>/<market>/universes/<root>/<yyyymmdd>.csv``, are the chain at the
 end of a day with LEAN's own Greeks. The file of a day has that day's open, high, low, close and volume (SPX
@@ -170,6 +170,7 @@ _TYPE_OF_SECURITY = {
     "index": "index",
     "indexoption": "index",
     "future": "future",
+    "futureoption": "future",
 }
 
 
@@ -260,7 +261,7 @@ class _ImportRun:
             self.reports[target] = ImportReport(target)
             self.bar_seconds[target] = bar_seconds
             self.keys[target] = {}
-        underlying = INDEX_CLASSES[symbol].underlying if symbol in INDEX_CLASSES else symbol
+        underlying = INDEX_CLASSES[symbol].underlying if symbol in INDEX_CLASSES else symbol.partition("_")[0]
         self.types[underlying] = _TYPE_OF_SECURITY[security]
         self.keys[target].setdefault(underlying, set()).add(symbol)
         return self.reports[target]

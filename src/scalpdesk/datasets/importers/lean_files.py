@@ -16,6 +16,7 @@ import msgspec
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.instruments.contract import Right, occ_symbol
+from scalpdesk.instruments.futures import FUTURES, future_option_symbol
 
 SECURITIES = {
     "equity": "Equity",
@@ -23,17 +24,15 @@ SECURITIES = {
     "index": "Index",
     "indexoption": "IndexOption",
     "future": "Future",
+    "futureoption": "FutureOption",
 }
 """Folder name to the name in LEAN's market hours database."""
 
 FUTURE_OPTIONS = "futureoption"
-"""LEAN's folder of options on futures (ES): no instrument here is an option on a future."""
-_NO_FUTURE_OPTIONS = (
-    "options on futures (futureoption) are not imported: no instrument here is an option on a future"
-)
+"""LEAN's folder of options on futures, with one more folder for the contract month of the future."""
 
 SCALED = frozenset({"equity", "option", "indexoption"})
-"""Securities whose prices LEAN stores as ten-thousandths; index levels and futures are plain."""
+"""Securities whose prices LEAN stores as ten-thousandths; of indices, futures and their options plain."""
 
 BAR_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "daily": 86_400}
 DEFAULT_ZONE = {
@@ -42,6 +41,7 @@ DEFAULT_ZONE = {
     "indexoption": "America/New_York",
     "index": "America/Chicago",
     "future": "UTC",
+    "futureoption": "UTC",
 }
 """Time zone of files that the market hours database does not name."""
 
@@ -71,7 +71,7 @@ class LeanFile:
     market: str
     resolution: str
     symbol: str
-    """Share, index, option root or future's root, in capitals."""
+    """Share, index, option root or future's root, in capitals; of options on a future the future."""
     rows: str
     """``quote``, ``trade`` or ``openinterest``."""
     day: date | None
@@ -88,7 +88,7 @@ class LeanFile:
         if self.rows == "openinterest":
             return "open_interest"
         plural = {"quote": "quotes", "trade": "trades"}[self.rows]
-        if self.security in ("option", "indexoption"):
+        if self.security in ("option", "indexoption", FUTURE_OPTIONS):
             return f"option_{plural}"
         return "index_levels" if self.security == "index" else plural
 
@@ -122,17 +122,9 @@ def find_files(
     Raises
     ------
     DataError
-        When the folder does not exist or is not LEAN's, ``only`` matches nothing, or asks for options on
-        futures.
+        When the folder does not exist or is not LEAN's, or ``only`` matches nothing.
     """
     root = lean_root(data)
-    if FUTURE_OPTIONS in [word.lower() for word in only]:
-        raise DataError(
-            _NO_FUTURE_OPTIONS,
-            where=str(root / FUTURE_OPTIONS),
-            value=FUTURE_OPTIONS,
-            fix="leave it out; futures themselves are imported with --only future",
-        )
     kept: dict[tuple[Path, str], LeanFile] = {}
     others: dict[str, list[str]] = {}
     wanted = [word.lower() for word in only]
@@ -163,7 +155,7 @@ def _passed_over(folder: str, names: list[str]) -> str:
     security = folder.partition("/")[0]
     which = f"{len(names)} files" if len(names) > 3 else ", ".join(names)
     if security == FUTURE_OPTIONS:
-        return f"passed over, {_NO_FUTURE_OPTIONS}: {which} in {folder}"
+        return f"passed over, options on futures other than {', '.join(FUTURES)}: {which} in {folder}"
     if security not in SECURITIES:
         return f"passed over, {security} is not among {', '.join(SECURITIES)}: {which} in {folder}"
     return f"passed over, no name that LEAN gives to minute, second, hour or daily bars: {which} in {folder}"
@@ -191,12 +183,6 @@ def lean_root(data: Path) -> Path:
     for folder in (data, data / "Data"):
         if any((folder / security).is_dir() for security in SECURITIES):
             return folder
-        if (folder / FUTURE_OPTIONS).is_dir():
-            raise DataError(
-                _NO_FUTURE_OPTIONS,
-                where=str(folder / FUTURE_OPTIONS),
-                fix="pass a folder that holds equity/, option/, index/, indexoption/ or future/",
-            )
     raise DataError(
         "this is not LEAN's Data folder: none of its folders "
         + ", ".join(SECURITIES)
@@ -212,19 +198,24 @@ def parse_path(path: Path, root: Path) -> LeanFile | None:
     if len(parts) < 4 or parts[0] not in SECURITIES or parts[2] not in BAR_SECONDS:
         return None
     security, market, resolution = parts[:3]
+    folders, symbol = parts[3:-1], parts[3].upper()
+    if security == FUTURE_OPTIONS:
+        if len(parts) != 6 or symbol not in FUTURES or not parts[4].isdigit():
+            return None
+        folders, symbol = parts[3:4], f"{symbol}_{parts[4][:6]}"
     if resolution in ("minute", "second"):
         match = _DAY_FILE.match(path.name)
-        if match is None or len(parts) != 5:
+        if match is None or len(folders) != 1:
             return None
         day = day_of(match["day"])
         if day is None:
             return None
-        return LeanFile(path, security, market, resolution, parts[3].upper(), match["rows"], day)
+        return LeanFile(path, security, market, resolution, symbol, match["rows"], day)
     match = _LONG_FILE.match(path.name)
-    if match is None or len(parts) != 4:
+    if match is None or len(parts) != (6 if security == FUTURE_OPTIONS else 4):
         return None
-    symbol, rows = match["symbol"].upper(), match["rows"] or "trade"
-    return LeanFile(path, security, market, resolution, symbol, rows, None)
+    symbol = symbol if security == FUTURE_OPTIONS else match["symbol"].upper()
+    return LeanFile(path, security, market, resolution, symbol, match["rows"] or "trade", None)
 
 
 def parse_member(file: LeanFile, member: str) -> LeanMember | None:
@@ -252,7 +243,10 @@ def parse_member(file: LeanFile, member: str) -> LeanMember | None:
     strike = Decimal(int(match["strike"])) / 10_000
     right = Right.CALL if match["right"] == "call" else Right.PUT
     try:
-        symbol = occ_symbol(root, expiry, right, strike)
+        if file.security == FUTURE_OPTIONS:
+            symbol = future_option_symbol(file.symbol, expiry, right, strike)
+        else:
+            symbol = occ_symbol(root, expiry, right, strike)
     except ScalpdeskError:
         return None
     return LeanMember(symbol, root, expiry, float(strike), right.value, match["style"])
@@ -293,6 +287,7 @@ class DataZones:
 def _words(file: LeanFile) -> Iterator[str]:
     yield file.security
     yield file.symbol.lower()
+    yield file.symbol.partition("_")[0].lower()
     yield file.resolution
     if file.day is not None:
         yield file.day.isoformat()

@@ -14,7 +14,6 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
-from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
@@ -39,6 +38,7 @@ from scalpdesk.datasets.store import (
     write_table,
 )
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.futures import future_contract, future_option
 from scalpdesk.instruments.sessions import from_ns
 
 KNOWN_COLUMNS = tuple(
@@ -493,6 +493,9 @@ def _place_symbols(
             placed[written] = symbol
             continue
         try:
+            if symbol.startswith(f"{base}_") and "-" in symbol:
+                placed[written] = future_option(symbol)
+                continue
             if symbol.startswith(f"{base}_") and kind != "open_interest":
                 placed[written] = future_contract(symbol).symbol
                 continue
@@ -516,7 +519,7 @@ def _type_of(base: str, placed: dict[str, OptionContract | str]) -> str:
         return "index"
     return (
         "future"
-        if any(isinstance(p, str) and p.startswith(f"{base}_") for p in placed.values())
+        if any(p.startswith(f"{base}_") if isinstance(p, str) else p.is_on_future for p in placed.values())
         else "equity"
     )
 

@@ -12,6 +12,7 @@ from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
 from scalpdesk.instruments.events import LISTED, EventKind
 from scalpdesk.pricing.smile_level import Level
+from scalpdesk.strategies.contract import Beta
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig, Sizing
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
@@ -117,6 +118,12 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Delta hedge: its band, its model of the delta and its orders."""
 
     section = "hedge"
+    instrument: str | None = None
+    """Instrument that hedges in the underlying's place: a share (``SPY``), a future's root (``ES``, the front
+    contract) or contract (``ES_202103``). It holds the dollar delta times beta; None is the underlying.
+    """
+    beta: Beta = 1.0
+    """Return of the underlying for one of that instrument."""
     band: str = AUTO
     """A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
     ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and

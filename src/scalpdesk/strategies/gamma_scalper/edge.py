@@ -371,8 +371,12 @@ class StraddleEdge:
         quote = view.market.quotes[view.underlying]
         if quote is None or not gamma > 0.0:
             return 0.0
-        hedge = view.instruments[view.underlying]
-        cost_per_unit = hedger.cost_per_unit(quote, is_coin=hedge.is_coin)
+        hedge, traded = view.instruments[view.hedge], view.market.quotes[view.hedge]
+        if traded is None:
+            return 0.0
+        cost_per_unit = hedger.cost_per_unit(traded, is_coin=hedge.is_coin)
+        if view.hedge != view.underlying:  # for a unit of the underlying's delta
+            cost_per_unit *= quote.mid / traded.mid
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -385,7 +389,7 @@ class StraddleEdge:
             seconds_since_hedge=0.0,
             own_cost_fraction=cost_per_unit / quote.mid,
             trading_year_seconds=TRADING_YEARS[hedge.is_coin],
-            smallest_hedge=hedge.delta(float(hedge.step), quote.mid),
+            smallest_hedge=view.hedge_delta(float(hedge.step), traded.mid),
         )
         self._band_shares = hedger.band.judge(inputs).half_width_shares
         one_way = inputs.own_cost_fraction if hedge.is_inverse else cost_per_unit  # of a coin in coins

@@ -76,7 +76,7 @@ class RestingState(State):
         if not self.is_disturbed:
             return self, ()
         self.is_disturbed = False
-        if self.tools.held(view) or view.positions.quantity(view.underlying):
+        if self.tools.held(view) or view.positions.quantity(view.hedge):
             return self.leave(view, "a trade came late or was taken back", rests_in=self)
         return self, ()
 
@@ -104,8 +104,8 @@ class WaitingState(RestingState):
         if tools.config.mode != "init":
             return self._adopt(view)
         held = tools.held(view)
-        self.start = view.begin_trade((*held, view.underlying))
-        if held or view.positions.quantity(view.underlying):
+        self.start = view.begin_trade((*held, view.hedge))
+        if held or view.positions.quantity(view.hedge):
             return self.leave(view, "init: start flat")
         return self, ()
 
@@ -476,7 +476,7 @@ class RecentringState(TradingState):
             return HoldingState(tools, moved).hold(view)
         actions = [*actions, *trade.sell(view, self.sale)]
         live = view.orders.live.values()
-        if any(order.submitted.instrument_id != view.underlying for order in live):
+        if any(order.submitted.instrument_id != view.hedge for order in live):
             return self, actions  # legs are on their way: what is left is hedged once they are through
         return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 
@@ -525,7 +525,7 @@ class ScalingState(TradingState):
         elif actions:
             return self, actions
         live = view.orders.live.values()
-        if any(order.submitted.instrument_id != view.underlying for order in live):
+        if any(order.submitted.instrument_id != view.hedge for order in live):
             return self, actions  # legs are on their way: what is left is hedged once they are through
         return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 

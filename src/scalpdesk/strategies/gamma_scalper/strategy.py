@@ -17,6 +17,7 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
+    HedgeTerms,
     StrategySpec,
     TradeStart,
     traded_symbol,
@@ -126,6 +127,7 @@ PLUG = StrategySpec(
         config.selection.min_expiration_days,
         config.selection.max_expiration_days,
     ),
+    hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     # one session long: it enters whatever the gate advises and ends flat
     demo_settings=("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10"),
 )

@@ -127,7 +127,7 @@ class StraddleTrade:
 
     def __init__(self, view: DeskView, pair: StraddlePair, straddles: int, *, had_edge: bool) -> None:
         self.pair = pair
-        self.start = view.begin_trade((*pair.legs, view.underlying))
+        self.start = view.begin_trade((*pair.legs, view.hedge))
         contract = view.instruments[pair.call_id]
         assert contract.is_option
         self.expires_ns = expiry_instant_ns(contract)

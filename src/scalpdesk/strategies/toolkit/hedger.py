@@ -20,7 +20,6 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
-from scalpdesk.instruments.contract import ONE
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -167,15 +166,16 @@ class DeltaHedger:
         order = None if type(event) is QuoteEvent else view.order_of(event)  # most often it is one
         if (
             order is None
-            or order.submitted.instrument_id != view.underlying
+            or order.submitted.instrument_id != view.hedge
             or order.submitted.purpose is not HEDGE
         ):
             return
         if self._passive_seconds is not None and isinstance(event, OrderFilled) and not order.is_live:
             self._crosses = False
-        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].is_coin:
+        hedge = view.instruments.by_id[view.hedge]
+        if isinstance(event, OrderFilled) and not hedge.is_coin:
             self._fees_usd += float(event.fee)
-            self._shares_filled += float(event.quantity)
+            self._shares_filled += float(event.quantity) * hedge.multiplier
             self._fee_per_share = self._fees_usd / self._shares_filled
         if isinstance(event, FillBusted):
             self._last_hedge_ns = None
@@ -201,13 +201,18 @@ class DeltaHedger:
         at_once
             Leave the time since the last hedge out of account.
         """
-        number = view.underlying
+        number = view.hedge
         if view.orders.live:
             cancels = self._tend_orders(view, legs, exposure)
             if cancels is not None:
                 return cancels
         quote = view.market.quotes[number]
-        if quote is None or view.market.verdict(number, view.now_ns) not in FINE:
+        is_proxy, verdict = number != view.underlying, view.market.verdict
+        if (
+            quote is None
+            or verdict(number, view.now_ns) not in FINE
+            or (is_proxy and verdict(view.underlying, view.now_ns) not in FINE)
+        ):
             return []
         exposure = exposure or self.measure(view, legs)
         if exposure is None:
@@ -229,8 +234,9 @@ class DeltaHedger:
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         hedge = view.instruments.by_id[number]
-        step = float(hedge.step)
-        quantity = quantity_to_target(inputs.net_delta_shares / step, target / step)  # in steps
+        plain = hedge.multiplier == 1 and not is_proxy
+        unit = float(hedge.step) if plain else _smallest_delta(view, quote.mid)
+        quantity = quantity_to_target(inputs.net_delta_shares / unit, target / unit)  # in smallest orders
         if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
             size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
             quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
@@ -260,8 +266,9 @@ class DeltaHedger:
             "hedge_vol_source": self._delta_model.source,
             "quantity_shares": parts[0],
         }
-        if hedge.step is not ONE:
-            facts |= {"owned_shares": owned * step, "quantity_shares": parts[0] * step}
+        if unit != 1.0:
+            facts |= {"owned_shares": owned * unit, "quantity_shares": parts[0] * unit}
+            facts |= _proxy_facts(view, inputs, quote, parts[0], unit) if is_proxy else {}
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
         facts |= judged.facts
@@ -276,7 +283,7 @@ class DeltaHedger:
         self, view: DeskView, legs: Sequence[InstrumentId], exposure: HedgedPosition | None
     ) -> list[Proposal] | None:
         """Take late hedges back, and look after one that rests; None where nothing stops the next."""
-        number = view.underlying
+        number = view.hedge
         is_passive = not self._crosses and self._passive_seconds is not None
         seconds = self._passive_seconds if is_passive else None
         late = expired_orders(view, (number,), self._order_ttl_seconds if seconds is None else seconds)
@@ -294,11 +301,10 @@ class DeltaHedger:
         waiting: Sequence[Order],
     ) -> list[Proposal]:
         """Take a resting hedge back once the delta, without it, has left twice the band."""
-        quote, exposure = view.market.quotes[view.underlying], exposure or self.measure(view, legs)
+        quote, exposure = view.market.quotes[view.hedge], exposure or self.measure(view, legs)
         if exposure is None or quote is None:
             return []
-        pending = float(view.orders.pending(view.underlying))
-        pending = view.instruments[view.underlying].delta(pending, quote.mid)
+        pending = view.hedge_delta(float(view.orders.pending(view.hedge)), quote.mid)
         still_open = exposure.inputs.net_delta_shares - pending
         judged = self.band.judge(msgspec.structs.replace(exposure.inputs, net_delta_shares=still_open))
         if abs(still_open) <= 2.0 * judged.half_width_shares:
@@ -336,7 +342,12 @@ class DeltaHedger:
         if straddles is None:
             straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
-        is_coin, step = underlying.is_coin, float(underlying.step)
+        is_coin, traded = underlying.is_coin, quote
+        if view.hedge == view.underlying:
+            smallest = underlying.delta(float(underlying.step), quote.mid)
+        else:
+            traded = view.market.quotes[view.hedge] or quote
+            smallest = _smallest_delta(view, traded.mid)
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -347,12 +358,12 @@ class DeltaHedger:
             straddles=straddles,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
-            own_cost_fraction=self.cost_per_unit(quote, is_coin=is_coin) / quote.mid,
+            own_cost_fraction=self.cost_per_unit(traded, is_coin=is_coin) / traded.mid,
             now_ns=view.now_ns,
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
             trading_year_seconds=TRADING_YEARS[is_coin],
-            smallest_hedge=underlying.delta(step, quote.mid),
+            smallest_hedge=smallest,
         )
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
@@ -375,10 +386,14 @@ class DeltaHedger:
         self, view: DeskView, legs: Sequence[InstrumentId], vol_factor: float
     ) -> _LegGreeks | None:
         """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
-        number = view.underlying
-        hedge, spot = view.instruments.by_id[number], view.market.mark(number) or math.nan
+        number = view.hedge
+        hedge, spot = view.instruments.by_id[number], view.market.mark(view.underlying) or math.nan
         owned = float(view.positions.quantity(number) + view.orders.pending(number))
-        total = GreekSum(hedge.delta(owned, spot))
+        total = GreekSum()
+        if number == view.underlying:
+            total.shares = hedge.delta(owned, spot)
+        elif owned:
+            total.shares = view.hedge_delta(owned, view.market.mark(number) or math.nan)
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
@@ -414,7 +429,12 @@ class DeltaHedger:
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
             return None
-        least = least_hedge(noise / float(hedge.step)) if noise else 1
+        least = 1
+        if noise:
+            unit = float(hedge.step)
+            if hedge.multiplier != 1 or number != view.underlying:
+                unit = _smallest_delta(view, view.market.mark(number) or spot)  # before its first quote
+            least = least_hedge(noise / unit)
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )
@@ -436,6 +456,24 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
+
+
+def _smallest_delta(view: DeskView, price: float) -> float:
+    """Return the delta of the smallest order of the hedge at its price; of an inverse one its step."""
+    hedge = view.instruments.by_id[view.hedge]
+    step = float(hedge.step)
+    return step if hedge.is_inverse else view.hedge_delta(step, price)
+
+
+def _proxy_facts(view: DeskView, inputs: HedgeInputs, quote: QuoteEvent, quantity: int, unit: float) -> Facts:
+    """Return the figures of a hedge with another instrument than the underlying."""
+    return {
+        "spot": inputs.spot,
+        "hedge": view.instruments.by_id[view.hedge].symbol,
+        "hedge_price": quote.mid,
+        "hedge_quantity": quantity,
+        "hedge_unit_shares": unit,
+    }
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:

@@ -20,7 +20,7 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import EXITS, CancelIntent, Intent, LegOrders, Purpose, SetTimer, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Settlement, underlying_of
+from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import holds_up_no_hedge
@@ -32,6 +32,8 @@ from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
 LONGEST_PAUSE_SECONDS = 15.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
+STALE_HEDGE_NS = MINUTE_NS
+"""Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -155,7 +157,7 @@ class Liquidation:
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        is_hedge = self._unwinds and number == view.underlying
+        is_hedge = self._unwinds and number == view.hedge
         leg = (self._shares if is_hedge else self._options).leg(number)
         leg.refusals = max(leg.tries - 1, 0)  # of its own tries: the desk's last resort has pauses of its own
         timer = SetTimer(self._timer, leg.refuse(view.now_ns, 1.0, longest))
@@ -199,11 +201,11 @@ class Liquidation:
         return actions
 
     def _hedge_held(self, view: DeskView) -> Decimal:
-        return view.positions.quantity(view.underlying) if self._unwinds else ZERO
+        return view.positions.quantity(view.hedge) if self._unwinds else ZERO
 
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
-        return not legs and not view.positions.quantity(view.underlying) and not view.orders.live
+        return not legs and not view.positions.quantity(view.hedge) and not view.orders.live
 
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
@@ -277,7 +279,7 @@ class Liquidation:
         session = view.session
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
-            if all(item.is_option and item.settlement is not Settlement.PHYSICAL for item in contracts):
+            if all(item.is_option and not item.delivers for item in contracts):
                 return self._unwind(view)
         young_ns = view.now_ns - self._options.retry_ns
         if any(
@@ -298,7 +300,11 @@ class Liquidation:
 
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
-        number = view.underlying
+        number = view.hedge
+        if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
+            retry_ns = view.now_ns + self._options.retry_ns
+            if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
+                return (SetTimer(self._timer, retry_ns),)
         found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
         if not found.orders:
             return ()
@@ -352,13 +358,13 @@ class Liquidation:
         wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
         self._alerts += 1
         self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
-        held = [*legs, *([view.underlying] if hedge else [])]
+        held = [*legs, *([view.hedge] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
         )
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
-        if view.is_halted(view.underlying):
-            reason += f"; trading is halted in {view.instruments[view.underlying].symbol}"
+        if view.is_halted(view.hedge):
+            reason += f"; trading is halted in {view.instruments[view.hedge].symbol}"
         silent = [view.instruments[leg].symbol for leg in legs if seen[leg].is_unquoted]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"

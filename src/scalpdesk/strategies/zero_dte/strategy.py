@@ -40,8 +40,10 @@ from scalpdesk.instruments.sessions import REGULAR_CLOSE, last_trading_ns, to_ne
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
+    Beta,
     DeskView,
     Facts,
+    HedgeTerms,
     Proposal,
     StrategySpec,
     TradeStart,
@@ -131,12 +133,16 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
         A hedge order that has not been filled by then is cancelled and gets a new size.
     band, band_settings
         Another hedge band by name, with its own settings.
+    instrument, beta
+        What hedges in the underlying's place, a share or a future, and the underlying's return for one of it.
     """
 
     section = "hedge"
     order_ttl_seconds: OrderSeconds = 5.0
     band: str = "regime_threshold"
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
+    instrument: str | None = None
+    beta: Beta = 1.0
 
     def make_band(self) -> HedgeBand:
         """Return the chosen band with its settings."""
@@ -346,7 +352,7 @@ class ZeroDteScalper:
         )
         self._pairs = straddle_pairs([(number, self._options[number]) for number in sorted(self._today)])
         self._pair = self._entry = None
-        self._trade = view.begin_trade((*self._today, view.underlying))
+        self._trade = view.begin_trade((*self._today, view.hedge))
         self.hedger.begin()
         self.meter.begin()
         self._watch.begin()
@@ -356,7 +362,7 @@ class ZeroDteScalper:
         self._blindness.forget()
         self._blind_since_ns = None
         self.phase = ZeroDtePhase.WAITING
-        if self._is_mine and not held_of(view, self._today) and view.positions.quantity(view.underlying):
+        if self._is_mine and not held_of(view, self._today) and view.positions.quantity(view.hedge):
             self._begin_leaving(view, LEFT_OVER, clears_up=True)  # delivered yesterday, or not unwound
         if not self._today:
             self.deadline_ns = None
@@ -563,6 +569,7 @@ PLUG = StrategySpec(
     summary="hedges options that expire today and closes them before the deadline",
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
+    hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     takes_over=lambda contract, day: to_new_york(last_trading_ns(contract)).date() == day,
     demo_settings=("entry.mode=straddle",),  # its account holds nothing
 )

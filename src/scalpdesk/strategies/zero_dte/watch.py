@@ -108,7 +108,7 @@ class HedgeMeter:
 
     def note_decided(self, view: DeskView, actions: Sequence[Action]) -> None:
         """Remember the quote of the underlying at which orders in it are decided."""
-        number = view.underlying
+        number = view.hedge
         quote = view.market.quotes[number]
         if quote is None or not any(
             isinstance(intent, OrderIntent) and intent.instrument_id == number
@@ -123,15 +123,17 @@ class HedgeMeter:
     def note_fill(self, view: DeskView, event: OrderFilled) -> Facts | None:
         """Book a fill of the hedge; return its facts, None when it is no hedge's."""
         order = view.orders.orders.get(event.client_order_id)
-        if order is None or order.submitted.instrument_id != view.underlying:
+        if order is None or order.submitted.instrument_id != view.hedge:
             return None
-        lots = view.positions.scalps.get(view.underlying)
+        lots = view.positions.scalps.get(view.hedge)
         now_realized = lots.realized if lots is not None else ZERO
         realized, self._realized = now_realized - self._realized, now_realized
         mid, half = self._decided.get(order.created_ns, (event.price, ZERO))
         signed = event.quantity * order.submitted.side.sign
-        spread_cost = half * event.quantity
-        slippage = signed * (event.price - mid) - spread_cost
+        multiplier = view.instruments.by_id[view.hedge].multiplier
+        realized *= multiplier
+        spread_cost = half * event.quantity * multiplier
+        slippage = signed * (event.price - mid) * multiplier - spread_cost
         for totals in (self.totals, self.whole_run):
             totals.add(event.quantity, realized, spread_cost, slippage, event.fee)
         unwinds = order.submitted.purpose is Purpose.UNWIND_HEDGE

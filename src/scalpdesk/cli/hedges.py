@@ -1,0 +1,141 @@
+"""``scalpdesk hedges`` and ``scalpdesk basis``: the instrument that hedges, compared and measured."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import click
+import msgspec
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
+from scalpdesk.cli.output import console, new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.summary_view import money
+from scalpdesk.core.errors import ScalpdeskError
+
+UNDERLYING = "none"
+"""Name of the hedge with the underlying itself."""
+
+
+@desk_command(
+    "hedges",
+    example=(
+        "scalpdesk hedges gamma-scalper --data lean --start 2021-01-04 --end 2021-01-08"
+        " --with SPY --config spx.toml"
+    ),
+)
+@click.argument("strategy")
+@span_options("First session.")
+@data_option
+@click.option(
+    "--with",
+    "instruments",
+    multiple=True,
+    required=True,
+    metavar="SYMBOL",
+    help="Share, future's root or contract to hedge with, beside the underlying. May be repeated.",
+)
+@settings_options
+def hedges(
+    *,
+    as_json: bool,
+    strategy: str,
+    start: str,
+    end: str | None,
+    data_set: str,
+    instruments: tuple[str, ...],
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Backtest STRATEGY hedged with the underlying and with other instruments, side by side.
+
+    What is not in the data for these sessions is named and left out.
+    """
+    from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.research.hedge_basis import hedged_run, spread_of
+    from scalpdesk.strategies.contract import configured_underlyings
+
+    first, last = read_span(start, end)
+    compile_kernels_once()
+    runs, refused = [], dict[str, str]()
+    names = (UNDERLYING, *dict.fromkeys(each.upper() for each in instruments))
+    with progress_bar(as_json=as_json) as report:
+        for number, name in enumerate(names):
+            report(number, len(names), f"hedged with {name}")
+            settings = settings_from(config_file, (*overrides, f"hedge.instrument={name}"), strategy)
+            underlying = ",".join(configured_underlyings(settings.strategy_config))
+            try:
+                tape = load_tape(settings, data_set, underlying, first, last=last)
+            except ScalpdeskError as error:
+                if name == UNDERLYING:
+                    raise
+                refused[name] = error.what
+                continue
+            runs.append(hedged_run(name, simulate(BacktestConfig.of(settings), PreparedMarket(tape))))
+    if as_json:
+        print_json({"runs": msgspec.to_builtins(runs), "refused": refused})
+        return
+    out = console()
+    table = new_table("hedged with", "P&L", "options", "hedge cost", "basis", "sd a day", "hedges")
+    for each in runs:
+        spread = spread_of(list(each.basis_by_day.values()))
+        figures = (each.pnl, each.options, each.hedge_cost, each.basis)
+        shown = underlying if each.hedge == UNDERLYING else each.hedge
+        table.add_row(shown, *(money(float(figure)) for figure in figures), f"{spread:.2f}", str(each.hedges))
+    print_table(table, out)
+    for name, why in refused.items():
+        out.print(f"{name}: {why}", markup=False)
+
+
+@desk_command(
+    "basis",
+    example="scalpdesk basis SPY ES --data lean --hedge-set es-2013 --start 2013-10-07 --end 2013-10-11",
+)
+@click.argument("underlying")
+@click.argument("hedge")
+@span_options("First session.")
+@data_option
+@click.option("--hedge-set", default=None, metavar="SET", help="Data set of HEDGE [default: --data].")
+@click.option("--dollars", type=float, default=1_000_000.0, show_default=True, help="Dollar delta held.")
+@click.option("--beta", type=float, default=1.0, show_default=True, help="As hedge.beta.")
+@settings_options
+def basis(
+    *,
+    as_json: bool,
+    underlying: str,
+    hedge: str,
+    start: str,
+    end: str | None,
+    data_set: str,
+    hedge_set: str | None,
+    dollars: float,
+    beta: float,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Measure the basis of HEDGE against UNDERLYING from the quotes of the same minutes."""
+    from scalpdesk.research.hedge_basis import measure_basis
+
+    settings = settings_from(config_file, overrides)
+    first, last = read_span(start, end)
+    tapes = [
+        load_tape(settings, name, symbol.upper(), first, last=last)
+        for name, symbol in ((data_set, underlying), (hedge_set or data_set, hedge))
+    ]
+    found = measure_basis(tapes[0], replace(tapes[1], sessions=tapes[0].sessions), dollars, beta)
+    if as_json:
+        document: dict[str, Any] = {"hedge": tapes[1].underlying, "dollars": dollars, "beta": beta}
+        print_json(document | {"sessions": msgspec.to_builtins(found)})
+        return
+    table = new_table("session", "basis", "sd a minute", "beta", "correlation", "minutes")
+    for each in found:
+        amounts = money(each.basis), f"{each.per_minute:.2f}"
+        table.add_row(
+            each.session, *amounts, f"{each.beta:.3f}", f"{each.correlation:.3f}", str(each.minutes)
+        )
+    out = console()
+    out.print(f"{tapes[1].underlying} against {tapes[0].underlying}, {money(dollars)} of dollar delta")
+    print_table(table, out)
+    total = sum((Decimal(f"{each.basis:.2f}") for each in found), Decimal(0))
+    out.print(f"together {money(float(total))}")

@@ -1,0 +1,60 @@
+"""``scalpdesk hedges`` and ``scalpdesk basis``: tables, documents and refusals."""
+
+import json
+
+from scalpdesk.cli.main import main
+
+QQQ = (
+    *("--set", "underlying=QQQ"),
+    *("--set", "entry.gate=off"),
+    *("--set", "hedge.beta=1.14"),
+    *("--set", "exits.flat_minutes_before_close=330"),
+)
+
+
+def test_a_straddle_on_one_fund_is_hedged_with_another_and_what_is_not_there_is_named(capsys):
+    assert (
+        main(
+            [
+                "hedges",
+                "gamma-scalper",
+                "--start",
+                "2018-02-05",
+                *QQQ,
+                "--with",
+                "spy",
+                "--with",
+                "ES",
+                "--json",
+            ]
+        )
+        == 0
+    )
+    document = json.loads(capsys.readouterr().out)
+    own, other = document["runs"]
+    assert (own["hedge"], other["hedge"]) == ("none", "SPY")
+    assert (float(own["basis"]), list(document["refused"])) == (0.0, ["ES"])
+    for each in document["runs"]:
+        assert float(each["pnl"]) == round(
+            float(each["options"]) + float(each["hedge_cost"]) + float(each["basis"]), 2
+        )
+    assert main(["hedges", "gamma-scalper", "--start", "2018-02-05", *QQQ, "--with", "SPY"]) == 0
+    shown = capsys.readouterr().out
+    assert other["basis"].lstrip("-") in shown
+
+
+def test_the_basis_of_two_funds_of_the_embedded_market(capsys):
+    words = ["basis", "QQQ", "SPY", "--data", "embedded", "--start", "2018-02-05", "--beta", "1.14"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (session,) = document["sessions"]
+    assert document["hedge"] == "SPY"
+    assert session["minutes"] == 389
+    assert 0.5 < session["correlation"] <= 1.0
+    assert main([*words, "--dollars", "500000"]) == 0
+    assert "SPY against QQQ" in capsys.readouterr().out
+
+
+def test_an_underlying_without_quotes_of_the_hedge_is_refused(capsys):
+    assert main(["basis", "SPY", "NVDA", "--data", "embedded", "--start", "2018-02-05"]) == 2
+    assert "NVDA" in capsys.readouterr().err

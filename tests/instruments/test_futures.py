@@ -1,0 +1,166 @@
+"""Futures and the options on them: CME's specifications, names, sessions, settlement, margin and fees."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.instruments.contract import Proxy, Right, Settlement, Style
+from scalpdesk.instruments.fees import IBKR_FEES
+from scalpdesk.instruments.futures import (
+    final_settlement_ns,
+    future_contract,
+    future_option,
+    future_option_symbol,
+    listed_option,
+)
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    from_ns,
+    globex_session,
+    globex_sessions,
+    last_trading_ns,
+)
+from scalpdesk.instruments.settlement import settle_option
+from scalpdesk.margin.capital import capital_of, cash_of
+
+ES, OPTION = InstrumentId(0), InstrumentId(1)
+prices = st.integers(8_000, 24_000).map(lambda ticks: Decimal(ticks) / 4)
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("symbol", "multiplier", "tick", "expiry"),
+    [
+        ("ES_202103", 50, "0.25", date(2021, 3, 19)),
+        ("MES_202103", 5, "0.25", date(2021, 3, 19)),
+        ("ES_202412", 50, "0.25", date(2024, 12, 20)),
+    ],
+)
+def test_the_terms_of_a_future_are_those_of_cme(symbol, multiplier, tick, expiry):
+    future = future_contract(symbol)
+    assert (future.multiplier, future.tick_rule.below, future.expiry) == (multiplier, Decimal(tick), expiry)
+    assert future.value(Decimal(1), Decimal(tick)) == Decimal(tick) * multiplier  # 12.50 and 1.25 dollars
+
+
+def test_a_future_ends_at_the_opening_of_its_third_friday():
+    assert final_settlement_ns(future_contract("ES_202103")) == at("2021-03-19T13:30:00")
+    # Good Friday of 2008 was a third Friday: the session before it
+    assert final_settlement_ns(future_contract("ES_200803")) == at("2008-03-20T13:30:00")
+
+
+@pytest.mark.parametrize("symbol", ["ES", "ES_2021", "ES_202113", "XX_202103"])
+def test_another_form_is_refused(symbol):
+    with pytest.raises(DataError):
+        future_contract(symbol)
+
+
+def test_the_options_of_a_quarter_are_american_and_end_with_their_future():
+    option = future_option("ES_202003-200320P03250000")
+    assert (option.style, option.settlement, option.multiplier) == (
+        Style.AMERICAN,
+        Settlement.FUTURE_AM,
+        50,
+    )
+    assert expiry_instant_ns(option) == last_trading_ns(option) == at("2020-03-20T13:30:00")
+    assert option.is_on_future
+    assert not option.delivers
+    assert option.strike == 3250
+    assert [option.tick_rule.tick_at(Decimal(each)) for each in ("4.95", "5")] == [
+        Decimal("0.05"),
+        Decimal("0.25"),
+    ]
+
+
+def test_the_options_of_a_week_are_european_and_deliver_one_future_at_the_close():
+    option = future_option("ES_202003-200117C03250000")
+    assert (option.style, option.settlement) == (Style.EUROPEAN, Settlement.FUTURE)
+    assert expiry_instant_ns(option) == at("2020-01-17T21:00:00")
+    gone, come = settle_option(option, OPTION, ES, Decimal(3), Decimal("3271.25"), 0)
+    assert (gone.quantity_change, come.quantity_change) == (Decimal(-3), Decimal(3))
+    future = future_contract("ES_202003")
+    # what is booked and what is held are worth the payoff: 3 x 50 x 21.25
+    assert come.cash_change + future.value(come.quantity_change, Decimal("3271.25")) == Decimal("3187.50")
+
+
+def test_a_quarterly_option_settles_in_cash_with_its_future():
+    option = future_option("ES_202003-200320P03250000")
+    (change,) = settle_option(option, OPTION, ES, Decimal(-2), Decimal("3200.50"), 0)
+    assert (change.quantity_change, change.cash_change) == (Decimal(2), Decimal(-4950))
+
+
+@given(month=st.sampled_from((3, 6, 9, 12)), year=st.integers(2015, 2030), strike=st.integers(1, 40_000))
+@settings(max_examples=30)
+def test_the_name_of_an_option_brings_its_terms_back(month, year, strike):
+    future = future_contract(f"ES_{year}{month:02d}")
+    symbol = future_option_symbol(future.symbol, future.expiry, Right.PUT, Decimal(strike) / 4)
+    option = listed_option(symbol)
+    assert (option.underlying, option.expiry, option.strike, option.right) == (
+        future.symbol,
+        future.expiry,
+        Decimal(strike) / 4,
+        Right.PUT,
+    )
+
+
+def test_a_share_with_the_root_of_a_future_keeps_its_options():
+    assert listed_option("ES200320C00090000").underlying == "ES"  # Eversource Energy
+    with pytest.raises(ArgumentError):
+        future_option("ES200320C00090000")
+
+
+@pytest.mark.parametrize(
+    ("day", "opens", "closes"),
+    [
+        (date(2013, 10, 7), "2013-10-06T22:00:00", "2013-10-07T21:15:00"),  # from Sunday evening
+        (date(2021, 1, 4), "2021-01-03T23:00:00", "2021-01-04T22:00:00"),
+        (date(2021, 1, 18), "2021-01-17T23:00:00", "2021-01-18T18:00:00"),  # a US holiday: to noon
+    ],
+)
+def test_globex_is_open_around_the_clock_but_for_an_hour(day, opens, closes):
+    session = globex_session(day)
+    assert (session.open_ns, session.close_ns) == (at(opens), at(closes))
+
+
+def test_no_two_sessions_of_globex_overlap():
+    sessions = globex_sessions(date(2021, 1, 4), date(2021, 1, 15))
+    assert [from_ns(each.open_ns).weekday() for each in sessions[:2]] == [6, 0]
+    assert len(sessions) == 10
+    assert all(one.close_ns < two.open_ns for one, two in pairwise(sessions))
+    with pytest.raises(ArgumentError):
+        globex_session(date(2021, 1, 2))
+
+
+@given(price=prices, quantity=st.integers(-50, 50).filter(bool))
+@settings(max_examples=30)
+def test_a_future_ties_up_a_margin_and_no_value(price, quantity):
+    future, units = future_contract("ES_202103"), Decimal(quantity)
+    notional = abs(quantity) * 50 * float(price)
+    assert abs(capital_of(future, units, float(price))) == pytest.approx(0.0715 * notional)
+    assert float(abs(cash_of(future, units, float(price)))) == pytest.approx(0.0715 * notional, abs=0.01)
+
+
+def test_fees_of_a_future_are_by_contract_and_root():
+    terms = Side.SELL, Decimal(4), Decimal(3700)
+    assert IBKR_FEES.fee(future_contract("ES_202103"), *terms) == Decimal("9.00")
+    assert IBKR_FEES.fee(future_contract("MES_202103"), *terms) == Decimal("2.48")
+    assert IBKR_FEES.fee(future_contract("NQ_202103"), *terms) == ZERO
+
+
+def test_a_hand_worked_hedge_of_a_dollar_delta():
+    """40 SPX deltas at 3,700 are 148,000 dollars: 40 MES of 5 at 3,690 stand for 199.46 of them."""
+    es, mes = future_contract("ES_202103"), future_contract("MES_202103")
+    proxy = Proxy(ES, OPTION)
+    assert proxy.delta(es, -1.0, 3_690.0, 3_700.0) == pytest.approx(-50 * 3_690 / 3_700)
+    assert proxy.delta(mes, -8.0, 3_690.0, 3_700.0) == pytest.approx(-40 * 3_690 / 3_700)
+    # at a beta of 1.2 a dollar of the hedge stands for less of the underlying
+    assert Proxy(ES, OPTION, 1.2).delta(mes, -8.0, 3_690.0, 3_700.0) == pytest.approx(-33.2432432432)

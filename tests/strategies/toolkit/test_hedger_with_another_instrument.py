@@ -1,0 +1,278 @@
+"""Options on an index hedged with another instrument: sizes in dollars of delta, beta, and the basis."""
+
+import math
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.tape import TapeBuilder, at
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import Decision
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Equity, Index, Instruments, us_option
+from scalpdesk.instruments.futures import future_contract
+from scalpdesk.portfolio.interval import LegSnapshot, explain
+
+DAY = date(2021, 1, 4)
+HEDGE = InstrumentId(3)
+ES, MES, SPY = future_contract("ES_202103"), future_contract("MES_202103"), Equity("SPY")
+RULES = (
+    "underlying=SPXW",
+    "straddles=20",
+    "selection.strike=3700",
+    "selection.expiry=2021-01-04",
+    "selection.min_expiration_days=0",
+    "selection.min_open_interest=-1",
+    "entry.gate=off",
+    "exits.min_dte=none",
+    "exits.stop_fraction=none",
+    "exits.arm_fraction=none",
+    "exits.edge_gone=false",
+    "exits.flat_minutes_before_close=285",
+    "hedge.threshold_shares=2",
+    "simulation.starting_cash=20000000",
+    "simulation.displayed_sizes=false",
+)
+
+
+def path(minutes=90):
+    """An index that swings by 1 % around 3,700."""
+    return [3700.0 + 37.0 * math.sin(minute / 9.0) for minute in range(minutes)]
+
+
+def market(hedge, price_of, spread):
+    """The index, a straddle that expires today, and what hedges, each quoted every minute."""
+    legs = [us_option(f"SPXW210104{right}03700000") for right in "CP"]
+    builder = TapeBuilder(Instruments([Index("SPX"), *legs, hedge]), days=(DAY,))
+    first = at("10:00", DAY)
+    for minute, spot in enumerate(path()):
+        now_ns = first + minute * 60 * 10**9
+        mid = round(price_of(spot, minute) / spread) * spread
+        builder.quote(HEDGE, now_ns, mid - spread / 2, mid + spread / 2, 1e6, 1e6)
+        builder.spot(now_ns, spot, spread=0.0)
+    return replace(builder.build(), hedge=hedge.symbol, quote_seconds=60.0)
+
+
+def run(tape, *rules):
+    config = load_settings("gamma-scalper", overrides=(*RULES, *rules))
+    header, engine = build_backtest(config, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    assembled = assemble_backtest(config, tape, header, engine, None)
+    decisions, handle = [], engine.handle
+
+    def watch(event):
+        outputs = handle(event)
+        decisions.extend(each for each in outputs if isinstance(each, Decision))
+        return outputs
+
+    engine.handle = watch
+    for _ in assembled.runner.steps():
+        pass
+    return assembled.result(0.0), engine.desk, decisions
+
+
+HEDGES = {
+    "ES": (ES, lambda spot, _: spot - 9.5, 0.25),
+    "MES": (MES, lambda spot, _: spot - 9.5, 0.25),
+    "SPY": (SPY, lambda spot, _: spot / 10.0, 0.01),
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {name: run(market(*made), f"hedge.instrument={name}") for name, made in HEDGES.items()}
+
+
+@pytest.mark.parametrize("name", HEDGES)
+def test_each_hedge_brings_the_dollar_delta_to_its_target_in_whole_contracts(results, name):
+    _, _, decisions = results[name]
+    hedges = [each.facts for each in decisions if each.kind == "hedge" and "hedge_quantity" in each.facts]
+    assert len(hedges) > 3
+    multiplier = HEDGES[name][0].multiplier
+    for facts in hedges:
+        price, spot = facts["hedge_price"], facts["spot"]
+        unit = price * multiplier / spot
+        assert facts["hedge_unit_shares"] == pytest.approx(unit)
+        assert facts["hedge_quantity"] == int(facts["hedge_quantity"])
+        # what is left is less than half a contract, unless the order stops where the holding crosses zero
+        left = (facts["net_delta_shares"] + facts["quantity_shares"]) * spot
+        if facts["owned_shares"] + facts["quantity_shares"]:
+            assert abs(left) <= 0.5 * price * multiplier + 1e-6
+
+
+@pytest.mark.parametrize("name", HEDGES)
+def test_the_parts_with_the_basis_sum_to_the_cent(results, name):
+    result, _, _ = results[name]
+    assert "basis" in result.pnl
+    total = result.pnl["total"]
+    assert sum((amount for part, amount in result.pnl.items() if part != "total"), Decimal(0)) == total
+    assert result.end_positions == {}
+    for mark in result.marks:
+        assert sum(mark.parts.values(), Decimal(0)) == mark.nav_change
+    assert abs(sum((row["total"] for row in result.daily().values()), Decimal(0)) - total) < Decimal("0.01")
+
+
+@pytest.mark.parametrize("name", HEDGES)
+def test_a_hedge_that_moves_with_the_index_leaves_the_delta_of_options_alone_and_a_basis_of_ticks(
+    results, name
+):
+    result, _, decisions = results[name]
+    largest = max(abs(each.facts["owned_shares"]) for each in decisions if "hedge_unit_shares" in each.facts)
+    assert abs(float(result.pnl["basis"])) < 0.02 * largest * 3700.0 * 0.02
+    assert abs(float(result.pnl["residual"])) < 1.0
+
+
+def test_the_basis_is_what_the_hedge_gains_while_the_index_stands(results):
+    """SPY jumps a dollar above its index for good: the holding earns it, and the basis says so."""
+
+    def price_of(spot, minute):
+        return spot / 10.0 + (1.0 if minute >= 60 else 0.0)
+
+    tape = market(SPY, price_of, 0.01)
+    result, desk, _ = run(tape, "hedge.instrument=SPY")
+    orders = desk.orders.orders.values()
+    jumped_ns = at("10:00", DAY) + 60 * 60 * 10**9
+    held = sum(
+        each.submitted.side.sign * each.filled
+        for each in orders
+        if each.submitted.instrument_id == HEDGE and each.created_ns < jumped_ns
+    )
+    assert held
+    plain = results["SPY"][0].pnl["basis"]
+    assert float(result.pnl["basis"] - plain) == pytest.approx(float(held), abs=0.03 * abs(float(held)) + 5.0)
+
+
+def test_a_beta_of_two_takes_two_dollars_of_the_hedge_for_one_of_delta():
+    made = HEDGES["SPY"]
+    one, two = (
+        run(market(*made), "hedge.instrument=SPY", f"hedge.beta={beta}", "hedge.least_fraction=0")[2]
+        for beta in (1, 2)
+    )
+    first = [
+        next(each.facts for each in decisions if "hedge_unit_shares" in each.facts)
+        for decisions in (one, two)
+    ]
+    assert first[1]["hedge_quantity"] == pytest.approx(2 * first[0]["hedge_quantity"], abs=1)
+    assert first[1]["hedge_unit_shares"] == pytest.approx(first[0]["hedge_unit_shares"] / 2)
+
+
+def test_a_market_without_what_hedges_is_refused():
+    tape = replace(market(*HEDGES["SPY"]), hedge="")
+    with pytest.raises(ConfigError) as refused:
+        run(tape, "hedge.instrument=SPY")
+    assert refused.value.where == "hedge.instrument"
+
+
+def test_ids_of_runs_without_it_stay():
+    """The settings' hash, which names orders, has the new keys only where they are set."""
+    plain, named = (
+        load_settings("gamma-scalper"),
+        load_settings("gamma-scalper", overrides=("hedge.beta=1.0",)),
+    )
+    assert plain.config_hash == named.config_hash
+    other = load_settings("gamma-scalper", overrides=("hedge.instrument=ES",))
+    assert other.config_hash != plain.config_hash
+
+
+floats = st.floats(-0.05, 0.05)
+
+
+@given(move=floats, other=floats, units=st.integers(-500, 500), beta=st.floats(0.5, 2.0))
+@settings(max_examples=30)
+def test_delta_and_basis_are_the_gain_of_the_hedge(move, other, units, beta):
+    price, spot = 3690.0, 3700.0
+    start = LegSnapshot(
+        HEDGE, ES, 0, units * 50.0, price, proxied=units * 50.0 * price / (beta * spot), spot=spot
+    )
+    end = replace_mark(start, price * (1 + other), spot * (1 + move))
+    parts = explain(start, end)
+    assert parts.delta + parts.basis == pytest.approx(units * 50.0 * price * other, abs=1e-6)
+    assert parts.delta == pytest.approx(units * 50.0 * price * move / beta, abs=1e-6)
+
+
+def replace_mark(start, mark, spot):
+    return LegSnapshot(HEDGE, ES, 1, start.units, mark, spot=spot)
+
+
+def test_the_zero_dte_scalper_hedges_with_a_future_and_counts_its_dollars():
+    rules = (
+        "underlying=SPXW",
+        "entry.mode=straddle",
+        "entry.at=10:05",
+        "entry.not_after=10:30",
+        "exit.at=11:15",
+        "entry.max_straddle_delta=none",
+        "simulation.starting_cash=20000000",
+        "simulation.displayed_sizes=false",
+        "hedge.instrument=MES",
+    )
+    config = load_settings("zero-dte", overrides=rules)
+    tape = market(*HEDGES["MES"])
+    header, engine = build_backtest(config, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    assembled = assemble_backtest(config, tape, header, engine, None)
+    for _ in assembled.runner.steps():
+        pass
+    result, desk = assembled.result(0.0), engine.desk
+    assert result.end_positions == {}
+    held = desk.positions.positions[HEDGE]
+    report = engine.strategy.meter.whole_run.report()
+    assert report["fills"] > 4
+    assert Decimal(report["realized"]) == desk.positions.scalps[HEDGE].realized * 5
+    assert abs(held.realized - desk.positions.scalps[HEDGE].realized * 5) < Decimal("1e-12")
+    parts = sum((amount for part, amount in result.pnl.items() if part != "total"), Decimal(0))
+    assert parts == result.pnl["total"]
+
+
+def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
+    tape = market(*HEDGES["SPY"])
+    rows = tape.quotes
+    keeps = (rows.instrument_id != HEDGE) | (rows.ts_ns > at("10:20", DAY))
+    late = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
+    rules = (
+        "underlying=SPXW",
+        "entry.mode=straddle",
+        "entry.at=10:05",
+        "entry.not_after=10:30",
+        "exit.at=11:15",
+        "entry.max_straddle_delta=none",
+        "simulation.starting_cash=20000000",
+        "simulation.displayed_sizes=false",
+        "hedge.instrument=SPY",
+    )
+    config = load_settings("zero-dte", overrides=rules)
+    settings = BacktestConfig.of(config)
+    result = simulate(settings, PreparedMarket(replace(tape, quotes=late)))
+    assert result.document["hedges"] > 2
+    assert result.end_positions == {}
+
+
+def test_a_hedge_is_unwound_at_a_fresh_quote_where_one_comes_within_a_minute():
+    """SPY is quoted each half hour: the exit at 11:00 waits for the quote of that minute."""
+    tape = market(*HEDGES["SPY"])
+    rows = tape.quotes
+    minutes = (rows.ts_ns - at("10:00", DAY)) // (60 * 10**9)
+    keeps = (rows.instrument_id != HEDGE) | (minutes % 30 == 0)
+    seldom = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
+    rules = (
+        "underlying=SPXW",
+        "entry.mode=straddle",
+        "entry.at=10:05",
+        "entry.not_after=10:30",
+        "exit.at=11:00",
+        "entry.max_straddle_delta=none",
+        "simulation.starting_cash=20000000",
+        "simulation.displayed_sizes=false",
+        "hedge.instrument=SPY",
+    )
+    result = simulate(
+        BacktestConfig.of(load_settings("zero-dte", overrides=rules)),
+        PreparedMarket(replace(tape, quotes=seldom)),
+    )
+    assert result.end_positions == {}
+    assert abs(float(result.pnl["basis"])) < 100.0
