@@ -20,6 +20,7 @@ from scalpdesk.instruments.contract import (
     TickRule,
     underlying_of,
 )
+from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
 
 KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
@@ -32,8 +33,12 @@ VENUES = {
     "STK": "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
     "OPT": "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
     "IND": "CBOE",
+    "FUT": "CME",
+    "FOP": "CME",
 }
 """Exchanges of each security type."""
+MONTH_CODES = "FGHJKMNQUVXZ"
+"""Letters of the months in the local symbols of futures."""
 CHAIN_VENUES = ("SMART", "CBOE")
 """Exchanges under which option chains are listed."""
 KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
@@ -95,15 +100,24 @@ def kind_of(instrument: Instrument) -> str:
         When the protocol has no such type.
     """
     if instrument.is_option:
-        return "OPT"
+        return "FOP" if instrument.is_on_future else "OPT"
+    if instrument.is_future:
+        return "FUT"
     if instrument.is_share or instrument.is_index:
         return "STK" if instrument.is_share else "IND"
     raise ArgumentError(
         "TWS has no contract for this instrument",
         where="instrument",
         value=instrument.symbol,
-        fix="serve a market of shares, indices and their options",
+        fix="serve a market of shares, indices, futures and their options",
     )
+
+
+def symbol_of(instrument: Instrument) -> str:
+    """Return the symbol of a contract: that of its underlying, of a future and its options the root."""
+    if instrument.is_future or (instrument.is_option and instrument.is_on_future):
+        return instrument.root
+    return underlying_of(instrument)
 
 
 class ContractBook:
@@ -156,14 +170,15 @@ class ContractBook:
         """Return the fields that name a contract in replies: the twelve without the primary exchange."""
         item = self._instruments[number]
         last, strike, right, multiplier, trading_class, local = _terms(item)
-        venue = "CBOE" if item.is_index else "SMART"
-        head = (self.con_id(number), underlying_of(item), kind_of(item), last, strike, right, multiplier)
+        kind = kind_of(item)
+        venue = VENUES[kind] if kind in ("IND", "FUT", "FOP") else "SMART"
+        head = (self.con_id(number), symbol_of(item), kind, last, strike, right, multiplier)
         return (*head, venue, item.currency, local, trading_class)
 
     def combo_fields(self, legs: Sequence[ComboLeg]) -> Message:
         """Return the fields that name a combo: those of :meth:`fields`."""
         item = self._instruments[legs[0].number]
-        name = underlying_of(item)
+        name = symbol_of(item)
         return COMBO_ID, name, "BAG", "", 0, "", "", "SMART", item.currency, name, "COMB"
 
     # searches ---------------------------------------------------------------------------------------
@@ -177,11 +192,13 @@ class ContractBook:
         return [
             InstrumentId(number)
             for number, item in enumerate(self._instruments)
-            if not query.symbol or underlying_of(item) == query.symbol
+            if not query.symbol or symbol_of(item) == query.symbol
             if self._fits(query, InstrumentId(number)) and (with_expired or not self._is_expired(item))
         ]
 
     def _is_expired(self, item: Instrument) -> bool:
+        if item.is_future:
+            return final_settlement_ns(item) <= self._world.now_ns
         return item.is_option and last_trading_ns(item) <= self._world.now_ns
 
     def _fits(self, query: Query, number: InstrumentId) -> bool:
@@ -295,7 +312,7 @@ class ContractBook:
         days = [today + timedelta(days=ahead) for ahead in range(HOURS_AHEAD)]
         return ";".join(spans.get(day, f"{day:%Y%m%d}:CLOSED") for day in days)
 
-    def chains(self, request_id: int, con_id: int) -> Iterator[Message]:
+    def chains(self, request_id: int, con_id: int, venues: Sequence[str] = CHAIN_VENUES) -> Iterator[Message]:
         """Yield the option chains of an underlying (75), a row for each exchange and class, and the end."""
         self._grow()
         under = self._by_id.get(con_id)
@@ -307,7 +324,7 @@ class ContractBook:
                 days, strikes = chains.setdefault((contract.root, contract.multiplier), (set(), set()))
                 days.add(contract.expiry)
                 strikes.add(contract.strike)
-        for venue in CHAIN_VENUES:
+        for venue in venues:
             for (root, multiplier), (days, strikes) in sorted(chains.items()):
                 texts = [f"{day:%Y%m%d}" for day in sorted(days)]
                 listed: Message = (len(texts), *texts, len(strikes), *sorted(strikes))
@@ -360,6 +377,9 @@ class ContractBook:
 def _terms(item: Instrument) -> tuple[Field, Field, Field, Field, str, str]:
     """Return last day, strike, right, multiplier, trading class and local symbol."""
     if item.is_option:
-        local = f"{item.root:<6}{item.symbol[len(item.root) :]}"
+        local = item.symbol if item.is_on_future else f"{item.root:<6}{item.symbol[len(item.root) :]}"
         return f"{item.expiry:%Y%m%d}", item.strike, item.right.value, item.multiplier, item.root, local
+    if item.is_future:
+        local = f"{item.root}{MONTH_CODES[item.expiry.month - 1]}{item.expiry.year % 10}"
+        return f"{item.expiry:%Y%m%d}", 0, "", item.multiplier, item.root, local
     return "", 0, "", "", item.symbol, item.symbol

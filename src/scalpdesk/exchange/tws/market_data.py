@@ -270,7 +270,8 @@ class MarketLines:
         spot, years = float(world.ledger.mark(under)), years_between(world.now_ns, expiry_instant_ns(item))
         if not (spot > 0.0 and years > 0.0):
             return
-        rate, carry = world.source.rate_curve.rate_at(years * DAYS_PER_YEAR), world.source.dividend_yield
+        rate = world.source.rate_curve.rate_at(years * DAYS_PER_YEAR)
+        carry = rate if item.is_on_future else world.source.dividend_yield  # Black (1976)
         american = item.style is Style.AMERICAN and bool(rate or carry)
         terms = spot, float(item.strike), years
         vol, status = implied_vol_scalar(price, *terms, item.is_call, rate, carry, american=american)

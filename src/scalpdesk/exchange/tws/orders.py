@@ -383,9 +383,10 @@ class TwsOrders:
         return request, number
 
     def _check_tick(self, number: InstrumentId, price: Decimal | None) -> None:
-        """Refuse a price off an option's increments; those of shares are the broker's rule."""
+        """Refuse a price off the increments of an option or future; those of shares are the broker's rule."""
         item = self._world.ledger.instruments[number]
-        if price is not None and item.is_option and price % item.tick_rule.tick_at(price):
+        has_grid = item.is_option or item.is_future
+        if price is not None and has_grid and price % item.tick_rule.tick_at(price):
             raise TwsError(OFF_TICK, OFF_TICK_TEXT)
 
     def _terms(self, wanted: Placement, code: str, number: InstrumentId | None) -> Values:

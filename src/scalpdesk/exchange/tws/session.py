@@ -8,7 +8,7 @@ from typing import NamedTuple
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.tws.accounts import AccountFeed, RealizedProfits
-from scalpdesk.exchange.tws.contracts import NO_CONTRACT, ContractBook, read_query
+from scalpdesk.exchange.tws.contracts import CHAIN_VENUES, NO_CONTRACT, ContractBook, read_query
 from scalpdesk.exchange.tws.history import HistoricalBars
 from scalpdesk.exchange.tws.layouts import error_message
 from scalpdesk.exchange.tws.market_data import DataTerms, MarketLines
@@ -201,11 +201,10 @@ class ClientSession:
         yield 52, 1, request_id
 
     def option_chains(self, request_id: int, reader: Reader) -> Iterator[Message]:
-        """Yield option chains (78); options on futures are not served."""
+        """Yield option chains (78); those on futures are asked for by their exchange."""
         _, futures_venue, _ = reader.texts(3)
-        if futures_venue:
-            return iter([(76, request_id)])
-        return self.market.contracts.chains(request_id, reader.whole("underlyingConId"))
+        venues = (futures_venue,) if futures_venue else CHAIN_VENUES
+        return self.market.contracts.chains(request_id, reader.whole("underlyingConId"), venues)
 
     def bind_orders(self, reader: Reader) -> None:
         """Give client 0 the orders of the broker itself from now on (15)."""
