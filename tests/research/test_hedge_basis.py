@@ -81,7 +81,7 @@ SPAN = {"start": date(2021, 1, 4), "end": date(2021, 1, 8), "seed": 1}
 def test_a_recorded_week_hedged_by_spy_has_the_options_of_the_index_hedge_and_a_basis(
     recorded_catalog, tmp_path
 ):
-    """docs/spx.md has these figures."""
+    """docs/strategies/spx.md has these figures."""
     catalog = tmp_path / "catalog"
     catalog.mkdir()
     for each in recorded_catalog.iterdir():

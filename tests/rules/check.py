@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 122_024), "lines of tests": ("tests", 118_404)}
+MOST_LINES = {"source lines": ("src", 123_073), "lines of tests": ("tests", 119_572)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
