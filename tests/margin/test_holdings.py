@@ -161,6 +161,15 @@ def test_an_order_is_netted_with_what_is_held():
     ]
 
 
+@pytest.mark.parametrize("held", [{}, {0: 10}, {0: -10}])
+def test_an_order_far_from_the_market_makes_no_room_for_itself(held):
+    """Shares at 500; ten million are bid for at 100, or offered at 5,000."""
+    made = account(held, cash=100_000)
+    for quantity, price in ((10_000_000, 100), (-10_000_000, 5_000)):
+        if quantity * held.get(0, 0) >= 0:
+            assert MODEL.refusal(made, [wanted(made, 0, quantity, price)]) is not None
+
+
 # figures --------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
     "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
     "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
+    "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
     "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
     "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
     "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),

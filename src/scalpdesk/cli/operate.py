@@ -237,6 +237,7 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
 
 halt = _operation("halt", "Cancel all orders and send nothing more until resumed.", needs_reason=False)
 flatten = _operation("flatten", "Cancel all orders, close the options, unwind the hedge.", needs_reason=False)
+reduce = _operation("reduce", "Only send orders that make positions smaller.", needs_reason=False)
 resume = _operation("resume", "Let a halted or reducing desk trade again; says why.", needs_reason=True)
 
 

@@ -385,7 +385,7 @@ def opening_of(header: "JournalHeader", plan: "LivePlan") -> str:
     return (
         f"{header.run_id}: {header.mode} on {header.venue}, account"
         f" {facts.get('account_id', '')}; scalpdesk status --watch shows it live\n"
-        f"{speed}; Ctrl-C or scalpdesk halt stops it, --on-stop {plan.runner.stop.value} says what stays"
+        f"{speed}; Ctrl-C ends it, --on-stop {plan.runner.stop.value} says what stays"
     )
 
 

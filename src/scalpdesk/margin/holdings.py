@@ -133,12 +133,15 @@ def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
 
 
 def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
-    """Holdings after an order; units of one instrument are netted."""
+    """Holdings after an order: units of one instrument are netted, added units count at its price."""
     after = {holding.instrument.symbol: holding for holding in held}
     for line in order:
         known = after.get(line.instrument.symbol)
         if known is None:
             after[line.instrument.symbol] = line
         else:
-            after[line.instrument.symbol] = replace(known, quantity=known.quantity + line.quantity)
+            quantity, price = known.quantity + line.quantity, known.price
+            if known.quantity * line.quantity > 0:  # a limit below the market is no gain before it trades
+                price = (known.quantity * known.price + line.quantity * line.price) / quantity
+            after[line.instrument.symbol] = replace(known, quantity=quantity, price=price)
     return list(after.values())
