@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside its page, not a package
-"""Print the tables of ``ema-scalper.md``.
+"""Print the tables of ``evidence/ema-scalper.md`` and ``evidence/ema-scalper-signals.md``.
 
     .venv/bin/python docs/ema_scalper_figures.py [MONTH ...]
 
