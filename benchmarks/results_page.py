@@ -187,7 +187,8 @@ def main() -> None:
     print("# What did the default gamma scalper earn in 2014–2018?\n")
     print(
         "Made by `benchmarks/results_page.py` from two journals; not edited. A reconstructed market is no\n"
-        "evidence that a rule earns money ([why](embedded-market.md#what-it-is-and-what-it-is-not)):\n"
+        "evidence that a rule earns money "
+        "([why](../concepts/embedded-market.md#what-it-is-and-what-it-is-not)):\n"
         "daily prices, the VIX and the nights are real, what happens within a session is drawn.\n"
     )
     print(f"```\n{COMMAND}\n{COMMAND}{NO_GATE}\n```\n")
@@ -255,7 +256,8 @@ def main() -> None:
     print("## The variance premium\n")
     print(
         "Nothing is set: it is the real one between the VIX and the moves of the index, 64 points² a year\n"
-        "(95 % from 34 to 90; [embedded market](embedded-market.md#sessions-in-sequence)). What these\n"
+        "(95 % from 34 to 90; [embedded market](../concepts/embedded-market.md#sessions-in-sequence)). "
+        "What these\n"
         "straddles met of it:\n"
     )
     _table(

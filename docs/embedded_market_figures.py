@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script beside its page, not a package
-"""Print the tables of ``embedded-market.md``: reconstructed sessions beside recorded sessions.
+"""Print the tables of ``evidence/embedded-market.md``: reconstructed sessions beside recorded sessions.
 
     .venv/bin/python docs/embedded_market_figures.py [folder with the recorded data]
 
