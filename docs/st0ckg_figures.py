@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script beside its page, not a package
-"""Print the tables of ``st0ckg.md``.
+"""Print the tables of ``evidence/st0ckg.md`` and ``evidence/st0ckg-signals.md``.
 
     .venv/bin/python docs/st0ckg_figures.py [--catalog FOLDER] [--months 2017-07,2018-10] [TABLE ...]
 
