@@ -155,7 +155,7 @@ def recorded() -> Measured:
 
 
 def zero_dte_recorded() -> Measured:
-    """The recorded days of docs/strategies/zero-dte.md, and others with the desk's default costs."""
+    """The recorded days of docs/evidence/zero-dte.md, and others with the desk's default costs."""
     catalog = recorded_catalog()
     spxw = {"underlying": "SPXW", "data.index_source": "parity"}
     goog = {"underlying": "GOOG"}
