@@ -256,8 +256,8 @@ def main() -> None:
     print("## The variance premium\n")
     print(
         "Nothing is set: it is the real one between the VIX and the moves of the index, 64 points² a year\n"
-        "(95 % from 34 to 90; [embedded market](../concepts/embedded-market.md#sessions-in-sequence)). "
-        "What these\n"
+        "(95 % from 34 to 90; "
+        "[embedded market](../concepts/embedded-market.md#sessions-in-sequence)). What these\n"
         "straddles met of it:\n"
     )
     _table(
