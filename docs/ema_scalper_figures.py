@@ -51,7 +51,8 @@ def run(month: str, settings: tuple[str, ...]) -> tuple[dict[str, Any], list[dic
         result = run_backtest(loaded, tape, clock=SystemClock(), runs_dir=Path(folder), seed=1)
         assert result.run_dir is not None
         with open_store(store_url(Path(folder))) as store:
-            run_id = project_journal(result.run_dir, store)
+            project_journal(result.run_dir, store)
+            run_id = result.summary["run_id"]
             scalps = scalp_history(store, run_id, limit=10_000)
             decisions = load_decisions(store, run_id)
     refused: Counter[str] = Counter()
