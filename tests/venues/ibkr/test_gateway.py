@@ -23,7 +23,6 @@ NOT_OVER_TWS = {
     "a_rate_limit_is_said_and_a_cancel_still_goes_through",
     "repeated_and_swapped_messages_change_nothing",
     # what the gateway does not ask TWS for
-    "a_replacement_takes_the_place_of_its_order",
     "both_legs_of_a_straddle_are_filled_together",
     "a_lost_answer_to_two_legs_is_resolved_for_both",
     "a_combo_is_known_again_after_a_restart",

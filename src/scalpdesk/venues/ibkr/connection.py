@@ -1,9 +1,9 @@
 """The connection to TWS: login, client id, the broker's link behind TWS, farms, pacing, and reconnection.
 
-Two lines may break: the socket to TWS, and TWS's own link to the broker (1100), during which the socket stays.
-The connection counts as up while both stand. TWS ends every socket for its nightly restart; the same client id
-then finds its orders, their ids and the day's executions again. The library swallows exceptions of listeners
-and of its decoder: here each of them asks for a reconciliation.
+Two lines may break: the socket to TWS, and TWS's own link to the broker (1100), during which the socket
+stays. The connection counts as up while both stand. TWS ends every socket for its nightly restart; the same
+client id then finds its orders, their ids and the day's executions again. The library swallows exceptions of
+listeners and of its decoder: here each of them asks for a reconciliation.
 """
 
 import asyncio
@@ -97,6 +97,9 @@ class TwsConnection:
         self._setup, self._settings, self._publisher = setup, settings, publisher
         self.client_id = client_id
         self.ib = IB()
+        self.client: Any = self.ib.client
+        """Requests under ids of the caller; the library's own types end here."""
+        self._wrapper: Any = self.ib.wrapper
         self.ib.client.decoder = CheckedDecoder(self.ib.wrapper, self._refuse)
         self.has_link = True
         """Whether TWS has its own link to the broker."""
@@ -110,6 +113,7 @@ class TwsConnection:
         """Time of the last message, by the loop's clock."""
         self._last_error = 0, ""
         self._is_started = self._is_synced = self._is_closed = False
+        self._login: asyncio.Task[object] | None = None
         self._asking_time = asyncio.Lock()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._refusals: dict[int, tuple[int, str]] = {}
@@ -156,19 +160,19 @@ class TwsConnection:
     async def _log_in(self) -> None:
         settings, self._last_error = self._settings, (0, "")
         where = f"{settings.host}:{settings.port}"
-        try:
-            await self.ib.connectAsync(
+        self._login = asyncio.get_running_loop().create_task(
+            self.ib.connectAsync(
                 settings.host,
                 settings.port,
                 self.client_id,
                 timeout=self._setup.timeout_seconds,
-                account=settings.account,
                 raiseSyncErrors=True,
             )
+        )
+        try:
+            await self._login
         except (OSError, TimeoutError, asyncio.CancelledError) as problem:
             self._cut()
-            if isinstance(problem, asyncio.CancelledError):
-                raise
             if self._last_error[0] == codes.ID_IN_USE:
                 raise ConfigError(
                     "another program uses this client id at TWS",
@@ -176,6 +180,8 @@ class TwsConnection:
                     value=self.client_id,
                     fix="end it, or choose another id",
                 ) from None
+            if isinstance(problem, asyncio.CancelledError):
+                raise
             raise RetryError(
                 "TWS does not answer",
                 where=where,
@@ -229,8 +235,8 @@ class TwsConnection:
             When TWS does not answer.
         """
         try:
-            request_id = self.ib.client.getReqId()
-            self._asked[request_id] = future = self.ib.wrapper.startReq(request_id, contract)
+            request_id = self.client.getReqId()
+            self._asked[request_id] = future = self._wrapper.startReq(request_id, contract)
             send(request_id)
         except ConnectionError as problem:
             raise RetryError("TWS is not connected", where=what, value=repr(problem)[:200]) from None
@@ -268,7 +274,9 @@ class TwsConnection:
             self._refusals[request_id] = code, text
             if not self._asked[request_id].done():
                 self._asked[request_id].set_result([])
-        if code in codes.LINK_LOST:
+        if code == codes.ID_IN_USE and self._login is not None:
+            self._login.cancel()  # TWS says nothing else
+        elif code in codes.LINK_LOST:
             self._lose_link(codes.name_of(code), text)
         elif code in (codes.BACK, codes.BACK_DATA_LOST):
             self._publisher.count(codes.name_of(code))

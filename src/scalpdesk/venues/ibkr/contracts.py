@@ -128,7 +128,7 @@ class Contracts:
 
     async def find(self, wanted: Contract) -> list[Instrument]:
         """Return the instruments that fit a contract, and keep their ids."""
-        client = self._connection.ib.client
+        client = self._connection.client
         try:
             found = await self._connection.request(
                 lambda request_id: client.reqContractDetails(request_id, wanted), "contracts"
@@ -210,7 +210,7 @@ class Contracts:
                     own = self._by_symbol[underlying]
                     break
         if own is not None:
-            client, named = self._connection.ib.client, own
+            client, named = self._connection.client, own
             with contextlib.suppress(RefusedError):
                 chains = await self._connection.request(
                     lambda request_id: client.reqSecDefOptParams(

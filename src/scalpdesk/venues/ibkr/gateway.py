@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 import msgspec
@@ -185,7 +186,7 @@ class IbkrGateway:
             fills = await self._orders.history(fills_since_ns)
         open_orders = await self._orders.open_orders()
         held = await link.question(link.ib.reqPositionsAsync(), "positions")
-        client = link.ib.client
+        client = link.client
         await link.request(
             lambda request_id: client.reqAccountUpdatesMulti(request_id, self._account, "", False),
             "account values",
@@ -307,7 +308,9 @@ def account_facts(link: TwsConnection, account: str) -> AccountFacts:
         When TWS has not sent a value.
     """
     values = {each.tag: each for each in link.ib.accountValues(account)}
-    amounts = {tag: exact(each.value) for tag, each in values.items() if _is_number(each.value)}
+    amounts = {
+        tag: Decimal(each.value).normalize() + ZERO for tag, each in values.items() if _is_number(each.value)
+    }
     missing = [tag for tag in NEEDED if tag not in amounts]
     if missing:
         raise RetryError("TWS does not state a value of the account", where=missing[0])
@@ -333,8 +336,8 @@ NEEDED = ("TotalCashValue", "NetLiquidation", "BuyingPower", "AvailableFunds")
 
 def _is_number(text: str) -> bool:
     try:
-        return exact(float(text)).is_finite()
-    except ValueError:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
         return False
 
 

@@ -82,7 +82,7 @@ class History:
         """
         (contract,) = await self._contracts.qualify([number])
         end = datetime.combine(last + timedelta(days=1), time(0), UTC)
-        client, pauses = self._connection.ib.client, BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        client, pauses = self._connection.client, BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
 
         def send(request_id: int) -> None:
             client.reqHistoricalData(

@@ -4,13 +4,13 @@ An order carries its desk's id as ``orderRef``. TWS answers no request: the orde
 and silence leaves it unknown. What became of it is read from the open orders, the completed orders and the
 executions together; an order in none of them was never there. Nothing is sent twice.
 
-A change keeps TWS's order: the desk counts on under the replacement's name, from the quantity that was filled
-when the change was sent. A combo (BAG) is one order under the id of the whole; its executions name their legs.
-An execution is booked with the schedule's fee and corrected by its commission report; one whose id differs only
-behind its last dot takes the place of the one before it.
+A change keeps TWS's order: the desk counts on under the replacement's name, from the quantity that was
+filled when the change was sent. A combo (BAG) is one order under the id of the whole; its executions name
+their legs. An execution is booked with the schedule's fee and corrected by its commission report; one whose
+id differs only behind its last dot takes the place of the one before it.
 
-The library calls an order cancelled as soon as any error names it. Only errors that end an order are believed;
-after any other one TWS is asked.
+The library calls an order cancelled as soon as any error names it. Only errors that end an order are
+believed; after any other one TWS is asked.
 """
 
 import asyncio
@@ -56,13 +56,14 @@ REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 434})
 SIDES = {"BUY": Side.BUY, "SELL": Side.SELL, "BOT": Side.BUY, "SLD": Side.SELL}
 TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
 AT_CLOSE = {"limit": "LOC", "market": "MOC"}
+Number = float | Decimal | None
 ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
 AGREE_SECONDS = 1.0
 """Until a position that TWS shows agrees with the executions: either may come first."""
 
 
-def exact(value: float | Decimal | None) -> Decimal:
+def exact(value: Number) -> Decimal:
     """Return a number of ib_async as it stood in the message."""
     return Decimal(str(value)).normalize() + ZERO
 
@@ -220,7 +221,7 @@ class IbkrOrders:
                 self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
             for order in orders:
                 self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
-        elif self._trade(name) is not None:  # TWS would take the name again
+        elif any(each.order.orderRef == name for each in self._ib.trades()):  # TWS would take it again
             for order in orders:
                 order.answered_ns = loop_ns()
                 self._doubt(order, "sent before")
@@ -363,7 +364,7 @@ class IbkrOrders:
     def _is_changed(change: Change, order: Order) -> bool:
         """Return whether TWS shows an order as a change asked for."""
         sent = change.sent
-        pairs = [(sent.totalQuantity, order.totalQuantity)]
+        pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
         pairs += [(sent.lmtPrice, order.lmtPrice)] if sent.lmtPrice != UNSET_DOUBLE else []
         pairs += [(sent.auxPrice, order.auxPrice)] if sent.auxPrice != UNSET_DOUBLE else []
         return all(exact(ours) == exact(theirs) for ours, theirs in pairs)
@@ -562,7 +563,7 @@ class IbkrOrders:
                 self._doubt(order, why)
             self._spawn(self.query_order(order.submitted.client_order_id))
         if code == codes.DUPLICATE_ID:
-            self._ib.client.updateReqId(request_id + ID_JUMP)
+            self._connection.client.updateReqId(request_id + ID_JUMP)
 
     # questions --------------------------------------------------------------------------------------
 
@@ -669,7 +670,7 @@ class IbkrOrders:
             self._publisher.notice(
                 NoticeKind.LIMITED, "orders", "global_cancel", f"client {owner} is connected"
             )
-            self._ib.reqGlobalCancel()
+            self._connection.client.reqGlobalCancel()
             return True
         finally:
             side.disconnect()
