@@ -80,7 +80,7 @@ class ExchangeServer:
             When the port is taken.
         """
         app = web.Application(client_max_size=1 << 20)
-        app.router.add_route("*", "/admin/{name}", self._admin)
+        app.router.add_route("*", "/admin/{name:.+}", self._admin)
         self.protocol.mount(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

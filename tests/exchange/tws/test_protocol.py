@@ -173,10 +173,10 @@ def test_orders_belong_to_their_client():
         (spy(), LimitOrder("BUY", 0, 100), 434),
         (spy(), LimitOrder("BUY", 100_000, 100), 201),
         (spy(), MarketOrder("BUY", 1, tif="???"), 321),
-        (spy(), LimitOrder("BUY", 1, 100, whatIf=True), 321),
+        (spy(), LimitOrder("BUY", 1, 100, parentId=1), 321),
         (spy(), LimitOrder("BUY", 1, 100, account="DU1"), 321),
     ],
-    ids=["contract", "tick", "size", "margin", "lifetime", "what-if", "account"],
+    ids=["contract", "tick", "size", "margin", "lifetime", "attached", "account"],
 )
 def test_a_refused_order_has_the_vendors_code_and_leaves_nothing(contract, order, code):
     async def refused():
@@ -242,7 +242,7 @@ def test_what_is_not_tws_is_closed_and_what_is_not_served_is_named():
                 writer.close()
             await client.connect()
             assert client.ib.managedAccounts() == list(server.protocol.codes)
-            client.ib.client.reqMarketRule(26)
+            client.ib.client.reqSoftDollarTiers(26)
             await client.until(lambda: client.seen(321))
             client.ib.client.send(9, 8, 3, "x")
             await client.until(lambda: len([code for code, _ in client.errors if code in (320, 321)]) == 2)

@@ -1,22 +1,57 @@
-"""Instruments of the market as TWS contracts: their ids, their fields, and the search by some of them."""
+"""Instruments of the market as TWS contracts: their ids, their fields, and the searches for them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.tws.wire import Field, Reader, TwsError
-from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
+from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange.tws.layouts import CONTRACT_DATA, SYMBOL_ROW
+from scalpdesk.exchange.tws.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
+from scalpdesk.instruments.contract import (
+    CENT_TICK,
+    NICKEL_DIME,
+    PENNY_NICKEL,
+    Instrument,
+    TickRule,
+    underlying_of,
+)
+from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
 
 KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
-"""The vendor's own ids."""
+COMBO_ID = 28812380
+"""``KNOWN_IDS``, ``COMBO_ID``: The vendor's own ids; that of every combo in US dollars."""
 MOST_OF_HASH = 0x3FFFFFFF
 ZONE = "US/Eastern"
-ORDER_TYPES = "DAY,GTC,IOC,LMT,MKT,OPG,STP,STPLMT"
-OF_SIZES = 164
-"""Version from which contractData has three sizes, and neither a version nor a multiplier of sizes."""
+ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
+VENUES = {
+    "STK": "SMART,AMEX,NYSE,CBOE,NASDAQ,ARCA,BATS,IEX",
+    "OPT": "SMART,AMEX,CBOE,PHLX,PSE,ISE",
+    "IND": "CBOE",
+}
+"""Exchanges of each security type."""
+CHAIN_VENUES = ("SMART", "CBOE")
+"""Exchanges under which option chains are listed."""
+KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
+FIRST_OTHER_RULE = 1_000
+HOURS_AHEAD = 6
+"""Calendar days whose hours contractData states."""
+MOST_SAMPLES = 16
+NO_CONTRACT = "No security definition has been found for the request"
+
+
+class Leg(NamedTuple):
+    """A leg of a combo as its client named it."""
+
+    number: InstrumentId
+    ratio: Decimal
+    side: Side
+    fields: Message
+    """Contract id, ratio, action and exchange; in orders four more."""
 
 
 class Query(NamedTuple):
@@ -36,13 +71,18 @@ class Query(NamedTuple):
     trading_class: str
 
 
+def time_text(ts_ns: int) -> str:
+    """Return an instant with its zone, as ``20210104 09:31:00 US/Eastern``."""
+    return f"{to_new_york(ts_ns):%Y%m%d %H:%M:%S} {ZONE}"
+
+
 def read_query(reader: Reader) -> Query:
     """Read the twelve fields of a contract; its primary exchange decides nothing here."""
     con_id = reader.whole("conId")
     symbol, kind, last = reader.texts(3)
     strike = reader.number("strike")
     right, multiplier, exchange, _, *rest = reader.texts(7)
-    return Query(con_id, symbol, kind, last, strike or None, right, multiplier, exchange, *rest)
+    return Query(con_id, symbol, kind, last[:8], strike or None, right, multiplier, exchange, *rest)
 
 
 def kind_of(instrument: Instrument) -> str:
@@ -66,12 +106,20 @@ def kind_of(instrument: Instrument) -> str:
 
 
 class ContractBook:
-    """Contract ids of the market's instruments, which may grow."""
+    """Contract ids of the market's instruments, which may grow.
 
-    def __init__(self, instruments: Instruments) -> None:
-        self._instruments = instruments
+    Parameters
+    ----------
+    world
+        Market whose instruments, hours and time they are.
+    """
+
+    def __init__(self, world: SimulatedMarket) -> None:
+        self._world = world
+        self._instruments = world.ledger.instruments
         self._by_id: dict[int, InstrumentId] = {}
         self._ids: list[int] = []
+        self._rules = dict(KNOWN_RULES)
 
     def _grow(self) -> None:
         """Give an id to each new instrument: derived from its symbol, so that a restart keeps it."""
@@ -89,7 +137,21 @@ class ContractBook:
         self._grow()
         return self._ids[number]
 
-    def fields(self, number: InstrumentId) -> tuple[Field, ...]:
+    def number(self, con_id: int) -> InstrumentId:
+        """Return the instrument of a contract id.
+
+        Raises
+        ------
+        TwsError
+            When there is none.
+        """
+        self._grow()
+        found = self._by_id.get(con_id)
+        if found is None:
+            raise TwsError(200, f"{NO_CONTRACT}: the contract id {con_id} is unknown")
+        return found
+
+    def fields(self, number: InstrumentId) -> Message:
         """Return the fields that name a contract in replies: the twelve without the primary exchange."""
         item = self._instruments[number]
         last, strike, right, multiplier, trading_class, local = _terms(item)
@@ -97,7 +159,15 @@ class ContractBook:
         head = (self.con_id(number), underlying_of(item), kind_of(item), last, strike, right, multiplier)
         return (*head, venue, item.currency, local, trading_class)
 
-    def find(self, query: Query) -> list[InstrumentId]:
+    def combo_fields(self, legs: Sequence[Leg]) -> Message:
+        """Return the fields that name a combo: those of :meth:`fields`."""
+        item = self._instruments[legs[0].number]
+        name = underlying_of(item)
+        return COMBO_ID, name, "BAG", "", 0, "", "", "SMART", item.currency, name, "COMB"
+
+    # searches ---------------------------------------------------------------------------------------
+
+    def find(self, query: Query, *, with_expired: bool = False) -> list[InstrumentId]:
         """Return the instruments that fit a query; an id decides alone."""
         self._grow()
         if query.con_id:
@@ -106,12 +176,15 @@ class ContractBook:
         return [
             InstrumentId(number)
             for number, item in enumerate(self._instruments)
-            if underlying_of(item) == query.symbol or not query.symbol
-            if self._fits(query, InstrumentId(number))
+            if not query.symbol or underlying_of(item) == query.symbol
+            if self._fits(query, InstrumentId(number)) and (with_expired or not self._is_expired(item))
         ]
 
+    def _is_expired(self, item: Instrument) -> bool:
+        return item.is_option and last_trading_ns(item) <= self._world.now_ns
+
     def _fits(self, query: Query, number: InstrumentId) -> bool:
-        _, _, kind, last, strike, right, multiplier, venue, currency, local, group = self.fields(number)
+        _, _, kind, last, strike, right, multiplier, _, currency, local, group = self.fields(number)
         wanted_right = query.right[:1].upper()
         return (
             query.kind in ("", kind)
@@ -119,7 +192,7 @@ class ContractBook:
             and query.strike in (None, strike)
             and (not wanted_right or wanted_right in "0?" or wanted_right == right)
             and query.multiplier in ("", str(multiplier))
-            and query.exchange in ("", "SMART", venue)
+            and query.exchange in ("", "SMART", *VENUES[str(kind)].split(","))
             and query.currency in ("", currency)
             and query.local_symbol in ("", local)
             and query.trading_class in ("", group)
@@ -137,46 +210,153 @@ class ContractBook:
         if len(found) == 1:
             return found[0]
         which = "is ambiguous" if found else "does not exist"
-        raise TwsError(
-            200, f"No security definition has been found for the request: {query.symbol} {which} here"
-        )
+        raise TwsError(200, f"{NO_CONTRACT}: {query.symbol} {which} here")
 
-    def details(self, version: int, request_id: int, number: InstrumentId) -> Sequence[Field]:
+    def read_legs(self, reader: Reader, *, in_order: bool) -> tuple[Leg, ...]:
+        """Read the legs of a combo: four fields each, in an order eight.
+
+        Raises
+        ------
+        TwsError
+            When a leg names no contract of this market, or no ratio or side.
+        """
+        self._grow()
+        legs = []
+        for _ in range(reader.whole("number of legs")):
+            con_id, ratio, action, exchange = reader.whole("conId"), *reader.texts(3)
+            rest = reader.texts(4) if in_order else []
+            number = self._by_id.get(con_id)
+            if number is None or not ratio.isdigit() or action not in ("BUY", "SELL", "SSHORT"):
+                raise TwsError(200, f"{NO_CONTRACT}: leg {con_id} {action} {ratio} does not exist here")
+            side = Side.BUY if action == "BUY" else Side.SELL
+            legs.append(Leg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))
+        if not legs:
+            raise TwsError(321, "Error validating request: the combo has no legs")
+        return tuple(legs)
+
+    # replies ----------------------------------------------------------------------------------------
+
+    def details(self, version: int, request_id: int, number: InstrumentId) -> Message:
         """Return a contractData message (10)."""
         item = self._instruments[number]
         con_id, symbol, kind, last, strike, right, multiplier, venue, currency, local, group = self.fields(
             number
         )
-        named = (symbol, kind, last, strike, right, venue, currency, local, local, group, con_id)
-        before_sizes = version < OF_SIZES
         under = self._instruments.find(underlying_of(item)) if item.is_option else None
-        return (
-            10,
-            *((8,) if before_sizes else ()),
-            request_id,
-            *named,
-            item.tick_rule.below,
-            *((100,) if before_sizes else ()),
-            multiplier,
-            ORDER_TYPES,
-            "CBOE" if item.is_index else "SMART,CBOE",
-            1,
-            0 if under is None else self.con_id(under),
-            symbol,
-            "",
-            str(last)[:6],
-            *("", "", "", ZONE, "", "", "", 0, 0),
-            *(1, "" if under is None else symbol, _kind_below(self._instruments, under), "", last),
-            "ETF" if kind == "STK" else "",
-            *[item.step] * (version == OF_SIZES - 1 or 3 * (not before_sizes)),
-        )
+        hours = self._hours()
+        venues = VENUES[str(kind)]
+        values: dict[str, Field | Message] = {
+            "requestId": request_id,
+            "symbol": symbol,
+            "secType": kind,
+            "last": last,
+            "strike": strike,
+            "right": right,
+            "exchange": venue,
+            "currency": currency,
+            "localSymbol": local,
+            "marketName": group,
+            "tradingClass": group,
+            "conId": con_id,
+            "minTick": item.tick_rule.below,
+            "multiplier": multiplier,
+            "orderTypes": ORDER_TYPES,
+            "validExchanges": venues,
+            "longName": symbol,
+            "primaryExchange": "ARCA" if kind == "STK" else "",
+            "contractMonth": str(last)[:6],
+            "timeZoneId": ZONE,
+            "tradingHours": hours,
+            "liquidHours": hours,
+            "marketRuleIds": ",".join([str(self.rule_id(item.tick_rule))] * len(venues.split(","))),
+            "realExpirationDate": last,
+            "stockType": "ETF" if kind == "STK" else "",
+            "sizes": (item.step,) * 3,
+        }
+        if version == DECIMAL_SIZES:
+            values["suggestedSize"] = item.step
+        if under is not None:
+            values["underConId"] = self.con_id(under)
+            values["underSymbol"] = symbol
+            values["underSecType"] = kind_of(self._instruments[under])
+        return 10, *CONTRACT_DATA.write(version, values)
+
+    def _hours(self) -> str:
+        """Return the sessions from today on, as ``20240304:0930-20240304:1600;20240309:CLOSED``."""
+        today = to_new_york(self._world.now_ns).date()
+        last = today + timedelta(days=HOURS_AHEAD - 1)
+        spans = {
+            session.day: "-".join(
+                f"{to_new_york(at):%Y%m%d:%H%M}" for at in (session.open_ns, session.close_ns)
+            )
+            for session in self._world.source.hours.calendar(today, last)
+        }
+        days = [today + timedelta(days=ahead) for ahead in range(HOURS_AHEAD)]
+        return ";".join(spans.get(day, f"{day:%Y%m%d}:CLOSED") for day in days)
+
+    def chains(self, request_id: int, con_id: int) -> Iterator[Message]:
+        """Yield the option chains of an underlying (75), a row for each exchange and class, and the end."""
+        self._grow()
+        under = self._by_id.get(con_id)
+        if under is None:
+            raise TwsError(321, f"Error validating request: the contract id {con_id} is unknown")
+        chains: dict[tuple[str, int], tuple[set[date], set[Decimal]]] = {}
+        for _, contract in self._instruments.options(self._instruments[under].symbol):
+            if not self._is_expired(contract):
+                days, strikes = chains.setdefault((contract.root, contract.multiplier), (set(), set()))
+                days.add(contract.expiry)
+                strikes.add(contract.strike)
+        for venue in CHAIN_VENUES:
+            for (root, multiplier), (days, strikes) in sorted(chains.items()):
+                texts = [f"{day:%Y%m%d}" for day in sorted(days)]
+                listed: Message = (len(texts), *texts, len(strikes), *sorted(strikes))
+                yield 75, request_id, venue, con_id, root, multiplier, *listed
+        yield 76, request_id
+
+    def samples(self, version: int, request_id: int, pattern: str) -> Message:
+        """Return the shares and indices whose symbol begins with a pattern (79)."""
+        rows: list[Field] = []
+        count = 0
+        for number, item in enumerate(self._instruments):
+            if item.is_option or not item.symbol.startswith(pattern.upper()) or count == MOST_SAMPLES:
+                continue
+            count += 1
+            con_id, symbol, kind, *_ = self.fields(InstrumentId(number))
+            has_options = any(True for _ in self._instruments.options(item.symbol))
+            values: dict[str, Field | Message] = {
+                "conId": con_id,
+                "symbol": symbol,
+                "secType": kind,
+                "primaryExchange": "ARCA" if kind == "STK" else "CBOE",
+                "currency": item.currency,
+                "derivatives": (2, "OPT", "BAG") if has_options else (0,),
+                "description": symbol,
+            }
+            rows += SYMBOL_ROW.write(version, values)
+        return 79, request_id, count, *rows
+
+    def rule_id(self, rule: TickRule) -> int:
+        """Return the id of a rule of price increments."""
+        return self._rules.setdefault(rule, FIRST_OTHER_RULE + len(self._rules))
+
+    def market_rule(self, rule_id: int) -> Message:
+        """Return the increments of a market rule (93).
+
+        Raises
+        ------
+        TwsError
+            When there is no such rule.
+        """
+        found = next((rule for rule, known in self._rules.items() if known == rule_id), None)
+        if found is None:
+            raise TwsError(321, f"Error validating request: the market rule {rule_id} is unknown")
+        steps: list[Field] = [0, found.below]
+        if found.above != found.below:
+            steps += [found.threshold, found.above]
+        return 93, rule_id, len(steps) // 2, *steps
 
 
-def _kind_below(instruments: Instruments, under: InstrumentId | None) -> str:
-    return "" if under is None else kind_of(instruments[under])
-
-
-def _terms(item: Instrument) -> tuple[Field, Field, Field, Field, Field, Field]:
+def _terms(item: Instrument) -> tuple[Field, Field, Field, Field, str, str]:
     """Return last day, strike, right, multiplier, trading class and local symbol."""
     if item.is_option:
         local = f"{item.root:<6}{item.symbol[len(item.root) :]}"

@@ -12,8 +12,8 @@ OLDEST_VERSION, NEWEST_VERSION = 157, 178
 """Server versions whose layouts are known; from 201 on messages are protobuf."""
 SKIPPED_VERSION = 158
 """ib_async reads a duration in its openOrder from 159 on, the official client from 158."""
-WITH_REJECT_JSON = 166
-"""Version from which an error has a field for details."""
+DECIMAL_SIZES = 163
+"""Version from which sizes may have decimals."""
 MOST_BYTES = 1 << 20
 UNSET = frozenset({"", "1.7976931348623157e+308", "1.7976931348623157E308", "2147483647"})
 """Texts of a field without a value."""
@@ -21,6 +21,8 @@ _OFFER = re.compile(rb"v(\d{3})\.\.(\d{3})")
 
 Field = str | int | float | Decimal | None
 """Value of a field; None is an empty one."""
+Message = tuple[Field, ...]
+"""Fields of a message, its id first."""
 
 
 class TwsError(Exception):
@@ -52,16 +54,16 @@ def text_of(value: Field) -> str:
     return number_text(value if isinstance(value, Decimal) else Decimal(str(value + 0)))
 
 
+def size_of(value: float | Decimal, version: int) -> Field:
+    """Return a size; whole below :data:`DECIMAL_SIZES`, where a client reads no other number."""
+    return value if version >= DECIMAL_SIZES else round(value)
+
+
 def encode(*fields: Field) -> bytes:
     """Return the frame of a message; ASCII without backslashes, since clients decode escapes."""
     body = "".join(f"{text_of(field)}\0" for field in fields)
     data = body.replace("\\", "?").encode("ascii", "replace")
     return struct.pack(">I", len(data)) + data
-
-
-def error_message(version: int, request_id: int, code: int, text: str) -> tuple[Field, ...]:
-    """Return an error message (4); request id -1 for one that answers no request."""
-    return (4, 2, request_id, code, text, *(("",) if version >= WITH_REJECT_JSON else ()))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
@@ -86,6 +88,25 @@ def agreed_version(offer: bytes) -> int | None:
     if newest == SKIPPED_VERSION:
         newest -= 1
     return newest if newest >= max(oldest, OLDEST_VERSION) else None
+
+
+def number_of(text: str, name: str) -> Decimal | None:
+    """Return the number of a field's text, None when it is unset.
+
+    Raises
+    ------
+    TwsError
+        When it is no finite number; names the field ``name``.
+    """
+    if not text:
+        return None
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        value = Decimal("NaN")
+    if not value.is_finite():
+        raise TwsError(321, f"Error validating request: {name} is no number")
+    return value
 
 
 class Reader:
@@ -113,16 +134,7 @@ class Reader:
 
     def number(self, name: str) -> Decimal | None:
         """Return the next field as a number, None when it is unset; ``name`` is for the error."""
-        text = self.text()
-        if not text:
-            return None
-        try:
-            value = Decimal(text)
-        except ArithmeticError:
-            value = Decimal("NaN")
-        if not value.is_finite():
-            raise TwsError(321, f"Error validating request: {name} is no number")
-        return value
+        return number_of(self.text(), name)
 
     def whole(self, name: str) -> int:
         """Return the next field as an integer, 0 when it is unset; ``name`` is for the error."""
