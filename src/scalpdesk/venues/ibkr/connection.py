@@ -112,7 +112,9 @@ class TwsConnection:
         self.last_at = 0.0
         """Time of the last message, by the loop's clock."""
         self._last_error = 0, ""
-        self._is_started = self._is_synced = self._is_closed = False
+        self._is_started = self._is_closed = False
+        self.is_synced = False
+        """Whether the login has listed orders and positions."""
         self._login: asyncio.Task[object] | None = None
         self._asking_time = asyncio.Lock()
         self._asked: dict[int, asyncio.Future[Any]] = {}
@@ -131,7 +133,7 @@ class TwsConnection:
     @property
     def is_up(self) -> bool:
         """Whether orders can be sent: the socket stands, and TWS has its link to the broker."""
-        return self.ib.isConnected() and self.has_link and self._is_synced
+        return self.ib.isConnected() and self.has_link and self.is_synced
 
     @property
     def silent_seconds(self) -> float:
@@ -152,7 +154,7 @@ class TwsConnection:
         """
         await self._log_in()
         await self.time()
-        self._is_started = self._is_synced = True
+        self._is_started = self.is_synced = True
         follows = self._publisher.stamper.follows
         self._run(self._keep_time(CLOCK_SECONDS if follows else self._setup.heartbeat_seconds))
         return list(self.ib.managedAccounts())
@@ -305,7 +307,7 @@ class TwsConnection:
             self._go_down(name, text)
 
     def _on_disconnected(self) -> None:
-        self._is_synced = False
+        self.is_synced = False
         if self._is_closed or self._is_coming_back or not self._is_started:
             return
         self._publisher.count("disconnected")
@@ -333,7 +335,7 @@ class TwsConnection:
                 if isinstance(error, ConfigError):
                     self._publisher.count(codes.name_of(codes.ID_IN_USE))
                 continue
-            self._is_coming_back, self._is_synced = False, True
+            self._is_coming_back, self.is_synced = False, True
             await self._up(has_lost_data=True, name="connected")
             return
 

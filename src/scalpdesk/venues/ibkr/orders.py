@@ -395,8 +395,8 @@ class IbkrOrders:
 
     def _on_trade(self, trade: Trade) -> None:
         """Apply the state of an order; its executions come by themselves."""
-        if trade.order.clientId != self._ib.client.clientId:
-            return
+        if trade.order.clientId != self._ib.client.clientId or not self._connection.is_synced:
+            return  # what a login lists is looked at by the reconciliation that follows it
         if trade.log and trade.log[-1].errorCode not in (0, codes.CANCELLED):
             return  # the library's own conclusion: the error is looked at for itself
         perm_id, status = str(trade.order.permId), trade.orderStatus.status
