@@ -76,6 +76,52 @@ class CheckedDecoder(Decoder):
             self._refuse(fields, problem)
 
 
+async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> None:
+    """Connect to TWS under a client id, and read orders, positions and account values.
+
+    Raises
+    ------
+    ConfigError
+        When another program has this client id.
+    RetryError
+        When TWS does not answer.
+    """
+    in_use: list[str] = []
+    task = asyncio.get_running_loop().create_task(
+        ib.connectAsync(host, port, client_id, timeout=timeout_seconds, raiseSyncErrors=True)
+    )
+
+    def note(request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        del request_id, contract
+        if code == codes.ID_IN_USE:
+            in_use.append(text)
+            task.cancel()  # TWS says nothing else, and the library would wait
+
+    ib.errorEvent.connect(note, keep_ref=True)
+    try:
+        await task
+    except (OSError, TimeoutError, asyncio.CancelledError) as problem:
+        if in_use:
+            raise ConfigError(
+                "another program uses this client id at TWS",
+                where="venues.ibkr.client_id",
+                value=client_id,
+                fix="end it, or choose another id",
+            ) from None
+        if isinstance(problem, asyncio.CancelledError):
+            task.cancel()
+            raise
+        where = f"{host}:{port}"
+        raise RetryError(
+            "TWS does not answer",
+            where=where,
+            value=repr(problem)[:200],
+            fix=f"start TWS or its gateway, allow API clients, then {how_to_reach(where)}",
+        ) from None
+    finally:
+        ib.errorEvent.disconnect(note)
+
+
 class TwsConnection:
     """One client of TWS.
 
@@ -115,7 +161,6 @@ class TwsConnection:
         self._is_started = self._is_closed = False
         self.is_synced = False
         """Whether the login has listed orders and positions."""
-        self._login: asyncio.Task[object] | None = None
         self._asking_time = asyncio.Lock()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._refusals: dict[int, tuple[int, str]] = {}
@@ -161,35 +206,11 @@ class TwsConnection:
 
     async def _log_in(self) -> None:
         settings, self._last_error = self._settings, (0, "")
-        where = f"{settings.host}:{settings.port}"
-        self._login = asyncio.get_running_loop().create_task(
-            self.ib.connectAsync(
-                settings.host,
-                settings.port,
-                self.client_id,
-                timeout=self._setup.timeout_seconds,
-                raiseSyncErrors=True,
-            )
-        )
         try:
-            await self._login
-        except (OSError, TimeoutError, asyncio.CancelledError) as problem:
+            await log_in(self.ib, settings.host, settings.port, self.client_id, self._setup.timeout_seconds)
+        except BaseException:
             self._cut()
-            if self._last_error[0] == codes.ID_IN_USE:
-                raise ConfigError(
-                    "another program uses this client id at TWS",
-                    where="venues.ibkr.client_id",
-                    value=self.client_id,
-                    fix="end it, or choose another id",
-                ) from None
-            if isinstance(problem, asyncio.CancelledError):
-                raise
-            raise RetryError(
-                "TWS does not answer",
-                where=where,
-                value=repr(problem)[:200],
-                fix=f"start TWS or its gateway, allow API clients, then {how_to_reach(where)}",
-            ) from None
+            raise
 
     def use(self, client_id: int) -> None:
         """Log in again under another client id, whose orders are then this connection's own."""
@@ -206,8 +227,8 @@ class TwsConnection:
 
     # questions --------------------------------------------------------------------------------------
 
-    async def question(self, answer: Awaitable[T], what: str) -> T:
-        """Return an answer of TWS; a socket on which none comes is replaced.
+    async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
+        """Ask TWS and return its answer; a socket on which none comes is replaced.
 
         Raises
         ------
@@ -215,7 +236,7 @@ class TwsConnection:
             When TWS does not answer.
         """
         try:
-            return await asyncio.wait_for(answer, QUESTION_TIMEOUTS * self._setup.timeout_seconds)
+            return await asyncio.wait_for(ask(), QUESTION_TIMEOUTS * self._setup.timeout_seconds)
         except TimeoutError:
             self.renew("unanswered", what)
             raise RetryError("TWS does not answer", where=what) from None
@@ -243,7 +264,7 @@ class TwsConnection:
         except ConnectionError as problem:
             raise RetryError("TWS is not connected", where=what, value=repr(problem)[:200]) from None
         try:
-            found: list[Any] = await self.question(future, what)
+            found: list[Any] = await self.question(lambda: future, what)
         finally:
             del self._asked[request_id]
             refusal = self._refusals.pop(request_id, None)
@@ -254,7 +275,7 @@ class TwsConnection:
     async def time(self) -> int:
         """Ask for the time of TWS, UTC nanoseconds; a clock that follows the venue is set by it."""
         async with self._asking_time:  # the library keeps one answer of a kind
-            now_ns = to_ns(await self.question(self.ib.reqCurrentTimeAsync(), "time"))
+            now_ns = to_ns(await self.question(self.ib.reqCurrentTimeAsync, "time"))
         self._publisher.timestamp(now_ns)
         return now_ns
 
@@ -276,9 +297,7 @@ class TwsConnection:
             self._refusals[request_id] = code, text
             if not self._asked[request_id].done():
                 self._asked[request_id].set_result([])
-        if code == codes.ID_IN_USE and self._login is not None:
-            self._login.cancel()  # TWS says nothing else
-        elif code in codes.LINK_LOST:
+        if code in codes.LINK_LOST:
             self._lose_link(codes.name_of(code), text)
         elif code in (codes.BACK, codes.BACK_DATA_LOST):
             self._publisher.count(codes.name_of(code))

@@ -77,7 +77,7 @@ class IbkrGateway:
         self._history = History(self._connection, self._contracts)
         self._account = settings.account
         self._connection.on_down = self._orders.doubt_unanswered
-        self._connection.on_up = lambda has_lost_data: self._market.resume(has_lost_data=has_lost_data)
+        self._connection.on_up = self._on_up
 
     def __repr__(self) -> str:
         where = f"{self._settings.host}:{self._settings.port}"
@@ -96,6 +96,7 @@ class IbkrGateway:
             await self.close(graceful=False)
             raise
         self._orders.account = self._account
+        self._orders.count_positions()
         self._orders.is_open = not self._setup.data_only
         self._publisher.notice(NoticeKind.CONNECTED, "orders", "connected")
         return self._facts()
@@ -116,6 +117,10 @@ class IbkrGateway:
                 value=self._settings.port,
                 fix="log TWS in to the paper account (its code begins with DU), or arm this one",
             )
+
+    async def _on_up(self, has_lost_data: bool) -> None:
+        self._orders.count_positions()
+        await self._market.resume(has_lost_data=has_lost_data)
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connection; orders stay as they are."""
@@ -185,7 +190,7 @@ class IbkrGateway:
         if fills_since_ns is not None:
             fills = await self._orders.history(fills_since_ns)
         open_orders = await self._orders.open_orders()
-        held = await link.question(link.ib.reqPositionsAsync(), "positions")
+        held = await link.question(link.ib.reqPositionsAsync, "positions")
         client = link.client
         await link.request(
             lambda request_id: client.reqAccountUpdatesMulti(request_id, self._account, "", False),

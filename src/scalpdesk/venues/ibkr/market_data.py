@@ -11,10 +11,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ib_async import OptionComputation, Ticker
 
-from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import Event, OpenInterestEvent, QuoteEvent
 from scalpdesk.core.units import MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments
@@ -317,11 +317,7 @@ class MarketData:
         for begin in range(0, len(missing), free):
             some = missing[begin : begin + free]
             contracts = await self._contracts.qualify(some)
-            try:
-                asked = ib.reqTickersAsync(*contracts)
-            except ConnectionError as problem:
-                raise RetryError("TWS is not connected", where="quotes", value=repr(problem)[:200]) from None
-            tickers = await self._connection.question(asked, "quotes")
+            tickers = await self._connection.question(partial(ib.reqTickersAsync, *contracts), "quotes")
             for number, ticker in zip(some, tickers, strict=True):
                 quote = self.quote_of(number, ticker)
                 if quote is not None:

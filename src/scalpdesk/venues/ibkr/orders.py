@@ -43,7 +43,7 @@ from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr import codes
-from scalpdesk.venues.ibkr.connection import TwsConnection
+from scalpdesk.venues.ibkr.connection import TwsConnection, log_in
 from scalpdesk.venues.ibkr.contracts import Contracts
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
@@ -130,6 +130,8 @@ class IbkrOrders:
         """By permanent id."""
         self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
         self._shown: dict[int, Decimal] = {}
+        self._counted: set[str] = set()
+        """Executions in the first, by the part of their ids that a correction keeps."""
         """Positions by contract id: by executions, and as TWS showed them last."""
         connection.listen("openOrderEvent", self._on_trade)
         connection.listen("orderStatusEvent", self._on_trade)
@@ -154,6 +156,10 @@ class IbkrOrders:
             self._doubt(change.old, "the connection broke before TWS showed the change")
         self._net.clear()
         self._shown.clear()
+
+    def count_positions(self) -> None:
+        """Take the positions and executions that a login has listed as the state to follow from."""
+        self._counted = {fill.execution.execId.rpartition(".")[0] for fill in self._ib.fills()}
 
     def in_use(self) -> list[InstrumentId]:
         """Return the instruments with a position or an order at work."""
@@ -494,7 +500,8 @@ class IbkrOrders:
                 self._publisher.count("execution_corrected")
                 self._publish(self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True))
         quantity, price = exact(execution.shares), exact(execution.price)
-        if not versions:
+        if root not in self._counted:
+            self._counted.add(root)
             self._net[fill.contract.conId] += quantity * SIDES[execution.side].sign
         if order.parent_id:
             events = self.tracker.next_execution(order, execution.execId, quantity, price, at_ns, now_ns)
@@ -521,7 +528,7 @@ class IbkrOrders:
         con_id, shown = line.contract.conId, exact(line.position)
         if line.account != self.account:
             return
-        if con_id not in self._shown and con_id not in self._net:
+        if not self._connection.is_synced:  # as the login lists it, its executions included
             self._net[con_id] = shown
         self._shown[con_id] = shown
         if self._net[con_id] != shown:
@@ -591,7 +598,7 @@ class IbkrOrders:
     async def _list_open(self) -> list[Trade]:
         """Return the open orders of all clients in the account."""
         async with self._asking:
-            listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync(), "open orders")
+            listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync, "open orders")
         return [trade for trade in listed if trade.order.account in ("", self.account)]
 
     async def query_order(self, client_order_id: str) -> bool:
@@ -661,12 +668,12 @@ class IbkrOrders:
             return True
         client, timeout, side = self._ib.client, self._setup.timeout_seconds, IB()
         try:
-            await side.connectAsync(client.host, client.port, owner, timeout=timeout)
+            await log_in(side, client.host, client.port, owner, timeout)
             mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
             for each in mine:
                 side.cancelOrder(each.order)
             await asyncio.wait_for(side.reqCurrentTimeAsync(), timeout)  # the cancel has arrived before it
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, ConfigError, RetryError):
             self._publisher.notice(
                 NoticeKind.LIMITED, "orders", "global_cancel", f"client {owner} is connected"
             )
@@ -746,7 +753,7 @@ class IbkrOrders:
         Of an execution and its corrections the last one counts.
         """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
-        asked = self._connection.question(self._ib.reqExecutionsAsync(), "executions")
+        asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
         latest: dict[str, tuple[Fill, Instrument]] = {}
         for fill in sorted(await asked, key=lambda each: each.execution.execId):
             execution, instrument = fill.execution, self._contracts.instrument(fill.contract)
