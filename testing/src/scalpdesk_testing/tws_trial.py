@@ -13,21 +13,23 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.intents import LegOrders
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.tws.accounts import RealizedProfits
-from scalpdesk.exchange.tws.contracts import ContractBook
-from scalpdesk.exchange.tws.orders import TwsOrders
+from scalpdesk.exchange.tws.contracts import ContractBook, read_query
+from scalpdesk.exchange.tws.orders import TwsOrders, perm_id_of
 from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
-from scalpdesk.exchange.tws.wire import Message, agreed_version, encode
+from scalpdesk.exchange.tws.wire import Message, Reader, agreed_version, encode
 from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk.venues.contract import VenueSetup
 from scalpdesk.venues.ibkr.gateway import IbkrGateway
 from scalpdesk.venues.ibkr.settings import IbkrSettings
+from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line, LineConnection, Socket
-from scalpdesk_testing.schedule import TRANSFER, Schedule, draw_schedule
+from scalpdesk_testing.schedule import CORRECTION, TRANSFER, Schedule, draw_schedule
 from scalpdesk_testing.trial import ACCOUNT, Trial
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
@@ -35,6 +37,8 @@ CODE, CLIENT_ID = "DU1000001", 1
 GREETING = b"API\0"
 NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER})
 """Changes of an account for which TWS has no message that says what they were."""
+OF_LEGS = frozenset({"bust", "correct", CORRECTION})
+"""What takes back a trade: the simulated exchange does not report it of a combo's leg."""
 BEFORE = frozenset({"drop_request", "disconnect_before"})
 BEHIND = frozenset({"disconnect_after", "truncated_answer"})
 LINK_LOST = frozenset({"server_error", "unavailable", "gateway_timeout", "maintenance", "auth_loss"})
@@ -67,6 +71,9 @@ class TwsLine(Line):
             profits=profits,
             codes=accounts,
         )
+        self.executions: dict[str, str] = {}
+        """The exchange's own ids of executions by those that TWS sends: a correction keeps its root."""
+        self._vendor_ids: dict[str, str] = {}
         self.desk = lambda: trial.engine.desk
         self.refs: dict[tuple[int, int], str] = {}
         """The desk's ids by client and order id."""
@@ -97,7 +104,13 @@ class TwsLine(Line):
         if session is not None:
             session.send(*write(session.version))
 
-    def _on_update(self, _: OrderUpdate) -> None:
+    def _on_update(self, update: OrderUpdate) -> None:
+        trades = (update.execution, *update.leg_executions) if update.execution is not None else ()
+        for trade in trades:
+            vendor_id = self._vendor_ids.get(trade.corrects or "", f"{trade.execution_id}.00")
+            root, _, last = vendor_id.rpartition(".")
+            vendor_id = self._vendor_ids[trade.execution_id] = f"{root}.{int(last) + 1:02d}"
+            self.executions[vendor_id] = trade.execution_id
         for session in self._sessions():
             session.accounts.refresh()
 
@@ -157,7 +170,7 @@ class TwsSocket(Socket):
     def line_request(self, body: bytes) -> float:
         """Note a request as it leaves the desk; return how long it lies on the way."""
         line = self.line
-        method, path, content = self._as_request(body.decode("utf-8", "replace").split("\0"))
+        method, path, content = self._as_request(body)
         if not method:
             return 0.0
         if path == "/99":  # a question for one order lists them all
@@ -168,45 +181,45 @@ class TwsSocket(Socket):
         line.on_sent(method, path, content)
         return fate.held_seconds
 
-    def _as_request(self, fields: list[str]) -> tuple[str, str, bytes]:
+    def _as_request(self, body: bytes) -> tuple[str, str, bytes]:
         """Return verb, path and body of a request in the words that schedules and laws know."""
+        fields = body.decode("utf-8", "replace").split("\0")
         kind, client_id = fields[0], self.session.client_id if self.session is not None else None
         if client_id is None:
             return "", "", b""
         if kind == "3":
             self.line.refs[client_id, int(fields[1])] = fields[26]
-            return self._as_order(fields, client_id)
+            return self._as_order(fields, body)
         if kind == "4":
             (account,) = self.line.world.ledger.accounts.values()
             order = account.by_client_id.get(self.line.refs.get((client_id, int(fields[2])), ""))
             return "DELETE", f"{ORDERS_PATH}/{order.order_id if order else ''}", b""
         return "GET", "/v2/account" if kind in LOOKS else f"/{kind}", b""
 
-    def _as_order(self, fields: list[str], client_id: int) -> tuple[str, str, bytes]:
-        contract, rest = fields[2:14], fields[16:]
-        side, quantity, kind, limit, ref = rest[0], rest[1], rest[2], rest[3], rest[10]
-        ledger = self.line.world.ledger
+    def _as_order(self, fields: list[str], body: bytes) -> tuple[str, str, bytes]:
+        side, quantity, kind, limit = fields[16:20]
         order: dict[str, object] = {
-            "client_order_id": ref,
+            "client_order_id": fields[26],
             "side": side.lower(),
             "qty": str(Decimal(quantity).normalize() + 0),
             "limit_price": limit if "LMT" in kind else None,
         }
-        if contract[2] == "BAG":
-            count = int(fields[35])
-            legs = [fields[36 + 8 * place : 44 + 8 * place] for place in range(count)]
-            order["symbol"] = contract[1]
+        contracts, instruments = self.line.market.contracts, self.line.world.ledger.instruments
+        if fields[4] == "BAG":
+            legs = [fields[36 + 8 * place :] for place in range(int(fields[35]))]
+            order["symbol"] = fields[3]
             order["legs"] = [
                 {
-                    "symbol": ledger.instruments[self.line.market.contracts.number(int(leg[0]))].symbol,
-                    "side": leg[2].lower(),
-                    "ratio_qty": leg[1],
+                    "symbol": instruments[contracts.number(int(con_id))].symbol,
+                    "side": action.lower(),
+                    "ratio_qty": ratio,
                 }
-                for leg in legs
+                for con_id, ratio, action, *_ in legs
             ]
         else:
-            number = self.line.market.contracts.number(int(contract[0]))
-            order["symbol"] = ledger.instruments[number].symbol
+            reader = Reader(body)
+            reader.texts(2)
+            order["symbol"] = instruments[contracts.only(read_query(reader))].symbol
         return "POST", ORDERS_PATH, msgspec.json.encode(order)
 
     def leave(self) -> None:
@@ -243,7 +256,7 @@ class TwsSocket(Socket):
             self.put(encode(version, "20260101 09:30:00 EST"))
             return
         was_started = session.client_id is not None
-        method, path, _ = self._as_request(body.decode("utf-8", "replace").split("\0"))
+        method, path, _ = self._as_request(body)
         fault = line.world.faults.take("http", f"{method} {path}") if method else None
         name = "" if fault is None else fault.name
         if name in BEFORE:
@@ -288,11 +301,12 @@ class TwsTrial(Trial):
     def draw(seed: int) -> Schedule:
         """Draw a schedule without what TWS has no message for."""
         drawn = draw_schedule(seed)
-        aim = drawn.aim if drawn.aim is not None and drawn.aim.fault not in NEVER_HERE else None
+        never = NEVER_HERE | (OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset())
+        aim = drawn.aim if drawn.aim is not None and drawn.aim.fault not in never else None
         return msgspec.structs.replace(
             drawn,
-            rules=tuple(rule for rule in drawn.rules if rule.name not in NEVER_HERE),
-            moments=tuple(moment for moment in drawn.moments if moment.kind not in NEVER_HERE),
+            rules=tuple(rule for rule in drawn.rules if rule.name not in never),
+            moments=tuple(moment for moment in drawn.moments if moment.kind not in never),
             aim=aim,
         )
 
@@ -311,3 +325,15 @@ class TwsTrial(Trial):
             fees=self.world.broker.ledger.fees,
         )
         return IbkrGateway(setup, IbkrSettings(client_id=CLIENT_ID))
+
+    def execution_id(self, name: str) -> str:
+        """Return the exchange's own id of an execution."""
+        assert isinstance(self.line, TwsLine)
+        return self.line.executions.get(name, name)
+
+    def _note_unexplained(self, text: str) -> None:
+        """Only others' trades may leave a difference; TWS names their orders by permanent ids."""
+        for name, order in self.account.by_client_id.items():
+            if name.startswith(BY_HAND):
+                text = text.replace(f"order {perm_id_of(order.order_id)}", f"order {name}")
+        super()._note_unexplained(text)

@@ -76,6 +76,13 @@ class CheckedDecoder(Decoder):
             self._refuse(fields, problem)
 
 
+class TwsClient(IB):
+    """The library's client, which does nothing by itself."""
+
+    def _onError(self, *error: object) -> None:  # noqa: N802 - the library's name
+        """Ask for nothing on 1102: its own question for the account would outlive the connection."""
+
+
 async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> None:
     """Connect to TWS under a client id, and read orders, positions and account values.
 
@@ -142,7 +149,7 @@ class TwsConnection:
     ) -> None:
         self._setup, self._settings, self._publisher = setup, settings, publisher
         self.client_id = client_id
-        self.ib = IB()
+        self.ib: IB = TwsClient()
         self.client: Any = self.ib.client
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper

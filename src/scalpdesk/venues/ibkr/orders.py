@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from ib_async import IB, Contract, Fill, Order, Position, Trade
+from ib_async import Contract, Fill, Order, Position, Trade
 from ib_async.objects import CommissionReport
 from ib_async.util import UNSET_DOUBLE
 
-from scalpdesk.core.errors import RetryError
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import CancelRejected, Event
 from scalpdesk.core.intents import (
     CancelOrder,
@@ -43,7 +43,7 @@ from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr import codes
-from scalpdesk.venues.ibkr.connection import TwsConnection, log_in
+from scalpdesk.venues.ibkr.connection import TwsClient, TwsConnection, log_in
 from scalpdesk.venues.ibkr.contracts import Contracts
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
@@ -666,7 +666,7 @@ class IbkrOrders:
         if owner == self._ib.client.clientId and trade.order.orderId > 0:
             self._ib.cancelOrder(trade.order)
             return True
-        client, timeout, side = self._ib.client, self._setup.timeout_seconds, IB()
+        client, timeout, side = self._ib.client, self._setup.timeout_seconds, TwsClient()
         try:
             await log_in(side, client.host, client.port, owner, timeout)
             mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
