@@ -85,7 +85,7 @@ class HistoricalBars:
         if size not in WIDTHS or shown not in TRADED | QUOTED:
             raise TwsError(162, f"{NO_DATA}{symbol} {size} {shown}")
         now_ns = self._world.now_ns
-        end_ns = min(_instant(end), now_ns) if end else now_ns
+        end_ns = min(_instant(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
         start_ns, seconds = self._start(duration, end_ns), WIDTHS[size]
         hours = self._world.source.hours
         bars = [

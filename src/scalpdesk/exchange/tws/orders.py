@@ -361,6 +361,8 @@ class TwsOrders:
                 raise TwsError(REJECTED, "Order rejected - reason:an index is not tradable")
             for price in (limit, wanted.auxiliary if isinstance(kind, Stop) else None):
                 self._check_tick(number, price)
+        # the broker knows extended hours for such orders alone; at TWS the flag may stand on any
+        outside = texts["outsideRth"] == "1" and kind is OrderType.LIMIT and lifetime is TimeInForce.DAY
         request = OrderRequest(
             instruments[number if number is not None else wanted.legs[0].number].symbol,
             None if legs else wanted.side,
@@ -368,7 +370,7 @@ class TwsOrders:
             lifetime,
             wanted.quantity,
             limit_price=limit,
-            extended_hours=texts["outsideRth"] == "1" and kind is OrderType.LIMIT,
+            extended_hours=outside and number is not None and not instruments[number].is_option,
             client_order_id=None if is_taken else ref or None,  # the broker takes a name once
             structure=Structure.MLEG if legs else Structure.SIMPLE,
             legs=tuple(legs),

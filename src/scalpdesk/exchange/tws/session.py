@@ -79,6 +79,8 @@ class ClientSession:
             version, world, contracts, market.profits, market.codes, lambda message: self.send(*message)
         )
         self._write = write
+        self._has_timer = False
+        """Whether the account is looked at once the events of this instant are through."""
         self._received: deque[int] = deque(maxlen=MOST_A_SECOND)
         """Wall times of the latest messages, UTC nanoseconds."""
 
@@ -147,6 +149,13 @@ class ClientSession:
             self.send(*message)
         for message in self.bars.updates_of(event):
             self.send(*message)
+        if not self._has_timer and not self.accounts.is_idle:
+            self._has_timer = True
+            ledger = self.market.world.ledger
+            ledger.at(ledger.now_ns, self._refresh)  # after every event of this instant
+
+    def _refresh(self) -> None:
+        self._has_timer = False
         self.accounts.refresh()
 
     @property

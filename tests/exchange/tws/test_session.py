@@ -1,0 +1,210 @@
+"""Connections of the TWS socket frame by frame: too fast, too long, too soon, and over a restart."""
+
+import asyncio
+import struct
+
+import pytest
+
+from fakes.instruments import EXPIRY
+from fakes.tws_bench import PATIENCE, TwsBench, checked
+
+pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
+from ib_async import LimitOrder, MarketOrder, Option, Stock
+
+pytestmark = pytest.mark.enable_socket
+
+
+@pytest.fixture(scope="module")
+def tws():
+    bench = TwsBench(trading_limit=200)
+    yield bench
+    bench.stop()
+
+
+class Line:
+    """A connection that sends and reads frames itself."""
+
+    def __init__(self, reader, writer):
+        self._reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, tws, offer=b"v100..157"):
+        line = cls(*await asyncio.open_connection("127.0.0.1", tws.protocol.port))
+        line.writer.write(b"API\0")
+        line.send_raw(offer)
+        return line
+
+    def send_raw(self, body):
+        self.writer.write(struct.pack(">I", len(body)) + body)
+
+    def send(self, *fields):
+        self.send_raw("".join(f"{field}\0" for field in fields).encode())
+
+    async def read(self):
+        """Return the next frame; None at the end."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+                return (await self._reader.readexactly(length)).decode().split("\0")[:-1]
+            except asyncio.IncompleteReadError:
+                return None
+
+    async def until(self, *first):
+        while (frame := await self.read()) is not None:
+            if frame[: len(first)] == list(first):
+                return frame
+        raise AssertionError(first)
+
+    async def start(self, client_id):
+        await self.read()
+        self.send(71, 2, client_id, "")
+        await self.until("4", "2", "-1", "2158")
+        return self
+
+
+@checked
+async def test_nothing_comes_between_the_version_and_startapi(tws):
+    line = await Line.open(tws)
+    assert len(await line.read()) == 2
+    line.send(49, 1)
+    line.send(71, 2, 61, "")
+    assert (await line.read())[:3] == ["15", "1", "DU1000001,DU1000002"]
+    assert (await line.read())[0] == "9"
+    line.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("offer", "fields"), [(b"v100..157", 5), (b"v100..165 +PACEAPI", 5), (b"v157..178 ", 6)]
+)
+@checked
+async def test_an_error_has_the_fields_of_its_version(tws, offer, fields):
+    line = await (await Line.open(tws, offer)).start(62)
+    line.send(79, 5)
+    assert len(await line.until("4", "2", "-1", "321")) == fields
+    line.writer.close()
+
+
+@checked
+async def test_more_than_50_messages_a_second_are_100_and_the_end(tws):
+    line, other = await (await Line.open(tws)).start(63), await (await Line.open(tws)).start(64)
+    for _ in range(50):
+        line.send(49, 1)
+    assert (await line.until("4", "2", "-1", "100"))[3] == "100"
+    assert await line.read() is None
+    tws.clock.advance(2 * 10**9)
+    for _ in range(40):
+        other.send(49, 1)
+    assert (await other.until("49"))[0] == "49"
+    other.writer.close()
+
+
+@checked
+async def test_bars_are_asked_for_at_a_pace(tws):
+    line = await (await Line.open(tws)).start(65)
+    contract = (0, "SPY", "STK", "", 0, "", "", "SMART", "", "USD", "", "")
+    for request in range(6):
+        line.send(20, request, *contract, 0, "", "1 min", f"{600 + 60 * request} S", 1, "TRADES", 1, 0, "")
+    assert (await line.until("4", "2", "5"))[3] == "162"
+    tws.clock.advance(3 * 10**9)
+    line.send(20, 7, *contract, 0, "", "1 min", "600 S", 1, "TRADES", 1, 0, "")
+    assert (await line.until("17", "7"))[4] == "10"
+    line.writer.close()
+
+
+@checked
+async def test_an_oversized_frame_ends_its_own_connection_alone(tws):
+    line, other = await (await Line.open(tws)).start(66), await (await Line.open(tws)).start(67)
+    line.writer.write(struct.pack(">I", (1 << 20) + 1))
+    assert await line.read() is None
+    other.send(49, 1)
+    await other.until("49")
+    other.writer.close()
+
+
+@checked
+async def test_every_text_is_plain(tws):
+    """Clients decode escapes, and read whole numbers alone at the oldest version."""
+    line = await (await Line.open(tws)).start(68)
+    line.send(9, 8, 1, 0, "\\u0041é", "STK", "", 0, "", "", "", "", "", "", "", 0, "", "")
+    text = (await line.until("4", "2", "1"))[4]
+    assert text.isascii()
+    assert "\\" not in text
+    line.send(1, 11, 2, 0, "SPY", "STK", "", 0, "", "", "SMART", "", "USD", "", "", 0, "", 1, 0, "")
+    frames = []
+    while (frame := await line.read())[0] != "57":
+        frames.append(frame)
+    assert {frame[0]: len(frame) for frame in frames} == {"58": 4, "81": 5, "1": 7, "2": 5, "46": 5}
+    assert all(frame[5].lstrip("-").isdigit() for frame in frames if frame[0] == "1")
+    assert all(frame[4].isdigit() for frame in frames if frame[0] == "2")
+    line.writer.close()
+
+
+@checked
+async def test_a_restart_keeps_orders_ids_and_executions(tws):
+    client = await tws.client(70)
+    share = Stock("SPY", "SMART", "USD")
+    done = client.ib.placeOrder(share, MarketOrder("BUY", 2))
+    resting = client.ib.placeOrder(share, LimitOrder("BUY", 1, 100, orderRef="kept"))
+    await client.until(
+        lambda: done.orderStatus.status == "Filled" and resting.orderStatus.status == "Submitted"
+    )
+    gone = asyncio.ensure_future(client.ib.disconnectedEvent)
+    assert tws.admin("tws/restart", b'{"down_seconds": 0}')["closed"] == 1
+    async with asyncio.timeout(PATIENCE):
+        await gone
+        while True:
+            try:
+                await client.connect(70)
+                break
+            except ConnectionError:  # the port is still closed
+                await asyncio.sleep(0)
+    (found,) = client.ib.openTrades()
+    assert (found.order.orderRef, found.order.permId) == ("kept", resting.order.permId)
+    assert done.fills[0].execution.execId in {each.execution.execId for each in client.ib.fills()}
+    assert client.ib.client.getReqId() > resting.order.orderId
+    client.ib.cancelOrder(found.order)
+    await client.until(lambda: found.orderStatus.status == "Cancelled")
+    client.ib.disconnect()
+
+
+@checked
+async def test_what_happens_while_nobody_is_connected_is_found_later(tws):
+    client = await tws.client(71)
+    resting = client.ib.placeOrder(Stock("SPY", "SMART", "USD"), LimitOrder("BUY", 3, 499.0, tif="GTC"))
+    await client.until(lambda: resting.orderStatus.status == "Submitted")
+    client.ib.disconnect()
+    (order,) = [each for each in tws.server.admin.orders() if each["limit_price"] == "499"]
+    world = tws.world
+    number = world.ledger.instruments.id_of("SPY")
+    live = world.broker.order(order["account"], order["id"])
+    world.broker.matcher.fill(live, live.leaves, live.limit_price)
+    world.flush()
+    await client.connect(71)
+    assert client.ib.openTrades() == []
+    (fill,) = client.ib.fills()
+    assert (fill.execution.cumQty, fill.execution.price, fill.commissionReport.commission) == (
+        3.0,
+        499.0,
+        1.0,
+    )
+    assert fill.execution.permId == resting.order.permId
+    held = {each.contract.localSymbol: each.position for each in client.ib.positions("DU1000001")}
+    assert held["SPY"] == float(world.ledger.accounts["account-1"].quantity(number))
+    client.ib.disconnect()
+
+
+@checked
+async def test_orders_of_the_broker_go_to_client_0_once_it_binds_them(tws):
+    client = await tws.client(0)
+    world, option = tws.world, Option("SPY", f"{EXPIRY:%Y%m%d}", 505.0, "C", "SMART")
+    bought = client.ib.placeOrder(option, LimitOrder("BUY", 1, 50))
+    await client.until(lambda: bought.orderStatus.status == "Filled")
+    await client.ib.reqCurrentTimeAsync()  # auto-open was asked for before
+    number = world.ledger.instruments.id_of(f"SPY{EXPIRY:%y%m%d}C00505000")
+    world.broker.close_position("account-1", number)
+    world.settle()
+    await client.until(lambda: any(each.execution.side == "SLD" for each in client.ib.fills()))
+    (last,) = [each.execution for each in client.ib.fills() if each.execution.side == "SLD"]
+    assert (last.clientId, last.cumQty) == (0, 1.0)
+    assert last.orderId > bought.order.orderId
+    client.ib.disconnect()
