@@ -297,7 +297,9 @@ class Conduct:
             if not is_resting or now_ns - order.created_ns >= patience * SECOND:
                 continue
             low, high = scene.delta_bounds()
-            if max(abs(low), abs(high)) < 1.2 * plan.band_shares:  # the desk's own limit is twice the band
+            held = max(abs(desk.positions.quantity(number)) for number in (CALL, PUT))
+            band = plan.band_shares * min(float(held) / plan.config.straddles, 1.0)  # it is of a straddle
+            if max(abs(low), abs(high)) < 1.2 * band:  # the desk's own limit is twice the band
                 yield f"6 hedge_may_rest: {output.client_order_id} taken back at a delta of {low:+.1f}"
 
     def _unacknowledged(self, event: Event) -> Iterator[str]:
