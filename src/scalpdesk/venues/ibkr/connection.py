@@ -222,7 +222,9 @@ class TwsConnection:
     def use(self, client_id: int) -> None:
         """Log in again under another client id, whose orders are then this connection's own."""
         self.client_id = client_id
-        self.renew("client_id_taken_over", str(client_id))
+        self._publisher.count("client_id_taken_over")
+        self.is_synced = False
+        self._cut()
 
     async def close(self) -> None:
         """End the connection and make no other."""

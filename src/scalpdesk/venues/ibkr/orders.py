@@ -126,6 +126,8 @@ class IbkrOrders:
         """Names of an order that was changed, oldest first, by its permanent id."""
         self._base: dict[str, Decimal] = {}
         """Quantity of the whole order that counts for earlier names, by name."""
+        self._adopted: set[str] = set()
+        """Names of orders of an earlier life, whose client id may have been another one."""
         self._changes: dict[str, Change] = {}
         """By permanent id."""
         self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
@@ -456,9 +458,15 @@ class IbkrOrders:
         found = (entry.message for entry in reversed(trade.log) if entry.message)
         return next(found, "") or trade.orderStatus.whyHeld or "ended by TWS"
 
+    def _is_own(self, name: str, client_id: int) -> bool:
+        """Return whether a name is this desk's: another client may use the same one."""
+        return client_id == self._ib.client.clientId or name in self._adopted
+
     def _owner(self, fill: Fill) -> tuple[TrackedOrder, Decimal] | None:
         """Return the desk's order of an execution and its base; None for one of somebody else's."""
         execution, contract = fill.execution, fill.contract
+        if not self._is_own(execution.orderRef, execution.clientId):
+            return None
         if legs := self.tracker.legs(execution.orderRef):
             item = self._contracts.instrument(contract)
             leg = None if item is None else self.tracker.leg(execution.orderRef, item.symbol)
@@ -579,6 +587,7 @@ class IbkrOrders:
         request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
         utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
         known = tuple(orders)
+        self._adopted |= {each.parent_id or each.submitted.client_order_id for each in known}
         self.tracker.restore(
             known,
             lambda each: request_ended_ns(each, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns),
@@ -617,9 +626,10 @@ class IbkrOrders:
             return False
         self._find_change(client_order_id, listed)
         name = self._ref(order)
-        found = [trade for trade in listed if trade.order.orderRef == name]
+        named = (trade for trade in listed if trade.order.orderRef == name)
+        found = [each for each in named if not each.order.orderId or self._is_own(name, each.order.clientId)]
         for fill in fills:
-            if fill.execution.orderRef == name:
+            if fill.execution.orderRef == name and self._owner(fill) is not None:
                 self._on_fill(fill)
                 self._on_commission(fill)
         for trade in found:
@@ -687,7 +697,8 @@ class IbkrOrders:
         """Return the open orders of all clients, combos as their legs."""
         asked_ns, found = loop_ns(), list[VenueOrder]()
         for trade in await self._list_open():
-            for order, report in self._reports(trade):
+            is_own = self._is_own(trade.order.orderRef, trade.order.clientId)
+            for order, report in self._reports(trade) if is_own else ():
                 if report.outcome == "open":
                     self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
             if trade.contract.secType == "BAG":
@@ -702,6 +713,8 @@ class IbkrOrders:
         symbol = trade.contract.localSymbol if instrument is None else instrument.symbol
         is_limit = order.orderType in ("LMT", "STP LMT", "LOC")
         names = self._names.get(str(order.permId)) or [order.orderRef]
+        if not self._is_own(order.orderRef, order.clientId) and order.orderRef in self.tracker.orders:
+            names = [f"{order.orderRef}/{order.clientId}"]  # another client uses the desk's name
         known, base = self.tracker.orders.get(names[-1]), self._base.get(names[-1], ZERO)
         return VenueOrder(
             names[-1],
