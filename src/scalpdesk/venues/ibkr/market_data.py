@@ -112,10 +112,11 @@ class MarketData:
 
     async def subscribe(self, numbers: Sequence[InstrumentId]) -> None:
         """Follow exactly these instruments, as far as lines allow at a time."""
-        self._wanted = tuple(dict.fromkeys(numbers))
+        wanted = tuple(dict.fromkeys(numbers))
+        await self._contracts.qualify(wanted)
+        self._wanted = wanted
         for number in [number for number in self._lines if number not in self._wanted]:
             self._end(number)
-        await self._contracts.qualify(self._wanted)
         await self._fill()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._take_turns())

@@ -291,7 +291,7 @@ class IbkrOrders:
             return
         trade = self._trade(self._ref(order))
         if not self._connection.is_up or not self.is_open:
-            self._publish(self.tracker.reject_cancel(order, "TWS is not connected", now_ns))
+            self._lose_cancel(order, "TWS is not connected")
         elif trade is None:
             self._spawn(self._cancel_elsewhere(order))
         else:
@@ -309,8 +309,15 @@ class IbkrOrders:
                 return
         except RetryError as error:
             self._publisher.refuse("requests", "cancel_failed", str(error)[:200])
-        why = "TWS does not show the order"
-        self._publish(self.tracker.reject_cancel(order, why, self._publisher.timestamp()))
+        self._lose_cancel(order, "TWS does not show the order")
+
+    def _lose_cancel(self, order: TrackedOrder, why: str) -> None:
+        """Report a cancel that ended nothing: an order that TWS has never shown is in doubt by then."""
+        now_ns = self._publisher.timestamp()
+        if order.accepted:
+            self._publish(self.tracker.reject_cancel(order, why, now_ns))
+        else:
+            self._publish(self.tracker.mark_unknown(order, why, now_ns))
 
     def _ref(self, order: TrackedOrder) -> str:
         """Return the name under which TWS has an order: of a leg its combo's, of a change the first one."""
@@ -414,10 +421,16 @@ class IbkrOrders:
         elif change is not None and status in OUTCOMES:
             self._refuse_change(perm_id, "the order ended before its change")
         for order, report in self._reports(trade):
-            if status == "Inactive":  # the error that says why may come behind it
-                self._spawn(self.query_order(order.submitted.client_order_id))
+            is_over = report.outcome != "open"
+            if status == "Inactive" or (is_over and report.filled > order.covered):
+                # the error that says why may come behind it, and so may executions that it counts
+                asyncio.get_running_loop().call_later(AGREE_SECONDS, self._look_at_end, order)
             elif trade.order.permId and status not in ("PendingSubmit", "PendingCancel", "ValidationError"):
                 self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
+
+    def _look_at_end(self, order: TrackedOrder) -> None:
+        if not order.ended and self.is_open:
+            self._spawn(self.query_order(order.submitted.client_order_id))
 
     def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
         """Yield the desk's orders that an order of TWS stands for, with base and units in a set."""
