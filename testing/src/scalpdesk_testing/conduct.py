@@ -276,7 +276,8 @@ class Conduct:
             self._crossed_ns = scene.now_ns if max(after_low, -after_high) > LEFT_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
-        if miss > FAR_SHARES:
+        straddles = max(float(abs(desk.positions.quantity(number))) for number in (CALL, PUT))
+        if miss > FAR_SHARES * max(straddles / scene.plan.config.straddles, 1.0):  # the volatility's error
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
 
