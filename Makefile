@@ -66,7 +66,7 @@ check: setup-dev  ## lint, format, types, layers, dead code, words
 oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
 
-bench: setup-dev compiled  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
+bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
@@ -80,13 +80,16 @@ release-check: setup-dev  ## what a release must survive besides: 100,000 fault 
 mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests notice? (an hour)
 	$(BIN)/python tests/mutants/run.py --seed $(or $(SEED),1)
 
-docs: setup-dev  ## rewrite the generated pages
+docs: setup-dev  ## rewrite the generated pages, and build the site in build/site; a broken link fails
 	$(BIN)/python docs/generate.py
+	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/docs.lock
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
+	$(LOCK) -c requirements/dev.lock --group docs -o requirements/docs.lock
 	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange --extra ibkr -o requirements/venues.lock
 
 clean:  ## remove what set-up and the tools made

@@ -1,4 +1,4 @@
-"""Writes what a run measured: ``results.json`` for programs, ``docs/benchmarks.md`` for people."""
+"""Writes what a run measured: ``results.json`` for programs, ``docs/evidence/benchmarks.md`` for people."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """Measure scalpdesk beside its peers: ``python benchmarks/run.py``.
 
 Cases are the modules of ``benchmarks/cases``; see `measuring` for what one consists of. A full run writes
-``benchmarks/results.json`` and ``docs/benchmarks.md``. ``--smoke`` runs small work on our side only, checks
-that its answer is right, and writes nothing.
+``benchmarks/results.json`` and ``docs/evidence/benchmarks.md``. ``--smoke`` runs small work on our side only,
+checks that its answer is right, and writes nothing.
 """
 
 import argparse
@@ -75,11 +75,13 @@ def main() -> int:
     if arguments.smoke:
         return 0
     if not complete:
-        print("only some cases were run: results.json and docs/benchmarks.md are left as they are")
+        print("only some cases were run: results.json and docs/evidence/benchmarks.md are left as they are")
         return 0
     write_json(HERE / "results.json", results)
-    write_page(ROOT / "docs" / "benchmarks.md", sections, context.versions, facts, context.rounds)
-    print("wrote benchmarks/results.json and docs/benchmarks.md")
+    write_page(
+        ROOT / "docs" / "evidence" / "benchmarks.md", sections, context.versions, facts, context.rounds
+    )
+    print("wrote benchmarks/results.json and docs/evidence/benchmarks.md")
     return 0
 
 

@@ -47,20 +47,20 @@ WIDTH = 100
 CLI_HEAD = """# Commands
 
 What `--help` says. `--json` writes one JSON document to stdout; messages go to stderr. Exit codes and the
-form of errors: [errors-and-exit-codes.md](../errors-and-exit-codes.md).
+form of errors: [errors-and-exit-codes.md](errors-and-exit-codes.md).
 """
 CONFIGURATION_HEAD = """# Configuration keys
 
-Sources, their order and how mistakes are shown: [configuration.md](../configuration.md). A key `a.b` is `b`
-in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the command
-line. `—` as a default means: not set.
+Sources, their order and how mistakes are shown: [how to configure](../howto/configuration.md). A key `a.b` is
+`b` in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the
+command line. `—` as a default means: not set.
 """
 
 PROTOCOL_HEAD = """# Protocol v1: JSON Schema
 
-What the messages mean and how folders are run: [protocol.md](../protocol.md). `NaN`, infinities, numbers
-beyond 64 bits or a double, and one name twice in an object are refused when a line is read. Fields that a
-schema does not name are not looked at.
+What the messages mean and how folders are run: [protocol.md](../strategies/protocol.md). `NaN`, infinities,
+numbers beyond 64 bits or a double, and one name twice in an object are refused when a line is read. Fields
+that a schema does not name are not looked at.
 """
 
 # commands ------------------------------------------------------------------------------------------
@@ -280,10 +280,10 @@ def protocol_page() -> str:
 
 STRATEGY_HEAD = """# What a strategy sees, and what it returns
 
-Read from the typed contract, [strategies/contract.py](../../src/scalpdesk/strategies/contract.py): every type
+Read from the typed contract, `src/scalpdesk/strategies/contract.py`: every type
 that can be reached from it. A strategy reads a `DeskView` and changes only itself; times are UTC nanoseconds
 (`to_new_york` of `scalpdesk.instruments.sessions` turns them into a clock), amounts `Decimal`, estimates
-`float`. How to write one: [howto/write_a_strategy.md](../howto/write_a_strategy.md).
+`float`. How to write one: [write a strategy](../developing/write_a_strategy.md).
 """
 STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
     "The strategy": (contract.Strategy, contract.StrategySpec, contract.OnSizeCut, contract.ReportsPhase),

@@ -21,7 +21,13 @@ from pathlib import Path
 from scalpdesk.cli.main import main as scalpdesk
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/tutorial.md", "docs/explain.md", "docs/errors-and-exit-codes.md", "docs/gex.md")
+PAGES = (
+    "README.md",
+    "docs/start/tutorial.md",
+    "docs/concepts/explain.md",
+    "docs/reference/errors-and-exit-codes.md",
+    "docs/concepts/gex.md",
+)
 RECORDED = ROOT.parent / "shared" / "data" / "raw_lean" / "Data"
 LEAN = "~/Lean/Data"
 CUT = "…"

@@ -37,7 +37,7 @@ and a mark with its explain at every fill and every minute. Its exchange refuses
 holding from long to short, as brokers do; the account holds a block of shares from the start, and it never
 does. `event_engine_journal` adds the journal as a backtest keeps it: checksummed, hash-chained, sealed at the
 end inside the time, not synced to disk at each order. Its order path is compiled, as in a wheel
-(docs/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
+(docs/developing/decisions/0008-compiled-order-path.md); `event_engine_sources` is the same without.
 
 `event_engine_skip_ahead` is the same work where the strategy's trigger has the two prices at which the
 band is left: the runner asks it for the next such quote in the columns, a compiled kernel, and hands that one

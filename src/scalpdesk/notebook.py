@@ -279,7 +279,7 @@ def _check_run(
             "a strategy goes by its name",
             where="strategy",
             value=repr(strategy),
-            fix='strategy="gamma-scalper"; one of yours gets a name by docs/howto/write_a_strategy.md',
+            fix='strategy="gamma-scalper"; one of yours gets a name by docs/developing/write_a_strategy.md',
         )
     chosen: Any = {} if settings is None else settings
     _check_type("settings", chosen, Mapping, {"hedge.threshold_shares": 5})

@@ -384,7 +384,9 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
 
 
 def test_the_documentation_names_every_key_and_every_accepted_name():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "configuration.md").read_text(
+        encoding="utf-8"
+    )
     schema = Schema(settings.DeskConfig, _config_of, None, None)
     keys = {".".join(path) for path in schema.all_paths()} - {"strategies", "venues"}
     assert {key for key in keys if f"`{key}`" not in page} == set()

@@ -1,4 +1,6 @@
-"""One broker, four drivers: backtest, simulated venue, sandbox and served exchange give the same answers.
+"""One broker, five drivers: backtest, simulated venue, sandbox, and the exchange served over two protocols.
+
+They give the same answers.
 
 A question is a tape, an account and what a client sends when. Each driver plays it its own way, at no
 latency, to the end of the tape's session; then orders, holdings and cash are read from it.
@@ -34,14 +36,27 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.exchange.market import MarketOptions, MarketTerms, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.exchange.tws.layouts import (
+    PLACED_CLEARING,
+    PLACED_HEAD,
+    PLACED_HEDGE,
+    PLACED_TERMS,
+    PLACED_TRAIL,
+)
+from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
+from scalpdesk.exchange.tws.wire import encode
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.order_entry import VenueRules
+from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
 D = Decimal
@@ -313,11 +328,135 @@ class AlpacaClient(Bench):
             leg.client_order_id = asked.client_order_id
 
 
+class TwsClient:
+    """The served exchange, asked in frames of TWS without a socket."""
+
+    VERSION = 178
+
+    def __init__(self, question: Question) -> None:
+        # the question's terms are those of the broker, not of the venue
+        options = MarketOptions(terms=MarketTerms(fees=NO_FEES, rules=VenueRules()))
+        self.question = question
+        self.world = SimulatedMarket(TapeSource(question.tape), options)
+        positions = {number: (D(quantity), D(0)) for number, quantity in question.held.items()}
+        terms = AccountTerms(name="mine", cash=D(question.cash), positions=positions, **question.terms)
+        self.account = self.world.open_account(terms)
+        self.world.advance_to(self.world.source.start_ns)
+        self.errors: list[int] = []
+        """Order ids of errors that refuse something."""
+        self.ids: dict[str, int] = {}
+        self.rejected: list[str] = []
+        self.market = TwsMarket(world=self.world, codes={"DU1": "mine"})
+        self.session = ClientSession(self.VERSION, self.market, self.hear)
+        self.ask(71, 2, 1, "")
+
+    def hear(self, frame: bytes) -> None:
+        kind, _, number, code, *_ = (*frame[4:].decode().split("\0"), "", "")
+        if kind == "4" and number != "-1" and code not in ("202", "399"):
+            self.errors.append(int(number))
+
+    def ask(self, *fields: Any) -> None:
+        self.session.receive(encode(*fields)[4:])
+        self.world.settle()
+
+    def play(self) -> tuple[Answer, list[str]]:
+        for when in sorted({when for when, _ in self.question.acts}):
+            self.world.advance_to(at(when))
+            for act in self.question.due(at(when)):
+                if callable(act):
+                    act(self.world.broker)
+                    self.world.settle()
+                else:
+                    self.carry_out(act)
+        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
+        return read(self.account), self.rejected
+
+    def carry_out(self, act: VenueCommand) -> None:
+        if isinstance(act, SubmitOrder):
+            name = act.client_order_id
+            if not self.place(name, self.contract(act.instrument_id), act.side, act.quantity, act):
+                self.rejected.append(name)
+        elif isinstance(act, MultiLegOrder):
+            self.combo(act)
+        elif isinstance(act, CancelOrder):
+            self.ask(4, 1, self.ids[act.client_order_id], "")
+        else:
+            self.replace(act)
+
+    def contract(self, number: int) -> tuple[Any, ...]:
+        return (self.market.contracts.con_id(number), *[""] * 11)
+
+    def place(
+        self,
+        name: str,
+        contract: tuple[Any, ...],
+        side: Side,
+        quantity: Decimal,
+        act: SubmitOrder | MultiLegOrder,
+        legs: tuple[Any, ...] = (),
+    ) -> bool:
+        """Send an order under its name's id; return whether nothing refuses it."""
+        number = self.ids.setdefault(name, self.market.orders.next_id(1))
+        price = act.net_limit_price if isinstance(act, MultiLegOrder) else act.limit_price
+        trigger = None if isinstance(act, MultiLegOrder) else act.trigger_price
+        kinds = {(False, False): "MKT", (True, False): "LMT", (False, True): "STP", (True, True): "STP LMT"}
+        head = {
+            "action": side.name,
+            "totalQuantity": quantity,
+            "orderType": kinds[price is not None, trigger is not None],
+            "lmtPrice": price,
+            "auxPrice": trigger,
+            "tif": act.time_in_force.name,
+            "orderRef": name,
+            "transmit": 1,
+        }
+        rest = [
+            field
+            for layout in (PLACED_TERMS, PLACED_TRAIL, PLACED_HEDGE, PLACED_CLEARING)
+            for field in layout.write(self.VERSION, {})
+        ]
+        self.errors.clear()
+        self.ask(3, number, *contract, *PLACED_HEAD.write(self.VERSION, head), *legs, *rest, "", "", 0)
+        return number not in self.errors
+
+    def replace(self, act: ReplaceOrder) -> None:
+        new, old_name = act.replacement, act.client_order_id
+        order = self.account.by_client_id[old_name]
+        self.ids[new.client_order_id] = self.ids[old_name]
+        contract, total = self.contract(new.instrument_id), order.filled + new.quantity
+        if self.place(new.client_order_id, contract, new.side, total, new):
+            self.rename(list(self.account.orders.values())[-1], new.client_order_id)
+        else:
+            self.rejected.append(new.client_order_id)
+
+    def combo(self, act: MultiLegOrder) -> None:
+        legs: list[Any] = [len(act.legs)]
+        for leg in act.legs:
+            con_id, ratio = self.market.contracts.con_id(leg.instrument_id), leg.quantity / act.sets
+            legs += [con_id, ratio, leg.side.name, "SMART", 0, 0, "", -1]
+        bag = (0, "SPY", "BAG", *[""] * 9)
+        if not self.place(act.client_order_id, bag, Side.BUY, act.sets, act, (*legs, 0, 0)):
+            self.rejected += [leg.client_order_id for leg in act.legs]
+            return
+        # the protocol has no client's ids of legs: they are known by their place
+        parent = self.account.by_client_id[act.client_order_id]
+        for leg, asked in zip(parent.legs, act.legs, strict=True):
+            self.rename(leg, asked.client_order_id)
+
+    def rename(self, order: BrokerOrder, name: str) -> None:
+        order.client_order_id = name
+        self.account.by_client_id[name] = order
+
+
+def served_over_tws(question: Question) -> tuple[Answer, list[str]]:
+    return TwsClient(question).play()
+
+
 def served(question: Question) -> tuple[Answer, list[str]]:
     return AlpacaClient(question).play()
 
 
-DRIVERS = (backtest, simulated, sandbox, served)
+DRIVERS = (backtest, simulated, sandbox, served, served_over_tws)
 
 
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)

@@ -82,7 +82,8 @@ def test_every_page_can_be_reached_from_the_index():
             (page.parent / target.partition("#")[0]).resolve() for target in targets if "://" not in target
         ]
         todo += [path for path in paths if path.suffix == ".md" and path.exists()]
-    assert sorted(str(page.relative_to(ROOT)) for page in PAGES if page not in reached) == []
+    docs = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
+    assert sorted(str(page.relative_to(ROOT)) for page in docs if page not in reached) == []
 
 
 # command lines ---------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_the_readme_lists_the_commands():
 
 
 def test_modules_and_functions_of_the_architecture_exist():
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    text = (ROOT / "docs" / "developing" / "architecture.md").read_text("utf-8")
     rows = re.findall(r"^\|(?: \d+ \|)? `([\w/]+\.py)` \| `([\w.]+)` \|", text, re.MULTILINE)
     rows += re.findall(r"\| `([\w/]+\.py)` `(\w+)` \|", text)
     assert len(rows) >= 30
@@ -166,7 +167,13 @@ def test_modules_and_functions_of_the_architecture_exist():
 
 
 @pytest.mark.parametrize(
-    "name", ["CONTRIBUTING.md", "docs/architecture.md", "docs/explain.md", "docs/fills.md"]
+    "name",
+    [
+        "CONTRIBUTING.md",
+        "docs/developing/architecture.md",
+        "docs/concepts/explain.md",
+        "docs/concepts/fills.md",
+    ],
 )
 def test_paths_named_in_the_pages_exist(name):
     text = _FENCE.sub("", (ROOT / name).read_text("utf-8"))
@@ -177,7 +184,7 @@ def test_paths_named_in_the_pages_exist(name):
         for path in paths
         if not any((place / path).exists() or list(place.glob(f"*/{path}")) for place in places)
     ]
-    made_by_running = {"runs/", "docs/benchmarks.md"}
+    made_by_running = {"runs/", "docs/evidence/benchmarks.md"}
     assert paths
     assert set(lost) <= made_by_running
 
@@ -186,7 +193,7 @@ def test_python_files_named_in_the_pages_exist():
     folders = ("benchmarks", "docs", "examples", "src", "testing", "tests", "tools")
     files = [f"/{path.relative_to(ROOT)}" for name in folders for path in (ROOT / name).rglob("*.py")]
     # the page of the migration names files of the earlier programs, the guides those of the reader's package
-    pages = [page for page in PAGES if page.name != "migration.md" and page.parent.name != "howto"]
+    pages = [page for page in PAGES if page.name != "migration.md" and page.parent.name != "developing"]
     named = {
         f"{page.name}: {code}": f"/{code}"
         for page in pages
@@ -201,14 +208,14 @@ def test_every_package_is_on_the_map():
     source = ROOT / "src" / "scalpdesk"
     names = {f"{path.name}/" for path in source.iterdir() if (path / "__init__.py").exists()}
     names |= {path.name for path in source.glob("*.py") if path.name != "__init__.py"}
-    for page in ("CONTRIBUTING.md", "docs/architecture.md"):
+    for page in ("CONTRIBUTING.md", "docs/developing/architecture.md"):
         text = (ROOT / page).read_text("utf-8")
         assert sorted(name for name in names if f"`{name}`" not in text) == []
 
 
 def test_every_core_dependency_has_its_line():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    text = (ROOT / "docs" / "decisions" / "0004-core-dependencies.md").read_text("utf-8")
+    text = (ROOT / "docs" / "developing" / "decisions" / "0004-core-dependencies.md").read_text("utf-8")
     table = " ".join(line for line in text.splitlines() if line.startswith("|"))
     for one in project["dependencies"]:
         assert re.search(rf"\b{re.split('[>=<[]', one)[0]}\b", table), one
@@ -219,7 +226,7 @@ def test_every_core_dependency_has_its_line():
 def test_the_stated_number_of_packages_is_that_of_the_lock():
     lock = (ROOT / "requirements" / "run.lock").read_text("utf-8")
     count = len(re.findall(r"^[\w.-]+==", lock, re.MULTILINE))
-    for page in ("README.md", "docs/decisions/0001-an-engine-of-our-own.md"):
+    for page in ("README.md", "docs/developing/decisions/0001-an-engine-of-our-own.md"):
         assert f"{count} packages" in (ROOT / page).read_text("utf-8")
 
 
@@ -264,7 +271,7 @@ def test_shown_outputs_are_what_the_commands_print(shown_outputs, recorded, monk
 
 @pytest.mark.slow
 def test_the_tutorial_runs_from_python(tmp_path):
-    text = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    text = (ROOT / "docs" / "start" / "tutorial.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert blocks
     env = {name: value for name, value in os.environ.items() if not name.startswith("SCALPDESK_")}

@@ -20,7 +20,7 @@ from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.routes import desk, server
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "start" / "migration.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").replace("\\|", "/").split("|")]
     for line in PAGE.splitlines()

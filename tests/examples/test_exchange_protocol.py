@@ -1,4 +1,4 @@
-"""The package of docs/howto/add_an_exchange_protocol.md, built from the page: a client trades on it."""
+"""The package of docs/developing/add_an_exchange_protocol.md, built from the page: a client trades on it."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ from scalpdesk.exchange.source import TapeSource
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    install_page(DOCS / "howto" / "add_an_exchange_protocol.md", tmp_path / "site")
+    install_page(DOCS / "developing" / "add_an_exchange_protocol.md", tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield
     for module in [name for name in sys.modules if name.partition(".")[0] == "line_exchange"]:

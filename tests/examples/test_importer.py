@@ -1,4 +1,4 @@
-"""The package of docs/howto/add_an_importer.md, built from the page: its command imports a file."""
+"""The package of docs/developing/add_an_importer.md, built from the page: its command imports a file."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ LINES = ["made on 2018-02-05"] + [
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    install_page(DOCS / "howto" / "add_an_importer.md", tmp_path / "site")
+    install_page(DOCS / "developing" / "add_an_importer.md", tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.chdir(tmp_path)
     yield

@@ -1,4 +1,4 @@
-"""The package of docs/howto/add_a_plug_in.md, built from the page: each of its files is used by its name."""
+"""The package of docs/developing/add_a_plug_in.md, built: each of its files is used by its name."""
 
 import asyncio
 import re
@@ -34,7 +34,7 @@ BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fracti
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    files = install_page(DOCS / "howto" / "add_a_plug_in.md", tmp_path / "site")
+    files = install_page(DOCS / "developing" / "add_a_plug_in.md", tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield files
     for module in [name for name in sys.modules if name.partition(".")[0] == "desk_extras"]:
@@ -192,7 +192,7 @@ def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
 def test_each_command_of_the_page_for_the_gamma_scalper_trades(tmp_path, monkeypatch, capsys):
     """On the usual day its entry gate refuses: the part shown would never be asked."""
     monkeypatch.chdir(tmp_path)
-    page = (DOCS / "howto" / "add_a_plug_in.md").read_text("utf-8")
+    page = (DOCS / "developing" / "add_a_plug_in.md").read_text("utf-8")
     commands = re.findall(r"^\$ scalpdesk (backtest gamma-scalper .*)$", page, re.MULTILINE)
     assert len(commands) == 3
     for words in commands:

@@ -1,4 +1,4 @@
-"""docs/howto/write_a_strategy.md, done as it is written: installed, run, refused, replayed, tested."""
+"""docs/developing/write_a_strategy.md, done as it is written: installed, run, refused, replayed, tested."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ import pytest
 from fakes.packages import DOCS, install_page
 
 _WHOLE = re.MULTILINE | re.DOTALL
-PAGE = DOCS / "howto" / "write_a_strategy.md"
+PAGE = DOCS / "developing" / "write_a_strategy.md"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_every_command_prints_what_the_page_shows(files, monkeypatch):
     shown_outputs = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "shown_outputs", shown_outputs)
     spec.loader.exec_module(shown_outputs)
-    commands = list(shown_outputs.shown_commands("docs/howto/write_a_strategy.md"))
+    commands = list(shown_outputs.shown_commands("docs/developing/write_a_strategy.md"))
     assert len([command for command in commands if command.lines]) == 5
     done = list(shown_outputs.outputs(commands))
     lost = {" ".join(command.words): shown_outputs.missing(command, printed) for command, printed in done}

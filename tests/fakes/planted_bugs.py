@@ -2,7 +2,7 @@
 
 The trials are worth what they catch. Each bug here changes one or two functions of the desk while it is
 planted, and nothing else. ``python -m fakes.planted_bugs NAME …`` looks for the first seed below 1,000 that
-notices each; the table of docs/faults.md holds them, and a test runs each bug at its seed.
+notices each; the table of docs/evidence/faults.md holds them, and a test runs each bug at its seed.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Results of st0cka in some sessions: the rows of the tables in docs/st0cka.md."""
+"""Results of st0cka in some sessions: the rows of the tables in docs/strategies/st0cka.md."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ Time stands still until a test moves it, so nothing waits for a clock.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -79,6 +80,8 @@ class TwsBench:
         self.runner.run(self.server.start())
         self.advance(1_800)
         self.clients: list[TwsClient] = []
+        self.writers: list[asyncio.StreamWriter] = []
+        """Connections of a test that are not those of a client."""
         self.decoder = _Errors()
         logging.getLogger("ib_async.Decoder").addHandler(self.decoder)
 
@@ -106,6 +109,15 @@ class TwsBench:
         self.clients.append(client)
         await client.connect(client_id)
         return client
+
+    async def tidy(self) -> None:
+        """Close the connections of a test."""
+        for writer in self.writers:
+            writer.close()
+        for writer in self.writers:
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        self.writers.clear()
 
     def stop(self) -> None:
         for client in self.clients:
@@ -167,6 +179,12 @@ def checked(work: Callable[..., Any]) -> Callable[[TwsBench], None]:
 
     @functools.wraps(work)
     def run(tws: TwsBench, **arguments: Any) -> None:
-        tws.runner.run(work(tws, **arguments))
+        async def tidily() -> None:
+            try:
+                await work(tws, **arguments)
+            finally:
+                await tws.tidy()
+
+        tws.runner.run(tidily())
 
     return run

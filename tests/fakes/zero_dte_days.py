@@ -1,4 +1,4 @@
-"""Whole 0DTE days through the engine, watched at every step; used by the tests of docs/zero-dte.md."""
+"""Whole 0DTE days through the engine, watched at every step; for the tests of docs/strategies/zero-dte.md."""
 
 import math
 from dataclasses import dataclass, field

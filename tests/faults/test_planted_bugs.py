@@ -9,7 +9,7 @@ from fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, see
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.trial import run_trial
 
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+PAGE = Path(__file__).parents[2] / "docs" / "evidence" / "faults.md"
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (\d+) \| (.+?) \|$", re.MULTILINE)
 TABLE = {name: (story, int(seed), law) for name, story, seed, law in ROW.findall(PAGE.read_text("utf-8"))}
 """The table of the page: story, seed and law by the name of the bug."""

@@ -1,4 +1,4 @@
-"""st0ckg on recorded days: what its signals found, and why nothing was bought (docs/st0ckg.md)."""
+"""st0ckg on recorded days: what its signals found, and why nothing was bought (docs/strategies/st0ckg.md)."""
 
 from datetime import date
 from pathlib import Path

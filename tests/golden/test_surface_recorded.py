@@ -1,4 +1,4 @@
-"""Surfaces of recorded and reconstructed chains, held to the figures that docs/surface.md states.
+"""Surfaces of recorded and reconstructed chains, held to the figures that docs/concepts/surface.md states.
 
 The chains of 2026 are snapshots of one moment each, read here as they are; the rest goes through the importer
 and the tape. Arbitrage is looked for again with code of its own: prices of butterflies and calendar spreads.

@@ -1,4 +1,4 @@
-"""Whole 0DTE days: never naked after the deadline, no NaN, P&L to the cent, figures as docs/zero-dte.md."""
+"""Whole 0DTE days: never naked after the deadline, no NaN, P&L to the cent, figures as in docs/strategies."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ from scalpdesk.backtesting.summary import parts_in_cents
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-PAGE = ROOT / "docs" / "zero-dte.md"
+PAGE = ROOT / "docs" / "strategies" / "zero-dte.md"
 HALF_DAYS = ("2017-11-24", "2018-12-24")
 
 recorded = pytest.mark.recorded

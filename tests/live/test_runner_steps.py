@@ -237,13 +237,18 @@ def around_the_clock(**how):
     return bench
 
 
-def test_a_flatten_after_the_last_session_waits_for_the_next():
-    bench = around_the_clock(options={"sessions": 1, "stop": StopMode.FLATTEN})
+@pytest.mark.parametrize("stop", [StopMode.FLATTEN, StopMode.HOLD])
+def test_a_flatten_after_the_last_session_waits_for_the_next(stop):
+    bench = around_the_clock(options={"sessions": 1, "stop": stop})
     bench.gateway.holdings[0] = D(5)
     bench.gateway.quote(499.0, 501.0)
 
     async def play():
-        await bench.wait(12.0)
+        bench.gateway.answer_seconds = 1.5
+        await bench.wait(11.0)
+        if stop is StopMode.HOLD:  # an operator asks between the close and the last look
+            await bench.runner.operate("flatten", "enough", "me")
+        await bench.wait(1.0)
         bench.gateway.quote(499.0, 501.0)
         await bench.wait(20.0)  # the strategy does not close it: the desk does, after its grace
         (order,) = bench.gateway.sent

@@ -141,8 +141,8 @@ SPANS: tuple[tuple[str, str, str, Record], ...] = (
         {"straddles": 1, "hedge.threshold_shares": 2, "simulation.starting_cash": 1_000_000},
     ),
 )
-"""Configuration of docs/validation.md, first and last session, and what is set besides. The first three
-are its runs; in the others a straddle is held overnight, American and European, until it expires."""
+"""Configuration of docs/evidence/validation.md, first and last session, and what is set besides. The first
+three are its runs; in the others a straddle is held overnight, American and European, until it expires."""
 
 
 def recorded() -> Measured:
@@ -155,7 +155,7 @@ def recorded() -> Measured:
 
 
 def zero_dte_recorded() -> Measured:
-    """The recorded days of docs/zero-dte.md, and others with the desk's default costs."""
+    """The recorded days of docs/strategies/zero-dte.md, and others with the desk's default costs."""
     catalog = recorded_catalog()
     spxw = {"underlying": "SPXW", "data.index_source": "parity"}
     goog = {"underlying": "GOOG"}

@@ -58,7 +58,7 @@ def test_a_value_at_risk_knows_nothing_of_its_session_or_later():
 
 
 def test_plain_value_at_risk_fails_on_the_sp500_of_five_years_and_the_filtered_comes_closer():
-    """Exceptions of 2014 to 2018, 1,257 sessions, 31.4 expected at 97.5 %: docs/book-risk.md shows them."""
+    """Exceptions of 2014 to 2018, 1,257 sessions, 31.4 expected at 97.5 %, as in docs/howto/book-risk.md."""
     indices = {"SPY": packaged_history("sp500"), "QQQ": packaged_history("nasdaq")}
     document = coverage_document(joint_moves(indices, None, None), filters=("ewma",))
     assert (document["sessions"], document["first"], document["last"]) == (1_257, "2014-01-03", "2018-12-31")

@@ -103,7 +103,7 @@ max_flips_per_minute         1000000     none
 max_reject_fraction          1           0.5
 reject_window_seconds        3600        300
 """
-"""As ``docs/configuration.md`` promises them."""
+"""As ``docs/howto/configuration.md`` promises them."""
 ROWS = [line.split() for line in LARGEST_AND_DEFAULT.strip().splitlines()]
 
 

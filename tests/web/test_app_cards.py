@@ -1,4 +1,4 @@
-"""The package of docs/howto/add_a_card.md, built from the page: the dashboard answers its card."""
+"""The package of docs/developing/add_a_card.md, built from the page: the dashboard answers its card."""
 
 import sys
 from decimal import Decimal
@@ -11,7 +11,7 @@ from scalpdesk.monitor.texts import plain
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    install_page(DOCS / "howto" / "add_a_card.md", tmp_path / "site")
+    install_page(DOCS / "developing" / "add_a_card.md", tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield tmp_path / "site/turnover_card/card.py"
     for module in [name for name in sys.modules if name.partition(".")[0] == "turnover_card"]:

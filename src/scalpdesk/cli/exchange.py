@@ -126,7 +126,7 @@ def exchange(
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
     A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol. With
-    --tws-port the exchange speaks TWS's, for orders of one leg, on a socket of its own.
+    --tws-port the exchange speaks TWS's on a socket of its own.
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """

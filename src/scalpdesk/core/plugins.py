@@ -56,7 +56,7 @@ class Plugs:
         )
 
     def find_spec(self, kind: type[Spec], name: str, page: str) -> Spec:
-        """Return the spec of a name; ``page`` of docs/howto says how to write one.
+        """Return the spec of a name; ``page`` of docs/developing says how to write one.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class Plugs:
             f"the entry point is not of the type {kind.__name__}",
             where=f"entry point {name} of {self.group}",
             value=type(found).__qualname__,
-            fix=f'{kind.__name__}(name="{name}", …), as in docs/howto/{page}',
+            fix=f'{kind.__name__}(name="{name}", …), as in docs/developing/{page}',
         )
 
 
@@ -107,7 +107,7 @@ def require(plug: Any, members: Iterable[str], *, kind: str, name: str, where: s
             f"the {kind} {name} does not keep its contract: it has no {', no '.join(missing)}",
             where=where,
             value=getattr(plug, "__qualname__", type(plug).__qualname__),
-            fix=f"write it as the {kind} of docs/howto/add_a_plug_in.md",
+            fix=f"write it as the {kind} of docs/developing/add_a_plug_in.md",
         )
 
 

@@ -76,8 +76,8 @@ def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
 
 CSV = ImporterSpec(
     name="csv",
-    summary="Import a CSV file with the columns of docs/data.md, or with yours and --map.",
-    help="""Import a CSV file with the columns of docs/data.md, or with yours and --map.
+    summary="Import a CSV file with the columns of docs/howto/data.md, or with yours and --map.",
+    help="""Import a CSV file with the columns of docs/howto/data.md, or with yours and --map.
 
     Options are named by a column symbol, or by expiry, strike and right. Empty cells and N/A are no value.
     scalpdesk data example writes a file to try it with.
@@ -91,8 +91,8 @@ CSV = ImporterSpec(
 )
 PARQUET = ImporterSpec(
     name="parquet",
-    summary="Import a Parquet file with the columns of docs/data.md.",
-    help="Import a Parquet file with the columns of docs/data.md.",
+    summary="Import a Parquet file with the columns of docs/howto/data.md.",
+    help="Import a Parquet file with the columns of docs/howto/data.md.",
     examples=("scalpdesk data import parquet options_quote.parquet --name mine --underlying GOOG",),
     flags=TableFlags,
     run=run,

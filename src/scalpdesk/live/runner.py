@@ -487,10 +487,12 @@ class LiveRunner:
         return []
 
     def _end_sessions(self) -> None:
-        """Stop after the last session, once."""
+        """Stop after the last session, once; a flatten that is under way then is carried to its end."""
         if self._looks_before_stop is not None:
             self._looks_before_stop = None
-            self.stop(self.options.stop, "the end of the session")
+            gate = self.core.engine.desk.gate
+            is_asked = gate.kept_mode is Mode.FLATTENING and not gate.expires_from_active
+            self.stop(StopMode.FLATTEN if is_asked else self.options.stop, "the end of the session")
 
     def _look_finally(self, *, is_equal: bool) -> None:
         """Stop after the last session once the account is settled and what ended with it is delivered."""

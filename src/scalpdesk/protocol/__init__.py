@@ -1,6 +1,6 @@
 """Protocol v1 between the desk and a strategy folder: market events in, order intents out, as JSON.
 
-The names for a strategy folder (see ``docs/protocol.md``)::
+The names for a strategy folder (see ``docs/strategies/protocol.md``)::
 
     from scalpdesk.protocol import intent_id, log_message, order_intent, parse_ts, to_decimal
 """

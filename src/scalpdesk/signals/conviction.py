@@ -1,8 +1,8 @@
 """Conviction of a cloud signal, 0 to 100, with its parts.
 
 The document that the scalper follows names a conviction and no formula; this one is the strategy
-reference's (F4). Its weights are a choice, not a measurement: see docs/ema-scalper.md for what signals of
-each level came to.
+reference's (F4). Its weights are a choice, not a measurement: see docs/strategies/ema-scalper.md for what
+signals of each level came to.
 """
 
 from collections.abc import Sequence

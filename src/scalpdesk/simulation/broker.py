@@ -404,6 +404,9 @@ class Broker:
             return
         old.replaced_by = new.order_id
         ledger.end(old, Status.REPLACED)
+        if new.instrument_id is None:
+            for leg in new.legs:  # they go on under the new order
+                leg.quantity = leg.filled + new.quantity * leg.ratio
         self.activate(new)
 
     def _later(self, effect: Callable[[], None]) -> None:

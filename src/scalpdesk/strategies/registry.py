@@ -212,7 +212,7 @@ def _check_takes(called: Callable[..., Any], arguments: tuple[str, ...], name: s
             f"({', '.join(arguments)}): {problem}",
             where=where,
             value=f"{called.__qualname__}{taken}",
-            fix="write it as the strategy of docs/howto/add_a_plug_in.md",
+            fix="write it as the strategy of docs/developing/add_a_plug_in.md",
         ) from problem
 
 

@@ -361,7 +361,9 @@ def test_the_variance_premium_of_the_page_is_that_of_the_days():
         realised = sum(np.log(after / before) ** 2 for before, after in pairwise(window)) * 365 / 30
         premiums.append(levels[day][1] ** 2 - 1e4 * realised)
         by_year.setdefault(day.year, []).append(premiums[-1])
-    page = (Path(__file__).resolve().parents[3] / "docs" / "embedded-market.md").read_text("utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs" / "concepts" / "embedded-market.md").read_text(
+        "utf-8"
+    )
     text = " ".join(page.split())
     assert f"by {np.mean(premiums):.0f} points² a year (95 % from 34 to 90" in text
     assert f"over {len(premiums)} days" in text

@@ -20,6 +20,8 @@ from ib_async import (
     Stock,
     StopLimitOrder,
     StopOrder,
+    TagValue,
+    TimeCondition,
 )
 from ib_async.wrapper import RequestError
 
@@ -503,8 +505,10 @@ async def test_the_price_of_an_option_is_on_its_increments(tws):
         (LimitOrder("BUY", 1, 100, transmit=False), 321),
         (LimitOrder("BUY", 1, 100, ocaGroup="both"), 321),
         (Order(action="BUY", totalQuantity=1, orderType="PEG MID"), 321),
+        (LimitOrder("BUY", 1, 100, algoStrategy="Adaptive", algoParams=[TagValue("a", "b")]), 321),
+        (LimitOrder("BUY", 1, 100, conditions=[TimeCondition(time="20300101 10:00:00")]), 321),
     ],
-    ids=["size", "no-trigger", "side", "held", "group", "type"],
+    ids=["size", "no-trigger", "side", "held", "group", "type", "algorithm", "condition"],
 )
 @checked
 async def test_an_order_that_is_not_valid_has_the_vendors_code(tws, order, code):
@@ -672,9 +676,23 @@ async def test_a_working_combo_is_shown_with_its_legs_modified_and_cancelled(tws
     client.ib.disconnect()
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 3), (3, 1)], ids=["more", "fewer"])
+@checked
+async def test_a_combo_of_another_quantity_fills_whole(tws, first, then):
+    bag, order = await straddle(tws), limit("BUY", first, 0.5)
+    trade = await working(tws, bag, order)
+    order.totalQuantity, order.lmtPrice = then, 90.0
+    tws.main.ib.placeOrder(bag, order)
+    await tws.main.until(lambda: trade.orderStatus.status == "Filled")
+    assert trade.orderStatus.filled == then
+    await tws.main.until(lambda: len(trade.fills) == 3)
+    assert [each.execution.shares for each in trade.fills] == [then] * 3
+
+
 @checked
 async def test_a_sold_combo_rests_at_what_it_asks(tws):
-    trade = await working(tws, await straddle(tws), limit("SELL", 1, 90.0, orderRef="dear"), "Inactive")
+    order = limit("SELL", 1, 90.0, account="DU1000002")
+    trade = await working(tws, await straddle(tws), order, "Inactive")
     assert "Order rejected" in await tws.main.error(201, trade.order.orderId)  # uncovered
     spread = await straddle(tws, "BUY", "BUY")
     (low,) = await tws.main.ib.qualifyContractsAsync(call(495.0))
@@ -894,6 +912,15 @@ async def test_wider_bars_hold_the_narrow_ones(tws):
         assert bar.high == max(each.high for each in inside)
         assert (bar.open, bar.close) == (inside[0].open, inside[-1].close)
         assert (bar.volume, bar.barCount) == (-1.0, -1)
+
+
+@checked
+async def test_the_first_bar_of_a_session_begins_with_it(tws):
+    bars = await tws.main.ib.reqHistoricalDataAsync(spy(), "", "1 D", "1 hour", "TRADES", True)
+    assert [f"{each.date:%H:%M}" for each in bars[:2]] == ["09:30", "10:00"]
+    minutes = tws.world.bars.minutes(SPY)
+    assert bars[0].high == max(each.high for each in minutes[:30])
+    assert bars[1].open == minutes[30].open
 
 
 @checked

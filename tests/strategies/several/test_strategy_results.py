@@ -1,4 +1,4 @@
-"""The table of ``docs/several-strategies.md`` is what the runs come to."""
+"""The table of ``docs/howto/several-strategies.md`` is what the runs come to."""
 
 from datetime import date
 from decimal import Decimal
@@ -16,7 +16,9 @@ from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "several-strategies.md").read_text(
+    encoding="utf-8"
+)
 SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")
 NAKED_SHARES = 20.0
 """Far beyond the hedge's band, and below the fifty of a leg without the other or its hedge."""

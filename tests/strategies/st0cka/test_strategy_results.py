@@ -1,4 +1,4 @@
-"""Each row of the tables in docs/st0cka.md, computed again; and laws of every session."""
+"""Each row of the tables in docs/strategies/st0cka.md, computed again; and laws of every session."""
 
 import re
 from datetime import date, time
@@ -19,7 +19,7 @@ from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.sessions import to_new_york
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "st0cka.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "strategies" / "st0cka.md").read_text(encoding="utf-8")
 SHARED = ROOT / ".." / "shared" / "data"
 DAILY = SHARED / "daily_history" / "equity_daily.parquet"
 ALL_SOLD = time(11, 5)

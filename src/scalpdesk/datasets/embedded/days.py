@@ -6,7 +6,7 @@ seconds because it brings pandas and statsmodels.
 Each constant states the data it was measured on. The recorded days are those of LEAN's sample data
 (Apache-2.0): SPY seconds of 2013-10-07..11, GOOG options of 2015-12-23 and -24, SPXW options of
 2021-01-04..08, SPY options of 2023-08-03; and end-of-day SPY chains of 2026-08-13..19 for open interest.
-``docs/embedded-market.md`` compares them with the reconstruction.
+``docs/concepts/embedded-market.md`` compares them with the reconstruction.
 """
 
 import csv

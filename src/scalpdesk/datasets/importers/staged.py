@@ -241,5 +241,5 @@ def unreadable(source: TableSource, error: Exception) -> DataError:
     return DataError(
         f"this {source.label} file cannot be read: {why}",
         where=f"{source.path}:{at_line}" if at_line else str(source.path),
-        fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
+        fix=f"export it again as a {source.label} file with the columns of docs/howto/data.md",
     )

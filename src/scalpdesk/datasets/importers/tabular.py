@@ -1,4 +1,4 @@
-"""Import of CSV and Parquet files with the catalogue's columns (``docs/data.md``).
+"""Import of CSV and Parquet files with the catalogue's columns (``docs/howto/data.md``).
 
 The kind of rows (quotes, trades, open interest) follows from the columns; the kind of a symbol (the
 underlying, one of its options, a dated future) follows from its form.

@@ -125,7 +125,7 @@ class RealizedProfits:
 
 
 class AccountFeed:
-    """What one client asks of accounts.
+    """Account data that one client follows.
 
     Parameters
     ----------

@@ -29,8 +29,8 @@ MOST_OF_HASH = 0x3FFFFFFF
 ZONE = "US/Eastern"
 ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
 VENUES = {
-    "STK": "SMART,AMEX,NYSE,CBOE,NASDAQ,ARCA,BATS,IEX",
-    "OPT": "SMART,AMEX,CBOE,PHLX,PSE,ISE",
+    "STK": "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
+    "OPT": "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
     "IND": "CBOE",
 }
 """Exchanges of each security type."""
@@ -44,7 +44,7 @@ MOST_SAMPLES = 16
 NO_CONTRACT = "No security definition has been found for the request"
 
 
-class Leg(NamedTuple):
+class ComboLeg(NamedTuple):
     """A leg of a combo as its client named it."""
 
     number: InstrumentId
@@ -143,7 +143,7 @@ class ContractBook:
         Raises
         ------
         TwsError
-            When there is none.
+            When the market has no such contract.
         """
         self._grow()
         found = self._by_id.get(con_id)
@@ -159,7 +159,7 @@ class ContractBook:
         head = (self.con_id(number), underlying_of(item), kind_of(item), last, strike, right, multiplier)
         return (*head, venue, item.currency, local, trading_class)
 
-    def combo_fields(self, legs: Sequence[Leg]) -> Message:
+    def combo_fields(self, legs: Sequence[ComboLeg]) -> Message:
         """Return the fields that name a combo: those of :meth:`fields`."""
         item = self._instruments[legs[0].number]
         name = underlying_of(item)
@@ -212,7 +212,7 @@ class ContractBook:
         which = "is ambiguous" if found else "does not exist"
         raise TwsError(200, f"{NO_CONTRACT}: {query.symbol} {which} here")
 
-    def read_legs(self, reader: Reader, *, in_order: bool) -> tuple[Leg, ...]:
+    def read_legs(self, reader: Reader, *, in_order: bool) -> tuple[ComboLeg, ...]:
         """Read the legs of a combo: four fields each, in an order eight.
 
         Raises
@@ -229,15 +229,15 @@ class ContractBook:
             if number is None or not ratio.isdigit() or action not in ("BUY", "SELL", "SSHORT"):
                 raise TwsError(200, f"{NO_CONTRACT}: leg {con_id} {action} {ratio} does not exist here")
             side = Side.BUY if action == "BUY" else Side.SELL
-            legs.append(Leg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))
+            legs.append(ComboLeg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))
         if not legs:
             raise TwsError(321, "Error validating request: the combo has no legs")
         return tuple(legs)
 
     # replies ----------------------------------------------------------------------------------------
 
-    def details(self, version: int, request_id: int, number: InstrumentId) -> Message:
-        """Return a contractData message (10)."""
+    def details(self, version: int, request_id: int, number: InstrumentId, exchange: str = "") -> Message:
+        """Return a contractData message (10), for the exchange that was asked for."""
         item = self._instruments[number]
         con_id, symbol, kind, last, strike, right, multiplier, venue, currency, local, group = self.fields(
             number
@@ -252,7 +252,7 @@ class ContractBook:
             "last": last,
             "strike": strike,
             "right": right,
-            "exchange": venue,
+            "exchange": exchange or venue,
             "currency": currency,
             "localSymbol": local,
             "marketName": group,

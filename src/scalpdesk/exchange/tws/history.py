@@ -3,7 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,7 +29,7 @@ _DURATION = re.compile(r"(\d{1,6}) ([SDWMY])")
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
 TOO_FAST = "Historical Market Data Service error message:Historical data request pacing violation"
 WINDOWS = ((600 * NANOS_PER_SECOND, 60, False), (2 * NANOS_PER_SECOND, 5, True))
-"""Length in wall time (nanoseconds), most requests in it, and whether of one contract."""
+"""Length in wall time (nanoseconds), most requests in it, and whether of one contract and kind."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,8 @@ class HistoricalBars:
         now_ns: Callable[[], int] | None,
     ) -> None:
         self._version, self._world, self._contracts, self._now_ns = version, world, contracts, now_ns
-        self._asked: deque[tuple[int, InstrumentId]] = deque()
+        self._asked: deque[tuple[int, tuple[InstrumentId, str]]] = deque()
+        """Wall time, contract and kind of each request."""
         self.lines: dict[int, BarLine] = {}
         """Bars that are kept up to date, by request id."""
 
@@ -80,19 +81,16 @@ class HistoricalBars:
         keeps_up = reader.flag("keepUpToDate")
         if request_id in self.lines:
             raise TwsError(322, "Error processing request:-'bars' : Duplicate ticker id")
-        self._pace(number)
+        self._pace((number, shown))
         symbol = self._world.ledger.instruments[number].symbol
         if size not in WIDTHS or shown not in TRADED | QUOTED:
             raise TwsError(162, f"{NO_DATA}{symbol} {size} {shown}")
         now_ns = self._world.now_ns
         end_ns = min(_instant(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
         start_ns, seconds = self._start(duration, end_ns), WIDTHS[size]
-        hours = self._world.source.hours
-        bars = [
-            bar
-            for bar in self._series(number, seconds, start_ns, end_ns - 1)
-            if not hours_only or seconds >= DAY_SECONDS or hours.session_at(bar.start_ns) is not None
-        ]
+        bars = self._series(number, seconds, start_ns, end_ns - 1)
+        if hours_only and seconds < DAY_SECONDS:
+            bars = self._within_hours(bars)
         if not bars:
             raise TwsError(162, f"{NO_DATA}{symbol} {duration} before {time_text(end_ns)}")
         line = BarLine(number, seconds, as_text, shown in TRADED)
@@ -134,21 +132,20 @@ class HistoricalBars:
                     line.sent = message
                     yield message
 
-    def _pace(self, number: InstrumentId) -> None:
+    def _pace(self, wanted: tuple[InstrumentId, str]) -> None:
         """Refuse a request that comes too fast."""
         if self._now_ns is None:
             return
         now_ns = self._now_ns()
         while self._asked and self._asked[0][0] <= now_ns - WINDOWS[0][0]:
             self._asked.popleft()
-        for length_ns, most, of_contract in WINDOWS:
+        for length_ns, most, of_one in WINDOWS:
             count = sum(
-                at_ns > now_ns - length_ns and (not of_contract or asked == number)
-                for at_ns, asked in self._asked
+                at_ns > now_ns - length_ns and (not of_one or asked == wanted) for at_ns, asked in self._asked
             )
             if count >= most:
                 raise TwsError(162, TOO_FAST)
-        self._asked.append((now_ns, number))
+        self._asked.append((now_ns, wanted))
 
     def _start(self, duration: str, end_ns: int) -> int:
         """Return the start of a span that ends at an instant; days are trading days."""
@@ -175,6 +172,20 @@ class HistoricalBars:
         if not before and seconds > 60:
             before = world.source.history(symbol, 60, start_ns, end_ns)
         return between(combine([*before, *own], seconds), start_ns, end_ns)
+
+    def _within_hours(self, bars: list[Bar]) -> list[Bar]:
+        """Return the bars that overlap a session; the first of one begins with it."""
+        if not bars:
+            return bars
+        first, last = (to_new_york(bar.start_ns).date() for bar in (bars[0], bars[-1]))
+        sessions = {session.day: session for session in self._world.source.hours.calendar(first, last)}
+        kept = []
+        for bar in bars:
+            session = sessions.get(to_new_york(bar.start_ns).date())
+            ends_ns = bar.start_ns + bar.seconds * NANOS_PER_SECOND
+            if session is not None and ends_ns > session.open_ns and bar.start_ns < session.close_ns:
+                kept.append(replace(bar, start_ns=max(bar.start_ns, session.open_ns)))
+        return kept
 
     def _row(self, line: BarLine, bar: Bar) -> tuple[Field, ...]:
         is_daily = line.seconds >= DAY_SECONDS

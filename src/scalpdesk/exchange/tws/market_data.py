@@ -40,7 +40,7 @@ COMBO_TICK = Decimal("0.01")
 
 @dataclass(slots=True)
 class DataTerms:
-    """What the login may see; shared by its connections."""
+    """Entitlements of the login, shared by its connections."""
 
     live: bool = True
     delayed: bool = True
@@ -82,7 +82,7 @@ class MarketLines:
     world, contracts
         Those of the server.
     terms
-        What the login may see.
+        Entitlements of the login.
     count
         Returns the number of lines of all connections.
     """
@@ -227,9 +227,9 @@ class MarketLines:
             yield 46, 6, line.request_id, line.kind(LAST_TIME), str(second)
             if item.is_option:
                 yield from self._greeks(line, item, LAST_GREEKS, trade.price)
-        for kind, is_beyond in ((HIGH, float.__gt__), (LOW, float.__lt__)):
+        for kind, sign in ((OPEN, 0), (HIGH, 1), (LOW, -1)):
             known = line.sent.get(kind)
-            if known is not None and is_beyond(trade.price, known[0]):
+            if known is None or sign * trade.price > sign * known[0]:
                 yield from self._price(line, kind, trade.price, 0.0)
 
     def _day_ticks(self, line: MarketLine) -> Iterator[Message]:

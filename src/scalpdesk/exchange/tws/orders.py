@@ -8,12 +8,14 @@ from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import structs
+
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.tws.accounts import RealizedProfits, account_after
-from scalpdesk.exchange.tws.contracts import ContractBook, Leg, Query, read_query, time_text
+from scalpdesk.exchange.tws.contracts import ComboLeg, ContractBook, Query, read_query, time_text
 from scalpdesk.exchange.tws.layouts import (
     COMPLETED_ORDER,
     EXECUTION,
@@ -74,7 +76,7 @@ ENDS = {
 INVALID = "Error validating request:-"
 OFF_TICK_TEXT = "The price does not conform to the minimum price variation for this contract."
 DUPLICATE = "Duplicate order id"
-NOT_SERVED = ("ocaGroup", "goodAfterTime", "deltaNeutralOrderType", "hedgeType", "algoStrategy")
+NOT_SERVED = ("ocaGroup", "goodAfterTime", "deltaNeutralOrderType", "hedgeType", "algoStrategy", "conditions")
 """Terms of an order that the broker does not know."""
 
 Values = dict[str, Field | Message]
@@ -86,7 +88,7 @@ class Placement(NamedTuple):
     """An order as its client asks for it."""
 
     query: Query
-    legs: tuple[Leg, ...]
+    legs: tuple[ComboLeg, ...]
     texts: dict[str, str]
     is_what_if: bool
     action: str
@@ -110,9 +112,9 @@ class Placement(NamedTuple):
 
 
 def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Placement:
-    """Read a placeOrder message (3) up to its flag for a what-if order."""
+    """Read a placeOrder message (3) up to the number of its conditions."""
     query = read_query(reader)
-    texts, legs = PLACED_HEAD.read(version, reader.text), tuple[Leg, ...]()
+    texts, legs = PLACED_HEAD.read(version, reader.text), tuple[ComboLeg, ...]()
     if query.kind == "BAG":
         legs = contracts.read_legs(reader, in_order=True)
         reader.texts(reader.whole("number of leg prices"))
@@ -129,11 +131,14 @@ def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Pla
     if texts["algoStrategy"]:
         reader.texts(2 * reader.whole("number of algo parameters"))
     reader.text()
+    is_what_if, tail = reader.flag("whatIf"), reader.rest()
+    # miscOptions, solicited, randomizeSize and randomizePrice come before it
+    texts["conditions"] = tail[4].strip("0") if len(tail) > 4 else ""
     return Placement(
         query,
         legs,
         texts,
-        reader.flag("whatIf"),
+        is_what_if,
         texts["action"],
         number_of(texts["totalQuantity"], "totalQuantity") or ZERO,
         texts["orderType"].upper(),
@@ -175,7 +180,7 @@ class PlacedOrder:
 
 
 class Standing(NamedTuple):
-    """How an order stands for its client."""
+    """State of an order for its client."""
 
     status: str
     quantity: Decimal
@@ -185,7 +190,7 @@ class Standing(NamedTuple):
 
 
 def standing_of(placed: PlacedOrder, order: BrokerOrder | None = None) -> Standing:
-    """Return how an order stands; ``order`` is the broker's as of an instant, by default its present one."""
+    """Return the state of an order; ``order`` is the broker's as of an instant, by default the present."""
     order = order or placed.now
     filled, value = placed.before(order)
     quantity, filled, value = filled + order.quantity, filled + order.filled, value + order.value
@@ -420,8 +425,7 @@ class TwsOrders:
             is_filled = known.now.status is Status.FILLED
             raise TwsError(*(104, "Cannot modify a filled order") if is_filled else (103, DUPLICATE))
         try:
-            changes = self._changes(known, wanted)
-            order = self._world.broker.replace(known.account, known.now.order_id, changes)
+            order = self._replace(known, self._changes(known, wanted))
         except (Refused, TwsError) as error:
             code = error.code if isinstance(error, TwsError) else NOT_MODIFIED
             if isinstance(error, Refused) and error.cause is Cause.SUB_PENNY:
@@ -431,6 +435,28 @@ class TwsOrders:
             return
         known.steps.append(order)
         self._by_broker_id[order.order_id] = known
+
+    def _replace(self, known: PlacedOrder, changes: Changes) -> BrokerOrder:
+        """Return the order in place of the present one; one that waits for the opening is sent again."""
+        broker, now = self._world.broker, known.now
+        if now.status is not Status.ACCEPTED:
+            return broker.replace(known.account, now.order_id, changes)
+        kind = now.kind
+        if isinstance(kind, Stop):
+            kind = Stop(changes.stop_price or kind.trigger)
+        elif isinstance(kind, Trailing):
+            kind = Trailing(changes.trail or kind.distance, is_percent=kind.is_percent)
+        request = structs.replace(
+            now.request,
+            kind=kind,
+            lifetime=changes.lifetime or now.lifetime,
+            quantity=changes.quantity,
+            limit_price=changes.limit_price,
+            client_order_id=None,
+        )
+        order = broker.submit(known.account, request)
+        broker.cancel(known.account, now.order_id)
+        return order
 
     def _changes(self, known: PlacedOrder, wanted: Placement) -> Changes:
         """Return the changes that a modification asks for, the broker's quantity without earlier steps'.
@@ -729,7 +755,9 @@ class TwsOrders:
         lines, fee = [], ZERO
         for number, side, ratio in parts:
             item, quantity = instruments[number], ratio * wanted.quantity
-            price = None if request.legs else request.limit_price or wanted.auxiliary
+            price = None
+            if not request.legs:
+                price = request.limit_price or request.kind.trigger_price(None, side.sign)
             price = price or self._far_price(number, side)
             fee += ledger.fees.fee(item, side, quantity, price)
             lines.append((number, Holding(item, side.sign * quantity, price)))

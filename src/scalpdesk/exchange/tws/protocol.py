@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -12,11 +12,9 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.market import MarketTerms, Published
 from scalpdesk.exchange.protocol import AdminCommand, ExchangeHost, ExchangeProtocol, ProtocolSpec
-from scalpdesk.exchange.tws.accounts import RealizedProfits
-from scalpdesk.exchange.tws.contracts import ContractBook, kind_of
-from scalpdesk.exchange.tws.orders import TwsOrders
+from scalpdesk.exchange.tws.contracts import kind_of
 from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
-from scalpdesk.exchange.tws.wire import Message, agreed_version, encode, read_frame
+from scalpdesk.exchange.tws.wire import agreed_version, encode, read_frame
 from scalpdesk.instruments.fees import IBKR_FEES
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.simulation.faults import IN_COIN, PLACES, Fault
@@ -71,16 +69,8 @@ class TwsProtocol(ExchangeProtocol):
         names = [credential.account for credential in host.keyring.credentials]
         self.codes = {f"DU{FIRST_CODE + place}": name for place, name in enumerate(names)}
         """Codes of paper accounts, each with the broker's name of the account."""
-        world, contracts = host.world, ContractBook(host.world)
-        profits = RealizedProfits(world.ledger)
-        self.market = TwsMarket(
-            world=world,
-            contracts=contracts,
-            orders=TwsOrders(world, contracts, self.codes, profits, self._send),
-            profits=profits,
-            codes=self.codes,
-            wall_ns=host.clock.now_ns if host.options.trading_limit else None,
-        )
+        wall_ns = host.clock.now_ns if host.options.trading_limit else None
+        self.market = TwsMarket(world=host.world, codes=self.codes, wall_ns=wall_ns)
         self._open: dict[asyncio.StreamWriter, ClientSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -239,11 +229,6 @@ class TwsProtocol(ExchangeProtocol):
         finally:
             del self._open[writer]
             session.leave()
-
-    def _send(self, client_id: int, write: Callable[[int], Message]) -> None:
-        session = self.market.clients.get(client_id)
-        if session is not None:
-            session.send(*write(session.version))
 
     def _on_update(self, _: OrderUpdate) -> None:
         for session in self._open.values():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.tws.accounts import AccountFeed, RealizedProfits
 from scalpdesk.exchange.tws.contracts import NO_CONTRACT, ContractBook, read_query
@@ -30,9 +30,6 @@ class TwsMarket:
     """Parts of one server that its clients share."""
 
     world: SimulatedMarket
-    contracts: ContractBook
-    orders: TwsOrders
-    profits: RealizedProfits
     codes: Mapping[str, str]
     """The vendor's account codes, each with the broker's name of the account."""
     wall_ns: Callable[[], int] | None = None
@@ -40,13 +37,40 @@ class TwsMarket:
     data_terms: DataTerms = field(default_factory=DataTerms)
     clients: "dict[int, ClientSession]" = field(default_factory=dict)
     """Connected clients by id."""
+    contracts: ContractBook = field(init=False)
+    profits: RealizedProfits = field(init=False)
+    orders: TwsOrders = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the parts upon the market."""
+        self.contracts, self.profits = ContractBook(self.world), RealizedProfits(self.world.ledger)
+        self.orders = TwsOrders(self.world, self.contracts, self.codes, self.profits, self.send)
+
+        self._await_boundary()
+
+    def _await_boundary(self) -> None:
+        """Look at the accounts after each opening and close: an expiry comes without an order."""
+        boundary_ns = self.world.source.hours.next_boundary_ns(self.world.now_ns)
+        if boundary_ns < NEVER_NS:
+            self.world.ledger.at(boundary_ns, self._cross_boundary)
+
+    def _cross_boundary(self) -> None:
+        for client in self.clients.values():
+            client.accounts.refresh()
+        self._await_boundary()
+
+    def send(self, client_id: int, write: Callable[[int], Message]) -> None:
+        """Send a message, written for the version of its connection, to a client if it is connected."""
+        client = self.clients.get(client_id)
+        if client is not None:
+            client.send(*write(client.version))
 
     def line_count(self) -> int:
         """Return the number of market-data lines of all clients."""
         return sum(len(client.lines.lines) for client in self.clients.values())
 
 
-class Request(NamedTuple):
+class RequestForm(NamedTuple):
     """Form of a request and its answer."""
 
     answer: "Callable[[ClientSession, int, Reader], Iterable[Message] | None]"
@@ -173,7 +197,7 @@ class ClientSession:
         if not found:
             raise TwsError(200, NO_CONTRACT)
         for number in found:
-            yield self.market.contracts.details(self.version, request_id, number)
+            yield self.market.contracts.details(self.version, request_id, number, query.exchange)
         yield 52, 1, request_id
 
     def option_chains(self, request_id: int, reader: Reader) -> Iterator[Message]:
@@ -199,7 +223,7 @@ def _refuse_unknown(_session: ClientSession, _request_id: int, _reader: Reader) 
     raise TwsError(321, "Error validating request: the message is not served")
 
 
-UNKNOWN = Request(_refuse_unknown, has_version=False, has_id=False)
+UNKNOWN = RequestForm(_refuse_unknown, has_version=False, has_id=False)
 
 
 def _cancels(kind: int) -> Callable[[ClientSession, int, Reader], None]:
@@ -207,54 +231,56 @@ def _cancels(kind: int) -> Callable[[ClientSession, int, Reader], None]:
 
 
 REQUESTS = {
-    1: Request(lambda at, request_id, reader: at.lines.follow(request_id, reader)),
-    2: Request(lambda at, request_id, _: at.lines.cancel(request_id)),
-    3: Request(
+    1: RequestForm(lambda at, request_id, reader: at.lines.follow(request_id, reader)),
+    2: RequestForm(lambda at, request_id, _: at.lines.cancel(request_id)),
+    3: RequestForm(
         lambda at, order_id, reader: at.market.orders.place(at.id, at.version, order_id, reader),
         has_version=False,
     ),
-    4: Request(lambda at, order_id, _: at.market.orders.cancel(at.id, order_id)),
-    5: Request(lambda at, _, __: at.market.orders.show_open(at.id, at.version), has_id=False),
-    6: Request(lambda at, _, reader: at.accounts.updates(reader), has_id=False),
-    7: Request(
+    4: RequestForm(lambda at, order_id, _: at.market.orders.cancel(at.id, order_id)),
+    5: RequestForm(lambda at, _, __: at.market.orders.show_open(at.id, at.version), has_id=False),
+    6: RequestForm(lambda at, _, reader: at.accounts.updates(reader), has_id=False),
+    7: RequestForm(
         lambda at, request_id, reader: at.market.orders.show_executions(at.version, request_id, reader)
     ),
-    8: Request(lambda at, _, __: [(9, 1, at.market.orders.next_id(at.id))], has_id=False),
-    9: Request(ClientSession.contract_details),
-    14: Request(lambda _, __, ___: None, has_id=False),
-    15: Request(lambda at, _, reader: at.bind_orders(reader), has_id=False),
-    16: Request(lambda at, _, __: at.market.orders.show_open(at.id, at.version, of_all=True), has_id=False),
-    17: Request(lambda at, _, __: [(15, 1, ",".join(at.market.codes))], has_id=False),
-    20: Request(lambda at, request_id, reader: at.bars.answer(request_id, reader), has_version=False),
-    25: Request(lambda at, request_id, _: at.bars.cancel(request_id)),
-    49: Request(lambda at, _, __: [(49, 1, at.market.world.now_ns // NANOS_PER_SECOND)], has_id=False),
-    58: Request(lambda at, _, __: at.market.orders.cancel_all(), has_id=False),
-    59: Request(lambda at, _, reader: at.lines.choose(reader.whole("type")), has_id=False),
-    61: Request(lambda at, _, __: at.accounts.positions(), has_id=False),
-    62: Request(lambda at, request_id, reader: at.accounts.summary(request_id, reader)),
-    63: Request(_cancels(63)),
-    64: Request(_cancels(64), has_id=False),
-    74: Request(lambda at, request_id, reader: at.accounts.positions(request_id, reader.text())),
-    75: Request(_cancels(75)),
-    76: Request(lambda at, request_id, reader: at.accounts.values(request_id, reader)),
-    77: Request(lambda _, __, ___: None),
-    78: Request(ClientSession.option_chains, has_version=False),
-    81: Request(
+    8: RequestForm(lambda at, _, __: [(9, 1, at.market.orders.next_id(at.id))], has_id=False),
+    9: RequestForm(ClientSession.contract_details),
+    14: RequestForm(lambda _, __, ___: None, has_id=False),
+    15: RequestForm(lambda at, _, reader: at.bind_orders(reader), has_id=False),
+    16: RequestForm(
+        lambda at, _, __: at.market.orders.show_open(at.id, at.version, of_all=True), has_id=False
+    ),
+    17: RequestForm(lambda at, _, __: [(15, 1, ",".join(at.market.codes))], has_id=False),
+    20: RequestForm(lambda at, request_id, reader: at.bars.answer(request_id, reader), has_version=False),
+    25: RequestForm(lambda at, request_id, _: at.bars.cancel(request_id)),
+    49: RequestForm(lambda at, _, __: [(49, 1, at.market.world.now_ns // NANOS_PER_SECOND)], has_id=False),
+    58: RequestForm(lambda at, _, __: at.market.orders.cancel_all(), has_id=False),
+    59: RequestForm(lambda at, _, reader: at.lines.choose(reader.whole("type")), has_id=False),
+    61: RequestForm(lambda at, _, __: at.accounts.positions(), has_id=False),
+    62: RequestForm(lambda at, request_id, reader: at.accounts.summary(request_id, reader)),
+    63: RequestForm(_cancels(63)),
+    64: RequestForm(_cancels(64), has_id=False),
+    74: RequestForm(lambda at, request_id, reader: at.accounts.positions(request_id, reader.text())),
+    75: RequestForm(_cancels(75)),
+    76: RequestForm(lambda at, request_id, reader: at.accounts.values(request_id, reader)),
+    77: RequestForm(lambda _, __, ___: None),
+    78: RequestForm(ClientSession.option_chains, has_version=False),
+    81: RequestForm(
         lambda at, request_id, reader: [at.market.contracts.samples(at.version, request_id, reader.text())],
         has_version=False,
     ),
-    87: Request(lambda at, request_id, reader: [at.bars.head(request_id, reader)], has_version=False),
-    90: Request(lambda _, __, ___: None, has_version=False),
-    91: Request(lambda at, rule_id, _: [at.market.contracts.market_rule(rule_id)], has_version=False),
-    92: Request(
+    87: RequestForm(lambda at, request_id, reader: [at.bars.head(request_id, reader)], has_version=False),
+    90: RequestForm(lambda _, __, ___: None, has_version=False),
+    91: RequestForm(lambda at, rule_id, _: [at.market.contracts.market_rule(rule_id)], has_version=False),
+    92: RequestForm(
         lambda at, request_id, reader: at.profit(request_id, reader, of_position=False), has_version=False
     ),
-    93: Request(_cancels(93), has_version=False),
-    94: Request(
+    93: RequestForm(_cancels(93), has_version=False),
+    94: RequestForm(
         lambda at, request_id, reader: at.profit(request_id, reader, of_position=True), has_version=False
     ),
-    95: Request(_cancels(95), has_version=False),
-    99: Request(
+    95: RequestForm(_cancels(95), has_version=False),
+    99: RequestForm(
         lambda at, _, reader: at.market.orders.show_completed(at.version, of_clients=reader.flag("apiOnly")),
         has_version=False,
         has_id=False,

@@ -132,6 +132,10 @@ class Reader:
         """Return the next ``count`` fields."""
         return [self.text() for _ in range(count)]
 
+    def rest(self) -> list[str]:
+        """Return all further fields."""
+        return list(self._fields)
+
     def number(self, name: str) -> Decimal | None:
         """Return the next field as a number, None when it is unset; ``name`` is for the error."""
         return number_of(self.text(), name)
