@@ -51,10 +51,10 @@ class IbkrBench:
     def settings(self, account="") -> IbkrSettings:
         return IbkrSettings(port=self.server.protocol.port, account=account)
 
-    def gateway(self, client_id=None, **changes) -> Gateway:
+    def gateway(self, client_id=None, section=None, **changes) -> Gateway:
         """Return a gateway under the desk's client id, or under another one while that is connected."""
         is_taken = any(each.health().streams["orders"] for each in self.gateways)
-        settings = IbkrSettings(client_id=client_id or (2 if is_taken else 1))
+        settings = IbkrSettings(client_id=client_id or (2 if is_taken else 1), **(section or {}))
         made = build_gateway(self.setup(**changes), settings)
         self.gateways.append(made)
         return made

@@ -92,7 +92,8 @@ class Exchange:
             return json.load(reply)
 
     def post(self, name: str, /, **body: Any) -> Any:
-        request = urllib.request.Request(f"{self.admin}/admin/{name}", json.dumps(body).encode(), method="POST")
+        content = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.admin}/admin/{name}", content, method="POST")
         with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
 

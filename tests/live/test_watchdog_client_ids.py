@@ -1,4 +1,4 @@
-"""The watchdog at a venue that tells connections apart by ids: it waits under its own, and takes the desk's."""
+"""The watchdog at a venue that tells connections apart by ids: it waits under its own."""
 
 import os
 import signal

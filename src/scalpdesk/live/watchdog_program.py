@@ -275,8 +275,8 @@ class WatchdogProcess:
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     parent: Callable[[], int] = os.getppid
     kill: Callable[[int, int], None] = os.kill
-    gateway: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] = partial(
-        venue_gateway, is_watchdog=True
+    gateway: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] = field(
+        default_factory=lambda: partial(venue_gateway, is_watchdog=True)
     )
 
     def answer(self, line: bytes) -> None:

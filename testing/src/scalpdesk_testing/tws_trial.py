@@ -10,19 +10,21 @@ import asyncio
 import struct
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
 from scalpdesk.core.intents import LegOrders
+from scalpdesk.engine.desk import Desk
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Keyring
+from scalpdesk.exchange.market import Published
 from scalpdesk.exchange.outbox import Frame
-from scalpdesk.exchange.tws.accounts import RealizedProfits
-from scalpdesk.exchange.tws.contracts import ContractBook, read_query
-from scalpdesk.exchange.tws.orders import TwsOrders, perm_id_of
+from scalpdesk.exchange.tws.contracts import read_query
+from scalpdesk.exchange.tws.orders import perm_id_of
 from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
-from scalpdesk.exchange.tws.wire import Message, Reader, agreed_version, encode
+from scalpdesk.exchange.tws.wire import Reader, agreed_version, encode
 from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk.venues.contract import VenueSetup
 from scalpdesk.venues.ibkr.gateway import IbkrGateway
@@ -38,7 +40,7 @@ GREETING = b"API\0"
 NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER})
 """Changes of an account for which TWS has no message that says what they were."""
 OF_LEGS = frozenset({"bust", "correct", CORRECTION})
-"""What takes back a trade: the simulated exchange does not report it of a combo's leg."""
+"""Faults that take back a trade: the simulated exchange does not report them for a combo's leg."""
 BEFORE = frozenset({"drop_request", "disconnect_before"})
 BEHIND = frozenset({"disconnect_after", "truncated_answer"})
 LINK_LOST = frozenset({"server_error", "unavailable", "gateway_timeout", "maintenance", "auth_loss"})
@@ -62,30 +64,23 @@ class TwsLine(Line):
             keyring,
             latency_seconds=trial.schedule.latency_seconds,
         )
-        accounts = {CODE: ACCOUNT}
-        contracts, profits = ContractBook(trial.world), RealizedProfits(trial.world.ledger)
-        self.market = TwsMarket(
-            world=trial.world,
-            contracts=contracts,
-            orders=TwsOrders(trial.world, contracts, accounts, profits, self._send),
-            profits=profits,
-            codes=accounts,
-        )
+        self.market = TwsMarket(world=trial.world, codes={CODE: ACCOUNT})
         self.executions: dict[str, str] = {}
         """The exchange's own ids of executions by those that TWS sends: a correction keeps its root."""
         self._vendor_ids: dict[str, str] = {}
-        self.desk = lambda: trial.engine.desk
+        self.desk: Callable[[], Desk] = lambda: trial.engine.desk
         self.refs: dict[tuple[int, int], str] = {}
         """The desk's ids by client and order id."""
         trial.world.on_update(self._on_update)
         trial.world.on_market(self._on_market)
         trial.loop.connect = self.connect
 
-    async def connect(self, protocol: asyncio.Protocol) -> "TwsTransport":
+    async def connect(self, protocol: asyncio.BaseProtocol) -> "TwsTransport":
         """Open a connection for a client of the trial's loop."""
         await asyncio.sleep(self.latency_seconds)
         if self.is_down:
             raise ConnectionRefusedError("the line is down")
+        assert isinstance(protocol, asyncio.Protocol)
         transport = TwsTransport(self, protocol)
         protocol.connection_made(transport)
         return transport
@@ -99,11 +94,6 @@ class TwsLine(Line):
         found = (socket.session for socket in self.sockets if isinstance(socket, TwsSocket))
         return [session for session in found if session is not None]
 
-    def _send(self, client_id: int, write: Callable[[int], Message]) -> None:
-        session = self.market.clients.get(client_id)
-        if session is not None:
-            session.send(*write(session.version))
-
     def _on_update(self, update: OrderUpdate) -> None:
         trades = (update.execution, *update.leg_executions) if update.execution is not None else ()
         for trade in trades:
@@ -114,7 +104,7 @@ class TwsLine(Line):
         for session in self._sessions():
             session.accounts.refresh()
 
-    def _on_market(self, event: object) -> None:
+    def _on_market(self, event: Published) -> None:
         for session in self._sessions():
             session.publish(event)
 
@@ -165,7 +155,7 @@ class TwsSocket(Socket):
             body = bytes(self._read[4 : 4 + length])
             del self._read[: 4 + length]
             held = self.line_request(body)
-            self._arrives(lambda body=body: self._take(body), held)
+            self._arrives(partial(self._take, body), held)
 
     def line_request(self, body: bytes) -> float:
         """Note a request as it leaves the desk; return how long it lies on the way."""

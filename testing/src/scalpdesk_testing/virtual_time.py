@@ -6,7 +6,7 @@ sockets and without the machine's clock: the same program gives the same order o
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any, TypeVar, TypeVarTuple
@@ -43,7 +43,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers = 0
-        self.connect = _no_connection
+        self.connect: Callable[[Any], Awaitable[asyncio.Transport]] = _no_connection
         """Gives a client's protocol its transport."""
         self.set_debug(False)
 

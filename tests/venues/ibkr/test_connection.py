@@ -177,7 +177,7 @@ def test_an_order_of_a_client_that_left_is_cancelled_under_its_id():
         assert (shown.client_order_id, shown.filled) == (order.client_order_id, 0)
         assert await second.gateway.cancel_at_venue(shown.venue_order_id)
         while (await second.gateway.snapshot()).open_orders:
-            await asyncio.sleep(0.01)
+            pass
         assert second.unmatched == []
         await second.close()
 

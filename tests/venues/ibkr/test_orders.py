@@ -1,4 +1,4 @@
-"""What TWS says of orders: codes by name, changes, commissions and corrections behind their fills."""
+"""Orders at TWS: codes by name, changes, commissions and corrections behind their fills."""
 
 import asyncio
 from decimal import Decimal

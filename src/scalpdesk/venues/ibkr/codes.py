@@ -59,7 +59,7 @@ NO_CANCEL = frozenset({161, 10147, 10148})
 """A cancel that TWS refuses."""
 NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197})
 """A line that brings nothing."""
-DELAYED, COMPETING = 10167, 10197
+DELAYED = 10167
 CANCELLED, DUPLICATE_ID, UNKNOWN_CONTRACT = 202, 103, 200
 INFORMATION = frozenset({399, 404, 492, 10167})
 """Remarks on an order or a line that goes on."""

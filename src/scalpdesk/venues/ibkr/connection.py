@@ -37,7 +37,7 @@ logging.getLogger("ib_async").addHandler(logging.NullHandler())  # its errors co
 logging.getLogger("ib_async").propagate = False
 
 
-class RefusedError(RetryError):
+class TwsRefusalError(RetryError):
     """An error of TWS to a request.
 
     Parameters
@@ -76,7 +76,7 @@ class CheckedDecoder(Decoder):
             self._refuse(fields, problem)
 
 
-class TwsClient(IB):
+class QuietClient(IB):
     """The library's client, which does nothing by itself."""
 
     def _onError(self, *error: object) -> None:  # noqa: N802 - the library's name
@@ -149,7 +149,7 @@ class TwsConnection:
     ) -> None:
         self._setup, self._settings, self._publisher = setup, settings, publisher
         self.client_id = client_id
-        self.ib: IB = TwsClient()
+        self.ib: IB = QuietClient()
         self.client: Any = self.ib.client
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper
@@ -237,7 +237,7 @@ class TwsConnection:
     # questions --------------------------------------------------------------------------------------
 
     async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
-        """Ask TWS and return its answer; a socket on which none comes is replaced.
+        """Ask TWS and return its answer; a socket without an answer is replaced.
 
         Raises
         ------
@@ -261,7 +261,7 @@ class TwsConnection:
 
         Raises
         ------
-        RefusedError
+        TwsRefusalError
             When TWS answers with an error.
         RetryError
             When TWS does not answer.
@@ -278,7 +278,7 @@ class TwsConnection:
             del self._asked[request_id]
             refusal = self._refusals.pop(request_id, None)
         if refusal is not None:
-            raise RefusedError(*refusal, what)
+            raise TwsRefusalError(*refusal, what)
         return found
 
     async def time(self) -> int:

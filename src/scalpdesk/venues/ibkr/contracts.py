@@ -24,11 +24,10 @@ from scalpdesk.instruments.contract import (
     us_option,
 )
 from scalpdesk.venues.ibkr import codes
-from scalpdesk.venues.ibkr.connection import RefusedError, TwsConnection
+from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
 
 SMART, CURRENCY = "SMART", "USD"
 INDEX_EXCHANGE = "CBOE"
-FUTURES_EXCHANGES = {"ES": "CME", "MES": "CME", "NQ": "CME", "MNQ": "CME", "VX": "CFE"}
 
 
 def _named(instrument: Instrument) -> Contract:
@@ -45,14 +44,8 @@ def _named(instrument: Instrument) -> Contract:
             currency=instrument.currency,
             tradingClass=instrument.root,
         )
-    if isinstance(instrument, Future):
-        return Contract(
-            secType="FUT",
-            localSymbol=instrument.symbol,
-            symbol=instrument.root,
-            exchange=FUTURES_EXCHANGES.get(instrument.root, ""),
-            currency=instrument.currency,
-        )
+    if not (instrument.is_index or instrument.is_share):
+        return Contract(secType="FUT", localSymbol=instrument.symbol, currency=instrument.currency)
     kind, exchange = ("IND", INDEX_EXCHANGE) if instrument.is_index else ("STK", SMART)
     return Contract(secType=kind, symbol=instrument.symbol, exchange=exchange, currency=instrument.currency)
 
@@ -133,7 +126,7 @@ class Contracts:
             found = await self._connection.request(
                 lambda request_id: client.reqContractDetails(request_id, wanted), "contracts"
             )
-        except RefusedError as refused:
+        except TwsRefusalError as refused:
             if refused.code != codes.UNKNOWN_CONTRACT:
                 raise
             found = []
@@ -211,7 +204,7 @@ class Contracts:
                     break
         if own is not None:
             client, named = self._connection.client, own
-            with contextlib.suppress(RefusedError):
+            with contextlib.suppress(TwsRefusalError):
                 chains = await self._connection.request(
                     lambda request_id: client.reqSecDefOptParams(
                         request_id, underlying, "", named.secType, named.conId

@@ -36,7 +36,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr.connection import TwsConnection
 from scalpdesk.venues.ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts
 from scalpdesk.venues.ibkr.history import History
-from scalpdesk.venues.ibkr.market_data import MarketData
+from scalpdesk.venues.ibkr.market_data import QuoteLines
 from scalpdesk.venues.ibkr.orders import IbkrOrders, exact
 from scalpdesk.venues.ibkr.settings import IbkrSettings
 
@@ -66,7 +66,7 @@ class IbkrGateway:
         self._connection = TwsConnection(setup, settings, own_id, self._publisher)
         self._contracts = Contracts(self._connection, setup.instruments)
         self._orders = IbkrOrders(self._connection, self._contracts, setup, self._publisher)
-        self._market = MarketData(
+        self._market = QuoteLines(
             self._connection,
             self._contracts,
             setup.instruments,

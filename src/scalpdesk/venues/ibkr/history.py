@@ -15,7 +15,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import to_new_york, to_ns
 from scalpdesk.venues.contract import DailyBar, VenueMinute
-from scalpdesk.venues.ibkr.connection import RefusedError, TwsConnection
+from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
 from scalpdesk.venues.ibkr.contracts import Contracts
 
 MOST_YEARS = 15
@@ -73,7 +73,7 @@ class History:
         return tuple(found[start_ns] for start_ns in sorted(found))
 
     async def _ask(self, number: InstrumentId, last: date, span: str, size: str) -> list[BarData]:
-        """Return the bars of a span that ends with a day; empty where TWS has none.
+        """Return the bars of a span that ends with a day; an empty list where TWS has no bars.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class History:
         while True:
             try:
                 bars: list[Any] = await self._connection.request(send, "bars")
-            except RefusedError as refused:
+            except TwsRefusalError as refused:
                 is_paced = PACING in str(refused.value).lower()
                 if is_paced and pauses.failures < PACED_TRIES:
                     await asyncio.sleep(pauses.pause())

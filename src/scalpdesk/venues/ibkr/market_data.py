@@ -26,8 +26,6 @@ from scalpdesk.venues.ibkr.connection import TwsConnection
 from scalpdesk.venues.ibkr.contracts import Contracts
 from scalpdesk.venues.ibkr.settings import DATA_TYPES, IbkrSettings
 
-TURN_SECONDS = 5.0
-"""A line of the chain goes on to the next instrument after so long."""
 CHANGES_A_SECOND = 8
 """Lines that change at most in a second: each takes two of the 45 messages a second that orders need too."""
 OPENS_A_SECOND = 20
@@ -42,7 +40,7 @@ TYPE_NAMES = {LIVE: "live", FROZEN: "frozen", DELAYED: "delayed", DELAYED_FROZEN
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class QuoteLine:
     """One market data line."""
 
     number: InstrumentId
@@ -65,7 +63,7 @@ def frozen_ns(now_ns: int) -> int:
     return previous_session(day).close_ns
 
 
-class MarketData:
+class QuoteLines:
     """Streams quotes over the lines of one account.
 
     Parameters
@@ -95,9 +93,10 @@ class MarketData:
         self._connection, self._contracts = connection, contracts
         self._instruments, self._publisher = instruments, publisher
         self._most, self._type, self._in_use = settings.lines, DATA_TYPES[settings.data], in_use
+        self._turn_seconds = settings.turn_seconds
         self._wanted: tuple[InstrumentId, ...] = ()
-        self._lines: dict[InstrumentId, Line] = {}
-        self._by_ticker: dict[int, Line] = {}
+        self._lines: dict[InstrumentId, QuoteLine] = {}
+        self._by_ticker: dict[int, QuoteLine] = {}
         """Lines by their tickers' identity: tickers compare by what they show."""
         self._turn: deque[InstrumentId] = deque()
         """Wanted instruments without a line, the next one first."""
@@ -165,7 +164,7 @@ class MarketData:
         contract = self._contracts.of(number)
         ticks = OPTION_TICKS if self._instruments[number].is_option else ""
         ticker = self._connection.ib.reqMktData(contract, ticks)
-        line = Line(number, ticker, asyncio.get_running_loop().time())
+        line = QuoteLine(number, ticker, asyncio.get_running_loop().time())
         self._lines[number] = self._by_ticker[id(ticker)] = line
 
     def _end(self, number: InstrumentId) -> None:
@@ -208,7 +207,7 @@ class MarketData:
             due = [
                 line.number
                 for line in self._lines.values()
-                if line.number not in kept and loop.time() - line.since >= TURN_SECONDS
+                if line.number not in kept and loop.time() - line.since >= self._turn_seconds
             ]
             for number in due[: min(CHANGES_A_SECOND, len(self._turn))]:
                 self._end(number)
@@ -257,7 +256,7 @@ class MarketData:
             at_ns = frozen_ns(now_ns)
         return QuoteEvent(number, at_ns, now_ns, bid, ask, bid_size, ask_size)
 
-    def _interest(self, line: Line) -> list[Event]:
+    def _interest(self, line: QuoteLine) -> list[Event]:
         """Return the open interest of an option when it is new."""
         item, ticker = self._instruments[line.number], line.ticker
         if not item.is_option:
@@ -275,7 +274,7 @@ class MarketData:
 
     # data that are not live -------------------------------------------------------------------------
 
-    def _name_kind(self, line: Line) -> None:
+    def _name_kind(self, line: QuoteLine) -> None:
         name = f"{TYPE_NAMES.get(line.kind, str(line.kind))}_data"
         self._publisher.count(name)
         if name not in self._named:

@@ -43,7 +43,7 @@ from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr import codes
-from scalpdesk.venues.ibkr.connection import TwsClient, TwsConnection, log_in
+from scalpdesk.venues.ibkr.connection import QuietClient, TwsConnection, log_in
 from scalpdesk.venues.ibkr.contracts import Contracts
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
@@ -79,7 +79,7 @@ def leg_id(perm_id: int | str, con_id: int) -> str:
 
 
 @dataclass(slots=True)
-class Change:
+class PendingChange:
     """A change of an order that TWS has not answered."""
 
     old: TrackedOrder
@@ -128,7 +128,7 @@ class IbkrOrders:
         """Quantity of the whole order that counts for earlier names, by name."""
         self._adopted: set[str] = set()
         """Names of orders of an earlier life, whose client id may have been another one."""
-        self._changes: dict[str, Change] = {}
+        self._changes: dict[str, PendingChange] = {}
         """By permanent id."""
         self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
         self._shown: dict[int, Decimal] = {}
@@ -337,7 +337,7 @@ class IbkrOrders:
     # changes ----------------------------------------------------------------------------------------
 
     def _replace(self, command: ReplaceOrder) -> None:
-        """Change a working order in place."""
+        """PendingChange a working order in place."""
         wanted, now_ns = command.replacement, self._publisher.timestamp()
         new, old = self.tracker.track(wanted, now_ns), self.tracker.orders.get(command.client_order_id)
         perm_id = "" if old is None or old.parent_id else old.venue_order_id
@@ -363,7 +363,7 @@ class IbkrOrders:
         sent = self._terms(wanted)
         sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
         sent.totalQuantity = float(base + wanted.quantity)
-        self._changes[perm_id] = Change(old, new, base, sent)
+        self._changes[perm_id] = PendingChange(old, new, base, sent)
         self._ib.placeOrder(trade.contract, sent)
         timeout = self._setup.timeout_seconds
         asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
@@ -376,7 +376,7 @@ class IbkrOrders:
             self._spawn(self.query_order(change.old.submitted.client_order_id))
 
     @staticmethod
-    def _is_changed(change: Change, order: Order) -> bool:
+    def _is_changed(change: PendingChange, order: Order) -> bool:
         """Return whether TWS shows an order as a change asked for."""
         sent = change.sent
         pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
@@ -689,7 +689,7 @@ class IbkrOrders:
         if owner == self._ib.client.clientId and trade.order.orderId > 0:
             self._ib.cancelOrder(trade.order)
             return True
-        client, timeout, side = self._ib.client, self._setup.timeout_seconds, TwsClient()
+        client, timeout, side = self._ib.client, self._setup.timeout_seconds, QuietClient()
         try:
             await log_in(side, client.host, client.port, owner, timeout)
             mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
@@ -776,7 +776,7 @@ class IbkrOrders:
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the day's executions since an instant, oldest first; those of the desk are events too.
 
-        Of an execution and its corrections the last one counts.
+        The last correction of an execution counts.
         """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
         asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")

@@ -23,5 +23,7 @@ class IbkrSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Code of the account, as DU1234567; empty where the login has one account."""
     lines: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     """Market data lines of the account: quotes that it streams at a time."""
+    turn_seconds: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
+    """Time for which an instrument of the chain keeps a line while others wait for one."""
     data: Literal["live", "frozen", "delayed", "delayed_frozen"] = "live"
     """Type of market data that TWS may send where there are no live data."""
