@@ -41,6 +41,7 @@ FIRST_OTHER_RULE = 1_000
 HOURS_AHEAD = 6
 """Calendar days whose hours contractData states."""
 MOST_SAMPLES = 16
+MOST_RATIO = 1_000
 NO_CONTRACT = "No security definition has been found for the request"
 
 
@@ -223,10 +224,10 @@ class ContractBook:
         self._grow()
         legs = []
         for _ in range(reader.whole("number of legs")):
-            con_id, ratio, action, exchange = reader.whole("conId"), *reader.texts(3)
+            con_id, ratio, action, exchange = reader.whole("conId"), reader.whole("ratio"), *reader.texts(2)
             rest = reader.texts(4) if in_order else []
             number = self._by_id.get(con_id)
-            if number is None or not ratio.isdigit() or action not in ("BUY", "SELL", "SSHORT"):
+            if number is None or not 0 < ratio <= MOST_RATIO or action not in ("BUY", "SELL", "SSHORT"):
                 raise TwsError(200, f"{NO_CONTRACT}: leg {con_id} {action} {ratio} does not exist here")
             side = Side.BUY if action == "BUY" else Side.SELL
             legs.append(ComboLeg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))

@@ -4,7 +4,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, NANOS_PER_SECOND, InstrumentId
@@ -12,7 +12,7 @@ from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.source import Bar, bar_start, between, combine
 from scalpdesk.exchange.tws.contracts import ContractBook, read_query, time_text
 from scalpdesk.exchange.tws.wire import Field, Message, Reader, TwsError, size_of
-from scalpdesk.instruments.sessions import NEW_YORK, to_new_york, to_ns
+from scalpdesk.instruments.sessions import FIRST_DAY, NEW_YORK, new_york_ns, to_new_york, to_ns
 
 WIDTHS = {
     **{f"{count} min{'s' * (count > 1)}": 60 * count for count in (1, 2, 3, 5, 10, 15, 20, 30)},
@@ -160,7 +160,7 @@ class HistoricalBars:
         if unit in CALENDAR_DAYS:
             return end_ns - min(count * CALENDAR_DAYS[unit], MOST_DAYS) * DAY_NS
         last = to_new_york(end_ns - 1).date()
-        first = last - timedelta(days=min(2 * count + 10, MOST_DAYS))
+        first = max(last - timedelta(days=min(2 * count + 10, MOST_DAYS)), FIRST_DAY)
         days = [each for each in self._world.source.hours.calendar(first, last) if each.open_ns < end_ns]
         return bar_start(days[-count:][0].open_ns, DAY_SECONDS) if days else end_ns - count * DAY_NS
 
@@ -211,7 +211,7 @@ def _instant(text: str) -> int:
         else:
             place = ZoneInfo(zone) if zone else NEW_YORK
             moment = datetime.strptime(f"{text[:8]} {day}", "%Y%m%d %H:%M:%S").replace(tzinfo=place)
-    except (ValueError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         text = f"End Date/Time: The date, time, or time-zone entered is invalid: {text}"
         raise TwsError(10314, text) from None
-    return to_ns(moment)
+    return max(to_ns(moment), new_york_ns(FIRST_DAY + timedelta(days=1), time()))

@@ -15,6 +15,8 @@ SKIPPED_VERSION = 158
 DECIMAL_SIZES = 163
 """Version from which sizes may have decimals."""
 MOST_BYTES = 1 << 20
+LARGEST = 1e12
+"""Largest number that a request may state."""
 UNSET = frozenset({"", "1.7976931348623157e+308", "1.7976931348623157E308", "2147483647"})
 """Texts of a field without a value."""
 _OFFER = re.compile(rb"v(\d{3})\.\.(\d{3})")
@@ -104,8 +106,8 @@ def number_of(text: str, name: str) -> Decimal | None:
         value = Decimal(text)
     except ArithmeticError:
         value = Decimal("NaN")
-    if not value.is_finite():
-        raise TwsError(321, f"Error validating request: {name} is no number")
+    if not value.is_finite() or abs(value) > LARGEST:
+        raise TwsError(321, f"Error validating request: {name} is no number within {LARGEST:e}")
     return value
 
 
