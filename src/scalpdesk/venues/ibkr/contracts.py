@@ -2,7 +2,7 @@
 
 TWS names a contract for good by its id (conId); everything else may fit several. Each instrument is qualified
 once, and its id goes with every request. Terms come from its details: options by their OCC symbol, futures by
-their local symbol, multiplier and price step.
+their month, multiplier and price step.
 """
 
 import contextlib
@@ -28,6 +28,10 @@ from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
 
 SMART, CURRENCY = "SMART", "USD"
 INDEX_EXCHANGE = "CBOE"
+FUTURES_EXCHANGES = dict.fromkeys(("ES", "MES", "NQ", "MNQ", "RTY", "M2K"), "CME") | {
+    "YM": "CBOT",
+    "MYM": "CBOT",
+}
 
 
 def _named(instrument: Instrument) -> Contract:
@@ -45,9 +49,26 @@ def _named(instrument: Instrument) -> Contract:
             tradingClass=instrument.root,
         )
     if not (instrument.is_index or instrument.is_share):
-        return Contract(secType="FUT", localSymbol=instrument.symbol, currency=instrument.currency)
+        return future_named(instrument.symbol)
     kind, exchange = ("IND", INDEX_EXCHANGE) if instrument.is_index else ("STK", SMART)
     return Contract(secType=kind, symbol=instrument.symbol, exchange=exchange, currency=instrument.currency)
+
+
+def future_named(symbol: str) -> Contract:
+    """Return the contract of a future by its name, as ``ES_202612``.
+
+    >>> future_named("ES_202612").lastTradeDateOrContractMonth
+    '202612'
+    """
+    root, _, month = symbol.partition("_")
+    exchange = FUTURES_EXCHANGES.get(root, "")
+    return Contract(
+        secType="FUT",
+        symbol=root,
+        lastTradeDateOrContractMonth=month,
+        exchange=exchange,
+        currency=CURRENCY,
+    )
 
 
 def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | None:
@@ -69,7 +90,7 @@ def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | N
         if contract.secType == "FUT" and price_step:
             step = Decimal(str(price_step))
             return Future(
-                contract.localSymbol,
+                f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
                 contract.symbol,
                 _day(contract.lastTradeDateOrContractMonth),
                 TickRule(step, step),

@@ -34,7 +34,7 @@ from scalpdesk.venues.contract import (
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr.connection import TwsConnection
-from scalpdesk.venues.ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts
+from scalpdesk.venues.ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
 from scalpdesk.venues.ibkr.history import History
 from scalpdesk.venues.ibkr.market_data import QuoteLines
 from scalpdesk.venues.ibkr.orders import IbkrOrders, exact
@@ -247,11 +247,12 @@ class IbkrGateway:
 
     async def resolve(self, symbol: str) -> Instrument:
         """Return the share, index or future that a symbol names at TWS."""
-        asked = (
+        asked: tuple[Contract, ...] = (
             Contract(secType="STK", symbol=symbol, exchange=SMART, currency=CURRENCY),
             Contract(secType="IND", symbol=symbol, exchange=INDEX_EXCHANGE, currency=CURRENCY),
-            Contract(secType="FUT", localSymbol=symbol, currency=CURRENCY),
         )
+        if "_" in symbol:
+            asked = (future_named(symbol),)
         for wanted in asked:
             for found in await self._contracts.find(wanted):
                 return found
@@ -259,7 +260,7 @@ class IbkrGateway:
             "TWS knows no US share, index or future of this symbol",
             where="underlying",
             value=symbol,
-            fix="name one as SPY, SPX or ESZ6",
+            fix="name one as SPY, SPX or ES_202612",
         )
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
