@@ -7,13 +7,33 @@ import pytest
 
 from conformance.venue import Listener
 from fakes.ibkr_bench import IbkrBench
-from scalpdesk.core.events import CancelRejected, FillBusted, OrderFilled, OrderRejected, PositionChanged
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, ReplaceOrder, Side
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderFilled,
+    OrderRejected,
+    OrderStatusUnknown,
+    PositionChanged,
+)
+from scalpdesk.core.intents import (
+    OrderIntent,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.exchange.tws.protocol import CommissionDelay
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.ibkr.codes import name_of
+from scalpdesk.venues.ibkr.connection import TwsConnection
+from scalpdesk.venues.ibkr.contracts import Contracts
+from scalpdesk.venues.ibkr.orders import IbkrOrders
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 D = Decimal
@@ -58,19 +78,46 @@ def test_a_rejection_and_a_cancel_carry_their_codes():
     against(ended)
 
 
-def test_a_duplicate_order_id_is_a_refusal_and_the_next_ids_are_free():
-    async def repeated(bench, desk):
-        other = bench.gateway()
-        await other.connect()  # under another client id: its ids are its own
-        beside = Listener(bench, other)
-        for _ in range(2):
-            await beside.over(await beside.submit(bench.share, 1))
-        orders = [await desk.submit(bench.share, 1) for _ in range(3)]
-        await desk.over(*orders)
-        assert {order.state for order in orders} == {OrderState.FILLED}
-        await beside.close()
+@pytest.mark.parametrize(
+    ("code", "outcomes"),
+    [
+        (103, [OrderRejected]),
+        (201, [OrderRejected]),
+        (399, []),  # a remark on an order that goes on
+        (10349, [OrderStatusUnknown]),  # the library calls the order cancelled
+        (161, [CancelRejected]),
+    ],
+)
+def test_an_error_ends_an_order_or_puts_it_in_doubt(code, outcomes):
+    async def told():
+        bench = IbkrBench()
+        await bench.start()
+        setup, settings = bench.setup(), bench.settings()
+        publisher = EventPublisher(setup.clock)
+        connection = TwsConnection(setup, settings, 1, publisher)
+        orders = IbkrOrders(connection, Contracts(connection, bench.book), setup, publisher)
+        try:
+            (orders.account,) = await connection.start()
+            orders.is_open = True
+            command = SubmitOrder(
+                "a-1", bench.share, Side.BUY, D(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+            )
+            orders.send(command)
+            order_id = connection.ib.trades()[-1].order.orderId
+            connection.ib.wrapper.error(order_id, code, "told", "")
+            found = []
+            while (item := publisher.queue.take()) is not None:
+                found.append(type(item))
+            assert found == outcomes
+            assert publisher.counters[name_of(code)] == 1
+            if code == 103:
+                assert connection.client.getReqId() >= order_id + 1_000
+        finally:
+            await orders.close(graceful=False)
+            await connection.close()
+            await bench.stop()
 
-    against(repeated)
+    asyncio.run(told())
 
 
 def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():

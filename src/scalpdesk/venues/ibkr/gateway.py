@@ -135,12 +135,12 @@ class IbkrGateway:
 
     def health(self) -> Health:
         """Return the state of the connection and the budget, without asking TWS."""
-        link, silent = self._connection, self._connection.silent_seconds
+        link = self._connection
         streams = {"orders": link.is_up, "quotes": link.is_up and "quotes" not in link.lost_farms}
         counters = dict(self._publisher.counters) | {"merged_quotes": self._publisher.queue.merged}
         return Health(
             streams=streams,
-            silent_seconds=dict.fromkeys(streams, silent),
+            silent_seconds={"orders": link.silent_seconds, "quotes": self._market.silent_seconds},
             in_flight=len(self._orders.under_way),
             unknown=self._orders.tracker.unknown(),
             requests_left=self._orders.budget.left(loop_ns()),

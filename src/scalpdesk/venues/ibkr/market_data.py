@@ -104,6 +104,8 @@ class QuoteLines:
         """Kinds of data, other than live, that a notice has named."""
         self._task: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._last_at = 0.0
+        """Time of the last tick, or of the first line after a silence, by the loop's clock."""
         connection.listen("pendingTickersEvent", self._on_tickers)
         connection.listen("errorEvent", self._on_error)
 
@@ -150,6 +152,7 @@ class QuoteLines:
                 return
             if self._type != LIVE:
                 self._connection.ib.reqMarketDataType(self._type)
+            self._last_at = asyncio.get_running_loop().time()
             first = self._first()
             for count, number in enumerate(dict.fromkeys((*first, *self._wanted)), 1):
                 if len(self._lines) >= self._most or not self._connection.ib.isConnected():
@@ -224,6 +227,7 @@ class QuoteLines:
 
     def _on_tickers(self, tickers: Iterable[Ticker]) -> None:
         """Publish what a packet changed, in the order of the instruments: the library gives a set."""
+        self._last_at = asyncio.get_running_loop().time()
         lines = [line for ticker in tickers if (line := self._by_ticker.get(id(ticker))) is not None]
         events: list[Event] = []
         for line in sorted(lines, key=lambda each: each.number):
@@ -323,6 +327,11 @@ class QuoteLines:
                 if quote is not None:
                     found[number] = quote
         return tuple(found[number] for number in numbers if number in found)
+
+    @property
+    def silent_seconds(self) -> float:
+        """Seconds since the last tick; 0 without lines."""
+        return max(0.0, asyncio.get_running_loop().time() - self._last_at) if self._lines else 0.0
 
     def counts(self) -> dict[str, int]:
         """Return the lines, and how many of them bring delayed, frozen or no data."""

@@ -781,11 +781,13 @@ class IbkrOrders:
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
         asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
         latest: dict[str, tuple[Fill, Instrument]] = {}
-        for fill in sorted(await asked, key=lambda each: each.execution.execId):
+        for fill in await asked:  # in the order in which they happened, within a second too
             execution, instrument = fill.execution, self._contracts.instrument(fill.contract)
             if instrument is None or execution.acctNumber != self.account or fill.contract.secType == "BAG":
                 continue
-            latest[execution.execId.rpartition(".")[0]] = fill, instrument
+            root = execution.execId.rpartition(".")[0]
+            if root not in latest or latest[root][0].execution.execId < execution.execId:
+                latest[root] = fill, instrument
         found = []
         for fill, instrument in sorted(latest.values(), key=lambda each: to_ns(each[0].execution.time)):
             execution = fill.execution
