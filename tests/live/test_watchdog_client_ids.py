@@ -40,7 +40,7 @@ def test_a_dead_desks_orders_are_cancelled_and_its_positions_closed(tws_exchange
     wait_for(lambda: len(tws_exchange.get("fills")) >= 2)
     desk.kill()
     desk.join()
-    tws_exchange.post("faults/heal")
+    tws_exchange.post("heal")
     log = tmp_path / "watchdog.log"
     wait_for(lambda: log.exists() and "done after" in log.read_text())
     assert "the account is flat" in log.read_text()
