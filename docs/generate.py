@@ -31,6 +31,7 @@ from shown_outputs import refresh_shown_outputs
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
+from scalpdesk.cli.new import STARTER, project_files
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
@@ -389,6 +390,17 @@ def readme() -> str:
     return before + head + rows + after[after.index("\n\n") + 1 :]
 
 
+def new_strategy() -> str:
+    """Return the page of a strategy of one's own with the files that ``scalpdesk new strategy`` writes."""
+    text = (HERE / "developing" / "write_a_strategy.md").read_text("utf-8")
+    for path, content in project_files(STARTER).items():
+        before, mark, after = text.partition(f"`{path}`\n\n```")
+        if mark:
+            language, _, rest = after.partition("\n")
+            text = f"{before}{mark}{language}\n{content}{rest[rest.index('```') :]}"
+    return text
+
+
 def pages() -> dict[Path, str]:
     """Return every page that is generated, or of which a part is, by its path."""
     folder = HERE / "reference"
@@ -397,6 +409,7 @@ def pages() -> dict[Path, str]:
         folder / "configuration.md": configuration_page(),
         folder / "protocol.md": protocol_page(),
         folder / "strategy.md": strategy_page(),
+        HERE / "developing" / "write_a_strategy.md": new_strategy(),
         HERE.parent / "README.md": readme(),
     }
 

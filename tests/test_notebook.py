@@ -1,6 +1,7 @@
 """The Python interface: days of every kind, tables and lists as settings, one catalogue for a run."""
 
 from datetime import UTC, date, datetime
+from operator import methodcaller
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.tape import TapeBuilder
-from scalpdesk import Strategy, backtest, load_data, walk_forward
+from scalpdesk import Strategy, backtest, load_data, load_run, parity, premium_history, run_desk, walk_forward
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.datasets.implied_vols import DailyImpliedVol, ImpliedVolHistory
 from scalpdesk.journal.reader import peek_header
 
 DAY = date(2018, 2, 5)
@@ -176,3 +178,91 @@ def test_what_a_walk_forward_cannot_use_is_refused_by_its_argument(argument, val
     with pytest.raises(ArgumentError) as caught:
         walk_forward(**(right | {argument: value}))
     assert caught.value.where == where
+
+
+TWO_DAYS = (date(2024, 3, 4), date(2024, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("data", TapeBuilder(days=TWO_DAYS)),
+        ("venue", "latency_ms=400"),
+        ("runs_dir", 5),
+        ("runs_dir", None),
+        ("strategy", None),
+    ],
+)
+def test_what_a_desk_cannot_run_on_is_refused_by_its_argument(where, value, tmp_path):
+    if where == "data":
+        value = value.path("10:00", 60, [500.0] * 5).build()
+    right = {"strategy": "gamma-scalper", "data": TapeBuilder().path("10:00", 60, [500.0] * 5).build()}
+    with pytest.raises(ArgumentError) as caught:
+        run_desk(**(right | {"runs_dir": tmp_path, where: value}))
+    assert caught.value.where == where
+
+
+def test_a_condition_of_the_venue_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    with pytest.raises(ConfigError) as caught:
+        run_desk("gamma-scalper", tape, venue={"latency": 400}, runs_dir=tmp_path)
+    assert caught.value.nearest == "simulation.latency_ms"
+
+
+@pytest.mark.parametrize("function", [parity, load_run])
+def test_a_run_without_a_journal_is_refused(function):
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    with pytest.raises(ArgumentError, match="no journal") as caught:
+        function(backtest("gamma-scalper", tape, clock=ManualClock(1)))
+    assert caught.value.where == "run"
+
+
+def test_no_figure_goes_by_another_name():
+    tape = TapeBuilder().path("10:00", 60, [500.0] * 5).build()
+    with pytest.raises(ArgumentError) as caught:
+        backtest("gamma-scalper", tape, clock=ManualClock(1)).plot("pnl")
+    assert (caught.value.where, caught.value.value) == ("figure", "pnl")
+
+
+def test_implied_volatilities_that_were_kept_are_compared_with_own_daily_bars(tmp_path):
+    days = [day.date() for day in pd.bdate_range("2022-01-03", periods=620)]
+    closes = 100.0 * np.exp(np.cumsum(np.where(np.arange(620) % 2, 0.01, -0.01)))
+    rows = [
+        f"{day},{a},{max(a, b)},{min(a, b)},{b}"
+        for day, a, b in zip(days, [100.0, *closes[:-1]], closes, strict=True)
+    ]
+    (tmp_path / "bars.csv").write_text("date,open,high,low,close\n" + "\n".join(rows), encoding="utf-8")
+    kept = [DailyImpliedVol("XYZ", day, 0.2, "own") for day in days[450:]]
+    ImpliedVolHistory(tmp_path).keep(kept)
+    own = {"underlying": "XYZ", "catalog": tmp_path, "history": tmp_path / "bars.csv"}
+    found = premium_history("own", start=days[0], end=days[-1], horizon=10, **own)
+    assert [row.day for row in found.rows] == days[450:-11]
+    # returns of 1 % a day, up and down: a volatility of 0.01·√252, which any forecast of a constant finds
+    assert {round(row.realised, 12) for row in found.rows} == {round(0.01 * 252**0.5, 12)}
+    forecasts = [row.forecast for row in found.rows]
+    assert forecasts[:50] == [None] * 50
+    assert forecasts[50:] == pytest.approx([0.01 * 252**0.5] * (len(forecasts) - 50), rel=0.01)
+    assert found.mean_premium == pytest.approx(0.2**2 - 252e-4, rel=1e-9)
+    assert found.to_frame()["expected_premium"].isna().sum() == 50
+    assert methodcaller("_repr_html_")(found).count("<tr>") == 11
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"name": 5}, "name"),
+        ({"horizon": 0.5}, "horizon"),
+        ({"start": "then"}, "start"),
+        ({"catalog": 1}, "catalog"),
+    ],
+)
+def test_what_no_history_can_be_made_of_is_refused_by_its_argument(wrong, where):
+    with pytest.raises(ArgumentError) as caught:
+        premium_history(**({"start": "2014-01-02", "end": "2014-12-31"} | wrong))
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize("more", [{"underlying": "QQQ"}, {"end": "2013-12-31", "start": "2013-01-02"}])
+def test_a_history_without_implied_volatilities_is_refused(more, tmp_path):
+    with pytest.raises(DataError):
+        premium_history(**({"start": "2014-01-02", "end": "2014-12-31", "catalog": tmp_path} | more))

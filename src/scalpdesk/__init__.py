@@ -18,7 +18,18 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.simulate import BacktestConfig, BacktestResult, PreparedMarket, simulate
-    from scalpdesk.notebook import backtest, bands, load_data, sweep, walk_forward
+    from scalpdesk.notebook import (
+        backtest,
+        bands,
+        load_data,
+        load_run,
+        parity,
+        premium_history,
+        run_desk,
+        sweep,
+        tear_sheet,
+        walk_forward,
+    )
     from scalpdesk.strategies.contract import Strategy
 
 
@@ -32,18 +43,31 @@ __all__ = [
     "backtest",
     "bands",
     "load_data",
+    "load_run",
+    "parity",
+    "premium_history",
+    "run_desk",
     "simulate",
     "sweep",
+    "tear_sheet",
     "walk_forward",
 ]
 
 _SIMULATE = "scalpdesk.backtesting.simulate"
+_NOTEBOOK = (
+    "backtest",
+    "bands",
+    "load_data",
+    "load_run",
+    "parity",
+    "premium_history",
+    "run_desk",
+    "sweep",
+    "tear_sheet",
+    "walk_forward",
+)
 _HOMES = {
-    "backtest": "scalpdesk.notebook",
-    "bands": "scalpdesk.notebook",
-    "load_data": "scalpdesk.notebook",
-    "sweep": "scalpdesk.notebook",
-    "walk_forward": "scalpdesk.notebook",
+    **dict.fromkeys(_NOTEBOOK, "scalpdesk.notebook"),
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",
 }

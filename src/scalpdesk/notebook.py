@@ -1,6 +1,8 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, time
 from numbers import Integral
@@ -22,6 +24,9 @@ from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
 if TYPE_CHECKING:
+    from scalpdesk.research.parity import ParityResult
+    from scalpdesk.research.stored_run import StoredRun
+    from scalpdesk.research.volatility import PremiumHistory
     from scalpdesk.research.walk_forward import WalkForwardResult
 
 
@@ -263,6 +268,234 @@ def walk_forward(
     )
 
 
+def run_desk(
+    strategy: str,
+    data: MarketTape | PreparedMarket,
+    *,
+    runs_dir: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    venue: Mapping[str, Any] | None = None,
+) -> RunResult:
+    """Run the live desk over one session at the simulated venue, in the market's own time.
+
+    The desk is that of ``scalpdesk run --venue simulated --speed max``: it connects, sends, reconciles and
+    writes its journal as at any venue.
+
+    Parameters
+    ----------
+    strategy, data, settings
+        As in :func:`backtest`; the data has one session.
+    runs_dir
+        Folder in which to keep the run's journal.
+    venue
+        Conditions at the venue that the desk's configuration does not know, by the keys of its section
+        ``simulation``: ``{"latency_ms": 400, "fees": "alpaca"}``. None: as configured.
+
+    Returns
+    -------
+    RunResult
+        As of a backtest; :func:`parity` compares the two.
+
+    Raises
+    ------
+    ArgumentError
+        When ``data`` is no market of one session, or another argument is of another type.
+    ConfigError
+        For a key or value that the configuration does not have; names the nearest.
+    """
+    from scalpdesk.assembly import connect_broker, gamma_events, starting_positions  # noqa: PLC0415 - a backtest needs no desk
+    from scalpdesk.core.clock import FollowingClock  # noqa: PLC0415
+    from scalpdesk.live.assembly import LiveDesk  # noqa: PLC0415
+    from scalpdesk.live.plan import plan_of  # noqa: PLC0415
+    from scalpdesk.live.run import carry_out  # noqa: PLC0415
+    from scalpdesk.simulation.hours import TapeHours  # noqa: PLC0415
+    from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway  # noqa: PLC0415
+
+    market, overrides = _check_run(strategy, data, settings, None)
+    _check_folder("runs_dir", runs_dir, may_be_none=False)
+    conditions: Any = {} if venue is None else venue
+    _check_type("venue", conditions, Mapping, {"latency_ms": 400})
+    tape = market.tape
+    if len(tape.sessions) != 1:
+        raise ArgumentError(
+            "the simulated venue plays one session",
+            where="data",
+            value=f"{len(tape.sessions)} sessions",
+            fix='data=load_data(start="2018-02-05")',
+        )
+    overrides = [*overrides, f"desk.runs_dir={runs_dir}"]
+    own = load_settings(strategy, overrides=overrides)
+    there = load_settings(
+        strategy, overrides=[*overrides, *overrides_of({"simulation": dict(conditions)})]
+    ).config
+    connection = connect_broker(
+        there,
+        tape.instruments,
+        TapeHours(tape.sessions),
+        there.simulation.starting_cash,
+        starting_positions(tape, there),
+    )
+    clock = FollowingClock()
+    played = PlayedSession(tape, connection, exposures=gamma_events(tape, own))
+    plan = plan_of(own, "simulated", session=tape.sessions[0].day, data=tape.name, sessions=1, new_run=True)
+    desks: list[LiveDesk] = []
+    course = carry_out(
+        plan,
+        notify=lambda _level, _text: None,
+        clock=clock,
+        gateway=SimulatedGateway(played, clock),
+        on_ready=desks.append,
+    )
+    with ThreadPoolExecutor(1) as own_thread:  # a notebook's own thread has a loop that runs already
+        summary = own_thread.submit(asyncio.run, course).result()
+    return RunResult(summary, desks[-1].run_dir, desks[-1].tally.marks)
+
+
+def parity(
+    run: RunResult | str | Path, data: MarketTape | None = None, *, seed: int | None = None
+) -> "ParityResult":
+    """Compare a live run with its backtest: the difference of their P&L, in parts that sum to it.
+
+    Parameters
+    ----------
+    run
+        From :func:`run_desk`, or the folder of a run of a venue, the sandbox or the simulated venue.
+    data
+        Market that the backtest plays; None takes that of the run itself, or its recorded stream.
+    seed
+        Path of an embedded market.
+
+    Returns
+    -------
+    ParityResult
+        ``document`` has all figures; ``to_frame()`` and ``plot()`` the parts.
+
+    Raises
+    ------
+    ArgumentError
+        When the run is a backtest or has no journal.
+    DataError
+        When no session was opened in it.
+    """
+    from scalpdesk.research.parity import ParityResult, compare, played_by  # noqa: PLC0415 - a backtest needs neither
+
+    folder = _folder_of(run)
+    return ParityResult(compare(folder, played_by(folder) if data is None else data, seed=seed))
+
+
+def load_run(run: RunResult | str | Path) -> "StoredRun":
+    """Load a journaled run as tables.
+
+    Parameters
+    ----------
+    run
+        Of :func:`backtest` with ``runs_dir`` or of :func:`run_desk`, or the folder of a run.
+
+    Returns
+    -------
+    StoredRun
+        ``orders``, ``fills``, ``decisions``, ``marks``, ``sessions``, ``straddles`` and ``hedges()``: rows
+        by column name, which ``pandas.DataFrame`` takes.
+
+    Raises
+    ------
+    ArgumentError
+        When the run has no journal.
+    JournalError
+        When the journal is damaged or not there.
+    """
+    from scalpdesk.research.stored_run import read_stored  # noqa: PLC0415 - a backtest needs no store
+
+    return read_stored(_folder_of(run))
+
+
+def _folder_of(run: object) -> Path:
+    """Return the folder of a run's journal."""
+    folder = run.run_dir if isinstance(run, RunResult) else run
+    if not isinstance(folder, str | Path):
+        raise ArgumentError(
+            "the run has no journal",
+            where="run",
+            value=type(run).__name__,
+            fix='backtest(..., runs_dir="runs") keeps a journal; or name the folder of a run',
+        )
+    return Path(folder)
+
+
+def premium_history(
+    name: str = EMBEDDED,
+    *,
+    start: str | date,
+    end: str | date,
+    underlying: str = "SPY",
+    catalog: str | Path | None = None,
+    history: str | Path | None = None,
+    horizon: int = 21,
+) -> "PremiumHistory":
+    """Compare implied volatility day by day with the forecast and with what was realised after.
+
+    Parameters
+    ----------
+    name
+        ``embedded``: S&P 500 and VIX of 2014 to 2018, both real. Else a data set of the catalogue: its daily
+        bars, and the implied volatilities that ``scalpdesk vol --keep`` has kept.
+    start, end
+        First and last day, both included; as in :func:`load_data`.
+    underlying
+        Its symbol.
+    catalog
+        Folder of the catalogue; None takes ``data.catalog`` of the configuration.
+    history
+        Daily bars: another data set, or a CSV or Parquet file. None: those of the data set.
+    horizon
+        Sessions that forecast and realised volatility cover: 21 are the 30 days of the VIX.
+
+    Returns
+    -------
+    PremiumHistory
+        ``rows``, ``mean_premium``, ``to_frame()`` and ``plot()``.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is of another type.
+    DataError
+        When bars or implied volatilities are not there.
+    """
+    from scalpdesk.datasets.daily_history import find_history, packaged_history, packaged_vix  # noqa: PLC0415
+    from scalpdesk.datasets.implied_vols import VIX_SYMBOLS, ImpliedVolHistory  # noqa: PLC0415
+    from scalpdesk.instruments.deribit import is_perpetual  # noqa: PLC0415
+    from scalpdesk.research.volatility import premium_history as compared  # noqa: PLC0415 - a backtest needs no scipy
+
+    _check_type("name", name, str, EMBEDDED)
+    _check_type("underlying", underlying, str, "SPY")
+    _check_type("horizon", horizon, Integral, 21)
+    _check_folder("catalog", catalog)
+    _check_folder("history", history)
+    first, last = _day(start, "start"), _day(end, "end")
+    overrides = () if catalog is None else (f"data.catalog={catalog}",)
+    folder = Path(load_settings(None, overrides=overrides).config.data.catalog)
+    implied: dict[date, float] = {}
+    if name == EMBEDDED and underlying == "SPY" and history is None:
+        bars = packaged_history("sp500")
+    else:
+        bars = find_history(folder, name, underlying, None if history is None else str(history))
+        implied = {row.session: row.vol for row in ImpliedVolHistory(folder).read(underlying)}
+    source = f"{underlying}, {bars.source}"
+    if not implied and underlying in VIX_SYMBOLS:
+        vix = packaged_vix()
+        implied = {day: close / 100.0 for day, close in zip(vix.days, vix.bars["close"], strict=True)}
+        source = f"{bars.source} and {vix.source}"
+    return compared(
+        replace(bars, source=source),
+        implied,
+        start=first,
+        end=last,
+        horizon=horizon,
+        periods_per_year=365.0 if is_perpetual(underlying) else 252.0,
+    )
+
+
 def _check_run(
     strategy: object, data: object, settings: object, seed: object
 ) -> tuple[PreparedMarket, list[str]]:
@@ -354,6 +587,40 @@ def bands(
     return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
 
 
+def tear_sheet(result: "SweepResult | WalkForwardResult | BandReport", file: str | Path) -> Path:
+    """Write the tear sheet of a sweep, a walk-forward test or a comparison of bands: one offline HTML file.
+
+    Parameters
+    ----------
+    result
+        From :func:`sweep`, :func:`walk_forward` or :func:`bands`.
+    file
+        Where to write it.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ArgumentError
+        For another result, or when the file cannot be written.
+    """
+    from scalpdesk.research.walk_forward import WalkForwardResult  # noqa: PLC0415 - a backtest needs no scipy
+    from scalpdesk.web.research_sheets import write_research_sheet  # noqa: PLC0415
+
+    if not isinstance(result, SweepResult | WalkForwardResult | BandReport):
+        raise ArgumentError(
+            "no tear sheet of this",
+            where="result",
+            value=type(result).__name__,
+            fix="a result of sweep, walk_forward or bands; of a run: scalpdesk report RUN --html FILE",
+        )
+    write_research_sheet(Path(file), result)
+    return Path(file)
+
+
 def _check_type(where: str, value: object, kind: type, example: object) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         words: dict[object, str] = {Integral: "whole number", Mapping: "table of keys and values"}
@@ -363,13 +630,13 @@ def _check_type(where: str, value: object, kind: type, example: object) -> None:
         )
 
 
-def _check_folder(where: str, folder: object) -> None:
-    if folder is not None and not isinstance(folder, str | Path):
+def _check_folder(where: str, folder: object, *, may_be_none: bool = True) -> None:
+    if not isinstance(folder, str | Path) and not (folder is None and may_be_none):
         raise ArgumentError(
             "not a folder",
             where=where,
             value=repr(folder),
-            fix=f'write it as {where}="FOLDER", or leave it out',
+            fix=f'write it as {where}="FOLDER"{", or leave it out" if may_be_none else ""}',
         )
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -27,6 +28,13 @@ def test_the_table_ends_with_the_recommendation_as_settings(capsys):
     out = capsys.readouterr().out
     assert "frontier" in out
     assert "--set hedge.band=" in out.splitlines()[-1]
+
+
+def test_the_tear_sheet_is_a_file_with_every_band(capsys, tmp_path):
+    found = document(capsys, *SMALL, "--html", str(tmp_path / "bands.html"))
+    page = (tmp_path / "bands.html").read_text("utf-8")
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert [row["spread"] for row in json.loads(data)["rows"]] == [row["spread"] for row in found["rows"]]
 
 
 def test_python_and_the_command_give_the_same(capsys):

@@ -1,9 +1,17 @@
 """``scalpdesk sweep``: the table, and the same command again."""
 
 import json
+import re
 
 from scalpdesk.cli.main import main
 from scalpdesk.research.sweep import ROWS_FILE
+
+
+def data_of(file):
+    """Return the figures in a tear sheet."""
+    (data,) = re.findall(r'id="data">(.*?)</script>', file.read_text("utf-8"), flags=re.DOTALL)
+    return json.loads(data)
+
 
 WORDS = (
     *("sweep", "gamma-scalper", "--start", "2017-07-03", "--workers", "1", "--set", "entry.gate=advise"),
@@ -23,7 +31,23 @@ def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(capsys, tmp_path, m
     assert len(problems) == 2
     assert all("straddles" in problem for problem in problems)
     lines = (tmp_path / "kept" / ROWS_FILE).read_bytes()
-    assert main([*WORDS, "--param", "straddles=1"]) == 0
+    capsys.readouterr()
+    assert main(["report", "kept", "--html", "kept.html", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == len(first["rows"])
+    stored = data_of(tmp_path / "kept.html")
+    assert stored["values"] == totals
+    assert stored["problems"] == [
+        [", ".join(f"{key}={value}" for key, value in row["settings"].items()), row["problem"]]
+        for row in first["rows"]
+        if row["problem"]
+    ]
+    assert stored["command"].split()[:2] == ["scalpdesk", "sweep"]
+    assert main(["report", "kept", "--json"]) == 2
+    assert "--html" in json.loads(capsys.readouterr().out)["error"]["fix"]
+    assert main([*WORDS, "--param", "straddles=1", "--html", "missing/sweep.html"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--html"
+    assert main([*WORDS, "--param", "straddles=1", "--html", "sweep.html"]) == 0
+    assert data_of(tmp_path / "sweep.html")["values"] == totals
     again = json.loads(capsys.readouterr().out)
     assert [row["decision_hash"] for row in again["rows"]] == [
         row["decision_hash"] for row in first["rows"] if row["problem"] is None

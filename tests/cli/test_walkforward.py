@@ -1,6 +1,7 @@
 """``scalpdesk walkforward``: the document, the page of text, the rows that a sweep has left, refusals."""
 
 import json
+import re
 
 import pytest
 
@@ -27,8 +28,12 @@ def test_the_document_the_text_and_a_sweep_share_their_backtests(capsys, tmp_pat
     assert all("position_size_max=0" in settings for settings in found["problems"])
     kept = {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)}
     assert len(kept) == 2  # over all sessions, and over those of the choice
-    assert main([*WORDS, "--param", "position_size_max=4", "--earlier-trials", "7"]) == 0
+    more = ("--earlier-trials", "7", "--html", "folds.html")
+    assert main([*WORDS, "--param", "position_size_max=4", *more]) == 0
     text = capsys.readouterr().out
+    page = (tmp_path / "folds.html").read_text("utf-8")
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert json.loads(data)["running"]["days"] == ["2017-07-06"]
     assert "9 trials" in text
     assert "profit_target=" in text
     assert {file: file.read_bytes() for file in tmp_path.rglob(ROWS_FILE)} == kept  # nothing was run again

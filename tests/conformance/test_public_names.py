@@ -8,7 +8,7 @@ import scalpdesk
 
 def test_every_exported_name_is_there_and_is_what_it_says():
     many = {"BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"}
-    many |= {"bands", "sweep", "walk_forward"}
+    many |= {"bands", "sweep", "tear_sheet", "walk_forward"}
     assert set(scalpdesk.__all__) == {"Strategy", "__version__", "backtest", "load_data", *many}
     # in a process of its own: here the subpackages are imported already
     code = (
@@ -16,7 +16,7 @@ def test_every_exported_name_is_there_and_is_what_it_says():
         "assert callable(backtest) and callable(load_data);"
         "from scalpdesk import backtest as again; assert again is backtest;"
         "from scalpdesk import BacktestConfig, BacktestResult, PreparedMarket, simulate;"
-        "from scalpdesk import bands, sweep, walk_forward;"
+        "from scalpdesk import bands, sweep, tear_sheet, walk_forward;"
         "print(__version__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

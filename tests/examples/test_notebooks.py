@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import scalpdesk.notebook
+from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, smile_vol
+from scalpdesk.volatility.forecast import forecast_vol
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 load_data = scalpdesk.notebook.load_data
@@ -109,3 +112,115 @@ def test_the_sanity_checks_find_holes(monkeypatch):
     monkeypatch.setattr(scalpdesk.notebook, "load_data", load)
     findings = run("sanity_checks")["findings"]
     assert (findings["gaps of the perpetual"], findings["expiries without quotes"]) == (1, 4)
+
+
+def assert_answers(name, *figures):
+    """The notebook's row of the page has these figures, to the cent."""
+    page = (FOLDER.parent / "docs" / "howto" / "notebooks.md").read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"/{name}.ipynb" in line]
+    assert [figure for figure in figures if f"{float(figure):.2f}" not in row] == []
+
+
+def amounts_of(run):
+    """The P&L of a run and its parts, as the summary has them."""
+    parts = {name: float(amount) for name, amount in run.summary["pnl"].items()}
+    return parts.pop("total"), parts
+
+
+def test_the_first_backtest_earned_the_sum_of_its_parts():
+    found = run("first_backtest")
+    total, parts = amounts_of(found["run"])
+    assert sum(parts.values()) == pytest.approx(total, abs=0.005)
+    assert found["marks"]["pnl"].iloc[-1] == pytest.approx(total, abs=0.005)
+    assert_answers("first_backtest", total, parts["vega"])
+    (panel,) = found["run"].plot("explain").axes
+    heights = [bar.get_height() for bar in panel.patches]
+    assert heights == pytest.approx([*(amount for amount in parts.values() if amount), total], abs=0.005)
+    assert panel.get_ylim()[0] < min(0.0, *np.cumsum(heights[:-1])) < max(heights) < panel.get_ylim()[1]
+    assert methodcaller("_repr_png_")(found["run"].plot())[:4] == b"\x89PNG"
+
+
+def test_the_chosen_band_keeps_to_the_cap_and_is_worth_more_than_others_that_do():
+    found = run("choosing_a_band")
+    report, chosen = found["report"], found["chosen"]
+    rows = {(row.band, row.setting): row for row in report.rows}
+    best = max(row.certainty_equivalent for row in report.rows if row.eligible)
+    assert rows[chosen.band, chosen.setting].certainty_equivalent == pytest.approx(
+        best, abs=2 * chosen.behind_best_stderr
+    )
+    reach = rows[chosen.band, chosen.setting].half_width_shares * (
+        1 + chosen.settings["hedge.least_fraction"]
+    )
+    assert 0 < reach <= 8.0 + 1e-6
+    assert (len(report.to_frame()), found["run"].summary["hedges"]) == (len(report.rows), 34)
+    assert_answers("choosing_a_band", chosen.ahead)
+
+
+def test_implied_volatility_was_above_what_followed_and_the_forecast_sees_no_later_day():
+    found = run("implied_against_realised")
+    frame, history = found["frame"], found["history"]
+    # the figures of docs/concepts/embedded-market.md, which are of all of these days
+    assert 1e4 * history.mean_premium == pytest.approx(64, abs=1)
+    assert (history.share_rich, found["gap"].mean()) == pytest.approx((0.82, 3.0), abs=0.05)
+    assert found["interval"].low < history.mean_premium < found["interval"].high
+    assert len(frame) == len(history.rows) == found["frame"]["forecast"].count() == 1235
+    assert list(found["came"]).index(found["came"].max()) == 4
+    assert found["came"].min() > 0
+    bars = packaged_history("sp500")
+    first, row = bars.days.index(history.rows[0].day), history.rows[0]
+    returns = np.diff(np.log(bars.bars["close"][first : first + 22]))
+    assert row.realised == pytest.approx(np.sqrt(252 / 21 * np.sum(returns**2)), rel=1e-9)
+    known = {name: column[: first + 1] for name, column in bars.bars.items()}
+    assert row.forecast == pytest.approx(forecast_vol(known, "har", 21).vol, rel=1e-9)
+
+
+def test_the_0dte_day_earned_what_its_fills_moved_in_cash():
+    found = run("anatomy_of_a_0dte_day")
+    total, parts = amounts_of(found["run"])
+    assert sum(parts.values()) == pytest.approx(total, abs=0.005)
+    assert parts["theta"] < 0 < parts["gamma"]
+    assert_answers("anatomy_of_a_0dte_day", parts["gamma"], -parts["theta"])
+    assert found["run"].summary["end_positions"] == {}
+    fills = found["fills"]
+    units = np.where(fills["symbol"] == "SPY", 1, 100) * np.where(fills["side"] == "buy", -1, 1)
+    cash = (units * fills["quantity"].astype(float) * fills["price"].astype(float)).sum()
+    assert cash == pytest.approx(total, abs=0.005)
+    spot, _, gamma, _, pnl = found["figures"][0]
+    assert sum(len(line.get_xdata()) for line in spot.lines[1:3]) == len(found["hedges"])
+    assert gamma.lines[0].get_ydata().max() == found["marks"]["gamma_shares_per_usd"].max() > 50
+    assert pnl.lines[2].get_ydata()[-1] == pytest.approx(parts["gamma"] + parts["theta"], abs=0.01)
+
+
+def test_each_choice_of_the_walk_forward_was_the_best_of_its_past():
+    found = run("walk_forward")
+    report = found["report"]
+    daily = {row.settings["profit_target"]: row.daily for row in found["result"].rows}
+    assert [fold.test_first > fold.train_last for fold in report.folds] == [True] * 2
+    for fold in report.folds:
+        span = fold.train_first.isoformat(), fold.train_last.isoformat()
+        past = {
+            name: np.array([float(pnl) for day, pnl in days.items() if span[0] <= day <= span[1]])
+            for name, days in daily.items()
+        }
+        ratios = {name: pnl.mean() / pnl.std(ddof=1) for name, pnl in past.items()}
+        assert fold.settings["profit_target"] == max(ratios, key=ratios.__getitem__)
+    frame = found["frame"]
+    assert frame["total"].iloc[-1] == pytest.approx(float(report.out_of_sample.total), abs=0.005)
+    assert len(frame) == report.out_of_sample.sessions == 4
+    assert_answers("walk_forward", report.in_sample.per_session, report.out_of_sample.per_session)
+
+
+def test_the_live_run_differs_from_its_backtest_by_latency_and_fees_alone():
+    compared = run("live_against_backtest")
+    found, live = compared["found"], compared["live"]
+    parts = {name: float(amount) for name, amount in found["parts"].items()}
+    assert sum(parts.values()) == pytest.approx(float(found["live_pnl"] - found["backtest_pnl"]))
+    assert {name for name, amount in parts.items() if amount} == {"latency", "fees"}
+    assert_answers("live_against_backtest", parts["latency"], parts["fees"], found["backtest_pnl"])
+    total, own = amounts_of(live)
+    assert (parts["fees"], float(found["live_pnl"])) == pytest.approx((own["fees"], total), abs=0.005)
+    assert found["orders"]["matched"] == found["orders"]["live"] > 50
+    assert found["latency_ms"] == {"out": 400.0, "back": 400.0}
+    frame = compared["compared"].to_frame()
+    assert frame.loc["live", "pnl"] == frame["pnl"].iloc[-2] == pytest.approx(total)
+    assert len(live.marks) == len(live.to_frame())

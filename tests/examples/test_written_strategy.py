@@ -17,7 +17,7 @@ def files(tmp_path, monkeypatch):
     found = install_page(PAGE, tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield found
-    for module in [name for name in sys.modules if name.partition(".")[0] == "my_strategies"]:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "morning_straddle"]:
         del sys.modules[module]
 
 
@@ -42,10 +42,11 @@ def test_every_command_prints_what_the_page_shows(files, monkeypatch):
 
 def test_the_test_of_the_page_passes(files):
     scope = {}
-    exec(files["tests/test_morning_straddle.py"], scope)
+    exec(files["tests/test_strategy.py"], scope)
     tests = [run for name, run in scope.items() if name.startswith("test_")]
-    assert len(tests) == 1
-    tests[0]()
+    assert len(tests) == 2
+    for test in tests:
+        test()
 
 
 def test_the_settings_of_the_page_are_accepted(files, tmp_path):

@@ -629,5 +629,5 @@ UNSEEN = frozenset(
         "options_level_gone",
     }
 )
-"""Drawn bugs that no trial notices; docs/evidence/faults.md says why."""
+"""Drawn bugs that no trial notices; docs/evidence/missed-bugs.md says why."""
 EDITED_BUGS |= {name: edit for name, edit in DRAWN.items() if name not in UNSEEN}

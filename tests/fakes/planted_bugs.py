@@ -2,7 +2,8 @@
 
 The trials are worth what they catch. Each bug here changes one or two functions of the desk while it is
 planted, and nothing else. ``python -m fakes.planted_bugs NAME …`` looks for the first seed below 1,000 that
-notices each; the table of docs/evidence/faults.md holds them, and a test runs each bug at its seed.
+notices each; docs/evidence/planted-bugs.md and planted-bugs-books.md list them, and a test runs each bug at
+its seed.
 """
 
 import sys

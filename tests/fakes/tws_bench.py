@@ -67,18 +67,19 @@ def source() -> TapeSource:
 def plan(**changes: Any) -> LaunchPlan:
     """A paused server with two accounts and no limit of requests."""
     usual = {"protocol": "tws", "speed": 0.0, "accounts": 2, "cash": 1e7, "trading_limit": 0}
-    return LaunchPlan(source(), **(usual | changes))
+    market = changes.pop("source", None) or source()
+    return LaunchPlan(market, **(usual | changes))
 
 
 class TwsBench:
     """The server and clients of ib_async in one event loop, which runs while a test does."""
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, *, start_seconds: int = 1_800, **changes: Any) -> None:
         self.runner = asyncio.Runner()
         self.clock = ManualClock(at("10:00"))
         self.server = build_server(plan(**changes), self.clock)
         self.runner.run(self.server.start())
-        self.advance(1_800)
+        self.advance(start_seconds)
         self.clients: list[TwsClient] = []
         self.writers: list[asyncio.StreamWriter] = []
         """Connections of a test that are not those of a client."""

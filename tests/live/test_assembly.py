@@ -197,6 +197,8 @@ def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damag
         ({}, False, None),
         ({"set_aside": True}, False, None),
         ({"resume": True}, False, "refused"),
+        ({"resume": True, "may_begin": True}, False, None),
+        ({"resume": True, "may_begin": True}, True, "the run"),
         ({}, True, "refused"),
         ({"resume": True}, True, "the run"),
         ({"set_aside": True}, True, None),

@@ -2,6 +2,7 @@ import math
 from datetime import date
 
 import msgspec
+import numpy as np
 import pytest
 
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
@@ -195,3 +196,13 @@ def test_a_session_without_a_straddle_is_named(half_day):
     with pytest.raises(DataError) as refusal:
         compare_recorded([DAY], lambda _: half_day.tape, nothing, ["fixed"])
     assert "no session" in refusal.value.what
+
+
+def test_the_errors_of_spread_and_cost_are_how_far_they_vary_from_draw_to_draw():
+    drawn = [
+        compare_simulated(SessionModel(days=200, seed=seed), ["fixed"], delta_cap=8.0).rows[-1]
+        for seed in range(1, 17)
+    ]
+    for name in ("spread", "cost"):
+        varies = np.std([getattr(row, name) for row in drawn], ddof=1)
+        assert 0.6 < np.mean([getattr(row, f"{name}_stderr") for row in drawn]) / varies < 1.7

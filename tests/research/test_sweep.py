@@ -10,15 +10,17 @@ import pytest
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.research.sweep import (
     ROWS_FILE,
     Job,
     SweepFolder,
     SweepRow,
     combinations,
+    find_sweep,
     read_parameter,
     run_job,
+    stored_sweep,
 )
 from scalpdesk.research.sweep_engines import run_local
 
@@ -129,3 +131,30 @@ def test_a_folder_goes_on_after_a_torn_line_and_tries_failures_again(tmp_path):
         ("1", None, 3, 1.25),
         ("2", "no", 0, None),
     ]
+
+
+def test_the_table_of_a_folder_gives_its_rows_back(tmp_path):
+    done = SweepRow(
+        config_hash="c",
+        settings={"hedge.band": "fixed", "pnl_target": "2"},
+        decision_hash="d",
+        pnl={"total": "12.5", "gamma": "0.00000001"},
+        daily={"2018-02-05": "4.25", "2018-02-06": "8.25"},
+        sharpe=1.25,
+        sessions=2,
+        hedges=7,
+    )
+    failed = SweepRow(config_hash="", settings={"hedge.band": "x"}, problem="no such band")
+    kept = SweepFolder(tmp_path / "direction-1")
+    kept.add(done)
+    kept.write_table([done, failed], {"strategy": "direction", "sessions_per_year": 365})
+    assert kept.read_table() == (done, failed)
+    found = stored_sweep(tmp_path / "direction-1")
+    assert (found.rows, found.about["strategy"]) == ((done, failed), "direction")
+    for name in ("direction-1", "direction", str(tmp_path / "direction-1")):
+        assert find_sweep(tmp_path, name) == tmp_path / "direction-1"
+    assert find_sweep(tmp_path, "other") is None
+    SweepFolder(tmp_path / "direction-2").write_table([], {})
+    assert find_sweep(tmp_path, "direction") is None
+    with pytest.raises(DataError):
+        SweepFolder(tmp_path / "empty").read_table()

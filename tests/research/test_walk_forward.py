@@ -172,6 +172,10 @@ def test_no_choice_sees_its_test_nor_the_sessions_purged_or_embargoed(
         for earlier in found[:place]:
             after = every.index(earlier.test[-1]) + 1
             assert not set(fold.train) & set(every[after : after + embargo])
+        window = sorted({*fold.train, *fold.embargoed, *fold.purged})
+        assert fold.purged == every[first - purge : first]
+        assert tuple(window) == every[every.index(window[0]) : first]
+        assert len(window) == len(fold.train) + len(fold.embargoed) + len(fold.purged)
         if not embargo and train is not None and not anchored:
             assert len(fold.train) == train
 

@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 117_765), "lines of tests": ("tests", 114_943)}
+MOST_LINES = {"source lines": ("src", 118_710), "lines of tests": ("tests", 115_455)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 

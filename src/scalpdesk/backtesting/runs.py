@@ -1,6 +1,5 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
-import html
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,9 +25,10 @@ from scalpdesk.backtesting.simulate import (
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import JournalError
+from scalpdesk.core.errors import ArgumentError, JournalError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import draw_waterfall, html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
@@ -54,21 +54,51 @@ class RunResult:
     marks: Sequence[Mark]
     """Portfolio values and P&L explain at each mark."""
 
-    def to_frame(self) -> Any:
-        """Return the marks as a pandas frame, as ``marks_frame`` has it."""
-        return marks_frame(self.marks)
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the marks as a frame, as ``marks_frame`` has it.
 
-    def plot(self) -> Any:
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
+        return in_library(marks_frame(self.marks), library)
+
+    def plot(self, figure: str = "run") -> Any:
         """Draw the run; return a figure (extra ``plots``).
 
-        P&L with its largest parts, net delta, gamma, theta and vega, implied volatility, the realised
-        volatility of the half hour before, and the spot.
+        Parameters
+        ----------
+        figure
+            ``run``: over time P&L with its largest parts, net delta, gamma, theta and vega, implied
+            volatility, the realised volatility of the half hour before, and the spot. ``explain``: the parts
+            of the P&L as steps that end at the P&L.
 
         Raises
         ------
+        ArgumentError
+            For another figure.
         ConfigError
             When matplotlib is not installed.
         """
+        if figure == "explain":
+            return self._plot_explain()
+        if figure != "run":
+            raise ArgumentError("no such figure", where="figure", value=figure, fix="run or explain")
+        return self._plot_run()
+
+    def _plot_explain(self) -> Any:
+        pnl, currency = dict(self.summary["pnl"]), self._currency
+        total = pnl.pop("total")
+        figure = new_figure(9, 4)
+        panel = figure.subplots()
+        parts = {name.replace("_", " "): float(amount) for name, amount in pnl.items() if float(amount)}
+        draw_waterfall(panel, parts, "P&L")
+        panel.set_ylabel(currency)
+        panel.set_title(f"{self.summary['strategy']}: P&L {total} {currency} by part")
+        return figure
+
+    def _plot_run(self) -> Any:
         frame = self.to_frame()
         figure = new_figure(9, 11)
         panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
@@ -78,24 +108,29 @@ class RunResult:
         for name in largest:
             upper.plot(frame.index, frame[f"pnl_{name}"], linewidth=1, label=name.replace("_", " "))
         upper.axhline(0.0, color="grey", linewidth=0.5)
-        upper.set_title(f"{self.summary['strategy']}: P&L {self.summary['pnl']['total']}")
-        for panel, name, label in (
-            (delta, "net_delta_shares", "net delta"),
-            (gamma, "gamma_shares_per_usd", "gamma"),
-            (decay, "theta_usd_per_day", "theta"),
-            (decay, "vega_usd_per_point", "vega"),
+        upper.set_title(f"{self.summary['strategy']}: P&L {self.summary['pnl']['total']} {self._currency}")
+        upper.set_ylabel(self._currency)
+        for panel, name, label, unit in (
+            (delta, "net_delta_shares", None, "net delta,\nshares"),
+            (gamma, "gamma_shares_per_usd", None, "gamma,\nshares per USD"),
+            (decay, "theta_usd_per_day", "theta", ""),
+            (decay, "vega_usd_per_point", "vega", "theta a day,\nvega a point,\nUSD"),
         ):
             panel.plot(frame.index, frame[name], linewidth=1, label=label)
+            panel.set_ylabel(unit)
         looks = [{"ts_ns": mark.ts_ns, "spot": mark.spot} for mark in self.marks]
         realised = realised_path(looks, clock_of(self.summary["data"]))
         percent = [None if vol is None else 100.0 * vol for vol in realised]
         implied = 100.0 * frame["implied_vol"].where(frame["implied_vol"] > 0.0)
-        vols.plot(frame.index, implied, linewidth=1, label="implied, % a year")
+        vols.plot(frame.index, implied, linewidth=1, label="implied")
         vols.plot(frame.index, np.array(percent, dtype=float), linewidth=1, label="realised over 30 minutes")
+        vols.set_ylabel("volatility,\n% a year")
         lower.plot(frame.index, frame["spot"], color="black", linewidth=1)
         lower.set_ylabel(str(self.summary["data"].get("underlying", "spot")))
-        for panel in panels[:-1]:
-            panel.legend(loc="upper left", fontsize="small")
+        for panel in (upper, decay, vols):
+            panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+        figure.align_ylabels()
+        show_clock(lower, frame.index.tz)
         return figure
 
     def _repr_html_(self) -> str:
@@ -103,11 +138,12 @@ class RunResult:
         names = ("strategy", "venue", "nav_change", "orders", "fills", "hedges", "mode", "decision_hash")
         cells = {name: self.summary[name] for name in names}
         cells |= {f"P&L {part}": amount for part, amount in self.summary["pnl"].items()}
-        body = "".join(
-            f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
-            for name, value in cells.items()
-        )
-        return f"<table><caption>{html.escape(self.summary['run_id'])}</caption>{body}</table>"
+        caption = f"{self.summary['run_id']}, amounts in {self._currency}"
+        return html_table(caption, (), [(name.replace("_", " "), value) for name, value in cells.items()])
+
+    @property
+    def _currency(self) -> str:
+        return str(self.summary.get("currency", "USD"))
 
 
 @dataclass(frozen=True, slots=True)

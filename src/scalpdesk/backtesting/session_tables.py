@@ -168,7 +168,7 @@ def straddle_rows(
     last_ns = marks[-1]["ts_ns"] if marks else 0
     _drop_expired(held, rows, options, last_ns)
     decisions = list(decisions)
-    entries = [(each["ts_ns"], each["facts"]) for each in decisions if _is_entry(each)]
+    entries = taken_entries(decisions)
     exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
     hedged = [each["ts_ns"] for each in decisions if is_hedge(each)]
     stamps = [mark["ts_ns"] for mark in marks]
@@ -244,8 +244,13 @@ def is_hedge(decision: Mapping[str, Any]) -> bool:
     return bool(decision["taken"] and decision["kind"] == "hedge" and decision["client_order_ids"])
 
 
-def _is_entry(decision: Mapping[str, Any]) -> bool:
-    return bool(decision["kind"] == "entry" and decision["taken"] and "implied_vol" in decision["facts"])
+def taken_entries(decisions: Iterable[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return instant and facts of each decision that entered, in order: the last before a row is its own."""
+    return [
+        (each["ts_ns"], each["facts"])
+        for each in decisions
+        if each["kind"] == "entry" and each["taken"] and "implied_vol" in each["facts"]
+    ]
 
 
 def _realised_vol(

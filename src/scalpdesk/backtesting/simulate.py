@@ -33,6 +33,7 @@ from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSet
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
@@ -262,9 +263,15 @@ class BacktestResult:
                 day[part] += mark.parts[part]
         return days
 
-    def to_frame(self) -> Any:
-        """Return the marks as a pandas frame, as :func:`marks_frame` has it."""
-        return marks_frame(self.marks)
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the marks as a frame, as :func:`marks_frame` has it.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
+        return in_library(marks_frame(self.marks), library)
 
 
 def marks_frame(marks: Sequence[Mark]) -> Any:

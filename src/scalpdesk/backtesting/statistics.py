@@ -240,6 +240,26 @@ def quantile_interval(values: Amounts, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
+def bootstrap_samples(pnl: Amounts, *, draws: int = DRAWS, seed: int = 1) -> Floats:
+    """Return samples of amounts under the stationary bootstrap, a row a sample, the same for the same seed.
+
+    Parameters
+    ----------
+    pnl
+        Amounts per period, two or more.
+    draws
+        Samples.
+    seed
+        Of the generator (NumPy's PCG64).
+    """
+    amounts = _amounts(pnl, 2, "bootstrap")
+    block, generator, number = mean_block_length(amounts), np.random.default_rng(seed), len(amounts)
+    starts = generator.integers(number, size=draws)
+    steps = ((generator.integers(number, size=draws), generator.random(draws)) for _ in range(number - 1))
+    samples: Floats = amounts[stationary_positions(starts, steps, number, block)]
+    return samples
+
+
 def bootstrap_interval(
     pnl: Amounts,
     statistic: Callable[[Floats], float],
@@ -258,17 +278,10 @@ def bootstrap_interval(
         From a sample as long as `pnl` to a number; samples for which it is not finite are left out.
     level
         Fraction of the samples inside.
-    draws
-        Samples.
-    seed
-        Of the generator (NumPy's PCG64).
+    draws, seed
+        As in :func:`bootstrap_samples`.
     """
-    amounts = _amounts(pnl, 2, "bootstrap")
-    block, generator, number = mean_block_length(amounts), np.random.default_rng(seed), len(amounts)
-    starts = generator.integers(number, size=draws)
-    steps = ((generator.integers(number, size=draws), generator.random(draws)) for _ in range(number - 1))
-    positions = stationary_positions(starts, steps, number, block)
-    values = np.array([statistic(sample) for sample in amounts[positions]])
+    values = np.array([statistic(sample) for sample in bootstrap_samples(pnl, draws=draws, seed=seed)])
     return quantile_interval(values[np.isfinite(values)], level)
 
 

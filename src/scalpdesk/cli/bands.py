@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import (
+    desk_command,
+    html_option,
+    settings_from,
+    settings_options,
+    write_result_sheet,
+)
 from scalpdesk.cli.market import load_tape, read_span, seed_option
 from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar, save_figure
 from scalpdesk.core.errors import ConfigError
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
         "scalpdesk bands --delta-cap 8",
         "scalpdesk bands --model stochastic_vol --vol 0.2 --dte 7 --bands fixed,whalley_wilmott",
         "scalpdesk bands --data embedded --start 2018-02-05 --end 2018-02-09 --plot bands.png",
+        "scalpdesk bands --delta-cap 8 --html bands.html",
     ),
 )
 @click.option("--days", type=click.IntRange(2, 1_000_000), help="Simulated sessions [default: 2000].")
@@ -60,6 +67,7 @@ if TYPE_CHECKING:
 )
 @seed_option
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the frontier (extra plots).")
+@html_option
 @settings_options
 def bands(
     *,
@@ -73,6 +81,7 @@ def bands(
     least_fraction: float,
     seed: int | None,
     plot_file: str | None,
+    html_file: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
     **simulated: Any,
@@ -122,6 +131,8 @@ def bands(
             )
     if plot_file is not None:
         save_figure(report.plot(), Path(plot_file))
+    if html_file is not None:
+        write_result_sheet(report, html_file)
     if as_json:
         import msgspec
 

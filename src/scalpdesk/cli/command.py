@@ -17,6 +17,7 @@ from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.web.research_sheets import Result
 
 IN_TESTING_PACKAGE = "entry point"
 """Target of a command that the package ``scalpdesk-testing`` brings, found by its entry point."""
@@ -208,6 +209,36 @@ def settings_from(
         cwd=Path(),
         simulated_account=simulated_account,
     )
+
+
+def _writable(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a file in a folder that is not there, before hours of work."""
+    if value is not None and not Path(value).absolute().parent.is_dir():
+        raise ConfigError(
+            "the folder of the tear sheet does not exist",
+            where="--html",
+            value=value,
+            fix=f"mkdir -p {shlex.quote(str(Path(value).parent))}",
+        )
+    return value
+
+
+html_option = click.option(
+    "--html",
+    "html_file",
+    default=None,
+    metavar="FILE",
+    callback=_writable,
+    help="Write the tear sheet: one offline file.",
+)
+
+
+def write_result_sheet(result: "Result", file: str) -> None:
+    """Write the tear sheet of a result with the command line that made it; say on stderr where it is."""
+    from scalpdesk.web.research_sheets import write_research_sheet
+
+    size = write_research_sheet(Path(file), result, typed_command())
+    click.echo(f"{file}: {size / 1e3:.0f} kB", err=True)
 
 
 def settings_options(body: Body) -> Body:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
 from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.units import count_text, rounded_text, run_currency
@@ -92,6 +92,7 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
         market = f"{data['underlying']}, {data['name']} ({data['kind']})"
         table.add_row(each["name"], market, data["session"], str(each["rows"]), best["pnl"], chosen)
     print_table(table)
+    click.echo("scalpdesk report SWEEP --html FILE draws its tear sheet")
 
 
 @desk_command(
@@ -100,6 +101,7 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
         "scalpdesk report last",
         "scalpdesk report last --hedges 50 --json",
         "scalpdesk report last --html last.html",
+        "scalpdesk report gamma-scalper-1f2e3d4c --html sweep.html",
         "scalpdesk report last --plot last.png",
         "scalpdesk report last --csv tables --parquet tables",
         "scalpdesk report --compare 20180205 last",
@@ -113,9 +115,7 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     show_default=True,
     help="Number of the last hedges to show.",
 )
-@click.option(
-    "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
-)
+@html_option
 @click.option(
     "--plot",
     "plot_file",
@@ -158,13 +158,18 @@ def report(
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last.
+
+    With --html it is also a sweep by its name (scalpdesk runs --sweeps) or folder.
+    """
     written_to = {"--html": html_file, "--plot": plot_file, "--csv": csv_dir, "--parquet": parquet_dir}
     _refuse_together(
         ["--compare"] if others else [], [name for name, to in written_to.items() if to is not None]
     )
     if others:
         _compare([find_run(config_file, overrides, name) for name in (*others, run)], as_json=as_json)
+        return
+    if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
@@ -370,6 +375,31 @@ def find_run(config_file: str | None, overrides: tuple[str, ...], run: str) -> P
     return find_run_dir(_runs_dir(config_file, overrides), run)
 
 
+def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: bool) -> bool:
+    """Write the tear sheet of a sweep; return whether a sweep has this name."""
+    from scalpdesk.research.sweep import SWEEPS, find_sweep, stored_sweep
+
+    folder = find_sweep(runs_dir / SWEEPS, name)
+    if folder is None:
+        return False
+    if file is None:
+        raise ArgumentError(
+            "a sweep is shown as a tear sheet",
+            where="RUN",
+            value=name,
+            fix=f"scalpdesk report {folder.name} --html sweep.html",
+        )
+    from scalpdesk.web.research_sheets import write_research_sheet
+
+    found = stored_sweep(folder)
+    size = write_research_sheet(Path(file), found)
+    if as_json:
+        print_json({"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)})
+    else:
+        click.echo(f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}")
+    return True
+
+
 def _write_sheet(
     run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
 ) -> dict[str, Any]:
@@ -377,7 +407,7 @@ def _write_sheet(
     from scalpdesk.cli.output import progress_bar
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.monitor.documents import cut_of
-    from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, tear_sheet
+    from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, write_sheet
 
     follower = read_run(run_dir)
     assert follower.header is not None
@@ -390,17 +420,10 @@ def _write_sheet(
     stored = read_stored(run_dir)
     tables = {"sessions": stored.sessions, "straddles": stored.straddles or (), "marks": stored.marks}
     document = sheet_document(follower, models, redrawn, tables)
-    content = tear_sheet(document).encode()
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise ArgumentError(
-            f"cannot write the tear sheet: {error.strerror}", where="--html", value=str(file)
-        ) from error
     return {
         "run_id": follower.header.run_id,
         "file": str(file),
-        "bytes": len(content),
+        "bytes": write_sheet(file, document),
         "result": document["result"],
         "fill_models": document["models"],
         "paths": document["paths"],

@@ -63,6 +63,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
+    "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
     "drill": (IN_TESTING_PACKAGE, "Rehearse a day's disasters on your own configuration."),
     "selftest": (IN_TESTING_PACKAGE, "Compute worked cases and compare with their answers."),

@@ -73,13 +73,13 @@ def _market(
     run_dir: Any, data_set: str | None, seed: int | None, config_file: str | None, overrides: tuple[str, ...]
 ) -> Any:
     """Return the tape of the data set that is asked for, or that the run itself played; None without one."""
-    from scalpdesk.assembly import journaled_market
     from scalpdesk.backtesting.recorded import LiveRecord
     from scalpdesk.journal.reader import peek_header
+    from scalpdesk.research.parity import played_by
 
-    header = peek_header(run_dir)
     if data_set is None:
-        return journaled_market(header) if header.data.get("tape") is not None else None
+        return played_by(run_dir)
+    header = peek_header(run_dir)
     sessions = LiveRecord(run_dir).sessions
     settings = settings_from(config_file, overrides, header.strategy)
     return load_tape(

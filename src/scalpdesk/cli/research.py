@@ -1,6 +1,7 @@
-"""``scalpdesk research``: tests of what dealer gamma and signals foretell."""
+"""``scalpdesk research``: tests of what dealer gamma, signals and the facts of entries foretell."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,16 @@ from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settin
 from scalpdesk.cli.market import data_option, load_tape, read_span, seed_option, span_options
 from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import count_text, money_text
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.research.gamma_hypotheses import Window
+    from scalpdesk.research.meta_labels import EntryReport, PastEntry
     from scalpdesk.research.signal_hypotheses import ScalpOutcome
     from scalpdesk.research.significance import Finding
 
@@ -27,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "signals": (
         "scalpdesk.cli.research:signals",
         "Which signals earn after costs? Does conviction help?",
+    ),
+    "entries": (
+        "scalpdesk.cli.research:entries",
+        "Which entries would a meta-model leave? Does it pay?",
     ),
 }
 
@@ -114,12 +120,140 @@ def signals(
     settings = settings_from(config_file, overrides)
     names: list[str] = []
     if start is None:
-        outcomes = _recorded(Path(settings.config.desk.runs_dir))
+        outcomes = _outcomes(_runs_on_record(Path(settings.config.desk.runs_dir)), None)
     else:
         names, outcomes = _backtested(overrides, config_file, data_set, (start, end), seed, as_json)
     found = signal_findings(outcomes, names)
     about = {"source": "runs on record" if start is None else "backtests", "scalps": len(outcomes)}
     _print(found, about, [], as_json=as_json)
+
+
+@desk_command(
+    "entries",
+    example=(
+        "scalpdesk research entries last",
+        "scalpdesk research entries last --save gate.json --json",
+    ),
+)
+@click.argument("runs", nargs=-1, metavar="[RUN ...]")
+@click.option(
+    "--folds",
+    type=int,
+    default=5,
+    show_default=True,
+    help="Parts of the sessions, each judged by the others.",
+)
+@click.option(
+    "--embargo",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Sessions after a part that do not train for it.",
+)
+@click.option(
+    "--save", "save_file", default=None, metavar="FILE", help="Write the model, trained on all entries."
+)
+@settings_options
+def entries(
+    *,
+    as_json: bool,
+    runs: tuple[str, ...],
+    folds: int,
+    embargo: int,
+    save_file: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Test whether boosted trees can tell the entries of RUN that earn from those that do not.
+
+    Several runs are taken together; without any, all on record. What was known at each entry predicts
+    whether it earns after costs; entries below a probability chosen in training are left. The P&L of the
+    entries kept is held against that of all, out of sample, by session. Takes the extra ml.
+    """
+    from scalpdesk.core.errors import naming_file
+    from scalpdesk.research.meta_labels import judge_entries, train_model
+
+    with progress_bar(as_json=as_json) as report:
+        past, currency = _past_entries(_folders(runs, config_file, overrides), report)
+    with progress_bar(as_json=as_json) as report:
+        found = judge_entries(past, folds=folds, embargo=embargo, progress=report)
+    notes = [] if found else ["no entry of these runs is over"]
+    if save_file is not None:
+        if len(found) != 1:
+            raise ConfigError(
+                f"a model is of one strategy, these are entries of {len(found)}",
+                where="--save",
+                value=save_file,
+                fix="name runs of one strategy",
+            )
+        with naming_file(Path(save_file)):
+            train_model(past, found[0], embargo).write(Path(save_file))
+        notes.append(f"model written to {save_file}")
+    about = {"currency": currency, "folds": folds, "embargo": embargo}
+    if as_json:
+        shown = [each.document() for each in found]
+        print_json({**about, "strategies": shown, "notes": notes})
+        return
+    _print([each.finding for each in found], about, notes, as_json=False)
+    for each in found:
+        click.echo(_entries_line(each, currency))
+
+
+def _folders(runs: tuple[str, ...], config_file: str | None, overrides: tuple[str, ...]) -> list[Path]:
+    """Return the folders of the runs, or of all on record."""
+    from scalpdesk.cli.history import find_run
+    from scalpdesk.journal.reader import sorted_dirs
+
+    if runs:
+        return [find_run(config_file, overrides, run) for run in runs]
+    return sorted_dirs(_runs_on_record(Path(settings_from(config_file, overrides).config.desk.runs_dir)))[0]
+
+
+def _past_entries(
+    folders: "Sequence[Path]", report: "Callable[[int, int, str], None]"
+) -> "tuple[list[PastEntry], str]":
+    """Return the entries of runs that are over, and their currency."""
+    from scalpdesk.cli.history import read_stored
+    from scalpdesk.records.scalps import scalp_history
+    from scalpdesk.records.store import read_runs
+    from scalpdesk.research.meta_labels import scalp_entries, straddle_entries
+
+    found: list[PastEntry] = []
+    currencies = set()
+    for done, folder in enumerate(folders):
+        report(done, len(folders), "runs")
+        stored = read_stored(folder)
+        run_id = stored.run["run_id"]
+        scalps = read_runs(folder.parent, partial(scalp_history, run_id=run_id, limit=1_000_000))
+        own = scalp_entries(stored, scalps) if scalps else straddle_entries(stored)
+        if own:
+            currencies.add(stored.currency)
+        found += own
+    if len(currencies) > 1:
+        raise ConfigError(
+            "amounts in different currencies have no sum",
+            where="RUN",
+            value=", ".join(sorted(currencies)),
+            fix="name runs of one currency",
+        )
+    return found, next(iter(currencies), "USD")
+
+
+def _entries_line(report: "EntryReport", currency: str) -> str:
+    """Return a report's figures and advice in a sentence."""
+    if report.finding.problem:
+        return f"{report.strategy}: not tested, {report.finding.problem}"
+    amounts = [money_text(each, currency) for each in (report.pnl_all, report.pnl_kept)]
+    advice = "it won out of sample" if report.won else "leave it off"
+    if report.finding.verdict == "shown, positive" and not report.won:
+        advice = "it lost less, but lost: leave it off"
+    ends = [money_text(each, currency) for each in report.kept_interval or (0.0, 0.0)]
+    most = ", ".join(f"{name} {part:.0%}" for name, part in [*report.importance.items()][:3])
+    return (
+        f"{report.strategy}: all {report.entries:,} entries earned {amounts[0]},"
+        f" the {report.kept:,} kept {amounts[1]} ({ends[0]} to {ends[1]} a session);"
+        f" {report.auc or 0.5:.1%} of pairs ranked rightly, luck is 50 %, mostly by {most}: {advice}"
+    )
 
 
 def _sessions(
@@ -148,7 +282,8 @@ def _sessions(
             yield load_tape(settings, data_set, symbol, day, seed=seed)
 
 
-def _recorded(runs_dir: Path) -> "list[ScalpOutcome]":
+def _runs_on_record(runs_dir: Path) -> Path:
+    """Return the folder of the runs; refuse an absent folder."""
     if not runs_dir.is_dir():
         raise ConfigError(
             "there are no runs on record",
@@ -156,7 +291,7 @@ def _recorded(runs_dir: Path) -> "list[ScalpOutcome]":
             value=str(runs_dir),
             fix="backtest the sessions of a market with --start and --end",
         )
-    return _outcomes(runs_dir, None)
+    return runs_dir
 
 
 def _outcomes(runs_dir: Path, tape: "MarketTape | None") -> "list[ScalpOutcome]":

@@ -58,6 +58,9 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
 )
 @click.option("--live", is_flag=True, help="Real money; only once armed (scalpdesk arm).")
 @click.option("--resume", is_flag=True, help="Go on with the run that did not end.")
+@click.option(
+    "--resume-if-any", is_flag=True, help="As --resume; without such a run begin one: for a service."
+)
 @click.option("--new-run", is_flag=True, help="Leave an unfinished run as it is and begin another.")
 @click.option("--url", default=None, metavar="URL", help="A simulated exchange instead of the venue.")
 @click.option(
@@ -113,6 +116,7 @@ def run(
     venue: str | None,
     live: bool,
     resume: bool,
+    resume_if_any: bool,
     new_run: bool,
     url: str | None,
     exchange_time: bool | None,
@@ -165,6 +169,7 @@ def run(
         venue,
         live=live,
         resume=resume,
+        resume_if_any=resume_if_any,
         new_run=new_run,
         url=url,
         exchange_time=exchange_time,
@@ -332,7 +337,7 @@ def interrupted(
 
 
 def _resume_command() -> str:
-    return typed_command("--resume", without=("--resume", "--new-run"))
+    return typed_command("--resume", without=("--resume", "--resume-if-any", "--new-run"))
 
 
 def _carry_out(

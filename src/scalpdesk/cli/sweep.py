@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import (
+    desk_command,
+    html_option,
+    settings_from,
+    settings_options,
+    typed_command,
+    write_result_sheet,
+)
 from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
 from scalpdesk.cli.output import cell, console, print_json, print_table, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.band=fixed,whalley_wilmott",
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --param hedge.threshold_shares=1:20:log:8 --json",
         "scalpdesk sweep gamma-scalper --start 2018-02-05 --search 40 --param straddles=1:9:lin",
+        "scalpdesk sweep gamma-scalper --start 2018-02-05 --param straddles=1,2,4 --html sweep.html",
         "scalpdesk sweep external --strategy DIR --start 2018-02-05 --param risk.max_orders_per_minute=5,50",
     ),
 )
@@ -67,6 +75,7 @@ if TYPE_CHECKING:
 @click.option("--no-stop", is_flag=True, help="search: run each backtest to its end.")
 @click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
 @click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
+@html_option
 @settings_options
 def sweep(
     *,
@@ -86,6 +95,7 @@ def sweep(
     no_stop: bool,
     lines: bool,
     out: str | None,
+    html_file: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -97,11 +107,9 @@ def sweep(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.research.overfitting import judge_rows
     from scalpdesk.research.sweep import SWEEPS, SweepFolder, SweepRow, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan, run_plan
     from scalpdesk.strategies.contract import configured_underlyings
-    from scalpdesk.volatility.variance_time import clock_named
 
     plan = SweepPlan.read(
         params,
@@ -127,9 +135,9 @@ def sweep(
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     facts = {key: market.facts()[key] for key in ("name", "kind", "session", "underlying")}
     about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
+    about |= {"fees": fees, "fill_model": fill, "command": typed_command()}
 
     kept = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name))
-    a_year = clock_named(tape.variance_clock).days_per_year
     stdout = sys.stdout
 
     def print_line(row: SweepRow) -> None:
@@ -147,14 +155,16 @@ def sweep(
             market,
             seed=seeded,
             folder=kept,
-            about={**about, "fees": fees, "fill_model": fill},
+            about=about,
             preparing=preparing,
             report=report,
             on_row=print_line if lines else None,
         )
+    if html_file is not None:
+        write_result_sheet(found, html_file)
     if lines:
         return
-    judged = judge_rows(found.rows, kept.rows().values(), sessions_per_year=a_year)
+    judged = found.overfitting
     if as_json:
         document = {"table": str(found.table), "fees": fees, "fill_model": fill}
         document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}

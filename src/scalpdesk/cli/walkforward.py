@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import (
+    desk_command,
+    html_option,
+    settings_from,
+    settings_options,
+    write_result_sheet,
+)
 from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
 from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
 from scalpdesk.datasets.embedded import RECONSTRUCTED
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
     "walkforward",
     example=(
         "scalpdesk walkforward st0cka --start 2018-02-01 --end 2018-03-01 --param profit_target=0.01,0.05",
+        (
+            "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3"
+            " --html folds.html"
+        ),
         "scalpdesk walkforward hybrid --start 2018-02-01 --end 2018-03-01 --param volatility=0.1,0.3 --json",
     ),
 )
@@ -72,6 +82,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", default=None, metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps]."
 )
+@html_option
 @settings_options
 def walkforward(
     *,
@@ -93,6 +104,7 @@ def walkforward(
     seed: int | None,
     workers: int | None,
     out: str | None,
+    html_file: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -142,6 +154,8 @@ def walkforward(
             preparing=preparing,
             report=report,
         )
+    if html_file is not None:
+        write_result_sheet(made, html_file)
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     if as_json:
         document = msgspec.to_builtins(made.report)

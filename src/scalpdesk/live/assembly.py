@@ -355,7 +355,7 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
         (found / "set-aside").touch()
         return None
     if found is None:
-        if plan.resume:
+        if plan.resume and not plan.may_begin:
             raise ConfigError(
                 "there is no unfinished run to go on with",
                 where=str(plan.runs_dir),

@@ -36,6 +36,8 @@ class LivePlan:
     """Real money; only when armed."""
     resume: bool = False
     """Go on with the account's unfinished run."""
+    may_begin: bool = False
+    """Begin a new run where ``resume`` finds none: a service starts the same way every time."""
     set_aside: bool = False
     """Begin a new run although one is unfinished."""
     url: str | None = None
@@ -91,6 +93,7 @@ def plan_of(
     *,
     live: bool = False,
     resume: bool = False,
+    resume_if_any: bool = False,
     new_run: bool = False,
     url: str | None = None,
     exchange_time: bool | None = None,
@@ -107,6 +110,8 @@ def plan_of(
     ----------
     venue, live, resume, new_run, sessions, session, data, pace
         As in :class:`LivePlan` and :class:`scalpdesk.live.runner.RunnerOptions`.
+    resume_if_any
+        Go on with an unfinished run, or begin a new one.
     url, exchange_time, contracts, on_stop
         None takes the section's.
 
@@ -151,7 +156,8 @@ def plan_of(
         settings,
         venue,
         live=live,
-        resume=resume,
+        resume=resume or resume_if_any,
+        may_begin=resume_if_any,
         set_aside=new_run,
         url=address,
         contracts=_streamed(venue, section.contracts if contracts is None else contracts),

@@ -4,12 +4,12 @@ Each band runs over the same paths, simulated or of a desk's own looks, so that 
 them is the band and not the luck. The rules are those of the desk: :mod:`scalpdesk.hedging.kernels.rules`.
 """
 
-import html
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import count, cycle
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure, show_plain_log
+from scalpdesk.core.frames import in_library
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
@@ -118,8 +119,11 @@ class BandRow(msgspec.Struct, frozen=True, kw_only=True):
     mean_stderr: float
     spread: float
     """Standard deviation of the P&L."""
+    spread_stderr: float
     cost: float
     """Mean cost of hedging."""
+    cost_stderr: float
+    """``spread_stderr``, ``cost_stderr``: Standard errors, resampled over days."""
     error: float
     """Standard deviation of the P&L less that of a hedge at every look, both before costs."""
     hedges: float
@@ -178,11 +182,17 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
     recommendation: Recommendation | None
     """None where no band keeps to the cap."""
 
-    def to_frame(self) -> Any:
-        """Return the bands as a pandas frame, a row a band."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return the bands as a frame, a row a band.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
+        return in_library(pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows]), library)
 
     def plot(self) -> Any:
         """Draw spread against cost, a line a band; return a figure (extra ``plots``).
@@ -194,36 +204,36 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
         """
         figure = new_figure(9, 6)
         panel = figure.subplots()
-        for family in dict.fromkeys(row.band for row in self.rows):
+        families = dict.fromkeys(row.band for row in self.rows)
+        for family, marker, size in zip(families, cycle("osD^vP<X>"), count(12, -1), strict=False):
             own = sorted((row.cost, row.spread) for row in self.rows if row.band == family)
-            panel.plot(*zip(*own, strict=True), marker="o", linewidth=1, label=family.replace("_", " "))
+            drawn = {
+                "marker": marker,
+                "markersize": max(size, 4),
+                "linewidth": 1,
+                "label": family.replace("_", " "),
+            }
+            panel.plot(*zip(*own, strict=True), **drawn)  # bands that coincide stay visible
         chosen = self.recommendation
         for row in self.rows:
             if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
                 panel.plot(row.cost, row.spread, marker="*", markersize=18, color="black", linestyle="none")
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        panel.set_xlabel("cost of hedging, a day")
-        panel.set_ylabel("spread of the P&L, standard deviation a day")
+        show_plain_log(panel)
+        panel.set_xlabel("cost of hedging, USD a day")
+        panel.set_ylabel("standard deviation of the P&L, USD a day")
         panel.legend(fontsize="small")
         return figure
 
     def _repr_html_(self) -> str:
         """Return the table, for notebooks."""
-        names = ("band", "setting", "mean", "spread", "cost", "error", "hedges", "certainty_equivalent")
-        head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in names)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{html.escape(_shown(getattr(row, name)))}</td>" for name in names)
-            + "</tr>"
+        figures = ("mean", "spread", "cost", "error", "hedges", "certainty_equivalent")
+        rows = [
+            (row.band.replace("_", " "), row.setting, *(f"{getattr(row, name):.2f}" for name in figures))
             for row in self.rows
-        )
-        caption = "" if self.recommendation is None else html.escape(advice(self.recommendation))
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
-
-
-def _shown(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+        ]
+        advised = "no band keeps to the cap" if self.recommendation is None else advice(self.recommendation)
+        head = ("band", "setting", *figures[:-1], "worth")
+        return html_table(f"USD a day; {advised}", head, rows, texts=2)
 
 
 def advice(chosen: Recommendation) -> str:
@@ -674,6 +684,11 @@ def _report(
     mean, spread = figures.expected.mean(axis=1), figures.pnl.std(axis=1, ddof=free)
     cost, others = figures.parts[:, :, 1].mean(axis=1), figures.parts.mean(axis=1)
     worth = mean - 0.5 * risk_aversion * spread**2
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
+    centred = figures.pnl - figures.pnl.mean(axis=1, keepdims=True)
+    variances = drawn @ np.square(centred).T - (drawn @ centred.T) ** 2
+    spread_error = np.sqrt(np.maximum(variances, 0.0)).std(axis=0, ddof=1)
+    cost_error = (drawn @ figures.parts[:, :, 1].T).std(axis=0, ddof=1)
     eligible = [
         lab.band is not None and (delta_cap is None or lab.reach <= delta_cap * (1.0 + 1e-9)) for lab in bands
     ]
@@ -686,7 +701,9 @@ def _report(
             mean=float(mean[i]),
             mean_stderr=float(figures.expected[i].std(ddof=free) / math.sqrt(days)),
             spread=float(spread[i]),
+            spread_stderr=float(spread_error[i]),
             cost=float(cost[i]),
+            cost_stderr=float(cost_error[i]),
             error=float(figures.error[i].std(ddof=free)),
             hedges=float(others[i, 2]),
             shares=float(others[i, 3]),
@@ -697,7 +714,8 @@ def _report(
         )
         for i, lab in enumerate(bands)
     )
-    chosen = _recommend(bands, rows, figures, worth, risk_aversion, np.array(eligible), seed)
+    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * variances
+    chosen = _recommend(bands, rows, worth, resampled, np.array(eligible))
     option = figures.option
     return BandReport(
         market=dict(market),
@@ -714,24 +732,17 @@ def _report(
 def _recommend(
     bands: Sequence[LabBand],
     rows: Sequence[BandRow],
-    figures: _Figures,
     worth: Floats,
-    risk_aversion: float,
+    resampled: Floats,
     eligible: Any,
-    seed: int,
 ) -> Recommendation | None:
     """Choose the band with the fewest hedges among those that equal the best within its error.
 
-    The days are drawn again with replacement, the same for every band: what all bands share cancels in the
-    difference of two.
+    ``resampled`` is what each band is worth in each resample (rows), the days the same for every band: what
+    all bands share cancels in the difference of two.
     """
     if not eligible.any():
         return None
-    pnl, days = figures.pnl, figures.pnl.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
-    centred = pnl - pnl.mean(axis=1, keepdims=True)
-    means, squares = drawn @ centred.T, drawn @ np.square(centred).T
-    resampled = drawn @ figures.expected.T - 0.5 * risk_aversion * (squares - means**2)
     allowed = np.where(eligible, worth, -np.inf)
     best = int(np.argmax(allowed))
     behind = worth[best] - worth
@@ -964,5 +975,6 @@ def compare_recorded(
         progress=progress,
         total=len(waiting),
     )
-    market = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}", "skipped": skipped}
+    market: dict[str, Any] = {"kind": "sessions", "first": f"{days[0]}", "last": f"{days[-1]}"}
+    market |= {"currency": settings_of(()).config.desk.currency, "skipped": skipped}
     return msgspec.structs.replace(report, market=market)

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -26,8 +27,7 @@ from scipy.special import ndtr, ndtri
 
 from scalpdesk.backtesting.statistics import Floats
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import SESSIONS_PER_YEAR
-from scalpdesk.research.sweep import SweepRow
+from scalpdesk.core.units import SESSIONS_PER_YEAR, count_text
 
 MOST_BLOCKS = 16
 """Blocks of sessions that cross-validation divides into halves: 12,870 ways."""
@@ -42,6 +42,35 @@ class Measure(StrEnum):
 
     SHARPE = "sharpe"
     PNL = "pnl"
+
+
+class JudgedRow(Protocol):
+    """Row of a sweep, as far as the judgement reads it."""
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of the configuration."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Reason of a failure."""
+        ...
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a search stopped it."""
+        ...
+
+    @property
+    def daily(self) -> Mapping[str, str]:
+        """P&L by session day."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Values of the parameters."""
+        ...
 
 
 class SampleShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -338,7 +367,7 @@ class OverfittingReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self) -> tuple[str, ...]:
         """Return the judgement in sentences."""
-        found = [f"{self.trials} trials over {self.sessions} sessions"]
+        found = [f"{count_text(self.trials, 'trial')} over {count_text(self.sessions, 'session')}"]
         if self.deflated_sharpe is not None:
             settings = ", ".join(f"{key}={value}" for key, value in self.best.items())
             found.append(
@@ -422,8 +451,8 @@ def judge_trials(
 
 
 def judge_rows(
-    rows: Iterable[SweepRow],
-    kept: Iterable[SweepRow] = (),
+    rows: Iterable[JudgedRow],
+    kept: Iterable[JudgedRow] = (),
     *,
     earlier_trials: int = 0,
     sessions_per_year: float = SESSIONS_PER_YEAR,

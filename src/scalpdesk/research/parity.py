@@ -7,14 +7,17 @@ rest, which no condition explains, is decisions.
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from scalpdesk.assembly import settings_from_header
+from scalpdesk.assembly import journaled_market, settings_from_header
 from scalpdesk.backtesting.recorded import Counterfactual, LiveRecord, LiveTerms
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
@@ -35,6 +38,72 @@ REPORT_EVERY = 20_000
 
 Progress = Callable[[int, int], None]
 """Called with the events that are done and all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParityResult:
+    """A live run against its backtest."""
+
+    document: dict[str, Any]
+    """All figures, as :func:`compare` returns them."""
+
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by step from the backtest to the live run: ``amount``, ``pnl`` after it.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        frame = pd.DataFrame(self._rows(), columns=["step", "amount", "pnl"]).set_index("step")
+        return in_library(frame, library)
+
+    def _rows(self) -> list[tuple[str, float, float]]:
+        document = self.document
+        rows, pnl = [("backtest", 0.0, float(document["backtest_pnl"]))], document["backtest_pnl"]
+        for name, amount in document["parts"].items():
+            pnl += amount
+            rows.append((name, float(amount), float(pnl)))
+        return [*rows, ("live", float(document["difference"]), float(document["live_pnl"]))]
+
+    def plot(self) -> Any:
+        """Draw the difference by part, as steps that end at live less backtest (extra ``plots``).
+
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
+        figure = new_figure(9, 4)
+        panel = figure.subplots()
+        parts = {name: float(amount) for name, amount in self.document["parts"].items()}
+        draw_waterfall(panel, parts, "live less backtest")
+        panel.set_ylabel(self.document["currency"])
+        panel.set_title(self.document["headline"])
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the parts as a table, for notebooks."""
+        decimals = money_decimals(self.document["currency"])
+        rows = [
+            (name, None if name == "backtest" else f"{amount:+.{decimals}f}", f"{pnl:.{decimals}f}")
+            for name, amount, pnl in self._rows()
+        ]
+        return html_table(self.document["headline"], ("", self.document["currency"], "P&L after it"), rows)
+
+
+def played_by(run_dir: Path) -> MarketTape | None:
+    """Return the market that a run played; None where it was a venue's own.
+
+    Raises
+    ------
+    DataError
+        When its data is not there any more.
+    """
+    header = peek_header(run_dir)
+    return None if header.data.get("tape") is None else journaled_market(header)
 
 
 def check_is_live(run_dir: Path) -> None:

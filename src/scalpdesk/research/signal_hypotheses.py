@@ -65,7 +65,7 @@ def outcome_of(row: Mapping[str, Any], tape: MarketTape | None = None) -> ScalpO
 
 
 def _move(tape: MarketTape, row: Mapping[str, Any]) -> float:
-    ends = [_ns(row[name]) for name in ("entry_time", "exit_time")]
+    ends = [utc_ns(row[name]) for name in ("entry_time", "exit_time")]
     session = next(each for each in tape.sessions if each.open_ns <= ends[0] <= each.close_ns)
     quotes = tape.quotes.between(session.open_ns, ends[1])
     own = quotes.take(quotes.instrument_id == tape.instruments.id_of(row["ticker"]))
@@ -74,7 +74,8 @@ def _move(tape: MarketTape, row: Mapping[str, Any]) -> float:
     return float(last / first - 1.0)
 
 
-def _ns(utc: datetime) -> int:
+def utc_ns(utc: datetime) -> int:
+    """Return an instant of the scalps' table, UTC without a zone, as nanoseconds."""
     return round(utc.replace(tzinfo=UTC).timestamp() * NANOS_PER_SECOND)
 
 

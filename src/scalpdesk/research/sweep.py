@@ -4,17 +4,17 @@ A finished backtest is a line in the sweep's folder, by the hash of its configur
 market: the same sweep goes on where it ended.
 """
 
-import html
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,15 +26,26 @@ from scalpdesk.backtesting.simulate import (
     few_collections,
     simulate_by_session,
 )
-from scalpdesk.backtesting.statistics import sharpe_ratio, varies
+from scalpdesk.backtesting.statistics import (
+    Interval,
+    bootstrap_samples,
+    quantile_interval,
+    sharpe_ratio,
+    varies,
+)
 from scalpdesk.config.settings import LoadedSettings
-from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, ScalpdeskError
+from scalpdesk.core.figures import html_table, new_figure
+from scalpdesk.core.frames import in_library, required, required_polars
+from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.isolation.answering import folder_facts
 from scalpdesk.portfolio.option_pricer import CachingPricer
 from scalpdesk.volatility.variance_time import clock_of
+
+if TYPE_CHECKING:
+    from scalpdesk.research.overfitting import OverfittingReport
 
 SWEEPS = "sweeps"
 """Folder of sweeps below that of the runs."""
@@ -42,6 +53,8 @@ ROWS_FILE = "rows.ndjson"
 TABLE_FILE = "rows.parquet"
 ABOUT_FILE = "sweep.json"
 COUNTS = ("sessions", "fills", "orders", "hedges", "trades")
+PLAIN = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
+"""Fields of a row that are columns of the table under their own names."""
 MOST_VALUES = 10_000
 """Values of a parameter."""
 
@@ -230,6 +243,15 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
         """Place in the table: whole results by P&L, then what was stopped."""
         return self.pruned, -self.total
 
+    def interval(self) -> Interval | None:
+        """Return the 95 % interval of the P&L over as many sessions, by the stationary bootstrap of sessions.
+
+        None below three sessions.
+        """
+        if len(self.daily) < 3:
+            return None
+        return quantile_interval(bootstrap_samples([float(each) for each in self.daily.values()]).sum(axis=1))
+
 
 def run_job(job: Job, market: PreparedMarket) -> SweepRow:
     """Run a backtest; a failure is a row with its reason."""
@@ -414,6 +436,35 @@ class SweepFolder:
             table.write_parquet(str(target))
         return target
 
+    def read_table(self) -> tuple[SweepRow, ...]:
+        """Return the rows of the table as it was written last: the best first, those that failed too.
+
+        Raises
+        ------
+        DataError
+            When the folder has no table.
+        """
+        import duckdb  # noqa: PLC0415 - a tenth of a second
+
+        file = self.path / TABLE_FILE
+        if not file.is_file():
+            raise DataError("the sweep has no table", where=str(file), fix="run the sweep to its end")
+        with duckdb.connect() as connection:
+            table = connection.read_parquet(str(file))
+            kinds = dict(zip(table.columns, map(str, table.types), strict=True))
+            found = [dict(zip(kinds, values, strict=True)) for values in table.fetchall()]
+        parts = [name for name, kind in kinds.items() if name.startswith("pnl_") and kind != "VARCHAR"]
+        keys = [name for name in kinds if name not in (*PLAIN, *parts, "daily")]
+        return tuple(
+            SweepRow(
+                **{name: row[name] for name in PLAIN if row[name] is not None},
+                settings={key: row[key] for key in keys if row[key] is not None},
+                daily=dict(row["daily"] or {}),
+                pnl={part[4:]: number_text(row[part]) for part in parts if row[part] is not None},
+            )
+            for row in found
+        )
+
 
 def rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
     """Return rows as a table of DuckDB and its connection, which the caller closes."""
@@ -421,8 +472,7 @@ def rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
 
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     parts = list(dict.fromkeys(part for row in rows for part in row.pnl))
-    plain = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
-    columns = {name: [getattr(row, name) for row in rows] for name in plain}
+    columns = {name: [getattr(row, name) for row in rows] for name in PLAIN}
     columns |= {key: [row.settings.get(key) for row in rows] for key in keys}
     columns |= {f"pnl_{part}": [row.pnl.get(part) for row in rows] for part in parts}
     columns["daily"] = [row.daily for row in rows]
@@ -471,11 +521,33 @@ def list_sweeps(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def find_sweep(folder: Path, name: str) -> Path | None:
+    """Return the folder of a finished sweep by path, name, or the beginning of one name; None without it."""
+    known = [file.parent for file in sorted(folder.glob(f"*/{ABOUT_FILE}"))]
+    exact = [each for each in (Path(name), folder / name) if (each / ABOUT_FILE).is_file()]
+    begun = [each for each in known if each.name.startswith(name)]
+    return exact[0] if exact else begun[0] if len(begun) == 1 else None
+
+
+def stored_sweep(folder: Path) -> "SweepResult":
+    """Return the last sweep of a folder as it ended.
+
+    Raises
+    ------
+    DataError
+        When the folder has no table.
+    """
+    kept = SweepFolder(folder)
+    about = msgspec.json.decode((folder / ABOUT_FILE).read_bytes(), type=dict[str, Any])
+    rows = kept.read_table()
+    return SweepResult(rows, 0, folder / TABLE_FILE, about, tuple(kept.rows().values()))
+
+
 SHOWN_ROWS = 20
 """Rows in a notebook."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SweepResult:
     """The table of a sweep: the best first, then what a search stopped, then what failed."""
 
@@ -484,6 +556,29 @@ class SweepResult:
     """Backtests that were run now."""
     table: Path | None = None
     """The rows as Parquet; None without a folder."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Strategy, data, parameters, currency and sessions of a year."""
+    earlier: tuple[SweepRow, ...] = ()
+    """Rows that its folder had before."""
+
+    @cached_property
+    def overfitting(self) -> "OverfittingReport":
+        """Judgement on the best row: deflated Sharpe ratio and probability of backtest overfitting."""
+        from scalpdesk.research.overfitting import judge_rows  # noqa: PLC0415 - scipy is loaded with it
+
+        a_year = float(self.about.get("sessions_per_year", SESSIONS_PER_YEAR))
+        return judge_rows(self.rows, self.earlier, sessions_per_year=a_year)
+
+    @property
+    def done(self) -> list[SweepRow]:
+        """Rows of whole backtests."""
+        return [row for row in self.rows if row.problem is None and not row.pruned]
+
+    @property
+    def varied(self) -> list[str]:
+        """Parameters of which whole backtests have more than one value."""
+        done = self.done
+        return [key for key in self.keys if len({row.settings.get(key) for row in done}) > 1]
 
     @property
     def keys(self) -> list[str]:
@@ -507,22 +602,18 @@ class SweepResult:
             For another library.
         """
         if library == "polars":
-            polars = required("polars", "polars", "frames of polars need a package that is not installed")
+            polars = required_polars()
             connection, table = rows_table(self.rows)
             with connection:
                 return polars.DataFrame(table)
-        if library != "pandas":
-            raise ArgumentError(
-                "no frame of this library", where="library", value=library, fix="pandas or polars"
-            )
         pandas = required("pandas", "pandas", "frames of pandas need a package that is not installed")
         kept = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds")
         parts = list(dict.fromkeys(part for row in self.rows for part in row.pnl))
-        columns: dict[str, list[Any]] = {key: _numbers(self._values(key)) for key in self.keys}
+        columns: dict[str, list[Any]] = {key: numbers_of(self._values(key)) for key in self.keys}
         for part in parts:
             columns[f"pnl_{part}"] = [float(row.pnl.get(part, "nan")) for row in self.rows]
         columns |= {name: [getattr(row, name) for row in self.rows] for name in kept}
-        return pandas.DataFrame(columns)
+        return in_library(pandas.DataFrame(columns), library)
 
     def _values(self, key: str) -> list[str | None]:
         return [row.settings.get(key) for row in self.rows]
@@ -542,8 +633,7 @@ class SweepResult:
         ConfigError
             When matplotlib is not installed.
         """
-        done = [row for row in self.rows if row.problem is None and not row.pruned]
-        varied = [key for key in self.keys if len({row.settings.get(key) for row in done}) > 1]
+        done, varied = self.done, self.varied
         if not 1 <= len(varied) <= 2:
             raise ArgumentError(
                 "a plot has one or two parameters",
@@ -556,13 +646,13 @@ class SweepResult:
         panel = drawn.subplots()
         ways = [[row.settings[key] for row in done] for key in varied]
         if len(varied) == 1:
-            order = _in_order(ways[0])
+            order = in_order(ways[0])
             by_value = dict(zip(ways[0], values, strict=True))
-            places = _numbers(order)
+            places = numbers_of(order)
             panel.plot(places, [by_value[value] for value in order], marker="o")
             panel.set_ylabel(_label(figure))
         else:
-            across, up = (_in_order(way) for way in ways)
+            across, up = (in_order(way) for way in ways)
             cells = np.full((len(up), len(across)), np.nan)
             for first, second, value in zip(*ways, values, strict=True):
                 cells[up.index(second), across.index(first)] = value
@@ -577,8 +667,7 @@ class SweepResult:
     def _repr_html_(self) -> str:
         """Return the best rows as a table, for notebooks."""
         figures = ("P&L", "Sharpe", "sessions", "hedges", "fills")
-        top = "".join(f"<th>{html.escape(name)}</th>" for name in (*self.keys, *figures))
-        body = ""
+        rows = []
         for row in self.rows[:SHOWN_ROWS]:
             cells = [row.settings.get(key, "") for key in self.keys]
             if row.problem is None:
@@ -588,10 +677,9 @@ class SweepResult:
                 cells += [row.pnl.get("total", ""), sharpe, *counts]
             else:
                 cells += ["failed", *[""] * (len(figures) - 1)]
-            body += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        shown = min(SHOWN_ROWS, len(self.rows))
-        caption = f"{shown} of {len(self.rows)} combinations; the best of many is partly luck"
-        return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+            rows.append(cells)
+        caption = f"{len(rows)} of {len(self.rows)} combinations; the best of many is partly luck"
+        return html_table(caption, (*self.keys, *figures), rows, texts=len(self.keys))
 
 
 def _figure_of(row: SweepRow, figure: str) -> float | None:
@@ -608,34 +696,18 @@ def _label(figure: str) -> str:
     return "Sharpe ratio, annual" if figure == "sharpe" else f"P&L, {figure}"
 
 
-def _in_order(values: Iterable[str]) -> list[str]:
+def in_order(values: Iterable[str]) -> list[str]:
     """Return texts once each: numbers by size, others as they come."""
     found = list(dict.fromkeys(values))
-    numbers = _numbers(found)
+    numbers = numbers_of(found)
     if all(isinstance(number, float) for number in numbers):
         return [text for _, text in sorted(zip(numbers, found, strict=True))]
     return found
 
 
-def _numbers(values: Sequence[str | None]) -> list[Any]:
+def numbers_of(values: Sequence[str | None]) -> list[Any]:
     """Return texts as numbers where all of them are numbers."""
     try:
         return [float(value) for value in values if value is not None] if None not in values else list(values)
     except ValueError:
         return list(values)
-
-
-def required(module: str, package: str, why: str) -> Any:
-    """Return a module of a package that may be missing.
-
-    Raises
-    ------
-    ConfigError
-        When it is: says ``why`` it is needed and how to install ``package``.
-    """
-    from importlib import import_module  # noqa: PLC0415 - beside its one use
-
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as problem:
-        raise ConfigError(why, where=module, fix=f'pip install "{package}"') from problem

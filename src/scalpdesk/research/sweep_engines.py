@@ -30,8 +30,9 @@ from scalpdesk.backtesting.shared_market import (
 )
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.frames import required
 from scalpdesk.marketdata.tape import LazyQuotes
-from scalpdesk.research.sweep import Job, SweepRow, required, run_together
+from scalpdesk.research.sweep import Job, SweepRow, run_together
 
 Report = Callable[[int, int], None]
 """Called with the sessions shared so far and all of them."""

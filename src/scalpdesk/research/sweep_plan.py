@@ -23,6 +23,7 @@ from scalpdesk.research.sweep import (
 )
 from scalpdesk.research.sweep_engines import LocalEngine, RayEngine, SweepEngine
 from scalpdesk.research.sweep_search import Search
+from scalpdesk.volatility.variance_time import clock_named
 
 EngineName = Literal["local", "ray"]
 Report = Callable[[int, int, str], None]
@@ -133,10 +134,12 @@ def run_plan(
             on_row(row)
 
     done = {} if folder is None else folder.rows()
+    earlier = tuple(done.values())
     if plan.search is not None:
         found: dict[tuple[object, ...], SweepRow] = {}
         base = maker.job({})
-        configs = [base.config] if isinstance(base, Job) else []
+        jobs = [base] if isinstance(base, Job) else []
+        configs = [job.config for job in jobs]
         search = Search(plan.axes, plan.search, seed=plan.search_seed, stops=plan.stops)
         with plan.engine_for(market, configs, preparing) as engine:
             for asked, row in enumerate(search.run(maker, engine, done, keep), start=1):
@@ -164,8 +167,14 @@ def run_plan(
         whole = [done[job.key] for job in jobs if done[job.key].problem is None]
         refused = [done[job.key] for job in jobs if done[job.key].problem is not None] + refused
     ordered = (*sorted(whole, key=lambda row: row.rank), *refused)
-    table = None if folder is None else folder.write_table(ordered, about)
-    return SweepResult(ordered, new, table)
+    facts: dict[str, Any] = {"sessions_per_year": clock_named(market.tape.variance_clock).days_per_year}
+    if jobs:
+        run = jobs[0].config.config
+        facts |= {"currency": run.desk.currency}
+        facts |= {"fees": run.simulation.fees, "fill_model": run.simulation.fill_model}
+    facts |= about or {}
+    table = None if folder is None else folder.write_table(ordered, None if about is None else facts)
+    return SweepResult(ordered, new, table, facts, earlier)
 
 
 def _listed(axes: Sequence[Parameter | Range]) -> list[Parameter]:

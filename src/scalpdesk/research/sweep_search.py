@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.research.sweep import Job, JobMaker, Parameter, Range, RowKey, SweepRow, required
+from scalpdesk.core.frames import required
+from scalpdesk.research.sweep import Job, JobMaker, Parameter, Range, RowKey, SweepRow
 from scalpdesk.research.sweep_engines import SweepEngine
 
 GENERATION = 8

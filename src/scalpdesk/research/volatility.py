@@ -1,11 +1,18 @@
 """Volatility of an underlying: realised, forecast, implied."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from scalpdesk.backtesting.statistics import Interval, bootstrap_interval
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.figures import html_table, new_figure
+from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, finite
 from scalpdesk.datasets.daily_history import (
     DailyHistory,
@@ -16,15 +23,22 @@ from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.chain import chain_document
+from scalpdesk.volatility.base import trailing_mean
 from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
+from scalpdesk.volatility.ohlc import read_ohlc
 from scalpdesk.volatility.realised import ESTIMATORS, realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank, regime_of, variance_premium
+from scalpdesk.volatility.rolling import rolling_forecasts
 from scalpdesk.volatility.variance_time import CALENDAR, clock_named, convert_vol
 
 REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
 IMPLIED_DAYS = 30.0
 AT_THE_MONEY = 0.05
 """Largest distance of the nearest strike from spot, as a fraction of spot."""
+LEAST_RETURNS = 500
+"""Daily returns that a forecast of :func:`premium_history` is fitted to at least."""
+SHOWN_DAYS = 10
+"""Days in a notebook."""
 
 
 def volatility_report(
@@ -216,3 +230,178 @@ def _implied_history(tape: MarketTape) -> dict[str, Any]:
         "percentile": iv_percentile(last, past),
         "reason": None if rank is not None else f"only {len(past)} closes before this session",
     }
+
+
+class PremiumDay(msgspec.Struct, frozen=True, kw_only=True):
+    """Volatilities at the close of a day, and after it; fractions a year."""
+
+    day: date
+    implied: float
+    """For 30 days."""
+    forecast: float | None
+    """Made at this close; None where too few days are known."""
+    realised: float
+    """Over the sessions after this day, from closes: √(periods a year · mean squared log return)."""
+
+    @property
+    def premium(self) -> float:
+        """Variance a year that the option's buyer paid above what followed: implied² − realised²."""
+        return self.implied**2 - self.realised**2
+
+    @property
+    def expected_premium(self) -> float | None:
+        """Variance premium as known at the close: implied² − forecast²."""
+        return None if self.forecast is None else self.implied**2 - self.forecast**2
+
+
+@dataclass(frozen=True, slots=True)
+class PremiumHistory:
+    """Implied volatility day by day beside the forecast and what was then realised."""
+
+    source: str
+    """Where the daily bars and the implied volatilities are from."""
+    horizon: int
+    """Sessions of forecast and realised volatility."""
+    rows: tuple[PremiumDay, ...]
+
+    @property
+    def mean_premium(self) -> float:
+        """Mean of implied² − realised² over the days, variance a year."""
+        return math.fsum(row.premium for row in self.rows) / len(self.rows)
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Return the interval of the mean premium: stationary bootstrap of days (Politis and Romano 1994)."""
+        premiums = [row.premium for row in self.rows]
+        return bootstrap_interval(premiums, lambda sample: float(sample.mean()), level=level)
+
+    @property
+    def share_rich(self) -> float:
+        """Fraction of the days on which implied volatility was above what was then realised."""
+        return sum(row.premium > 0.0 for row in self.rows) / len(self.rows)
+
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by day: volatilities as fractions a year, premiums as variance a year.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        names = ("implied", "forecast", "realised", "premium", "expected_premium")
+        frame = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
+        days = pd.DatetimeIndex([row.day for row in self.rows], name="day")
+        return in_library(frame.astype(float).set_index(days), library)
+
+    def plot(self) -> Any:
+        """Draw the volatilities, and below them implied less realised; return a figure (extra ``plots``).
+
+        Raises
+        ------
+        ConfigError
+            When matplotlib is not installed.
+        """
+        frame = 100.0 * self.to_frame()[["implied", "forecast", "realised"]]
+        figure = new_figure(9, 6)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        labels = ("implied, 30 days", "forecast", f"realised over the next {self.horizon} sessions")
+        for name, label in zip(frame, labels, strict=True):
+            upper.plot(frame.index, frame[name], linewidth=1, label=label)
+        upper.set_ylabel("volatility, % a year")
+        upper.set_title(self.source)
+        upper.legend(loc="upper left", fontsize="small")
+        gap = frame["implied"] - frame["realised"]
+        for color, label, side in (
+            ("tab:blue", "options were rich", gap.clip(lower=0.0)),
+            ("tab:orange", "options were cheap", gap.clip(upper=0.0)),
+        ):
+            lower.fill_between(frame.index, side, color=color, linewidth=0, label=label)
+        lower.axhline(0.0, color="grey", linewidth=0.5)
+        lower.set_ylabel("implied less realised,\npoints")
+        lower.legend(loc="lower left", fontsize="small")
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the last days as a table, for notebooks."""
+        rows = [
+            (
+                row.day,
+                *(None if vol is None else f"{vol:.1%}" for vol in (row.implied, row.forecast, row.realised)),
+                f"{row.premium:+.4f}",
+            )
+            for row in self.rows[-SHOWN_DAYS:]
+        ]
+        caption = f"last {len(rows)} of {len(self.rows)} days; mean premium {self.mean_premium:+.4f} a year"
+        return html_table(
+            caption, ("day", "implied", "forecast", "realised", "premium, variance a year"), rows
+        )
+
+
+def premium_history(
+    history: DailyHistory,
+    implied: Mapping[date, float],
+    *,
+    start: date,
+    end: date,
+    horizon: int = 21,
+    periods_per_year: float = 252.0,
+) -> PremiumHistory:
+    """Compare each day's implied volatility with the forecast of that day and with what followed.
+
+    A forecast rests on bars to its own close; its parameters are fitted again every 21 days. The last
+    ``horizon`` + 1 days of the history are left out.
+
+    Parameters
+    ----------
+    history
+        Daily bars; those before ``start`` are what forecasts are fitted to.
+    implied
+        30-day implied volatility at the close by day, fractions a year.
+    start, end
+        First and last day, both included.
+    horizon
+        Sessions after the day: 21 are the 30 days of the VIX.
+    periods_per_year
+        252, or 365 for a coin.
+
+    Raises
+    ------
+    DataError
+        When no day has a bar, an implied volatility and ``horizon`` sessions after it.
+    """
+    days = history.days
+    places = [
+        place
+        for place, day in enumerate(days[: max(len(days) - horizon - 1, 0)])
+        if start <= day <= end and day in implied
+    ]
+    if not places:
+        raise DataError(
+            f"no day has an implied volatility and {horizon} sessions after it",
+            where=history.source,
+            value=f"{start} to {end}",
+            fix="take an earlier span" if days else "import daily bars",
+        )
+    after = trailing_mean(np.square(np.diff(np.log(history.bars["close"]))), horizon)
+    seen = places[-1] + horizon + 2
+    bars = read_ohlc({name: column[:seen] for name, column in history.bars.items()})
+    first = max(places[0], LEAST_RETURNS)
+    expected: dict[int, float] = {}
+    if first <= places[-1]:
+        rolled = rolling_forecasts(bars, (DESK_DEFAULT,), (horizon,), first=first)
+        expected = dict(
+            zip(rolled.origins.tolist(), rolled.variances[DESK_DEFAULT][horizon].tolist(), strict=True)
+        )
+    rows = []
+    for place in places:
+        variance = expected.get(place)
+        rows.append(
+            PremiumDay(
+                day=days[place],
+                implied=implied[days[place]],
+                forecast=None if variance is None else math.sqrt(periods_per_year * variance),
+                realised=math.sqrt(periods_per_year * float(after[place])),
+            )
+        )
+    return PremiumHistory(history.source, horizon, tuple(rows))

@@ -27,7 +27,9 @@ import numpy as np
 from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
-from scalpdesk.core.figures import new_figure
+from scalpdesk.core.figures import html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
+from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (
@@ -54,6 +56,10 @@ class Fold:
 
     train: tuple[date, ...]
     test: tuple[date, ...]
+    purged: tuple[date, ...] = ()
+    """Left out of the choice because a trade of theirs may reach into the test."""
+    embargoed: tuple[date, ...] = ()
+    """Left out of the choice because they follow an earlier test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +133,8 @@ class FoldPlan:
                     value=self.embargo,
                     fix="give a smaller one, or a longer --train",
                 )
-            found.append(Fold(tuple(days[at] for at in chosen_on), tuple(days[at] for at in held_out)))
+            parts = (chosen_on, held_out, range(end, held_out.start), sorted(barred & set(range(begin, end))))
+            found.append(Fold(*(tuple(days[at] for at in part) for part in parts)))
         return tuple(found)
 
 
@@ -162,6 +169,8 @@ class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
 
     strategy: str
     data: str
+    currency: str
+    """That of the account."""
     measure: Measure
     anchored: bool
     purge: int
@@ -196,9 +205,17 @@ class WalkForwardResult:
     report: WalkForwardReport
     rows: tuple[SweepRow, ...]
     """Backtest of each combination over all sessions, the best first."""
+    folds: tuple[Fold, ...]
+    """Sessions of each choice and its test."""
 
-    def to_frame(self) -> Any:
-        """Return a pandas frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
+
+        Parameters
+        ----------
+        library
+            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        """
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         report = self.report
@@ -216,7 +233,7 @@ class WalkForwardResult:
             index=pd.DatetimeIndex(list(report.daily), name="session"),
         )
         frame.insert(1, "total", frame["pnl"].cumsum())
-        return frame
+        return in_library(frame, library)
 
     def plot(self) -> Any:
         """Draw the test; return a figure (extra ``plots``).
@@ -237,6 +254,8 @@ class WalkForwardResult:
         for fold in report.folds[1:]:
             upper.axvline(np.datetime64(fold.test_first), color="grey", linewidth=0.5, linestyle=":")
         upper.set_title(f"{report.strategy}: P&L out of sample {report.out_of_sample.total}")
+        upper.set_ylabel("P&L so far")
+        show_clock(upper, None)
         places = np.arange(len(report.folds))
         for shift, label, parts in (
             (-0.2, "in sample", [fold.in_sample for fold in report.folds]),
@@ -246,7 +265,7 @@ class WalkForwardResult:
         lower.axhline(0.0, color="grey", linewidth=0.5)
         lower.set_xticks(places, [f"fold {place + 1}" for place in places])
         lower.set_ylabel("P&L per session")
-        lower.legend(loc="upper right", fontsize="small")
+        lower.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
         return figure
 
     def _repr_html_(self) -> str:
@@ -263,13 +282,9 @@ class WalkForwardResult:
             )
             for number, fold in enumerate(report.folds, 1)
         ]
-        head = "".join(f"<th>{name}</th>" for name in names)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
-        )
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(report))
-        caption = html.escape(f"{report.strategy}, walk-forward on {report.data}")
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table><ul>{lines}</ul>"
+        table = html_table(f"{report.strategy}, walk-forward on {report.data}", names, rows, texts=3)
+        return f"{table}<ul>{lines}</ul>"
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
@@ -280,10 +295,9 @@ def settings_text(settings: Mapping[str, str]) -> str:
 def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     """Return the verdict in sentences."""
     outside, inside = report.out_of_sample, report.in_sample
-    found = (
-        f"out of sample {outside.total} over {outside.sessions} sessions, {outside.per_session:.2f} a session"
-    )
-    lines = [f"{found}; in sample {inside.per_session:.2f}"]
+    each, before = (rounded_text(part.per_session, 2, "") for part in (outside, inside))
+    found = f"out of sample {outside.total} over {outside.sessions} sessions, {each} a session"
+    lines = [f"{found}; in sample {before}"]
     if outside.sharpe_annual is not None:
         interval = (
             ""
@@ -397,7 +411,7 @@ def walk_forward(
     maker = JobMaker(load, seed, market)
     a_year = clock_named(market.tape.variance_clock).days_per_year
     results, daily, insides = list[FoldResult](), dict[str, Decimal](), list[Decimal]()
-    name = ""
+    name = currency = ""
     for place, fold in enumerate(folds, 1):
         trained = whole
         if not one_run:
@@ -412,7 +426,7 @@ def walk_forward(
         best = max(amounts, key=lambda key: _value(amounts[key], measure))
         job = maker.job(trained[best].settings)
         assert isinstance(job, Job)
-        name = str(job.config.strategy)
+        name, currency = str(job.config.strategy), job.config.config.desk.currency
         ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
         done += 1
         report(done, of_all, "backtests")
@@ -445,6 +459,7 @@ def walk_forward(
     made = WalkForwardReport(
         strategy=name,
         data=market.tape.name,
+        currency=currency,
         measure=measure,
         anchored=plan.anchored,
         purge=plan.purge,
@@ -465,7 +480,7 @@ def walk_forward(
         ),
         problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
     )
-    return WalkForwardResult(made, tuple(rows))
+    return WalkForwardResult(made, tuple(rows), folds)
 
 
 def _amounts(daily: Mapping[str, str], days: Sequence[date]) -> list[Decimal]:

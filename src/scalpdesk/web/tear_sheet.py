@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,7 @@ from scalpdesk.assembly import journaled_market, load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, DataError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.deribit import delta_unit
@@ -43,7 +44,8 @@ from scalpdesk.web.static_files import chart_file, static_file
 FILL_MODELS = ("cross", "mid", "queue", "adverse")
 MOST_POINTS = 2_000
 MOST_HEDGES = 25_000
-SCRIPTS = ("dom.js", "charts.js", "sheet.js")
+SCRIPTS = ("dom.js", "charts.js", "sheet_parts.js")
+MARKET_KINDS = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}
 Progress = Callable[[int, int, str], None]
 
 
@@ -178,17 +180,13 @@ def sheet_document(
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
     data = header.data
-    kind = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}.get(
-        str(data.get("kind")), f"{header.venue}, {header.mode}"
-    )
-    when = " to ".join(f"{day:%-d %b %Y}" for day in dict.fromkeys((days[0], days[-1]))) if days else ""
+    kind = MARKET_KINDS.get(str(data.get("kind")), f"{header.venue}, {header.mode}")
     model = str(header.config.get("simulation", {}).get("fill_model", ""))
     fees = str(header.config.get("simulation", {}).get("fees", "none"))
     total = parts["total"]
     unit_of_delta, decimals = delta_unit(str(data.get("underlying", "")))
     return {
-        "title": f"{header.strategy.replace('-', ' ').capitalize()} on {data.get('underlying', '')}"
-        + (f", {when}" if when else ""),
+        "title": title_of(header.strategy, str(data.get("underlying", "")), days),
         "subtitle": f"{_span_of(len(days)) if cut is None else str(cut).capitalize()}. {kind}.",
         "cut": None if cut is None else str(cut),
         "kind": documents.account_kind(header),
@@ -275,6 +273,12 @@ def _greeks_of_marks(marks: Sequence[Mapping[str, Any]]) -> dict[str, list[float
         values = [marks[i][name] for i in kept]
         columns[name] = [None if value is None else round(value, 6) for value in values]
     return columns
+
+
+def title_of(strategy: str, market: str, days: Sequence[date]) -> str:
+    """Return strategy, market, first and last day as a title."""
+    when = " to ".join(f"{day:%-d %b %Y}" for day in dict.fromkeys((days[0], days[-1]))) if days else ""
+    return ", ".join(filter(None, (f"{strategy.replace('-', ' ').capitalize()} on {market}", when)))
 
 
 def _span_of(sessions: int) -> str:
@@ -447,11 +451,29 @@ def _decision_counts(follower: RunFollower) -> list[list[Any]]:
 # the file ---------------------------------------------------------------------------------------
 
 
-def tear_sheet(document: Mapping[str, Any]) -> str:
-    """Return the file: one HTML document without an external address."""
+def write_sheet(file: Path, document: Mapping[str, Any], drawing: str = "sheet.js") -> int:
+    """Write a tear sheet; return its bytes.
+
+    Raises
+    ------
+    ArgumentError
+        When the file cannot be written.
+    """
+    content = tear_sheet(document, drawing).encode()
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write the tear sheet: {error.strerror}", where="--html", value=str(file)
+        ) from error
+    return len(content)
+
+
+def tear_sheet(document: Mapping[str, Any], drawing: str = "sheet.js") -> str:
+    """Return the file: one HTML document without an external address; ``drawing`` is its script."""
     chart = chart_file("uplot.js")
     scripts = [] if chart is None else [chart.decode()]
-    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, SCRIPTS))}\n}})();")
+    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
     styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
     chart_style = chart_file("uplot.css")
     if chart_style is not None:

@@ -624,6 +624,68 @@ async def test_a_corrected_execution_has_a_higher_last_part(tws):
     assert first.execId not in shown
 
 
+@checked
+async def test_a_cancel_that_comes_too_late_is_10148_and_the_fill_stands(tws):
+    trade = await working(tws, spy(), limit("BUY", 2, 100))
+    tws.world.faults.inject(Fault("cancel_too_late"))
+    tws.main.ib.cancelOrder(trade.order)
+    await tws.main.until(lambda: trade.orderStatus.status == "Filled")
+    assert "state: Filled" in await tws.main.error(10148, trade.order.orderId)
+    assert trade.orderStatus.filled == 2.0
+
+
+@checked
+async def test_a_modification_that_comes_too_late_leaves_the_fill(tws):
+    order = limit("BUY", 2, 100)
+    trade = await working(tws, spy(), order)
+    tws.world.faults.inject(Fault("replace_too_late"))
+    order.lmtPrice = 101
+    tws.main.ib.placeOrder(spy(), order)
+    await tws.main.error(329, order.orderId)
+    await tws.main.until(lambda: trade.orderStatus.status == "Filled")
+    assert (trade.orderStatus.filled, trade.fills[0].execution.price) == (2.0, 100.0)
+
+
+@checked
+async def test_a_late_reject_ends_an_order_that_was_acknowledged(tws):
+    tws.world.faults.inject(Fault("late_reject"))
+    trade = tws.main.ib.placeOrder(spy(), limit("BUY", 2, 100))
+    await tws.main.until(lambda: trade.orderStatus.status == "Inactive")
+    assert "Order rejected" in await tws.main.error(201, trade.order.orderId)
+    assert trade.fills == []
+
+
+@checked
+async def test_a_trade_may_be_reported_after_the_cancel(tws):
+    trade = await working(tws, spy(), limit("BUY", 2, 100))
+    tws.world.faults.inject(Fault("late_fill_after_cancel", seconds=5))
+    tws.main.ib.cancelOrder(trade.order)
+    await tws.main.until(lambda: trade.orderStatus.status == "Cancelled")
+    tws.advance(5)
+    await tws.main.until(lambda: trade.orderStatus.status == "Filled")
+    assert [each.execution.cumQty for each in trade.fills] == [2.0]
+
+
+@checked
+async def test_a_busted_trade_is_no_execution_any_more(tws):
+    trade = await filled(tws, spy(), MarketOrder("BUY", 4))
+    newest = [each for each in tws.server.admin.fills() if each["account"] == "account-1"][-1]
+    tws.admin("bust", b'{"execution_id": "%s"}' % newest["execution_id"].encode())
+    shown = {each.execution.execId for each in await tws.main.ib.reqExecutionsAsync()}
+    assert trade.fills[0].execution.execId not in shown
+
+
+@checked
+async def test_latency_shows_the_states_between(tws):
+    tws.world.faults.inject(Fault("cancel_stuck", seconds=3))
+    trade = await working(tws, spy(), limit("BUY", 1, 100))
+    tws.main.ib.cancelOrder(trade.order)
+    await tws.main.ib.reqCurrentTimeAsync()
+    assert trade.isActive() or trade.orderStatus.status == "PendingCancel"
+    tws.advance(3)
+    await tws.main.until(lambda: trade.orderStatus.status == "Cancelled")
+
+
 # combos ---------------------------------------------------------------------------------------------
 
 
@@ -928,6 +990,12 @@ async def test_daily_bars_have_the_days_before(tws):
     bars = await tws.main.ib.reqHistoricalDataAsync(spy(), "", "1 M", "1 day", "TRADES", True)
     assert [each.close for each in bars[:-1]] == list(DAILY_CLOSES)
     assert bars[-1].date == DAY
+
+
+@checked
+async def test_the_earliest_bar_is_that_of_the_first_day(tws):
+    first = await tws.main.ib.reqHeadTimeStampAsync(spy(), "TRADES", True, 2)
+    assert (DAY - first.date()).days == len(DAILY_CLOSES)
 
 
 @checked

@@ -167,7 +167,7 @@ class MarketLines:
                     yield from self._last_ticks(line, self._world.last_trades.get(line.number))
             elif isinstance(event, TradeEvent) and not line.is_combo:
                 line.volume += event.size
-                yield from self._last_ticks(line, event)
+                yield from self._last_ticks(line, event, is_print=True)
                 yield from self._size(line, VOLUME, line.volume)
             elif isinstance(event, StatusChange):
                 yield 45, 6, line.request_id, line.kind(HALTED), int(event.is_halted)
@@ -215,14 +215,16 @@ class MarketLines:
             yield from self._greeks(line, item, BID_GREEKS, quote.bid)
             yield from self._greeks(line, item, ASK_GREEKS, quote.ask)
 
-    def _last_ticks(self, line: MarketLine, trade: TradeEvent | None) -> Iterator[Message]:
-        """Yield the last trade, and a new high or low of the day."""
+    def _last_ticks(
+        self, line: MarketLine, trade: TradeEvent | None, *, is_print: bool = False
+    ) -> Iterator[Message]:
+        """Yield the last trade, and a new high or low of the day; a print has its time in any case."""
         if trade is None or not math.isfinite(trade.price):
             return
         item = self._world.ledger.instruments[line.number]
         before, size = line.sent.get(LAST), 0.0 if item.is_index else trade.size
         yield from self._price(line, LAST, trade.price, size)
-        if before is None or before[0] != trade.price:
+        if is_print or before is None or before[0] != trade.price:
             second = trade.ts_event_ns // NANOS_PER_SECOND
             yield 46, 6, line.request_id, line.kind(LAST_TIME), str(second)
             if item.is_option:

@@ -75,6 +75,11 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """
     again_after_exit: bool = False
     """Look for another entry after an exit."""
+    meta_model: str | msgspec.UnsetType = msgspec.UNSET
+    """File of a model that takes or leaves each entry that the gate passes; one that is left is left for the
+    session. Made by ``scalpdesk research entries RUN --save FILE``, refused unless it won out of sample. In
+    the sessions that it was trained on it takes every entry.
+    """
     orders: LegOrders = LegOrders.AUTO
     """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
     ``auto`` one order where a live venue takes it and an order for each leg in a backtest.

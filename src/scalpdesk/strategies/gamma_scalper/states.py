@@ -6,6 +6,7 @@ simply wanted again.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind, Mode
@@ -94,6 +95,8 @@ class WaitingState(RestingState):
             *((entry.passes, entry.pass_seconds) if entry.gate == "enforce" else (1, 0.0))
         )
         self.course = EdgeCourse()
+        self.left_on: date | None = None
+        """Session whose entry the meta-model left."""
 
     def open_session(self, view: DeskView) -> Step:
         """Close what the account holds, or take it over (``mode=resume``)."""
@@ -148,6 +151,8 @@ class WaitingState(RestingState):
         config = tools.config
         if session is None or view.mode is not Mode.ACTIVE or not self.passes.is_due(view.now_ns):
             return self, ()
+        if self.left_on == session.day:
+            return self, ()
         opens_ns = session.clock_ns(config.entry.not_before)
         closes_ns = session.clock_ns(config.entry.not_after)
         leaves_ns = minutes_before(session.close_ns, config.exits.flat_minutes_before_close or 0.0)
@@ -188,6 +193,12 @@ class WaitingState(RestingState):
         if not is_enough:
             count, needed = self.passes.count, self.passes.needed
             return self, tools.refuse(f"the entry gate passes: {count} of {needed} in a row", facts)
+        answer = None if tools.meta is None else tools.meta.judge(facts, view.now_ns)
+        if answer is not None:
+            facts |= answer.facts
+            if not answer.is_taken:
+                self.left_on = None if view.session is None else view.session.day
+                return self, tools.refuse(answer.reason, facts)
         straddles, sizes, figures = tools.size(best, view, verdict.facts)
         facts |= figures
         if not straddles:
@@ -196,6 +207,8 @@ class WaitingState(RestingState):
         trade.entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         entry = tools.leg_entry(best.pair, straddles, walks=True)
         reasons = (selection.why_best(), *sizes, *verdict.reasons)
+        if answer is not None:
+            reasons = (*reasons, answer.reason)
         bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
         return EnteringState(tools, trade, entry), [*bought, *self.report(view)]
 

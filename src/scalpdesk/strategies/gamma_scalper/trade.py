@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import StraddlePair
@@ -37,6 +39,9 @@ class ScalperTools:
             config.selection, config.straddles, max_delta_shares=config.entry.max_straddle_delta
         )
         self.edge = StraddleEdge(config.entry, config.straddles)
+        path = config.entry.meta_model
+        self.meta = read_meta_model(Path(path), "gamma-scalper") if isinstance(path, str) else None
+        """Model that takes or leaves an entry; None unless one is set."""
         hedge = config.hedge
         self.hedger = DeltaHedger(
             hedge.make_band(),

@@ -15,6 +15,8 @@ function axes(options) {
     font: "12px system-ui, sans-serif",
     ticks: { show: false },
     grid: { stroke: css("line"), width: 1 },
+    // uPlot's own ticks of a logarithm may never end where the scale begins at no round number
+    ...(options.isLog ? { splits: (_, axis, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {}),
   };
   return [
     {
@@ -27,6 +29,15 @@ function axes(options) {
     { ...shared, side: 1, size: options.axisWidth || 50, space: options.ySpace || 34, values: options.yValues },
   ];
 }
+
+export function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1)
+    for (const first of [1, 2, 3, 5, 7]) { const value = Number(`${first}e${power}`); if (value >= low && value <= high) found.push(value); }
+  return found;
+}
+
+export const logNumber = (_, splits) => splits.map((value) => value.toLocaleString("en-US", { maximumFractionDigits: 8 }));
 
 // as many decimals as tell two ticks apart: an axis in coin has ticks of 0.0002
 const decimals = (digits, splits) => {
@@ -66,7 +77,7 @@ export class LineChart {
       dash: line.dash,
       fill: line.fill ? css(line.fill) : undefined,
       points: line.dots ? { show: true, size: 6, fill: css(line.colour) } : { show: false },
-      spanGaps: false,
+      spanGaps: line.joined === true,
       paths: line.dots === "only" ? () => null : undefined,
     }));
     this.plot = new window.uPlot(
@@ -77,11 +88,14 @@ export class LineChart {
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), ZONE),
         padding: [8, 4, 0, 24],
-        scales: { x: { time: options.time !== false }, y: options.range ? { range: options.range } : {} },
+        scales: {
+          x: { time: options.time !== false, distr: options.isLog ? 3 : 1, ...(options.xRange ? { range: options.xRange } : {}) },
+          y: { distr: options.isLog ? 3 : 1, ...(options.range ? { range: options.range } : {}) },
+        },
         axes: axes(options),
         series: [{}, ...series],
         bands: options.bands ? options.bands.map((band) => ({ series: band.series, fill: css(band.fill) })) : [],
-        hooks: { draw: options.draw ? [options.draw] : [], setCursor: options.cursor ? [options.cursor] : [] },
+        hooks: { draw: options.draw ? [options.draw].flat() : [], setCursor: options.cursor ? [options.cursor] : [] },
       },
       this.data,
       host,
@@ -111,7 +125,9 @@ export class LineChart {
     this.host.replaceChildren(
       table(
         [
-          { head: "ET", cell: (i) => clockText(this.data[0][i]) },
+          this.options.time === false
+            ? { head: this.options.xName || "", cell: (i) => String(this.data[0][i]) }
+            : { head: "ET", cell: (i) => clockText(this.data[0][i]) },
           ...this.lines.filter((line) => line.label).map((line) => ({
             head: line.label,
             class: "num",
@@ -196,29 +212,87 @@ export function triangles(fills, size) {
   };
 }
 
+// Shapes of marks, as corners around 0 in a square from -1 to 1: a key cuts the same shape out of its element.
+const round = Array.from({ length: 20 }, (_, i) => [Math.cos((i * Math.PI) / 10), Math.sin((i * Math.PI) / 10)]);
+const star = Array.from({ length: 10 }, (_, i) => [Math.sin((i * Math.PI) / 5), -Math.cos((i * Math.PI) / 5)].map((at) => at * (i % 2 ? 0.45 : 1.15)));
+const cross = [[-0.35, -1], [0.35, -1], [0.35, -0.35], [1, -0.35], [1, 0.35], [0.35, 0.35], [0.35, 1], [-0.35, 1], [-0.35, 0.35], [-1, 0.35], [-1, -0.35], [-0.35, -0.35]];
+const turned = (corners) => corners.map(([x, y]) => [(x - y) * 0.75, (x + y) * 0.75]);
+export const SHAPES = {
+  round,
+  square: [[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]],
+  above: [[0, -1], [1, 0.8], [-1, 0.8]],
+  below: [[0, 1], [1, -0.8], [-1, -0.8]],
+  diamond: [[0, -1.1], [1.1, 0], [0, 1.1], [-1.1, 0]],
+  cross,
+  turned: turned(cross),
+  bar: [[-1, -0.4], [1, -0.4], [1, 0.4], [-1, 0.4]],
+  post: [[-0.4, -1], [0.4, -1], [0.4, 1], [-0.4, 1]],
+  star,
+};
+
+export function shapeKey(text, shape, colour) {
+  const mark = h("i", { class: "shape" });
+  mark.style.background = `var(--${colour})`;
+  mark.style.clipPath = `polygon(${SHAPES[shape].map(([x, y]) => `${50 + 40 * x}% ${50 + 40 * y}%`).join(",")})`;
+  return h("span", { class: "tri" }, mark, text);
+}
+
+// Points with intervals: [{x, y, low, high, left, right, shape, colour, size, faint}], the ends of intervals in the
+// units of their axis and null where there is none.
+export function marks(points) {
+  return (plot) => {
+    const { ctx, bbox } = plot, ratio = window.devicePixelRatio || 1;
+    const across = (value) => plot.valToPos(value, "x", true), up = (value) => plot.valToPos(value, "y", true);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const point of points()) {
+      const x = across(point.x), y = up(point.y), size = (point.size || 4) * ratio;
+      ctx.strokeStyle = ctx.fillStyle = css(point.colour);
+      ctx.lineWidth = ratio;
+      ctx.setLineDash([]);
+      ctx.globalAlpha = point.faint ? 0.45 : 0.8;
+      ctx.beginPath();
+      if (point.low !== null && point.low !== undefined) { ctx.moveTo(x, up(point.low)); ctx.lineTo(x, up(point.high)); }
+      if (point.left !== null && point.left !== undefined) { ctx.moveTo(across(point.left), y); ctx.lineTo(across(point.right), y); }
+      ctx.stroke();
+      ctx.globalAlpha = point.faint ? 0.6 : 1;
+      ctx.beginPath();
+      for (const [dx, dy] of SHAPES[point.shape || "round"]) ctx.lineTo(x + dx * size, y + dy * size);
+      ctx.closePath();
+      ctx.fill();
+    }
+    ctx.restore();
+  };
+}
+
+// A bar on a track with a line at zero; `low` is the left end of the track and `width` its length.
+export function track(low, width, from, to, tone) {
+  const at = (value) => `${(100 * (value - low)) / width}%`;
+  const bar = h("i", { class: tone }), zero = h("s");
+  bar.style.left = at(Math.min(from, to));
+  bar.style.width = `${(100 * Math.abs(to - from)) / width}%`;
+  zero.style.left = at(0);
+  return h("div", { class: "track" }, zero, from === to ? null : bar);
+}
+
 // P&L by source: bars that start where the one before ended, as rows that can be read aloud.
 export function waterfall(parts) {
   const ends = parts.flatMap((part) => [part.from, part.to]);
   const low = Math.min(0, ...ends), high = Math.max(0, ...ends);
   const width = high - low || 1;
-  const at = (value) => `${(100 * (value - low)) / width}%`;
   return h(
     "div",
     { class: "fall", role: "list", "aria-label": "P&L by source" },
     parts.map((part) => {
       const isTotal = part.name === "total";
       const isZero = part.tone === "muted";
-      const bar = h("i", { class: isTotal ? "total" : part.tone });
-      const start = Math.min(part.from, part.to), end = Math.max(part.from, part.to);
-      bar.style.left = at(start);
-      bar.style.width = `${(100 * (end - start)) / width}%`;
-      const zero = h("s");
-      zero.style.left = at(0);
       return h(
         "div",
         { role: "listitem", class: [isTotal ? "last" : "", isZero ? "zero" : ""].join(" ") },
         h("span", {}, part.label),
-        h("div", { class: "track" }, zero, isZero ? null : bar),
+        track(low, width, part.from, isZero ? part.from : part.to, isTotal ? "total" : part.tone),
         h("span", { class: `amount ${isTotal ? "" : part.tone}` }, part.text),
       );
     }),

@@ -1,20 +1,11 @@
 // The tear sheet: what a run came to, from the data in the file itself.
 
-import { LineChart, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
-import { add, card, h, pieces, shown, table, tinted } from "./dom.js";
+import { plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { add, h, pieces, shown, table, tinted } from "./dom.js";
+import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const { columns } = data;
-const drawn = [];
-const holder = (kind, label) => h("div", { class: `plot ${kind}`, role: "group", "aria-label": label });
-const keyOf = (text, tone, dash) => h("span", { class: `${tone} ${dash ? "dash" : ""}` }, text);
-const keys = (...items) => h("div", { class: "legend" }, items);
 const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, (high ?? 1) * 1.08 || 1];
-
-function chart(host, lines, options, series) {
-  const found = new LineChart(host, lines, options);
-  drawn.push(() => found.set(series));
-}
 
 function models() {
   if (!data.models) return h("p", { class: "empty" }, "This run cannot be repeated under other fill models here.");
@@ -52,7 +43,7 @@ function paths() {
 
 function withParts(name, rows, columnsBefore) {
   const amounts = [{ head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) }, ...data.part_names.map((head, place) => ({ head, class: "num", cell: (row) => row.parts[place] }))];
-  return h("details", { class: "card wide" }, h("summary", {}, `${name} (${rows.length})`), table([...columnsBefore, ...amounts], rows, { caption: name }));
+  return folded(name, [...columnsBefore, ...amounts], rows);
 }
 
 const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
@@ -61,12 +52,7 @@ const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
 
 add(document.getElementById("main"), [
-  h(
-    "header",
-    { class: "sheet-head" },
-    h("div", {}, h("h1", {}, data.title), h("p", { class: "muted" }, data.subtitle)),
-    h("div", { class: "result" }, h("b", { class: data.result_tone }, data.result), h("span", { class: "muted" }, `${data.currency}. ${data.result_note}`)),
-  ),
+  sheetHead(),
   h("section", { class: "card w7" }, h("div", { class: "top" }, h("h2", {}, `Equity and drawdown, ${data.currency}`), keys(keyOf("P&L", "text"), keyOf("drawdown", "down"))), equity),
   h("section", { class: "card w5" }, h("h2", {}, "Would another fill model change the verdict?"), models(), paths()),
   h("section", { class: "card w4" }, h("h2", {}, `P&L by source, ${data.currency}`), waterfall(data.parts), h("p", { class: "note" }, data.cost_note)),
@@ -75,16 +61,10 @@ add(document.getElementById("main"), [
     { class: "card w4" },
     h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), keys(keyOf("realised", "up"), keyOf("implied", "", true))),
     vols,
-    h("dl", { class: "greeks" }, [["Gamma", data.rent.gamma], ["Theta paid", data.rent.theta], ["Both per hedging cost", data.rent.per_cost]].map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, shown(text))))),
+    figures([["Gamma", data.rent.gamma], ["Theta paid", data.rent.theta], ["Both per hedging cost", data.rent.per_cost]]),
   ),
-  h(
-    "section",
-    { class: "card w4" },
-    h("h2", {}, "What was run"),
-    h("dl", { class: "what" }, data.facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, shown(text))])),
-    data.warnings.length ? h("div", { class: "warnings" }, data.warnings.map((text) => h("p", {}, text))) : null,
-  ),
-  h("p", { class: "command" }, "Reproduce: ", h("code", {}, data.command)),
+  whatWasRun("w4"),
+  command(),
   h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold")), price),
   h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
@@ -102,36 +82,18 @@ add(document.getElementById("main"), [
     { head: "Session", cell: (row) => row.day },
     { head: "Largest net delta", class: "num", cell: (row) => shown(row.delta) },
   ]),
-  h(
-    "details",
-    { class: "card wide" },
-    h("summary", {}, `Entries, exits and skipped decisions by reason (${data.decisions.length})`),
-    table(
-      [
-        { head: "Kind", cell: (row) => row[0] },
-        { head: "Outcome", cell: (row) => row[1] },
-        { head: "Reason (figures as …)", cell: (row) => row[2] },
-        { head: "Times", class: "num", cell: (row) => String(row[3]) },
-      ],
-      data.decisions,
-      { caption: "Decisions by reason" },
-    ),
-  ),
-  h(
-    "details",
-    { class: "card wide" },
-    h("summary", {}, `Hedges (${data.hedges.length})`),
-    table(
-      [
-        { head: "ET", cell: (row) => row[0] },
-        { head: "Shares", class: "num", cell: (row) => row[1] },
-        { head: "Price", class: "num", cell: (row) => row[2] },
-        { head: "Why", cell: (row) => row[3] },
-      ],
-      data.hedges,
-      { caption: "Hedges" },
-    ),
-  ),
+  folded("Entries, exits and skipped decisions by reason", [
+    { head: "Kind", cell: (row) => row[0] },
+    { head: "Outcome", cell: (row) => row[1] },
+    { head: "Reason (figures as …)", cell: (row) => row[2] },
+    { head: "Times", class: "num", cell: (row) => String(row[3]) },
+  ], data.decisions),
+  folded("Hedges", [
+    { head: "ET", cell: (row) => row[0] },
+    { head: "Shares", class: "num", cell: (row) => row[1] },
+    { head: "Price", class: "num", cell: (row) => row[2] },
+    { head: "Why", cell: (row) => row[3] },
+  ], data.hedges),
   h("p", { class: "command" }, `scalpdesk ${data.version}`),
 ]);
 
@@ -141,5 +103,4 @@ chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedge
 chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
 chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
 if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chart(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
-drawn.forEach((draw) => draw());
-document.documentElement.dataset.drawn = "yes";
+finish();

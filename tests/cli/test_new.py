@@ -1,0 +1,49 @@
+"""``scalpdesk new strategy``: a package that trades as it is written; names and folders that are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fakes.packages import install_points
+from scalpdesk.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_a_new_strategy_is_written_under_its_own_name_and_trades(tmp_path, monkeypatch, capsys):
+    assert main(["new", "strategy", "my-own", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert sorted(written) == sorted(files("my-own"))
+    for text in (path.read_text("utf-8").lower() for path in files("my-own").values()):
+        assert not {
+            name for name in ("morning-straddle", "morning_straddle", "morningstraddle") if name in text
+        }
+    site = tmp_path / "my-own" / "src"
+    install_points(site, "my-own", {"scalpdesk.strategies": {"my-own": "my_own.strategy:PLUG"}})
+    monkeypatch.syspath_prepend(str(site))
+    assert main(["backtest", "my-own", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hedges"] > 0
+
+
+@pytest.mark.parametrize("name", ["My", "1st", "a_b", "a-", ""])
+def test_a_name_that_no_package_has_is_refused(name, tmp_path):
+    assert main(["new", "strategy", name]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_and_a_folder_with_files_are_refused(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").write_text("kept")
+    assert main(["new", "strategy", "st0cka"]) == 2
+    assert main(["new", "strategy", "fine", "--folder", "here"]) == 2
+    assert sorted(files(tmp_path)) == ["here/mine.txt"]
+    assert main(["new", "strategy", "fine", "--folder", "there"]) == 0
+    assert "there/src/fine/strategy.py" in files(tmp_path)
