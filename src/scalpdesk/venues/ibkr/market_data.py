@@ -179,8 +179,8 @@ class QuoteLines:
     def need(self, numbers: Iterable[InstrumentId]) -> None:
         """Give a line at once to wanted instruments that an order is about."""
         for number in numbers:
-            if number in self._turn and self._connection.ib.isConnected():
-                self._make_room()
+            is_waiting = number in self._turn and self._connection.ib.isConnected()
+            if is_waiting and self._make_room():
                 self._turn.remove(number)
                 self._open(number)
 
