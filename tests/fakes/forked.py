@@ -24,9 +24,11 @@ from typing import IO, Any
 
 import pytest
 
+import scalpdesk
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 
+_SOURCE = str(Path(scalpdesk.__file__).resolve().parents[1])
 _TESTS = str(Path(__file__).resolve().parents[1])
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["fakes.fork_server"])
@@ -37,7 +39,8 @@ def start(run: Callable[..., object], *given: object) -> ForkServerProcess:
     """Call a function in a new process, which ends with that of the tests at the latest."""
     process = _FORKS.Process(target=run, args=given, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", _TESTS)  # read by the process that forks, which begins with the first
+        # read by the process that forks, which begins with the first; the same source as here
+        patch.setenv("PYTHONPATH", os.pathsep.join((_TESTS, _SOURCE)))
         patch.syspath_prepend(_TESTS)
         process.start()
     return process

@@ -25,6 +25,7 @@ FAULTS = {
 
 class IbkrBench:
     def __init__(self):
+        self.gateways = []
         self.source = GeneratedSource(["SPY"], SystemClock().now_ns(), seed=3, step_ms=50)
         self.server = build_server(LaunchPlan(self.source, protocol="tws"), SystemClock())
         listed = [one for one in self.source.instruments if isinstance(one, OptionContract)]
@@ -50,8 +51,13 @@ class IbkrBench:
     def settings(self, account="") -> IbkrSettings:
         return IbkrSettings(port=self.server.protocol.port, account=account)
 
-    def gateway(self, **changes) -> Gateway:
-        return build_gateway(self.setup(**changes), IbkrSettings())
+    def gateway(self, client_id=None, section=None, **changes) -> Gateway:
+        """Return a gateway under the desk's client id, or under another one while that is connected."""
+        is_taken = any(each.health().streams["orders"] for each in self.gateways)
+        settings = IbkrSettings(client_id=client_id or (2 if is_taken else 1), **(section or {}))
+        made = build_gateway(self.setup(**changes), settings)
+        self.gateways.append(made)
+        return made
 
     def truth(self):
         admin = self.server.admin

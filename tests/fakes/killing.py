@@ -44,6 +44,14 @@ BUSY = (
     "triggers.heartbeat_seconds=1",
 )
 """Settings under which the scalper enters early, stays, and hedges all the time."""
+BUSY_AT_TWS = (
+    *BUSY,
+    "selection.min_open_interest=-1",  # it comes with the lines of quotes
+    "venue.requests_per_minute=1000000",
+)
+"""The same at TWS, which paces orders by the wall's seconds."""
+PROTOCOLS = {"ibkr": "tws"}
+"""Protocol of a venue where that has another name."""
 BUSY_IN_COIN = (
     "entry.gate=advise",
     "entry.not_before=03:01",
@@ -70,17 +78,22 @@ class Exchange:
     ) -> None:
         words = ["--data", "embedded-btc" if venue == "deribit" else "embedded", "--session", session]
         words += ["--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
+        protocol = PROTOCOLS.get(venue, venue)
+        words += ["--tws-port", "0"] if protocol == "tws" else []
         self.running = ExchangeCommand(words)
         self.venue = venue
-        self.url: str = self.running.ready["urls"]["admin"].removesuffix("/admin")
-        self.key, self.secret = self.running.ready["keys"][venue]
+        urls = self.running.ready["urls"]
+        self.admin: str = urls["admin"].removesuffix("/admin")
+        self.url: str = urls["tws"] if protocol == "tws" else self.admin
+        self.key, self.secret = self.running.ready["keys"][protocol]
 
     def get(self, name: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=120) as reply:
+        with urllib.request.urlopen(f"{self.admin}/admin/{name}", timeout=120) as reply:
             return json.load(reply)
 
     def post(self, name: str, /, **body: Any) -> Any:
-        request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
+        content = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.admin}/admin/{name}", content, method="POST")
         with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
 
@@ -170,7 +183,7 @@ def _run_guarded(
         os.environ |= {"TRADING_API_KEY": key, "TRADING_API_SECRET": secret}
         settings = WatchdogSettings(
             "gamma-scalper",
-            "alpaca",
+            plan.venue,
             live=False,
             desk_pid=os.getpid(),
             overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.killing import (
     BUSY,
+    BUSY_AT_TWS,
     BUSY_IN_COIN,
     Exchange,
     end_in_order,
@@ -39,6 +40,13 @@ def exchange(socket_enabled):
 @pytest.fixture
 def coin_exchange(socket_enabled):
     running = Exchange("2025-03-05", venue="deribit")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def tws_exchange(socket_enabled):
+    running = Exchange(venue="ibkr")
     yield running
     running.close()
 
@@ -106,7 +114,8 @@ def check(exchange, plan, summary):
 
 
 def run(exchange, tmp_path, kills, seed, speed=SPEED):
-    plan = plan_for(exchange, tmp_path, *(BUSY_IN_COIN if exchange.venue == "deribit" else BUSY))
+    busy = {"deribit": BUSY_IN_COIN, "ibkr": BUSY_AT_TWS}.get(exchange.venue, BUSY)
+    plan = plan_for(exchange, tmp_path, *busy)
     exchange.speed(speed)
     lives = live_and_die(plan, tmp_path, kills, np.random.default_rng(seed))
     summary = end_in_order(exchange, plan, tmp_path, 10)
@@ -124,8 +133,13 @@ def test_a_killed_coin_desk_comes_back_with_the_venues_ledger(coin_exchange, tmp
     assert lives.kills == 3
 
 
+def test_a_killed_desk_at_tws_comes_back_with_the_venues_ledger(tws_exchange, tmp_path):
+    lives = run(tws_exchange, tmp_path, 3, 1)
+    assert lives.kills == 3
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["exchange", "coin_exchange"])
+@pytest.mark.parametrize("name", ["exchange", "coin_exchange", "tws_exchange"])
 def test_two_hundred_kills(name, request, tmp_path, capsys):
     lives = run(request.getfixturevalue(name), tmp_path, 200, 2)  # faster, each replay would take its time
     middle, worst = np.percentile(lives.recoveries, [50, 100])

@@ -85,6 +85,7 @@ def venue_gateway(
     *,
     venue: str | None = None,
     data_only: bool = False,
+    is_watchdog: bool = False,
 ) -> EmergencyGateway:
     """Return the gateway to a venue (None: the plan's), or to a simulated exchange in its place.
 
@@ -111,6 +112,7 @@ def venue_gateway(
         requests_per_minute=section.requests_per_minute,
         heartbeat_seconds=section.heartbeat_seconds,
         data_only=data_only,
+        is_watchdog=is_watchdog,
         fees=spec.fees,
     )
     return spec.build(setup, plan.settings.venue_settings(spec.name))

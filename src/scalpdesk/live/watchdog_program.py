@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -274,7 +275,9 @@ class WatchdogProcess:
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     parent: Callable[[], int] = os.getppid
     kill: Callable[[int, int], None] = os.kill
-    gateway: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] = venue_gateway
+    gateway: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] = field(
+        default_factory=lambda: partial(venue_gateway, is_watchdog=True)
+    )
 
     def answer(self, line: bytes) -> None:
         """Write a line for the desk to standard output, past its buffer; a dead desk reads nothing."""

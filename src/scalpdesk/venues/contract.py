@@ -563,6 +563,8 @@ class VenueSetup:
     """Between pings of a stream."""
     data_only: bool = False
     """Only the market is asked for: every order is refused."""
+    is_watchdog: bool = False
+    """Whether it is the watchdog's, which is connected beside the desk's and takes over when that is dead."""
     fees: FeeModel = NO_FEES
     """The venue's schedule, booked on each fill whose message states no fee."""
 

@@ -118,7 +118,11 @@ def all_pairs() -> list[str]:
 
 
 def trial_of(protocol: str) -> type[Trial]:
-    """Return the trial over the protocol of a venue: ``alpaca`` or ``deribit``."""
+    """Return the trial over the protocol of a venue: ``alpaca``, ``deribit`` or ``tws``."""
+    if protocol == "tws":
+        from scalpdesk_testing.tws_trial import TwsTrial  # noqa: PLC0415 - needs the extra
+
+        return TwsTrial
     if protocol != "deribit":
         return Trial
     from scalpdesk_testing.deribit_trial import DeribitTrial  # noqa: PLC0415 - needs the extra

@@ -276,7 +276,8 @@ class Conduct:
             self._crossed_ns = scene.now_ns if max(after_low, -after_high) > LEFT_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
-        if miss > FAR_SHARES:
+        straddles = max(float(abs(desk.positions.quantity(number))) for number in (CALL, PUT))
+        if miss > FAR_SHARES * max(straddles / scene.plan.config.straddles, 1.0):  # the volatility's error
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
 
@@ -297,7 +298,9 @@ class Conduct:
             if not is_resting or now_ns - order.created_ns >= patience * SECOND:
                 continue
             low, high = scene.delta_bounds()
-            if max(abs(low), abs(high)) < 1.2 * plan.band_shares:  # the desk's own limit is twice the band
+            held = max(abs(desk.positions.quantity(number)) for number in (CALL, PUT))
+            band = plan.band_shares * min(float(held) / plan.config.straddles, 1.0)  # it is of a straddle
+            if max(abs(low), abs(high)) < 1.2 * band:  # the desk's own limit is twice the band
                 yield f"6 hedge_may_rest: {output.client_order_id} taken back at a delta of {low:+.1f}"
 
     def _unacknowledged(self, event: Event) -> Iterator[str]:

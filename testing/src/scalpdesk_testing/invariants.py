@@ -113,6 +113,8 @@ class Scene:
     truth_since_ns: int = 0
     has_fair_quotes: bool = True
     """Whether no quote is spoilt or missing."""
+    execution_id: Callable[[str], str] = str
+    """Returns the exchange's own id of an execution that the venue names so."""
     has_whole_stream: bool = False
     """Whether each execution reaches the desk under its own id: no line, venue or process fails."""
     excused: set[int] = field(default_factory=set)
@@ -453,14 +455,14 @@ def executions_are_the_venues(scene: Scene) -> str | None:
     """An execution is booked as the venue has it: its order, quantity and price; what stands stands."""
     event = scene.event
     if isinstance(event, FillBusted):
-        stands = any(known.execution_id == event.execution_id for known in scene.account.executions)
+        name = scene.execution_id(event.execution_id)
+        stands = any(known.execution_id == name for known in scene.account.executions)
         is_known = stands and 11 not in scene.excused  # of two equal trades the other one may be gone
         return f"{event.execution_id} is taken back, and stands at the venue" if is_known else None
     if not isinstance(event, OrderFilled):
         return None
-    truth = next(
-        (known for known in scene.account.executions if known.execution_id == event.execution_id), None
-    )
+    name = scene.execution_id(event.execution_id)
+    truth = next((known for known in scene.account.executions if known.execution_id == name), None)
     if truth is None:  # put together from an order that the venue shows, until its executions are known
         is_needless = scene.has_whole_stream and "/" in event.execution_id
         return f"{event.execution_id} is put together, and no message was lost" if is_needless else None
@@ -480,6 +482,7 @@ def bookings_are_the_venues(scene: Scene) -> str | None:
         return f"{event.cash_change} booked as interest; the venue pays none"
     name = event.reference.removeprefix("foreign-")
     if name != event.reference:
+        name = scene.execution_id(name)
         fills = (line.execution for line in scene.account.activities)
         truth = next((known for known in fills if known is not None and known.execution_id == name), None)
         if truth is None:

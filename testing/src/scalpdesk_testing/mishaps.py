@@ -60,6 +60,8 @@ class Mishaps:
         self._trades_by_hand = 0
         self._corrected: set[str] = set()
         self._say = say
+        self.execution_id: Callable[[str], str] = str
+        """Returns the exchange's own id of an execution that the venue names so."""
         self.runner: LiveRunner | None = None
         self.running: asyncio.Task[str] | None = None
         self.disk_full_until = 0.0
@@ -149,7 +151,8 @@ class Mishaps:
         What the desk had put together from an order's sum, without an id, it cannot tell from others.
         """
         orders = {} if self.runner is None else self.runner.core.engine.desk.orders.orders
-        known = {name for order in orders.values() for name in order.executions} - self._corrected
+        names = (name for order in orders.values() for name in order.executions)
+        known = {self.execution_id(name) for name in names} - self._corrected
         seen = [each for each in self.account.executions if each.execution_id in known]
         works = (each for each in seen if self.account.orders[each.order_id].is_open)
         execution = next(works, seen[0] if seen and seconds <= 0.0 else None)

@@ -123,7 +123,12 @@ class OutsideLedger:
         reference = f"{event.client_order_id}/{event.execution_id}"
         self._known.add(reference)
         number = self._desk.orders.orders[event.client_order_id].submitted.instrument_id
-        gone = self._trades.get(number, {}).pop(reference, None)
+        trades = self._trades.get(number, {})
+        gone = trades.get(reference)
+        if gone is not None:  # of equal trades the desk takes the last one out of its order
+            last = [name for name, trade in trades.items() if trade == gone][-1]
+            kept = {name: trade for name, trade in trades.items() if name != last}
+            self._trades[number] = {last if name == reference else name: kept[name] for name in kept}
         if gone is not None and self.cash is not None:
             self._figures.pop(number, None)
             self.cash += gone.quantity * gone.price * self._multipliers[number] + gone.fee

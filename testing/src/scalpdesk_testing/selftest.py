@@ -36,7 +36,7 @@ NEEDED = ("id", "area", "function", "inputs", "expected")
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["alpaca", "deribit"]),
+    type=click.Choice(["alpaca", "deribit", "tws"]),
     default="alpaca",
     show_default=True,
     help="Venue whose protocol lies between desk and exchange.",

@@ -319,6 +319,7 @@ class Trial:
             or schedule.history_seconds
             or schedule.dies_at_order
         )
+        self.scene.execution_id = self.mishaps.execution_id = self.execution_id
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
@@ -457,6 +458,10 @@ class Trial:
             ),
             network=LineNetwork(self.line),
         )
+
+    def execution_id(self, name: str) -> str:
+        """Return the exchange's own id of an execution that the venue names so."""
+        return name
 
     @property
     def numbers(self) -> tuple[InstrumentId, ...]:

@@ -6,20 +6,26 @@ sockets and without the machine's clock: the same program gives the same order o
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from heapq import heappop, heappush
-from typing import TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.units import NANOS_PER_SECOND
 
 Ts = TypeVarTuple("Ts")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 ROUNDING_SECONDS = 1e-9
 
 
 class Stuck(StopError):  # noqa: N818 - the state that it names
     """Nothing is due and nothing is ready: a wait that no event can end."""
+
+
+async def _no_connection(protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+    """Refuse a connection: this loop has no line yet."""
+    raise ConnectionRefusedError(f"no line for {protocol!r}")
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -37,6 +43,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers = 0
+        self.connect: Callable[[Any], Awaitable[asyncio.Transport]] = _no_connection
+        """Gives a client's protocol its transport."""
         self.set_debug(False)
 
     def call_at(
@@ -47,6 +55,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers += 1
         heappush(self._due, (when, self._timers, timer))
         return timer
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], host: Any = None, port: Any = None, **options: Any
+    ) -> tuple[asyncio.Transport, P]:
+        """Open a connection that stays in this process: over :attr:`connect`."""
+        del host, port, options
+        protocol = protocol_factory()
+        return await self.connect(protocol), protocol
 
     def _run_once(self) -> None:
         """Leap to the next timer when nothing is ready; then run what is ready and due."""

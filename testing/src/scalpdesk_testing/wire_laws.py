@@ -147,7 +147,9 @@ class WireLaws:
             return f"5 no_new_risk_blindly: {what} while halted"
         held, known = scene.account.quantity(number), desk.positions.quantity(number)
         # what somebody sold and the desk buys back may be assigned meanwhile
-        opens = is_option and order.is_buy and held >= 0 and known >= 0
+        # of strategies that share the account one may be short of what another holds
+        is_exit = mine is not None and mine.submitted.purpose in EXITS and scene.plan.members > 1
+        opens = is_option and order.is_buy and held >= 0 and known >= 0 and not is_exit
         if opens and desk.gate.mode is not Mode.ACTIVE and is_held:
             return f"5 no_new_risk_blindly: {what} while {desk.gate.mode}"
         most = limits.max_order_contracts if is_option else limits.max_order_shares

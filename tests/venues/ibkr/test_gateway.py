@@ -22,15 +22,6 @@ NOT_OVER_TWS = {
     "a_server_error_is_never_a_rejection",
     "a_rate_limit_is_said_and_a_cancel_still_goes_through",
     "repeated_and_swapped_messages_change_nothing",
-    # what the gateway does not ask TWS for
-    "a_replacement_takes_the_place_of_its_order",
-    "both_legs_of_a_straddle_are_filled_together",
-    "a_lost_answer_to_two_legs_is_resolved_for_both",
-    "a_combo_is_known_again_after_a_restart",
-    "a_watchdog_cancels_the_combo_of_a_dead_desk",
-    "a_combo_from_elsewhere_is_shown_and_touches_no_order",
-    "daily_bars_lie_in_their_span_and_are_in_order",
-    "minutes_of_the_past_lie_in_their_days_and_are_in_order",
 }
 
 
@@ -98,7 +89,7 @@ def test_who_cannot_be_connected_learns_what_to_do():
         facts = await first.connect()
         assert (facts.account_id, facts.cash) == ("DU1000001", Decimal(100_000))
         with pytest.raises(ConfigError) as caught:
-            await bench.gateway(timeout_seconds=0.5).connect()
+            await bench.gateway(client_id=1).connect()
         assert caught.value.where == "venues.ibkr.client_id"
         await first.close()
         with pytest.raises(ConfigError) as caught:

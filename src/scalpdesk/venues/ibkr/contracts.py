@@ -1,12 +1,37 @@
-"""Instruments as contracts of TWS, and contracts as instruments."""
+"""Instruments as contracts of TWS, and contracts as instruments.
 
-from collections.abc import Sequence
+TWS names a contract for good by its id (conId); everything else may fit several. Each instrument is qualified
+once, and its id goes with every request. Terms come from its details: options by their OCC symbol, futures by
+their month, multiplier and price step.
+"""
 
-from ib_async import IB, Contract
+import contextlib
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from ib_async import ComboLeg, Contract, ContractDetails
 
 from scalpdesk.core.errors import ArgumentError, RetryError
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Index, Instrument, Instruments, us_option
+from scalpdesk.instruments.contract import (
+    Equity,
+    Future,
+    Index,
+    Instrument,
+    Instruments,
+    TickRule,
+    us_option,
+)
+from scalpdesk.venues.ibkr import codes
+from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
+
+SMART, CURRENCY = "SMART", "USD"
+INDEX_EXCHANGE = "CBOE"
+FUTURES_EXCHANGES = dict.fromkeys(("ES", "MES", "NQ", "MNQ", "RTY", "M2K"), "CME") | {
+    "YM": "CBOT",
+    "MYM": "CBOT",
+}
 
 
 def _named(instrument: Instrument) -> Contract:
@@ -19,26 +44,67 @@ def _named(instrument: Instrument) -> Contract:
             strike=float(instrument.strike),
             right=instrument.right.value,
             multiplier=str(instrument.multiplier),
-            exchange="SMART",
+            exchange=SMART,
             currency=instrument.currency,
             tradingClass=instrument.root,
         )
-    kind, exchange = ("IND", "CBOE") if instrument.is_index else ("STK", "SMART")
+    if not (instrument.is_index or instrument.is_share):
+        return future_named(instrument.symbol)
+    kind, exchange = ("IND", INDEX_EXCHANGE) if instrument.is_index else ("STK", SMART)
     return Contract(secType=kind, symbol=instrument.symbol, exchange=exchange, currency=instrument.currency)
 
 
-def instrument_of(contract: Contract) -> Instrument | None:
-    """Return the instrument that a contract of TWS names; None for what the desk does not trade."""
-    if contract.currency != "USD":
+def future_named(symbol: str) -> Contract:
+    """Return the contract of a future by its name, as ``ES_202612``.
+
+    >>> future_named("ES_202612").lastTradeDateOrContractMonth
+    '202612'
+    """
+    root, _, month = symbol.partition("_")
+    exchange = FUTURES_EXCHANGES.get(root, "")
+    return Contract(
+        secType="FUT",
+        symbol=root,
+        lastTradeDateOrContractMonth=month,
+        exchange=exchange,
+        currency=CURRENCY,
+    )
+
+
+def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | None:
+    """Return the instrument that a contract of TWS names; None for what the desk does not trade.
+
+    Parameters
+    ----------
+    contract
+        The contract.
+    price_step
+        Its smallest change of price, of a future; 0 where only details state it.
+    """
+    if contract.currency != CURRENCY:
         return None
-    if contract.secType == "OPT":
-        try:
-            return us_option(contract.localSymbol.replace(" ", ""), multiplier=int(contract.multiplier))
-        except (ArgumentError, ValueError):
-            return None
+    try:
+        if contract.secType == "OPT":
+            symbol = contract.localSymbol.replace(" ", "")
+            return us_option(symbol, multiplier=int(float(contract.multiplier or 100)))
+        if contract.secType == "FUT" and price_step:
+            step = Decimal(str(price_step))
+            return Future(
+                f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
+                contract.symbol,
+                _day(contract.lastTradeDateOrContractMonth),
+                TickRule(step, step),
+                multiplier=int(float(contract.multiplier or 1)),
+            )
+    except (ArgumentError, ValueError):
+        return None
     if contract.secType == "STK":
         return Equity(contract.symbol)
     return Index(contract.symbol) if contract.secType == "IND" else None
+
+
+def _day(text: str) -> date:
+    return datetime.strptime(text[:8], "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
 
 
 class Contracts:
@@ -46,31 +112,53 @@ class Contracts:
 
     Parameters
     ----------
-    ib
+    connection
         The connection.
     instruments
         Instruments of the run; may grow.
     """
 
-    def __init__(self, ib: IB, instruments: Instruments) -> None:
-        self._ib, self._instruments = ib, instruments
+    def __init__(self, connection: TwsConnection, instruments: Instruments) -> None:
+        self._connection, self._instruments = connection, instruments
         self._by_symbol: dict[str, Contract] = {}
+        self._by_id: dict[int, Instrument] = {}
 
     def of(self, number: InstrumentId) -> Contract:
         """Return the contract of an instrument, with its id where TWS has named it."""
         item = self._instruments[number]
         return self._by_symbol.get(item.symbol) or _named(item)
 
+    def instrument(self, contract: Contract) -> Instrument | None:
+        """Return the instrument of a contract in a message; None for what the desk does not trade."""
+        return self._by_id.get(contract.conId) or instrument_of(contract)
+
+    def _keep(self, details: ContractDetails, wanted: Contract) -> Instrument | None:
+        contract = details.contract or wanted
+        instrument = instrument_of(contract, details.minTick)
+        if instrument is not None:
+            self._by_symbol[instrument.symbol] = contract
+            self._by_id[contract.conId] = instrument
+        return instrument
+
     async def find(self, wanted: Contract) -> list[Instrument]:
         """Return the instruments that fit a contract, and keep their ids."""
-        found = []
-        for details in await self._ib.reqContractDetailsAsync(wanted):
-            contract = details.contract or wanted
-            instrument = instrument_of(contract)
-            if instrument is not None:
-                self._by_symbol[instrument.symbol] = contract
-                found.append(instrument)
-        return found
+        client = self._connection.client
+        try:
+            found = await self._connection.request(
+                lambda request_id: client.reqContractDetails(request_id, wanted), "contracts"
+            )
+        except TwsRefusalError as refused:
+            if refused.code != codes.UNKNOWN_CONTRACT:
+                raise
+            found = []
+        kept = (self._keep(details, wanted) for details in found)
+        return [instrument for instrument in kept if instrument is not None]
+
+    async def by_id(self, con_id: int) -> Instrument | None:
+        """Return the instrument of an id; None for what the desk does not trade."""
+        if con_id not in self._by_id:
+            await self.find(Contract(conId=con_id))
+        return self._by_id.get(con_id)
 
     async def qualify(self, numbers: Sequence[InstrumentId]) -> list[Contract]:
         """Return the contracts of instruments with their ids.
@@ -87,3 +175,68 @@ class Contracts:
             if not self.of(number).conId:
                 raise RetryError("TWS does not name a contract", where=self._instruments[number].symbol)
         return [self.of(number) for number in numbers]
+
+    def combo(self, legs: Iterable[tuple[InstrumentId, int, str]]) -> Contract:
+        """Return the contract of a combo (BAG) of instruments, ratios and actions."""
+        parts = tuple(legs)
+        first = self._instruments[parts[0][0]]
+        assert first.is_option
+        return Contract(
+            secType="BAG",
+            symbol=first.underlying,
+            exchange=SMART,
+            currency=first.currency,
+            comboLegs=[
+                ComboLeg(conId=self.of(number).conId, ratio=ratio, action=action, exchange=SMART)
+                for number, ratio, action in parts
+            ],
+        )
+
+    async def options(self, underlying: str, first: date, last: date) -> list[Instrument]:
+        """Return the options on an underlying that expire from ``first`` to ``last``.
+
+        The option parameters (message 78) name the days and classes; each pair is then asked for once. Where
+        TWS states no parameters, the months are.
+        """
+        wanted = Contract(secType="OPT", symbol=underlying, exchange=SMART, currency=CURRENCY)
+        found: dict[str, Instrument] = {}
+        for day, trading_class in await self._expiries(underlying, first, last):
+            asked = Contract(
+                secType="OPT",
+                symbol=underlying,
+                lastTradeDateOrContractMonth=day,
+                exchange=wanted.exchange,
+                currency=CURRENCY,
+                tradingClass=trading_class,
+            )
+            for item in await self.find(asked):
+                if item.is_option and first <= item.expiry <= last:
+                    found[item.symbol] = item
+        return list(found.values())
+
+    async def _expiries(self, underlying: str, first: date, last: date) -> list[tuple[str, str]]:
+        """Return days of expiry with their trading classes, or months where TWS does not name the days."""
+        own = self._by_symbol.get(underlying)
+        if own is None:
+            for kind, exchange in (("STK", SMART), ("IND", INDEX_EXCHANGE)):
+                contract = Contract(secType=kind, symbol=underlying, exchange=exchange, currency=CURRENCY)
+                if await self.find(contract):
+                    own = self._by_symbol[underlying]
+                    break
+        if own is not None:
+            client, named = self._connection.client, own
+            with contextlib.suppress(TwsRefusalError):
+                chains = await self._connection.request(
+                    lambda request_id: client.reqSecDefOptParams(
+                        request_id, underlying, "", named.secType, named.conId
+                    ),
+                    "option parameters",
+                )
+                pairs = {(day, chain.tradingClass) for chain in chains for day in chain.expirations}
+                if chains:
+                    return sorted(pair for pair in pairs if first <= _day(pair[0]) <= last)
+        months, month = [], first.replace(day=1)
+        while month <= last:
+            months.append((f"{month:%Y%m}", ""))
+            month = (month + timedelta(days=32)).replace(day=1)
+        return months

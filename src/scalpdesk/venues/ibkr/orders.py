@@ -1,20 +1,30 @@
-"""The order path to TWS: single orders, cancels, and what TWS says of them.
+"""The order path to TWS: orders, changes, combos, cancels, and what TWS says of them.
 
 An order carries its desk's id as ``orderRef``. TWS answers no request: the order's state comes as messages,
 and silence leaves it unknown. What became of it is read from the open orders, the completed orders and the
-executions together; an order in none of them was never there. An execution is booked with the schedule's fee
-and corrected by its commission report.
+executions together; an order in none of them was never there. Nothing is sent twice.
+
+A change keeps TWS's order: the desk counts on under the replacement's name, from the quantity that was
+filled when the change was sent. A combo (BAG) is one order under the id of the whole; its executions name
+their legs. An execution is booked with the schedule's fee and corrected by its commission report; one whose
+id differs only behind its last dot takes the place of the one before it.
+
+The library calls an order cancelled as soon as any error names it. Only errors that end an order are
+believed; after any other one TWS is asked.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from ib_async import IB, Contract, Fill, Order, Trade
+from ib_async import Contract, Fill, Order, Position, Trade
 from ib_async.objects import CommissionReport
 from ib_async.util import UNSET_DOUBLE
 
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import CancelRejected, Event
 from scalpdesk.core.intents import (
     CancelOrder,
@@ -22,30 +32,38 @@ from scalpdesk.core.intents import (
     ReplaceOrder,
     Side,
     SubmitOrder,
+    TimeInForce,
     VenueCommand,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.ibkr.contracts import Contracts, instrument_of
+from scalpdesk.venues.ibkr import codes
+from scalpdesk.venues.ibkr.connection import QuietClient, TwsConnection, log_in
+from scalpdesk.venues.ibkr.contracts import Contracts
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
 
 REQUESTS_PER_MINUTE = 45 * 60
 OUTCOMES = {"Filled": "filled", "Cancelled": "cancelled", "ApiCancelled": "cancelled", "Inactive": "rejected"}
 """Outcomes of the statuses that end an order."""
-DOUBTED = "ValidationError"
-"""Status that ib_async gives to an order about which TWS warned: whether it works only a question shows."""
-CANCELLED, NO_CANCEL = 202, (161, 10147, 10148)
-"""Error codes of a cancelled order, and of a cancel that TWS refuses."""
+REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 434})
+"""Errors by which TWS refuses a new order."""
 SIDES = {"BUY": Side.BUY, "SELL": Side.SELL, "BOT": Side.BUY, "SLD": Side.SELL}
 TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
+AT_CLOSE = {"limit": "LOC", "market": "MOC"}
+Number = float | Decimal | None
+ID_JUMP = 1_000
+"""Order ids that are left out after TWS has called one a duplicate (103)."""
+AGREE_SECONDS = 1.0
+"""Until a position that TWS shows agrees with the executions: either may come first."""
 
 
-def exact(value: float | Decimal | None) -> Decimal:
+def exact(value: Number) -> Decimal:
     """Return a number of ib_async as it stood in the message."""
     return Decimal(str(value)).normalize() + ZERO
 
@@ -55,13 +73,31 @@ def fee_paid(report: CommissionReport) -> Decimal | None:
     return exact(report.commission) if report.execId else None
 
 
+def leg_id(perm_id: int | str, con_id: int) -> str:
+    """Return the venue's id of a combo's leg: the order's and the contract's."""
+    return f"{perm_id}-{con_id}"
+
+
+@dataclass(slots=True)
+class PendingChange:
+    """A change of an order that TWS has not answered."""
+
+    old: TrackedOrder
+    new: TrackedOrder
+    base: Decimal
+    """Quantity of the whole order that counts for earlier names."""
+    sent: Order
+    held: list[Fill] = field(default_factory=list)
+    """Executions beyond the base: whose they are depends on the answer."""
+
+
 class IbkrOrders:
     """Sends the desk's orders and follows them.
 
     Parameters
     ----------
-    ib
-        The connection.
+    connection
+        To TWS.
     contracts
         Names instruments.
     setup
@@ -70,8 +106,11 @@ class IbkrOrders:
         Takes events and notices.
     """
 
-    def __init__(self, ib: IB, contracts: Contracts, setup: VenueSetup, publisher: EventPublisher) -> None:
-        self._ib, self._contracts, self._setup, self._publisher = ib, contracts, setup, publisher
+    def __init__(
+        self, connection: TwsConnection, contracts: Contracts, setup: VenueSetup, publisher: EventPublisher
+    ) -> None:
+        self._connection, self._ib = connection, connection.ib
+        self._contracts, self._setup, self._publisher = contracts, setup, publisher
         self._instruments = setup.instruments
         self.tracker = OrderTracker(setup.instruments, setup.fees)
         a_minute = setup.requests_per_minute or REQUESTS_PER_MINUTE
@@ -83,11 +122,25 @@ class IbkrOrders:
         self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
         self._asking = asyncio.Lock()
         """Held while TWS lists orders: the library keeps one list of a kind."""
-        ib.openOrderEvent.connect(self._on_trade)
-        ib.orderStatusEvent.connect(self._on_trade)
-        ib.execDetailsEvent.connect(lambda _, fill: self._on_fill(fill))
-        ib.commissionReportEvent.connect(lambda _, fill, __: self._on_commission(fill))
-        ib.errorEvent.connect(self._on_error)
+        self._names: dict[str, list[str]] = {}
+        """Names of an order that was changed, oldest first, by its permanent id."""
+        self._base: dict[str, Decimal] = {}
+        """Quantity of the whole order that counts for earlier names, by name."""
+        self._adopted: set[str] = set()
+        """Names of orders of an earlier life, whose client id may have been another one."""
+        self._changes: dict[str, PendingChange] = {}
+        """By permanent id."""
+        self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
+        self._shown: dict[int, Decimal] = {}
+        self._counted: set[str] = set()
+        """Executions in the first, by the part of their ids that a correction keeps."""
+        """Positions by contract id: by executions, and as TWS showed them last."""
+        connection.listen("openOrderEvent", self._on_trade)
+        connection.listen("orderStatusEvent", self._on_trade)
+        connection.listen("execDetailsEvent", lambda _, fill: self._on_fill(fill))
+        connection.listen("commissionReportEvent", lambda _, fill, __: self._on_commission(fill))
+        connection.listen("positionEvent", self._on_position)
+        connection.listen("errorEvent", self._on_error)
 
     async def close(self, *, graceful: bool) -> None:
         """Send nothing more; wait (bounded) for answers under way, or give them up."""
@@ -96,14 +149,35 @@ class IbkrOrders:
         await self.under_way.end(self._setup.timeout_seconds if graceful else 0.0)
 
     def doubt_unanswered(self) -> None:
-        """Put in doubt each order that TWS has not shown: the connection broke."""
+        """Put in doubt each order, and each change, that TWS has not answered: the connection broke."""
+        why = "the connection broke before TWS showed the order"
         for order in self.tracker.orders.values():
-            if not order.accepted:
-                why = "the connection broke before TWS showed the order"
-                self._publish(self.tracker.mark_unknown(order, why, self._publisher.timestamp()))
+            if not order.accepted and not order.ended:
+                self._doubt(order, why)
+        for change in self._changes.values():
+            self._doubt(change.old, "the connection broke before TWS showed the change")
+        self._net.clear()
+        self._shown.clear()
+
+    def count_positions(self) -> None:
+        """Take the positions and executions that a login has listed as the state to follow from."""
+        self._counted = {fill.execution.execId.rpartition(".")[0] for fill in self._ib.fills()}
+
+    def in_use(self) -> list[InstrumentId]:
+        """Return the instruments with a position or an order at work."""
+        live = [order.submitted.instrument_id for order in self.tracker.orders.values() if not order.ended]
+        symbols = (self._contracts.instrument(line.contract) for line in self._ib.positions(self.account))
+        held = (self._instruments.find(item.symbol) for item in symbols if item is not None)
+        return list(dict.fromkeys([*live, *(number for number in held if number is not None)]))
 
     def _publish(self, events: Iterable[Event]) -> None:
         self._publisher.publish(events)
+
+    def _doubt(self, order: TrackedOrder, why: str) -> None:
+        if order.answered_ns is None:
+            order.answered_ns = loop_ns()
+        if not order.unknown:
+            self._publish(self.tracker.mark_unknown(order, why, self._publisher.timestamp()))
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -111,46 +185,101 @@ class IbkrOrders:
         """Send a command; its outcome comes as events."""
         now_ns = self._publisher.timestamp()
         if isinstance(command, SubmitOrder):
-            self._submit(command, self.tracker.track(command, now_ns))
+            order = self.tracker.track(command, now_ns)
+            self._submit([order], command.client_order_id, self._terms(command))
         elif isinstance(command, CancelOrder):
             self._cancel(command.client_order_id)
         elif isinstance(command, ReplaceOrder):
-            self._publish(self.tracker.not_found(self.tracker.track(command.replacement, now_ns), now_ns))
-            old = self.tracker.orders[command.client_order_id]
-            self._publish(self.tracker.reject_cancel(old, "orders are not changed at this venue", now_ns))
+            self._replace(command)
         else:
-            self._refuse_legs(command, now_ns)
+            legs = self.tracker.track_combo(command, now_ns)
+            self._submit(legs, command.client_order_id, self._combo_terms(command))
 
-    def _refuse_legs(self, command: MultiLegOrder, now_ns: int) -> None:
-        for leg in self.tracker.track_combo(command, now_ns):
-            self._publish(self.tracker.not_found(leg, now_ns))
-
-    def _submit(self, command: SubmitOrder, order: TrackedOrder) -> None:
-        allowed = self.budget.take(urgency_of(command.purpose), loop_ns())
-        if not self.is_open or not self._ib.isConnected() or not allowed:
-            if self.is_open and not allowed:
-                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
-            self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
-            return
-        if self._trade(command.client_order_id) is not None:  # TWS would take the name again
-            self._publish(self.tracker.mark_unknown(order, "sent before", self._publisher.timestamp()))
-            self._spawn(self.query_order(command.client_order_id))
-            return
-        wanted = Order(
+    def _terms(self, command: SubmitOrder) -> Order:
+        is_closing = command.time_in_force is TimeInForce.CLS
+        return Order(
             action=command.side.name,
             totalQuantity=float(command.quantity),
-            orderType=TYPES[command.type_name],
-            tif=command.time_in_force.name,
+            orderType=(AT_CLOSE if is_closing else TYPES)[command.type_name],
+            tif="DAY" if is_closing else command.time_in_force.name,
             account=self.account,
             orderRef=command.client_order_id,
             lmtPrice=UNSET_DOUBLE if command.limit_price is None else float(command.limit_price),
             auxPrice=UNSET_DOUBLE if command.trigger_price is None else float(command.trigger_price),
         )
-        self._ib.placeOrder(self._contracts.of(command.instrument_id), wanted)
-        order.answered_ns = loop_ns()
+
+    def _combo_terms(self, command: MultiLegOrder) -> Order:
+        """Return the order for a combo: one set is bought, whose legs have their own sides."""
+        price = command.net_limit_price
+        return Order(
+            action="BUY",
+            totalQuantity=float(command.sets),
+            orderType="MKT" if price is None else "LMT",
+            tif=command.time_in_force.name,
+            account=self.account,
+            orderRef=command.client_order_id,
+            lmtPrice=UNSET_DOUBLE if price is None else float(price),
+        )
+
+    def _submit(self, orders: list[TrackedOrder], name: str, wanted: Order) -> None:
+        purpose = orders[0].submitted.purpose
+        allowed = self.budget.take(urgency_of(purpose), loop_ns())
+        if not self.is_open or not self._connection.is_up or not allowed:
+            if self.is_open and not allowed:
+                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
+            for order in orders:
+                self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
+        elif any(each.order.orderRef == name for each in self._ib.trades()):  # TWS would take it again
+            for order in orders:
+                order.answered_ns = loop_ns()
+                self._doubt(order, "sent before")
+            self._spawn(self.query_order(orders[0].submitted.client_order_id))
+        elif len(orders) == 1 and not orders[0].parent_id:
+            self._place(orders, self._contracts.of(orders[0].submitted.instrument_id), wanted)
+        else:
+            self._submit_combo(orders, wanted)
+
+    def _submit_combo(self, legs: list[TrackedOrder], wanted: Order) -> None:
+        sets = exact(wanted.totalQuantity)
+        numbers = [leg.submitted.instrument_id for leg in legs]
+        parts = [
+            (leg.submitted.instrument_id, int(leg.submitted.quantity / sets), leg.submitted.side.name)
+            for leg in legs
+        ]
+
+        async def name_legs() -> None:
+            try:
+                await self._contracts.qualify(numbers)
+            except RetryError as error:
+                self._publisher.refuse("requests", "unknown_leg", str(error)[:200])
+            is_named = all(self._contracts.of(number).conId for number in numbers)
+            if is_named and self._connection.is_up and self.is_open:
+                self._place(legs, self._contracts.combo(parts), wanted)
+                return
+            for leg in legs:
+                self._publish(self.tracker.not_found(leg, self._publisher.timestamp()))
+
+        if all(self._contracts.of(number).conId for number in numbers):
+            self._place(legs, self._contracts.combo(parts), wanted)
+        else:
+            self._spawn(name_legs())
+
+    def _place(self, orders: list[TrackedOrder], contract: Contract, wanted: Order) -> None:
+        self._ib.placeOrder(contract, wanted)
+        asyncio.get_running_loop().call_later(self._setup.timeout_seconds, self._look_for, orders)
+
+    def _look_for(self, orders: list[TrackedOrder]) -> None:
+        """Put orders in doubt that TWS has not shown in time, and ask for them."""
+        silent = [order for order in orders if not order.accepted and not order.ended]
+        for order in orders:
+            order.answered_ns = order.answered_ns or loop_ns()
+        for order in silent:
+            self._doubt(order, f"TWS did not show the order within {self._setup.timeout_seconds:g} s")
+        if silent and self.is_open:
+            self._spawn(self.query_order(silent[0].submitted.client_order_id))
 
     def _cancel(self, client_order_id: str) -> None:
-        order, trade = self.tracker.orders.get(client_order_id), self._trade(client_order_id)
+        order = self.tracker.orders.get(client_order_id)
         now_ns = self._publisher.timestamp()
         if order is None:
             reason = "no order of this id was sent or adopted here"
@@ -160,98 +289,309 @@ class IbkrOrders:
             return
         if order.ended:
             return
-        if trade is None or not self._ib.isConnected():
-            self._publish(self.tracker.reject_cancel(order, "TWS does not show the order", now_ns))
-            return
-        self.budget.take(Urgency.CANCEL, loop_ns())
-        self._ib.cancelOrder(trade.order)
-        self._cancels.taken(order)
+        trade = self._trade(self._ref(order))
+        if not self._connection.is_up or not self.is_open:
+            self._lose_cancel(order, "TWS is not connected")
+        elif trade is None:
+            self._spawn(self._cancel_elsewhere(order))
+        else:
+            self.budget.take(Urgency.CANCEL, loop_ns())
+            self._ib.cancelOrder(trade.order)
+            self._cancels.taken(order)
 
-    def _trade(self, client_order_id: str) -> Trade | None:
-        """Return an order as the library follows it."""
-        return next((each for each in self._ib.trades() if each.order.orderRef == client_order_id), None)
+    async def _cancel_elsewhere(self, order: TrackedOrder) -> None:
+        """Cancel an order that this client id has not placed, if TWS shows it at all."""
+        try:
+            listed = await self._list_open()
+            found = [trade for trade in listed if trade.order.orderRef == self._ref(order)]
+            if any([await self._cancel_trade(trade) for trade in found]):
+                self._cancels.taken(order)
+                return
+        except RetryError as error:
+            self._publisher.refuse("requests", "cancel_failed", str(error)[:200])
+        self._lose_cancel(order, "TWS does not show the order")
+
+    def _lose_cancel(self, order: TrackedOrder, why: str) -> None:
+        """Report a cancel that ended nothing: an order that TWS has never shown is in doubt by then."""
+        now_ns = self._publisher.timestamp()
+        if order.accepted:
+            self._publish(self.tracker.reject_cancel(order, why, now_ns))
+        else:
+            self._publish(self.tracker.mark_unknown(order, why, now_ns))
+
+    def _ref(self, order: TrackedOrder) -> str:
+        """Return the name under which TWS has an order: of a leg its combo's, of a change the first one."""
+        if order.parent_id:
+            return order.parent_id
+        names = self._names.get(order.venue_order_id)
+        return names[0] if names else order.submitted.client_order_id
+
+    def _trade(self, name: str) -> Trade | None:
+        """Return an order of this client id as the library follows it; the latest of a name."""
+        mine = self._ib.client.clientId
+        for trade in reversed(self._ib.trades()):
+            if trade.order.orderRef == name and trade.order.clientId == mine and trade.order.orderId > 0:
+                return trade
+        return None
+
+    # changes ----------------------------------------------------------------------------------------
+
+    def _replace(self, command: ReplaceOrder) -> None:
+        """PendingChange a working order in place."""
+        wanted, now_ns = command.replacement, self._publisher.timestamp()
+        new, old = self.tracker.track(wanted, now_ns), self.tracker.orders.get(command.client_order_id)
+        perm_id = "" if old is None or old.parent_id else old.venue_order_id
+        trade = None if old is None else self._trade(self._ref(old))
+        allowed = self.budget.take(urgency_of(wanted.purpose), loop_ns())
+        if (
+            old is None
+            or old.ended
+            or old.unknown
+            or trade is None
+            or trade.isDone()
+            or not perm_id
+            or perm_id in self._changes
+            or not (allowed and self.is_open and self._connection.is_up)
+        ):
+            self._publish(self.tracker.not_found(new, now_ns))
+            if old is not None:
+                why = "not at the venue, or held back"
+                self._publish(self.tracker.reject_cancel(old, why, now_ns))
+            return
+        names = self._names.setdefault(perm_id, [command.client_order_id])
+        base = sum((self.tracker.orders[name].covered for name in names), ZERO)
+        sent = self._terms(wanted)
+        sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
+        sent.totalQuantity = float(base + wanted.quantity)
+        self._changes[perm_id] = PendingChange(old, new, base, sent)
+        self._ib.placeOrder(trade.contract, sent)
+        timeout = self._setup.timeout_seconds
+        asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
+
+    def _look_for_change(self, perm_id: str, new: TrackedOrder) -> None:
+        new.answered_ns = new.answered_ns or loop_ns()
+        change = self._changes.get(perm_id)
+        if change is not None and change.new is new and self.is_open:
+            self._doubt(change.old, "TWS did not answer a change in time")
+            self._spawn(self.query_order(change.old.submitted.client_order_id))
+
+    @staticmethod
+    def _is_changed(change: PendingChange, order: Order) -> bool:
+        """Return whether TWS shows an order as a change asked for."""
+        sent = change.sent
+        pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
+        pairs += [(sent.lmtPrice, order.lmtPrice)] if sent.lmtPrice != UNSET_DOUBLE else []
+        pairs += [(sent.auxPrice, order.auxPrice)] if sent.auxPrice != UNSET_DOUBLE else []
+        return all(exact(ours) == exact(theirs) for ours, theirs in pairs)
+
+    def _take_change(self, perm_id: str) -> None:
+        """Count on under the replacement's name."""
+        change = self._changes.pop(perm_id)
+        at_ns, old = self._publisher.timestamp(), change.old
+        gone = OrderReport("", perm_id, at_ns, "cancelled", old.covered, None, "replaced")
+        self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
+        name = change.new.submitted.client_order_id
+        self._names[perm_id].append(name)
+        self._base[name] = change.base
+        self.tracker.bind(name, perm_id)
+        self._publish(self.tracker.accept(change.new, perm_id, at_ns, at_ns))
+        for fill in change.held:
+            self._on_fill(fill)
+
+    def _refuse_change(self, perm_id: str, why: str) -> None:
+        change = self._changes.pop(perm_id)
+        now_ns = self._publisher.timestamp()
+        self._publish(self.tracker.reject(change.new, why, now_ns, now_ns))
+        self._publish(self.tracker.reject_cancel(change.old, why, now_ns))
+        for fill in change.held:
+            self._on_fill(fill)
 
     # messages ---------------------------------------------------------------------------------------
 
     def _on_trade(self, trade: Trade) -> None:
         """Apply the state of an order; its executions come by themselves."""
-        order = self.tracker.orders.get(trade.order.orderRef)
-        if order is None or order.ended:
+        if trade.order.clientId != self._ib.client.clientId or not self._connection.is_synced:
+            return  # what a login lists is looked at by the reconciliation that follows it
+        if trade.log and trade.log[-1].errorCode not in (0, codes.CANCELLED):
+            return  # the library's own conclusion: the error is looked at for itself
+        perm_id, status = str(trade.order.permId), trade.orderStatus.status
+        change = self._changes.get(perm_id)
+        if change is not None and self._is_changed(change, trade.order):
+            self._take_change(perm_id)
+        elif change is not None and status in OUTCOMES:
+            self._refuse_change(perm_id, "the order ended before its change")
+        for order, report in self._reports(trade):
+            is_over = report.outcome != "open"
+            if status == "Inactive" or (is_over and report.filled > order.covered):
+                # the error that says why may come behind it, and so may executions that it counts
+                asyncio.get_running_loop().call_later(AGREE_SECONDS, self._look_at_end, order)
+            elif trade.order.permId and status not in ("PendingSubmit", "PendingCancel", "ValidationError"):
+                self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
+
+    def _look_at_end(self, order: TrackedOrder) -> None:
+        if not order.ended and self.is_open:
+            self._spawn(self.query_order(order.submitted.client_order_id))
+
+    def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
+        """Yield the desk's orders that an order of TWS stands for, with base and units in a set."""
+        name = trade.order.orderRef
+        if legs := self.tracker.legs(name):
+            sets = exact(trade.order.totalQuantity) or Decimal(1)
+            for leg in legs:
+                yield leg, ZERO, leg.submitted.quantity / sets
             return
-        status = trade.orderStatus.status
-        if status == DOUBTED:
-            self._publish(self.tracker.mark_unknown(order, self._why(trade), self._publisher.timestamp()))
-            self._spawn(self.query_order(trade.order.orderRef))
-        elif trade.order.permId and status not in ("PendingSubmit", "PendingCancel"):
-            report = self._report(trade)
-            self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
-        elif OUTCOMES.get(status):  # refused before TWS gave it an id
-            now_ns = self._publisher.timestamp()
-            self._publish(self.tracker.reject(order, self._why(trade), now_ns, now_ns))
+        names = self._names.get(str(trade.order.permId)) or [name]
+        order = self.tracker.orders.get(names[-1])
+        if order is not None:
+            yield order, self._base.get(names[-1], ZERO), Decimal(1)
+
+    def _reports(self, trade: Trade) -> list[tuple[TrackedOrder, OrderReport]]:
+        """Return what the state of an order means for the desk's orders that are not over."""
+        status, at_ns = trade.orderStatus, self._publisher.timestamp()
+        outcome = OUTCOMES.get(status.status, "open")
+        filled = exact(status.filled)
+        if not filled and trade.order.filledQuantity not in (0, UNSET_DOUBLE):
+            filled = exact(trade.order.filledQuantity)  # of a completed order
+        why = self._why(trade) if outcome != "open" else ""
+        found = []
+        for order, base, units in self._orders_of(trade):
+            if order.ended:
+                continue
+            perm_id = str(trade.order.permId)
+            if order.parent_id:
+                perm_id = leg_id(perm_id, self._contracts.of(order.submitted.instrument_id).conId)
+            own = min(max(filled - base, ZERO) * units, order.submitted.quantity)
+            is_whole = not base and not order.parent_id and status.filled
+            mean = exact(status.avgFillPrice) if is_whole else None
+            name = order.submitted.client_order_id
+            found.append((order, OrderReport(name, perm_id, at_ns, outcome, own, mean, why)))
+        return found
 
     def _why(self, trade: Trade) -> str:
-        return next((entry.message for entry in reversed(trade.log) if entry.message), "refused by TWS")
+        found = (entry.message for entry in reversed(trade.log) if entry.message)
+        return next(found, "") or trade.orderStatus.whyHeld or "ended by TWS"
 
-    def _report(self, trade: Trade) -> OrderReport:
-        status, order = trade.orderStatus, trade.order
-        outcome = OUTCOMES.get(status.status, "open")
-        codes = [entry.errorCode for entry in trade.log if entry.errorCode]
-        if outcome == "cancelled" and codes and codes[-1] != CANCELLED and not status.filled:
-            outcome = "rejected"  # the library calls every order cancelled that an error is about
-        return OrderReport(
-            order.orderRef,
-            str(order.permId),
-            self._publisher.timestamp(),
-            outcome,
-            exact(status.filled),
-            exact(status.avgFillPrice) if status.filled else None,
-            self._why(trade) if outcome != "open" else "",
-        )
+    def _is_own(self, name: str, client_id: int) -> bool:
+        """Return whether a name is this desk's: another client may use the same one."""
+        return client_id == self._ib.client.clientId or name in self._adopted
+
+    def _owner(self, fill: Fill) -> tuple[TrackedOrder, Decimal] | None:
+        """Return the desk's order of an execution and its base; None for one of somebody else's."""
+        execution, contract = fill.execution, fill.contract
+        if not self._is_own(execution.orderRef, execution.clientId):
+            return None
+        if legs := self.tracker.legs(execution.orderRef):
+            item = self._contracts.instrument(contract)
+            leg = None if item is None else self.tracker.leg(execution.orderRef, item.symbol)
+            return (leg or legs[0], ZERO) if contract.secType != "BAG" else None
+        names = self._names.get(str(execution.permId)) or [execution.orderRef]
+        filled = exact(execution.cumQty)
+        for name in reversed(names):
+            order, base = self.tracker.orders.get(name), self._base.get(name, ZERO)
+            if order is not None and (filled > base or name == names[0]):
+                return order, base
+        return None
 
     def _on_fill(self, fill: Fill) -> None:
         """Publish an execution of the desk with the schedule's fee."""
         execution = fill.execution
-        order = self.tracker.orders.get(execution.orderRef)
-        if order is None:
+        if fill.contract.secType == "BAG" or execution.acctNumber != self.account:
+            return  # the legs have executions of their own
+        change = self._changes.get(str(execution.permId))
+        if change is not None and exact(execution.cumQty) > change.base:
+            change.held.append(fill)
+            return
+        found = self._owner(fill)
+        if found is None:
             self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", fill.contract.localSymbol)
             return
+        order, base = found
         if not order.venue_order_id:
-            self.tracker.bind(order.submitted.client_order_id, str(execution.permId))
+            perm_id = str(execution.permId)
+            is_leg = bool(order.parent_id)
+            perm_id = leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
+            self.tracker.bind(order.submitted.client_order_id, perm_id)
         at_ns = to_ns(execution.time)
         root, now_ns = execution.execId.rpartition(".")[0], self._publisher.timestamp(at_ns)
-        for known in tuple(order.executions):
-            if known.rpartition(".")[0] == root and known < execution.execId:  # this one corrects it
+        versions = [known for known in order.executions if known.rpartition(".")[0] == root]
+        if any(known > execution.execId for known in versions):
+            return  # corrected since
+        for known in versions:
+            if known < execution.execId:
+                self._publisher.count("execution_corrected")
                 self._publish(self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True))
-        self._publish(
-            self.tracker.execution(
-                order,
-                execution.execId,
-                exact(execution.shares),
-                exact(execution.price),
-                exact(execution.cumQty),
-                at_ns,
-                now_ns,
+        quantity, price = exact(execution.shares), exact(execution.price)
+        if root not in self._counted:
+            self._counted.add(root)
+            self._net[fill.contract.conId] += quantity * SIDES[execution.side].sign
+        if order.parent_id:
+            events = self.tracker.next_execution(order, execution.execId, quantity, price, at_ns, now_ns)
+        else:
+            events = self.tracker.execution(
+                order, execution.execId, quantity, price, exact(execution.cumQty) - base, at_ns, now_ns
             )
-        )
+        self._publish(events)
 
     def _on_commission(self, fill: Fill) -> None:
         """Correct the fee of an execution of the desk."""
-        order, paid = self.tracker.orders.get(fill.execution.orderRef), fee_paid(fill.commissionReport)
-        if order is None or paid is None:
+        found, paid = self._owner(fill), fee_paid(fill.commissionReport)
+        if found is None or paid is None:
             return
         at_ns = to_ns(fill.execution.time)
         now_ns = self._publisher.timestamp(at_ns)
-        self._publish(self.tracker.fee_reported(order, fill.execution.execId, paid, at_ns, now_ns))
+        self._publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
+
+    def _on_position(self, line: Position) -> None:
+        """Ask for reconciliation where a position moves without an execution of this client.
+
+        The broker's liquidation, an exercise and an order from elsewhere send this client nothing else.
+        """
+        con_id, shown = line.contract.conId, exact(line.position)
+        if line.account != self.account:
+            return
+        if not self._connection.is_synced:  # as the login lists it, its executions included
+            self._net[con_id] = shown
+        self._shown[con_id] = shown
+        if self._net[con_id] != shown:
+            asyncio.get_running_loop().call_later(AGREE_SECONDS, self._agree, con_id, line.contract)
+
+    def _agree(self, con_id: int, contract: Contract) -> None:
+        shown = self._shown.get(con_id)
+        if shown is None or self._net[con_id] == shown:
+            return
+        self._net[con_id] = shown
+        self._publisher.count("position_from_elsewhere")
+        if self.is_open:
+            name = contract.localSymbol or contract.symbol
+            self._publisher.notice(NoticeKind.GAP, "orders", "position_from_elsewhere", name)
 
     def _on_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        """Apply an error that names an order; the library has marked that one as it sees fit."""
         del contract
-        if code in NO_CANCEL:
-            trade = next((each for each in self._ib.trades() if each.order.orderId == request_id), None)
-            order = self.tracker.orders.get(trade.order.orderRef) if trade is not None else None
-            if order is not None:
-                self._publish(self.tracker.reject_cancel(order, text, self._publisher.timestamp()))
-        elif request_id == -1 and not 2100 <= code < 2200:
-            self._publisher.notice(NoticeKind.LIMITED, "requests", f"tws_{code}", text)
+        trade = self._ib.wrapper.trades.get((self._ib.client.clientId, request_id))
+        if request_id < 0 or trade is None:
+            return
+        name = codes.name_of(code)
+        self._publisher.count(name)
+        why, now_ns = f"{code} {name}: {text}", self._publisher.timestamp()
+        perm_id = str(trade.order.permId)
+        if code == codes.CANCELLED:
+            return
+        if perm_id in self._changes and code not in codes.NO_CANCEL and code not in codes.INFORMATION:
+            self._refuse_change(perm_id, why)
+        for order, _, _ in tuple(self._orders_of(trade)):
+            if order.ended:
+                continue
+            if code in codes.NO_CANCEL:
+                self._publish(self.tracker.reject_cancel(order, why, now_ns))
+            elif code in REFUSALS and not order.accepted:
+                self._publish(self.tracker.reject(order, why, now_ns, now_ns))
+                continue
+            elif code not in codes.INFORMATION:
+                self._doubt(order, why)
+            self._spawn(self.query_order(order.submitted.client_order_id))
+        if code == codes.DUPLICATE_ID:
+            self._connection.client.updateReqId(request_id + ID_JUMP)
 
     # questions --------------------------------------------------------------------------------------
 
@@ -259,10 +599,29 @@ class IbkrOrders:
         """Follow orders that another process sent."""
         request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
         utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
+        known = tuple(orders)
+        self._adopted |= {each.parent_id or each.submitted.client_order_id for each in known}
         self.tracker.restore(
-            orders,
-            lambda known: request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns),
+            known,
+            lambda each: request_ended_ns(each, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns),
         )
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for each in known:
+            if each.venue_order_id and not each.parent_id:
+                names[each.venue_order_id].append(each.submitted.client_order_id)
+        for perm_id, chain in names.items():
+            if len(chain) > 1:
+                self._names[perm_id] = chain
+                base = ZERO
+                for name in chain:
+                    self._base[name] = base
+                    base += self.tracker.orders[name].covered
+
+    async def _list_open(self) -> list[Trade]:
+        """Return the open orders of all clients in the account."""
+        async with self._asking:
+            listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync, "open orders")
+        return [trade for trade in listed if trade.order.account in ("", self.account)]
 
     async def query_order(self, client_order_id: str) -> bool:
         """Look for an order in all that TWS lists; return whether that gave proof."""
@@ -272,58 +631,112 @@ class IbkrOrders:
         asked_ns = loop_ns()
         try:
             async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
-                listed = await self._ib.reqAllOpenOrdersAsync()
+                listed = list(await self._ib.reqAllOpenOrdersAsync())
                 listed += await self._ib.reqCompletedOrdersAsync(apiOnly=False)
                 fills = await self._ib.reqExecutionsAsync()
         except (TimeoutError, ConnectionError) as problem:
-            self._publisher.refuse("requests", "query_failed", repr(problem))
+            self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return False
+        self._find_change(client_order_id, listed)
+        name = self._ref(order)
+        named = (trade for trade in listed if trade.order.orderRef == name)
+        found = [each for each in named if not each.order.orderId or self._is_own(name, each.order.clientId)]
         for fill in fills:
-            if fill.execution.orderRef == client_order_id:
+            if fill.execution.orderRef == name and self._owner(fill) is not None:
                 self._on_fill(fill)
                 self._on_commission(fill)
-        found = [trade for trade in listed if trade.order.orderRef == client_order_id]
         for trade in found:
-            report = self._report(trade)
-            self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=True))
-            if report.outcome == "open":
-                self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            for each, report in self._reports(trade):
+                self._publish(self.tracker.apply(each, report, report.ts_event_ns, infer=True))
+                if report.outcome == "open":
+                    self._publish(self.tracker.cancel_lost(each, asked_ns, report.ts_event_ns))
         if found or order.ended:
             return True
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
         if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
             return False
-        self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
+        for each in self.tracker.together(order):
+            self._publish(self.tracker.not_found(each, self._publisher.timestamp()))
         return True
 
+    def _find_change(self, client_order_id: str, listed: Iterable[Trade]) -> None:
+        """Settle a change without an answer by the order that TWS lists."""
+        for perm_id, change in tuple(self._changes.items()):
+            names = (change.old.submitted.client_order_id, change.new.submitted.client_order_id)
+            if client_order_id not in names:
+                continue
+            for trade in listed:
+                if str(trade.order.permId) == perm_id and perm_id in self._changes:
+                    if self._is_changed(change, trade.order):
+                        self._take_change(perm_id)
+                    else:
+                        self._refuse_change(perm_id, "TWS shows the order unchanged")
+
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order of this client id by its permanent id; return whether the cancel was sent."""
-        for trade in self._ib.openTrades():
-            if str(trade.order.permId) == venue_order_id and trade.order.clientId == self._ib.client.clientId:
-                self._ib.cancelOrder(trade.order)
-                return True
-        return False
+        """Cancel an order by its permanent id; return whether the cancel was sent, or the order is over."""
+        perm_id = venue_order_id.partition("-")[0]
+        found = [trade for trade in await self._list_open() if str(trade.order.permId) == perm_id]
+        return all([await self._cancel_trade(trade) for trade in found])
+
+    async def _cancel_trade(self, trade: Trade) -> bool:
+        """Cancel an open order of any client.
+
+        Only the client id that placed an order may cancel it. Where its program has ended, that id is taken
+        for a moment; where it is connected, only the cancel of all orders of all clients is left.
+        """
+        owner = trade.order.clientId
+        self.budget.take(Urgency.CANCEL, loop_ns())
+        if owner == self._ib.client.clientId and trade.order.orderId > 0:
+            self._ib.cancelOrder(trade.order)
+            return True
+        client, timeout, side = self._ib.client, self._setup.timeout_seconds, QuietClient()
+        try:
+            await log_in(side, client.host, client.port, owner, timeout)
+            mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
+            for each in mine:
+                side.cancelOrder(each.order)
+            await asyncio.wait_for(side.reqCurrentTimeAsync(), timeout)  # the cancel has arrived before it
+        except (OSError, TimeoutError, ConfigError, RetryError):
+            self._publisher.notice(
+                NoticeKind.LIMITED, "orders", "global_cancel", f"client {owner} is connected"
+            )
+            self._connection.client.reqGlobalCancel()
+            return True
+        finally:
+            side.disconnect()
+        return bool(mine)
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
-        """Return the open orders of all clients."""
-        async with self._asking:
-            listed = await self._ib.reqAllOpenOrdersAsync()
-        return tuple(self._shown(trade) for trade in listed if trade.order.account == self.account)
+        """Return the open orders of all clients, combos as their legs."""
+        asked_ns, found = loop_ns(), list[VenueOrder]()
+        for trade in await self._list_open():
+            is_own = self._is_own(trade.order.orderRef, trade.order.clientId)
+            for order, report in self._reports(trade) if is_own else ():
+                if report.outcome == "open":
+                    self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            if trade.contract.secType == "BAG":
+                found += await self._legs(trade)
+            else:
+                found.append(self._show(trade))
+        return tuple(found)
 
-    def _shown(self, trade: Trade) -> VenueOrder:
+    def _show(self, trade: Trade) -> VenueOrder:
         order, status = trade.order, trade.orderStatus
-        instrument = instrument_of(trade.contract)
+        instrument = self._contracts.instrument(trade.contract)
         symbol = trade.contract.localSymbol if instrument is None else instrument.symbol
-        is_limit = order.orderType in ("LMT", "STP LMT")
-        known = self.tracker.orders.get(order.orderRef)
+        is_limit = order.orderType in ("LMT", "STP LMT", "LOC")
+        names = self._names.get(str(order.permId)) or [order.orderRef]
+        if not self._is_own(order.orderRef, order.clientId) and order.orderRef in self.tracker.orders:
+            names = [f"{order.orderRef}/{order.clientId}"]  # another client uses the desk's name
+        known, base = self.tracker.orders.get(names[-1]), self._base.get(names[-1], ZERO)
         return VenueOrder(
-            order.orderRef,
+            names[-1],
             str(order.permId),
             symbol,
             self._instruments.find(symbol),
             SIDES[order.action],
-            exact(order.totalQuantity),
-            exact(status.filled),
+            exact(order.totalQuantity) - base,
+            max(exact(status.filled) - base, ZERO),
             exact(status.avgFillPrice) if status.filled else None,
             status.status,
             status.status not in OUTCOMES,
@@ -331,28 +744,72 @@ class IbkrOrders:
             0 if known is None else known.sent_ns,
         )
 
+    async def _legs(self, trade: Trade) -> list[VenueOrder]:
+        """Return the legs of an open combo, the desk's under their names."""
+        order, status, found = trade.order, trade.orderStatus, []
+        for leg in trade.contract.comboLegs or ():
+            instrument: Instrument | None = await self._contracts.by_id(leg.conId)
+            symbol = str(leg.conId) if instrument is None else instrument.symbol
+            known = self.tracker.leg(order.orderRef, symbol)
+            side = SIDES[leg.action]
+            if order.action == "SELL":
+                side = Side.SELL if side is Side.BUY else Side.BUY
+            found.append(
+                VenueOrder(
+                    known.submitted.client_order_id if known else f"{order.orderRef}/{symbol}",
+                    leg_id(order.permId, leg.conId),
+                    symbol,
+                    self._instruments.find(symbol),
+                    side,
+                    exact(order.totalQuantity) * leg.ratio,
+                    exact(status.filled) * leg.ratio,
+                    None,
+                    status.status,
+                    status.status not in OUTCOMES,
+                    None,
+                    known.sent_ns if known else 0,
+                    parent_id=order.orderRef,
+                )
+            )
+        return found
+
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
-        """Return the day's executions since an instant, oldest first; those of the desk are events too."""
+        """Return the day's executions since an instant, oldest first; those of the desk are events too.
+
+        The last correction of an execution counts.
+        """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
-        found = []
-        for fill in await self._ib.reqExecutionsAsync():
-            execution, instrument = fill.execution, instrument_of(fill.contract)
-            if execution.time < since or instrument is None or execution.acctNumber != self.account:
+        asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
+        latest: dict[str, tuple[Fill, Instrument]] = {}
+        for fill in await asked:  # in the order in which they happened, within a second too
+            execution, instrument = fill.execution, self._contracts.instrument(fill.contract)
+            if instrument is None or execution.acctNumber != self.account or fill.contract.secType == "BAG":
                 continue
-            if execution.orderRef in self.tracker.orders:
+            root = execution.execId.rpartition(".")[0]
+            if root not in latest or latest[root][0].execution.execId < execution.execId:
+                latest[root] = fill, instrument
+        found = []
+        for fill, instrument in sorted(latest.values(), key=lambda each: to_ns(each[0].execution.time)):
+            execution = fill.execution
+            is_own = self._owner(fill) is not None
+            if is_own:
                 self._on_fill(fill)
                 self._on_commission(fill)
+            if execution.time < since:
+                continue
+            is_leg = bool(self.tracker.legs(execution.orderRef))
+            perm_id = str(execution.permId)
             found.append(
                 VenueFill(
                     execution.execId,
-                    str(execution.permId),
+                    leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
                     instrument.symbol,
                     SIDES[execution.side],
                     exact(execution.shares),
-                    exact(execution.cumQty),
+                    None if is_leg else exact(execution.cumQty),
                     exact(execution.price),
                     to_ns(execution.time),
                     fee_paid(fill.commissionReport) or ZERO,
                 )
             )
-        return tuple(sorted(found, key=lambda each: each.ts_event_ns))
+        return tuple(found)

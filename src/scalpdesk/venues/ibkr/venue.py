@@ -1,11 +1,9 @@
 """Interactive Brokers as a venue: settings, fees, order cut-off, and the gateway that they build."""
 
+from scalpdesk.instruments.deadlines import CAUTIOUS
 from scalpdesk.instruments.fees import IBKR_FEES
-from scalpdesk.venues.contract import EmergencyGateway, VenueSetup, VenueSpec
+from scalpdesk.venues.contract import AccountFacts, EmergencyGateway, VenueSetup, VenueSpec
 from scalpdesk.venues.ibkr.settings import IbkrSettings
-
-MOST_QUOTES = 100
-"""Market data lines of an account that pays for no more."""
 
 
 def build(setup: VenueSetup, settings: IbkrSettings) -> EmergencyGateway:
@@ -15,11 +13,19 @@ def build(setup: VenueSetup, settings: IbkrSettings) -> EmergencyGateway:
     return build_gateway(setup, settings)
 
 
+async def live_account(setup: VenueSetup, settings: IbkrSettings) -> AccountFacts:
+    """Return the account with real money; see :func:`scalpdesk.venues.ibkr.gateway.live_account`."""
+    from scalpdesk.venues.ibkr.gateway import live_account as ask
+
+    return await ask(setup, settings)
+
+
 VENUE = VenueSpec(
     name="ibkr",
     build=build,
     settings=IbkrSettings,
     needs_keys=False,
     fees=IBKR_FEES,
-    most_quotes=MOST_QUOTES,
+    cutoff=CAUTIOUS,
+    live_account=live_account,
 )

@@ -1,0 +1,220 @@
+"""Orders at TWS: codes by name, changes, commissions and corrections behind their fills."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from conformance.venue import Listener
+from fakes.ibkr_bench import IbkrBench
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderFilled,
+    OrderRejected,
+    OrderStatusUnknown,
+    PositionChanged,
+)
+from scalpdesk.core.intents import (
+    OrderIntent,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
+from scalpdesk.exchange.tws.protocol import CommissionDelay
+from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.orders.order import OrderState
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.ibkr.codes import name_of
+from scalpdesk.venues.ibkr.connection import TwsConnection
+from scalpdesk.venues.ibkr.contracts import Contracts
+from scalpdesk.venues.ibkr.orders import IbkrOrders
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+D = Decimal
+PATIENCE_SECONDS = 30
+
+
+def against(scenario, **plan):
+    """Run a scenario with a connected gateway beside a served market."""
+
+    async def run():
+        bench = IbkrBench()
+        await bench.start()
+        try:
+            gateway = bench.gateway(**plan)
+            await gateway.connect()
+            desk = Listener(bench, gateway)
+            await asyncio.wait_for(scenario(bench, desk), PATIENCE_SECONDS)
+            await desk.close()
+        finally:
+            await bench.stop()
+
+    asyncio.run(run())
+
+
+def test_a_rejection_and_a_cancel_carry_their_codes():
+    async def ended(bench, desk):
+        bench.server.world.faults.inject(Fault("reject", reason="insufficient_buying_power"))
+        order = await desk.submit(bench.share, 5)
+        await desk.over(order)
+        assert order.reason.startswith("201 order_rejected")
+        assert desk.gateway.health().counters["order_rejected"] == 1
+        dear = await desk.submit(bench.share, 5, limit=D("450.003"))
+        await desk.over(dear)
+        assert dear.state is OrderState.REJECTED
+        assert dear.reason.startswith("110 price_off_tick")
+        stays = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+        await desk.until(lambda: stays.state is OrderState.WORKING)
+        assert await desk.gateway.cancel_at_venue(stays.venue_order_id)
+        await desk.over(stays)
+        assert (stays.state, desk.gateway.health().counters["order_cancelled"]) == (OrderState.CANCELLED, 1)
+
+    against(ended)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcomes"),
+    [
+        (103, [OrderRejected]),
+        (201, [OrderRejected]),
+        (399, []),  # a remark on an order that goes on
+        (10349, [OrderStatusUnknown]),  # the library calls the order cancelled
+        (161, [CancelRejected]),
+    ],
+)
+def test_an_error_ends_an_order_or_puts_it_in_doubt(code, outcomes):
+    async def told():
+        bench = IbkrBench()
+        await bench.start()
+        setup, settings = bench.setup(), bench.settings()
+        publisher = EventPublisher(setup.clock)
+        connection = TwsConnection(setup, settings, 1, publisher)
+        orders = IbkrOrders(connection, Contracts(connection, bench.book), setup, publisher)
+        try:
+            (orders.account,) = await connection.start()
+            orders.is_open = True
+            command = SubmitOrder(
+                "a-1", bench.share, Side.BUY, D(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+            )
+            orders.send(command)
+            order_id = connection.ib.trades()[-1].order.orderId
+            connection.ib.wrapper.error(order_id, code, "told", "")
+            found = []
+            while (item := publisher.queue.take()) is not None:
+                found.append(type(item))
+            assert found == outcomes
+            assert publisher.counters[name_of(code)] == 1
+            if code == 103:
+                assert connection.client.getReqId() >= order_id + 1_000
+        finally:
+            await orders.close(graceful=False)
+            await connection.close()
+            await bench.stop()
+
+    asyncio.run(told())
+
+
+def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():
+    async def changed(bench, desk):
+        low = bench.far_below(bench.share)
+        old = await desk.submit(bench.share, 5, limit=low)
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        new = desk.new_order(bench.share, 8, limit=D(700))
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.over(old, new)
+        assert (old.state, old.filled) == (OrderState.CANCELLED, 0)
+        assert (new.state, new.filled) == (OrderState.FILLED, 8)
+        assert old.venue_order_id == new.venue_order_id
+        assert sum(quantity for _, quantity, _ in bench.truth().fills) == 8
+
+    against(changed)
+
+
+def test_a_refused_change_leaves_the_order_at_work():
+    async def refused(bench, desk):
+        low = bench.far_below(bench.share)
+        old = await desk.submit(bench.share, 5, limit=low)
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        new = desk.new_order(bench.share, 5, limit=D("451.003"))
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.until(lambda: bool(desk.of(CancelRejected)))
+        assert [type(each) for each in desk.of(OrderRejected)] == [OrderRejected]
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        (shown,) = (await desk.gateway.snapshot()).open_orders
+        assert (shown.client_order_id, shown.limit_price) == (old.client_order_id, low)
+
+    against(refused)
+
+
+def test_a_commission_that_comes_later_is_booked_then_and_once():
+    async def paid(bench, desk):
+        bench.server.protocol.delay_commissions(CommissionDelay(seconds=0.3))
+        order = await desk.submit(bench.share, 10)
+        await desk.over(order)
+        assert desk.of(PositionChanged) == []
+        await desk.until(lambda: bool(desk.of(PositionChanged)))
+        await desk.gateway.snapshot(fills_since_ns=0)
+        ((reference, amount),) = {(each.reference, each.cash_change) for each in desk.of(PositionChanged)}
+        ((execution_id, _),) = order.executions.items()
+        assert (reference, amount) == (f"fee/{execution_id}", D(-1))
+
+    against(paid, fees=NO_FEES)
+
+
+def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
+    async def corrected(bench, desk):
+        bench.server.world.faults.inject(Fault("correct", seconds=0.05))
+        order = await desk.submit(bench.share, 10)
+        await desk.until(lambda: bool(desk.of(FillBusted)))
+        await desk.until(lambda: len(desk.of(OrderFilled)) == 2)
+        first, second = desk.of(OrderFilled)
+        assert first.execution_id.rpartition(".")[0] == second.execution_id.rpartition(".")[0]
+        assert (desk.of(FillBusted)[0].execution_id, second.quantity) == (first.execution_id, 10)
+        assert (order.filled, order.average_price) == (10, second.price)
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert [(each.execution_id, each.price) for each in view.fills] == [
+            (second.execution_id, second.price)
+        ]
+        assert view.account.cash == bench.truth().cash
+
+    against(corrected)
+
+
+def test_the_legs_of_a_combo_are_filled_at_their_own_prices_and_cancelled_together():
+    async def combined(bench, desk):
+        intents = [
+            OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "test", OrderType.MARKET, None)
+            for number in (bench.call, bench.put)
+        ]
+        command = desk.orders.submit_combo(intents, D(500), 0)
+        desk.gateway.send(command)
+        legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
+        await desk.over(*legs)
+        paid = {bench.book[leg.submitted.instrument_id].symbol: leg.average_price for leg in legs}
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert {fill.symbol: fill.price for fill in view.fills} == paid
+        assert {fill.venue_order_id for fill in view.fills} == {leg.venue_order_id for leg in legs}
+        assert {line.symbol: line.quantity for line in view.positions} == dict.fromkeys(paid, D(2))
+
+    against(combined)
+
+
+def test_a_position_that_the_broker_moves_asks_for_reconciliation():
+    async def moved(bench, desk):
+        order = await desk.submit(bench.call, 2, purpose=Purpose.OPEN)
+        await desk.over(order)
+        bench.server.world.strike_market_fault(Fault("auto_liquidation", match=bench.book[bench.call].symbol))
+        await desk.until(lambda: any(each.name == "position_from_elsewhere" for each in desk.notices))
+        (notice,) = [each for each in desk.notices if each.name == "position_from_elsewhere"]
+        assert notice.kind is NoticeKind.GAP
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert (len(view.fills), view.positions) == (2, ())
+        assert view.fills[1].side is Side.SELL
+
+    against(moved)
