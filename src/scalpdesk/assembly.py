@@ -25,6 +25,8 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.coin import CoinMargin
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED, uncovered_calls
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import (
     FLAT_ZERO,
@@ -689,7 +691,15 @@ def connect_broker(
         faults=faults,
         margin=None if config.desk.currency == "USD" else CoinMargin(),
     )
-    account = broker.open_account(AccountTerms(cash=cash, positions=positions, currency=config.desk.currency))
+    held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]
+    terms = AccountTerms(
+        cash=cash,
+        positions=positions,
+        # an account that holds an uncovered call was permitted to sell it
+        options_level=UNCOVERED if uncovered_calls(held) else SPREADS,
+        currency=config.desk.currency,
+    )
+    account = broker.open_account(terms)
     latency_ns = int(simulation.latency_ms * NANOS_PER_MS)
     back_ns = latency_ns if delays is None else 0
     return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=back_ns, delays=delays)

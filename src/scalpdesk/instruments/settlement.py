@@ -23,8 +23,8 @@ def delivery(
 
     ``label`` begins their references; at the expiry it is the contract's.
     """
-    shares = held * contract.deliverable * (1 if contract.is_call else -1)
-    paid = held * contract.multiplier * contract.strike * (1 if contract.is_call else -1)
+    signed = held * (1 if contract.is_call else -1)
+    shares, paid = signed * contract.deliverable, signed * contract.multiplier * contract.strike
     cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
     label = label or f"expiry-{contract.symbol}"
     return [
