@@ -1,4 +1,4 @@
-"""What a simulated broker permits an account that begins with positions."""
+"""Options level of a simulated account that begins with positions."""
 
 from decimal import Decimal
 
