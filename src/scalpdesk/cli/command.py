@@ -362,5 +362,5 @@ def _testing_command(name: str) -> click.Command:
         "this command comes with a package that is not installed",
         where=f"scalpdesk {name}",
         value="scalpdesk-testing",
-        fix='pip install "scalpdesk[testing]"; in a checkout: make setup',
+        fix="make setup; without make: pip install ./testing in the folder of the source",
     )
