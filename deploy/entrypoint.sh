@@ -1,0 +1,16 @@
+#!/bin/sh
+# Process 1 of the container. A container ends with its first process, and everything in it; a desk's watchdog
+# must outlive a desk that died, to cancel its orders. So this waits for the desk, and then for the watchdog.
+scalpdesk "$@" &
+desk=$!
+trap 'kill -TERM "$desk"' TERM INT
+wait "$desk"
+code=$?
+while kill -0 "$desk" 2>/dev/null; do  # a signal ended the wait, not the desk
+  wait "$desk"
+  code=$?
+done
+while grep -qs watchdog_program /proc/[0-9]*/cmdline; do
+  sleep 1
+done
+exit "$code"
