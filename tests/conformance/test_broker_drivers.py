@@ -230,7 +230,31 @@ def sandbox(question: Question) -> tuple[Answer, list[str]]:
     return client.answer()
 
 
-class AlpacaClient(Bench):
+class ServedQuestion:
+    """A question put to the served exchange by a client of one of its protocols, without a socket."""
+
+    question: Question
+    world: SimulatedMarket
+    account: BrokerAccount
+    rejected: list[str]
+
+    def carry_out(self, act: VenueCommand) -> None:
+        raise NotImplementedError
+
+    def play(self) -> tuple[Answer, list[str]]:
+        for when in sorted({when for when, _ in self.question.acts}):
+            self.world.advance_to(at(when))
+            for act in self.question.due(at(when)):
+                if callable(act):
+                    act(self.world.broker)
+                    self.world.settle()
+                else:
+                    self.carry_out(act)
+        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
+        return read(self.account), self.rejected
+
+
+class AlpacaClient(ServedQuestion, Bench):
     """The served exchange, asked over Alpaca's protocol without a socket."""
 
     def __init__(self, question: Question) -> None:
@@ -244,18 +268,6 @@ class AlpacaClient(Bench):
 
     def symbol(self, number: int) -> str:
         return self.world.ledger.instruments[number].symbol
-
-    def play(self) -> tuple[Answer, list[str]]:
-        for when in sorted({when for when, _ in self.question.acts}):
-            self.world.advance_to(at(when))
-            for act in self.question.due(at(when)):
-                if callable(act):
-                    act(self.world.broker)
-                    self.world.settle()
-                else:
-                    self.carry_out(act)
-        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
-        return read(self.account), self.rejected
 
     def carry_out(self, act: VenueCommand) -> None:
         if isinstance(act, SubmitOrder):
@@ -328,7 +340,7 @@ class AlpacaClient(Bench):
             leg.client_order_id = asked.client_order_id
 
 
-class TwsClient:
+class TwsClient(ServedQuestion):
     """The served exchange, asked in frames of TWS without a socket."""
 
     VERSION = 178
@@ -358,18 +370,6 @@ class TwsClient:
     def ask(self, *fields: Any) -> None:
         self.session.receive(encode(*fields)[4:])
         self.world.settle()
-
-    def play(self) -> tuple[Answer, list[str]]:
-        for when in sorted({when for when, _ in self.question.acts}):
-            self.world.advance_to(at(when))
-            for act in self.question.due(at(when)):
-                if callable(act):
-                    act(self.world.broker)
-                    self.world.settle()
-                else:
-                    self.carry_out(act)
-        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
-        return read(self.account), self.rejected
 
     def carry_out(self, act: VenueCommand) -> None:
         if isinstance(act, SubmitOrder):

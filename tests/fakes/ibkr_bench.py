@@ -1,7 +1,9 @@
 """The gateway to Interactive Brokers beside a simulated exchange that speaks TWS on this machine."""
 
+import asyncio
 from decimal import Decimal
 
+from conformance.venue import Listener
 from fakes.alpaca_bench import ExchangeTruth
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.generated import GeneratedSource
@@ -80,3 +82,35 @@ class IbkrBench:
 
     def far_below(self, number):
         return D("450.00")
+
+
+PATIENCE_SECONDS = 60
+
+
+def against(scenario):
+    """Run a scenario beside a served market."""
+
+    async def run():
+        bench = IbkrBench()
+        await bench.start()
+        try:
+            await asyncio.wait_for(scenario(bench), PATIENCE_SECONDS)
+        finally:
+            await bench.stop()
+
+    asyncio.run(run())
+
+
+def with_desk(scenario, entitlements=None, **plan):
+    """Run a scenario with a connected gateway beside a served market."""
+
+    async def connected(bench):
+        if entitlements is not None:
+            bench.server.protocol.entitle(entitlements)
+        gateway = bench.gateway(**plan)
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        await scenario(bench, desk)
+        await desk.close()
+
+    against(connected)

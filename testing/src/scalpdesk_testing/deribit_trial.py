@@ -245,14 +245,7 @@ class DeribitTrial(Trial):
     @staticmethod
     def draw(seed: int) -> Schedule:
         """Draw a schedule without the faults that this venue does not have."""
-        drawn = draw_schedule(seed)
-        aim = drawn.aim if drawn.aim is not None and drawn.aim.fault not in NEVER_HERE else None
-        return msgspec.structs.replace(
-            drawn,
-            rules=tuple(rule for rule in drawn.rules if rule.name not in NEVER_HERE),
-            moments=tuple(moment for moment in drawn.moments if moment.kind not in NEVER_HERE),
-            aim=aim,
-        )
+        return draw_schedule(seed).without(NEVER_HERE)
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""

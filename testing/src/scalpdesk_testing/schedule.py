@@ -192,6 +192,15 @@ class Schedule(msgspec.Struct, frozen=True):
     dies_at_order: int = 0
     halted_after: float | None = None
 
+    def without(self, names: frozenset[str]) -> "Schedule":
+        """Return the schedule less the faults and moments of these names."""
+        return msgspec.structs.replace(
+            self,
+            rules=tuple(rule for rule in self.rules if rule.name not in names),
+            moments=tuple(moment for moment in self.moments if moment.kind not in names),
+            aim=self.aim if self.aim is not None and self.aim.fault not in names else None,
+        )
+
     @property
     def faults(self) -> set[str]:
         """Names of all that may go wrong."""

@@ -291,14 +291,7 @@ class TwsTrial(Trial):
     def draw(seed: int) -> Schedule:
         """Draw a schedule without what TWS has no message for."""
         drawn = draw_schedule(seed)
-        never = NEVER_HERE | (OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset())
-        aim = drawn.aim if drawn.aim is not None and drawn.aim.fault not in never else None
-        return msgspec.structs.replace(
-            drawn,
-            rules=tuple(rule for rule in drawn.rules if rule.name not in never),
-            moments=tuple(moment for moment in drawn.moments if moment.kind not in never),
-            aim=aim,
-        )
+        return drawn.without(NEVER_HERE | (OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""

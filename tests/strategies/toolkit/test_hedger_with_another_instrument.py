@@ -200,19 +200,20 @@ def replace_mark(start, mark, spot):
     return LegSnapshot(HEDGE, ES, 1, start.units, mark, spot=spot)
 
 
+ZERO_DTE = (
+    "underlying=SPXW",
+    "entry.mode=straddle",
+    "entry.at=10:05",
+    "entry.not_after=10:30",
+    "exit.at=11:15",
+    "entry.max_straddle_delta=none",
+    "simulation.starting_cash=20000000",
+    "simulation.displayed_sizes=false",
+)
+
+
 def test_the_zero_dte_scalper_hedges_with_a_future_and_counts_its_dollars():
-    rules = (
-        "underlying=SPXW",
-        "entry.mode=straddle",
-        "entry.at=10:05",
-        "entry.not_after=10:30",
-        "exit.at=11:15",
-        "entry.max_straddle_delta=none",
-        "simulation.starting_cash=20000000",
-        "simulation.displayed_sizes=false",
-        "hedge.instrument=MES",
-    )
-    config = load_settings("zero-dte", overrides=rules)
+    config = load_settings("zero-dte", overrides=(*ZERO_DTE, "hedge.instrument=MES"))
     tape = market(*HEDGES["MES"])
     header, engine = build_backtest(config, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     assembled = assemble_backtest(config, tape, header, engine, None)
@@ -234,18 +235,7 @@ def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
     rows = tape.quotes
     keeps = (rows.instrument_id != HEDGE) | (rows.ts_ns > at("10:20", DAY))
     late = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
-    rules = (
-        "underlying=SPXW",
-        "entry.mode=straddle",
-        "entry.at=10:05",
-        "entry.not_after=10:30",
-        "exit.at=11:15",
-        "entry.max_straddle_delta=none",
-        "simulation.starting_cash=20000000",
-        "simulation.displayed_sizes=false",
-        "hedge.instrument=SPY",
-    )
-    config = load_settings("zero-dte", overrides=rules)
+    config = load_settings("zero-dte", overrides=(*ZERO_DTE, "hedge.instrument=SPY"))
     settings = BacktestConfig.of(config)
     result = simulate(settings, PreparedMarket(replace(tape, quotes=late)))
     assert result.document["hedges"] > 2

@@ -1,12 +1,11 @@
 """Login, client ids, the broker's link, farms, restarts and pacing of TWS, over its socket."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
 
 from conformance.venue import Listener
-from fakes.ibkr_bench import IbkrBench
+from fakes.ibkr_bench import against
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import CancelOrder
@@ -17,21 +16,6 @@ from scalpdesk.venues.ibkr.gateway import IbkrGateway, live_account
 from scalpdesk.venues.ibkr.settings import IbkrSettings
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
-PATIENCE_SECONDS = 30
-
-
-def against(scenario):
-    """Run a scenario beside a served market."""
-
-    async def run():
-        bench = IbkrBench()
-        await bench.start()
-        try:
-            await asyncio.wait_for(scenario(bench), PATIENCE_SECONDS)
-        finally:
-            await bench.stop()
-
-    asyncio.run(run())
 
 
 async def connected(bench, **changes):

@@ -1,12 +1,11 @@
 """The gateway to Interactive Brokers against the simulated exchange, over TWS's socket on this machine."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
 
 from conformance.venue import CHECKS, Listener, run_check
-from fakes.ibkr_bench import IbkrBench
+from fakes.ibkr_bench import IbkrBench, against
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
@@ -32,20 +31,6 @@ NOT_OVER_TWS = {
 )
 def test_conformance(check):
     run_check(check, IbkrBench)
-
-
-def against(scenario, **plan):
-    """Run a scenario beside a served market."""
-
-    async def run():
-        bench = IbkrBench(**plan)
-        await bench.start()
-        try:
-            await asyncio.wait_for(scenario(bench), 30)
-        finally:
-            await bench.stop()
-
-    asyncio.run(run())
 
 
 def test_a_commission_report_corrects_the_fee_once():

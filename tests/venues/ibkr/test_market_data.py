@@ -1,11 +1,8 @@
 """Lines of quotes from TWS: by turns, with its own Greeks, and data that are not live."""
 
-import asyncio
-
 import pytest
 
-from conformance.venue import Listener
-from fakes.ibkr_bench import IbkrBench
+from fakes.ibkr_bench import with_desk
 from scalpdesk.core.events import OpenInterestEvent, QuoteEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
@@ -13,27 +10,6 @@ from scalpdesk.exchange.tws.protocol import Entitlements
 from scalpdesk.venues.contract import NoticeKind
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
-PATIENCE_SECONDS = 30
-
-
-def against(scenario, entitlements=None, **plan):
-    """Run a scenario with a connected gateway beside a served market."""
-
-    async def run():
-        bench = IbkrBench()
-        await bench.start()
-        if entitlements is not None:
-            bench.server.protocol.entitle(entitlements)
-        try:
-            gateway = bench.gateway(**plan)
-            await gateway.connect()
-            desk = Listener(bench, gateway)
-            await asyncio.wait_for(scenario(bench, desk), PATIENCE_SECONDS)
-            await desk.close()
-        finally:
-            await bench.stop()
-
-    asyncio.run(run())
 
 
 def seen(desk):
@@ -58,7 +34,7 @@ def test_the_chain_shares_its_lines_by_turns_and_what_is_held_keeps_one():
         assert desk.gateway.health().counters["lines"] == 2
         assert bench.server.protocol.market.line_count() == 2
 
-    against(turned, Entitlements(lines=2), section={"lines": 2, "turn_seconds": 0.2})
+    with_desk(turned, Entitlements(lines=2), section={"lines": 2, "turn_seconds": 0.2})
 
 
 def test_an_option_comes_with_open_interest_and_the_brokers_own_greeks():
@@ -73,7 +49,7 @@ def test_an_option_comes_with_open_interest_and_the_brokers_own_greeks():
         assert call.delta - put.delta == pytest.approx(1.0, abs=0.05)  # parity
         assert desk.gateway.health().counters["lines_with_greeks"] == 2
 
-    against(quoted)
+    with_desk(quoted)
 
 
 def test_delayed_data_are_named_and_as_old_as_they_are():
@@ -84,7 +60,7 @@ def test_delayed_data_are_named_and_as_old_as_they_are():
         assert all(each.ts_recv_ns - each.ts_event_ns == 15 * MINUTE_NS for each in desk.of(QuoteEvent))
         assert desk.gateway.health().counters["lines_delayed"] == 1
 
-    against(delayed, Entitlements(live=False), section={"data": "delayed"})
+    with_desk(delayed, Entitlements(live=False), section={"data": "delayed"})
 
 
 def test_a_line_without_an_entitlement_has_a_name():
@@ -95,7 +71,7 @@ def test_a_line_without_an_entitlement_has_a_name():
         assert (notice.stream, notice.name) == ("quotes", "no_data_subscription")
         assert desk.of(QuoteEvent) == []
 
-    against(nothing, Entitlements(live=False, delayed=False))
+    with_desk(nothing, Entitlements(live=False, delayed=False))
 
 
 def test_live_quotes_are_as_old_as_their_way():
@@ -104,4 +80,4 @@ def test_live_quotes_are_as_old_as_their_way():
         await desk.until(lambda: len(desk.of(QuoteEvent)) > 2)
         assert all(0 <= each.ts_recv_ns - each.ts_event_ns < NANOS_PER_SECOND for each in desk.of(QuoteEvent))
 
-    against(live)
+    with_desk(live)

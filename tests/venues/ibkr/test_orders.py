@@ -5,8 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from conformance.venue import Listener
-from fakes.ibkr_bench import IbkrBench
+from fakes.ibkr_bench import IbkrBench, with_desk
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -37,25 +36,6 @@ from scalpdesk.venues.ibkr.orders import IbkrOrders
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 D = Decimal
-PATIENCE_SECONDS = 30
-
-
-def against(scenario, **plan):
-    """Run a scenario with a connected gateway beside a served market."""
-
-    async def run():
-        bench = IbkrBench()
-        await bench.start()
-        try:
-            gateway = bench.gateway(**plan)
-            await gateway.connect()
-            desk = Listener(bench, gateway)
-            await asyncio.wait_for(scenario(bench, desk), PATIENCE_SECONDS)
-            await desk.close()
-        finally:
-            await bench.stop()
-
-    asyncio.run(run())
 
 
 def test_a_rejection_and_a_cancel_carry_their_codes():
@@ -75,7 +55,7 @@ def test_a_rejection_and_a_cancel_carry_their_codes():
         await desk.over(stays)
         assert (stays.state, desk.gateway.health().counters["order_cancelled"]) == (OrderState.CANCELLED, 1)
 
-    against(ended)
+    with_desk(ended)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +113,7 @@ def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():
         assert old.venue_order_id == new.venue_order_id
         assert sum(quantity for _, quantity, _ in bench.truth().fills) == 8
 
-    against(changed)
+    with_desk(changed)
 
 
 def test_a_refused_change_leaves_the_order_at_work():
@@ -149,7 +129,7 @@ def test_a_refused_change_leaves_the_order_at_work():
         (shown,) = (await desk.gateway.snapshot()).open_orders
         assert (shown.client_order_id, shown.limit_price) == (old.client_order_id, low)
 
-    against(refused)
+    with_desk(refused)
 
 
 def test_a_commission_that_comes_later_is_booked_then_and_once():
@@ -164,7 +144,7 @@ def test_a_commission_that_comes_later_is_booked_then_and_once():
         ((execution_id, _),) = order.executions.items()
         assert (reference, amount) == (f"fee/{execution_id}", D(-1))
 
-    against(paid, fees=NO_FEES)
+    with_desk(paid, fees=NO_FEES)
 
 
 def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
@@ -183,7 +163,7 @@ def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
         ]
         assert view.account.cash == bench.truth().cash
 
-    against(corrected)
+    with_desk(corrected)
 
 
 def test_the_legs_of_a_combo_are_filled_at_their_own_prices_and_cancelled_together():
@@ -202,7 +182,7 @@ def test_the_legs_of_a_combo_are_filled_at_their_own_prices_and_cancelled_togeth
         assert {fill.venue_order_id for fill in view.fills} == {leg.venue_order_id for leg in legs}
         assert {line.symbol: line.quantity for line in view.positions} == dict.fromkeys(paid, D(2))
 
-    against(combined)
+    with_desk(combined)
 
 
 def test_a_position_that_the_broker_moves_asks_for_reconciliation():
@@ -217,4 +197,4 @@ def test_a_position_that_the_broker_moves_asks_for_reconciliation():
         assert (len(view.fills), view.positions) == (2, ())
         assert view.fills[1].side is Side.SELL
 
-    against(moved)
+    with_desk(moved)
