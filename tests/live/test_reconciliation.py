@@ -20,6 +20,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.futures import future_contract
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import (
     AccountQueries,
@@ -73,8 +75,8 @@ class Core(LiveCore):
 class Bench:
     """A desk that buys so many shares at 10:00, and the reconciler that compares it with views."""
 
-    def __init__(self, target=0, *fills):
-        self.hand = HandDesk(buyer(target))
+    def __init__(self, target=0, *fills, book=None):
+        self.hand = HandDesk(buyer(target), book)
         self.hand.open()
         self.orders = orders(self.hand.go_to("10:00").market(500.0))
         for quantity in fills:
@@ -134,6 +136,16 @@ def test_the_desks_side_is_its_cash_holdings_open_orders_and_latest_executions_o
     bench.engine.handle(OrderStatusUnknown(name, now_ns, now_ns, "no answer"))
     (shown,) = desk_picture(bench.engine).open_orders
     assert shown.is_unknown
+
+
+def test_the_cash_of_a_desk_with_futures_is_the_balance_that_a_futures_broker_shows():
+    """Bought and adopted contracts take nothing from it: a broker shows no cost of futures as cash spent."""
+    bench = Bench(10, 4, book=Instruments([future_contract("MES_202403")]))
+    assert desk_picture(bench.engine).cash == CASH
+    other = HandDesk(Scripted(), Instruments([future_contract("MES_202403")]))
+    other.handle(bench.view(held={"MES_202403": 3}, cash="123456.78").as_event())
+    assert desk_picture(other.engine).cash == D("123456.78")
+    assert desk_picture(other.engine).holdings == {0: 3}
 
 
 @pytest.mark.parametrize(("listed", "busted"), [("x1", "x2"), ("x2", "x1")])

@@ -93,6 +93,45 @@ def test_a_notice_leads_to_a_look_where_something_may_have_been_missed(kind, str
     assert len(bench.notified("warning")) == is_warned
 
 
+@pytest.mark.parametrize("kind", ["connected", "gap"])
+def test_after_events_may_have_been_missed_nothing_is_sent_until_the_account_is_compared(kind):
+    bench = RunnerBench(resting(), options=replaced(OPTIONS, confirm_seconds=2.0))
+    bench.gateway.notice("connected")  # the one that the run begins with
+    bench.gateway.answer_seconds = 1.0
+
+    async def play():
+        await bench.wait(3.0)
+        bench.gateway.notice(kind)
+        bench.gateway.holdings[0] = D(7)  # sold by the broker's own hand, nothing explains it
+        bench.gateway.quote(499.99, 500.01)
+        await bench.wait(3.5)  # one look has come
+        assert bench.gateway.sent == []
+        assert [event.is_compared for event in bench.fed(AccountComparison)] == [False]
+        await bench.wait(3.5)  # the second one, which is acted on
+        assert [event.is_compared for event in bench.fed(AccountComparison)] == [False, True]
+
+    bench.play(play)
+    assert bench.engine.desk.gate.mode is Mode.REDUCING
+
+
+def test_a_look_from_before_the_connection_came_back_does_not_count():
+    bench = RunnerBench()
+    bench.gateway.notice("connected")
+
+    async def play():
+        await bench.wait(3.0)
+        bench.gateway.answer_seconds = 1.0
+        bench.gateway.notice("gap", "quotes")  # a look begins
+        await bench.wait(0.5)
+        bench.gateway.notice("connected")
+        await bench.wait(0.7)  # its answer has come
+        assert not bench.engine.desk.gate.is_compared
+        await bench.wait(2.0)
+        assert bench.engine.desk.gate.is_compared
+
+    bench.play(play)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_the_connection_that_a_run_begins_with_leads_to_no_second_look(times):
     bench = RunnerBench()
@@ -772,7 +811,7 @@ def test_an_order_of_a_timer_that_a_look_finds_due_is_sent():
         await bench.wait()
         bench.gateway.quote(499.99, 500.01)
         bench.gateway.answer_seconds = 10.0
-        bench.gateway.notice("gap")
+        bench.runner.queries.ask()
         await bench.wait(9.9)
         assert bench.gateway.sent == []
         await bench.wait(0.2)

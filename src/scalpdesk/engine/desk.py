@@ -405,6 +405,8 @@ class Desk:
                 self.positions.apply(posting)
                 for division in self.divisions:
                     division.adopt(posting)
+        if self.positions.has_futures:  # the balance that a futures broker shows does not hold their cost
+            self.account.cash += snapshot.cash - self.cash()
         self._begin(snapshot.ts_recv_ns)
 
     def take_limits(self, event: AccountLimits) -> None:

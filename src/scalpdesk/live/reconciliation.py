@@ -6,6 +6,7 @@ do not count: a desk whose orders are refused because its books are wrong would 
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -59,7 +60,7 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
     desk = engine.desk
     return AccountPicture(
         engine.now_ns,
-        desk.account.cash,
+        desk.cash(),
         {position.instrument_id: position.quantity for position in desk.positions.held()},
         tuple(
             OpenOrder(
@@ -170,6 +171,8 @@ class Reconciler:
         self._notify = notify
         self.is_settled = False
         """True once a view was equal, or what it showed was acted on."""
+        self.doubted_at = 0.0
+        """A view that was asked for before this does not count; the event loop's time."""
         self.last_ns = 0
         """When a view was last found equal or acted on, UTC nanoseconds."""
         self.unexplained: tuple[Difference, ...] = ()
@@ -190,6 +193,10 @@ class Reconciler:
     def begin(self, since_ns: int) -> None:
         """Set from when on executions are the run's."""
         self.begins_ns = self.fills_since_ns = since_ns
+
+    def doubt(self, now: float) -> None:
+        """Forget the last comparison: events may have been missed until now, the event loop's time."""
+        self.is_settled, self.doubted_at = False, now
 
     def judge(self, view: VenueView, since_ns: int = 0) -> Verdict:
         """Compare a view, with the account's executions since an instant, and book what is explained."""
@@ -387,6 +394,8 @@ class Viewed:
     view: VenueView
     since_ns: int = NEVER_NS
     """Its executions are those since this instant, UTC nanoseconds."""
+    asked_at: float = math.inf
+    """When it was asked for, the event loop's time."""
 
 
 class AccountQueries:
@@ -449,7 +458,7 @@ class AccountQueries:
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            since_ns = self._reconciler.fills_since_ns
+            since_ns, asked_at = self._reconciler.fills_since_ns, asyncio.get_running_loop().time()
             try:
                 view = await self._gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
@@ -466,7 +475,7 @@ class AccountQueries:
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()
-                return Viewed(view, since_ns)
+                return Viewed(view, since_ns, asked_at)
 
 
 async def settle_queue() -> None:

@@ -538,6 +538,11 @@ class LiveRunner:
         # the first view of a run was asked for after the connection that the run began with
         is_from_before = notice.kind is NoticeKind.CONNECTED and self.state.counters[name] == 1
         if notice.asks_for_reconciliation and (self.reconciler.is_settled or not is_from_before):
+            if not is_from_before:  # positions may have moved unseen: nothing is sent until that is known
+                now_ns = self.core.engine.now_ns
+                if self.reconciler.is_settled:
+                    commands += self._feed(AccountComparison(now_ns, now_ns, is_compared=False))
+                self.reconciler.doubt(asyncio.get_running_loop().time())
             self.queries.ask_anew()
         if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.kept_mode is not Mode.HALTED:
             self._notify_later(
@@ -552,7 +557,8 @@ class LiveRunner:
     def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
         view = viewed.view
         commands = self._fire(view.ts_recv_ns)
-        if view.ts_event_ns < self.reconciler.begins_ns:  # it was asked for before the account was adopted
+        # it was asked for before the account was adopted, or before the connection was back
+        if view.ts_event_ns < self.reconciler.begins_ns or viewed.asked_at < self.reconciler.doubted_at:
             self.queries.ask(self.options.confirm_seconds)
             return commands
         self.queries.take(view)
@@ -573,7 +579,7 @@ class LiveRunner:
         gate = self.core.engine.desk.gate
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
         commands: list[VenueCommand] = []
-        if not gate.is_compared:  # a resumed run: nothing is sent until then
+        if not gate.is_compared:  # a resumed run, or a connection that was lost: nothing is sent until then
             if not self.reconciler.is_settled:
                 return []
             commands += self.core.feed(AccountComparison(view.ts_event_ns, now_ns, is_compared=True))

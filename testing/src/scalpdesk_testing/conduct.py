@@ -33,6 +33,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.orders.order import TERMINAL, OrderState
+from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger
@@ -108,6 +109,8 @@ class Conduct:
         """When the booking handled last led to an order; whether one of the same look has followed."""
         self._written: tuple[int, int] = (0, 0)
         """Bytes that are on the desk's disk for good, and since when it is no more, UTC nanoseconds."""
+        self._busted_ns = 0
+        """When the venue took back a trade last, UTC nanoseconds: its line leaves the account's history."""
         self.has_strays = False
         """A gateway passes on what it should not: the desk may know an order's end before the gateway."""
         self.is_stated = False
@@ -138,6 +141,11 @@ class Conduct:
     def operated(self, mode: Mode) -> None:
         """A person's command was carried out and the desk answered with its mode."""
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
+
+    def venue_reported(self, update: OrderUpdate) -> None:
+        """Follow what the venue reports, whether it reaches the desk or not."""
+        if update.event == "trade_bust":
+            self._busted_ns = update.ts_ns
 
     def line_opened(self) -> None:
         """The desk has a line again, after a break that no quote fell into perhaps."""
@@ -346,7 +354,7 @@ class Conduct:
         """Yield what an active desk has otherwise than the venue once its account is compared."""
         scene, desk, account = self._scene, self._scene.engine.desk, self._scene.account
         is_end = type(event) is AccountComparison and event.is_compared
-        moved_ns = max((line.ts_ns for line in account.activities), default=0)
+        moved_ns = max(self._busted_ns, *(line.ts_ns for line in account.activities), 0)
         if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > scene.now_ns - 3 * SECOND:
             return
         for number in map(InstrumentId, range(len(desk.instruments))):

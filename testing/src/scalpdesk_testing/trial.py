@@ -325,6 +325,7 @@ class Trial:
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
+        self.world.on_update(self.conduct.venue_reported)
         self.mishaps.on_operated = self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
