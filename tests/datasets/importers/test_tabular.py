@@ -490,3 +490,13 @@ def test_a_mapping_names_a_column_of_the_catalogue_and_one_of_the_file(tmp_path,
     with pytest.raises(DataError) as refused:
         put(tmp_path, HEADER + ROW, columns=columns)
     assert (refused.value.value, refused.value.nearest) == (value, "bid")
+
+
+def test_times_in_nanoseconds_as_pandas_writes_them_are_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    connect().execute(
+        "COPY (SELECT TIMESTAMPTZ '2015-12-23 14:31:00Z'::TIMESTAMPTZ_NS AS ts, 'XYZ' AS symbol, 1.0 AS bid, "
+        f"2.0 AS ask, 3.0 AS bid_size, 4.0 AS ask_size) TO '{path}' (FORMAT parquet)"
+    )
+    import_table(tmp_path / "cat", path, ImportChoices("mine", "XYZ"), file_format="parquet")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0][0] == "14:31:00"

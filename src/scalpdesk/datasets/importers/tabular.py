@@ -358,8 +358,8 @@ def _stage(
 
     def instant(column: str) -> str:
         declared = columns[column]
-        if declared == "TIMESTAMP WITH TIME ZONE":
-            return column
+        if declared in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"):  # the latter is what pandas writes
+            return f"{column}::TIMESTAMPTZ"
         if declared.startswith("TIMESTAMP"):
             if choices.timezone is None:
                 _refuse_unzoned(connection, source, column)
