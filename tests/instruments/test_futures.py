@@ -15,6 +15,7 @@ from scalpdesk.instruments.contract import Proxy, Right, Settlement, Style
 from scalpdesk.instruments.fees import IBKR_FEES
 from scalpdesk.instruments.futures import (
     final_settlement_ns,
+    front_contract,
     future_contract,
     future_option,
     future_option_symbol,
@@ -164,3 +165,18 @@ def test_a_hand_worked_hedge_of_a_dollar_delta():
     assert proxy.delta(mes, -8.0, 3_690.0, 3_700.0) == pytest.approx(-40 * 3_690 / 3_700)
     # at a beta of 1.2 a dollar of the hedge stands for less of the underlying
     assert Proxy(ES, OPTION, 1.2).delta(mes, -8.0, 3_690.0, 3_700.0) == pytest.approx(-33.2432432432)
+
+
+@pytest.mark.parametrize(
+    ("day", "front"),
+    [
+        (date(2018, 2, 9), "MES_201803"),
+        (date(2018, 3, 9), "MES_201803"),
+        (date(2018, 3, 12), "MES_201806"),  # the Monday of the week in which March expires
+        (date(2018, 3, 16), "MES_201806"),
+        (date(2018, 9, 3), "MES_201806"),  # no later one is listed
+    ],
+)
+def test_the_front_future_changes_on_the_monday_before_its_expiry(day, front):
+    listed = [future_contract("MES_201806"), future_contract("MES_201803")]
+    assert front_contract(listed, day).symbol == front

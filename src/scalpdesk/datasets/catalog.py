@@ -34,7 +34,7 @@ from scalpdesk.instruments.contract import (
     OptionContract,
 )
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
-from scalpdesk.instruments.futures import future_contract, listed_option
+from scalpdesk.instruments.futures import front_contract, future_contract, listed_option
 from scalpdesk.instruments.sessions import (
     Session,
     from_ns,
@@ -471,12 +471,9 @@ def _nearest_session(day: date, sessions: Sequence[str]) -> str | None:
 def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tuple[Instruments, str]:
     """Return a book with the underlying first, and the symbol that the tape goes by."""
     if coverage.type == "future":
-        contracts = sorted(
-            (future_contract(symbol) for symbol in reader.symbols(("quotes", "trades"), (base,))),
-            key=lambda contract: contract.expiry,
-        )
-        live = [c for c in contracts if c.expiry >= reader.sessions[0].day] or contracts
-        return Instruments([live[0], *contracts]), live[0].symbol
+        contracts = [future_contract(symbol) for symbol in reader.symbols(("quotes", "trades"), (base,))]
+        front = front_contract(contracts, reader.sessions[0].day)
+        return Instruments([front, *contracts]), front.symbol
     underlying = Index(base) if coverage.type == "index" else Equity(base)
     return Instruments([underlying]), base
 

@@ -11,6 +11,7 @@ Sources: CME contract specifications of E-mini and Micro E-mini S&P 500 futures 
 
 import calendar
 import re
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 
@@ -37,6 +38,8 @@ FUTURES: dict[str, tuple[int, Decimal]] = {
 """Root to (US dollars an index point, tick in points), CME contract specifications."""
 OPTION_TICK = TickRule(Decimal("0.05"), Decimal("0.25"), Decimal(5))
 """Tick of options on index futures: a nickel up to a premium of five points, then a quarter."""
+ROLL_DAYS = 4
+"""From so many calendar days before its expiry a future is not the front one any more: Monday to Friday."""
 _OPTION = re.compile(r"([A-Z0-9]{1,4}_\d{6})-(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
 
@@ -70,6 +73,16 @@ def future_contract(symbol: str) -> Future:
     multiplier, tick = FUTURES[root]
     expiry = third_friday(int(month[:4]), int(month[4:]))
     return Future(symbol, root, expiry, TickRule(tick, tick), multiplier=multiplier)
+
+
+def front_contract(contracts: Iterable[Future], day: date) -> Future:
+    """Return the contract to trade on a day: the nearest one before its roll date, else the latest.
+
+    Index futures are rolled on the Monday of the week in which they expire (CME, equity index roll dates).
+    """
+    by_expiry = sorted(contracts, key=lambda contract: contract.expiry)
+    ahead = (contract for contract in by_expiry if (contract.expiry - day).days > ROLL_DAYS)
+    return next(ahead, by_expiry[-1])
 
 
 def future_option_symbol(future: str, expiry: date, right: Right, strike: Decimal) -> str:

@@ -15,6 +15,7 @@ from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, Ven
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.instruments.futures import FUTURES, front_contract
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -246,7 +247,12 @@ class IbkrGateway:
         return self._market.model_greeks(instrument_id)
 
     async def resolve(self, symbol: str) -> Instrument:
-        """Return the share, index or future that a symbol names at TWS."""
+        """Return the share, index or future that a symbol names at TWS; a root names its front future."""
+        if symbol in FUTURES:
+            listed = [item for item in await self._contracts.find(future_named(symbol)) if item.is_future]
+            if listed:
+                today = to_new_york(await self._connection.time()).date()
+                return front_contract(listed, today)
         asked: tuple[Contract, ...] = (
             Contract(secType="STK", symbol=symbol, exchange=SMART, currency=CURRENCY),
             Contract(secType="IND", symbol=symbol, exchange=INDEX_EXCHANGE, currency=CURRENCY),
@@ -260,7 +266,7 @@ class IbkrGateway:
             "TWS knows no US share, index or future of this symbol",
             where="underlying",
             value=symbol,
-            fix="name one as SPY, SPX or ES_202612",
+            fix="name one as SPY, SPX, ES or ES_202612",
         )
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
