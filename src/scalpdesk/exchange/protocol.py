@@ -14,7 +14,7 @@ import scalpdesk.exchange
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.plugins import Plugs
 from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import MarketTerms, SimulatedMarket
+from scalpdesk.exchange.market import MarketTerms, Pace, SimulatedMarket
 from scalpdesk.exchange.outbox import Frame, Outbox
 from scalpdesk.simulation.faults import Fault
 
@@ -47,6 +47,7 @@ class ExchangeHost(Protocol):
     keyring: Keyring
     options: ServerOptions
     clock: Clock
+    pace: Pace
 
     def keep_up(self) -> None:
         """Advance the market to the present before a request, by at most one turn."""

@@ -63,15 +63,22 @@ def test_delayed_data_are_named_and_as_old_as_they_are():
     with_desk(delayed, Entitlements(live=False), section={"data": "delayed"})
 
 
-def test_a_line_without_an_entitlement_has_a_name():
+@pytest.mark.parametrize(
+    ("terms", "name"),
+    [
+        (Entitlements(live=False, delayed=False), "no_data_subscription"),
+        (Entitlements(competes=True), "competing_session"),
+    ],
+)
+def test_a_line_without_data_has_a_name(terms, name):
     async def nothing(bench, desk):
         await desk.gateway.subscribe([bench.share])
         await desk.until(lambda: desk.gateway.health().counters["lines_without_data"] == 1)
         (notice,) = [each for each in desk.notices if each.kind is NoticeKind.LIMITED]
-        assert (notice.stream, notice.name) == ("quotes", "no_data_subscription")
+        assert (notice.stream, notice.name) == ("quotes", name)
         assert desk.of(QuoteEvent) == []
 
-    with_desk(nothing, Entitlements(live=False, delayed=False))
+    with_desk(nothing, terms)
 
 
 def test_live_quotes_are_as_old_as_their_way():

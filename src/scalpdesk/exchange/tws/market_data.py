@@ -45,6 +45,8 @@ class DataTerms:
     live: bool = True
     delayed: bool = True
     """``live``, ``delayed``: Entitlement to live data, and to delayed data."""
+    competes: bool = False
+    """Another session of this login receives the live data."""
     lines: int = 100
     """Largest number of market-data lines of all connections."""
 
@@ -126,6 +128,8 @@ class MarketLines:
         if not is_snapshot and self._count() >= self._terms.lines:
             raise TwsError(101, "Max number of tickers has been reached.")
         wants_delayed = self._type in (DELAYED, DELAYED_FROZEN)
+        if self._terms.competes and not wants_delayed:
+            raise TwsError(10197, "No market data during competing live session")
         if not self._terms.live:
             if not (wants_delayed and self._terms.delayed):
                 also = "Delayed market data is available." if self._terms.delayed else ""

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
 
 from scalpdesk.core.bounds import BoundedSettings, at_least
@@ -50,6 +51,8 @@ class Entitlements(BoundedSettings, frozen=True):
 
     live: bool = True
     delayed: bool = True
+    competes: bool = False
+    """Another session of the login receives the live data: a line is refused by 10197."""
     lines: Annotated[int, at_least(0, 10_000, "lines")] = 100
 
 
@@ -161,8 +164,9 @@ class TwsProtocol(ExchangeProtocol):
     def entitle(self, command: Entitlements) -> dict[str, Any]:
         """Change the entitlements for later requests."""
         terms = self.market.data_terms
-        terms.live, terms.delayed, terms.lines = command.live, command.delayed, command.lines
-        return {"live": terms.live, "delayed": terms.delayed, "lines": terms.lines}
+        for name in command.__struct_fields__:
+            setattr(terms, name, getattr(command, name))
+        return msgspec.structs.asdict(command)
 
     def delay_commissions(self, command: CommissionDelay) -> dict[str, Any]:
         """Change the delay of later commission reports."""
@@ -236,6 +240,8 @@ class TwsProtocol(ExchangeProtocol):
 
     def _on_market(self, event: Published) -> None:
         for session in tuple(self._open.values()):
+            if not self._host.pace.is_wall_time:
+                session.state_time()
             session.publish(event)
 
 

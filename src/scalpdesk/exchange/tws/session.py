@@ -103,6 +103,7 @@ class ClientSession:
             version, world, contracts, market.profits, market.codes, lambda message: self.send(*message)
         )
         self._write = write
+        self._stated_second = 0
         self._has_timer = False
         """Whether the account is looked at once the events of this instant are through."""
         self._received: deque[int] = deque(maxlen=MOST_A_SECOND)
@@ -166,6 +167,16 @@ class ClientSession:
         """Free the client's id."""
         if self.client_id is not None:
             del self.market.clients[self.client_id]
+
+    def state_time(self) -> None:
+        """Send the market's time (49) with each new second: no tick carries one.
+
+        TWS does so only on request; a client of a market that is not on the wall's clock needs it.
+        """
+        second = self.market.world.now_ns // NANOS_PER_SECOND
+        if second > self._stated_second:
+            self._stated_second = second
+            self.send(49, 1, second)
 
     def publish(self, event: Published) -> None:
         """Send what an event of the market brings."""

@@ -17,6 +17,7 @@ from ib_async.decoder import Decoder
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher
@@ -25,6 +26,8 @@ from scalpdesk.venues.ibkr.settings import IbkrSettings
 
 CLOCK_SECONDS = 0.25
 """Between two questions for the time of a venue that the desk's clock follows."""
+CURRENT_TIME = "49"
+"""Id of the message that states TWS's time in whole seconds."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
@@ -62,15 +65,24 @@ class CheckedDecoder(Decoder):
         Takes decoded messages.
     refuse
         Called with the fields of an unreadable message and the reason.
+    on_time
+        Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
     """
 
-    def __init__(self, wrapper: Any, refuse: Callable[[Sequence[str], Exception], None]) -> None:
+    def __init__(
+        self,
+        wrapper: Any,
+        refuse: Callable[[Sequence[str], Exception], None],
+        on_time: Callable[[int], object],
+    ) -> None:
         super().__init__(wrapper, 0)
-        self._refuse = refuse
+        self._refuse, self._on_time = refuse, on_time
 
     def interpret(self, fields: Sequence[str]) -> None:
         """Decode a message and hand it over."""
         try:
+            if fields[0] == CURRENT_TIME:
+                self._on_time(int(fields[2]) * NANOS_PER_SECOND)
             self.handlers[int(fields[0])](fields)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
             self._refuse(fields, problem)
@@ -153,7 +165,7 @@ class TwsConnection:
         self.client: Any = self.ib.client
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper
-        self.ib.client.decoder = CheckedDecoder(self.ib.wrapper, self._refuse)
+        self.ib.client.decoder = CheckedDecoder(self.ib.wrapper, self._refuse, publisher.timestamp)
         self.has_link = True
         """Whether TWS has its own link to the broker."""
         self.lost_farms: set[str] = set()
@@ -284,9 +296,7 @@ class TwsConnection:
     async def time(self) -> int:
         """Ask for the time of TWS, UTC nanoseconds; a clock that follows the venue is set by it."""
         async with self._asking_time:  # the library keeps one answer of a kind
-            now_ns = to_ns(await self.question(self.ib.reqCurrentTimeAsync, "time"))
-        self._publisher.timestamp(now_ns)
-        return now_ns
+            return to_ns(await self.question(self.ib.reqCurrentTimeAsync, "time"))
 
     async def _keep_time(self, seconds: float) -> None:
         """Ask again and again: no quote states its time, and TWS sends no heartbeat."""
