@@ -148,10 +148,10 @@ def _become(
 class ExchangeCommand:
     """``scalpdesk exchange`` with these words, ready; its first line tells where it is."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], environ: Mapping[str, str] | None = None) -> None:
         reading, writing = os.pipe()
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        self.command = Command(["exchange", *words], stdout=writing, stderr=nowhere)
+        self.command = Command(["exchange", *words], stdout=writing, stderr=nowhere, environ=environ)
         os.close(writing)
         os.close(nowhere)
         self.stdout: IO[str] = os.fdopen(reading, encoding="utf-8")

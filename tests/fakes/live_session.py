@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -31,6 +31,7 @@ from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.core.events import (
     Event,
     OpenInterestEvent,
+    OrderCancelled,
     OrderFilled,
     PositionChanged,
     QuoteEvent,
@@ -42,12 +43,12 @@ from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import ALPACA_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.marketdata.tape import MarketTape, RateCurve, joined_tape
+from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve, joined_tape
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
 
@@ -75,14 +76,16 @@ class Wanted:
     underlyings: tuple[str, ...] = ("SPY",)
     sessions: int = 1
     venue: str = "alpaca"
+    data: str = "embedded"
+    catalog: Path | None = None
+    """Data set that the exchange plays, and the catalogue that holds it."""
+    speed: float | str = "max"
+    """Pace of the exchange: over TWS it cannot wait for a client, whose messages have no answer."""
+    cash: Decimal = Decimal(100_000)
+    """The account's cash at the start, in its currency."""
     config: Path | None = None
     as_users_start_it: bool = False
     """Start the desk in an interpreter of its own instead of a fork."""
-
-    @property
-    def cash(self) -> Decimal:
-        """Return the cash that the account begins with, in its currency."""
-        return COIN_CASH if self.venue == "deribit" else CASH
 
     @property
     def open_ns(self) -> int:
@@ -90,7 +93,7 @@ class Wanted:
         return (coin_session if self.venue == "deribit" else session_on)(self.day).open_ns
 
     def market(self) -> MarketTape:
-        """Return the exchange's market."""
+        """Return the exchange's market, a reconstructed one."""
         if self.venue == "deribit":
             return reconstruct_coin(self.day, self.day + timedelta(days=self.sessions - 1), seed=self.seed)
         tapes = [
@@ -127,8 +130,8 @@ class Played:
         return [one.symbol for one in self.header.instruments]
 
     def truth_fills(self) -> list[tuple[Any, ...]]:
-        """Each execution as the exchange booked it; Deribit's messages name milliseconds."""
-        unit = 1_000_000 if self.wanted.venue == "deribit" else 1
+        """Each execution as the exchange booked it; Deribit's messages name milliseconds, TWS's seconds."""
+        unit = {"deribit": 1_000_000, "ibkr": 1_000_000_000}.get(self.wanted.venue, 1)
         return [
             (
                 one["execution_id"], one["client_order_id"], one["symbol"], one["side"], Decimal(one["qty"]),
@@ -143,10 +146,12 @@ class Played:
         found = []
         for event in self.events:
             if isinstance(event, OrderFilled):
-                order = orders[event.client_order_id]
+                order, name = orders[event.client_order_id], event.execution_id
+                if self.wanted.venue == "ibkr":  # its last part counts corrections
+                    name = name.rpartition(".")[0]
                 found.append(
                     (
-                        event.execution_id, event.client_order_id, self.symbols[order.instrument_id],
+                        name, event.client_order_id, self.symbols[order.instrument_id],
                         order.side.value, event.quantity, event.price, event.fee, event.ts_event_ns,
                     )
                 )  # fmt: skip
@@ -179,16 +184,19 @@ class ExchangeProcess:
     """``scalpdesk exchange`` on the embedded market, standing still until told otherwise."""
 
     def __init__(self, wanted: Wanted) -> None:
-        data = "embedded-btc" if wanted.venue == "deribit" else "embedded"
-        words = ["--data", data, "--underlying", ",".join(wanted.underlyings)]
+        words = ["--data", wanted.data, "--underlying", ",".join(wanted.underlyings)]
+        words += ["--tws-port", "0"] if wanted.venue == "ibkr" else []
         if wanted.sessions > 1:
             words += ["--end", (wanted.day + timedelta(days=wanted.sessions - 1)).isoformat()]
         words += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
         words += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(wanted.cash)]
-        self.running = ExchangeCommand(words)
+        places = {} if wanted.catalog is None else {"SCALPDESK_CATALOG": str(wanted.catalog)}
+        self.running = ExchangeCommand(words, environ=os.environ | places)
         ready = self.running.ready
         self.url: str = ready["urls"]["admin"].removesuffix("/admin")
-        self.key, self.secret = ready["keys"][wanted.venue]
+        """Address of the admin, and at Alpaca's and Deribit's exchange that of the venue."""
+        self.venue_url = ready["urls"]["tws"] or self.url
+        self.key, self.secret = ready["keys"]["tws" if wanted.venue == "ibkr" else wanted.venue]
 
     def get(self, name: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=120) as reply:
@@ -212,7 +220,7 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Pl
         give_up = time.monotonic() + 300.0
         _until(lambda: _is_following(exchange, folder, wanted.streams), desk, folder, give_up)
         began = time.monotonic()
-        exchange.post("speed", speed="max")
+        exchange.post("speed", speed=wanted.speed)
         give_up = began + patience_seconds
         if wanted.minutes is None:
             _until(lambda: False, desk, folder, give_up, ends=True)
@@ -236,7 +244,7 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Pl
 
 def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> _Desk:
     words = ["run", wanted.strategy, "--venue", wanted.venue]
-    words += ["--url", exchange.url, "--exchange-time", "--sessions", str(wanted.sessions)]
+    words += ["--url", exchange.venue_url, "--exchange-time", "--sessions", str(wanted.sessions)]
     on_stop = "hold" if wanted.venue == "deribit" else "leave"  # Deribit cancels what a desk leaves
     words += ["--on-stop", on_stop, "--no-watchdog", "--json"]
     if wanted.venue == "alpaca":
@@ -308,6 +316,46 @@ def _is_still(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> bool:
 # the same market in one process -----------------------------------------------------------------------
 
 
+def received_market(played: Played) -> tuple[MarketTape, dict[str, int]]:
+    """Return the quotes that the desk received as a market, and when it learned the end of each command.
+
+    No tick of TWS carries a time, and the desk's own is the second that TWS states. Events of one second
+    count up by a nanosecond in the order in which they came.
+    """
+    header = played.header
+    quotes: list[tuple[int, QuoteEvent]] = []
+    ends: dict[str, int] = {}
+    interest: dict[str, int] = {}
+    last_ns = 0
+    for event in played.events:
+        last_ns = max(last_ns + 1, event.ts_recv_ns)
+        if isinstance(event, QuoteEvent):
+            quotes.append((last_ns, event))
+        elif isinstance(event, OrderFilled | OrderCancelled):
+            ends.setdefault(event.client_order_id, last_ns - 1)
+        elif isinstance(event, OpenInterestEvent):
+            interest[played.symbols[event.instrument_id]] = event.open_interest_contracts
+        elif isinstance(event, RateEvent):
+            rates = RateCurve(event.days, event.rates)
+    columns = ([getattr(one, name) for _, one in quotes] for name in ("bid", "ask", "bid_size", "ask_size"))
+    market = MarketTape(
+        name=header.data["name"],
+        kind="recorded",
+        underlying=header.data["underlying"],
+        sessions=(session_on(played.wanted.day),),
+        instruments=Instruments(header.instruments),
+        quotes=QuoteColumns(
+            np.array([at_ns for at_ns, _ in quotes], np.int64),
+            np.array([one.instrument_id for _, one in quotes], np.int32),
+            *(np.array(column) for column in columns),
+        ),
+        open_interest=interest,
+        rate_curve=rates,
+        hedge=header.data["hedge"],
+    )
+    return market, ends
+
+
 def known_market(played: Played) -> MarketTape:
     """Return the exchange's market, cut to the instruments and the time that the desk saw."""
     wanted, header = played.wanted, played.header
@@ -370,7 +418,7 @@ class _FillsKept(Journal):
 class AsLate(BrokerConnection):
     """Takes each order when the exchange over sockets took it: after the quotes of that instant."""
 
-    arrivals: dict[str, int]
+    arrivals: Mapping[str, int]
 
     def send(self, command: VenueCommand, now_ns: int) -> None:
         taken_ns = self.arrivals.get(command.client_order_id)
@@ -380,26 +428,31 @@ class AsLate(BrokerConnection):
 
 
 def backtest(
-    played: Played, tape: MarketTape, *, same_latency: bool = False, known_at_open: tuple[Event, ...] = ()
+    played: Played,
+    tape: MarketTape,
+    *,
+    arrivals: Mapping[str, int] | None = None,
+    known_at_open: tuple[Event, ...] = (),
 ) -> InProcess:
     """Run the desk's own configuration, named orders and all, over the same quotes without a wire.
 
-    Orders arrive at once, or with ``same_latency`` each as late as it did over the wire. ``known_at_open``
-    are events that the desk had before the session.
+    Orders arrive at once, or at their instant of ``arrivals`` (UTC nanoseconds). ``known_at_open`` are events
+    that the desk had before the session.
     """
     engine = engine_from_header(played.header)
     in_coin = played.wanted.venue == "deribit"
+    fees = {"deribit": DERIBIT_FEES, "ibkr": IBKR_FEES}.get(played.wanted.venue, ALPACA_FEES)
     engine.desk.account.cash = played.wanted.cash
     plain = connect(
         tape.instruments,
         cash=played.wanted.cash,
         hours=TapeHours(tape.sessions),
-        fees=DERIBIT_FEES if in_coin else ALPACA_FEES,
+        fees=fees,
         currency="BTC" if in_coin else "USD",
         is_open=False,
     )
     broker = AsLate(plain.broker, plain.account)
-    broker.arrivals = played.arrivals() if same_latency else {}
+    broker.arrivals = arrivals or {}
     outputs: list[Output] = []
     kept = _FillsKept()
     BacktestRunner(

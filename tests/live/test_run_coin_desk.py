@@ -30,6 +30,8 @@ PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"
 WANTED = Wanted(
     day=date(2025, 3, 5),
     venue="deribit",
+    data="embedded-btc",
+    cash=COIN_CASH,
     streams=2,
     underlyings=(SWAP,),
     config=PARAMS,
@@ -86,7 +88,7 @@ def assert_summary_is_the_exchanges(played: Played) -> None:
 def assert_decided_as_in_a_backtest(played: Played) -> None:
     """Decisions at the same instants for the same orders, the same fills; cash but for the fundings."""
     until_ns = max(one.ts_recv_ns for one in played.events if isinstance(one, QuoteEvent))
-    alone = backtest(played, known_market(played), same_latency=True)
+    alone = backtest(played, known_market(played), arrivals=played.arrivals())
     live = [row for row in rows(played.outputs, played.symbols, until_ns) if row.kind != "mode"]  # its stop
     tested = rows(alone.outputs, played.symbols, until_ns)
     assert differing(live, tested) == ([], [])

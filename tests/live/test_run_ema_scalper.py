@@ -55,7 +55,7 @@ def market_with_bars(played: Played):
 def assert_decided_alike(played: Played) -> None:
     """Every decision at the same instant, for the same orders at the same limits."""
     known = tuple(one for one in played.events if isinstance(one, SessionBarsEvent | ImpliedVolEvent))
-    alone = backtest(played, market_with_bars(played), same_latency=True, known_at_open=known)
+    alone = backtest(played, market_with_bars(played), arrivals=played.arrivals(), known_at_open=known)
     until_ns = max(one.ts_recv_ns for one in played.events if isinstance(one, QuoteEvent))
     live, tested = (rows(each, played.symbols, until_ns) for each in (played.outputs, alone.outputs))
     assert differing(live, tested) == ([], [])

@@ -52,7 +52,7 @@ def test_each_scalper_trades_its_own_underlying_on_one_account(morning):
 
 def test_it_decides_what_the_backtest_decides(morning):
     until_ns = max(each.ts_recv_ns for each in morning.events if isinstance(each, QuoteEvent))
-    alone = backtest(morning, known_market(morning), same_latency=True)
+    alone = backtest(morning, known_market(morning), arrivals=morning.arrivals())
     live, tested = (rows(each.outputs, morning.symbols, until_ns) for each in (morning, alone))
     assert differing(live, tested) == ([], [])
     assert live == tested

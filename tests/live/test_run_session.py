@@ -86,7 +86,7 @@ def test_desk_saw_every_quote_of_its_market_after_the_first_instant(morning):
 def assert_decided_alike(played: Played) -> None:
     """Every decision at the same instant for the same orders, every fill at the same price."""
     until_ns = max(one.ts_recv_ns for one in quotes_seen(played))
-    alone = backtest(played, known_market(played), same_latency=True)
+    alone = backtest(played, known_market(played), arrivals=played.arrivals())
     live = rows(played.outputs, played.symbols, until_ns)
     tested = rows(alone.outputs, played.symbols, until_ns)
     assert differing(live, tested) == ([], [])

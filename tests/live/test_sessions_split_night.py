@@ -180,7 +180,7 @@ def in_one_process(night, played):
     quotes = night.tape.quotes
     mine = quotes.ts_ns >= seen  # the first instant is played before anybody can listen
     heard = type(quotes)(**{one.name: getattr(quotes, one.name)[mine] for one in fields(quotes)})
-    alone = backtest(played, replace(night.tape, quotes=heard), same_latency=True)
+    alone = backtest(played, replace(night.tape, quotes=heard), arrivals=played.arrivals())
     until_ns = int(quotes.ts_ns[-1])
     live, tested = (rows(each, played.symbols, until_ns) for each in (played.outputs, alone.outputs))
     return live, tested, alone
