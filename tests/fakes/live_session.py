@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from fakes.broker import connect
+from fakes.desk import combos as combos_of
 from fakes.desk import orders as orders_of
 from fakes.forked import Command, ExchangeCommand
 from scalpdesk.assembly import engine_from_header
@@ -319,25 +320,25 @@ def _is_still(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> bool:
 def received_market(played: Played) -> tuple[MarketTape, dict[str, int]]:
     """Return the quotes that the desk received as a market, and when it learned the end of each command.
 
-    No tick of TWS carries a time, and the desk's own is the second that TWS states. Events of one second
-    count up by a nanosecond in the order in which they came.
+    No tick of TWS carries a time, and the desk's own is the second that TWS states.
     """
     header = played.header
-    quotes: list[tuple[int, QuoteEvent]] = []
+    quotes: list[QuoteEvent] = []
     ends: dict[str, int] = {}
     interest: dict[str, int] = {}
-    last_ns = 0
     for event in played.events:
-        last_ns = max(last_ns + 1, event.ts_recv_ns)
         if isinstance(event, QuoteEvent):
-            quotes.append((last_ns, event))
+            quotes.append(event)
         elif isinstance(event, OrderFilled | OrderCancelled):
-            ends.setdefault(event.client_order_id, last_ns - 1)
+            ends.setdefault(event.client_order_id, event.ts_recv_ns - 1)
         elif isinstance(event, OpenInterestEvent):
             interest[played.symbols[event.instrument_id]] = event.open_interest_contracts
         elif isinstance(event, RateEvent):
             rates = RateCurve(event.days, event.rates)
-    columns = ([getattr(one, name) for _, one in quotes] for name in ("bid", "ask", "bid_size", "ask_size"))
+    ends |= {
+        combo.client_order_id: ends[combo.legs[0].client_order_id] for combo in combos_of(played.outputs)
+    }
+    columns = ([getattr(one, name) for one in quotes] for name in ("bid", "ask", "bid_size", "ask_size"))
     market = MarketTape(
         name=header.data["name"],
         kind="recorded",
@@ -345,8 +346,8 @@ def received_market(played: Played) -> tuple[MarketTape, dict[str, int]]:
         sessions=(session_on(played.wanted.day),),
         instruments=Instruments(header.instruments),
         quotes=QuoteColumns(
-            np.array([at_ns for at_ns, _ in quotes], np.int64),
-            np.array([one.instrument_id for _, one in quotes], np.int32),
+            np.array([one.ts_recv_ns for one in quotes], np.int64),
+            np.array([one.instrument_id for one in quotes], np.int32),
             *(np.array(column) for column in columns),
         ),
         open_interest=interest,

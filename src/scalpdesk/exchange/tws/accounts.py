@@ -304,13 +304,16 @@ class AccountFeed:
         options = sum((line.value for line in account.valued() if line.is_option), ZERO)
         held = at.long_value + at.short_value
         gross = at.long_value - at.short_value
-        unrealized = sum((self._unrealized(account, number) for number in account.holdings), ZERO)
+        by_number = {number: self._unrealized(account, number) for number in account.holdings}
+        unrealized = sum(by_number.values(), ZERO)
+        futures = (by_number[n] for n, held in account.holdings.items() if held.instrument.is_future)
         excess = at.equity - at.maintenance_margin
         yield "AccountCode", code, ""
         yield "AccountType", "INDIVIDUAL", ""
         amounts = {
             "NetLiquidation": at.equity,
             "TotalCashValue": at.cash,
+            "FuturesPNL": sum(futures, ZERO),
             "SettledCash": at.cash - account.unsettled,
             "AccruedCash": ZERO,
             "BuyingPower": at.buying_power,

@@ -311,7 +311,8 @@ def _chosen(accounts: Sequence[str], wanted: str) -> str:
 def account_facts(link: TwsConnection, account: str) -> AccountFacts:
     """Return an account by the values that TWS sent last.
 
-    The broker closes positions when maintenance margin exceeds equity with loan value (vendor's pages,
+    TotalCashValue counts what futures have gained since their last settlement, FuturesPNL (vendor's pages,
+    "AccountSummaryTags"): it changes with each tick, and is no cash yet. The broker closes positions when maintenance margin exceeds equity with loan value (vendor's pages,
     "Margin deficiency").
 
     Raises
@@ -332,7 +333,7 @@ def account_facts(link: TwsConnection, account: str) -> AccountFacts:
         account_id=account,
         status="active",
         currency=values["NetLiquidation"].currency,
-        cash=amounts["TotalCashValue"],
+        cash=amounts["TotalCashValue"] - amounts.get("FuturesPNL", ZERO),
         equity=amounts["NetLiquidation"],
         buying_power=amounts["BuyingPower"],
         options_buying_power=amounts["AvailableFunds"],

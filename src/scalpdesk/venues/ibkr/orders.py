@@ -553,11 +553,11 @@ class IbkrOrders:
             self._net[con_id] = shown
         self._shown[con_id] = shown
         if self._net[con_id] != shown:
-            asyncio.get_running_loop().call_later(AGREE_SECONDS, self._agree, con_id, line.contract)
+            asyncio.get_running_loop().call_later(AGREE_SECONDS, self._agree, line.contract, shown)
 
-    def _agree(self, con_id: int, contract: Contract) -> None:
-        shown = self._shown.get(con_id)
-        if shown is None or self._net[con_id] == shown:
+    def _agree(self, contract: Contract, shown: Decimal) -> None:
+        con_id = contract.conId
+        if self._shown.get(con_id) != shown or self._net[con_id] == shown:  # a later one is checked by itself
             return
         self._net[con_id] = shown
         self._publisher.count("position_from_elsewhere")
