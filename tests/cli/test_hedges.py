@@ -1,9 +1,11 @@
 """``scalpdesk hedges`` and ``scalpdesk basis``: tables, documents and refusals."""
 
 import json
+from decimal import Decimal
 
 from scalpdesk.cli.main import main
 
+AMOUNTS = "pnl", "options", "hedge_pnl", "underlying_gain", "basis", "hedge_cost"
 QQQ = (
     *("--set", "underlying=QQQ"),
     *("--set", "entry.gate=off"),
@@ -35,12 +37,16 @@ def test_a_straddle_on_one_fund_is_hedged_with_another_and_what_is_not_there_is_
     assert (own["hedge"], other["hedge"]) == ("none", "SPY")
     assert (float(own["basis"]), list(document["refused"])) == (0.0, ["ES"])
     for each in document["runs"]:
-        assert float(each["pnl"]) == round(
-            float(each["options"]) + float(each["hedge_cost"]) + float(each["basis"]), 2
-        )
+        amounts = {name: Decimal(each[name]) for name in AMOUNTS}
+        assert amounts["pnl"] == amounts["options"] + amounts["hedge_pnl"]
+        by_cause = amounts["underlying_gain"] + amounts["basis"] + amounts["hedge_cost"]
+        assert amounts["hedge_pnl"] == by_cause
     assert main(["hedges", "gamma-scalper", "--start", "2018-02-05", *QQQ, "--with", "SPY"]) == 0
     shown = capsys.readouterr().out
-    assert other["basis"].lstrip("-") in shown
+    row = next(line for line in shown.splitlines() if line.startswith("SPY"))
+    assert [Decimal(part.replace(",", "")) for part in row.split()[1:7]] == [
+        Decimal(other[name]) for name in AMOUNTS
+    ]
 
 
 def test_the_basis_of_two_funds_of_the_embedded_market(capsys):

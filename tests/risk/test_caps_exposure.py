@@ -294,6 +294,21 @@ def test_a_hedge_beside_another_underlying_is_weighed_by_its_beta():
     assert hedged(35, one=share("QQQ")) is None
 
 
+def test_what_hedges_in_an_underlying_s_place_counts_with_its_options():
+    """Sold against 100 deltas of SPY: alone the 60 would be 30,000, beside them they lower the delta."""
+    calls, fund = (1, CALL, 2.0), share("VOO")
+    intent = OrderIntent(InstrumentId(5), Side.SELL, Decimal(60), Purpose.HEDGE, "test")
+    priced = Priced()
+    cuts = [
+        cut_to_caps(
+            HeldAndWorking([calls]), [(intent, fund)], RiskLimits(), 100_000.0, priced.marks(), hedges
+        )
+        for hedges in ({InstrumentId(5): "SPY"}, {})
+    ]
+    assert cuts[0] is None
+    assert cuts[1].sets == 40
+
+
 def test_a_hedge_of_what_was_never_quoted_does_not_go():
     cut = hedged(1, priced=Priced(mark=None))
     assert (cut.sets, cut.reason) == (0, "the exposure is not known: SPY was never quoted")

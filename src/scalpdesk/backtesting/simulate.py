@@ -45,6 +45,7 @@ from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.positions import mark_decimal
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import session_quotes
@@ -240,6 +241,8 @@ class BacktestResult:
     """By part, to the cent (of a desk in coin eight decimals), with their ``total``."""
     trades: tuple[Decimal, ...]
     """Profit of each round trip from flat to flat, in order; of several strategies one after the other."""
+    pnl_by_symbol: Mapping[str, Decimal]
+    """P&L of each instrument traded, exact: its fills, fees, settlements and income, and its last mark."""
     end_positions: Mapping[str, Decimal]
     """Contracts or shares held at the end, by symbol."""
     sessions: tuple[Session, ...]
@@ -412,6 +415,11 @@ class Assembled:
             fills=document["fills"],
             pnl={name: Decimal(amount) for name, amount in document["pnl"].items()},
             trades=tuple(profit for each in ledgers for profit in each.closed_trades.results),
+            pnl_by_symbol={
+                held.instrument.symbol: held.profit(mark_decimal(desk.market, held))
+                for held in desk.positions.positions.values()
+                if held.instrument.currency == desk.account.currency
+            },
             end_positions={name: Decimal(held) for name, held in document["end_positions"].items()},
             sessions=self.header.sessions,
             marks=tally.marks,

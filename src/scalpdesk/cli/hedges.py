@@ -49,7 +49,8 @@ def hedges(
 ) -> None:
     """Backtest STRATEGY hedged with the underlying and with other instruments, side by side.
 
-    What is not in the data for these sessions is named and left out.
+    P&L is options plus hedge, each from its fills. The hedge is the gain of the underlying on the hedge's
+    dollar delta, the basis beyond it, and the cost. What is not in the data is named and left out.
     """
     from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
     from scalpdesk.cli.doctor import compile_kernels_once
@@ -77,12 +78,14 @@ def hedges(
         print_json({"runs": msgspec.to_builtins(runs), "refused": refused})
         return
     out = console()
-    table = new_table("hedged with", "P&L", "options", "hedge cost", "basis", "sd a day", "hedges")
+    amounts = "P&L", "options", "hedge", "underlying", "basis", "cost"
+    table = new_table("hedged with", *amounts, "sd a day", "hedges")
     for each in runs:
         spread = spread_of(list(each.basis_by_day.values()))
-        figures = (each.pnl, each.options, each.hedge_cost, each.basis)
+        by_hedge = each.underlying_gain, each.basis, each.hedge_cost
+        figures = [money(float(amount)) for amount in (each.pnl, each.options, each.hedge_pnl, *by_hedge)]
         shown = underlying if each.hedge == UNDERLYING else each.hedge
-        table.add_row(shown, *(money(float(figure)) for figure in figures), f"{spread:.2f}", str(each.hedges))
+        table.add_row(shown, *figures, f"{spread:.2f}", str(each.hedges))
     print_table(table, out)
     for name, why in refused.items():
         out.print(f"{name}: {why}", markup=False)

@@ -134,6 +134,8 @@ class OrderAdmission:
         self._desk = desk
         self._facts = ProposalFacts(desk)
         self._marks = Marks(self._value, desk.market.mark)
+        proxies, instruments = desk.delta_engine.proxies.values(), desk.instruments.by_id
+        self._hedges = {each.instrument_id: instruments[each.underlying_id].symbol for each in proxies}
 
     def judge(self, intents: Sequence[OrderIntent], now_ns: int, *, all_or_none: bool) -> Admitted:
         """Return which of these orders may go.
@@ -247,7 +249,8 @@ class OrderAdmission:
             cuts.append(cut_by_volatility(trade, limits.target_vol, vol))
         if desk.gate.venue_limits is not None:
             cuts.append(self._cut_to_holding(trade))
-        cut = cut_to_caps(self._book(before), orders, limits, float(desk.attribution.nav), self._marks)
+        nav = float(desk.attribution.nav)
+        cut = cut_to_caps(self._book(before), orders, limits, nav, self._marks, self._hedges)
         if cut is None and not cuts:
             return trade
         found = [made for made in (*cuts, cut) if made is not None]

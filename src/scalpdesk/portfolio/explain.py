@@ -6,7 +6,9 @@ clock of the session; the step in spot alone is delta, gamma and what is left of
 alone is vega and volga; the cross terms are vanna, charm and veta; rates and dividends come last. A mark
 shows the running values, so that marks change nothing: anchors are the changes of a position, the session's
 open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). The path between
-is never interpolated: n straight steps would call (n-1)/n of gamma delta.
+is never interpolated: n straight steps would call (n-1)/n of gamma delta. What hedges in the underlying's
+place is anchored at its own trades alone: its basis follows from fills, and a quote of an hour ago makes no
+new dollar delta of each step of the underlying.
 
 Trades are booked between intervals: each costs its half-spread, its fee, and slippage, the rest of the
 distance between its price and the mid. The residual closes the sum to the change of net asset value exactly;
@@ -270,8 +272,11 @@ class PnlExplain:
         before, legs, has_options = self._legs, {}, False
         for number, position in self._positions.positions.items():
             if position.quantity and position.instrument.currency == self._account.currency:
-                marked = marks.get(number) or self._snapshots.marked(number, now_ns)
-                leg = legs[number] = self._leg(position, now_ns, before.get(number), marked)
+                leg, units = before.get(number), position.float_quantity * position.multiplier
+                if leg is None or not leg.start.proxied or leg.start.units != units:
+                    marked = marks.get(number) or self._snapshots.marked(number, now_ns)
+                    leg = self._leg(position, now_ns, leg, marked)
+                legs[number] = leg
                 has_options = has_options or leg.start.state is not None
         self._legs = legs
         if has_options or self._interval is not None:

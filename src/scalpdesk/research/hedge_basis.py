@@ -1,8 +1,8 @@
 """Hedges of one underlying with several instruments compared, and the basis of one instrument measured.
 
 The basis of a hedge is what the instrument earned beyond what the underlying itself would have on the same
-dollar delta, held from one instant to the next: dollars x (return of the instrument - return of the
-underlying / beta). It is a line of the P&L explain; here it is also measured without options.
+dollar delta: dollars x (return of the instrument - return of the underlying / beta), from one trade of the
+hedge to the next. It is a line of the P&L explain; here it is also measured without options, by the minute.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 
 from scalpdesk.backtesting.simulate import BacktestResult
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.core.units import MINUTE_NS, to_cents
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.explain import BASIS
 
@@ -24,15 +24,24 @@ LEAST_RETURNS = 3
 
 
 class HedgedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of one backtest under one hedge; amounts in currency."""
+    """Result of one backtest under one hedge; amounts in currency.
+
+    ``pnl`` is ``options`` plus ``hedge_pnl``, and ``hedge_pnl`` is ``underlying_gain`` plus ``basis`` plus
+    ``hedge_cost``, to the cent.
+    """
 
     hedge: str
     pnl: Decimal
     options: Decimal
-    """P&L less hedge cost and basis: what would be left of a free hedge with the underlying."""
+    """From the options' fills, fees and settlements."""
+    hedge_pnl: Decimal
+    """From the hedge's fills and fees, and the dividends on it."""
+    underlying_gain: Decimal
+    """Gain of the underlying on the dollar delta of the hedge, from each of its trades to the next."""
+    basis: Decimal
+    """Gain of the instrument beyond that."""
     hedge_cost: Decimal
     """Spread, fees and slippage of hedges; negative when paid."""
-    basis: Decimal
     basis_by_day: dict[str, Decimal]
     hedges: int
     largest_delta: float
@@ -44,14 +53,19 @@ def hedged_run(hedge: str, result: BacktestResult) -> HedgedRun:
     costs = result.document.get("gamma_paying") or {}
     zero = Decimal("0.00")
     cost, basis = Decimal(str(costs.get("hedging", zero))), result.pnl.get(BASIS, zero)
-    days = result.daily()
+    data = result.document["data"]
+    hedges_with = data.get("hedge") or data["underlying"]
+    options = to_cents(sum((v for k, v in result.pnl_by_symbol.items() if k != hedges_with), zero))
+    hedge_pnl = result.pnl["total"] - options
     return HedgedRun(
         hedge=hedge,
         pnl=result.pnl["total"],
-        options=result.pnl["total"] - cost - basis,
-        hedge_cost=cost,
+        options=options,
+        hedge_pnl=hedge_pnl,
+        underlying_gain=hedge_pnl - basis - cost,
         basis=basis,
-        basis_by_day={str(day): round(parts.get(BASIS, zero), 2) for day, parts in days.items()},
+        hedge_cost=cost,
+        basis_by_day={str(day): round(parts.get(BASIS, zero), 2) for day, parts in result.daily().items()},
         hedges=int(result.document["hedges"]),
         largest_delta=max((abs(mark.net_delta_shares) for mark in result.marks), default=0.0),
     )

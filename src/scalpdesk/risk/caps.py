@@ -7,6 +7,7 @@ and the largest number within every cap is what goes.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -64,10 +65,13 @@ class HeldAndWorking(NamedTuple):
     exits: Sequence[BookLine] = ()
     """Working exits. Each may stay unfilled, so that it counts only where it leaves the trade less room."""
 
-    def of(self, symbol: str) -> "HeldAndWorking":
-        """Return the lines of one underlying."""
+    def of(self, symbol: str, hedges: Mapping[InstrumentId, str]) -> "HeldAndWorking":
+        """Return the lines of one underlying, with what hedges in its place."""
         return HeldAndWorking(
-            *[[line for line in lines if underlying_of(line[1]) == symbol] for lines in self]
+            *[
+                [line for line in lines if (hedges.get(line[0]) or underlying_of(line[1])) == symbol]
+                for lines in self
+            ]
         )
 
 
@@ -102,6 +106,7 @@ def cut_to_caps(
     limits: RiskLimits,
     equity: float,
     marks: Marks,
+    hedges: Mapping[InstrumentId, str] = MappingProxyType({}),
 ) -> SizeCut | None:
     """Cut a trade to the Greeks caps; None when all of it may go.
 
@@ -119,6 +124,8 @@ def cut_to_caps(
         Net asset value of the account, in currency.
     marks
         Where values come from.
+    hedges
+        Underlyings by the instrument that hedges in their place: it counts with their options.
     """
     intent, share = trade[0]
     if len(trade) == 1 and share.is_share and not limits.betas and share.symbol not in BETAS:
@@ -157,8 +164,8 @@ def cut_to_caps(
         if step and not min(room.low, -abs(worst)) <= worst + step <= max(room.high, abs(worst)):
             cut = cut_exposure(start.worst, added, sets, caps, share.currency, held=start.held)
             break
-    part, symbol = limits.max_underlying_fraction, underlying_of(share)
-    alone_in = book.of(symbol)
+    part, symbol = limits.max_underlying_fraction, hedges.get(intent.instrument_id) or underlying_of(share)
+    alone_in = book.of(symbol, hedges)
     if part is None or (part == 1.0 and alone_in == book):
         return cut
     own = _start(alone_in, added, marks, limits.betas, delta_only=moves_delta_only)

@@ -1,63 +1,33 @@
 """Options on an index hedged with another instrument: sizes in dollars of delta, beta, and the basis."""
 
-import math
 from dataclasses import replace
-from datetime import date
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.tape import TapeBuilder, at
+from fakes.index_hedge import DAY, LEVELS, RULES, straddle_market
+from fakes.tape import at
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import Decision
+from scalpdesk.core.intents import Decision, Purpose
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Index, Instruments, us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.portfolio.interval import LegSnapshot, explain
 
-DAY = date(2021, 1, 4)
-HEDGE = InstrumentId(3)
+HEDGE, UNWIND = InstrumentId(3), Purpose.UNWIND_HEDGE
 ES, MES, SPY = future_contract("ES_202103"), future_contract("MES_202103"), Equity("SPY")
-RULES = (
-    "underlying=SPXW",
-    "straddles=20",
-    "selection.strike=3700",
-    "selection.expiry=2021-01-04",
-    "selection.min_expiration_days=0",
-    "selection.min_open_interest=-1",
-    "entry.gate=off",
-    "exits.min_dte=none",
-    "exits.stop_fraction=none",
-    "exits.arm_fraction=none",
-    "exits.edge_gone=false",
-    "exits.flat_minutes_before_close=285",
-    "hedge.threshold_shares=2",
-    "simulation.starting_cash=20000000",
-    "simulation.displayed_sizes=false",
-)
-
-
-def path(minutes=90):
-    """An index that swings by 1 % around 3,700."""
-    return [3700.0 + 37.0 * math.sin(minute / 9.0) for minute in range(minutes)]
 
 
 def market(hedge, price_of, spread):
-    """The index, a straddle that expires today, and what hedges, each quoted every minute."""
-    legs = [us_option(f"SPXW210104{right}03700000") for right in "CP"]
-    builder = TapeBuilder(Instruments([Index("SPX"), *legs, hedge]), days=(DAY,))
-    first = at("10:00", DAY)
-    for minute, spot in enumerate(path()):
-        now_ns = first + minute * 60 * 10**9
-        mid = round(price_of(spot, minute) / spread) * spread
-        builder.quote(HEDGE, now_ns, mid - spread / 2, mid + spread / 2, 1e6, 1e6)
-        builder.spot(now_ns, spot, spread=0.0)
-    return replace(builder.build(), hedge=hedge.symbol, quote_seconds=60.0)
+    """The market with the hedge's price on its grid of ticks."""
+    return straddle_market(
+        hedge, lambda level, minute: round(price_of(level, minute) / spread) * spread, spread=spread
+    )
 
 
 def run(tape, *rules):
@@ -116,16 +86,6 @@ def test_the_parts_with_the_basis_sum_to_the_cent(results, name):
     for mark in result.marks:
         assert sum(mark.parts.values(), Decimal(0)) == mark.nav_change
     assert abs(sum((row["total"] for row in result.daily().values()), Decimal(0)) - total) < Decimal("0.01")
-
-
-@pytest.mark.parametrize("name", HEDGES)
-def test_a_hedge_that_moves_with_the_index_leaves_the_delta_of_options_alone_and_a_basis_of_ticks(
-    results, name
-):
-    result, _, decisions = results[name]
-    largest = max(abs(each.facts["owned_shares"]) for each in decisions if "hedge_unit_shares" in each.facts)
-    assert abs(float(result.pnl["basis"])) < 0.02 * largest * 3700.0 * 0.02
-    assert abs(float(result.pnl["residual"])) < 1.0
 
 
 def test_the_basis_is_what_the_hedge_gains_while_the_index_stands(results):
@@ -244,25 +204,11 @@ def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
 
 def test_a_hedge_is_unwound_at_a_fresh_quote_where_one_comes_within_a_minute():
     """SPY is quoted each half hour: the exit at 11:00 waits for the quote of that minute."""
-    tape = market(*HEDGES["SPY"])
-    rows = tape.quotes
-    minutes = (rows.ts_ns - at("10:00", DAY)) // (60 * 10**9)
-    keeps = (rows.instrument_id != HEDGE) | (minutes % 30 == 0)
-    seldom = type(rows)(*(getattr(rows, each)[keeps] for each in rows.__dataclass_fields__))
-    rules = (
-        "underlying=SPXW",
-        "entry.mode=straddle",
-        "entry.at=10:05",
-        "entry.not_after=10:30",
-        "exit.at=11:00",
-        "entry.max_straddle_delta=none",
-        "simulation.starting_cash=20000000",
-        "simulation.displayed_sizes=false",
-        "hedge.instrument=SPY",
-    )
-    result = simulate(
-        BacktestConfig.of(load_settings("zero-dte", overrides=rules)),
-        PreparedMarket(replace(tape, quotes=seldom)),
-    )
-    assert result.end_positions == {}
-    assert abs(float(result.pnl["basis"])) < 100.0
+    tape = straddle_market(SPY, lambda level, _: level / 10.0, every=30)
+    config = load_settings("zero-dte", overrides=(*ZERO_DTE, "exit.at=11:00", "hedge.instrument=SPY"))
+    header, engine = build_backtest(config, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    for _ in assemble_backtest(config, tape, header, engine, None).runner.steps():
+        pass
+    orders = [each for each in engine.desk.orders.orders.values() if each.submitted.purpose is UNWIND]
+    assert [float(each.average_price) for each in orders] == [pytest.approx(LEVELS[60] / 10.0)]
+    assert not engine.desk.positions.held()

@@ -206,16 +206,12 @@ class DeltaHedger:
             cancels = self._tend_orders(view, legs, exposure)
             if cancels is not None:
                 return cancels
-        quote = view.market.quotes[number]
         is_proxy, verdict = number != view.underlying, view.market.verdict
-        if (
-            quote is None
-            or verdict(number, view.now_ns) not in FINE
-            or (is_proxy and verdict(view.underlying, view.now_ns) not in FINE)
-        ):
+        if verdict(view.underlying, view.now_ns) not in FINE:
             return []
-        exposure = exposure or self.measure(view, legs)
-        if exposure is None:
+        # also while the hedge has no fresh quote: the volatility of the delta learns from every look
+        exposure, quote = exposure or self.measure(view, legs), view.market.quotes[number]
+        if exposure is None or quote is None or (is_proxy and verdict(number, view.now_ns) not in FINE):
             return []
         inputs = exposure.inputs
         if at_once:
