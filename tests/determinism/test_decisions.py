@@ -4,49 +4,47 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-
-SCRIPT = """
-import sys
-sys.path.append({tests!r})
-import numpy as np
 from fakes.desk import run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 
-for seed in map(int, sys.argv[1:]):
+
+def decisions_of(seed: int) -> tuple[str, int, Decimal]:
     steps = np.random.default_rng(seed).normal(0, 0.25, 300)
     mids = [round(float(x), 2) for x in 500 + np.cumsum(steps)]
     tape = TapeBuilder(straddle_book(490, 495, 500, 505, 510)).path("10:00", 5.0, mids).build()
     run = run_tape(tape, GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off"))), latency_ms=20)
-    print(run.tally.hash.hex(), run.tally.orders, run.engine.desk.account.cash)
+    return run.tally.hash.hex(), run.tally.orders, run.engine.desk.account.cash
+
+
+SCRIPT = f"""
+import runpy, sys
+sys.path.append({str(Path(__file__).resolve().parents[1])!r})
+print(*runpy.run_path({__file__!r})["decisions_of"](1))
 """
 
 
-def run_in_a_process(hash_seed: str, *seeds: int) -> list[tuple[str, int, str]]:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(tests=str(TESTS)), *map(str, seeds)],
-        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+def test_two_processes_with_other_hash_seeds_decide_the_same_and_another_tape_differs():
+    first = decisions_of(1)
+    assert first[1] > 10  # it traded: the equality says something
+    there = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | {"PYTHONHASHSEED": "4711"},  # that of this process was drawn as it began
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
     )
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return [(digest, int(orders), cash) for digest, orders, cash in rows]
-
-
-def test_two_processes_with_other_hash_seeds_decide_the_same_and_another_tape_differs():
-    first, other = run_in_a_process("1", 1, 2)
-    assert first[1] > 10  # it traded: the equality says something
-    assert run_in_a_process("4711", 1) == [first]
-    assert other[0] != first[0]
+    assert there.stdout.split() == [str(figure) for figure in first]
+    assert decisions_of(2)[0] != first[0]
 
 
 def desk_command(folder: Path, hash_seed: str, *arguments: str) -> dict:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -43,21 +41,7 @@ def surroundings(path):
 
 @pytest.fixture
 def desk(tmp_path):
-    """Run the command in an empty folder, with these folders on the path."""
-
-    def run(path, *words):
-        env = surroundings(path)
-        command = [sys.executable, "-m", "scalpdesk.cli.main", *words, "--json"]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    return run
-
-
-@pytest.fixture
-def forked_desk(tmp_path):
-    """The same in a process that starts at once, where it is a question of settings alone."""
+    """Run the command in an empty folder and a new process, with these folders on the path."""
 
     def run(path, *words):
         with TemporaryFile() as told, TemporaryFile() as log:
@@ -96,9 +80,9 @@ def test_it_runs_in_backtest_demo_and_replay_with_the_same_decisions(installed, 
     assert verdict["identical"] is True
 
 
-def test_its_settings_are_a_section_of_the_configuration(installed, forked_desk, tmp_path):
+def test_its_settings_are_a_section_of_the_configuration(installed, desk, tmp_path):
     (tmp_path / "scalpdesk.toml").write_text("[strategies.band-trader]\nshares = 3\n")
-    code, document = forked_desk(installed, "config", "show", "band-trader")
+    code, document = desk(installed, "config", "show", "band-trader")
     assert code == 0
     own = {one["key"].rpartition(".")[2]: one for one in document["values"] if "band-trader" in one["key"]}
     assert (own["shares"]["value"], own["shares"]["source"]) == (3, "scalpdesk.toml:2")
@@ -112,8 +96,8 @@ def test_its_settings_are_a_section_of_the_configuration(installed, forked_desk,
         ("shares=0", "strategies.band-trader.shares", None),
     ],
 )
-def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, forked_desk, setting, where, nearest):
-    code, document = forked_desk(
+def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, desk, setting, where, nearest):
+    code, document = desk(
         installed, "backtest", "band-trader", "--start", HALF_DAY, "--no-journal", "--set", setting
     )
     assert code == 2
@@ -121,7 +105,7 @@ def test_a_wrong_setting_of_its_own_is_refused_by_name(installed, forked_desk, s
     assert document["error"].get("nearest") == nearest
 
 
-def test_without_its_package_the_name_is_unknown(forked_desk):
-    code, document = forked_desk([], "backtest", "band-trader", "--start", HALF_DAY, "--no-journal")
+def test_without_its_package_the_name_is_unknown(desk):
+    code, document = desk([], "backtest", "band-trader", "--start", HALF_DAY, "--no-journal")
     assert code == 2
     assert document["error"]["value"] == "'band-trader'"

@@ -52,6 +52,7 @@ from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.small_desk import CountedWriter
 from scalpdesk_testing.trial import run_trial
+from scalpdesk_testing.virtual_time import Stuck
 
 Change = tuple[Any, str, Any]
 """An object, the name of its attribute, and what stands there while the bug is planted."""
@@ -97,9 +98,20 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 def seed_that_notices(bug: PlantedBug, seeds: Iterable[int] = range(MOST_SEEDS)) -> tuple[int, str] | None:
     """Return a seed whose trial breaks a law under the bug, and the law; None when no seed does."""
     make = trial_of(bug.protocol)
+
+    class UntilNoticed(make):
+        """A trial that ends with the first event after which a law is broken."""
+
+        def watch(self, event: Event, feed: Any) -> tuple[Any, ...]:
+            commands: tuple[Any, ...] = super().watch(event, feed)
+            if self.outcome.violations:
+                self._is_stuck = True
+                raise Stuck("a law is broken", where=repr(event))
+            return commands
+
     with planted(bug):
         for seed in seeds:
-            violations = run_trial(make.draw(seed), make=make).violations
+            violations = run_trial(make.draw(seed), make=UntilNoticed).violations
             if violations:
                 return seed, violations[0].invariant
     return None

@@ -354,8 +354,9 @@ class ChainSurface:
 
 def last_rows(quotes: QuoteColumns) -> dict[int, int]:
     """Return the last row of each instrument."""
-    ids, from_end = np.unique(quotes.instrument_id[::-1], return_index=True)
-    return dict(zip(ids.tolist(), (len(quotes) - 1 - from_end).tolist(), strict=True))
+    last = np.full(int(quotes.instrument_id.max(initial=-1)) + 1, -1)
+    last[quotes.instrument_id] = np.arange(len(quotes))  # the last of equal indices stays
+    return {number: row for number, row in enumerate(last.tolist()) if row >= 0}
 
 
 def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Floats]:
@@ -367,10 +368,8 @@ def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Float
         When the underlying was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
-    rows = np.flatnonzero(
-        (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
-        & np.isfinite(quotes.bid + quotes.ask)
-    )
+    is_spot = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
+    rows = np.flatnonzero(is_spot & np.isfinite(quotes.bid + quotes.ask))
     if not len(rows):
         raise DataError(
             f"{tape.underlying} was not quoted yet at this time",
