@@ -330,7 +330,7 @@ def received_market(played: Played) -> tuple[MarketTape, dict[str, int]]:
         if isinstance(event, QuoteEvent):
             quotes.append(event)
         elif isinstance(event, OrderFilled | OrderCancelled):
-            ends.setdefault(event.client_order_id, event.ts_recv_ns - 1)
+            ends.setdefault(event.client_order_id, event.ts_recv_ns)
         elif isinstance(event, OpenInterestEvent):
             interest[played.symbols[event.instrument_id]] = event.open_interest_contracts
         elif isinstance(event, RateEvent):
