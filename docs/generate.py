@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the pages of ``reference/`` and the README's table of commands.
+"""Write the pages of ``reference/``, the diagrams and the README's table of commands.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import click
 import msgspec
+from diagrams import FILES as DIAGRAMS
 from shown_outputs import refresh_shown_outputs
 
 import scalpdesk.hedging.bands
@@ -411,6 +412,7 @@ def pages() -> dict[Path, str]:
         folder / "strategy.md": strategy_page(),
         HERE / "developing" / "write_a_strategy.md": new_strategy(),
         HERE.parent / "README.md": readme(),
+        **{HERE / "pictures" / name: diagram.svg() for name, diagram in DIAGRAMS.items()},
     }
 
 
