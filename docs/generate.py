@@ -70,7 +70,7 @@ that a schema does not name are not looked at.
 
 def cli_page() -> str:
     """Return the page of all commands, each with its help as the terminal shows it."""
-    parts = [NOTE, CLI_HEAD]
+    parts = [CLI_HEAD, NOTE]
     for path, text in _helps(root, "scalpdesk", None):
         parts += [f"## {path}\n", f"```text\n{text}\n```\n"]
     return "\n".join(parts)
@@ -98,7 +98,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 def configuration_page() -> str:
     """Return the page of all keys: type, default, meaning."""
-    parts = [NOTE, CONFIGURATION_HEAD]
+    parts = [CONFIGURATION_HEAD, NOTE]
     for field in msgspec.structs.fields(DeskConfig):
         if field.name in {"strategies", "venues"}:
             continue
@@ -272,7 +272,7 @@ def _markdown(text: str) -> str:
 
 def protocol_page() -> str:
     """Return the page of the messages of protocol v1 as JSON Schema."""
-    parts = [NOTE, PROTOCOL_HEAD]
+    parts = [PROTOCOL_HEAD, NOTE]
     for schema in SCHEMAS:
         parts += [f"## {schema['title']}\n", f"```json\n{json.dumps(schema, indent=2)}\n```\n"]
     return "\n".join(parts)
@@ -297,7 +297,7 @@ STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
 
 def strategy_page() -> str:
     """Return the page of the types that a strategy meets, from the contract on."""
-    parts, shown = [NOTE, STRATEGY_HEAD], set[type]()
+    parts, shown = [STRATEGY_HEAD, NOTE], set[type]()
     later: list[type] = []
     for title, kinds in STRATEGY_PARTS.items():
         parts.append(f"## {title}\n")
