@@ -30,3 +30,8 @@ def diagrams():
 @pytest.fixture(scope="session")
 def generate(shown_outputs, diagrams):
     return script("generate")
+
+
+@pytest.fixture(scope="session")
+def take_pictures():
+    return script("take_pictures")
