@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test coverage check oracle bench bench-smoke release-check mutants docs lock clean
+.PHONY: help setup setup-dev compiled run test coverage check oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -84,6 +84,9 @@ docs: setup-dev  ## rewrite the generated pages, and build the site in build/sit
 	$(BIN)/python docs/generate.py
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/docs.lock
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+pictures: setup-dev  ## take the pictures of the pages, light and dark, from seeded sessions (needs Chromium; some minutes)
+	$(BIN)/python docs/take_pictures.py
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes

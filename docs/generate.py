@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the pages of ``reference/`` and the README's table of commands.
+"""Write the pages of ``reference/``, the diagrams and the README's table of commands.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import click
 import msgspec
+from diagrams import FILES as DIAGRAMS
 from shown_outputs import refresh_shown_outputs
 
 import scalpdesk.hedging.bands
@@ -69,7 +70,7 @@ that a schema does not name are not looked at.
 
 def cli_page() -> str:
     """Return the page of all commands, each with its help as the terminal shows it."""
-    parts = [NOTE, CLI_HEAD]
+    parts = [CLI_HEAD, NOTE]
     for path, text in _helps(root, "scalpdesk", None):
         parts += [f"## {path}\n", f"```text\n{text}\n```\n"]
     return "\n".join(parts)
@@ -97,7 +98,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 def configuration_page() -> str:
     """Return the page of all keys: type, default, meaning."""
-    parts = [NOTE, CONFIGURATION_HEAD]
+    parts = [CONFIGURATION_HEAD, NOTE]
     for field in msgspec.structs.fields(DeskConfig):
         if field.name in {"strategies", "venues"}:
             continue
@@ -271,7 +272,7 @@ def _markdown(text: str) -> str:
 
 def protocol_page() -> str:
     """Return the page of the messages of protocol v1 as JSON Schema."""
-    parts = [NOTE, PROTOCOL_HEAD]
+    parts = [PROTOCOL_HEAD, NOTE]
     for schema in SCHEMAS:
         parts += [f"## {schema['title']}\n", f"```json\n{json.dumps(schema, indent=2)}\n```\n"]
     return "\n".join(parts)
@@ -296,7 +297,7 @@ STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
 
 def strategy_page() -> str:
     """Return the page of the types that a strategy meets, from the contract on."""
-    parts, shown = [NOTE, STRATEGY_HEAD], set[type]()
+    parts, shown = [STRATEGY_HEAD, NOTE], set[type]()
     later: list[type] = []
     for title, kinds in STRATEGY_PARTS.items():
         parts.append(f"## {title}\n")
@@ -411,6 +412,7 @@ def pages() -> dict[Path, str]:
         folder / "strategy.md": strategy_page(),
         HERE / "developing" / "write_a_strategy.md": new_strategy(),
         HERE.parent / "README.md": readme(),
+        **{HERE / "pictures" / name: diagram.svg() for name, diagram in DIAGRAMS.items()},
     }
 
 

@@ -1,7 +1,6 @@
 """Links and names of the pages exist: links, command lines, functions; the generated pages are current."""
 
 import importlib
-import importlib.util
 import os
 import re
 import shlex
@@ -27,24 +26,6 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
-
-
-def script(name):
-    """Import a script of the docs folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def shown_outputs():
-    return script("shown_outputs")
-
-
-@pytest.fixture(scope="module")
-def generate(shown_outputs):
-    return script("generate")
 
 
 # links ---------------------------------------------------------------------------------------------

@@ -1,30 +1,30 @@
 """The diagrams of docs/concepts/order-life.md show the states and edges of the code."""
 
-import re
-from pathlib import Path
-
 from scalpdesk.core.enums import Mode
-from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
-
-PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "order-life.md"
-ORDERS, MODES = re.findall(r"^```mermaid\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-EDGE = re.compile(r"^ *(\w+) --> (\w+)", re.MULTILINE)
+from scalpdesk.orders.order import ALLOWED, OrderState
 
 
-def test_the_diagram_of_the_order_has_every_edge_and_no_other():
-    live = set(OrderState) - TERMINAL
-    shown = {
-        (before, OrderState(after))
-        for start, after in EDGE.findall(ORDERS)
-        for before in (live if start == "live" else {OrderState(start)})
-    }
+def test_the_diagram_of_the_order_has_every_edge_and_no_other(diagrams):
     edges = {(before, after) for before, ends in ALLOWED.items() for after in ends if before is not after}
     # an unknown order that is shown and cancelled in one turn goes through ``working``
-    assert shown == edges - {(OrderState.UNKNOWN, OrderState.PENDING_CANCEL)}
+    assert diagrams.ORDER_LIFE.pairs() == edges - {(OrderState.UNKNOWN, OrderState.PENDING_CANCEL)}
 
 
-def test_the_diagram_of_the_modes_has_every_mode():
-    edges = EDGE.findall(MODES)
-    assert {Mode(mode) for edge in edges for mode in edge} == set(Mode)
-    assert {before for before, after in edges if after == Mode.HALTED} == set(Mode) - {Mode.HALTED}
-    assert {before for before, after in edges if after == Mode.ACTIVE} == set(Mode) - {Mode.ACTIVE}
+def test_the_diagram_of_the_modes_has_every_mode(diagrams):
+    edges = diagrams.DESK_MODES.pairs()
+    assert {mode for edge in edges for mode in edge} == set(Mode)
+    for reached_from_all in (Mode.HALTED, Mode.ACTIVE, Mode.FLATTENING):
+        assert {before for before, after in edges if after is reached_from_all} == set(Mode) - {
+            reached_from_all
+        }
+
+
+def test_every_node_of_a_diagram_is_drawn_apart_from_the_others(diagrams):
+    for diagram in diagrams.FILES.values():
+        boxes = [(each.x, each.y, each.x + each.width, each.y + each.height) for each in diagram.nodes]
+        assert len(boxes) > 3
+        for n, (left, top, right, bottom) in enumerate(boxes):
+            assert 0 <= left < right <= diagram.width
+            assert 0 <= top < bottom <= diagram.height
+            for other in boxes[:n]:
+                assert left >= other[2] or right <= other[0] or top >= other[3] or bottom <= other[1]

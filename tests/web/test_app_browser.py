@@ -30,7 +30,7 @@ pytestmark = [
 ]
 PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 BOUGHT_OR_SOLD = {1: "95,176,255", -1: "255,157,69"}
-SIZES = {"wide": (1440, 1003), "tablet": (820, 1100), "phone": (390, 844)}
+SIZES = {"wide": (1440, 1003), "laptop": (1280, 800), "tablet": (820, 1100), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The replica of a run is the run: same figures as its summary and its marks, from the journal alone."""
 
+import math
 from decimal import Decimal
 from io import StringIO
 from itertools import pairwise
@@ -15,7 +16,14 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import to_cents
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.monitor import documents, market, order_documents, position_documents
-from scalpdesk.monitor.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
+from scalpdesk.monitor.follower import (
+    COLUMNS,
+    MOST_SAMPLES,
+    SAMPLE_SECONDS,
+    RunFollower,
+    Series,
+    market_speed,
+)
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.explain import PARTS
 
@@ -211,3 +219,12 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
         assert f"NAV {to_cents(held.desk.attribution.current_nav()):,.2f}" in text
         assert len(lines) >= height - 3  # no row is left empty
     assert ("residual" in text) == (height > 24)
+
+
+def test_the_speed_is_that_of_the_last_seconds_however_fast_the_journal_was_read_before():
+    read_at_once = [(0.0, 0), (0.3, 14_400 * 10**9)]
+    every_36_s = [(0.3 + 36.0 * n, (14_400 + 30 * n) * 10**9) for n in range(1, 4)]
+    every_second = [(0.3 + n, (14_400 + 2 * n) * 10**9) for n in range(1, 20)]
+    assert market_speed([*read_at_once, *every_36_s]) == pytest.approx(30 / 36)
+    assert market_speed([*read_at_once, *every_second]) == pytest.approx(2.0)
+    assert math.isnan(market_speed(read_at_once[:1]))

@@ -17,7 +17,6 @@ from scalpdesk.cli.output import print_json
 
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
-
 READY_SECONDS = 20.0
 END_SECONDS = 3.0
 
@@ -26,20 +25,12 @@ class PageProcess:
     """The dashboard in a process of its own, beside a desk of this one."""
 
     def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
-        words = (
-            "dashboard",
-            "--json",
-            "--beside-desk",
-            "--runs-dir",
-            str(runs_dir.resolve()),
-            "--port",
-            str(port),
-        )
+        where = ("--runs-dir", str(runs_dir.resolve()), "--port", str(port))
         self._answer: dict[str, Any] = {}
         self._is_ready = threading.Event()
         # a session of its own: an interrupt ends the desk first, in order, and then the page
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "scalpdesk", *words],
+            [sys.executable, "-m", "scalpdesk", "dashboard", "--json", "--beside-desk", *where],
             stdin=subprocess.PIPE,  # its end is how the page learns that this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

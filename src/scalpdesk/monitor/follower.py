@@ -53,6 +53,8 @@ GAP_SECONDS = 4 * SAMPLE_SECONDS
 """Time without a sample, or without a quote of the underlying, through which no line is drawn."""
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
+PACE_SECONDS = 10.0
+"""Wall time over which the speed of the market is measured."""
 MOST_DECISIONS = 20_000
 
 
@@ -95,6 +97,16 @@ class Series:
     def since(self, position: int) -> dict[str, list[float | None]]:
         """Return the rows from a position on."""
         return {name: column[position:] for name, column in self.columns.items()}
+
+
+def market_speed(steps: Sequence[tuple[float, int]]) -> float:
+    """Return market seconds a second of the last ``PACE_SECONDS``; a step is wall seconds and market ns."""
+    if len(steps) < 2:
+        return math.nan
+    *earlier, (ended, to_ns) = steps
+    # where events are rare, since the one before, however long ago
+    began, from_ns = next((each for each in earlier if ended - each[0] <= PACE_SECONDS), earlier[-1])
+    return (to_ns - from_ns) / NANOS_PER_SECOND / (ended - began)
 
 
 class RunFollower:
@@ -216,10 +228,7 @@ class RunFollower:
     @property
     def speed(self) -> float:
         """Market seconds a second over the last few seconds; NaN while not known."""
-        if len(self._pace) < 2:
-            return math.nan
-        (began, from_ns), (ended, to_ns) = self._pace[0], self._pace[-1]
-        return (to_ns - from_ns) / NANOS_PER_SECOND / (ended - began) if ended > began else math.nan
+        return market_speed(self._pace)
 
     @property
     def band(self) -> float | None:

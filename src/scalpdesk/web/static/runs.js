@@ -77,7 +77,7 @@ export function create(main) {
           { head: "Hedges", class: "num narrow-gone", cell: (row) => String(row.hedges) },
           { head: "Fills", class: "num narrow-gone", cell: (row) => String(row.fills) },
           { head: "P&L", class: "num", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
-          { head: "Settings", class: "narrow-gone", cell: (row) => row.settings.join(", ") || "defaults" },
+          { head: "Settings", class: "narrow-gone breaks", cell: (row) => row.settings.join(", ") || "defaults" },
           { head: "Decisions", class: "narrow-gone", cell: (row) => h("code", {}, row.decision_hash.slice(0, 8)) },
           { head: "Records", class: "nowrap", cell: (row) => [h("a", { href: `/orders?run=${row.run_id}` }, "orders"), " ", h("a", { href: `/why?run=${row.run_id}` }, "why")] },
         ],

@@ -87,7 +87,7 @@ export function create(main) {
       alerts.replaceChildren(
         list,
         waiting > 1 ? h("p", {}, h("button", { type: "button", onclick: () => acknowledge("") }, `Acknowledge all ${waiting}`)) : "",
-        h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "Nobody is sent these: no address in credentials.alert_urls. This page judges by the same rules." : "Not judged yet."),
+        h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "No message is sent: credentials.alert_urls has no address. This page judges by the same rules." : "Not judged yet."),
       );
     }
     sent.replaceChildren(
