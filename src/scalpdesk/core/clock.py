@@ -110,7 +110,7 @@ class Stamper:
         if self._follow is not None and ts_event_ns is not None:
             self._follow(ts_event_ns)
         now_ns = self._clock.now_ns()
-        if self._follow is not None and ts_event_ns is None:  # the clock stands still between two stated times
+        if self._follow is not None and ts_event_ns is None:  # the clock stands between two stated times
             now_ns = max(now_ns, self._last_ns + 1)
         self._last_ns = max(self._last_ns, now_ns)
         return self._last_ns

@@ -312,7 +312,9 @@ def account_facts(link: TwsConnection, account: str) -> AccountFacts:
     """Return an account by the values that TWS sent last.
 
     TotalCashValue counts what futures have gained since their last settlement, FuturesPNL (vendor's pages,
-    "AccountSummaryTags"): it changes with each tick, and is no cash yet. The broker closes positions when maintenance margin exceeds equity with loan value (vendor's pages,
+    "AccountSummaryTags"): it changes with each tick, and is no cash yet.
+
+    The broker closes positions when maintenance margin exceeds equity with loan value (vendor's pages,
     "Margin deficiency").
 
     Raises
