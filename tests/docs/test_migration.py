@@ -133,7 +133,7 @@ def test_the_least_equity_of_each_strategy_is_what_the_limits_let_through():
         "for three": 3 * 680 / limits.max_position_fraction,
         "for one of 30 days": straddle(30)[1] / limits.max_vega_fraction,
     }
-    text = PAGE[PAGE.index("## How much money it needs") :].partition("\n## ")[0]
+    text = PAGE[PAGE.index("much money it needs") :].partition("\n## ")[0]
     for words, equity in wanted.items():
         step = 10 if "share" in words or "three" in words else 100
         figure = f"{math.ceil(equity / step) * step:,}"
