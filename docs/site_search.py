@@ -7,6 +7,7 @@ FOLDERS = {"evidence/": 0.1, "developing/decisions/": 0.1, "reference/": 0.3, "d
 """Weight of the pages below a folder; of the others 1."""
 PAGES = {
     "developing/write_a_strategy.md": 1.0,
+    "howto/alpaca-data.md": 0.6,
     "howto/dealer-gamma.md": 2.0,
     "index.md": 0.1,
     "start/what-works.md": 0.2,
@@ -15,7 +16,7 @@ PAGES = {
     "strategies/spx.md": 1.5,
     "strategies/zero-dte.md": 2.0,
     "troubleshooting.md": 4.0,
-    "venues/alpaca.md": 3.0,
+    "venues/alpaca.md": 2.0,
 }
 """Weight of the page that answers where others name the same words in their headings."""
 
