@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the pages of ``reference/``, the diagrams and the README's table of commands.
+"""Write the pages of ``reference/`` and the diagrams.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -48,8 +48,11 @@ NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
 WIDTH = 100
 CLI_HEAD = """# Commands
 
-What `--help` says. `--json` writes one JSON document to stdout; messages go to stderr. Exit codes and the
-form of errors: [errors-and-exit-codes.md](errors-and-exit-codes.md).
+Every command has `--help` with an example, and `--json` for one JSON document on stdout. Messages go to
+stderr. Exit codes and the form of errors: [errors-and-exit-codes.md](errors-and-exit-codes.md).
+
+| command | does |
+|---|---|
 """
 CONFIGURATION_HEAD = """# Configuration keys
 
@@ -70,7 +73,8 @@ that a schema does not name are not looked at.
 
 def cli_page() -> str:
     """Return the page of all commands, each with its help as the terminal shows it."""
-    parts = [CLI_HEAD, NOTE]
+    rows = "".join(f"| `{name}` | {line} |\n" for name, (_, line) in COMMANDS.items())
+    parts = [CLI_HEAD + rows, NOTE]
     for path, text in _helps(root, "scalpdesk", None):
         parts += [f"## {path}\n", f"```text\n{text}\n```\n"]
     return "\n".join(parts)
@@ -382,15 +386,6 @@ def _type_text(hint: Any) -> str:
 # writing ---------------------------------------------------------------------------------------------
 
 
-def readme() -> str:
-    """Return the README with its table of commands as the command line has them."""
-    text = (HERE.parent / "README.md").read_text("utf-8")
-    head = "| command | does |\n|---|---|\n"
-    before, _, after = text.partition(head)
-    rows = "".join(f"| `{name}` | {line} |\n" for name, (_, line) in COMMANDS.items())
-    return before + head + rows + after[after.index("\n\n") + 1 :]
-
-
 def new_strategy() -> str:
     """Return the page of a strategy of one's own with the files that ``scalpdesk new strategy`` writes."""
     text = (HERE / "developing" / "write_a_strategy.md").read_text("utf-8")
@@ -411,7 +406,6 @@ def pages() -> dict[Path, str]:
         folder / "protocol.md": protocol_page(),
         folder / "strategy.md": strategy_page(),
         HERE / "developing" / "write_a_strategy.md": new_strategy(),
-        HERE.parent / "README.md": readme(),
         **{HERE / "pictures" / name: diagram.svg() for name, diagram in DIAGRAMS.items()},
     }
 

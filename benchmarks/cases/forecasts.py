@@ -24,7 +24,7 @@ Newey–West errors; below −2 the forecast is better by more than luck. `scalp
 forecast (`{DESK_DEFAULT}`), the peer GARCH(1,1) as `arch` fits it, on the same days by the same code. A
 ratio of losses says little by itself: the logarithm in the loss has no zero. The targets on the S&P 500 are
 the reference's figures for the mean of a GJR-t and a HAR. The choice of model was made on the S&P 500
-alone. Tables of all models: docs/concepts/forecasts.md.
+alone. Tables of all models: docs/evidence/forecasts.md.
 """
 
 

@@ -383,11 +383,6 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
     assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
 
 
-def test_the_documentation_names_every_accepted_name():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "earlier-names.md").read_text("utf-8")
-    assert {name for name in LEGACY_NAMES if f"`{name}`" not in page} == set()
-
-
 def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
     monkeypatch.undo()
     values = {

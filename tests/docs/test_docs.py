@@ -1,4 +1,4 @@
-"""Links and names of the pages exist: links, command lines, functions; the generated pages are current."""
+"""Links and names of the pages exist: links, command lines, functions; pages are short, plain and current."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from scalpdesk.cli.main import COMMANDS, root
+from scalpdesk.cli.main import root
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -51,20 +51,18 @@ def test_links_lead_somewhere(page):
     assert broken == []
 
 
-def test_every_page_can_be_reached_from_the_index():
-    reached, todo = set(), [ROOT / "README.md"]
-    while todo:
-        page = todo.pop()
-        if page in reached:
-            continue
-        reached.add(page)
-        targets = _LINK.findall(_FENCE.sub("", page.read_text("utf-8")))
-        paths = [
-            (page.parent / target.partition("#")[0]).resolve() for target in targets if "://" not in target
-        ]
-        todo += [path for path in paths if path.suffix == ".md" and path.exists()]
-    docs = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
-    assert sorted(str(page.relative_to(ROOT)) for page in docs if page not in reached) == []
+def test_the_index_lists_every_page_once():
+    docs = ROOT / "docs"
+    listed = re.findall(r"^- \[[^\]]*\]\(([^)]+)\)$", (docs / "index.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(["index.md", *listed]) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+
+
+def test_a_page_of_instructions_is_short_and_plain():
+    reading = script("reading")
+    texts = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in reading.instruction_pages()}
+    assert len(texts) > 60
+    assert {name for name, text in texts.items() if reading.words_of(text) > reading.MOST_WORDS} == set()
+    assert {name for name, text in texts.items() if reading.grade(text) > reading.MOST_GRADE} == set()
 
 
 # command lines ---------------------------------------------------------------------------------------
@@ -125,17 +123,12 @@ def test_the_check_of_command_lines_sees_a_wrong_one(line, why):
     assert found is None if why is None else found.startswith(why)
 
 
-def test_the_readme_lists_the_commands():
-    section = (ROOT / "README.md").read_text("utf-8").partition("## Commands")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
-    assert rows == [(name, entry[1]) for name, entry in COMMANDS.items()]
-
-
 # names in the architecture ---------------------------------------------------------------------------
 
 
 def test_modules_and_functions_of_the_architecture_exist():
-    text = (ROOT / "docs" / "developing" / "architecture.md").read_text("utf-8")
+    pages = [ROOT / "docs" / "developing" / name for name in ("architecture.md", "path_of_a_quote.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
     rows = re.findall(r"^\|(?: \d+ \|)? `([\w/]+\.py)` \| `([\w.]+)` \|", text, re.MULTILINE)
     rows += re.findall(r"\| `([\w/]+\.py)` `(\w+)` \|", text)
     assert len(rows) >= 30
@@ -152,6 +145,7 @@ def test_modules_and_functions_of_the_architecture_exist():
     [
         "CONTRIBUTING.md",
         "docs/developing/architecture.md",
+        "docs/developing/path_of_a_quote.md",
         "docs/concepts/explain.md",
         "docs/concepts/fills.md",
     ],
@@ -173,8 +167,8 @@ def test_paths_named_in_the_pages_exist(name):
 def test_python_files_named_in_the_pages_exist():
     folders = ("benchmarks", "docs", "examples", "src", "testing", "tests", "tools")
     files = [f"/{path.relative_to(ROOT)}" for name in folders for path in (ROOT / name).rglob("*.py")]
-    # the page of the migration names files of the earlier programs, the guides those of the reader's package
-    pages = [page for page in PAGES if page.name != "migration.md" and page.parent.name != "developing"]
+    # the pages of migration name files of the earlier programs, the guides those of the reader's package
+    pages = [page for page in PAGES if page.name[:5] != "from-" and page.parent.name != "developing"]
     named = {
         f"{page.name}: {code}": f"/{code}"
         for page in pages
@@ -207,7 +201,7 @@ def test_every_core_dependency_has_its_line():
 def test_the_stated_number_of_packages_is_that_of_the_lock():
     lock = (ROOT / "requirements" / "run.lock").read_text("utf-8")
     count = len(re.findall(r"^[\w.-]+==", lock, re.MULTILINE))
-    for page in ("README.md", "docs/developing/decisions/0001-an-engine-of-our-own.md"):
+    for page in ("docs/evidence/setup.md", "docs/developing/decisions/0001-an-engine-of-our-own.md"):
         assert f"{count} packages" in (ROOT / page).read_text("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The migration page: each accepted name has its row, and what a row leads to exists."""
+"""The pages of migration: each accepted name has its row, and what a row leads to exists."""
 
 import math
 import re
@@ -20,7 +20,8 @@ from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.routes import desk, server
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "start" / "migration.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / "start" / "migration.md", *sorted((ROOT / "docs" / "start").glob("from-*.md"))]
+PAGE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 ROWS = [
     [cell.strip() for cell in line.strip("|").replace("\\|", "/").split("|")]
     for line in PAGE.splitlines()
@@ -132,7 +133,7 @@ def test_the_least_equity_of_each_strategy_is_what_the_limits_let_through():
         "for three": 3 * 680 / limits.max_position_fraction,
         "for one of 30 days": straddle(30)[1] / limits.max_vega_fraction,
     }
-    text = PAGE[PAGE.index("### Money") :].partition("\n## ")[0]
+    text = PAGE[PAGE.index("much money it needs") :].partition("\n## ")[0]
     for words, equity in wanted.items():
         step = 10 if "share" in words or "three" in words else 100
         figure = f"{math.ceil(equity / step) * step:,}"

@@ -34,7 +34,8 @@ BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fracti
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    files = install_page(DOCS / "developing" / "add_a_plug_in.md", tmp_path / "site")
+    guide = DOCS / "developing"
+    files = install_page(guide / "add_a_plug_in.md", tmp_path / "site", guide / "venue_skeleton.md")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield files
     for module in [name for name in sys.modules if name.partition(".")[0] == "desk_extras"]:

@@ -9,9 +9,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 _FILE = re.compile(r"^`([\w/]+\.(?:py|toml))`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def install_page(page: Path, site: Path) -> dict[str, str]:
-    """Put the package of a page where Python looks for packages; return its files by path."""
-    files = dict(_FILE.findall(page.read_text(encoding="utf-8")))
+def install_page(page: Path, site: Path, *others: Path) -> dict[str, str]:
+    """Put the package of a page, or of several, where Python looks for packages; return its files by path."""
+    files = {path: text for each in (page, *others) for path, text in _FILE.findall(each.read_text("utf-8"))}
     project = tomllib.loads(files["pyproject.toml"])["project"]
     for path, text in files.items():
         if path.startswith("src/"):

@@ -1,4 +1,4 @@
-"""The forecast table of docs/concepts/forecasts.md, and the reference's figures that it is held against.
+"""The forecast table of docs/evidence/forecasts.md, and the reference's figures that it is held against.
 
 Reference: S&P 500 1999-2018, 3,508 days from 2004-12-22 to 2018-11-27, refit every 21 days, mean of
 r²/f + ln f with r in percent at 1, 5 and 22 days.

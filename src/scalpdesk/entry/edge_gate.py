@@ -24,7 +24,7 @@ from scalpdesk.volatility.forecast import VolForecast
 
 _VOL_STEP = 1e-4
 LOOK_SECONDS = 600.0
-"""A window counts one more independent look at the edge for so long each; see docs/concepts/forecasts.md."""
+"""A window counts one more independent look for so long each (docs/strategies/gamma-scalper-entry.md)."""
 
 
 class Edge(msgspec.Struct, frozen=True):

@@ -406,4 +406,4 @@ def _read(body: bytes, fields: type[msgspec.Struct]) -> msgspec.Struct:
     except msgspec.DecodeError as error:
         found = _FIELD.search(str(error))
         where = (found[1] or found[2]) if found else "body"
-        raise ArgumentError(str(error), where=where, fix="docs/venues/exchange.md lists the fields") from None
+        raise ArgumentError(str(error), where=where, fix="see docs/venues/exchange-faults.md") from None

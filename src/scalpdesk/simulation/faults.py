@@ -101,7 +101,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
                 where="faults.name",
                 value=self.name,
                 nearest=nearest_name(self.name, PLACES),
-                fix="docs/venues/exchange.md lists the faults",
+                fix="docs/venues/exchange-faults.md lists the faults",
             )
         if not 0.0 <= self.probability <= 1.0:
             raise ConfigError(
@@ -177,7 +177,7 @@ def check_in_coin(fault: Fault) -> None:
             "the exchange in coin has no such fault",
             where="faults.name",
             value=fault.name,
-            fix="take one of orders or of the market and account (docs/venues/exchange.md)",
+            fix="take one of orders or of the market and account (docs/venues/exchange-faults.md)",
         )
 
 

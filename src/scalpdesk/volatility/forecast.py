@@ -21,7 +21,7 @@ from scalpdesk.volatility.trees import fit_trees
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
 DESK_DEFAULT = "har"
-"""The desk's own model: it has the lowest loss over five days on both (docs/concepts/forecasts.md)."""
+"""The desk's own model: it has the lowest loss over five days on both (docs/evidence/forecasts.md)."""
 
 _PARTS_OF_COMBINED = ("gjr", "har")
 _NEEDS_RANGES = {"har", "combined", "trees"}
