@@ -183,6 +183,8 @@ class Conduct:
             self._marked_ns = self._scene.engine.now_ns
         elif type(event) is AccountComparison:
             self._is_compared = event.is_compared
+        elif type(event) is CancelRejected:  # the next look cancels again
+            self._cancelled_ns[event.client_order_id] = self._scene.engine.now_ns
         for output in outputs:
             if type(output) is SetTimer:
                 now_ns = self._scene.engine.now_ns
@@ -425,7 +427,7 @@ class Conduct:
                     yield f"6 late_orders_are_taken_back: {name} works on"
 
     def _was_cancelled(self, name: str, now_ns: int) -> bool:
-        """Return whether a cancel of an order was sent a short time ago: it may have been refused."""
+        """Return whether a cancel of an order was sent, or refused, a short time ago."""
         return now_ns - self._cancelled_ns.get(name, 0) < 15 * SECOND
 
     def _absent_early(self, event: OrderNotFound) -> Iterator[str]:
