@@ -20,7 +20,7 @@ import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +228,7 @@ class Reader:
     def _here(self, words: list[str], names: dict[str, str]) -> tuple[int, list[str]]:
         out = StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
-            patch.setattr("sys.stdin", StringIO())
+            patch.setattr("sys.stdin", TextIOWrapper(BytesIO()))
             for name, value in (self.env | names).items():
                 patch.setenv(name, value)
             code = main(words)
@@ -257,23 +257,26 @@ class Reader:
         process = subprocess.Popen(
             [sys.executable, "-m", "scalpdesk", *words],
             cwd=self.folder,
-            env=self._environment({"TERM": "dumb"}),
+            env=self._environment({"TERM": "xterm"}),
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
         )
         os.close(slave)
-        said = b""
+        limit = threading.Timer(READY_SECONDS, process.kill)
+        limit.start()
+        shown = b""
         with suppress(OSError):  # the end of the process closes the terminal
             while more := os.read(master, 4096):
-                said += more
-                if said.rstrip(b" ").endswith((b":", b"]")) or b"Ctrl-C ends" in more:
+                shown += more
+                if shown.rstrip(b" ").endswith((b":", b"]")) or b"Ctrl-C ends" in more:
                     os.write(master, b"\n")
-                if b"Ctrl-C ends" in said and process.poll() is None:
+                if b"Ctrl-C ends" in shown and process.poll() is None:
                     process.send_signal(signal.SIGINT)
         os.close(master)
-        return process.wait(READY_SECONDS), said.decode().splitlines()
+        limit.cancel()
+        return process.wait(READY_SECONDS), shown.decode().splitlines()
 
     def _python(self, text: str) -> tuple[int, list[str]]:
         out = StringIO()
