@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test coverage check oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run test pages coverage check oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,10 +47,14 @@ run: $(VENV)/.run-ready  ## the main job: a market session, traded and explained
 
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 5) + 1)')  # some tests wait
 # the threads of linear algebra would wait for one another, and turn while they wait
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not pages" -n $(WORKERS) --dist worksteal
 
 test: setup-dev  ## every test, sockets blocked
 	$(TESTS)
+
+pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "pages and not slow" -n $(WORKERS) --dist worksteal \
+		-o faulthandler_timeout=900 tests/docs/test_page_commands.py
 
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term

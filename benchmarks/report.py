@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -114,6 +115,12 @@ def write_page(
         "",
         "The peers live in a virtual environment of their own (`benchmarks/peers/requirements.lock`) and are",
         "no dependency of scalpdesk. `benchmarks/results.json` holds the same figures for programs.",
+        "",
+        "## Made by",
+        "",
+        "| figures | command | made |",
+        "|---|---|---|",
+        f"| [all of this page](#benchmarks) | `make bench` | {datetime.now(UTC).date()} |",
         "",
     ]
     path.write_text("\n".join(lines), encoding="utf-8")

@@ -5,7 +5,7 @@ A run that has not ended yet is reported up to the last session that its journal
 
 import sys
 from collections import Counter, defaultdict
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,12 @@ def main() -> None:
                 *(f"{r.realised_vs_implied / max(r.held, 1):.2f}" for r in runs),
             ],
         ],
+    )
+    print("\n## Made by\n\n| figures | command | made |\n|---|---|---|")
+    title = "what-did-the-default-gamma-scalper-earn-in-20142018"
+    print(
+        f"| [all of this page](#{title}) | `python benchmarks/results_page.py WITH WITHOUT REMARK` |"
+        f" {datetime.now(UTC).date()} |"
     )
 
 

@@ -128,6 +128,13 @@ def _fits(line: str, real: str) -> bool:
     return shape(line) == shape(real)
 
 
+def stale(command: Shown, printed: Sequence[str]) -> list[str]:
+    """Return the uncut shown lines whose figures are not printed; hashes differ between machines."""
+    real = {_HASH.sub("", _steady(line)) for line in printed}
+    whole = [line for line in command.lines if line.strip() and not line.endswith(CUT)]
+    return [line for line in whole if _HASH.sub("", _steady(line)) not in real]
+
+
 def refresh_shown_outputs() -> None:
     """Bring the figures of all pages up to date; say which lines nothing printed resembles."""
     commands = [

@@ -10,7 +10,6 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.runs import RunResult
 from scalpdesk.cli.history import _settings
 from scalpdesk.cli.main import main
@@ -177,8 +176,7 @@ def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
     monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
-    sessions = TapeBuilder().spot("09:40", 500.0).build().sessions
-    with pytest.raises(KeyboardInterrupt), LiveView(sessions, "recorded"):
+    with pytest.raises(KeyboardInterrupt), LiveView("recorded"):
         raise KeyboardInterrupt
     shown = screen.getvalue()
     assert "\x1b[?25l" in shown

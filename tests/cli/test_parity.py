@@ -1,15 +1,19 @@
+import io
 import json
 from dataclasses import replace
 from datetime import date
 
 import pytest
+from rich.console import Console
 
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.main import main
+from scalpdesk.cli.summary_view import LiveView
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.sessions import Session
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
 
@@ -78,3 +82,17 @@ def test_a_backtest_is_refused(runs, capsys):
     code, got = run(capsys, runs, runs[2])
     assert code != 0
     assert runs[2] in got.err
+
+
+def test_a_live_run_is_watched_and_its_book_priced(runs, capsys):
+    folder, live, _ = runs
+    follower = RunFollower(folder / live)
+    while follower.advance(1_000):
+        pass
+    out = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    with LiveView("live", out) as view:
+        view.draw(follower.engine, follower.header.strategy, 0, None)
+    follower.tail.close()
+    assert "SPY" in out.file.getvalue()
+    assert main(["risk", live, "--time", "09:34", "--json", "--set", f"desk.runs_dir={folder}"]) == 0
+    assert "09:34" in json.dumps(json.loads(capsys.readouterr().out))

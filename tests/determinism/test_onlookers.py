@@ -191,7 +191,7 @@ def test_a_desk_whose_pages_are_read_all_day_decides_as_the_run_that_it_follows(
 
 def test_a_terminal_that_shows_the_run_changes_nothing(tape, unasked):
     shown = 0
-    with LiveView(tape.sessions, "reconstructed", Console(file=io.StringIO())) as view:
+    with LiveView("reconstructed", Console(file=io.StringIO())) as view:
 
         def ask(engine):
             nonlocal shown

@@ -35,3 +35,8 @@ def generate(shown_outputs, diagrams):
 @pytest.fixture(scope="session")
 def take_pictures():
     return script("take_pictures")
+
+
+@pytest.fixture(scope="session")
+def reading():
+    return script("reading")

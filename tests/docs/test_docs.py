@@ -1,18 +1,14 @@
 """Links and names of the pages exist: links, command lines, functions; pages are short, plain and current."""
 
 import importlib
-import os
+import importlib.util
 import re
-import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 
-from scalpdesk.cli.main import root
+from fakes.page_commands import complaint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -57,8 +53,7 @@ def test_the_index_lists_every_page_once():
     assert sorted(["index.md", *listed]) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
 
 
-def test_a_page_of_instructions_is_short_and_plain():
-    reading = script("reading")
+def test_a_page_of_instructions_is_short_and_plain(reading):
     texts = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in reading.instruction_pages()}
     assert len(texts) > 60
     assert {name for name, text in texts.items() if reading.words_of(text) > reading.MOST_WORDS} == set()
@@ -78,26 +73,6 @@ def command_lines(text):
     for code in _CODE.findall(_FENCE.sub("", text)):
         if code.startswith("scalpdesk "):
             yield code
-
-
-def complaint(line):
-    """Return the part of a command line that is unknown, without running it; None when all is known."""
-    words = shlex.split(line.replace("…", "X"), comments=True)[1:]
-    command, ctx = (
-        root,
-        click.Context(root, info_name="scalpdesk", **root.context_settings),
-    )
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        name = words.pop(0)
-        if name not in command.list_commands(ctx):
-            return f"no command {name}"
-        command = command.get_command(ctx, name)
-        ctx = click.Context(command, info_name=name, parent=ctx)
-    try:
-        _, left, _ = command.make_parser(ctx).parse_args(list(words))
-    except click.UsageError as problem:
-        return problem.format_message()
-    return f"too many words: {left}" if left else None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -221,40 +196,6 @@ def test_every_key_of_the_configuration_is_on_its_page(generate):
     for key in loaded.sources:
         own = key.removeprefix("strategies.gamma-scalper.")
         assert f"`{own}`" in text or f"`{own.partition('.')[2]}`" in text
-
-
-@pytest.mark.parametrize("recorded", [False, pytest.param(True, marks=pytest.mark.recorded)])
-@pytest.mark.slow
-def test_shown_outputs_are_what_the_commands_print(shown_outputs, recorded, monkeypatch):
-    if recorded and not shown_outputs.RECORDED.is_dir():
-        pytest.skip("the recorded data is not beside the project")
-    for name in [name for name in os.environ if name.startswith("SCALPDESK_")]:
-        monkeypatch.delenv(name)
-    commands = [
-        one
-        for page in shown_outputs.PAGES
-        for one in shown_outputs.shown_commands(page)
-        if one.needs_recorded == recorded
-    ]
-    assert commands
-    lost = {
-        f"{one.page}:{one.first_line}": shown_outputs.missing(one, printed)
-        for one, printed in shown_outputs.outputs(commands)
-    }
-    assert {where: lines for where, lines in lost.items() if lines} == {}
-
-
-@pytest.mark.slow
-def test_the_tutorial_runs_from_python(tmp_path):
-    text = (ROOT / "docs" / "start" / "tutorial.md").read_text("utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert blocks
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SCALPDESK_")}
-    command = [sys.executable, "-c", "\n".join(blocks)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    hedges = [int(line.split()[1]) for line in done.stdout.splitlines()]
-    assert hedges == sorted(hedges, reverse=True)  # a wider band hedges less often
-    assert hedges[0] > hedges[-1] > 0
 
 
 def test_a_shown_line_that_is_not_printed_is_found(shown_outputs):

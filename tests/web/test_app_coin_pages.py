@@ -326,7 +326,7 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     assert abs(float(swap.quantity)) > 10.0
     assert abs(delta + coins) < 1.0
     out = Console(width=150, height=40, file=StringIO(), force_terminal=True, color_system=None)
-    view = LiveView(coin.header.sessions, "reconstructed", out)
+    view = LiveView("reconstructed", out)
     view.draw(coin.engine, "gamma-scalper", 0, None)
     lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
     (line,) = (text for each in lines if "net delta" in (text := "".join(part.text for part in each)))

@@ -96,7 +96,7 @@ def test_pages_show_both(runs):
 def test_the_terminal_shows_both_prices(runs):
     both = runs[0]
     out = Console(width=120, height=40, file=StringIO(), force_terminal=True, color_system=None)
-    view = LiveView(both.header.sessions, "reconstructed", out)
+    view = LiveView("reconstructed", out)
     view.draw(both.engine, "gamma-scalper", 1, both.decisions[-1][1])
     lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
     text = "\n".join("".join(part.text for part in line) for line in lines)

@@ -201,7 +201,7 @@ def test_a_run_of_which_nothing_is_on_disk_yet_is_not_called_flat(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(80, 12), (80, 24), (100, 32), (140, 45), (200, 60)])
 def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held, width, height):
     out = Console(width=width, height=height, file=StringIO(), force_terminal=True, color_system=None)
-    view = LiveView(held.header.sessions, "reconstructed", out)
+    view = LiveView("reconstructed", out)
     columns = held.series.columns
     for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
         view.remember(spot, 100_000 + pnl, pnl)

@@ -134,9 +134,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
     header = follower.header
     if header is None or follower.engine is None:
         raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
-    with LiveView(
-        header.sessions, str(header.data["kind"]), out, "Ctrl-C ends the view, the desk goes on"
-    ) as view:
+    with LiveView(str(header.data["kind"]), out, "Ctrl-C ends the view, the desk goes on") as view:
         columns = follower.series.columns
         start = float(follower.session_nav)
         for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):

@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Callable, Sequence
-from datetime import time
+from datetime import date, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +177,14 @@ def _positions_of(path: Path) -> list[tuple[str, float]]:
         ]
 
 
+def _first_day(run_dir: Path) -> date:
+    """Return a run's first session; a live run's stand in its events, not in its header."""
+    from scalpdesk.backtesting.recorded import LiveRecord
+    from scalpdesk.journal.reader import peek_header
+
+    return (peek_header(run_dir).sessions or LiveRecord(run_dir).sessions)[0].day
+
+
 def _run_book(
     runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
 ) -> tuple[str, "RiskBook", str]:
@@ -188,9 +196,8 @@ def _run_book(
     run_dir = find_run_dir(runs_dir, name)
     if clock is not None or session is not None:
         from scalpdesk.instruments.sessions import new_york_ns
-        from scalpdesk.journal.reader import peek_header
 
-        day = peek_header(run_dir).sessions[0].day if session is None else read_date(session, "--start")
+        day = _first_day(run_dir) if session is None else read_date(session, "--start")
         until_ns = new_york_ns(day, _time_of_day(clock or "16:00"))
     follower = followed_to(run_dir, until_ns, report)
     held = held_book(follower)

@@ -445,7 +445,6 @@ class LiveView:
 
     def __init__(
         self,
-        sessions: Sequence["Session"],
         kind: str,
         out: "Console | None" = None,
         footer: str = "Ctrl-C stops",
@@ -453,7 +452,6 @@ class LiveView:
         from rich.live import Live
 
         self._kind = f"[dim]{kind} market[/]"
-        self._open_ns, self._close_ns = sessions[0].open_ns, sessions[-1].close_ns
         self._footer = footer
         self._next_frame = 0.0
         self._history: list[tuple[float, float, float]] = []
@@ -530,9 +528,11 @@ class LiveView:
             parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
         width, height = self.live.console.size
         width -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
-        done = ProgressBar(
-            total=self._close_ns - self._open_ns, completed=max(now_ns - self._open_ns, 0), width=width - 4
+        session = desk.view.session
+        total, gone = (
+            (1, 0) if session is None else (session.close_ns - session.open_ns, now_ns - session.open_ns)
         )
+        done = ProgressBar(total=total, completed=gone, width=width - 4)
         lines = sum(-(-len(text) // max(width - 17, 1)) for _, text in rows) + len(LONGEST_FRAME)
         room = height - 1 - lines
         shows_parts = room >= len(PARTS) + LEAST_CHART_ROWS

@@ -260,7 +260,7 @@ def _run(
     with ExitStack() as stack:
         steps: list[Observer] = []
         if live and sys.stdout.isatty():
-            steps.append(stack.enter_context(LiveView(tape.sessions, tape.kind)).on_step)
+            steps.append(stack.enter_context(LiveView(tape.kind)).on_step)
         else:
             steps.append(stack.enter_context(ProgressView(tape.sessions)).on_step)
         if live and runs_dir is not None:

@@ -242,6 +242,8 @@ async def record(request: RecordRequest, flags: AlpacaRecordFlags) -> Sequence[I
                     raise
                 report.note(f"no answer: {lost.value}")
             taken += 1
+            if taken == 1:
+                request.notify(f"{newest(waiting)}; Ctrl-C ends it")
             if loop.time() - flushed >= FLUSH_SECONDS:
                 flush()
                 flushed = loop.time()

@@ -166,7 +166,9 @@ async def record(request: RecordRequest, flags: RecordFlags) -> Sequence[ImportR
             rows.clear()
 
     async with history_at(flags.url, is_test=flags.test) as history:
-        add_rows(catalog, name, "listings", coin, await history.listings(coin, expired=False), report)
+        listings = await history.listings(coin, expired=False)
+        add_rows(catalog, name, "listings", coin, listings, report)
+        request.notify(f"{len(listings):,} contracts of {coin} listed; Ctrl-C ends it")
         flushed = loop.time()
         try:
             async for changed in history.chains(
