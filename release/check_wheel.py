@@ -232,7 +232,7 @@ class Environment:
 
     @contextmanager
     def serving(self, *words: str) -> Iterator[dict[str, Any]]:
-        """Start a command that serves; give the line of JSON that it writes when it is ready."""
+        """Start a command that serves; give the document that it writes when it is ready."""
         program = str(Path(self.python).with_name("scalpdesk"))
         with (self.home / "errors").open("w+") as errors:
             process = subprocess.Popen(
@@ -245,10 +245,14 @@ class Environment:
             )
             try:
                 assert process.stdout is not None
-                line = process.stdout.readline()
+                text = ""
+                for line in process.stdout:
+                    text += line
+                    if line.rstrip().endswith("}") and line[:1] in "{}":  # its last line: indented or not
+                        break
                 errors.seek(0)
-                require(line, f"scalpdesk {' '.join(words)} ended at its start:\n{errors.read()}")
-                yield json.loads(line)
+                require(text, f"scalpdesk {' '.join(words)} ended at its start:\n{errors.read()}")
+                yield json.loads(text)
                 process.send_signal(signal.SIGINT)
                 code = process.wait(60)
                 require(code in (0, 130), f"scalpdesk {words[0]} ended with {code} after Ctrl-C")
