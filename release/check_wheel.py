@@ -342,8 +342,7 @@ def check_dashboard(env: Environment) -> None:
 def check_testing(env: Environment, wheel: Path) -> None:
     """Install scalpdesk-testing beside it and run ten fault trials."""
     env.figures["testing s"] = env.install(str(wheel))
-    trials = json.loads(env.run("selftest", "--seeds", "0:10", "--json"))
-    require(trials["failed"] == 0, f"fault trials failed: {trials}")
+    env.run("selftest", "--seeds", "0:10")  # exit code 1 when an invariant breaks
 
 
 def installed_mb(env: Environment) -> float:
