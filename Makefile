@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test pages coverage check oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run test pages coverage check wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -59,13 +59,20 @@ pages: setup-dev  ## carry out every command of the pages of instructions (five 
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term
 
-check: setup-dev  ## lint, format, types, layers, dead code, words
+check: setup-dev  ## lint, format, types, layers, dead code, words, licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/python tests/rules/check.py
+	$(BIN)/python release/licences.py
+
+wheel-check: $(VENV)/.dev-ready  ## build wheel and sdist twice, install the wheel for each Python found, and use it (five minutes)
+	$(BIN)/python release/check_wheel.py $(if $(COMPILED),--compiled)
+
+sbom: $(VENV)/.dev-ready  ## the bill of materials of the wheel and its extras: build/scalpdesk.cdx.json
+	$(BIN)/python release/sbom.py
 
 oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
@@ -86,6 +93,7 @@ mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests 
 
 docs: setup-dev  ## rewrite the generated pages, and build the site in build/site; a broken link fails
 	$(BIN)/python docs/generate.py
+	$(BIN)/python release/licences.py --write
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/docs.lock
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 

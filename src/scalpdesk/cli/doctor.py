@@ -120,7 +120,7 @@ def examine(
 def _python() -> Diagnosis:
     have = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        return Diagnosis("python", "fail", have, "install Python 3.11 or newer and run make setup")
+        return Diagnosis("python", "fail", have, "take Python 3.11 or newer")
     return Diagnosis("python", "ok", f"{have} at {sys.executable}")
 
 
@@ -154,7 +154,7 @@ def _core_packages(version_of: Callable[[str], str | None]) -> Iterator[Diagnosi
         else:
             versions.append(f"{package} {have}")
     if wrong:
-        yield Diagnosis("packages", "fail", f"missing or too old: {', '.join(wrong)}", "make setup")
+        yield Diagnosis("packages", "fail", f"needs {', '.join(wrong)}", "pip install --upgrade scalpdesk")
     else:
         yield Diagnosis("packages", "ok", ", ".join(versions))
 
@@ -252,7 +252,7 @@ def _compiled_modules() -> Diagnosis:
     if not trading_engine.__file__.endswith(".py"):
         return Diagnosis("compiled modules", "ok", "in use")
     detail = "none: the sources decide the same, a backtest of years takes longer"
-    fix = "make compiled; export PYTHONPATH=.venv/compiled"
+    fix = "install the compiled wheel; in a checkout make compiled; export PYTHONPATH=.venv/compiled"
     return Diagnosis("compiled modules", "note", detail, fix)
 
 
