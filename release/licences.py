@@ -135,7 +135,7 @@ No package is under the GPL or AGPL. `make check` fails on a licence that is nei
 
 Versions are those of the locks. Licences are what the installed packages state, as SPDX expressions.
 The extra `ray` is in no lock and not listed. `make sbom` writes a
-[bill of materials](../start/install.md#what-is-in-it) with the hash of every file.
+[bill of materials](../start/wheel.md#what-is-in-it) with the hash of every file.
 
 ## Decided
 
