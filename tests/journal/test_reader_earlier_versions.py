@@ -40,21 +40,21 @@ def test_a_journal_of_an_earlier_version_replays_to_the_same_book(run_of):
     [
         (
             "v0.1.0_open",
-            7248,
-            10,
-            "99402.15",
-            {CALL: "1", PUT: "1", "SPY": "-2"},
-            {"total": "2.46", "delta": "0.10", "gamma": "0.68", "theta": "-0.21", "vega": "8.43"}
-            | {"spread": "-6.55", "residual": "0.01"},
+            7880,
+            12,
+            "99950.74",
+            {CALL: "1", PUT: "1", "SPY": "-4"},
+            {"total": "10.75", "delta": "0.15", "gamma": "0.87", "theta": "-0.25", "vega": "16.52"}
+            | {"spread": "-6.56", "residual": "0.02"},
         ),
         (
             "v0.1.0_sealed",
-            3925,
-            17,
-            "99986.33",
+            4731,
+            23,
+            "99989.93",
             {},
-            {"total": "-13.67", "delta": "0.04", "gamma": "0.44", "theta": "-0.08", "vega": "-1.97"}
-            | {"spread": "-12.10"},
+            {"total": "-10.07", "delta": "0.17", "gamma": "0.60", "theta": "-0.11", "vega": "1.89"}
+            | {"spread": "-12.62"},
         ),
     ],
 )

@@ -55,12 +55,12 @@ def test_a_run_of_0_1_0_that_was_killed_is_taken_over_hedged_and_closed(tmp_path
 
     summary = asyncio.run(carry_out(plan, notify=lambda *_: None, on_ready=on_ready))
     assert taken_over == {
-        "cash": Decimal("99402.15"),
+        "cash": Decimal("99950.74"),
         "SPY180316C00274000": 1,
         "SPY180316P00274000": 1,
-        "SPY": -2,
+        "SPY": -4,
     }
     assert summary["run_id"] == run_dir.name
-    assert (summary["hedges"], summary["fills"], summary["end_positions"]) == (11, 16, {})  # 8 and 10 before
-    assert summary["pnl"]["total"] == summary["nav_change"] == "11.88"
+    assert (summary["hedges"], summary["fills"], summary["end_positions"]) == (13, 18, {})  # 10 and 12 before
+    assert summary["pnl"]["total"] == summary["nav_change"] == "11.64"
     assert JournalReader(run_dir).sealed

@@ -18,6 +18,7 @@ from scalpdesk.cli.output import print_json
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
 
+RECORDS_NAME = "SCALPDESK_CREDENTIALS__RECORDS_URL"
 READY_SECONDS = 20.0
 END_SECONDS = 3.0
 
@@ -25,7 +26,7 @@ END_SECONDS = 3.0
 class PageProcess:
     """The dashboard in a process of its own, beside a desk of this one."""
 
-    def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
+    def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT, records_url: str | None = None) -> None:
         words = (
             "dashboard",
             "--json",
@@ -35,6 +36,8 @@ class PageProcess:
             "--port",
             str(port),
         )
+        # the names of keys are gone from this process's environment by now
+        url = {} if records_url is None else {RECORDS_NAME: records_url}
         self._answer: dict[str, Any] = {}
         self._is_ready = threading.Event()
         # a session of its own: an interrupt ends the desk first, in order, and then the page
@@ -43,6 +46,7 @@ class PageProcess:
             stdin=subprocess.PIPE,  # its end is how the page learns that this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=os.environ | url,
             start_new_session=True,
         )
         threading.Thread(target=self._read, name="page", daemon=True).start()
@@ -130,6 +134,7 @@ def dashboard(
     """
     from scalpdesk.alerts.service import PageWatch
     from scalpdesk.config.settings import DeskConfig
+    from scalpdesk.config.sources import take_keys
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ConfigError
     from scalpdesk.journal.reader import find_run_dir
@@ -151,6 +156,7 @@ def dashboard(
     except ConfigError:
         if runs_dir is None:  # where it is named, the page needs nothing of the file
             raise
+    take_keys(os.environ)
     folder = Path(runs_dir or config.desk.runs_dir)
     if run_id is not None:
         find_run_dir(folder, run_id)  # refused before a page is served
@@ -169,7 +175,7 @@ def dashboard(
     clock = SystemClock()
     watch = PageWatch(config.alerts, clock)
     access = Access(tokens, host=host, port=port, names=names)
-    serve(DeskFeed(folder, run_id, clock, watch), access, listener)
+    serve(DeskFeed(folder, run_id, clock, watch, records_url=config.records_url), access, listener)
 
 
 def _end_with_parent() -> None:
