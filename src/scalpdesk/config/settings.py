@@ -551,6 +551,7 @@ def load_settings(
     values: dict[KeyPath, Entry] = {}
     for entry in spread(entries, schema, strategy):
         try:
+            _refuse_gone(entry)
             placed = schema.place(entry)
         except ConfigError as error:
             if all(error.render() != known.render() for known in errors):  # an unknown section counts once
@@ -595,6 +596,13 @@ def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
     for section, key in GONE:
         tree.get(section, {}).pop(key, None)
     return tree
+
+
+def _refuse_gone(entry: Entry) -> None:
+    if entry.path in GONE:
+        raise ConfigError(
+            "this key has no effect any more", where=entry.source, value=dotted(entry.path), fix="take it out"
+        )
 
 
 def _moved(path: KeyPath) -> KeyPath:
