@@ -1,6 +1,10 @@
 #!/bin/sh
 # Process 1 of the container. A container ends with its first process, and everything in it; a desk's watchdog
 # must outlive a desk that died, to cancel its orders. So this waits for the desk, and then for the watchdog.
+if [ -n "$DATABASE_PASSWORD_FILE" ]; then
+  PGPASSWORD=$(cat "$DATABASE_PASSWORD_FILE") || exit 2
+  export PGPASSWORD
+fi
 scalpdesk "$@" &
 desk=$!
 trap 'kill -TERM "$desk"' TERM INT

@@ -24,9 +24,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import configuration, settings
+from sqlalchemy import create_engine, make_url, text
 
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
@@ -219,3 +221,18 @@ def recorded_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not LEAN.is_dir():
         pytest.skip("the recorded data is not beside the project")
     return built_once(tmp_path_factory, "recorded", lambda folder: import_lean(folder, LEAN))
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """Return the URL of an empty schema of the test's own, in the database that TEST_POSTGRES_URL names."""
+    if "TEST_POSTGRES_URL" not in os.environ:
+        pytest.skip("TEST_POSTGRES_URL names no database")
+    url, name = make_url(os.environ["TEST_POSTGRES_URL"]), f"test_{uuid4().hex}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+    yield url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+    engine.dispose()

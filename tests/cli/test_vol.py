@@ -343,7 +343,7 @@ def test_the_gates_edges_stand_beside_what_was_earned(capsys, monkeypatch):
     ungated = {**row, "edge_usd": None}
     stored = SimpleNamespace(straddles=[row, ungated], decimals=2, currency="USD")
     monkeypatch.setattr("scalpdesk.cli.history.find_run", lambda *_: Path("20180205-one"))
-    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda _: stored)
+    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda *_: stored)
     assert main(["vol", "--track", "last", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["runs"] == ["20180205-one"]
@@ -361,10 +361,10 @@ def test_the_gates_edges_stand_beside_what_was_earned(capsys, monkeypatch):
     assert "nothing to compare" in capsys.readouterr().out
     coin = {**row, "edge_usd": 0.000525, "edge_stderr_usd": 0.0001, "pnl": Decimal("-0.00415078")}
     in_coin = SimpleNamespace(straddles=[coin], decimals=8, currency="BTC")
-    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda _: in_coin)
+    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda *_: in_coin)
     assert main(["vol", "--track", "last"]) == 0
     assert "promised 0.00052500 each, they earned -0.00415078;" in capsys.readouterr().out
     both = iter((stored, in_coin))
-    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda _: next(both))
+    monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda *_: next(both))
     assert main(["vol", "--track", "one", "--track", "two"]) == 2
     assert "value: 'BTC, USD'" in capsys.readouterr().err

@@ -563,3 +563,9 @@ def test_a_symbol_with_a_dot_is_one_name(load):
     betas = load(overrides=("risk.betas.BRK.B=0.9", "risk.betas.QQQ=1.1")).config.risk.betas
     assert betas == {"BRK.B": 0.9, "QQQ": 1.1}
     assert load(environ={"SCALPDESK_RISK__BETAS__BRK.B": "0.8"}).config.risk.betas == {"BRK.B": 0.8}
+
+
+def test_a_key_of_an_earlier_version_without_effect_is_named_as_such():
+    with pytest.raises(ConfigError) as refused:
+        load_settings(overrides=("venue.poll_seconds=0.002",))
+    assert refused.value.value == "venue.poll_seconds"

@@ -18,7 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTRUCTIONS = ("docs/reference/", "docs/evidence/", "docs/developing/decisions/")
 PROGRAMS = frozenset(
     {
-        *("scalpdesk", "make", "pip", "python", "python3", "curl", "kill", "umask", "printf", "export"),
+        *(
+            "scalpdesk",
+            "make",
+            "pip",
+            "python",
+            "python3",
+            "curl",
+            "kill",
+            "umask",
+            "chmod",
+            "printf",
+            "export",
+        ),
         *("sudo", "podman", "podman-compose", "journalctl", "jupyter"),
     }
 )

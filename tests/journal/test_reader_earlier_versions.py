@@ -1,18 +1,77 @@
 """Journals that earlier versions wrote are read and replayed."""
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
+from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import replay
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.recovery import rebuild
 
-JOURNAL = Path(__file__).with_name("data") / "before_redraw.sdj.gz"
+DATA = Path(__file__).with_name("data")
+CALL, PUT = "SPY180316C00274000", "SPY180316P00274000"
 
 
-def test_a_journal_of_an_earlier_version_replays_to_the_same_book(tmp_path):
-    (tmp_path / "journal-000001.sdj").write_bytes(gzip.decompress(JOURNAL.read_bytes()))
-    verdict = replay(tmp_path, verify=False)
+@pytest.fixture
+def run_of(tmp_path):
+    """Return the folder of a stored run."""
+
+    def unpack(name):
+        (tmp_path / "journal-000001.sdj").write_bytes(gzip.decompress((DATA / f"{name}.sdj.gz").read_bytes()))
+        return tmp_path
+
+    return unpack
+
+
+def test_a_journal_of_an_earlier_version_replays_to_the_same_book(run_of):
+    verdict = replay(run_of("before_redraw"), verify=False)
     summary = verdict.summary
     assert (verdict.events, verdict.outputs, verdict.recovered) == (3737, 830, None)
     assert (summary["orders"], summary["fills"], summary["hedges"]) == (17, 17, 14)
     assert summary["pnl"]["total"] == summary["nav_change"] == "6.14"
     assert summary["end_positions"] == {"SPY240419C00500000": "1", "SPY240419P00500000": "1", "SPY": "16"}
+
+
+@pytest.mark.parametrize(
+    ("name", "events", "fills", "cash", "held", "pnl"),
+    [
+        (
+            "v0.1.0_open",
+            7880,
+            12,
+            "99950.74",
+            {CALL: "1", PUT: "1", "SPY": "-4"},
+            {"total": "10.75", "delta": "0.15", "gamma": "0.87", "theta": "-0.25", "vega": "16.52"}
+            | {"spread": "-6.56", "residual": "0.02"},
+        ),
+        (
+            "v0.1.0_sealed",
+            4731,
+            23,
+            "99989.93",
+            {},
+            {"total": "-10.07", "delta": "0.17", "gamma": "0.60", "theta": "-0.11", "vega": "1.89"}
+            | {"spread": "-12.62"},
+        ),
+    ],
+)
+def test_a_run_of_0_1_0_has_the_positions_cash_and_pnl_that_it_had(
+    run_of, name, events, fills, cash, held, pnl
+):
+    reader = JournalReader(run_of(name))
+    engine = engine_from_header(reader.header)
+    assert rebuild(reader, engine).events == events  # every output the same, or it raises
+    book = engine.desk
+    assert reader.header.build == "0.1.0"
+    assert reader.sealed == (not held)
+    assert book.account.cash == Decimal(cash)
+    assert {
+        book.instruments[each.instrument_id].symbol: str(each.quantity) for each in book.positions.held()
+    } == held
+    summary = replay(reader.run_dir, verify=False).summary
+    assert summary["fills"] == fills
+    assert {part: amount for part, amount in summary["pnl"].items() if Decimal(amount)} == pnl
+    assert summary["nav_change"] == pnl["total"]

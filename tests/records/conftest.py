@@ -1,10 +1,7 @@
-import os
 from datetime import date
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import (
@@ -39,21 +36,6 @@ from scalpdesk.records.store import open_store
 
 SPY, CALL = InstrumentId(0), InstrumentId(1)
 START_NS = 1_517_841_000_000_000_000
-
-
-@pytest.fixture
-def postgres_url():
-    """Return the URL of an empty schema of the test's own, in the database that TEST_POSTGRES_URL names."""
-    if "TEST_POSTGRES_URL" not in os.environ:
-        pytest.skip("TEST_POSTGRES_URL names no database")
-    url, name = make_url(os.environ["TEST_POSTGRES_URL"]), f"test_{uuid4().hex}"
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {name}"))
-    yield url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
-    engine.dispose()
 
 
 @pytest.fixture

@@ -346,7 +346,7 @@ def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, m
     pnl = [-0.00662898, -0.00649052, 0.0, 0.0, 0.0, 0.0, 0.0]
     rows = [session | {"session": f"2025-03-{5 + n:02d}", "pnl": f"{each:.8f}"} for n, each in enumerate(pnl)]
     whole = stored.summary | {"cut": None}
-    monkeypatch.setattr(history, "read_stored", lambda _folder: replace(stored, sessions=rows, summary=whole))
+    monkeypatch.setattr(history, "read_stored", lambda *_: replace(stored, sessions=rows, summary=whole))
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)["performance"]
     assert found["sharpe"] == pytest.approx(mean(pnl) / stdev(pnl) * math.sqrt(365))

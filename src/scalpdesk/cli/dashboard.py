@@ -17,6 +17,8 @@ from scalpdesk.cli.output import print_json
 
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
+
+RECORDS_NAME = "SCALPDESK_CREDENTIALS__RECORDS_URL"
 READY_SECONDS = 20.0
 END_SECONDS = 3.0
 
@@ -24,8 +26,10 @@ END_SECONDS = 3.0
 class PageProcess:
     """The dashboard in a process of its own, beside a desk of this one."""
 
-    def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
+    def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT, records_url: str | None = None) -> None:
         where = ("--runs-dir", str(runs_dir.resolve()), "--port", str(port))
+        # the names of keys are gone from this process's environment by now
+        url = {} if records_url is None else {RECORDS_NAME: records_url}
         self._answer: dict[str, Any] = {}
         self._is_ready = threading.Event()
         # a session of its own: an interrupt ends the desk first, in order, and then the page
@@ -34,6 +38,7 @@ class PageProcess:
             stdin=subprocess.PIPE,  # its end is how the page learns that this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=os.environ | url,
             start_new_session=True,
         )
         threading.Thread(target=self._read, name="page", daemon=True).start()
@@ -121,6 +126,7 @@ def dashboard(
     """
     from scalpdesk.alerts.service import PageWatch
     from scalpdesk.config.settings import DeskConfig
+    from scalpdesk.config.sources import take_keys
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ConfigError
     from scalpdesk.journal.reader import find_run_dir
@@ -142,6 +148,7 @@ def dashboard(
     except ConfigError:
         if runs_dir is None:  # where it is named, the page needs nothing of the file
             raise
+    take_keys(os.environ)
     folder = Path(runs_dir or config.desk.runs_dir)
     if run_id is not None:
         find_run_dir(folder, run_id)  # refused before a page is served
@@ -160,7 +167,7 @@ def dashboard(
     clock = SystemClock()
     watch = PageWatch(config.alerts, clock)
     access = Access(tokens, host=host, port=port, names=names)
-    serve(DeskFeed(folder, run_id, clock, watch), access, listener)
+    serve(DeskFeed(folder, run_id, clock, watch, records_url=config.records_url), access, listener)
 
 
 def _end_with_parent() -> None:

@@ -20,11 +20,11 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
     return Path(settings_from(config_file, overrides).config.desk.runs_dir)
 
 
-def read_stored(run_dir: Path) -> "StoredRun":
+def read_stored(run_dir: Path, records_url: str | None = None) -> "StoredRun":
     """Return the tables of a run; warn where a shared one cannot be divided by strategy."""
     from scalpdesk.research import stored_run
 
-    stored = stored_run.read_stored(run_dir)
+    stored = stored_run.read_stored(run_dir, records_url)
     if stored.undivided:
         why = f"the run cannot be replayed, so no straddle is shown by strategy: {stored.undivided}"
         click.echo(f"warning: {why}", err=True)
@@ -56,11 +56,12 @@ def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tup
     def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
         return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
 
-    runs_dir = _runs_dir(config_file, overrides)
+    config = settings_from(config_file, overrides).config
+    runs_dir = Path(config.desk.runs_dir)
     rows: list[dict[str, Any]] = []
     unreadable: dict[str, str] = {}
     if runs_dir.is_dir():
-        unreadable, rows = read_runs(runs_dir, listed)
+        unreadable, rows = read_runs(runs_dir, listed, config.records_url)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
     for row in rows:
         row["cut"] = row["summary"].get("cut")
@@ -166,22 +167,23 @@ def report(
     _refuse_together(
         ["--compare"] if others else [], [name for name, to in written_to.items() if to is not None]
     )
+    url = settings_from(config_file, overrides).config.records_url
     if others:
-        _compare([find_run(config_file, overrides, name) for name in (*others, run)], as_json=as_json)
+        _compare([find_run(config_file, overrides, name) for name in (*others, run)], url, as_json=as_json)
         return
     if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
         written = _write_sheet(
-            run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
+            run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
         )
         if as_json:
             print_json(written)
         else:
             click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
         return
-    stored = read_stored(run_dir)
+    stored = read_stored(run_dir, url)
     if plot_file is not None:
         _draw(stored, Path(plot_file))
     if csv_dir is not None or parquet_dir is not None:
@@ -312,13 +314,13 @@ def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
     return flat | {f"pnl_{name}": Decimal(amount) for name, amount in row["parts"].items()}
 
 
-def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
+def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
     from scalpdesk.cli.output import new_table, print_table
     from scalpdesk.portfolio.explain import PARTS
     from scalpdesk.records.store import pnl_in_cents
 
-    stored = [read_stored(run_dir) for run_dir in run_dirs]
+    stored = [read_stored(run_dir, records_url) for run_dir in run_dirs]
     settings = [dict(each.partition("=")[::2] for each in _settings(each_run.run)) for each_run in stored]
     keys = dict.fromkeys(key for each in settings for key in each)
     differing = {key: [each.get(key) for each in settings] for key in keys}
@@ -401,7 +403,7 @@ def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: b
 
 
 def _write_sheet(
-    run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
+    run_dir: Path, records_url: str | None, file: Path, *, paths: int, fill_models: bool, as_json: bool
 ) -> dict[str, Any]:
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.output import progress_bar
@@ -417,7 +419,7 @@ def _write_sheet(
         clock = SystemClock()
         models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
         redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
-    stored = read_stored(run_dir)
+    stored = read_stored(run_dir, records_url)
     tables = {"sessions": stored.sessions, "straddles": stored.straddles or (), "marks": stored.marks}
     document = sheet_document(follower, models, redrawn, tables)
     return {

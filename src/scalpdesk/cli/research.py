@@ -120,7 +120,8 @@ def signals(
     settings = settings_from(config_file, overrides)
     names: list[str] = []
     if start is None:
-        outcomes = _outcomes(_runs_on_record(Path(settings.config.desk.runs_dir)), None)
+        runs_dir = _runs_on_record(Path(settings.config.desk.runs_dir))
+        outcomes = _outcomes(runs_dir, None, settings.config.records_url)
     else:
         names, outcomes = _backtested(overrides, config_file, data_set, (start, end), seed, as_json)
     found = signal_findings(outcomes, names)
@@ -173,8 +174,9 @@ def entries(
     from scalpdesk.core.errors import naming_file
     from scalpdesk.research.meta_labels import judge_entries, train_model
 
+    url = settings_from(config_file, overrides).config.records_url
     with progress_bar(as_json=as_json) as report:
-        past, currency = _past_entries(_folders(runs, config_file, overrides), report)
+        past, currency = _past_entries(_folders(runs, config_file, overrides), url, report)
     with progress_bar(as_json=as_json) as report:
         found = judge_entries(past, folds=folds, embargo=embargo, progress=report)
     notes = [] if found else ["no entry of these runs is over"]
@@ -210,7 +212,7 @@ def _folders(runs: tuple[str, ...], config_file: str | None, overrides: tuple[st
 
 
 def _past_entries(
-    folders: "Sequence[Path]", report: "Callable[[int, int, str], None]"
+    folders: "Sequence[Path]", records_url: str | None, report: "Callable[[int, int, str], None]"
 ) -> "tuple[list[PastEntry], str]":
     """Return the entries of runs that are over, and their currency."""
     from scalpdesk.cli.history import read_stored
@@ -222,9 +224,10 @@ def _past_entries(
     currencies = set()
     for done, folder in enumerate(folders):
         report(done, len(folders), "runs")
-        stored = read_stored(folder)
+        stored = read_stored(folder, records_url)
         run_id = stored.run["run_id"]
-        scalps = read_runs(folder.parent, partial(scalp_history, run_id=run_id, limit=1_000_000))
+        of_run = partial(scalp_history, run_id=run_id, limit=1_000_000)
+        scalps = read_runs(folder.parent, of_run, records_url)
         own = scalp_entries(stored, scalps) if scalps else straddle_entries(stored)
         if own:
             currencies.add(stored.currency)
@@ -294,7 +297,9 @@ def _runs_on_record(runs_dir: Path) -> Path:
     return runs_dir
 
 
-def _outcomes(runs_dir: Path, tape: "MarketTape | None") -> "list[ScalpOutcome]":
+def _outcomes(
+    runs_dir: Path, tape: "MarketTape | None", records_url: str | None = None
+) -> "list[ScalpOutcome]":
     from scalpdesk.records.projection import project_missing
     from scalpdesk.records.scalps import scalp_history
     from scalpdesk.records.store import Store, read_runs
@@ -304,7 +309,7 @@ def _outcomes(runs_dir: Path, tape: "MarketTape | None") -> "list[ScalpOutcome]"
         project_missing(runs_dir, store)
         return scalp_history(store, limit=1_000_000)
 
-    found = (outcome_of(row, tape) for row in read_runs(runs_dir, read))
+    found = (outcome_of(row, tape) for row in read_runs(runs_dir, read, records_url))
     return [each for each in found if each is not None]
 
 

@@ -192,7 +192,7 @@ def run(
     watcher = _start_watcher(settings.config)
     page = None
     if sys.stderr.isatty() if dashboard is None else dashboard:
-        page = PageProcess(plan.runs_dir, port)
+        page = PageProcess(plan.runs_dir, port, settings.config.records_url)
         threading.Thread(
             target=lambda: _say("info", page.where()), daemon=True
         ).start()  # no order waits for it

@@ -42,7 +42,8 @@ def scalps(
     from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
     from scalpdesk.records.store import Store, load_run, read_runs
 
-    runs_dir = Path(settings_from(config_file, overrides).config.desk.runs_dir)
+    config = settings_from(config_file, overrides).config
+    runs_dir = Path(config.desk.runs_dir)
     wanted = VIEWS if view is None else (view,)
     symbol = None if ticker is None else ticker.upper()
     found: dict[str, Any] = {}
@@ -60,7 +61,7 @@ def scalps(
         return known
 
     if runs_dir.is_dir() or run is not None:
-        found = read_runs(runs_dir, read)
+        found = read_runs(runs_dir, read, config.records_url)
     if as_json:
         empty: dict[str, Any] = {"positions": [], "history": [], "performance": None}
         print_json({"unreadable": {}, **{name: empty[name] for name in wanted}, **found})

@@ -97,7 +97,11 @@ def demo(
     underlying = ",".join(configured_underlyings(settings.strategy_config))
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
     compile_kernels_once()
-    page = PageProcess(Path(settings.config.desk.runs_dir), port) if is_shown else None
+    page = (
+        PageProcess(Path(settings.config.desk.runs_dir), port, settings.config.records_url)
+        if is_shown
+        else None
+    )
     try:
         tape = load_tape(settings, data_set, underlying, day, seed=seed)
         if page is not None:

@@ -159,7 +159,8 @@ def track_gate(
     from scalpdesk.instruments.sessions import to_new_york
 
     folders = [find_run(config_file, overrides, run) for run in runs]
-    stored = [read_stored(folder) for folder in folders]
+    url = settings_from(config_file, overrides).config.records_url
+    stored = [read_stored(folder, url) for folder in folders]
     if len(currencies := sorted({each.currency for each in stored})) > 1:
         raise ConfigError(
             "runs in different currencies have no mean in common",

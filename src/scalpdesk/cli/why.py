@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.command import desk_command, settings_from
 from scalpdesk.cli.operate import accepted, ask_desk, running_desk, runs_folder, which_desk
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.enums import DecisionKind
@@ -75,7 +75,10 @@ def _tables(run_dir: Path) -> dict[str, list[Row]]:
     from scalpdesk.records.projection import project_if_new
     from scalpdesk.records.store import load_tables, read_runs
 
-    return read_runs(run_dir.parent, lambda store: load_tables(store, project_if_new(run_dir, store).run_id))
+    url = settings_from().config.records_url
+    return read_runs(
+        run_dir.parent, lambda store: load_tables(store, project_if_new(run_dir, store).run_id), url
+    )
 
 
 def _stored_answer(tables: Mapping[str, list[Row]], what: str | None) -> dict[str, Any]:

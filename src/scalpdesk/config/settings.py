@@ -218,6 +218,9 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the key file."""
     firestore_emulator_host: str | None = None
     """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
+    records_url: Secret | None = None
+    """Database of the runs, ``postgresql://user:password@host/desk`` (extra ``postgres``); None:
+    ``desk.sqlite`` in ``desk.runs_dir``. No desk waits for it: its rows are read from the journals."""
     alert_urls: Secret | None = None
     """Where alerts go: apprise addresses, with spaces between them; they hold tokens."""
     alert_escalation_urls: Secret | None = None
@@ -341,6 +344,12 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings by venue, each checked against the venue's own struct."""
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
+
+    @property
+    def records_url(self) -> str | None:
+        """URL of the database of the runs, with its password; None for the default."""
+        url = self.credentials.records_url
+        return None if url is None else url.reveal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,6 +551,7 @@ def load_settings(
     values: dict[KeyPath, Entry] = {}
     for entry in spread(entries, schema, strategy):
         try:
+            _refuse_gone(entry)
             placed = schema.place(entry)
         except ConfigError as error:
             if all(error.render() != known.render() for known in errors):  # an unknown section counts once
@@ -586,6 +596,13 @@ def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
     for section, key in GONE:
         tree.get(section, {}).pop(key, None)
     return tree
+
+
+def _refuse_gone(entry: Entry) -> None:
+    if entry.path in GONE:
+        raise ConfigError(
+            "this key has no effect any more", where=entry.source, value=dotted(entry.path), fix="take it out"
+        )
 
 
 def _moved(path: KeyPath) -> KeyPath:

@@ -1,3 +1,3 @@
 """The version of this program; the package metadata and the journals carry it."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -38,6 +38,10 @@ HEAD_REVISION = "r0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
+_CONNECT_SECONDS = "10"
+"""A host that does not answer would hold a page for minutes."""
+SETTING = "credentials.records_url"
+"""The setting that names another store than the default one."""
 MOST_PARAMETERS = 500
 """Values in one statement."""
 _Found = TypeVar("_Found")
@@ -61,7 +65,7 @@ class Store:
     @property
     def shown_url(self) -> str:
         """The store's URL, without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        return _shown(self.engine.url)
 
     def close(self) -> None:
         """Close all connections."""
@@ -75,17 +79,19 @@ class Store:
     ) -> None:
         self.close()
         if isinstance(error, OperationalError):  # a full disk, a file that cannot be written, a server gone
-            raise _refused("read or written", error, self.shown_url) from error
+            raise _refused("read or written", error, self.engine.url) from error
 
 
-def _refused(done: str, error: OperationalError, shown_url: str) -> RetryError:
+def _refused(done: str, error: OperationalError, url: URL) -> RetryError:
     """Return the refusal of a database that lets nothing be ``done``."""
+    fix = "see that the folder can be written and its disk has room"
+    if not _is_file(url):
+        fix = (
+            "see that the database runs and lets this user in; without the setting the runs are read from"
+            f" their journals into {STORE_FILE}"
+        )
     return RetryError(
-        f"the store cannot be {done}: {_first_line(error)}",
-        where="store url",
-        value=shown_url,
-        fix="see that the folder can be written and its disk has room, or that the database runs and lets"
-        " this user in",
+        f"the store of runs cannot be {done}: {_first_line(error)}", where=SETTING, value=_shown(url), fix=fix
     )
 
 
@@ -97,7 +103,7 @@ def store_url(runs_dir: Path) -> str:
 def open_store(url: str) -> Store:
     """Open a store, made when it is not there, and bring its tables to the newest form.
 
-    ``url`` is one of SQLAlchemy: ``sqlite:///runs/desk.sqlite``, ``postgresql+psycopg://user@host/desk``.
+    ``url`` is one of SQLAlchemy: ``sqlite:///runs/desk.sqlite``, ``postgresql://user:password@host/desk``.
 
     Raises
     ------
@@ -109,30 +115,32 @@ def open_store(url: str) -> Store:
         When the database does not answer.
     """
     parsed = _parse(url)
-    shown = parsed.render_as_string(hide_password=True)
+    shown = _shown(parsed)
     try:
         engine = create_engine(parsed)
     except (NoSuchModuleError, ImportError) as error:
         raise ConfigError(
             "the driver of this database is not installed",
-            where="store url",
+            where=SETTING,
             value=shown,
-            fix='pip install "scalpdesk[postgres]" and write postgresql+psycopg://…, or use sqlite:///FILE',
+            fix='pip install "scalpdesk[postgres]" and write postgresql://…, or use sqlite:///FILE',
         ) from error
-    if engine.dialect.name == "sqlite":
+    if _is_file(parsed):
         _prepare_sqlite(engine, parsed)
     try:
         _migrate(engine, shown)
     except OperationalError as error:
         engine.dispose()
-        raise _refused("opened", error, shown) from error
+        raise _refused("opened", error, parsed) from error
     except DatabaseError as error:
         engine.dispose()
         raise DataError(
             f"this is not a store of runs: {_first_line(error)}",
-            where="store url",
+            where=SETTING,
             value=shown,
-            fix="move the file away: the store is made again from the journals",
+            fix="move the file away: the store is made again from the journals"
+            if _is_file(parsed)
+            else "name an empty database in which this user may create tables",
         ) from error
     except BaseException:
         engine.dispose()
@@ -140,11 +148,23 @@ def open_store(url: str) -> Store:
     return Store(engine)
 
 
-def read_runs(runs_dir: Path, read: Callable[[Store], _Found]) -> _Found:
-    """Return what ``read`` finds in the default store of the runs, which it may bring up to date first.
+def read_runs(runs_dir: Path, read: Callable[[Store], _Found], url: str | None = None) -> _Found:
+    """Return what ``read`` finds in the store of the runs, which it may bring up to date first.
 
-    Where the disk lets nothing be written, it reads a copy in memory, with a warning.
+    Parameters
+    ----------
+    url
+        Of :data:`SETTING`; None is the default store. Where the disk lets nothing be written into that, a
+        copy in memory is read, with a warning.
+
+    Raises
+    ------
+    RetryError
+        When the database at ``url`` does not answer.
     """
+    if url is not None:
+        with open_store(url) as store:
+            return read(store)
     try:
         with open_store(store_url(runs_dir)) as store:
             return read(store)
@@ -268,14 +288,28 @@ def _rows(store: Store, statement: Any) -> list[Any]:
 
 def _parse(url: str) -> URL:
     try:
-        return make_url(url)
-    except UrlError as error:
-        # The text may hold a password: it is not shown.
+        parsed = make_url(url)
+    except (UrlError, ValueError):
+        # The text may hold a password: neither it nor the parser's error is shown.
         raise ConfigError(
             "the URL of the store cannot be read",
-            where="store url",
-            fix="write e.g. sqlite:///runs/desk.sqlite",
-        ) from error
+            where=SETTING,
+            fix="write e.g. postgresql://user:password@host/desk; %40 for @, %2F for / in a password",
+        ) from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return parsed.update_query_dict({"connect_timeout": _CONNECT_SECONDS, **parsed.query})
+    return parsed
+
+
+def _shown(url: URL) -> str:
+    """Return a URL as it may be shown: without the password, in its place or among the parameters."""
+    hidden = {name: "***" for name in url.query if "pass" in name.lower()}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _is_file(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
 
 
 def _first_line(error: SQLAlchemyError) -> str:
@@ -291,7 +325,7 @@ def _prepare_sqlite(engine: Engine, url: URL) -> None:
         except OSError as error:
             raise ConfigError(
                 f"the folder of the store cannot be made: {error.strerror}",
-                where="store url",
+                where=SETTING,
                 value=url.database,
             ) from error
 
@@ -334,7 +368,7 @@ def _migrate(engine: Engine, shown: str) -> None:
         except CommandError as error:
             raise DataError(
                 f"the store's tables are of another version: {error}",
-                where="store url",
+                where=SETTING,
                 value=shown,
                 fix="use the scalpdesk that made it, or move the file away: journals make it again",
             ) from error

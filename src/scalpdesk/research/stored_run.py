@@ -83,8 +83,8 @@ class StoredRun:
         return money_decimals(self.currency)
 
 
-def read_stored(run_dir: Path) -> StoredRun:
-    """Return the tables of a run, projected from its journal where the store lacks it."""
+def read_stored(run_dir: Path, records_url: str | None = None) -> StoredRun:
+    """Return the tables of a run, projected from its journal into the store of the runs."""
 
     def projected(
         store: Store,
@@ -93,7 +93,7 @@ def read_stored(run_dir: Path) -> StoredRun:
         run_id = projection.header.run_id
         return projection, load_run(store, run_id).as_dict(), load_tables(store, run_id)
 
-    projection, row, tables = read_runs(run_dir.parent, projected)
+    projection, row, tables = read_runs(run_dir.parent, projected, records_url)
     header = projection.header
     clock, listed = clock_of(header.data), header.instruments
     dividends: dict[str, dict[int, float]] = {}

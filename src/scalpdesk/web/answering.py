@@ -73,7 +73,7 @@ _ERRORS: dict[int | str, str] = {
     404: "There is no such thing.",
     409: "Nothing was sent.",
     429: "Too many wrong tokens.",
-    503: "There is no desk, or it does not answer.",
+    503: "There is no desk, or it or the database of the runs does not answer.",
 }
 
 

@@ -72,6 +72,8 @@ class DeskFeed:
         Judges the run where no watcher sends its alerts.
     ask_desk
         Sends requests to the desk.
+    records_url
+        Database of the runs; None is the default store.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class DeskFeed:
         watch: Watch | None = None,
         *,
         ask_desk: AskDesk = ask,
+        records_url: str | None = None,
     ) -> None:
         self._ask = ask_desk
+        self.records_url = records_url
         self.runs_dir = runs_dir
         self.lock = threading.Lock()
         self.follower: RunFollower | None = None

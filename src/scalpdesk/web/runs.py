@@ -25,7 +25,7 @@ MOST_POINTS = 1_000
 """Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""
 
 
-def runs_page(runs_dir: Path, limit: int) -> answers.Runs:
+def runs_page(runs_dir: Path, limit: int, records_url: str | None = None) -> answers.Runs:
     """Return the runs on record, the newest first."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
@@ -33,7 +33,7 @@ def runs_page(runs_dir: Path, limit: int) -> answers.Runs:
     def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
         return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
 
-    unreadable, rows = read_runs(runs_dir, read)
+    unreadable, rows = read_runs(runs_dir, read, records_url)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
     return {"runs": [_listed(row) for row in rows[:limit]], "total": len(rows), "unreadable": unreadable}
 
@@ -66,7 +66,7 @@ def _listed(row: dict[str, Any]) -> answers.ListedRun:
     }
 
 
-def run_page(runs_dir: Path, name: str) -> answers.Run:
+def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answers.Run:
     """Return one run with its equity, spot and net delta at the marks; ``t`` in UTC seconds.
 
     A run that the store lacks, or holds unfinished, is read from its journal first.
@@ -84,7 +84,7 @@ def run_page(runs_dir: Path, name: str) -> answers.Run:
         row = project_if_new(run_dir, store)
         return row, [mark.as_dict() for mark in load_marks(store, row.run_id)]
 
-    row, marks = read_runs(runs_dir, read)
+    row, marks = read_runs(runs_dir, read, records_url)
     listed, summary = _listed(row.as_dict()), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
@@ -112,7 +112,9 @@ def _kept_parity(run_dir: Path) -> answers.RunParity | None:
         return None
 
 
-def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> answers.ScalpsPage:
+def scalps_document(
+    runs_dir: Path, run: str | None, records_url: str | None = None, *, refresh: bool
+) -> answers.ScalpsPage:
     """Return the options scalps on record, of a run or of all: open scalps, history, performance.
 
     With ``refresh``, or of a run, the journals that the store lacks, or holds unfinished, are read first.
@@ -136,7 +138,7 @@ def scalps_document(runs_dir: Path, run: str | None, *, refresh: bool) -> answer
             "performance": _with_plain_extremes(scalp_performance(store, run_id)),
         }
 
-    return read_runs(runs_dir, read)
+    return read_runs(runs_dir, read, records_url)
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
