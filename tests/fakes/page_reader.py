@@ -41,10 +41,13 @@ EXCHANGES = {
 }
 NOT_DONE = {
     "another machine or its owner": (
-        r"podman|podman-compose|journalctl"
-        r"|sudo (systemctl|useradd|chmod|mkdir|cp deploy|-u \w+ -i|\S*python3 -m venv)"
+        r"podman|podman-compose|journalctl|openssl"
+        r"|sudo (systemctl|useradd|chmod|mkdir|cp deploy|-u \w+ -i|-u postgres|\S*python3 -m venv)"
     ),
-    "installs from a package index": r'(sudo \S*/)?pip install "|python3 -m venv',
+    "an environment for the wheel, which continuous integration makes and uses": (
+        r"~/desk/bin/|mkdir -p build/copy|cp -r src|export HATCH|cd ~"
+    ),
+    "installs from a package index": r'(sudo \S*/)?pip install ["-]|pip install \.(\s|$)|python3 -m venv',
     "shows a page in a browser": r"jupyter",
     "history that only the vendor keeps": (
         r"scalpdesk data (download|process) |scalpdesk backtest .*--data deribit"
