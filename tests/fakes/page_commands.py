@@ -17,28 +17,10 @@ from scalpdesk.cli.main import root
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTRUCTIONS = ("docs/reference/", "docs/evidence/", "docs/developing/decisions/")
 PROGRAMS = frozenset(
-    [
-        "scalpdesk",
-        "make",
-        "pip",
-        "python",
-        "python3",
-        "curl",
-        "kill",
-        "umask",
-        "chmod",
-        "mkdir",
-        "cp",
-        "cd",
-        "printf",
-        "export",
-        "openssl",
-        "sudo",
-        "podman",
-        "podman-compose",
-        "journalctl",
-        "jupyter",
-    ]
+    {
+        *("scalpdesk", "make", "pip", "python", "python3", "curl", "kill", "umask", "chmod", "mkdir", "cp"),
+        *("cd", "printf", "export", "openssl", "sudo", "podman", "podman-compose", "journalctl", "jupyter"),
+    }
 )
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`[\w/.-]+\.(py|toml)`\n\n\Z")

@@ -17,7 +17,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("src", "testing", "benchmarks", "examples", "docs")
+CODE = ("src", "testing", "benchmarks", "examples", "docs", "release")
 PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md")
 
 BANNED_PARTS = {"said", "told", "farewell", "mend", "mends", "mended"}
@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 124_660), "lines of tests": ("tests", 120_427)}
+MOST_LINES = {"source lines": ("src", 124_829), "lines of tests": ("tests", 122_121)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -193,7 +193,7 @@ def imported_by_one() -> list[str]:
 
 SUBJECTS = {"conformance", "property", "golden", "determinism", "faults"}
 """Folders of tests that hold the whole product to a law."""
-NO_MODULES = {"docs", "rules", "examples", "oracle", "mutants", "fakes", "testing"}
+NO_MODULES = {"docs", "rules", "examples", "oracle", "mutants", "fakes", "release", "testing"}
 """Folders of tests of what is no module of the product."""
 
 
