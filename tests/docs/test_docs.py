@@ -140,7 +140,7 @@ def test_paths_named_in_the_pages_exist(name):
 
 
 def test_python_files_named_in_the_pages_exist():
-    folders = ("benchmarks", "docs", "examples", "src", "testing", "tests", "tools")
+    folders = ("benchmarks", "docs", "examples", "release", "src", "testing", "tests")
     files = [f"/{path.relative_to(ROOT)}" for name in folders for path in (ROOT / name).rglob("*.py")]
     # the pages of migration name files of the earlier programs, the guides those of the reader's package
     pages = [page for page in PAGES if page.name[:5] != "from-" and page.parent.name != "developing"]

@@ -14,6 +14,7 @@ _ROW = re.compile(r"^\| \[[^\]]+\]\(#([\w-]+)\) \| `([^`]+)` \| (\d{4}-\d\d-\d\d
 _FIGURE = re.compile(r"[-+−±]?\d")
 NOT_MADE_YET = {
     "deribit.md": {"bands-the-explain-near-expiries-options-without-a-bid"},
+    "forecasts.md": {"the-gate-over-many-looks"},
     "fills.md": {"quotes-that-lag-their-underlying"},
     "gex.md": {"rules-of-the-threshold"},
     "hedging.md": {"small-hedges"},

@@ -26,10 +26,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (82, 63)
-STRADDLE = (281, 196)
-WHOLE_TRIP = (115, 77)
-STRADDLE_DECISION = (412, 301)
+SHARES = (83, 63)
+STRADDLE = (284, 200)
+WHOLE_TRIP = (116, 77)
+STRADDLE_DECISION = (412, 305)
 """Python calls and C calls."""
 
 
