@@ -47,7 +47,11 @@ NOT_DONE = {
     "an environment for the wheel, which continuous integration makes and uses": (
         r"~/desk/bin/|mkdir -p build/copy|cp -r src|export HATCH|cd ~"
     ),
-    "installs from a package index": r'(sudo \S*/)?pip install ["-]|pip install \.(\s|$)|python3 -m venv',
+    "installs from a package index": r'(sudo \S*/)?pip install "|pip install \.(\s|$)|python3 -m venv',
+    "files that the reader brings from elsewhere": (
+        r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
+        r"|scalpdesk run .*underlying=SPX"
+    ),
     "shows a page in a browser": r"jupyter",
     "history that only the vendor keeps": (
         r"scalpdesk data (download|process) |scalpdesk backtest .*--data deribit"
