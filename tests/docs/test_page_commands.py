@@ -65,19 +65,13 @@ def _chain():
     return given | {"later_ns": given["now_ns"] + 60 * 10**9, "strikes": [265.0, 270.0]}
 
 
-def _keys():
-    return {"key": "PK", "secret": "S"}
-
-
-def _conformance():
-    return {"pytest": pytest, "CHECKS": ()}
-
-
+PACKAGE_ON = {"docs/developing/venue_skeleton.md": ROOT / "docs" / "developing" / "add_a_plug_in.md"}
+"""Pages that add a file to the package of another."""
 NAMES = {
-    "docs/developing/add_a_venue.md": _conformance,
+    "docs/developing/add_a_venue.md": lambda: {"pytest": pytest, "CHECKS": ()},
     "docs/concepts/gex.md": _tape,
     "docs/concepts/surface.md": _chain,
-    "docs/venues/exchange.md": _keys,
+    "docs/venues/exchange.md": lambda: {"key": "PK", "secret": "S"},
 }
 """Names that a page's Python takes as given."""
 STEPS = {str(page.relative_to(ROOT)): steps_of(page) for page in pages()}
@@ -114,10 +108,8 @@ def steps_to_do(page: str, *, is_long: bool) -> list[Step]:
 
 def outcome(step: Step, code: int, printed: list[str], shown_outputs, *, is_timed: bool) -> str | None:
     """Return in what a step ended otherwise than its page says; what a desk prints that runs is not held."""
-    if "--live" in step.text or step.text.startswith("scalpdesk arm "):
-        wanted = 2  # nothing is armed, and there are no keys of a live account
-    else:
-        wanted = 2 if step.is_refused else 0
+    is_live = "--live" in step.text or step.text.startswith("scalpdesk arm ")
+    wanted = 2 if step.is_refused or is_live else 0  # nothing is armed, there are no keys of a live account
     if code != wanted:
         return f"exit code {code}, not {wanted}: {printed[-12:]}"
     lost = [] if is_timed else shown_outputs.missing(step, printed) or shown_outputs.stale(step, printed)
@@ -137,7 +129,9 @@ def follow(reader: Reader, page: str, steps: list[Step], shown_outputs) -> dict[
     """Carry out the steps of a page in order; return what ended otherwise than the page says."""
     wrong = {}
     text = (ROOT / page).read_text("utf-8")
-    if "`pyproject.toml`\n" in text and "$ pip install" not in text and "scalpdesk new" not in text:
+    if page in PACKAGE_ON:
+        install_page(PACKAGE_ON[page], reader.site, ROOT / page)
+    elif "`pyproject.toml`\n" in text and "$ pip install" not in text and "scalpdesk new" not in text:
         install_page(ROOT / page, reader.site)
     reader.names |= NAMES.get(page, dict)()
     with reader.followed():

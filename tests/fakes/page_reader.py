@@ -273,14 +273,15 @@ class Reader:
         os.close(slave)
         limit = threading.Timer(READY_SECONDS, process.kill)
         limit.start()
-        shown = b""
+        shown, is_interrupted = b"", False
         with suppress(OSError):  # the end of the process closes the terminal
             while more := os.read(master, 4096):
                 shown += more
                 if shown.rstrip(b" ").endswith((b":", b"]")) or b"Ctrl-C ends" in more:
                     os.write(master, b"\n")
-                if b"Ctrl-C ends" in shown and process.poll() is None:
+                if b"Ctrl-C ends" in shown and not is_interrupted:
                     process.send_signal(signal.SIGINT)
+                    is_interrupted = True
         os.close(master)
         limit.cancel()
         return process.wait(READY_SECONDS), shown.decode().splitlines()
