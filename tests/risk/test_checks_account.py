@@ -61,7 +61,7 @@ def test_nothing_is_sent_before_a_resumed_run_has_compared_its_account(context, 
         for reported in (None, TOLD):  # by venues that report no limits, too
             unsure = context(venue_limits=reported, intent=intent(purpose), is_compared=False)
             assert ask(checks.account_is_compared, unsure) == (
-                "the account has not been compared with the journal yet"
+                "the account is not yet compared with the journal"
             )
 
 

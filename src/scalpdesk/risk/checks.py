@@ -63,7 +63,7 @@ def account_may_trade(context: OrderContext) -> str | None:
 @concerns(Scope(until_compared=True))
 def account_is_compared(context: OrderContext) -> str | None:
     """Nothing goes before a resumed run knows what it holds: an exit of what was closed meanwhile opens."""
-    return None if context.is_compared else "the account has not been compared with the journal yet"
+    return None if context.is_compared else "the account is not yet compared with the journal"
 
 
 @concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
