@@ -6,6 +6,7 @@ import re
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +82,8 @@ def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path):
     opening = opening_of(bench.header(), plan)
     assert "at 60 times the market's time, a session in about 6.5 minutes" in opening
     assert "--on-stop " in opening
+    sandbox = msgspec.structs.replace(bench.header(), venue="sandbox")
+    assert ": sandbox, account" in opening_of(sandbox, plan)
     shown = []
 
     def report(*words):

@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def data() -> None:
-    """The market data catalogue: list, verify, import, download."""
+    """Market data: ls, verify, import, download, record."""
 
 
 def catalog_option(body: Body) -> Body:

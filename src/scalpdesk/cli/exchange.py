@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     ),
 )
 @click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
-@click.option("--generated", default=None, metavar="SYMBOLS", help="Make a market up, e.g. SPY,NVDA,BTC.")
+@click.option("--generated", default=None, metavar="SYMBOLS", help="Random prices, e.g. SPY,NVDA,BTC.")
 @click.option(
     "--start",
     "session",
     default=None,
     metavar="DATE",
-    help=f"Session of --data [default: {DEFAULT_SESSION}].",
+    help=f"First session of --data [default: {DEFAULT_SESSION}].",
 )
 @click.option("--end", default=None, metavar="DATE", help="Last session of --data [default: the first].")
 @click.option("--underlying", default=None, help="Underlying of --data [default: SPY, or BTC-PERPETUAL].")
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "--clock",
     type=click.Choice(["market", "wall"]),
     default=None,
-    help="The clock that it follows [default: market for --data, wall for --generated].",
+    help="Time of the data, or of this machine [default: market for --data, wall for --generated].",
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; 0 takes a free one.")
 @click.option(
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
     help="Speak TWS's protocol on this port instead; 0 takes a free one.",
 )
 @click.option(
-    "--speed", default="1", metavar="X|max", show_default=True, help="Market seconds a second; 0 steps."
+    "--speed", default="1", metavar="X|max", show_default=True, help="X times as fast; 0 stands still."
 )
-@click.option("--faults", "faults_file", default=None, metavar="FILE", help="JSON list of faults.")
-@click.option("--fault-seed", type=int, default=None, help="Draw a plan of faults from this seed.")
+@click.option("--faults", "faults_file", default=None, metavar="FILE", help="Faults to cause: a JSON list.")
+@click.option("--fault-seed", type=int, default=None, help="Cause random faults, drawn from this seed.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of market and ids."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of prices and keys."
 )
 @click.option(
     "--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="Number of accounts."
@@ -72,10 +72,10 @@ if TYPE_CHECKING:
     help="Cash of each account, in its currency [default: 100000 USD, or 2 BTC].",
 )
 @click.option(
-    "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Level of each account."
+    "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Options level, 0 to 3."
 )
 @click.option(
-    "--latency-ms", type=NumberRange(0, 60_000), default=0, show_default=True, help="To the exchange."
+    "--latency-ms", type=NumberRange(0, 60_000), default=0, show_default=True, help="Delay of orders."
 )
 @click.option(
     "--lockstep-ms",
@@ -90,12 +90,12 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=200,
     show_default=True,
-    help="Requests a minute; 0 for no limit.",
+    help="Requests a minute and account; 0 for no limit.",
 )
 @click.option("--fees/--no-fees", default=True, help="Charge regulatory fees.")
 @click.option("--cutoff/--no-cutoff", default=True, help="Refuse late orders in expiring contracts.")
 @click.option(
-    "--liquidation/--no-liquidation", default=True, help="Close expiring positions that are too big."
+    "--liquidation/--no-liquidation", default=True, help="Close expiring options you cannot pay for."
 )
 def exchange(
     *,

@@ -52,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity": ("scalpdesk.cli.parity:parity", "A live run against its backtest: the difference in parts."),
     "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),
     "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
-    "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import, download."),
+    "data": ("scalpdesk.cli.data:data", "Market data: ls, verify, import, download, record."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),

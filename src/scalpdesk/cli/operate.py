@@ -176,7 +176,8 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         print_json(found)
         return
     stage = "" if found["run"] == RunPhase.RUNNING else f"{found['run'].upper()}  "
-    click.echo(f"{found['run_id']}  {found['trading']} on {found['venue']}  account {found['account']}")
+    label = "sandbox" if found["venue"] == "sandbox" else f"{found['trading']} on {found['venue']}"
+    click.echo(f"{found['run_id']}  {label}  account {found['account']}")
     phase = found["phase"] or "-"
     click.echo(f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {found['now']}")
     if found["halted"]:

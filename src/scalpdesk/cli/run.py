@@ -54,57 +54,57 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--venue",
     type=click.Choice(VENUES),
     default=None,
-    help=f"Where [default: simulated; with --live {DEFAULT_VENUE}].",
+    help=f"Where it trades [default: simulated; with --live {DEFAULT_VENUE}].",
 )
-@click.option("--live", is_flag=True, help="Real money; only once armed (scalpdesk arm).")
-@click.option("--resume", is_flag=True, help="Go on with the run that did not end.")
-@click.option(
-    "--resume-if-any", is_flag=True, help="As --resume; without such a run begin one: for a service."
-)
-@click.option("--new-run", is_flag=True, help="Leave an unfinished run as it is and begin another.")
-@click.option("--url", default=None, metavar="URL", help="A simulated exchange instead of the venue.")
+@click.option("--live", is_flag=True, help="Trade real money; first type scalpdesk arm.")
+@click.option("--resume", is_flag=True, help="Continue the run that did not end.")
+@click.option("--resume-if-any", is_flag=True, help="Continue the run that did not end, or begin one.")
+@click.option("--new-run", is_flag=True, help="Begin a new run beside one that did not end.")
+@click.option("--url", default=None, metavar="URL", help="Trade at the simulated exchange at URL.")
 @click.option(
     "--exchange-time/--wall-time",
     default=None,
-    help="The desk's time is that of the exchange at --url [venue.exchange_time].",
+    help="Take the time from the exchange at --url, or from this machine [venue.exchange_time].",
 )
 @click.option(
     "--on-stop",
     type=click.Choice(["leave", "hold", "flatten"]),
     default=None,
-    help="At the end: leave all as it is, hold positions without orders, or flatten [venue.on_stop].",
+    help="At Ctrl-C: leave all, hold (cancel orders), or flatten (close all) [venue.on_stop].",
 )
-@click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after so many closes.")
-@click.option("--contracts", type=click.IntRange(2), default=None, help="Most options [venue.contracts].")
+@click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after N market closes.")
+@click.option(
+    "--contracts", type=click.IntRange(2), default=None, help="Number of options [venue.contracts]."
+)
 @click.option(
     "--watchdog/--no-watchdog",
     default=None,
-    help="Guard the desk by a second process [venue.watchdog].",
+    help="A second process cancels the orders of a dead desk [venue.watchdog].",
 )
 @click.option(
     "--watchdog-flatten/--watchdog-hold",
     default=None,
-    help="The watchdog also closes the positions [venue.watchdog_flatten].",
+    help="The watchdog also closes the positions of a dead desk [venue.watchdog_flatten].",
 )
 @click.option(
     "--foreign-orders",
     type=click.Choice(["cancel", "leave"]),
     default="cancel",
     show_default=True,
-    help="Action of the watchdog on open orders that this run did not send.",
+    help="The watchdog cancels or leaves open orders that this run did not send.",
 )
 @click.option(
-    "--start", "session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05]."
+    "--start", "session", default=None, metavar="DATE", help="Simulated venue: first day [2018-02-05]."
 )
-@click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: the data.")
+@click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: data set.")
 @click.option(
-    "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
+    "--speed", default=None, metavar="X|max", help=f"Simulated venue: X times as fast [{SIMULATED_SPEED:g}]."
 )
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,
-    help="Serve the web page, too [default: in a terminal].",
+    help="Serve the web page as well [default: only in a terminal].",
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, help="Port of the web page.")
 @settings_options
@@ -137,10 +137,9 @@ def run(
 ) -> int | None:
     """Trade STRATEGY: simulated unless a venue is named, its paper account unless --live and armed.
 
-    The venue "sandbox" trades at a venue's live quotes inside this process: no order ever leaves ("paper"
-    is its former name). What is not given here comes from the section [venue] of the configuration.
-    Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
-    --on-stop says.
+    "sandbox" takes a venue's live quotes, fills orders in this process and sends no order ("paper" is
+    its former name). Options in [brackets] have their default in that key of the configuration. Operate the
+    desk from another terminal with status, why, halt, flatten and resume. Ctrl-C stops it.
     """
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
@@ -376,6 +375,7 @@ def _carry_out(
 def opening_of(header: "JournalHeader", plan: "LivePlan") -> str:
     """Return what is about to run, how fast, and how to stop it."""
     facts = header.data
+    label = header.venue if header.venue == "sandbox" else f"{header.mode} on {header.venue}"
     speed = "at the venue's time"
     if plan.venue == "simulated":
         speed = "as fast as it goes"
@@ -383,9 +383,9 @@ def opening_of(header: "JournalHeader", plan: "LivePlan") -> str:
             minutes = 390 / plan.pace
             speed = f"at {plan.pace:g} times the market's time, a session in about {minutes:.1f} minutes"
     return (
-        f"{header.run_id}: {header.mode} on {header.venue}, account"
+        f"{header.run_id}: {label}, account"
         f" {facts.get('account_id', '')}; scalpdesk status --watch shows it live\n"
-        f"{speed}; Ctrl-C ends it, --on-stop {plan.runner.stop.value} says what stays"
+        f"{speed}; Ctrl-C stops the desk (--on-stop {plan.runner.stop.value})"
     )
 
 

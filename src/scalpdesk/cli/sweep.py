@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @span_options("First session.")
 @data_option
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
 @click.option(
     "--engine",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     "--address",
     default=None,
     metavar="ADDRESS",
-    help="ray: a running cluster, e.g. auto or HOST:PORT [default: one is started here].",
+    help="--engine ray: a running cluster, auto or HOST:PORT [default: start one here].",
 )
 @click.option(
     "--search",
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     help="N backtests proposed by Optuna (extra search) in place of every combination.",
 )
 @click.option("--search-seed", type=int, default=1, show_default=True, help="Seed of the search's proposals.")
-@click.option("--no-stop", is_flag=True, help="search: run each backtest to its end.")
+@click.option("--no-stop", is_flag=True, help="With --search: run every backtest to its end.")
 @click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
 @click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
 @html_option

@@ -52,9 +52,7 @@ DEMO_SPEED = 400.0
 @click.option("--strategy", default="gamma-scalper", show_default=True, help="Strategy to run.")
 @session_option
 @data_option
-@click.option(
-    "--speed", default=None, metavar="X|max", help=f"Market seconds a second [default: {DEMO_SPEED:g}]."
-)
+@click.option("--speed", default=None, metavar="X|max", help=f"X times as fast [default: {DEMO_SPEED:g}].")
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,
@@ -144,10 +142,10 @@ def _refuse_resume(_: click.Context, __: click.Parameter, run: str | None) -> No
     help=f"First session [default: {DEFAULT_SESSION}; all that a recorded data set holds].",
 )
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
-@click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
+@click.option("--fill-model", default=None, help="Fills: cross, mid, queue or adverse [default: cross].")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
 @click.option(
     "--resume", is_flag=False, flag_value="last", hidden=True, expose_value=False, callback=_refuse_resume

@@ -84,7 +84,7 @@ CSV = ImporterSpec(
     """,
     examples=(
         "scalpdesk data import csv quotes.csv --name mine --underlying GOOG",
-        "scalpdesk data import csv quotes.csv --name mine --underlying GOOG --map ts=time --map bid=best_bid",
+        "scalpdesk data import csv quotes.csv --name mine --underlying GOOG --timezone America/New_York",
     ),
     flags=CsvFlags,
     run=run,
