@@ -367,7 +367,7 @@ def _stage(
         raise DataError(
             f"this column is {declared}, not a timestamp",
             where=f"{source.path}: {column}",
-            fix="write UTC timestamps such as 2021-01-04T14:31:00Z",
+            fix="write date and time in one column, such as 2021-01-04 09:31:00 or 2021-01-04T14:31:00Z",
         )
 
     bar_start = instant("bar_start") if "bar_start" in columns else "NULL::TIMESTAMPTZ"
