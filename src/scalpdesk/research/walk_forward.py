@@ -306,7 +306,7 @@ def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
         )
         lines.append(f"Sharpe ratio out of sample {outside.sharpe_annual:.2f} a year{interval}")
     if report.degradation is not None:
-        lines.append(f"{report.degradation:.0%} of the P&L per session in sample is gone out of sample")
+        lines.append(f"P&L per session out of sample: {1 - report.degradation:.0%} of that in sample")
     return (*lines, *report.overfitting.lines())
 
 
