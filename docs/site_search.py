@@ -8,7 +8,9 @@ FOLDERS = {"evidence/": 0.1, "developing/decisions/": 0.1, "reference/": 0.3, "d
 PAGES = {
     "developing/write_a_strategy.md": 1.0,
     "howto/alpaca-data.md": 0.6,
+    "howto/configuration.md": 2.0,
     "howto/dealer-gamma.md": 2.0,
+    "howto/several-strategies.md": 1.5,
     "index.md": 0.1,
     "start/what-works.md": 0.2,
     "strategies/gamma-scalper.md": 4.0,
