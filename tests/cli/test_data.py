@@ -217,9 +217,9 @@ def test_without_a_terminal_long_work_writes_plain_lines(capsys, monkeypatch):
     assert said.out == ""
     # one in 40 s, two in 80 s, twenty in 120 s
     assert said.err.splitlines() == [
-        "session 21  21.0%, 53 minutes left",
-        "session 22  22.0%, 52 minutes left",
-        "session 40  40.0%, 6 minutes left",
+        "session 21  21.0%, 53 min left",
+        "session 22  22.0%, 52 min left",
+        "session 40  40.0%, 6 min left",
     ]
 
 

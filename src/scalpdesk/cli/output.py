@@ -261,7 +261,7 @@ def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
             if now >= next_line and done > before:
                 next_line = now + PLAIN_LINE_SECONDS
                 minutes = (now - began) * (total - done) / (done - before) / 60.0
-                sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} minutes left\n")
+                sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} min left\n")
             return
         if not shown:
             if as_json or now - started < PROGRESS_AFTER_SECONDS:
