@@ -325,7 +325,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
         if trouble is None:
             return 0
         if not watched.has_begun:
-            process.log(f"{trouble}; no run had begun, nothing is done")
+            process.log(f"no run had begun, nothing to cancel ({trouble})")
             return 0
         run_id, where = Path(watched.run_dir).name, str(plan.runs_dir.resolve() / LOG_FILE)
         holding = asyncio.get_running_loop().create_task(
