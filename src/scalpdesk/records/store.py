@@ -2,8 +2,8 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -114,38 +114,67 @@ def open_store(url: str) -> Store:
     RetryError
         When the database does not answer.
     """
-    parsed = _parse(url)
-    shown = _shown(parsed)
+    engine = _engine_of(_parse(url))
+    if _is_file(engine.url):
+        _prepare_sqlite(engine, engine.url)
     try:
-        engine = create_engine(parsed)
-    except (NoSuchModuleError, ImportError) as error:
-        raise ConfigError(
-            "the driver of this database is not installed",
-            where=SETTING,
-            value=shown,
-            fix='pip install "scalpdesk[postgres]" and write postgresql://…, or use sqlite:///FILE',
-        ) from error
-    if _is_file(parsed):
-        _prepare_sqlite(engine, parsed)
-    try:
-        _migrate(engine, shown)
-    except OperationalError as error:
-        engine.dispose()
-        raise _refused("opened", error, parsed) from error
-    except DatabaseError as error:
-        engine.dispose()
-        raise DataError(
-            f"this is not a store of runs: {_first_line(error)}",
-            where=SETTING,
-            value=shown,
-            fix="move the file away: the store is made again from the journals"
-            if _is_file(parsed)
-            else "name an empty database in which this user may create tables",
-        ) from error
+        with _refusals(engine.url):
+            _migrate(engine, _shown(engine.url))
     except BaseException:
         engine.dispose()
         raise
     return Store(engine)
+
+
+def stored_revision(url: str) -> tuple[str, str | None]:
+    """Return a store's URL as it may be shown, and the migration of its tables, None without any.
+
+    Nothing is made or changed.
+
+    Raises
+    ------
+    ConfigError, DataError, RetryError
+        As :func:`open_store`.
+    """
+    engine = _engine_of(_parse(url))
+    shown = _shown(engine.url)
+    if _is_file(engine.url) and not Path(engine.url.database or "").exists():
+        return shown, None
+    try:
+        with _refusals(engine.url), engine.connect() as connection:
+            return shown, _revision(connection)
+    finally:
+        engine.dispose()
+
+
+def _engine_of(url: URL) -> Engine:
+    try:
+        return create_engine(url)
+    except (NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            "the driver of this database is not installed",
+            where=SETTING,
+            value=_shown(url),
+            fix='pip install "scalpdesk[postgres]" and write postgresql://…, or use sqlite:///FILE',
+        ) from error
+
+
+@contextmanager
+def _refusals(url: URL) -> Iterator[None]:
+    """Turn what a database refuses on opening into the errors of :func:`open_store`."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _refused("opened", error, url) from error
+    except DatabaseError as error:
+        raise DataError(
+            f"this is not a store of runs: {_first_line(error)}",
+            where=SETTING,
+            value=_shown(url),
+            fix="move the file away: the store is made again from the journals"
+            if _is_file(url)
+            else "name an empty database in which this user may create tables",
+        ) from error
 
 
 def read_runs(runs_dir: Path, read: Callable[[Store], _Found], url: str | None = None) -> _Found:
