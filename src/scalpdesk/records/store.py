@@ -38,8 +38,9 @@ HEAD_REVISION = "r0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
-_CONNECT_SECONDS = "10"
-"""A host that does not answer would hold a page for minutes."""
+_POSTGRES = {"connect_timeout": "10", "client_encoding": "utf8"}
+"""A host that does not answer would hold a page for minutes; a database in SQL_ASCII, as a server without a
+locale makes it, would send bytes for text."""
 SETTING = "credentials.records_url"
 """The setting that names another store than the default one."""
 MOST_PARAMETERS = 500
@@ -327,7 +328,7 @@ def _parse(url: str) -> URL:
         ) from None
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
-        return parsed.update_query_dict({"connect_timeout": _CONNECT_SECONDS, **parsed.query})
+        return parsed.update_query_dict({**_POSTGRES, **parsed.query})
     return parsed
 
 
