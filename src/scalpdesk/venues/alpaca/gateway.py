@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.orders.order_manager import following_id
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
@@ -166,7 +167,17 @@ class AlpacaGateway:
         checks.clock(await self._queries.clock(), self._clock)
         if self._options.data_only:
             return account
-        self._reports.restore(known_orders)
+        journaled = tuple(known_orders)
+        self._reports.restore(journaled)
+        following = following_id(journaled[-1].submitted.client_order_id) if journaled else None
+        if following is not None and await self._reports.is_taken(following):
+            raise StopError(
+                "the account has orders of this run that its journal does not hold: this folder is an older"
+                " copy; nothing was sent",
+                where=following,
+                fix="restore the newest copy, or begin another run with --new-run: it takes over what the"
+                " account holds",
+            )
         await self._order_client.warm(CLOCK)
         try:
             await self._stream.start()
