@@ -9,7 +9,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.scripted_venue import Key
-from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -1071,8 +1071,9 @@ SUMMARY = {"currency": "BTC", "equity": 2.0, "available_funds": 2.0, "maintenanc
 class Answering(Line):
     """A line that comes up, or does not, and answers by method."""
 
-    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None):
+    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None, label=""):
         super().__init__(name, done)
+        self.label = label
         self.fault, self.now_ms, self.subscribing = fault, now_ms, subscribing
 
     async def start(self):
@@ -1086,8 +1087,10 @@ class Answering(Line):
             raise self.subscribing
 
     async def request(self, method, params, timeout_seconds=None):
-        del params, timeout_seconds
+        del timeout_seconds
         answers = {"public/get_time": self.now_ms, "private/get_account_summary": SUMMARY}
+        if params.get("label") == self.label:
+            return [{"label": self.label}]
         return answers.get(method, [])
 
 
@@ -1114,6 +1117,16 @@ def test_a_gateway_listens_to_the_account_unless_it_is_for_data_alone(data_only)
     assert done == ["orders started"] + ([] if data_only else [["user.changes.any.BTC.raw"]])
     assert made._order_path.is_open is not data_only
     assert list(made._order_path.tracker.orders) == ["sd-1"]
+
+
+def test_a_journal_older_than_the_account_is_refused_before_the_order_path_opens():
+    """Its next order would have the label of an order that the desk sent after the copy was made."""
+    made, done = connecting(label="sd-000008")
+    with pytest.raises(StopError) as refused:
+        asyncio.run(made.connect([KnownOrder(order("sd-000007"))]))
+    assert refused.value.where == "sd-000008"
+    assert done[0] == "orders started"
+    assert ["user.changes.any.BTC.raw"] not in done
 
 
 @pytest.mark.parametrize(

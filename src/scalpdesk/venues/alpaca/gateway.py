@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.orders.order_manager import following_id
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
@@ -42,6 +41,7 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueView,
     how_to_reach,
+    refuse_older_copy,
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.network import Network
@@ -169,15 +169,7 @@ class AlpacaGateway:
             return account
         journaled = tuple(known_orders)
         self._reports.restore(journaled)
-        following = following_id(journaled[-1].submitted.client_order_id) if journaled else None
-        if following is not None and await self._reports.is_taken(following):
-            raise StopError(
-                "the account has orders of this run that its journal does not hold: this folder is an older"
-                " copy; nothing was sent",
-                where=following,
-                fix="restore the newest copy, or begin another run with --new-run: it takes over what the"
-                " account holds",
-            )
+        await refuse_older_copy(journaled, self._reports.is_taken)
         await self._order_client.warm(CLOCK)
         try:
             await self._stream.start()

@@ -28,6 +28,7 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueView,
     how_to_reach,
+    refuse_older_copy,
 )
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.orders import OrderPath
@@ -119,7 +120,8 @@ class DeribitGateway:
             raise
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
-        self._order_path.adopt(known_orders)
+        journaled = tuple(known_orders)
+        self._order_path.adopt(journaled)
         try:
             await self._orders.start()
         except KeysRefused as refused:
@@ -146,6 +148,7 @@ class DeribitGateway:
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
+            await refuse_older_copy(journaled, self._order_path.is_taken)
             try:
                 await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
             except FAILURES as problem:
