@@ -50,6 +50,7 @@ from scalpdesk.venues.contract import (
     Gateway,
     LiveToken,
     VenueSetup,
+    refuse_older_copy,
 )
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
@@ -296,7 +297,9 @@ async def open_desk(
         folder = _folder_channel(plan, clock)
         if folder is not None:
             undo.callback(folder.close)
-        facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+        journaled = () if resumed is None else known_orders(resumed.engine)
+        facts = await gateway.connect(journaled)
+        await refuse_older_copy(journaled, gateway.is_taken)
         lock = None
         if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)

@@ -485,6 +485,10 @@ class Gateway(Protocol):
         """
         ...
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk; False where it cannot say."""
+        ...
+
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account."""
         ...

@@ -126,18 +126,11 @@ def test_a_gateway_checks_the_account_and_the_clock_before_it_opens_the_order_pa
     assert (desk.gateway._orders.is_open, desk.gateway._warmer.cancelled()) == (False, True)
 
 
-@pytest.mark.parametrize("last", ["sd-000008", "sd-999999"])
-def test_a_journal_older_than_the_account_is_refused_before_the_order_path_opens(last):
-    """Its next order would have the id of an order that the desk sent after the copy was made."""
-    following = {"sd-000008": "sd-000009", "sd-999999": "sd-1000000"}[last]
-    asked = "GET /v2/orders:by_client_order_id"
-    desk = Desk({asked: (200, samples.order(client_order_id=following))})
-    with pytest.raises(StopError) as refused:
-        desk.connect([known("sd-000001"), known(last)])
-    assert refused.value.where == following
-    assert desk.done[-2:] == [asked, "orders closed"]
-    desk = Desk({asked: (404, {"message": "order not found"})})
-    assert desk.connect([known("sd-000001"), known(last)])[1] == (True, True)
+@pytest.mark.parametrize(("status", "taken"), [(200, True), (404, False)])
+def test_an_id_is_taken_where_the_venue_shows_its_order(status, taken):
+    shown = samples.order(client_order_id="sd-000009") if taken else {"message": "order not found"}
+    desk = Desk({"GET /v2/orders:by_client_order_id": (status, shown)})
+    assert desk.run(lambda: desk.gateway.is_taken("sd-000009")) is taken
 
 
 def test_for_data_alone_no_order_path_is_opened():

@@ -41,7 +41,6 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueView,
     how_to_reach,
-    refuse_older_copy,
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.network import Network
@@ -167,9 +166,7 @@ class AlpacaGateway:
         checks.clock(await self._queries.clock(), self._clock)
         if self._options.data_only:
             return account
-        journaled = tuple(known_orders)
-        self._reports.restore(journaled)
-        await refuse_older_copy(journaled, self._reports.is_taken)
+        self._reports.restore(known_orders)
         await self._order_client.warm(CLOCK)
         try:
             await self._stream.start()
@@ -208,6 +205,10 @@ class AlpacaGateway:
     async def query_order(self, client_order_id: str) -> bool:
         """Ask the venue what became of an order; return whether it gave proof."""
         return await self._reports.query_order(client_order_id)
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._reports.is_taken(client_order_id)
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first.

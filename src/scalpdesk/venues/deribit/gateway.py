@@ -28,7 +28,6 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     VenueView,
     how_to_reach,
-    refuse_older_copy,
 )
 from scalpdesk.venues.deribit import wire
 from scalpdesk.venues.deribit.orders import OrderPath
@@ -120,8 +119,7 @@ class DeribitGateway:
             raise
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
-        journaled = tuple(known_orders)
-        self._order_path.adopt(journaled)
+        self._order_path.adopt(known_orders)
         try:
             await self._orders.start()
         except KeysRefused as refused:
@@ -148,7 +146,6 @@ class DeribitGateway:
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
-            await refuse_older_copy(journaled, self._order_path.is_taken)
             try:
                 await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
             except FAILURES as problem:
@@ -234,6 +231,10 @@ class DeribitGateway:
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._order_path.cancel_at_venue(venue_order_id)
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._order_path.is_taken(client_order_id)
 
     async def query_order(self, client_order_id: str) -> bool:
         """Ask by its label what became of an order; return whether the venue gave proof."""
