@@ -3,9 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from scalpdesk.cli.doctor import compile_kernels_once, examine, installed_version, report_findings
 from scalpdesk.cli.main import main
+from scalpdesk.records.store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +115,36 @@ def test_a_named_store_whose_package_is_missing_is_told(findings, monkeypatch):
     found = findings()["dealer gamma"]
     assert found["verdict"] == "note"
     assert 'pip install "scalpdesk[firestore]"' in found["detail"]
+
+
+def test_the_database_of_the_runs_is_asked_and_left_as_it_is(findings, monkeypatch, postgres_url):
+    monkeypatch.setenv("SCALPDESK_CREDENTIALS__RECORDS_URL", postgres_url)
+    for _ in range(2):
+        assert findings()["records"]["verdict"] == "note"
+    open_store(postgres_url).close()
+    assert findings()["records"]["verdict"] == "ok"
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    engine.dispose()
+    found = findings()["records"]
+    assert (found["verdict"], "r9999" in found["detail"]) == ("note", True)
+
+
+def test_a_database_that_does_not_answer_fails_without_its_password(
+    findings, monkeypatch, socket_enabled, free_tcp_port
+):
+    url = f"postgresql://desk:hidden-word@127.0.0.1:{free_tcp_port}/runs"
+    monkeypatch.setenv("SCALPDESK_CREDENTIALS__RECORDS_URL", url)
+    found = findings(code=1)["records"]
+    assert found["verdict"] == "fail"
+    assert str(free_tcp_port) in found["detail"]
+    assert "hidden-word" not in str(found)
+
+
+def test_a_file_of_records_is_not_made(findings, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCALPDESK_CREDENTIALS__RECORDS_URL", f"sqlite:///{tmp_path}/records.sqlite")
+    assert findings()["records"]["verdict"] == "note"
+    assert not (tmp_path / "records.sqlite").exists()
+    (tmp_path / "records.sqlite").write_text("no database, but long enough to be one" * 99)
+    assert findings(code=1)["records"]["verdict"] == "fail"

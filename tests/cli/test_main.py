@@ -285,6 +285,26 @@ def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
     assert 'fix: pip install "scalpdesk[postgres]"' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["run", "gamma-scalper", "--venue", "alpaca"], "alpaca"),
+        (["run", "gamma-scalper", "--venue", "deribit"], "deribit"),
+        (["exchange"], "exchange"),
+    ],
+)
+def test_a_package_of_several_extras_is_installed_by_the_extra_of_its_user(words, extra):
+    keys = {f"TRADING_{name}": "x" for name in ("API_KEY", "API_SECRET")}
+    keys |= {f"DERIBIT_CLIENT_{name}": "x" for name in ("ID", "SECRET")}
+    code = (
+        f"import os, sys\nos.environ |= {keys}\nsys.modules['aiohttp'] = None\n"
+        f"from scalpdesk.cli.main import main\nsys.exit(main({words}))"
+    )
+    done = run(code=code)
+    assert done.returncode == 2
+    assert f'pip install "scalpdesk[{extra}]"' in done.stderr
+
+
 @pytest.mark.parametrize("name", ["drill", "selftest"])
 def test_a_command_of_the_testing_package_says_how_to_install_it(name, capsys, monkeypatch):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())

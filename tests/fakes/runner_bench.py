@@ -176,6 +176,7 @@ class BenchGateway:
         """Whether every order raises."""
         self.stream_failures: list[Exception] = []
         self.proofs: dict[str, list[Event]] = {}
+        self.taken: set[str] = set()
         """Answers to the queries of orders; no entry: the venue does not know yet."""
         self.queried: list[tuple[float, str]] = []
         self.looks: list[tuple[float, int | None]] = []
@@ -233,6 +234,9 @@ class BenchGateway:
             self.working[order.client_order_id] = order
             if self.accepts:
                 self.put(OrderAccepted(order.client_order_id, now_ns, now_ns, f"v-{order.client_order_id}"))
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        return client_order_id in self.taken
 
     async def query_order(self, client_order_id: str) -> bool:
         self.queried.append((asyncio.get_running_loop().time(), client_order_id))

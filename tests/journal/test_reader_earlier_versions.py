@@ -9,7 +9,7 @@ import pytest
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.recovery import rebuild
+from scalpdesk.live.recovery import known_orders, rebuild
 
 DATA = Path(__file__).with_name("data")
 CALL, PUT = "SPY180316C00274000", "SPY180316P00274000"
@@ -35,6 +35,14 @@ def test_a_journal_of_an_earlier_version_replays_to_the_same_book(run_of):
     assert summary["end_positions"] == {"SPY240419C00500000": "1", "SPY240419P00500000": "1", "SPY": "16"}
 
 
+def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_resume(run_of):
+    reader = JournalReader(run_of("v0.1.0_exchange"))  # killed between an order and its acknowledgement
+    engine = engine_from_header(reader.header)
+    rebuild(reader, engine)
+    waiting = [order.submitted.client_order_id for order in known_orders(engine) if order.is_live]
+    assert waiting == ["sd9f82p3olmo-000010"]
+
+
 @pytest.mark.parametrize(
     ("name", "events", "fills", "cash", "held", "pnl"),
     [
@@ -46,6 +54,15 @@ def test_a_journal_of_an_earlier_version_replays_to_the_same_book(run_of):
             {CALL: "1", PUT: "1", "SPY": "-4"},
             {"total": "10.75", "delta": "0.15", "gamma": "0.87", "theta": "-0.25", "vega": "16.52"}
             | {"spread": "-6.56", "residual": "0.02"},
+        ),
+        (
+            "v0.1.0_exchange",
+            152,
+            8,
+            "100521.82",
+            {"SPY180316C00275000": "1", "SPY180316P00275000": "1", "SPY": "-6"},
+            {"total": "-2.10", "delta": "0.10", "gamma": "0.12", "theta": "-0.02", "vega": "2.35"}
+            | {"higher_order": "0.02", "spread": "-4.55", "fees": "-0.12"},
         ),
         (
             "v0.1.0_sealed",

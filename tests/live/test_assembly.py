@@ -179,6 +179,14 @@ def test_the_latest_run_alone_is_gone_on_with(tmp_path, ended, found):
     assert assembly.unfinished_run(plan) == (None if found is None else folders[found])
 
 
+@pytest.mark.parametrize("open_seed", [1, 2])
+def test_of_runs_with_one_start_the_one_that_did_not_end_is_gone_on_with(tmp_path, open_seed):
+    plan = plan_in(tmp_path)  # runs of one simulated session: their order by name says nothing
+    folders = {seed: run_of(plan, 1, ended=seed != open_seed, seed=seed) for seed in (1, 2)}
+    assert len(set(folders.values())) == 2
+    assert assembly.unfinished_run(plan) == folders[open_seed]
+
+
 @pytest.mark.parametrize(("damaged", "readable", "found"), [(2, 1, 2), (1, 2, 2), (1, None, 1)])
 def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damaged, readable, found):
     plan = plan_in(tmp_path)

@@ -4,11 +4,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import alembic_config, delete_run, open_store
+from scalpdesk.records.store import alembic_config, delete_run, load_run, open_store
 from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
 
 
@@ -41,6 +41,27 @@ def test_postgresql_holds_the_same_rows_as_sqlite(postgres, store, tmp_path, hea
     with postgres.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+@pytest.fixture
+def ascii_url(postgres_url):
+    """Return the URL of a database as a server without a locale makes it."""
+    url = make_url(postgres_url)
+    name = url.query["options"].removeprefix("-csearch_path=") + "_ascii"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"))
+    plain = url.difference_update_query(["options"]).set(drivername="postgresql", database=name)
+    yield plain.render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}"))
+    engine.dispose()
+
+
+def test_a_database_without_an_encoding_holds_runs(ascii_url, tmp_path, header, story, write):
+    with open_store(ascii_url) as store:
+        project_journal(write(tmp_path, header, story), store)
+        assert load_run(store, "last").run_id == header.run_id
 
 
 def test_the_rows_of_a_run_are_made_anew_by_one_transaction_at_a_time(postgres):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -16,8 +17,11 @@ import click
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
 from scalpdesk.core.units import count_text
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import DeskConfig
 
 OLDEST_PYTHON = (3, 11)
 EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
@@ -100,21 +104,16 @@ def examine(
     yield from _core_packages(version_of)
     yield from _extras(version_of)
     yield from _clock()
-    runs_dir, catalog = "runs", "catalog"
-    try:
-        runs_dir, catalog, finding = _configuration(folder)
-    except ConfigError as error:
-        lines = error.render().splitlines()
-        finding = Diagnosis(
-            "configuration", "fail", "; ".join(line.strip() for line in lines), "scalpdesk config check"
-        )
+    config, finding = _configuration(folder)
     yield finding
-    yield _runs_folder(folder / runs_dir)
-    yield _catalog(folder / catalog)
+    yield _runs_folder(folder / ("runs" if config is None else config.desk.runs_dir))
+    yield _catalog(folder / ("catalog" if config is None else config.data.catalog))
     yield _kernels(warm_up=warm_up)
     yield _compiled_modules()
     yield from _keys(folder)
-    yield from _dealer_gamma(folder)
+    if config is not None:
+        yield from _records(config)
+        yield from _dealer_gamma(config)
 
 
 def _python() -> Diagnosis:
@@ -191,14 +190,18 @@ def _clock() -> Iterator[Diagnosis]:
         yield Diagnosis("clock", "ok", "plausible")
 
 
-def _configuration(folder: Path) -> tuple[str, str, Diagnosis]:
+def _configuration(folder: Path) -> tuple["DeskConfig | None", Diagnosis]:
     from scalpdesk.config.settings import load_settings
 
-    loaded = load_settings(environ=os.environ, cwd=folder)
+    try:
+        loaded = load_settings(environ=os.environ, cwd=folder)
+    except ConfigError as error:
+        lines = "; ".join(line.strip() for line in error.render().splitlines())
+        return None, Diagnosis("configuration", "fail", lines, "scalpdesk config check")
     detail = (
         loaded.config_file.name if loaded.config_file else "no file: defaults (scalpdesk init writes one)"
     )
-    return loaded.config.desk.runs_dir, loaded.config.data.catalog, Diagnosis("configuration", "ok", detail)
+    return loaded.config, Diagnosis("configuration", "ok", detail)
 
 
 def _runs_folder(folder: Path) -> Diagnosis:
@@ -301,15 +304,31 @@ def _keys(folder: Path) -> Iterator[Diagnosis]:
         yield Diagnosis("keys", "ok", f".env is readable by you alone (mode {mode:o})")
 
 
-def _dealer_gamma(folder: Path) -> Iterator[Diagnosis]:
+def _records(config: "DeskConfig") -> Iterator[Diagnosis]:
+    """Ask the database of the runs; yield nothing where none is named."""
+    from scalpdesk.records.store import HEAD_REVISION, stored_revision
+
+    if config.records_url is None:
+        return
+    try:
+        shown, revision = stored_revision(config.records_url)
+    except ScalpdeskError as error:
+        yield Diagnosis("records", "fail", f"{error.value or error.where}: {error.what}", error.fix)
+        return
+    if revision == HEAD_REVISION:
+        yield Diagnosis("records", "ok", f"{shown}: answers, tables {revision}")
+    elif revision is None:
+        detail = f"{shown}: answers, holds no table of the desk yet"
+        yield Diagnosis("records", "note", detail, "scalpdesk runs makes them from the journals")
+    else:
+        detail = f"{shown}: answers, tables {revision}; this version's are {HEAD_REVISION}"
+        yield Diagnosis("records", "note", detail, "scalpdesk runs brings older tables up to date")
+
+
+def _dealer_gamma(config: "DeskConfig") -> Iterator[Diagnosis]:
     """Ask once where a live desk would ask; yield nothing where no source is named."""
-    from scalpdesk.config.settings import load_settings
     from scalpdesk.live.market import live_source
 
-    try:
-        config = load_settings(environ=os.environ, cwd=folder).config
-    except ConfigError:  # it has its own finding
-        return
     notices: list[str] = []
     try:
         source = live_source(config, notify=lambda _level, text: notices.append(text))

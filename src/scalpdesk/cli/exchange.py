@@ -131,18 +131,9 @@ def exchange(
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """
     del as_json  # the ready line is JSON in any case
-    try:
-        import asyncio
+    import asyncio
 
-        from scalpdesk.exchange.launch import DEFAULT_PROTOCOL, LaunchPlan, build_server, ready_line
-    except ModuleNotFoundError as missing:
-        if missing.name is None or missing.name.partition(".")[0] != "aiohttp":
-            raise
-        raise ConfigError(
-            "the exchange needs a package that is not installed",
-            where=missing.name,
-            fix='pip install "scalpdesk[exchange]"',
-        ) from missing
+    from scalpdesk.exchange.launch import DEFAULT_PROTOCOL, LaunchPlan, build_server, ready_line
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.simulation.faults import IN_COIN, PLACES, check_in_coin, load_faults, seeded_faults
 

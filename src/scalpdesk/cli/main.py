@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from traceback import walk_tb
 
 import click
 
@@ -73,7 +74,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 EXTRA_OF_MODULE = {
-    "aiohttp": "alpaca,deribit",
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
@@ -89,6 +89,8 @@ EXTRA_OF_MODULE = {
     "uvicorn": "web",
 }
 """Extra to install when a command needs a module that the core does not bring."""
+EXTRAS_WITH_AIOHTTP = ("alpaca", "deribit", "exchange")
+"""Each is named as the package that imports it."""
 
 
 @click.group(
@@ -168,8 +170,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         return problem
     if isinstance(problem, click.ClickException):
         return usage_refusal(problem)
-    if isinstance(problem, ModuleNotFoundError) and problem.name in EXTRA_OF_MODULE:
-        extra = EXTRA_OF_MODULE[problem.name]
+    if isinstance(problem, ModuleNotFoundError) and (extra := _extra_of(problem)):
         return ConfigError(
             "this needs a package that is not installed",
             where=problem.name,
@@ -190,6 +191,15 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         f"unexpected {message}",
         fix="run again with --debug for the traceback",
     )
+
+
+def _extra_of(problem: ModuleNotFoundError) -> str | None:
+    """Return the extra that brings a missing module, None for a module of no extra."""
+    if problem.name != "aiohttp":
+        return EXTRA_OF_MODULE.get(problem.name or "")
+    importers = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(problem.__traceback__))
+    packages = (part for name in importers for part in name.split("."))
+    return next((part for part in packages if part in EXTRAS_WITH_AIOHTTP), None)
 
 
 UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")

@@ -50,6 +50,7 @@ from scalpdesk.venues.contract import (
     Gateway,
     LiveToken,
     VenueSetup,
+    refuse_older_copy,
 )
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
@@ -234,8 +235,7 @@ def unfinished_run(plan: LivePlan) -> Path | None:
                     where=str(folder),
                     fix=f"chmod u+rwx {folder}, or --new-run to leave it and begin another",
                 )
-    newest: tuple[int, Path] | None = None
-    unreadable = []
+    newest_ns, newest, unreadable = -1, list[Path](), []
     for folder in run_dirs(plan.runs_dir):
         if (folder / "set-aside").exists():
             continue
@@ -250,13 +250,14 @@ def unfinished_run(plan: LivePlan) -> Path | None:
             continue
         found = (venue_name(header.venue), header.mode, header.strategy, header.data.get("url"))
         wanted = (plan.venue, plan.trading, plan.settings.strategy, plan.url)
-        if found == wanted and (newest is None or header.started_ns >= newest[0]):
-            newest = header.started_ns, folder
-    if unreadable and (newest is None or unreadable[-1].name > newest[1].name):
+        if found != wanted or header.started_ns < newest_ns:
+            continue
+        if header.started_ns > newest_ns:
+            newest_ns, newest = header.started_ns, []
+        newest.append(folder)  # runs of one simulated session all start at its open
+    if unreadable and (not newest or unreadable[-1].name > newest[-1].name):
         return unreadable[-1]
-    if newest is None or JournalReader(newest[1]).sealed:
-        return None
-    return newest[1]
+    return next((folder for folder in reversed(newest) if not JournalReader(folder).sealed), None)
 
 
 async def open_desk(
@@ -296,7 +297,9 @@ async def open_desk(
         folder = _folder_channel(plan, clock)
         if folder is not None:
             undo.callback(folder.close)
-        facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+        journaled = () if resumed is None else known_orders(resumed.engine)
+        facts = await gateway.connect(journaled)
+        await refuse_older_copy(journaled, gateway.is_taken)
         lock = None
         if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)

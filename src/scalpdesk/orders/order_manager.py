@@ -63,6 +63,12 @@ def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
     return total
 
 
+def following_id(client_order_id: str) -> str | None:
+    """Return the id after this one in its run; None where an order of another program has it."""
+    prefix, _, number = client_order_id.rpartition("-")
+    return f"{prefix}-{int(number) + 1:06d}" if len(number) >= 6 and number.isdecimal() else None
+
+
 class OrderManager:
     """Names, sends and follows orders.
 

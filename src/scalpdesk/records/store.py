@@ -2,8 +2,8 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -38,8 +38,9 @@ HEAD_REVISION = "r0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
-_CONNECT_SECONDS = "10"
-"""A host that does not answer would hold a page for minutes."""
+_POSTGRES = {"connect_timeout": "10", "client_encoding": "utf8"}
+"""A host that does not answer would hold a page for minutes; a database in SQL_ASCII, as a server without a
+locale makes it, would send bytes for text."""
 SETTING = "credentials.records_url"
 """The setting that names another store than the default one."""
 MOST_PARAMETERS = 500
@@ -114,38 +115,67 @@ def open_store(url: str) -> Store:
     RetryError
         When the database does not answer.
     """
-    parsed = _parse(url)
-    shown = _shown(parsed)
+    engine = _engine_of(_parse(url))
+    if _is_file(engine.url):
+        _prepare_sqlite(engine, engine.url)
     try:
-        engine = create_engine(parsed)
-    except (NoSuchModuleError, ImportError) as error:
-        raise ConfigError(
-            "the driver of this database is not installed",
-            where=SETTING,
-            value=shown,
-            fix='pip install "scalpdesk[postgres]" and write postgresql://…, or use sqlite:///FILE',
-        ) from error
-    if _is_file(parsed):
-        _prepare_sqlite(engine, parsed)
-    try:
-        _migrate(engine, shown)
-    except OperationalError as error:
-        engine.dispose()
-        raise _refused("opened", error, parsed) from error
-    except DatabaseError as error:
-        engine.dispose()
-        raise DataError(
-            f"this is not a store of runs: {_first_line(error)}",
-            where=SETTING,
-            value=shown,
-            fix="move the file away: the store is made again from the journals"
-            if _is_file(parsed)
-            else "name an empty database in which this user may create tables",
-        ) from error
+        with _refusals(engine.url):
+            _migrate(engine, _shown(engine.url))
     except BaseException:
         engine.dispose()
         raise
     return Store(engine)
+
+
+def stored_revision(url: str) -> tuple[str, str | None]:
+    """Return a store's URL as it may be shown, and the migration of its tables, None without any.
+
+    Nothing is made or changed.
+
+    Raises
+    ------
+    ConfigError, DataError, RetryError
+        As :func:`open_store`.
+    """
+    engine = _engine_of(_parse(url))
+    shown = _shown(engine.url)
+    if _is_file(engine.url) and not Path(engine.url.database or "").exists():
+        return shown, None
+    try:
+        with _refusals(engine.url), engine.connect() as connection:
+            return shown, _revision(connection)
+    finally:
+        engine.dispose()
+
+
+def _engine_of(url: URL) -> Engine:
+    try:
+        return create_engine(url)
+    except (NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            "the driver of this database is not installed",
+            where=SETTING,
+            value=_shown(url),
+            fix='pip install "scalpdesk[postgres]" and write postgresql://…, or use sqlite:///FILE',
+        ) from error
+
+
+@contextmanager
+def _refusals(url: URL) -> Iterator[None]:
+    """Turn what a database refuses on opening into the errors of :func:`open_store`."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _refused("opened", error, url) from error
+    except DatabaseError as error:
+        raise DataError(
+            f"this is not a store of runs: {_first_line(error)}",
+            where=SETTING,
+            value=_shown(url),
+            fix="move the file away: the store is made again from the journals"
+            if _is_file(url)
+            else "name an empty database in which this user may create tables",
+        ) from error
 
 
 def read_runs(runs_dir: Path, read: Callable[[Store], _Found], url: str | None = None) -> _Found:
@@ -298,7 +328,7 @@ def _parse(url: str) -> URL:
         ) from None
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
-        return parsed.update_query_dict({"connect_timeout": _CONNECT_SECONDS, **parsed.query})
+        return parsed.update_query_dict({**_POSTGRES, **parsed.query})
     return parsed
 
 

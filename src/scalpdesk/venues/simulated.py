@@ -403,6 +403,10 @@ class SimulatedGateway:
         self.venue.take(command)
         self._wake.set()
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return client_order_id in self.venue.record.submitted
+
     async def query_order(self, client_order_id: str) -> bool:
         """Report what became of an order."""
         venue = self.venue
@@ -553,6 +557,10 @@ class SandboxGateway:
         self.record.take(command, now_ns)
         self._put(self.record.collect(now_ns))
         self._changed.set()
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return client_order_id in self.record.submitted
 
     async def query_order(self, client_order_id: str) -> bool:
         """Report what became of an order: everything is known here."""

@@ -1071,8 +1071,9 @@ SUMMARY = {"currency": "BTC", "equity": 2.0, "available_funds": 2.0, "maintenanc
 class Answering(Line):
     """A line that comes up, or does not, and answers by method."""
 
-    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None):
+    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None, label=""):
         super().__init__(name, done)
+        self.label = label
         self.fault, self.now_ms, self.subscribing = fault, now_ms, subscribing
 
     async def start(self):
@@ -1086,8 +1087,10 @@ class Answering(Line):
             raise self.subscribing
 
     async def request(self, method, params, timeout_seconds=None):
-        del params, timeout_seconds
+        del timeout_seconds
         answers = {"public/get_time": self.now_ms, "private/get_account_summary": SUMMARY}
+        if params.get("label") == self.label:
+            return [{"label": self.label}]
         return answers.get(method, [])
 
 
@@ -1103,6 +1106,12 @@ def connecting(data_only=False, **how):
     made._orders, made._quotes = Answering("orders", done, **how), Line("quotes", done)
     made._queries._connection = made._orders
     return made, done
+
+
+@pytest.mark.parametrize(("label", "taken"), [("sd-000008", True), ("sd-000009", False)])
+def test_a_label_is_taken_where_the_venue_shows_its_order(label, taken):
+    made, _ = connecting(label="sd-000008")
+    assert asyncio.run(made.is_taken(label)) is taken
 
 
 @pytest.mark.parametrize("data_only", [False, True])

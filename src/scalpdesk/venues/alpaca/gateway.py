@@ -206,6 +206,10 @@ class AlpacaGateway:
         """Ask the venue what became of an order; return whether it gave proof."""
         return await self._reports.query_order(client_order_id)
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._reports.is_taken(client_order_id)
+
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first.
 

@@ -135,6 +135,11 @@ class OrderReports:
             self.publisher.publish(self.tracker.not_found(each, self.publisher.timestamp()))
         return True
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id; it would refuse another as a duplicate."""
+        asked = order_messages.order_by_client_id_request(client_order_id)
+        return (await self._client.outcome(self._client.start(asked))).verdict is ReplyVerdict.DONE
+
     async def _apply_queried(self, body: bytes, asked_ns: int) -> bool:
         try:
             order = read_order(body)

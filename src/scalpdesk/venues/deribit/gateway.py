@@ -232,6 +232,10 @@ class DeribitGateway:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._order_path.cancel_at_venue(venue_order_id)
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._order_path.is_taken(client_order_id)
+
     async def query_order(self, client_order_id: str) -> bool:
         """Ask by its label what became of an order; return whether the venue gave proof."""
         return await self._order_path.query_order(client_order_id)

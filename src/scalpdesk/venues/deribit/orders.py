@@ -510,9 +510,7 @@ class OrderPath:
                 found = [state]
             else:
                 label = order.parent_id or client_order_id
-                found = await self._queries.question(
-                    "private/get_order_state_by_label", {"currency": self._currency, "label": label}
-                )
+                found = await self._by_label(label)
             states = wire.rows(found, "orders by label")
             for message in states:
                 await self._apply_shown(self._reports(message), asked_ns)
@@ -526,6 +524,14 @@ class OrderPath:
             return False
         self._not_sent(self.tracker.together(order))
         return True
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under a label; it would take another under the same."""
+        return bool(wire.rows(await self._by_label(client_order_id), "orders by label"))
+
+    async def _by_label(self, label: str) -> Any:
+        asked = {"currency": self._currency, "label": label}
+        return await self._queries.question("private/get_order_state_by_label", asked)
 
     async def _apply_shown(self, reports: Iterable[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
         """Apply orders as an answer shows them; ``asked_ns`` is when it was asked for, in the loop's time."""

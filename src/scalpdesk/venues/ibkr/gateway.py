@@ -183,6 +183,11 @@ class IbkrGateway:
         """Look for an order in all that TWS lists; return whether that gave proof."""
         return await self._orders.query_order(client_order_id)
 
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return False: TWS finds no ended order by the id of the desk."""
+        del client_order_id
+        return False
+
     # the account ------------------------------------------------------------------------------------
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
