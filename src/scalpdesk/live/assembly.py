@@ -21,7 +21,7 @@ from scalpdesk.assembly import (
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import keys_missing
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
-from scalpdesk.core.errors import ConfigError, JournalError, Notify
+from scalpdesk.core.errors import ConfigError, JournalError, Notify, StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
@@ -50,7 +50,6 @@ from scalpdesk.venues.contract import (
     Gateway,
     LiveToken,
     VenueSetup,
-    refuse_older_copy,
 )
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
@@ -297,9 +296,15 @@ async def open_desk(
         folder = _folder_channel(plan, clock)
         if folder is not None:
             undo.callback(folder.close)
-        journaled = () if resumed is None else known_orders(resumed.engine)
-        facts = await gateway.connect(journaled)
-        await refuse_older_copy(journaled, gateway.is_taken)
+        facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+        if resumed is not None and await gateway.is_taken(next_id := resumed.engine.desk.orders.next_id):
+            raise StopError(
+                "the account has orders of this run that its journal does not hold: this folder is an older"
+                " copy; nothing was sent",
+                where=next_id,
+                fix="restore the newest copy, or begin another run with --new-run: it takes over what the"
+                " account holds",
+            )
         lock = None
         if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)

@@ -63,12 +63,6 @@ def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
     return total
 
 
-def following_id(client_order_id: str) -> str | None:
-    """Return the id after this one in its run; None where an order of another program has it."""
-    prefix, _, number = client_order_id.rpartition("-")
-    return f"{prefix}-{int(number) + 1:06d}" if len(number) >= 6 and number.isdecimal() else None
-
-
 class OrderManager:
     """Names, sends and follows orders.
 
@@ -93,6 +87,11 @@ class OrderManager:
         self._forgotten: Counter[tuple[str, InstrumentId]] = Counter()
         self._forgotten_fills: Counter[tuple[str, InstrumentId]] = Counter()
         """Orders that were forgotten and their executions, by owner and instrument."""
+
+    @property
+    def next_id(self) -> str:
+        """Id of the next order."""
+        return f"{self._prefix}-{self._count + 1:06d}"
 
     def submit_combo(
         self, intents: Sequence[OrderIntent], net_limit_price: Decimal | None, now_ns: int

@@ -39,7 +39,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
     AccountLimits,
     AccountSnapshot,
@@ -55,7 +55,6 @@ from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deadlines import CAUTIOUS, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
-from scalpdesk.orders.order_manager import following_id
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
@@ -252,29 +251,6 @@ class KnownOrder(msgspec.Struct, frozen=True):
     """When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then counts
     from this connection.
     """
-
-
-async def refuse_older_copy(
-    journaled: Sequence[KnownOrder], is_taken: Callable[[str], Awaitable[bool]]
-) -> None:
-    """Refuse a journal that the account is ahead of: its next orders would take the fills of others.
-
-    ``is_taken`` asks whether the venue shows an order under an id.
-
-    Raises
-    ------
-    StopError
-        When the venue shows the order that follows the last of the journal.
-    """
-    following = following_id(journaled[-1].submitted.client_order_id) if journaled else None
-    if following is not None and await is_taken(following):
-        raise StopError(
-            "the account has orders of this run that its journal does not hold: this folder is an older copy;"
-            " nothing was sent",
-            where=following,
-            fix="restore the newest copy, or begin another run with --new-run: it takes over what the account"
-            " holds",
-        )
 
 
 class AccountFacts(msgspec.Struct, frozen=True):

@@ -54,6 +54,10 @@ def test_a_rejection_and_a_cancel_carry_their_codes():
         assert await desk.gateway.cancel_at_venue(stays.venue_order_id)
         await desk.over(stays)
         assert (stays.state, desk.gateway.health().counters["order_cancelled"]) == (OrderState.CANCELLED, 1)
+        filled = await desk.submit(bench.share, 1)
+        await desk.over(filled)
+        ids = (stays.client_order_id, filled.client_order_id, "desk-000099")
+        assert [await desk.gateway.is_taken(each) for each in ids] == [True, True, False]
 
     with_desk(ended)
 

@@ -184,9 +184,8 @@ class IbkrGateway:
         return await self._orders.query_order(client_order_id)
 
     async def is_taken(self, client_order_id: str) -> bool:
-        """Return False: TWS finds no ended order by the id of the desk."""
-        del client_order_id
-        return False
+        """Return whether TWS lists an order under an id of the desk."""
+        return await self._orders.is_taken(client_order_id)
 
     # the account ------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from ib_async import Contract, Fill, Order, Position, Trade
 from ib_async.objects import CommissionReport
@@ -622,6 +623,16 @@ class IbkrOrders:
         async with self._asking:
             listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync, "open orders")
         return [trade for trade in listed if trade.order.account in ("", self.account)]
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether TWS lists an order or execution of the day under an id; a change keeps the first."""
+        async with self._asking:
+            ask = self._connection.question
+            listed = [*await ask(self._ib.reqAllOpenOrdersAsync, "open orders")]
+            listed += await ask(partial(self._ib.reqCompletedOrdersAsync, apiOnly=False), "completed orders")
+            fills = await ask(self._ib.reqExecutionsAsync, "executions")
+        shown = [trade.order.orderRef for trade in listed] + [fill.execution.orderRef for fill in fills]
+        return client_order_id in shown
 
     async def query_order(self, client_order_id: str) -> bool:
         """Look for an order in all that TWS lists; return whether that gave proof."""
