@@ -13,15 +13,7 @@ _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _ROW = re.compile(r"^\| \[[^\]]+\]\(#([\w-]+)\) \| `([^`]+)` \| (\d{4}-\d\d-\d\d) \|$", re.MULTILINE)
 _FIGURE = re.compile(r"[-+−±]?\d")
 NOT_MADE_YET = {
-    "deribit.md": {"bands-the-explain-near-expiries-options-without-a-bid"},
-    "forecasts.md": {"the-gate-over-many-looks"},
-    "fills.md": {"quotes-that-lag-their-underlying"},
-    "gex.md": {"rules-of-the-threshold"},
     "hedging.md": {"small-hedges"},
-    "live.md": {"where-an-answers-time-goes"},
-    "marks.md": {"before-and-after"},
-    "risk-caps.md": {"what-whole-days-used"},
-    "scaling.md": {"projected"},
 }
 """Figures without a command yet; it only shrinks."""
 
