@@ -34,7 +34,7 @@ HELD = (
     "exits.stop_fraction=none",
     "exits.arm_fraction=none",
 )
-ONE_DAY = ("selection.min_expiration_days=1", "selection.max_expiration_days=3", "exits.min_dte=none")
+THREE_DAYS = ("selection.min_expiration_days=1", "selection.max_expiration_days=3", "exits.min_dte=none")
 SOON_NS = 30 * NANOS_PER_SECOND
 WILD_DAYS = (
     *("2015-08-24", "2016-06-24", "2016-11-09", "2017-07-14", "2017-11-24"),
@@ -127,11 +127,11 @@ def hedges_of(tape: MarketTape, overrides: tuple[str, ...]) -> tuple[int, int, i
 
 
 def small_hedges() -> None:
-    """Print how many hedges a one-day straddle and one of a month take, with and without small hedges."""
-    days = [(date(2014, 6, 24), ONE_DAY), (date(2018, 2, 5), ())]
+    """Print the hedges of a straddle of three days and of a month, with and without small hedges."""
+    days = [(date(2014, 6, 24), THREE_DAYS), (date(2018, 2, 5), ())]
     markets = [(market_of("gamma-scalper", day, day), more) for day, more in days]
-    head = "hedges with `least_fraction` 0 | 0.35 | shares | turned within 30 s"
-    print(f"| aversion | 2014-06-24, one-day straddle: {head} | 2018-02-05: {head} |\n|---|{'--:|' * 8}")
+    head = "`least_fraction` 0 | 0.35 | shares | turns"
+    print(f"| aversion | 2014-06-24, {head} | 2018-02-05, {head} |\n|---|{'--:|' * 8}")
     for aversion in (0.001, 0.005, 0.02, 0.05, 0.15, 0.25, 0.5):
         cells: list[int] = []
         for tape, more in markets:
