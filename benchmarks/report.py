@@ -3,12 +3,13 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from measuring import COMPILED, Result
+from measuring import COMPILED, ROOT, Result
 
 PRODUCT_PARTS = ("scalpdesk", "numpy", "numba", "msgspec")
 
@@ -33,6 +34,8 @@ def machine() -> dict[str, str]:
         facts["load when the run began (1 min)"] = f"{os.getloadavg()[0]:.2f}"
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    commit = subprocess.check_output(("git", "rev-parse", "--short=8", "HEAD"), cwd=ROOT, text=True).strip()
+    facts["measured"] = f"{datetime.now(UTC).date()}, commit {commit}"
     return facts
 
 

@@ -12,18 +12,6 @@ PAGES = sorted((ROOT / "docs" / "evidence").glob("*.md"))
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _ROW = re.compile(r"^\| \[[^\]]+\]\(#([\w-]+)\) \| `([^`]+)` \| (\d{4}-\d\d-\d\d) \|$", re.MULTILINE)
 _FIGURE = re.compile(r"[-+−±]?\d")
-NOT_MADE_YET = {
-    "deribit.md": {"bands-the-explain-near-expiries-options-without-a-bid"},
-    "forecasts.md": {"the-gate-over-many-looks"},
-    "fills.md": {"quotes-that-lag-their-underlying"},
-    "gex.md": {"rules-of-the-threshold"},
-    "hedging.md": {"small-hedges"},
-    "live.md": {"where-an-answers-time-goes"},
-    "marks.md": {"before-and-after"},
-    "risk-caps.md": {"what-whole-days-used"},
-    "scaling.md": {"projected"},
-}
-"""Figures without a command yet; it only shrinks."""
 
 
 def anchor(heading: str) -> str:
@@ -81,8 +69,7 @@ def test_each_figure_has_a_command_and_a_date(page):
     named = {name for name, _, _ in rows}
     assert named <= set(found)
     if next(iter(found)) not in named:  # a row of the title is one of the whole page
-        without = {name for name, body in found.items() if has_figures(body) and name not in named}
-        assert without == NOT_MADE_YET.get(page.name, set())
+        assert [name for name, body in found.items() if has_figures(body) and name not in named] == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from scalpdesk.datasets.embedded.market import _DrawnSession
 from scalpdesk.datasets.embedded.surface import option_prices, total_variance, variance_years
 from scalpdesk.portfolio.explain import PnlExplain, unexplained
 
-WEEK = Path(__file__).resolve().parents[2] / "examples" / "validation" / "spxw-2021-01-08.toml"
+ROOT = Path(__file__).resolve().parents[2]
+WEEK = ROOT / "examples" / "validation" / "spxw-2021-01-08.toml"
+PAGE = (ROOT / "docs" / "evidence" / "marks.md").read_text(encoding="utf-8")
 
 
 def parts_of(engine):
@@ -28,10 +30,7 @@ def parts_of(engine):
 
 @pytest.mark.recorded
 def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorded_catalog):
-    """One straddle of SPXW 3800 from Monday to its expiry on Friday; theta was -5,250, gamma 1,719.
-
-    Another 2,108 were of higher order: moves were walked in steps, which turned gamma into delta.
-    """
+    """One straddle of SPXW 3800 from Monday to its expiry on Friday."""
     settings = load_settings(
         "gamma-scalper",
         config_file=WEEK,
@@ -61,10 +60,7 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
 
 
 def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
-    """2018-02-05, an option of the day: the P&L of 117 was 512 of higher order less a residual of 470.
-
-    With a deep leg at its own volatility it was -279 of vega and 399 of higher order.
-    """
+    """2018-02-05, an option of the day."""
     engine = play_day("embedded", "2018-02-05", "entry.max_straddle_delta=none").engine
     assert parts_of(engine) == {
         "total": 111,
@@ -100,10 +96,12 @@ def call_value(spot, strike, vol, years):
 
 
 @pytest.mark.recorded
-def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
-    """2018-02-05, a straddle of 30 days: no quote enters the second calculation, only the explain's anchors.
+@pytest.mark.parametrize("name", ["2018-02-05", "2018-02-05, strike 281", "2015-08-24", "2016-11-09"])
+def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch, name):
+    """A straddle of 30 days: no quote enters the second calculation, only the explain's anchors.
 
-    A put that the share fell through showed 364 of vega, 111 of volga and 22 of vanna by its own quotes.
+    docs/evidence/marks.md states each row.
+
     Noise of the filtered volatility, squared or with the spot, stands in volga and vanna at each anchor.
     """
     steps, rebase = [], PnlExplain.rebase
@@ -119,10 +117,11 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
                 )
 
     monkeypatch.setattr(PnlExplain, "rebase", noting)
-    held = "selection.strike=281 entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"
+    held = "entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"
     unstopped = "exits.stop_fraction=null exits.arm_fraction=null"
-    settings = load_settings("gamma-scalper", overrides=(*held.split(), *unstopped.split()))
-    day = date(2018, 2, 5)
+    strike = ["selection.strike=281"] * ("strike 281" in name)
+    settings = load_settings("gamma-scalper", overrides=(*held.split(), *unstopped.split(), *strike))
+    day = date.fromisoformat(name[:10])
     tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
     header, engine = build_backtest(settings, tape, run_id="day", mode="backtest", started_ns=0, seed=1)
     assemble_backtest(settings, tape, header, engine, None).runner.run()
@@ -145,8 +144,9 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch):
         volga += units * (turned - first - linear)
         vanna += units * (both - moved - turned + first)
     explain = engine.desk.attribution
-    assert (vega, volga, vanna) == pytest.approx((569.0, 10.7, -41.7), abs=0.1)
-    assert float(explain.totals["vega"]) == pytest.approx(vega, rel=0.03)
-    assert explain.details["volga"] == pytest.approx(volga, abs=14.0)
-    assert explain.details["vanna"] == pytest.approx(vanna, abs=27.0)
+    found = float(explain.totals["vega"]), explain.details["volga"], explain.details["vanna"]
+    cells = (", ".join(f"{part:.1f}" for part in parts) for parts in ((vega, volga, vanna), found))
+    assert f"| {name} | {' | '.join(cells)} |" in PAGE
+    assert found[0] == pytest.approx(vega, rel=0.05)
+    assert found[1:] == pytest.approx((volga, vanna), abs=3.0)
     assert float(explain.totals["residual"]) == pytest.approx(0.0, abs=0.01)

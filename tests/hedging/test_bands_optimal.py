@@ -7,6 +7,7 @@ is less than the cost. A lattice lets trade only at its steps, so that its band 
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from scalpdesk.hedging.base import AversionConfig, HedgeInputs
 
 SPOT = STRIKE = 100.0
 VOL, YEARS = 0.25, 1.0
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "hedge-orders.md"
 ROOT = VOL * math.sqrt(YEARS)
 GAMMA = math.exp(-0.125 * ROOT**2) / math.sqrt(2.0 * math.pi) / (SPOT * ROOT)
 REACH = 4.5
@@ -100,6 +102,17 @@ def test_who_holds_the_call_needs_the_wider_band(example):
     found = optimum(1, *example)
     assert found > whalley_wilmott_band(GAMMA, SPOT, YEARS, *example)
     assert band_of(1, *example) == pytest.approx(found, rel=0.1)
+
+
+@pytest.mark.parametrize("example", [(0.01, 1.0), (0.01, 0.1), (0.001, 1.0)])
+def test_the_half_widths_are_those_of_docs_evidence(example):
+    widths = [optimum(units, *example) for units in (-1, 1)]
+    widths.append(whalley_wilmott_band(GAMMA, SPOT, YEARS, *example))
+    widths.append(zakamouline_band(GAMMA, SPOT, YEARS, VOL, *example))
+    widths += [band_of(units, *example) for units in (-1, 1)]
+    *cells, sold, held = (f"{width:.3f}" for width in widths)
+    row = f"| {100 * example[0]:g} %, {example[1]:g} | {' | '.join(cells)} | {sold}, {held} |"
+    assert row in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("cost", [1e-6, 2e-5, 1e-3, 0.02])
