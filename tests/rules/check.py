@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 28
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 124_939), "lines of tests": ("tests", 122_335)}
+MOST_LINES = {"source lines": ("src", 124_939), "lines of tests": ("tests", 122_332)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
