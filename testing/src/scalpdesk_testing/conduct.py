@@ -209,7 +209,8 @@ class Conduct:
             yield "14 bookings_of_a_look: an order was sent before all that one look had shown was booked"
         if isinstance(event, CancelRejected | OrderStatusUnknown | OrderNotFound):
             name = event.client_order_id
-            if scene.states_before.get(name) in TERMINAL and not self.has_strays:
+            is_over = scene.states_before.get(name) in TERMINAL
+            if is_over and not self.has_strays and not scene.engine.desk.orders.orders[name].busted:
                 yield f"13 over_is_over: {type(event).__name__} of {name}, which is over"
         for order in scene.submitted:
             why = self._why_not(order)
@@ -398,10 +399,12 @@ class Conduct:
         if self._crossed_ns is None:
             return
         low, high = scene.delta_bounds()
-        is_due = scene.phase == "holding" and scene.engine.desk.gate.mode is Mode.ACTIVE
-        is_close = max(low, -high) < LEFT_SHARES - 0.5
-        if not is_due or self._halted or scene.engine.desk.orders.live or is_close:
-            self._crossed_ns = now_ns if is_due and scene.engine.desk.orders.live else None
+        desk = scene.engine.desk
+        is_due = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and not self._halted
+        if not is_due or max(low, -high) < LEFT_SHARES - 0.5:
+            self._crossed_ns = None
+        elif desk.orders.live or not self._is_compared:
+            self._crossed_ns = now_ns
         elif now_ns - self._crossed_ns > CROSSING_PATIENCE_NS:
             self._crossed_ns = None
             yield f"6 crossing_is_finished: the delta is {low:+.1f} after the first of two orders"

@@ -166,7 +166,9 @@ class Scene:
         The desk hedges at its entry's volatility, and what it held then was bought at one of them.
         """
         vols, at_ns = set(), self.session.open_ns
-        while at_ns <= self.now_ns:
+        assert self.event is not None
+        until_ns = max(self.now_ns, self.event.ts_event_ns)  # a clock that was set back is behind the market
+        while at_ns <= until_ns:
             vols.add(self.implied_vol(at_ns))
             at_ns += VOL_SECONDS * NANOS_PER_SECOND
         nets = [self._net_delta_at(_standing(vol)) for vol in vols]
