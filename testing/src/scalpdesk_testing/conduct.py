@@ -210,7 +210,11 @@ class Conduct:
         if isinstance(event, CancelRejected | OrderStatusUnknown | OrderNotFound):
             name = event.client_order_id
             is_over = scene.states_before.get(name) in TERMINAL
-            if is_over and not self.has_strays and not scene.engine.desk.orders.orders[name].busted:
+            # the cancel of an order that a bust ended may still be answered
+            is_late = (
+                type(event) is CancelRejected and is_over and scene.engine.desk.orders.orders[name].busted
+            )
+            if is_over and not self.has_strays and not is_late:
                 yield f"13 over_is_over: {type(event).__name__} of {name}, which is over"
         for order in scene.submitted:
             why = self._why_not(order)
