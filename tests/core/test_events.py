@@ -6,8 +6,10 @@ import msgspec
 import pytest
 
 from scalpdesk.core import events as ev
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import Event, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Output, Purpose, Side
+from scalpdesk.core.mode import AccountMode, ModeEntry, Passing
 
 SAMPLES = {
     ev.QuoteEvent: (3, 1, 2, 1.5, float("inf"), 10.0, 0.0),
@@ -53,6 +55,14 @@ SAMPLES = {
     ev.AccountComparison: (1, 2, False),
     ev.TimerEvent: (1, 2, "mark"),
     ev.OperatorEvent: (1, 2, "halt", "why", "who", "person"),
+    ev.ModeKept: (
+        *(1, 2),
+        AccountMode(
+            ModeEntry(Mode.REDUCING, "a difference", "ann", 7),
+            Passing(ModeEntry(Mode.FLATTENING, "loss", "gate", 8), "2018-02-05"),
+            3,
+        ),
+    ),
     ev.FolderAnswered: (1, 2, 7, ("{}",), ("event e1: KeyError",), 40, True, "external"),
 }
 

@@ -171,7 +171,7 @@ def test_the_mode_before_a_loss_outlasts_a_stop_of_the_run(stop, opens_while_sto
     if not opens_while_stopping:
         assert gate.mode == "FLATTENING"
         one.open(next_session(DAY))
-    assert (gate.mode, gate.stopped_from) == ("ACTIVE", None)
+    assert (gate.mode, gate.desk_mode.stop) == ("ACTIVE", None)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_command_in_a_stop_is_kept_and_counts_at_once_where_it_is_stricter(des
     gate = one.engine.desk.gate
     assert (gate.mode, gate.kept_mode) == (now, kept)
     one.operate("resume", cause=OperatorCause.STOP)
-    assert (gate.mode, gate.stopped_from) == (kept, None)
+    assert (gate.mode, gate.desk_mode.stop) == (kept, None)
 
 
 @pytest.mark.parametrize(("before", "rolls"), [("resume", True), ("reduce", False)])
@@ -198,9 +198,10 @@ def test_only_an_active_desk_that_flattens_for_an_expiry_begins_afresh(desk, bef
     one = desk(Scripted())
     one.operate(before)
     one.operate("flatten", cause=OperatorCause.DEADLINE)
-    assert one.engine.desk.gate.expires_from_active is rolls
+    state = one.engine.desk.gate.desk_mode
+    assert state.state.is_free is rolls
     one.operate("flatten")
-    assert not one.engine.desk.gate.expires_from_active
+    assert not state.state.is_free
 
 
 @pytest.mark.parametrize("mode", ["halt", "flatten"])
@@ -282,7 +283,7 @@ def test_an_option_adjusted_while_a_loss_is_flattened_keeps_the_desk_flattening(
     )
     (decision,) = decisions(one.handle(event))
     old, new = one.book[1].symbol, one.book[2].symbol
-    assert decision.reasons == (f"FLATTENING to FLATTENING: {old} was adjusted to {new}",)
+    assert f"{old} was adjusted to {new}" in decision.reasons[0]
     one.open(next_session(DAY))
     assert one.engine.desk.gate.mode == "FLATTENING"
 

@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (83, 63)
 STRADDLE = (284, 200)
-WHOLE_TRIP = (116, 77)
+WHOLE_TRIP = (117, 77)
 STRADDLE_DECISION = (412, 305)
 """Python calls and C calls."""
 

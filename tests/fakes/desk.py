@@ -10,7 +10,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.backtesting.summary import Tally
-from scalpdesk.core.enums import ChangeCause, DecisionKind, OperatorAction, OperatorCause, SessionPhase
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
@@ -39,6 +39,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     orders_of,
 )
+from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.timers import LossTimer
@@ -118,6 +119,11 @@ class Scripted:
         """Remember the wake and do as the function says."""
         self.wakes.append(wake)
         return () if self.think is None else self.think(view, wake, event)
+
+
+def in_mode(desk: "HandDesk", mode: Mode) -> None:
+    """Put a desk's account into a mode, as a person's command of another run did."""
+    desk.engine.desk.gate.desk_mode.keep(AccountMode(ModeEntry(mode, "of another run", "ann")))
 
 
 class HandDesk:

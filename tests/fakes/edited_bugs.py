@@ -15,8 +15,8 @@ from scalpdesk.engine import admission, timers
 from scalpdesk.engine import desk as engine_desk
 from scalpdesk.engine.cancels import Cancels
 from scalpdesk.engine.decisions import Decisions
+from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.halts import TradingHalts
-from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LossTimer
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
@@ -229,10 +229,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "strategy_not_told_the_mode": Edit(
         "a change of mode does not reach the strategy",
-        Modes,
-        "change",
-        "desk.gate.mode = desk.view.mode = mode",
-        "desk.gate.mode = mode",
+        Desk,
+        "__init__",
+        "self.view.halted, self.view.desk_mode = gate.halted, gate.desk_mode",
+        "self.view.halted = gate.halted",
     ),
     "short_taken_for_long": Edit(
         "the risk gate takes a short holding for a long one",
@@ -426,7 +426,7 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "a difference that nothing explains reduces nothing",
         reconciliation.Reconciler,
         "_act",
-        "if desk.gate.kept_mode in (Mode.ACTIVE, Mode.FLATTENING):",
+        "if desk.gate.desk_mode.state.is_free:",
         "if False:",
     ),
     "doubts_never_asked": Edit(

@@ -27,6 +27,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.plan import LivePlan, plan_of
+from scalpdesk.live.run import end_journal
 from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
@@ -191,7 +192,7 @@ class LineDesk:
                 task.cancel()
             await asyncio.gather(running, watched, return_exceptions=True)
             await desk.gateway.close(graceful=False)
-            desk.journal.abandon()
+            end_journal(desk, {})
             if desk.lock is not None:
                 desk.lock.release()
 
@@ -221,6 +222,10 @@ class LineDesk:
         while not condition():
             assert self.loop.time() < ends, f"not within {seconds:g} s; the desk said {self.said[-8:]}"
             await asyncio.sleep(0.1)
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
 
     async def following(self) -> None:
         """Wait until the desk trades its session."""

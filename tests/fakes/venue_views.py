@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fakes.desk import HandDesk, Scripted
+from fakes.desk import HandDesk, Scripted, in_mode
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
@@ -67,7 +67,7 @@ class CalendarDesk(HandDesk):
         self.engine.desk.view.cutoff = cutoff
         self.now_ns = 1
         self.adopt({1: (held, "1")} if held else {})
-        self.engine.desk.gate.mode = mode
+        in_mode(self, mode)
         if open_first is not None:
             self.open(open_first)
         self.fed: list[Any] = []

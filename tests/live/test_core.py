@@ -16,6 +16,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
+from scalpdesk.core.mode import DeskMode
 from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.live.core import LiveCore
 from scalpdesk.orders.order import Order, OrderState
@@ -33,7 +34,8 @@ class Desk:
         self.steps, self.now_ns, self.outputs = [], NOW_NS, outputs
         sent = SubmitOrder("a", 0, Side.BUY, D(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN)
         seen = {"seen": (D(4), D(1))}
-        self.desk = self
+        self.desk = self.gate = self
+        self.desk_mode = DeskMode()
         self.orders = OrderManager("t")
         self.orders.orders["a"] = Order(sent, 1, OrderState.WORKING, D(4), D(1), executions=seen)
         self.holds = False

@@ -7,7 +7,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountComparison, OrderStatusUnknown
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.live.recovery import continuation
+from scalpdesk.live.recovery import Start, continuation
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Proposal
 
@@ -26,7 +26,7 @@ def test_every_order_without_an_answer_is_doubted_although_the_first_doubt_cance
     for leg in (CALL, PUT):
         manager.submit(OrderIntent(leg, Side.BUY, Decimal(1), Purpose.OPEN, "test"), desk.now_ns)
     seen = []
-    for event in continuation(engine, desk.now_ns):
+    for event in continuation(engine, Start(is_fresh=False), desk.now_ns):
         engine.handle(event)
         seen.append(type(event))
     assert seen == [AccountComparison, OrderStatusUnknown, OrderStatusUnknown]

@@ -441,17 +441,15 @@ def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_acc
     ]
 
 
-@pytest.mark.parametrize(
-    ("stopped_from", "resumes"), [(Mode.HALTED, True), (Mode.ACTIVE, True), (None, False)]
-)
-def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stopped_from, resumes):
+@pytest.mark.parametrize(("stop", "resumes"), [(Mode.HALTED, True), (Mode.FLATTENING, True), (None, False)])
+def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stop, resumes):
     desk = HandDesk(Scripted())
     orders = desk.engine.desk.orders
     sent, named, working = [orders.submit(buy(), desk.now_ns) for _ in range(3)]
     orders.order(named.client_order_id).venue_order_id = "v"
     desk.accept(working)
-    desk.engine.desk.gate.stopped_from = stopped_from
-    events = list(continuation(desk.engine, 9))
+    desk.engine.desk.gate.desk_mode.stop_with(stop)
+    events = list(continuation(desk.engine, Start(is_fresh=False), 9))
     doubt = OrderStatusUnknown(sent.client_order_id, 9, 9, "the desk ended before the venue answered")
     why = "the run goes on after its stop"
     lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "operator", OperatorCause.STOP)

@@ -92,7 +92,7 @@ def test_what_nobody_leaves_in_whole_is_flattened_ten_seconds_after_its_deadline
     ((level, text),) = two.said
     assert level == "alarm"
     assert text.startswith("deadline: the venue stops taking orders in expiring options soon: SPY240304C")
-    assert two.desk.engine.desk.gate.expires_from_active
+    assert two.desk.engine.desk.gate.desk_mode.state.is_free  # the next day's run begins afresh
 
 
 def test_an_exit_that_is_not_filled_is_waited_for_a_fifth_of_the_margin():

@@ -1,5 +1,9 @@
 """A mode outlasts every end of a run: only a person gives it back, whatever stopped the desk between."""
 
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
 import pytest
 
 from fakes.line_desk import CHAIN, LineDesk
@@ -7,6 +11,7 @@ from fakes.order_faults import FaultsLater
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.enums import Mode
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
@@ -90,14 +95,14 @@ def test_after_a_resume_the_mode_is_the_one_before_the_stop(tmp_path, before, en
             await desk.until(lambda: runner.state.reason)
         elif end == "killed while stopping":
             runner.stop(StopMode.FLATTEN)
-            await desk.until(lambda: desk.engine.desk.gate.stopped_from is not None)
+            await desk.until(lambda: desk.engine.desk.gate.desk_mode.stop is not None)
         elif end == "watchdog":
             await emergency(desk)
 
     async def goes_on(desk):
         await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
         gate = desk.engine.desk.gate
-        assert (gate.mode, gate.kept_mode, gate.stopped_from) == (mode, mode, None)
+        assert (gate.mode, gate.kept_mode, gate.desk_mode.stop) == (mode, mode, None)
         answered = await answer(desk.desk, {"do": "status"})
         assert answered["mode"] == mode
         if mode is not Mode.ACTIVE:
@@ -106,3 +111,112 @@ def test_after_a_resume_the_mode_is_the_one_before_the_stop(tmp_path, before, en
     with LineDesk(tmp_path, HELD, plan) as desk:
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), ends)
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20, resume=True), goes_on)
+
+
+ENDS = [
+    *StopMode,
+    "twice",
+    "kill",
+    "killed while stopping",
+    "watchdog",
+    "flat",
+    "flat and killed",
+]
+STARTS = {
+    "resume": {"resume": True},
+    "resume if any": {"resume": True, "may_begin": True},
+    "new run": {"set_aside": True},
+    "other strategy": {"set_aside": True},
+    "other folder": {"set_aside": True},
+    "other version": {"set_aside": True},
+}
+
+
+async def bring_to_an_end(desk, end):
+    runner = desk.desk.runner
+    if end.startswith("flat"):
+        desk.place(CHAIN[2], "sell", HELD[CHAIN[2]], "by-hand-1")
+        desk.place(CHAIN[7], "sell", HELD[CHAIN[7]], "by-hand-2")
+        desk.place("SPY", "sell", HELD["SPY"], "by-hand-3")
+        await desk.until(lambda: not desk.held() and not desk.engine.desk.orders.live)
+        if end == "flat":
+            runner.stop(StopMode.HOLD)
+            await desk.until(lambda: runner.state.reason)
+    elif end in tuple(StopMode) or end == "twice":
+        runner.stop(StopMode.HOLD if end == "twice" else StopMode(end))
+        if end == "twice":
+            runner.stop(StopMode.FLATTEN)
+        await desk.until(lambda: runner.state.reason)
+    elif end == "killed while stopping":
+        runner.stop(StopMode.FLATTEN)
+        await desk.until(lambda: desk.engine.desk.gate.desk_mode.stop is not None)
+    elif end == "watchdog":
+        await emergency(desk)
+
+
+def next_plan(desk, tmp_path, start):
+    other = "hybrid" if desk.truth() else "st0cka"  # st0cka takes over no options
+    strategy = other if start == "other strategy" else "gamma-scalper"
+    own = () if start == "other strategy" else SETTINGS
+    folder = (f"desk.runs_dir={tmp_path / 'elsewhere'}",) if start == "other folder" else ()
+    options = dict(STARTS[start])
+    may_begin, resume = options.pop("may_begin", False), options.pop("resume", False)
+    plan = desk.plan(strategy, *own, *folder, contracts=20, resume=resume, new_run=bool(options))
+    return replace(plan, may_begin=may_begin)
+
+
+EACH_PAIR = [
+    (tuple(BEFORE)[(row + column) % len(BEFORE)], end, start)
+    for row, end in enumerate(ENDS)
+    for column, start in enumerate(STARTS)
+]
+"""Every end with every start, and every mode with each of them at least once."""
+OTHERS = [cell for cell in product(BEFORE, ENDS, STARTS) if cell not in EACH_PAIR]
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "start"),
+    [*EACH_PAIR, *(pytest.param(*cell, marks=pytest.mark.slow) for cell in OTHERS)],
+)
+def test_the_account_keeps_its_mode_whatever_ends_and_whatever_follows(
+    tmp_path, monkeypatch, before, end, start
+):
+    """After a flatten and any orderly end the service's own restart bought the straddle again."""
+    mode, bring = BEFORE[before]
+
+    async def ends(desk):
+        await desk.following()
+        if bring is not None:
+            await bring(desk)
+        await bring_to_an_end(desk, end)
+
+    async def follows(desk):
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
+        gate = desk.engine.desk.gate
+        assert (gate.mode, gate.kept_mode, gate.desk_mode.stop) == (mode, mode, None)
+        answered = await answer(desk.desk, {"do": "status"})
+        assert answered["mode"] == mode
+        assert bool(answered["mode_text"]) is (mode is not Mode.ACTIVE)
+        assert any(f"is {mode}" in text for _, text in desk.said[told:]) is (mode is not Mode.ACTIVE)
+        if mode is not Mode.ACTIVE:
+            truth = desk.truth()
+            await desk.wait(120.0)
+            assert all(abs(units) <= abs(truth.get(name, 0)) for name, units in desk.truth().items())
+            assert gate.mode is mode
+            assert (await answer(desk.desk, {"do": "resume", "reason": "seen"}))["mode"] == Mode.ACTIVE
+
+    async def is_free(desk):
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
+        assert desk.engine.desk.gate.mode is Mode.ACTIVE
+
+    with LineDesk(tmp_path, HELD) as desk:
+        desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), ends)
+        told = len(desk.said)
+        if start == "other version":
+            monkeypatch.setattr("scalpdesk.live.assembly.VERSION", "9.9.9")
+        plan = next_plan(desk, tmp_path, start)
+        sealed = not any(not JournalReader(run).sealed for run in Path(tmp_path / "runs").iterdir())
+        if sealed and start == "resume":
+            plan = replace(plan, may_begin=True)  # there is nothing to resume: --resume alone is refused
+        desk.live(plan, follows)
+        desk.live(replace(plan, resume=True, may_begin=True, set_aside=False), is_free)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy
+from fakes.desk import HandDesk, Scripted, buy, in_mode
 from fakes.killing import plan_for
 from fakes.live import until
 from scalpdesk import pricing
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, OperatorCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import ForecastEvent, RateEvent
 from scalpdesk.exchange.admin import Advance
@@ -38,8 +38,10 @@ class Bench:
         desk.adopt({0: (1, "1")} if holds else {})
         if orders:
             desk.engine.desk.orders.submit(buy(), 1)
-        desk.engine.desk.gate.mode = mode
-        desk.engine.desk.gate.expires_from_active = expires
+        if expires:
+            desk.operate("flatten", cause=OperatorCause.DEADLINE)
+        else:
+            in_mode(desk, mode)
         self.stop = OrderlyStop(desk.engine, lambda _: None)
         self.answer = answer
         self.put = []

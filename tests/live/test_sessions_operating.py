@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import change
+from fakes.desk import change, in_mode
 from fakes.live import LiveBench, follower, until, walk
 from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
@@ -81,7 +81,7 @@ def test_without_options_that_expire_or_for_a_desk_that_flattens_already_there_i
     for what in ("mode", "sold", "closed"):
         desk = expiring_day()
         if what == "mode":
-            desk.engine.desk.gate.mode = Mode.HALTED
+            in_mode(desk, Mode.HALTED)
         elif what == "sold":
             desk.handle(change(desk, "manual_trade", -1, number=1))
         else:

@@ -18,6 +18,7 @@ from typing import TypeGuard, final, get_args
 import msgspec
 
 from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, SessionPhase
+from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import InstrumentId
 
 NO_UNITS, WHOLE = Decimal(0), Decimal(1)
@@ -455,6 +456,15 @@ class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=53, gc=Fal
 
 
 @final
+class ModeKept(msgspec.Struct, frozen=True, array_like=True, tag=54, gc=False):
+    """A run begins in the mode that its account was left in, by whatever run or person."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    state: AccountMode
+
+
+@final
 class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=False):
     """A strategy folder answered a request of the engine.
 
@@ -503,5 +513,6 @@ Event = (
     | AccountEvent
     | TimerEvent
     | OperatorEvent
+    | ModeKept
     | FolderAnswered
 )

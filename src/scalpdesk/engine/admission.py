@@ -210,7 +210,7 @@ class OrderAdmission:
             instrument.is_option,
             gate.limits,
             gate.resolved,
-            gate.mode,
+            gate.desk_mode.mode,
             quote,
             market.verdict_on(quote, instrument_id, now_ns),
             ZERO if position is None else position.quantity,

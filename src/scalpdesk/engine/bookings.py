@@ -52,10 +52,10 @@ class Bookings:
         desk.attribution.rebase(now_ns, desk.attribution.marks)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
-            if why is not None and desk.gate.mode is Mode.ACTIVE:
+            if why is not None and desk.gate.desk_mode.mode is Mode.ACTIVE:
                 symbol = desk.instruments[sent.instrument_id].symbol
-                self._modes.change(Mode.REDUCING, f"{symbol}: {why}")
-        is_flat = desk.gate.mode is Mode.FLATTENING and not desk.positions.held()
+                self._modes.tighten(Mode.REDUCING, f"{symbol}: {why}")
+        is_flat = desk.gate.desk_mode.mode is Mode.FLATTENING and not desk.positions.held()
         if is_flat or desk.view.session is None:  # nothing marks later: the run may end here
             self.mark()
         return Wake.ORDER

@@ -78,7 +78,7 @@ class Desk:
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
-        self.view.halted = gate.halted
+        self.view.halted, self.view.desk_mode = gate.halted, gate.desk_mode
         self.session_equity = cash
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
@@ -115,7 +115,7 @@ class Desk:
 
     def can_lose(self) -> bool:
         """Return whether the session's loss ends its trading and may differ from the last checked loss."""
-        if self.gate.mode not in LOSS_MODES or self.view.session is None:
+        if self.gate.desk_mode.mode not in LOSS_MODES or self.view.session is None:
             return False
         return bool(self.positions.held()) or self.account.cash is not self._judged_cash
 

@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
-from scalpdesk.core.enums import STRICTNESS, DecisionKind, Mode, OperatorAction, OperatorCause
-from scalpdesk.core.events import OperatorEvent
+from scalpdesk.core.enums import DecisionKind, Mode, OperatorAction, OperatorCause
+from scalpdesk.core.events import ModeKept, OperatorEvent
 from scalpdesk.core.intents import Decision
+from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.cancels import Cancels
 from scalpdesk.engine.desk import LOSS_MODES, Desk
@@ -13,6 +14,8 @@ from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.triggers import Wake
 
 GATE = "risk gate"
+REPEATED = (OperatorCause.PERSON, OperatorCause.STOP)
+"""Causes that, coming again, cancel again."""
 
 
 class Modes:
@@ -23,17 +26,45 @@ class Modes:
         self._turn = turn
         self._cancels = cancels
         self._flattening = flattening
-        self._after_flattening: Mode | None = None
-        """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._adjusted: dict[InstrumentId, str] = {}
         """Adjusted options in the book, with the reason to show: no strategy knows them."""
 
-    def change(self, mode: Mode, reason: str, who: str = GATE) -> None:
-        """Change the desk's mode, report it, and cancel what works at the venue where the mode says so."""
-        desk = self._desk
-        reasons = (f"{desk.gate.mode} to {mode}: {reason}",)
-        desk.gate.mode = desk.view.mode = mode
-        self._turn.out.append(Decision(self._turn.now_ns, DecisionKind.MODE, True, reasons, {"who": who}))
+    @property
+    def _session(self) -> str:
+        session = self._desk.view.session
+        return "" if session is None else session.day.isoformat()
+
+    def _by_gate(self, reason: str) -> ModeEntry:
+        return ModeEntry(reason=reason, who=GATE, since_ns=self._turn.now_ns)
+
+    def tighten(self, mode: Mode, reason: str) -> None:
+        """Stop the account as the risk gate finds: it stays so until a person frees it."""
+        self._keep(self._desk.gate.desk_mode.state.tightened(mode, self._by_gate(reason)))
+
+    def _pass(self, reason: str) -> None:
+        """Flatten until the next session."""
+        state = self._desk.gate.desk_mode.state
+        self._keep(state.passing_to(Mode.FLATTENING, self._by_gate(reason), self._session))
+
+    def _keep(self, state: AccountMode) -> None:
+        """Take a state of the account; report it and act on it where it is another mode."""
+        desk_mode = self._desk.gate.desk_mode
+        was, own = desk_mode.mode, desk_mode.state.account.mode
+        desk_mode.keep(state)
+        self._follow(was, own, state.standing)
+
+    def _report(self, text: str, who: str) -> None:
+        self._turn.out.append(Decision(self._turn.now_ns, DecisionKind.MODE, True, (text,), {"who": who}))
+
+    def _follow(self, was: Mode, own: Mode, why: ModeEntry) -> None:
+        """Report a change of mode, and cancel what works at the venue where the new one says so."""
+        desk_mode = self._desk.gate.desk_mode
+        mode, account = desk_mode.mode, desk_mode.state.account
+        if mode is was:
+            if account.mode is not own:  # it counts once the flattening, or the stop, is over
+                self._report(f"{mode}, then {account.mode} until resumed: {account.reason}", account.who)
+            return
+        self._report(f"{was} to {mode}: {why.reason}", why.who)
         if mode in LOSS_MODES:
             self._cancels.forget_refused()
             return
@@ -44,13 +75,11 @@ class Modes:
             self._flattening.begin()
 
     def open_session(self) -> None:
-        """Go back to the mode that a loss or the margin ended in the session before."""
-        if self._after_flattening is not None:
-            mode, self._after_flattening = self._after_flattening, None
-            if self._desk.gate.stopped_from is None:
-                self.change(mode, "a new session")
-            else:
-                self._desk.gate.stopped_from = mode
+        """End a flattening that passed with the session before."""
+        desk_mode = self._desk.gate.desk_mode
+        was, own = desk_mode.mode, desk_mode.state.account.mode
+        desk_mode.keep(desk_mode.state.opened(self._session))
+        self._follow(was, own, ModeEntry(reason="a new session", who=GATE))
         self._cancels.open_session()
         self._flattening.open_session()
 
@@ -58,41 +87,43 @@ class Modes:
         """Stop at the session's loss limit, and reduce or flatten where the margin is used up."""
         desk = self._desk
         if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):
-            self._after_flattening = desk.gate.mode
-            self.change(Mode.FLATTENING, why)
+            self._pass(why)
         stage = desk.margin_stage() if desk.is_margined and desk.gate.mode in LOSS_MODES else None
         if stage is not None and stage[0] is not desk.gate.mode:
-            if stage[0] is Mode.FLATTENING:
-                self._after_flattening = desk.gate.mode
-            self.change(*stage)
+            mode, why = stage
+            if mode is Mode.FLATTENING:
+                self._pass(why)
+            else:
+                self.tighten(mode, why)
+
+    def restore(self, event: ModeKept) -> Wake | None:
+        """Begin in the mode that the account was left in."""
+        was = self._desk.gate.mode
+        self._keep(event.state)
+        return None if self._desk.gate.mode is was else Wake.OPERATOR
 
     def operate(self, event: OperatorEvent) -> Wake | None:
         """Follow an operator's command, or a stop, a deadline or a reconciliation in an operator's place."""
-        gate, mode = self._desk.gate, event.action.mode
-        if event.cause is OperatorCause.RECONCILIATION and gate.kept_mode is not Mode.ACTIVE:
-            if self._after_flattening is Mode.ACTIVE:  # it counts from the next session on
-                self._after_flattening = mode
-            return None
-        if event.cause is not OperatorCause.STOP:
-            gate.expires_from_active = event.cause is OperatorCause.DEADLINE and gate.mode is Mode.ACTIVE
-            self._after_flattening = None  # an operator's mode outlasts the session
-            if mode is Mode.ACTIVE:
-                gate.stopped_from = None
-            elif gate.stopped_from is not None:  # it is kept for the next start, and counts now if stricter
-                gate.stopped_from, mode = mode, max(mode, gate.mode, key=STRICTNESS.index)
-        elif event.action is OperatorAction.RESUME:
-            mode, gate.stopped_from = gate.kept_mode, None
+        desk_mode, mode, cause = self._desk.gate.desk_mode, event.action.mode, event.cause
+        was, own = desk_mode.mode, desk_mode.state.account.mode
+        why = ModeEntry(mode, event.reason, event.who, event.ts_recv_ns)
+        if cause is OperatorCause.STOP:
+            desk_mode.stop_with(None if event.action is OperatorAction.RESUME else mode)
         else:
-            gate.stopped_from = gate.kept_mode
-        if mode is Mode.HALTED or mode is Mode.FLATTENING:
+            state = desk_mode.state.commanded(mode, cause, why, self._session)
+            if state is desk_mode.state:
+                return None
+            desk_mode.keep(state)
+        now = desk_mode.mode
+        if (now is Mode.HALTED or now is Mode.FLATTENING) and (now is not was or cause in REPEATED):
             # what a flattening desk has at work closes positions: only what was to go is cancelled again
-            self._cancels.repeat(everything=mode is Mode.HALTED and mode is gate.mode)
-        if mode is gate.mode:
+            self._cancels.repeat(everything=now is Mode.HALTED and now is was)
+        self._follow(was, own, why)
+        if now is was:
             return None
-        if mode is Mode.ACTIVE:
-            gate.counters.forget_executions()
-        self.change(mode, event.reason, event.who)
-        if mode in LOSS_MODES:
+        if now is Mode.ACTIVE:
+            self._desk.gate.counters.forget_executions()
+        if now in LOSS_MODES:
             self._leave_adjusted()
         return Wake.OPERATOR
 
@@ -100,13 +131,11 @@ class Modes:
         """Note that a held option was adjusted to another; close everything while it is held."""
         instruments = self._desk.instruments
         self._adjusted[new] = f"{instruments[old].symbol} was adjusted to {instruments[new].symbol}"
-        if self._desk.gate.mode in LOSS_MODES or self._after_flattening is not None:
-            self._leave_adjusted()
+        self._leave_adjusted()
 
     def _leave_adjusted(self) -> None:
         """Close everything while an adjusted option is held: no strategy knows it, in any later session."""
         for number, why in self._adjusted.items():
             if self._desk.positions.quantity(number):
-                self._after_flattening = None
-                self.change(Mode.FLATTENING, why)
+                self.tighten(Mode.FLATTENING, why)
                 return

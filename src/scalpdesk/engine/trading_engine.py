@@ -25,6 +25,7 @@ from scalpdesk.core.events import (
     ForecastEvent,
     GammaExposureEvent,
     ImpliedVolEvent,
+    ModeKept,
     OpenInterestEvent,
     OperatorEvent,
     OrderAccepted,
@@ -132,6 +133,7 @@ class TradingEngine:
             AccountLimits: desk.take_limits,
             AccountComparison: desk.take_comparison,
             OperatorEvent: modes.operate,
+            ModeKept: modes.restore,
             OpenInterestEvent: market.apply_open_interest,
             RateEvent: market.apply_rates,
             DividendEvent: market.apply_dividend,
@@ -256,7 +258,7 @@ class TradingEngine:
 
     def _follow(self, event: Event) -> None:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""
-        if type(event) in BOOKED and self.desk.gate.mode is FLATTENING:
+        if type(event) in BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
             self._flattening.follow()
         elif type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
             self._bookings.mark(is_anchor=True)

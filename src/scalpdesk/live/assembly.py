@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +35,8 @@ from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_fol
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
-from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
+from scalpdesk.live.account_mode import SUFFIX, AskedWhileStarting, ModeKeeper, ModeRecord, state_text
+from scalpdesk.live.arming import AccountLock, DeskHolder, account_file, state_dir, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_splits
 from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
@@ -312,6 +314,7 @@ async def open_desk(
         if resumed is not None:  # a watchdog that still acts has refused the account
             _report_watchdog(resumed.run_dir, notify)
         run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
+        modes = _begin_in_its_mode(plan, run, notify)
         is_played = plan.venue == "simulated"  # a tape of other days
         watchers = (
             tally.see,
@@ -325,7 +328,7 @@ async def open_desk(
                 say=notify,
             ),
         )
-        core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided)
+        core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided, modes)
         core.events = run.events
         update = partial(daily_update, plan, gateway, instruments, clock)
         runner = LiveRunner(
@@ -525,8 +528,51 @@ def lock_account(plan: LivePlan, account_id: str, run_id: str, *, watchdog_log: 
     """
     folder, now_ns = str(plan.runs_dir.resolve()), SystemClock().now_ns()
     holder = DeskHolder(os.getpid(), run_id, folder, now_ns, watchdog_log)
-    where = plan.venue if plan.url is None else f"{plan.venue}-at-{urlsplit(plan.url).netloc}"
+    where = venue_at(plan.venue, plan.url)
     return AccountLock(plan.state or state_dir(os.environ), where, account_id, holder)
+
+
+def venue_at(venue: str, url: str | None) -> str:
+    """Return what accounts are filed under: the venue, or the exchange in its place."""
+    return venue if url is None else f"{venue}-at-{urlsplit(url).netloc}"
+
+
+def mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
+    """Return the record of an account's mode; None where the account ends with its run.
+
+    The sandbox's account is of this process, but its desk is run like another: the strategy and the folder of
+    its runs stand for the account.
+    """
+    if plan.venue == "simulated":
+        return None
+    where = venue_at(plan.venue, plan.url)
+    if plan.venue == SANDBOX:
+        folder = sha256(os.fsencode(plan.runs_dir.resolve())).hexdigest()[:12]
+        account_id = f"{plan.settings.strategy}-{folder}"
+    return ModeRecord(account_file(plan.state or state_dir(os.environ), where, account_id, SUFFIX))
+
+
+def _begin_in_its_mode(plan: LivePlan, run: AssembledRun, notify: Notify) -> ModeKeeper:
+    """Take up the account's mode as it was left, with what a person asked for while the desk started."""
+    record = mode_record(plan, str(run.header.data.get("account_id", "")))
+    own = run.engine.desk.gate.desk_mode.state
+    state = own
+    if record is not None:
+        record.run_id = run.header.run_id
+        state = record.for_start(None if run.start.is_fresh else own)
+    asked = AskedWhileStarting(plan.state or state_dir(os.environ), plan.runs_dir)
+    for command in asked.read():
+        notify("warning", f"asked for while the desk started: {command.text()}")
+        state = command.after(state)
+    keeper = ModeKeeper(record, notify)
+    keeper.keep(state)
+    if not keeper.problem:
+        asked.forget()
+    if state != own:
+        run.start.kept = state
+    if text := state_text(state):
+        notify("warning", f"the account is {text}")
+    return keeper
 
 
 def live_header(

@@ -12,6 +12,7 @@ from typing import NotRequired, TypedDict
 
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
+from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.reconciliation import Viewed
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.venues.contract import Notice
@@ -30,7 +31,7 @@ class OperationResult(TypedDict):
     mode: str
     cancels: int
     note: NotRequired[str]
-    """Why it is not carried out yet."""
+    """Why it is not carried out yet, or not kept."""
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Operation:
     who: str
     stop: StopMode | None = None
     answer: "asyncio.Future[OperationResult] | None" = None
+    waits_as: WaitingCommand | None = None
+    """Its entry in the account's record until it is carried out."""
 
 
 @dataclass(slots=True)

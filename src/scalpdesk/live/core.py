@@ -22,6 +22,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Decision, Output, VenueCommand, is_command
 from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.live.account_mode import ModeKeeper
 
 DECISIONS_KEPT = 2_000
 Watcher = Callable[[Event, tuple[Output, ...]], None]
@@ -68,6 +69,8 @@ class LiveCore:
         Called with each event that led to outputs, once its commands have been handed over.
     decided
         Decisions of the run's lives before this one.
+    modes
+        Records the account's mode before anything follows from its change.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class LiveCore:
         timers: Timers | None = None,
         watchers: tuple[Watcher, ...] = (),
         decided: DecisionLog | None = None,
+        modes: ModeKeeper | None = None,
     ) -> None:
         self.engine = engine
         self.journal = journal
@@ -88,6 +92,9 @@ class LiveCore:
         self.counters: Counter[str] = Counter()
         self._watchers = watchers
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
+        self.modes = modes
+        self._desk_mode = engine.desk.gate.desk_mode
+        self._mode = self._desk_mode.state
 
     @property
     def due_ns(self) -> int:
@@ -120,6 +127,10 @@ class LiveCore:
         outputs = engine.handle(event)
         if type(event) is UnmatchedOrderEvent:
             self.journal.flush()
+        if self._desk_mode.state is not self._mode:
+            self._mode = self._desk_mode.state
+            if self.modes is not None:
+                self.modes.keep(self._mode)
         if outputs:
             self.journal.add_outputs(outputs)
         elif type(event) is QuoteEvent:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCause
+from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
@@ -308,7 +308,7 @@ class Reconciler:
             table = side_by_side(ours, theirs, desk.instruments, Tolerance(cash=desk.attribution.unit))
             text = "; ".join(str(difference) for difference in found.unexplained)
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
-            if desk.gate.kept_mode in (Mode.ACTIVE, Mode.FLATTENING):
+            if desk.gate.desk_mode.state.is_free:
                 reason, who = f"unexplained difference: {text}", OperatorCause.RECONCILIATION
                 commands += self._core.feed(
                     OperatorEvent(now_ns, now_ns, OperatorAction.REDUCE, reason, who.value, who)

@@ -13,8 +13,16 @@ import msgspec
 
 from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, ScalpdeskError, StopError
-from scalpdesk.core.events import AccountComparison, Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
+from scalpdesk.core.events import (
+    AccountComparison,
+    Event,
+    ModeKept,
+    OperatorEvent,
+    OrderStatusUnknown,
+    QuoteEvent,
+)
 from scalpdesk.core.intents import Output
+from scalpdesk.core.mode import AccountMode
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
@@ -128,6 +136,13 @@ class Start:
     """First events of a fresh run (rates, open interest, forecasts)."""
     is_fresh: bool = True
     """False when a journal was replayed."""
+    kept: AccountMode | None = None
+    """The mode that the account was left in, where the engine does not have it yet."""
+
+    def mode(self, now_ns: int) -> Iterator[ModeKept]:
+        """Yield the event that brings the account's mode, where there is one."""
+        if self.kept is not None:
+            yield ModeKept(now_ns, now_ns, self.kept)
 
 
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
@@ -151,12 +166,13 @@ async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEv
 
 
 def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:
-    """Yield the first events of a new run: its market, the prices of what is held, the account itself."""
+    """Yield the first events of a new run: its mode, its market, the prices of what is held, the account."""
+    yield from start.mode(now_ns)
     for event in (*start.opening, *marks, view.as_event()):
         yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
 
 
-def continuation(engine: TradingEngine, now_ns: int) -> Iterator[Event]:
+def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
     """Yield the first events of a run that is resumed.
 
     Orders that were journaled and never acknowledged may have left or not: their status is unknown. After an
@@ -169,7 +185,8 @@ def continuation(engine: TradingEngine, now_ns: int) -> Iterator[Event]:
     for name, state, venue_order_id in sent:
         if state is OrderState.PENDING_NEW and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
-    if engine.desk.gate.stopped_from is not None:
+    yield from start.mode(now_ns)
+    if engine.desk.gate.desk_mode.stop is not None:
         yield OperatorEvent(
             now_ns,
             now_ns,

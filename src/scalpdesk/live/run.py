@@ -188,17 +188,23 @@ async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
     summary["recovered_seconds"] = runner.state.recovered_seconds
     summary["open_orders"] = list(runner.state.open_orders)
     summary["differences"] = [str(difference) for difference in runner.reconciler.unexplained]
-    engine = desk.engine
-    is_over = not engine.desk.orders.live and not engine.desk.positions.held() and bool(runner.state.reason)
     try:
-        if is_over:
-            desk.journal.close(summary)
-        else:
-            desk.journal.abandon()
+        is_over = end_journal(desk, summary)
     finally:
         if desk.lock is not None:
             desk.lock.release()
     return summary | {"resumable": not is_over}
+
+
+def end_journal(desk: LiveDesk, summary: dict[str, Any]) -> bool:
+    """Seal the journal of a run that ended flat, whatever its mode; leave any other to be resumed."""
+    book = desk.engine.desk
+    is_over = not book.orders.live and not book.positions.held() and bool(desk.runner.state.reason)
+    if is_over:
+        desk.journal.close(summary)
+    else:
+        desk.journal.abandon()
+    return is_over
 
 
 def _listen_to_signals(desk: LiveDesk) -> None:

@@ -29,6 +29,7 @@ from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, Venu
 from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId
 from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
@@ -217,18 +218,31 @@ class LiveRunner:
             )
         if action == OperatorAction.RESUME and self.state.stop_asked is not None:
             raise StopError("the run is stopping", fix="go on with it by --resume, then resume the desk")
+        modes = self.core.modes
+        if action == OperatorAction.RESUME and modes is not None and modes.problem:
+            raise StopError(
+                f"a desk whose mode is not on disk is not set free: {modes.problem}",
+                fix="free space or correct the rights of that folder, then resume",
+            )
         answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
         self._unanswered.add(answer)
         answer.add_done_callback(self._unanswered.discard)
         if self._watchdog is not None:
             self._watchdog.flatten_asked(flatten=action == OperatorAction.FLATTEN)
-        self.put(Operation(action, reason, who, answer=answer))
+        operation = Operation(action, reason, who, answer=answer)
+        if modes is not None:  # on disk before it is acknowledged, whether it waits or not
+            waiting = WaitingCommand(OperatorAction(action), reason, who, self._clock.now_ns())
+            modes.waiting.append(waiting)
+            modes.keep(self.core.engine.desk.gate.desk_mode.state)
+            operation.waits_as = waiting
+        self.put(operation)
         if self.phase is RunPhase.STARTING:
             await asyncio.wait({answer}, timeout=KEPT_SECONDS)
             if not answer.done():
                 answer.add_done_callback(asyncio.Future.exception)  # retrieved: its caller no longer waits
                 mode = self.core.engine.desk.gate.kept_mode.value
-                return OperationResult(was=mode, mode=mode, cancels=0, note=KEPT)
+                note = KEPT if modes is None or not modes.problem else f"{KEPT}; {modes.problem}"
+                return OperationResult(was=mode, mode=mode, cancels=0, note=note)
         return await answer
 
     def _too_late(self) -> StopError:
@@ -338,7 +352,7 @@ class LiveRunner:
         else:
             self.reconciler.begin(since_ns or 0)
             self.calendar.has_closed = engine.desk.view.session is None
-            first = continuation(engine, now_ns)
+            first = continuation(engine, start, now_ns)
             for name, order in engine.desk.orders.live.items():
                 if order.state is OrderState.PENDING_CANCEL:
                     # on disk before the end, perhaps never sent; a second cancel does no harm
@@ -490,8 +504,9 @@ class LiveRunner:
         """Stop after the last session, once; a flatten that is under way then is carried to its end."""
         if self._looks_before_stop is not None:
             self._looks_before_stop = None
-            gate = self.core.engine.desk.gate
-            is_asked = gate.kept_mode is Mode.FLATTENING and not gate.expires_from_active
+            state = self.core.engine.desk.gate.desk_mode.state
+            for_expiry = state.is_free and state.passing is not None and state.passing.until_next_run
+            is_asked = state.mode is Mode.FLATTENING and not for_expiry
             self.stop(StopMode.FLATTEN if is_asked else self.options.stop, "the end of the session")
 
     def _look_finally(self, *, is_equal: bool) -> None:
@@ -618,8 +633,10 @@ class LiveRunner:
         if item.stop is not None:
             self._stop.mode = item.stop
             self._bound_stop(item.stop)
-        gate = self.core.engine.desk.gate
+        gate, modes = self.core.engine.desk.gate, self.core.modes
         was = gate.kept_mode
+        if modes is not None and item.waits_as is not None:
+            modes.waiting.remove(item.waits_as)
         if item.action:
             cause = OperatorCause.PERSON if item.stop is None else OperatorCause.STOP
             commands += self._feed(
@@ -633,7 +650,10 @@ class LiveRunner:
             self._notify_later("warning", f"{was} to {mode}: {item.reason} ({item.who})")
         if item.answer is not None and not item.answer.done():
             cancels = sum(isinstance(command, CancelOrder) for command in commands)
-            item.answer.set_result({"was": was.value, "mode": mode.value, "cancels": cancels})
+            result = OperationResult(was=was.value, mode=mode.value, cancels=cancels)
+            if modes is not None and modes.problem:
+                result["note"] = f"{was} to {mode}; {modes.problem}"
+            item.answer.set_result(result)
         self._stop.check(self.queries.latest)
         return commands
 
@@ -672,6 +692,8 @@ class LiveRunner:
             self.queries.ask()
         if now - self._last_flush_at > self.options.flush_seconds:
             self._last_flush_at = now
+            if self.core.modes is not None and self.core.modes.problem:
+                self.core.modes.keep(self.core.engine.desk.gate.desk_mode.state)
             try:
                 self.core.journal.flush()
             except StopError as error:

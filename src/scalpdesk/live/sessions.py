@@ -449,9 +449,9 @@ class DailyRollover:
 
     def _why_not(self) -> str | None:
         desk = self._engine.desk
-        mode = desk.gate.mode
-        if mode != "ACTIVE" and not desk.gate.expires_from_active:
-            return f"the desk is {mode}; it knows no contracts listed since it began"
+        state = desk.gate.desk_mode.state
+        if not state.is_free:
+            return f"the desk is {state.account.mode}; it knows no contracts listed since it began"
         if desk.positions.held() or desk.orders.live:
             return "it holds positions; it knows no contracts listed since it began"
         return None

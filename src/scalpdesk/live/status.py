@@ -22,6 +22,7 @@ from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.live.account_mode import state_text
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
@@ -48,7 +49,9 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "account": header.data.get("account_id", ""),
         "config_hash": header.config_hash,
         "mode": desk.gate.kept_mode.value,
+        "mode_text": state_text(desk.gate.desk_mode.state),
         "run": runner.phase,
+        "waiting": [command.text() for command in core.modes.waiting] if core.modes is not None else [],
         "halted": [instruments[number].symbol for number in sorted(desk.gate.halted)],
         "phase": phase_of(engine.strategy),
         "now": from_ns(engine.now_ns).isoformat(),

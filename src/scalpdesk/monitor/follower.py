@@ -16,18 +16,18 @@ from typing import Any
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
-from scalpdesk.core.enums import DecisionKind, Mode, OperatorCause, SessionPhase
+from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
     FillBusted,
-    OperatorEvent,
     OrderFilled,
     QuoteEvent,
     SessionEvent,
     is_order_event,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
+from scalpdesk.core.mode import ModeEntry
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents, years_between
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
@@ -151,6 +151,7 @@ class RunFollower:
         self.mode = Mode.ACTIVE
         self.mode_since_ns = 0
         self.mode_reason = ""
+        self._standing: ModeEntry | None = None
         self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.session_hedge_costs = ZERO
         self.session_nav = ZERO
@@ -364,8 +365,6 @@ class RunFollower:
             self._note_order_event(event)
         elif isinstance(event, SessionEvent):
             self._note_session(event)
-        elif isinstance(event, OperatorEvent) and event.cause is not OperatorCause.STOP:
-            self.mode_reason = f"{event.who}: {event.reason}" if event.who else event.reason
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
@@ -445,11 +444,12 @@ class RunFollower:
         return [(signal, amount) for _, signal, amount in self._stated_trips] + closed
 
     def _note_mode(self) -> None:
-        mode = self.desk.gate.kept_mode
-        if mode is not self.mode or not self.mode_since_ns:
-            if self.mode_since_ns and not self.mode_reason and self.decisions:
-                self.mode_reason = "; ".join(self.decisions[-1][1].reasons)
-            self.mode, self.mode_since_ns = mode, self.now_ns
+        standing = self.desk.gate.desk_mode.state.standing
+        if standing is self._standing:
+            return
+        self._standing = standing
+        self.mode, self.mode_reason = standing.mode, standing.text()
+        self.mode_since_ns = standing.since_ns or self.now_ns
 
     def _sample(self) -> None:
         assert self.engine is not None

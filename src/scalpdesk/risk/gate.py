@@ -6,6 +6,7 @@ from decimal import Decimal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.mode import DeskMode
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.portfolio.positions import ClosedTrades
 from scalpdesk.risk.checks import CHECKS
@@ -20,12 +21,7 @@ class RiskGate:
     def __init__(self, limits: RiskLimits, checks: Sequence[Check] = CHECKS) -> None:
         self._all_checks = tuple(checks)
         self._checks: dict[tuple[object, ...], tuple[Check, ...]] = {}
-        self.mode: Mode = Mode.ACTIVE
-        """Trading mode of the desk."""
-        self.stopped_from: Mode | None = None
-        """While the run stops in order: the desk's mode, which the next start of the run gives back."""
-        self.expires_from_active = False
-        """FLATTENING because options expire, and ACTIVE before: the next day's run begins afresh."""
+        self.desk_mode = DeskMode()
         self.closed_trades = ClosedTrades()
         self.venue_limits: AccountLimits | None = None
         """The venue's last report of the account's permissions."""
@@ -41,9 +37,14 @@ class RiskGate:
         self.counters = self._new_counters()
 
     @property
+    def mode(self) -> Mode:
+        """Trading mode of the desk."""
+        return self.desk_mode.mode
+
+    @property
     def kept_mode(self) -> Mode:
-        """The desk's mode, whether its run is stopping or not."""
-        return self.mode if self.stopped_from is None else self.stopped_from
+        """The account's mode, whether its run is stopping or not."""
+        return self.desk_mode.kept
 
     def set_limits(self, limits: RiskLimits) -> None:
         """Hold orders to other limits from now on."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, final, runtime_checkabl
 import msgspec
 
 from scalpdesk.core.bounds import above
-from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.enums import STRICTNESS, DecisionKind, Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import Event, is_order_event
 from scalpdesk.core.intents import (
@@ -29,6 +29,7 @@ from scalpdesk.core.intents import (
     Side,
     TimeInForce,
 )
+from scalpdesk.core.mode import DeskMode
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
@@ -272,12 +273,13 @@ class WritableDeskView:
         "account",
         "cutoff",
         "delta_engine",
+        "desk_mode",
         "halted",
         "hedge",
         "instruments",
         "is_compared",
+        "least_mode",
         "market",
-        "mode",
         "now_ns",
         "orders",
         "positions",
@@ -309,12 +311,21 @@ class WritableDeskView:
         self.hedge = next(
             (each.instrument_id for each in proxies if each.underlying_id == underlying), underlying
         )
-        self.mode: Mode = Mode.ACTIVE
+        self.desk_mode = DeskMode()
+        self.least_mode = Mode.ACTIVE
+        """The least strict mode of this view: one strategy of several may be stopped alone."""
         self.venue = "simulated"
         self.cutoff = NO_CUTOFF
         self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""
+
+    @property
+    def mode(self) -> Mode:
+        """The stricter of the desk's mode and the view's own."""
+        if self.least_mode is Mode.ACTIVE:
+            return self.desk_mode.mode
+        return max(self.desk_mode.mode, self.least_mode, key=STRICTNESS.index)
 
     def hedge_delta(self, quantity: float, price: float) -> float:
         """Return the delta of a quantity of what hedges at a price, in units of the underlying."""

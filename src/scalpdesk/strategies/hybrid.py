@@ -165,7 +165,7 @@ class Hybrid(Several):
         frames = self._frames = Timeframes(view.underlying, (BAR_SECONDS,))
         if self.members[HIGH].book.positions.held():  # it took over a straddle: it trades until it is gone
             self.trading = HIGH
-        self.members[LOW if self.trading == HIGH else HIGH].mode = Mode.REDUCING
+        self.members[LOW if self.trading == HIGH else HIGH].view.least_mode = Mode.REDUCING
         super().start(view)
         watched = self._shared.setdefault(view.underlying, SharedTrigger(view.underlying))
         others = [item for number, item in self._shared.items() if number != view.underlying]
@@ -214,7 +214,7 @@ class Hybrid(Several):
         """Let the one that trades leave: its orders are taken back, it flattens; the other waits."""
         self.outgoing, self.trading = self.trading, to
         leaving = self.members[self.outgoing]
-        leaving.mode = Mode.FLATTENING
+        leaving.view.least_mode = Mode.FLATTENING
         leaving.look(view)
         cancels = [CancelIntent(name, f"handover to {to}") for name in leaving.orders.live]
         self._left_for = {leaving.name: f"handover to {to}: {self._vol_words}"}
@@ -232,7 +232,7 @@ class Hybrid(Several):
         leaving.look(view)
         if not leaving.is_flat:
             return
-        leaving.mode, entering.mode = Mode.REDUCING, Mode.ACTIVE
+        leaving.view.least_mode, entering.view.least_mode = Mode.REDUCING, Mode.ACTIVE
         self.outgoing, self._since_ns = None, view.now_ns
         if entering.strategy.is_done:
             self._begin_afresh(view, entering, self.shared.build(entering.name))

@@ -3,10 +3,10 @@
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
-from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, ForecastEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
@@ -357,12 +357,14 @@ def test_a_sale_that_the_gate_refuses_is_asked_again_and_not_at_every_quote(st0c
     tick(desk, 499.0)
     (sale,) = orders(desk.cancelled(offer.client_order_id))
     desk.cancelled(sale.client_order_id)  # taken off by the venue; the next is refused here
-    desk.engine.desk.gate.mode = Mode.HALTED
+    gate = desk.engine.desk.gate
+    limits = gate.limits
+    gate.set_limits(msgspec.structs.replace(limits, allowed_order_types=("market",)))
     before = len(decisions(desk.outputs))
     for n in range(120):
         tick(desk.wait(1), 499.0 + n % 5)
     assert 3 <= len(decisions(desk.outputs)) - before <= 13  # alerts among them, later each time
-    desk.engine.desk.gate.mode = Mode.ACTIVE
+    gate.set_limits(limits)
     found = [order for n in range(60) for order in orders(tick(desk.wait(1), 499.0 + n % 5))]
     assert [one.side for one in found] == [Side.SELL]
 

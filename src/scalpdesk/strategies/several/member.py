@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.enums import STRICTNESS, Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent
 from scalpdesk.core.units import ZERO, InstrumentId
@@ -99,9 +98,7 @@ class Member:
             book.account,
             underlying,
         )
-        self.view.halted = view.halted
-        self.mode: Mode = Mode.ACTIVE
-        """Its own mode; the stricter of this and the desk's counts."""
+        self.view.halted, self.view.desk_mode = view.halted, view.desk_mode
         self.bars_of: frozenset[InstrumentId] = frozenset()
 
     @property
@@ -116,7 +113,6 @@ class Member:
         own.session = view.session
         own.venue, own.cutoff = view.venue, view.cutoff
         own.is_compared = view.is_compared
-        own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
         self.orders.refresh(view.orders)
 
 

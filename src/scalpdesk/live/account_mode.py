@@ -1,0 +1,249 @@
+"""The account's mode on disk: every start reads it, whatever strategy, version or folder ran before.
+
+One file an account, beside its lock, written before a command is acknowledged.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
+from scalpdesk.core.errors import Notify, StopError
+from scalpdesk.core.mode import AccountMode, ModeEntry
+from scalpdesk.instruments.sessions import from_ns
+
+SUFFIX = ".mode.json"
+DAMAGED = "the record of the account's mode cannot be read"
+MOST_BYTES = 64 * 1024
+
+
+class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Content of the file."""
+
+    run_id: str
+    """Run that wrote it; empty for a person's command to an account without a desk."""
+    state: AccountMode
+    version: int = 1
+
+
+class ModeRecord:
+    """The record of one account.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made at the first write.
+    run_id
+        Run that writes; empty while none does.
+    """
+
+    def __init__(self, path: Path, run_id: str = "") -> None:
+        self.path = path
+        self.run_id = run_id
+
+    def read(self) -> Recorded | None:
+        """Return the recorded state; a damaged record halts the account."""
+        try:
+            with self.path.open("rb") as file:
+                return msgspec.json.decode(file.read(MOST_BYTES), type=Recorded)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            why = ModeEntry(Mode.HALTED, f"{DAMAGED}: {error}", self.path.name)
+            return Recorded("", AccountMode(why))
+
+    def write(self, state: AccountMode) -> None:
+        """Record a state; it is on disk on return.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses.
+        """
+        write_durably(self.path, msgspec.json.encode(Recorded(self.run_id, state)))
+
+    def for_start(self, journaled: AccountMode | None) -> AccountMode:
+        """Return the mode in which a run starts, of the record and the journal the later one.
+
+        Parameters
+        ----------
+        journaled
+            The state at the end of the journal that is resumed; None for another run.
+        """
+        recorded = self.read()
+        if journaled is None:
+            return AccountMode() if recorded is None else recorded.state.for_new_run()
+        if recorded is None or (
+            recorded.run_id == self.run_id and recorded.state.changes <= journaled.changes
+        ):
+            return journaled
+        return recorded.state
+
+
+class WaitingCommand(msgspec.Struct, frozen=True):
+    """A person's command that a desk has taken and not carried out yet."""
+
+    action: OperatorAction
+    reason: str
+    who: str
+    at_ns: int
+
+    def after(self, state: AccountMode) -> AccountMode:
+        """Return the state after the command."""
+        now = ModeEntry(reason=self.reason, who=self.who, since_ns=self.at_ns)
+        return state.commanded(self.action.mode, OperatorCause.PERSON, now, "")
+
+    def text(self) -> str:
+        """Return command, author and reason."""
+        return f"{self.action} by {self.who}: {self.reason}"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file's content, readable by its owner alone; it is on disk on return.
+
+    Raises
+    ------
+    StopError
+        When the disk refuses; the file is as it was.
+    """
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise StopError(
+            f"the account's mode cannot be kept on disk: {error}",
+            where=str(path),
+            fix="free space or correct the folder's rights; until then a restart does not know the mode",
+        ) from error
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Content of the file in which commands to a desk without a control socket wait."""
+
+    runs_dir: str
+    commands: tuple[WaitingCommand, ...]
+
+
+class AskedWhileStarting:
+    """Commands given while a desk connects: it has no control socket yet, and may die before it has one.
+
+    Parameters
+    ----------
+    folder
+        Machine-wide folder of the desk's state.
+    runs_dir
+        Folder of the runs of the desk that starts.
+    """
+
+    def __init__(self, folder: Path, runs_dir: Path) -> None:
+        self._folder = folder
+        self._runs_dir = str(runs_dir.resolve())
+        self._read: list[Path] = []
+
+    def ask(self, pid: int, command: WaitingCommand) -> None:
+        """Leave a command for the desk that starts as process ``pid``; it is on disk on return.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses.
+        """
+        path = self._folder / f"asked-{pid}.json"
+        known = _asked(path)
+        before = known.commands if known is not None else ()
+        write_durably(path, msgspec.json.encode(Asked(self._runs_dir, (*before, command))))
+
+    def read(self) -> list[WaitingCommand]:
+        """Return the commands for this process, and for one that died before it took them, in order."""
+        found: list[WaitingCommand] = []
+        for path in sorted(self._folder.glob("asked-*.json")):
+            asked, pid = _asked(path), path.stem.removeprefix("asked-")
+            if asked is None or asked.runs_dir != self._runs_dir:
+                continue
+            if pid == str(os.getpid()) or not _is_alive(pid):
+                self._read.append(path)
+                found += asked.commands
+        return sorted(found, key=lambda command: command.at_ns)
+
+    def forget(self) -> None:
+        """Remove what was read: it is in the account's record now."""
+        for path in self._read:
+            path.unlink(missing_ok=True)
+        self._read.clear()
+
+
+def _asked(path: Path) -> Asked | None:
+    with suppress(OSError, msgspec.MsgspecError), path.open("rb") as file:
+        return msgspec.json.decode(file.read(MOST_BYTES), type=Asked)
+    return None
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+class ModeKeeper:
+    """Keeps the record of a desk's account up to date, with the commands that still wait.
+
+    Parameters
+    ----------
+    record
+        None where the account ends with its run.
+    """
+
+    def __init__(self, record: ModeRecord | None, notify: Notify) -> None:
+        self._record = record
+        self._notify = notify
+        self._written: AccountMode | None = None
+        self.waiting: list[WaitingCommand] = []
+        """Commands taken and not carried out, in order."""
+        self.problem = ""
+        """Why the latest state is not on disk; empty while it is."""
+
+    def keep(self, state: AccountMode) -> None:
+        """Record a state; a disk that refuses stops no command, and is tried again with the next call."""
+        if self._record is None:
+            return
+        for command in self.waiting:
+            state = command.after(state)
+        if state is self._written or state == self._written:
+            return
+        try:
+            self._record.write(state)
+        except StopError as error:
+            if not self.problem:
+                self._notify("alarm", f"{error.what}; {error.fix}")
+            self.problem = error.what
+            return
+        self._written, self.problem = state, ""
+
+
+def state_text(state: AccountMode) -> str:
+    """Return the mode, since when, who set it and why, and how the account is freed; empty if it is free."""
+    standing = state.standing
+    if standing.mode is Mode.ACTIVE:
+        return ""
+    since = f" since {from_ns(standing.since_ns):%Y-%m-%d %H:%M:%S} UTC" if standing.since_ns else ""
+    until = "" if not state.is_free else "; it ends with the next session"
+    freed = "; scalpdesk resume --reason TEXT sets it free" if not state.is_free else until
+    return f"{standing.mode}{since}, {standing.text()}{freed}"
