@@ -5,7 +5,8 @@ import pytest
 
 from fakes.served_desk import served_desk
 from scalpdesk.cli.main import main
-from scalpdesk.live.arming import marked_as_starting
+from scalpdesk.live.account_mode import AskedWhileStarting
+from scalpdesk.live.arming import marked_as_running, marked_as_starting
 
 
 @pytest.fixture
@@ -52,17 +53,76 @@ def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, capsys, cur
     assert shown in capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("command", ["status", "halt"])
-def test_a_desk_that_still_starts_is_named_with_how_long_it_does(command, monkeypatch, tmp_path, capsys):
+def test_a_desk_that_still_starts_is_named_with_how_long_it_does(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     runs = tmp_path / "runs"
     with marked_as_starting(tmp_path / "scalpdesk", runs):
-        assert main([command, "--runs-dir", str(runs), "--json"]) == 1
+        assert main(["status", "--runs-dir", str(runs), "--json"]) == 1
     said = json.loads(capsys.readouterr().out)["error"]
     assert said["what"] == "a desk is starting here and does not answer yet"
     assert f"process {os.getpid()}, for 0 s" in said["value"]
-    main([command, "--runs-dir", str(runs), "--json"])
+    main(["status", "--runs-dir", str(runs), "--json"])
     assert json.loads(capsys.readouterr().out)["error"]["what"] == "no desk runs here"
+
+
+def test_a_command_to_a_desk_that_connects_is_on_disk_until_it_is_taken(monkeypatch, tmp_path, capsys):
+    """It was refused, and the desk traded once it was up."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    runs, state = tmp_path / "runs", tmp_path / "scalpdesk"
+    with marked_as_starting(state, runs):
+        assert main(["halt", "--reason", "news", "--runs-dir", str(runs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["processes"] == [os.getpid()]
+    assert AskedWhileStarting(state, tmp_path / "elsewhere").read() == []
+    taken = AskedWhileStarting(state, runs)
+    assert [(one.action, one.reason) for one in taken.read()] == [("halt", "news")]
+    taken.forget()
+    assert AskedWhileStarting(state, runs).read() == []
+
+
+BOMB = "a: &b0 [x, x]\n" + "".join(f"k{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 20))
+"""Each line is nine times the one before it."""
+BROKEN = {
+    "toml": ("scalpdesk.toml", "[desk\nruns_dir"),
+    "huge": ("scalpdesk.toml", "# " + "x" * 1_100_000),
+    "aliases": ("params.yaml", BOMB),
+    "merges": ("params.yaml", BOMB.replace("[", "{<<: [").replace("]", "]}").replace("[x, x]", "[{x: 1}]")),
+    "not text": ("scalpdesk.toml", "\x00\udcff"),
+    "env": (".env", "TRADING_API_KEY='open\n"),
+}
+
+
+@pytest.mark.parametrize("command", ["halt", "flatten", "reduce"])
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_desk_is_stopped_whatever_is_wrong_with_the_configuration(
+    tmp_path, monkeypatch, capsys, what, command
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    name, content = BROKEN[what]
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    own = tmp_path / "own-runs"
+    own.mkdir()
+    done = {"was": "ACTIVE", "mode": "HALTED", "cancels": 0, "milliseconds": 1.0}
+    with served_desk(own) as desk, marked_as_running(tmp_path / "state" / "scalpdesk", own):
+        desk.answer.update(done)
+        assert main([command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == done
+    assert [one["do"] for one in desk.asked] == [command]
+
+
+def test_of_several_desks_each_is_named_with_its_command_and_all_are_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    done = {"was": "ACTIVE", "mode": "HALTED", "cancels": 0, "milliseconds": 1.0}
+    with served_desk(tmp_path, "first") as one, served_desk(tmp_path, "second") as other:
+        assert main(["halt", "--runs-dir", ".", "--json"]) == 2
+        fix = json.loads(capsys.readouterr().out)["error"]["fix"]
+        assert "scalpdesk halt --run first" in fix
+        assert "scalpdesk halt --all" in fix
+        one.answer.update(error="no")
+        other.answer.update(done)
+        assert main(["halt", "--runs-dir", ".", "--all", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["first"]["error"], said["second"]["mode"]) == ("no", "HALTED")
 
 
 def test_a_reason_of_blanks_is_none(served, capsys):

@@ -24,7 +24,7 @@ def strictness(mode):
 
 
 class Account(RuleBasedStateMachine):
-    """What persons and findings stopped, kept by hand, against what the desk and its record say."""
+    """An account whose mode is kept by hand, beside the desk and its record."""
 
     def __init__(self):
         super().__init__()

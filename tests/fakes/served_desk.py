@@ -15,8 +15,8 @@ from scalpdesk.live.status import ControlServer
 class ServedDesk:
     """The requests to a desk, and its answer to all of them."""
 
-    def __init__(self, runs_dir: Path) -> None:
-        self.run_dir = runs_dir / "20240304-093000-scripted-paper-abc"
+    def __init__(self, runs_dir: Path, run_id: str) -> None:
+        self.run_dir = runs_dir / run_id
         header = JournalHeader(
             SCHEMA, self.run_dir.name, "scripted", "alpaca", "paper", {}, "c", "t", (), (), {}, 1
         )
@@ -30,9 +30,9 @@ class ServedDesk:
 
 
 @contextmanager
-def served_desk(runs_dir: Path) -> Iterator[ServedDesk]:
+def served_desk(runs_dir: Path, run_id: str = "20240304-093000-scripted-paper-abc") -> Iterator[ServedDesk]:
     """Serve a desk's control socket from a thread."""
-    desk, loop, is_up = ServedDesk(runs_dir), asyncio.new_event_loop(), threading.Event()
+    desk, loop, is_up = ServedDesk(runs_dir, run_id), asyncio.new_event_loop(), threading.Event()
     over = asyncio.Event()
 
     async def serve() -> None:

@@ -6,6 +6,7 @@
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -17,21 +18,52 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND, count_text, money_decimals, rounded_text
 from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scalpdesk.live.account_mode import WaitingCommand
+
 
 def runs_folder(runs_dir: str | None) -> Path:
-    """Return the folder of the runs: the one named, or that of the configuration."""
-    return Path(settings_from().config.desk.runs_dir if runs_dir is None else runs_dir)
+    """Return the folder of the runs: the one named, or that of the configuration.
+
+    A desk can be stopped without a configuration that can be read: the desks of this machine that were
+    started here are meant then, or the default folder.
+    """
+    if runs_dir is not None:
+        return Path(runs_dir)
+    try:
+        return Path(settings_from().config.desk.runs_dir)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the settings, a desk can be stopped
+        what = error.what if isinstance(error, ScalpdeskError) else repr(error)
+        from scalpdesk.config.settings import DeskSection
+        from scalpdesk.live.arming import desks_folders
+
+        folders = desks_folders(state_folder())
+        here = [folder for folder in folders if folder.is_relative_to(Path.cwd())]
+        found = here or folders or [Path(DeskSection().runs_dir)]
+        click.echo(f"the configuration is not read: {what}; looking in {found[0]}", err=True)
+        return found[0]
 
 
-def running_desk(run_id: str | None, folder: Path) -> Path | None:
+def state_folder() -> Path:
+    """Return the machine-wide folder of locks, armings and modes."""
+    from scalpdesk.live.arming import state_dir
+
+    return state_dir(os.environ)
+
+
+def running_desk(run_id: str | None, folder: Path, command: str = "status") -> Path | None:
     """Return the folder of the running desk that is meant, None where no desk runs.
+
+    Parameters
+    ----------
+    command
+        Shown in the commands to choose from.
 
     Raises
     ------
@@ -40,15 +72,12 @@ def running_desk(run_id: str | None, folder: Path) -> Path | None:
     ConfigError
         When more than one desk is meant.
     """
-    from scalpdesk.live.arming import starting_desks, state_dir
-    from scalpdesk.live.status import running_desks
+    from scalpdesk.live.arming import starting_desks
 
-    found = running_desks(folder)
-    if run_id is not None:
-        found = [path for path in found if path.name == run_id or path.name.startswith(run_id)]
+    found = desks_meant(run_id, folder)
     if len(found) == 1:
         return found[0]
-    starting = [] if found else starting_desks(state_dir(os.environ), folder)
+    starting = [] if found else starting_desks(state_folder(), folder)
     if starting:
         seconds = (SystemClock().now_ns() - starting[-1].started_ns) / NANOS_PER_SECOND
         raise RetryError(
@@ -59,11 +88,24 @@ def running_desk(run_id: str | None, folder: Path) -> Path | None:
         )
     if not found:
         return None
-    raise ConfigError(
+    raise several_desks(found, folder, command)
+
+
+def desks_meant(run_id: str | None, folder: Path) -> list[Path]:
+    """Return the folders of the running desks whose ids begin with ``run_id``; None: of all."""
+    from scalpdesk.live.status import running_desks
+
+    return [path for path in running_desks(folder) if run_id is None or path.name.startswith(run_id)]
+
+
+def several_desks(found: Sequence[Path], folder: Path, command: str) -> ConfigError:
+    """Return the refusal of a command that may mean several desks, with the command for each."""
+    every = "" if command in ("status", "why") else f"; scalpdesk {command} --all means all of them"
+    return ConfigError(
         "more than one desk runs here",
         where=str(folder),
         value=", ".join(path.name for path in found),
-        fix="add --run with the beginning of its id",
+        fix="\n       ".join(f"scalpdesk {command} --run {path.name}" for path in found) + every,
     )
 
 
@@ -72,12 +114,16 @@ def _desk(run_id: str | None, runs_dir: str | None) -> Path:
     folder = runs_folder(runs_dir)
     found = running_desk(run_id, folder)
     if found is None:
-        raise RetryError(
-            "no desk runs here",
-            where=str(folder),
-            fix="scalpdesk run STRATEGY starts one; --runs-dir looks elsewhere",
-        )
+        raise _no_desk(folder)
     return found
+
+
+def _no_desk(folder: Path) -> RetryError:
+    return RetryError(
+        "no desk runs here",
+        where=str(folder),
+        fix="scalpdesk run STRATEGY starts one; --runs-dir looks elsewhere",
+    )
 
 
 def which_desk(body: Any) -> Any:
@@ -156,7 +202,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
     "--watch", is_flag=True, help="Show it live: spot, NAV and P&L as charts; Ctrl-C ends the view."
 )
 @which_desk
-def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> None:
+def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> int | None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
     from scalpdesk.engine.exposure import exposure_text
     from scalpdesk.live.sessions import RunPhase
@@ -170,15 +216,23 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
             )
         with suppress(KeyboardInterrupt):
             watch_desk(_desk(run_id, runs_dir), console())
-        return
-    found = ask_desk(_desk(run_id, runs_dir), {"do": "status"})
+        return None
+    folder = runs_folder(runs_dir)
+    desk = running_desk(run_id, folder)
+    if desk is None:
+        return _show_without_desk(run_id, folder, as_json=as_json)
+    found = ask_desk(desk, {"do": "status"})
     if as_json:
         print_json(found)
-        return
+        return None
     stage = "" if found["run"] == RunPhase.RUNNING else f"{found['run'].upper()}  "
     label = "sandbox" if found["venue"] == "sandbox" else f"{found['trading']} on {found['venue']}"
     click.echo(f"{found['run_id']}  {label}  account {found['account']}")
     phase = found["phase"] or "-"
+    if found.get("mode_text"):
+        click.echo(f"the account is {found['mode_text']}")
+    for command in found.get("waiting", ()):
+        click.echo(f"waits until the venue has shown the account: {command}")
     click.echo(f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {found['now']}")
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
@@ -212,32 +266,258 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         click.echo(
             f"last decision {decision['number']}: {decision['kind']}: {'; '.join(decision['reasons'])}"
         )
+    return None
+
+
+def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
+    """Show the accounts whose desks do not run: mode, and what their last run held."""
+    from scalpdesk.live.account_mode import state_text
+    from scalpdesk.live.without_desk import last_runs
+
+    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
+    if not runs:
+        raise _no_desk(folder)
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        recorded = run.record(state_folder()).read()
+        rows.append(
+            {
+                "run_id": run.run_dir.name,
+                "venue": run.header.venue,
+                "account": run.account_id,
+                "mode": "ACTIVE" if recorded is None else recorded.state.mode.value,
+                "mode_text": "" if recorded is None else state_text(recorded.state),
+                "is_over": run.is_over,
+                "positions": {} if run.is_over else held_at_the_end(run.run_dir),
+            }
+        )
+    if as_json:
+        print_json({"desk": None, "accounts": rows})
+        return EXIT_FAILED
+    for row in rows:
+        click.echo(f"no desk runs for account {row['account']} at {row['venue']}; last: {row['run_id']}")
+        click.echo(f"  the account is {row['mode_text'] or 'ACTIVE'}")
+        if row["is_over"]:
+            click.echo("  the run ended flat")
+            continue
+        held = _held_text(row["positions"]) or "nothing"
+        click.echo(f"  the run is not over, and its process is gone; it holds, by its journal: {held}")
+        click.echo("  --resume goes on with it; scalpdesk flatten --now closes everything at the venue")
+    return EXIT_FAILED
+
+
+def _held_text(positions: Mapping[str, str]) -> str:
+    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
+
+
+def held_at_the_end(run_dir: Path) -> dict[str, str]:
+    """Return what a run holds at the end of its journal, by symbol; empty where it cannot be read."""
+    from scalpdesk.monitor.follower import RunFollower
+
+    follower = RunFollower(run_dir)
+    while follower.advance(100_000):
+        pass
+    follower.tail.close()
+    if follower.engine is None:
+        return {}
+    desk = follower.desk
+    return {
+        desk.instruments[position.instrument_id].symbol: f"{position.quantity:f}"
+        for position in desk.positions.held()
+    }
 
 
 def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     @click.option("--reason", required=needs_reason, default=None, help="Kept in the journal.")
+    @click.option("--all", "every", is_flag=True, help="Each desk that runs here.")
     @which_desk
-    def body(*, as_json: bool, reason: str | None, run_id: str | None, runs_dir: str | None) -> None:
-        answer = ask_desk(_desk(run_id, runs_dir), {"do": name, "reason": (reason or "").strip() or None})
-        if as_json:
-            print_json(answer)
-        else:
-            click.echo(
-                f"{answer['was']} to {answer['mode']}; {answer['cancels']} cancels sent"
-                f" within {answer['milliseconds']:.1f} ms"
-                if "note" not in answer
-                else answer["note"]
-            )
+    def body(
+        *, as_json: bool, reason: str | None, every: bool, run_id: str | None, runs_dir: str | None
+    ) -> int | None:
+        return operate_desks(
+            name, (reason or "").strip(), run_id, runs_folder(runs_dir), every=every, as_json=as_json
+        )
 
     body.__doc__ = text
     example = f'scalpdesk {name} --reason "…"' if needs_reason else f"scalpdesk {name}"
     return desk_command(name, example=example)(body)
 
 
+def operate_desks(
+    name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
+) -> int | None:
+    """Give a command to the desk that is meant, to a desk that starts, or to an account without a desk."""
+    from scalpdesk.live.arming import starting_desks
+
+    found = desks_meant(run_id, folder)
+    if len(found) > 1 and not every:
+        raise several_desks(found, folder, name)
+    request = {"do": name, "reason": reason or None}
+    if len(found) == 1:
+        return _show_answers({found[0].name: ask_desk(found[0], request)}, as_json=as_json)
+    if found:
+        return _show_answers({path.name: _asked(path, request) for path in found}, as_json=as_json)
+    starting = starting_desks(state_folder(), folder)
+    if starting:
+        return _ask_starting([holder.pid for holder in starting], name, reason, folder, as_json=as_json)
+    return _command_accounts(name, reason, run_id, folder, every=every, as_json=as_json)
+
+
+def _asked(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return a desk's answer or its refusal: one of several that refuses holds up no other."""
+    try:
+        return ask_desk(run_dir, request)
+    except ScalpdeskError as error:
+        return {"error": error.what, "fix": error.fix or ""}
+
+
+def _show_answers(answers: dict[str, dict[str, Any]], *, as_json: bool) -> int | None:
+    if as_json:
+        print_json(next(iter(answers.values())) if len(answers) == 1 else answers)
+    else:
+        for run, answer in answers.items():
+            label = "" if len(answers) == 1 else f"{run}: "
+            click.echo(label + _answer_text(answer))
+    return EXIT_FAILED if any("error" in answer for answer in answers.values()) else None
+
+
+def _answer_text(answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        return f"error: {answer['error']}"
+    if "note" in answer:
+        return str(answer["note"])
+    cancels, took = answer["cancels"], answer["milliseconds"]
+    return f"{answer['was']} to {answer['mode']}; {cancels} cancels sent within {took:.1f} ms"
+
+
+def _command(name: str, reason: str) -> "WaitingCommand":
+    from scalpdesk.core.enums import OperatorAction
+    from scalpdesk.live.account_mode import WaitingCommand
+    from scalpdesk.live.run import operator_name
+
+    who = operator_name()
+    return WaitingCommand(OperatorAction(name), reason or f"asked by {who}", who, SystemClock().now_ns())
+
+
+def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, as_json: bool) -> int | None:
+    """Leave the command on disk for a desk that connects; it may have got its socket meanwhile."""
+    from scalpdesk.live.account_mode import AskedWhileStarting
+
+    asked = AskedWhileStarting(state_folder(), folder)
+    for pid in pids:
+        asked.ask(pid, _command(name, reason))
+    started = desks_meant(None, folder)
+    if started:
+        request = {"do": name, "reason": reason or None}
+        return _show_answers({path.name: _asked(path, request) for path in started}, as_json=as_json)
+    note = "a desk is starting here: the command is on disk and is carried out once the account is known"
+    if as_json:
+        print_json({"note": note, "processes": list(pids)})
+    else:
+        click.echo(note)
+    return None
+
+
+def _command_accounts(
+    name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
+) -> int | None:
+    """Put accounts without a desk into a mode, in which the next start begins."""
+    from scalpdesk.live.account_mode import state_text
+    from scalpdesk.live.without_desk import command_account, last_runs
+
+    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
+    if not runs:
+        raise _no_desk(folder)
+    if len(runs) > 1 and not every:
+        raise several_desks([run.run_dir for run in runs], folder, name)
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        command = _command(name, reason)
+        state = command_account(run, state_folder(), command.action, command.reason, command.who)
+        rows.append(
+            {
+                "account": run.account_id,
+                "run_id": run.run_dir.name,
+                "mode": state.mode.value,
+                "mode_text": state_text(state),
+                "positions": {} if run.is_over else held_at_the_end(run.run_dir),
+            }
+        )
+    if as_json:
+        print_json({"desk": None, "accounts": rows})
+        return None
+    for row in rows:
+        mode = row["mode_text"] or "ACTIVE"
+        click.echo(f"no desk runs; from its next start on account {row['account']} is {mode}")
+        if row["positions"]:
+            held = _held_text(row["positions"])
+            click.echo(f"  it holds, by the journal of {row['run_id']}: {held}; nothing guards that")
+            click.echo("  scalpdesk flatten --now cancels every order and closes everything at the venue")
+    return None
+
+
 halt = _operation("halt", "Cancel all orders and send nothing more until resumed.", needs_reason=False)
-flatten = _operation("flatten", "Cancel all orders, close the options, unwind the hedge.", needs_reason=False)
 reduce = _operation("reduce", "Only send orders that make positions smaller.", needs_reason=False)
 resume = _operation("resume", "Let a halted or reducing desk trade again; says why.", needs_reason=True)
+
+
+@desk_command("flatten", example=("scalpdesk flatten", "scalpdesk flatten --now"))
+@click.option("--reason", default=None, help="Kept in the journal.")
+@click.option("--all", "every", is_flag=True, help="Each desk that runs here.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Without a desk: cancel every order of the account and close its positions at the venue.",
+)
+@click.option("--config", "config_file", metavar="FILE", default=None, help="With --now: brings the keys.")
+@which_desk
+def flatten(
+    *,
+    as_json: bool,
+    reason: str | None,
+    every: bool,
+    now: bool,
+    run_id: str | None,
+    runs_dir: str | None,
+    config_file: str | None,
+) -> int | None:
+    """Cancel all orders, close the options, unwind the hedge."""
+    folder = runs_folder(runs_dir)
+    if not now or desks_meant(run_id, folder):
+        return operate_desks("flatten", (reason or "").strip(), run_id, folder, every=every, as_json=as_json)
+    return _flatten_now((reason or "").strip(), run_id, folder, config_file, as_json=as_json)
+
+
+def _flatten_now(
+    reason: str,
+    run_id: str | None,
+    folder: Path,
+    config_file: str | None,
+    *,
+    as_json: bool,
+) -> int | None:
+    import asyncio
+
+    from scalpdesk.live.without_desk import close_everything, command_account, last_runs
+
+    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
+    if not runs:
+        raise _no_desk(folder)
+    if len(runs) > 1:
+        raise several_desks([run.run_dir for run in runs], folder, "flatten --now")
+    run, command = runs[0], _command("flatten", reason)
+    command_account(run, state_folder(), command.action, command.reason, command.who)
+    settings = settings_from(config_file, (), run.header.strategy, simulated_account=False)
+    done = asyncio.run(
+        close_everything(run, settings, state_folder(), lambda text: click.echo(text, err=True))
+    )
+    text = "the venue shows a flat account" if done else "NOT DONE: act by hand on the venue's own pages"
+    if as_json:
+        print_json({"account": run.account_id, "is_flat": done, "mode": "FLATTENING"})
+    else:
+        click.echo(f"account {run.account_id}: {text}")
+        click.echo("it stays FLATTENING until scalpdesk resume --reason TEXT")
+    return None if done else EXIT_FAILED
 
 
 @desk_command(

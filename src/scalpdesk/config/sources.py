@@ -248,15 +248,19 @@ def _merged(below: Any, value: Any) -> Any:
 
 
 def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:
-    """Return how many values a tree has, each alias of YAML counted where it stands.
+    """Return how many values a tree has, of values or of YAML's nodes, each alias counted where it stands.
 
     Raises
     ------
     OverflowError
         When the tree is too deep or too large.
     """
-    if isinstance(value, Mapping | list) and id(value) not in known:
+    parts: Iterable[Any] | None = None
+    if isinstance(value, Mapping | list):
         parts = value.values() if isinstance(value, Mapping) else value
+    elif isinstance(value, yaml.CollectionNode):
+        parts = [part for _, part in value.value] if isinstance(value, yaml.MappingNode) else value.value
+    if parts is not None and id(value) not in known:
         known[id(value)] = 1 + sum(_check_size(part, known, depth + 1) for part in parts)
     count = known.get(id(value), 1)
     if depth > MOST_DEPTH or count > MOST_VALUES:
@@ -345,6 +349,7 @@ def _toml_words(text: str) -> KeyPath:
 def _parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_size(node, {})  # before anything walks it: a few aliases of aliases are billions of values
         tree = yaml.safe_load(text)
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)

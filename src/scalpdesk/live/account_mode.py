@@ -13,6 +13,7 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.live.arming import account_file
 
 SUFFIX = ".mode.json"
 DAMAGED = "the record of the account's mode cannot be read"
@@ -36,7 +37,7 @@ class ModeRecord:
     path
         The file; its folder is made at the first write.
     run_id
-        Run that writes; empty while none does.
+        Run that writes; empty without a desk.
     """
 
     def __init__(self, path: Path, run_id: str = "") -> None:
@@ -236,6 +237,11 @@ class ModeKeeper:
             self.problem = error.what
             return
         self._written, self.problem = state, ""
+
+
+def record_of(state: Path, venue_at: str, account_id: str, run_id: str = "") -> ModeRecord:
+    """Return the record of an account below the machine-wide folder ``state``."""
+    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), run_id)
 
 
 def state_text(state: AccountMode) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -105,11 +105,8 @@ class AccountLock:
             self._descriptor = -1
 
 
-@contextmanager
-def marked_as_starting(folder: Path, runs_dir: Path) -> Iterator[None]:
+def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[None]:
     """Mark this process as a desk that starts, which has no run and no control socket yet.
-
-    A mark that cannot be written keeps no desk from starting.
 
     Parameters
     ----------
@@ -118,7 +115,18 @@ def marked_as_starting(folder: Path, runs_dir: Path) -> Iterator[None]:
     runs_dir
         Folder of the runs in which the desk will answer.
     """
-    path, descriptor = folder / f"starting-{os.getpid()}.lock", -1
+    return _marked("starting", folder, runs_dir)
+
+
+def marked_as_running(folder: Path, runs_dir: Path) -> AbstractContextManager[None]:
+    """Mark this process as a desk, so that it is found where no configuration can be read."""
+    return _marked("desk", folder, runs_dir)
+
+
+@contextmanager
+def _marked(stage: str, folder: Path, runs_dir: Path) -> Iterator[None]:
+    """Hold a lock on a file that says where the desk's runs lie; without it the desk starts all the same."""
+    path, descriptor = folder / f"{stage}-{os.getpid()}.lock", -1
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -135,15 +143,24 @@ def marked_as_starting(folder: Path, runs_dir: Path) -> Iterator[None]:
 
 def starting_desks(folder: Path, runs_dir: Path) -> list[DeskHolder]:
     """Return the desks that start now and will answer in ``runs_dir``; dead processes do not count."""
+    here = str(runs_dir.resolve())
+    return [holder for holder in _holders("starting", folder) if holder.run_dir == here]
+
+
+def desks_folders(folder: Path) -> list[Path]:
+    """Return the folders of runs of the desks that run on this machine under this state folder."""
+    holders = [*_holders("desk", folder), *_holders("starting", folder)]
+    return sorted({Path(holder.run_dir) for holder in holders})
+
+
+def _holders(stage: str, folder: Path) -> list[DeskHolder]:
     found = []
-    for path in sorted(folder.glob("starting-*.lock")):
+    for path in sorted(folder.glob(f"{stage}-*.lock")):
         with suppress(OSError, msgspec.MsgspecError), path.open("rb") as mark:
             try:
                 fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = msgspec.json.decode(mark.read(), type=DeskHolder)
-                if holder.run_dir == str(runs_dir.resolve()):
-                    found.append(holder)
+                found.append(msgspec.json.decode(mark.read(), type=DeskHolder))
             else:
                 path.unlink(missing_ok=True)
     return found

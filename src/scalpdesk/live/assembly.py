@@ -35,8 +35,8 @@ from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_fol
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
-from scalpdesk.live.account_mode import SUFFIX, AskedWhileStarting, ModeKeeper, ModeRecord, state_text
-from scalpdesk.live.arming import AccountLock, DeskHolder, account_file, state_dir, token_for
+from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeRecord, record_of, state_text
+from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_splits
 from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
@@ -549,7 +549,7 @@ def mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
     if plan.venue == SANDBOX:
         folder = sha256(os.fsencode(plan.runs_dir.resolve())).hexdigest()[:12]
         account_id = f"{plan.settings.strategy}-{folder}"
-    return ModeRecord(account_file(plan.state or state_dir(os.environ), where, account_id, SUFFIX))
+    return record_of(plan.state or state_dir(os.environ), where, account_id)
 
 
 def _begin_in_its_mode(plan: LivePlan, run: AssembledRun, notify: Notify) -> ModeKeeper:

@@ -25,7 +25,8 @@ from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
-from scalpdesk.live.arming import marked_as_starting, state_dir
+from scalpdesk.live.account_mode import AskedWhileStarting
+from scalpdesk.live.arming import marked_as_running, marked_as_starting, state_dir
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
@@ -60,10 +61,12 @@ async def carry_out(
         What kept the desk from starting, or stopped it.
     """
     clock = clock or plan.clock
+    state = plan.state or state_dir(os.environ)
     while True:
-        summary = await _one_run(
-            plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
-        )
+        with marked_as_running(state, plan.runs_dir):
+            summary = await _one_run(
+                plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+            )
         if summary["end"] is not RunEnd.ROLLED:
             if watchdog is not None:
                 is_flat = summary["end"] is not RunEnd.NOT_FLAT
@@ -117,6 +120,7 @@ async def _one_run(
         _listen_to_signals(desk)
         if watchdog is not None:
             watchdog.begin(desk.run_dir)
+        await _take_what_was_asked(desk, AskedWhileStarting(state, plan.runs_dir))
         if on_ready is not None:
             on_ready(desk)
         ended = await runner.run(desk.start)
@@ -139,6 +143,14 @@ async def _one_run(
         # asked for as the run ended by itself, flat and without orders: no other one follows
         ended, end = f"stopped: {runner.state.stop_asked}", RunEnd.STOPPED
     return summary | {"ended": ended, "end": end, "sessions_closed": runner.state.closes}
+
+
+async def _take_what_was_asked(desk: LiveDesk, asked: AskedWhileStarting) -> None:
+    """Carry out commands that came between the look into the account's record and the control socket."""
+    for command in asked.read():
+        with suppress(StopError):
+            await desk.runner.operate(command.action.value, command.reason, command.who)
+    asked.forget()
 
 
 def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:
