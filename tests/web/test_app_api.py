@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
+from urllib.parse import quote
 
 import jsonschema
 import pytest
@@ -22,7 +23,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import RetryError
 from scalpdesk.live.run import operate
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import load_fills, load_run, open_store, store_url
+from scalpdesk.records.store import list_runs, load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
@@ -328,6 +329,34 @@ def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     unknown = client.get("/api/orders?run=nope")
     assert (unknown.status_code, unknown.json()["error"]) == (404, "no such run")
     feed.stop()
+
+
+def test_no_route_reads_a_run_that_lies_elsewhere(client_of, ended_feed, held_runs, tmp_path, monkeypatch):
+    """By its path, by a way through the parent folder, by a name in the folder where the page was started."""
+    (foreign,) = (path for path in held_runs.iterdir() if path.is_dir())
+    (tmp_path / "elsewhere").symlink_to(foreign)
+    beside = ended_feed.runs_dir.parent / f"{tmp_path.name}-beside"
+    beside.symlink_to(foreign)
+    client = client_of(ended_feed)
+    takes_run = [
+        (path, place["in"])
+        for path, methods in client.get("/openapi.json").json()["paths"].items()
+        for place in methods.get("get", {}).get("parameters", ())
+        if place["name"] in {"run", "run_id"}
+    ]
+    assert {path for path, _ in takes_run} == {
+        "/api/orders", "/api/decisions", "/api/scalps", "/api/runs/{run_id}"
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in (str(foreign), "elsewhere", f"../{beside.name}", f"{ended_feed.runs_dir}/../{beside.name}"):
+        for path, place in takes_run:
+            word = quote(name, safe="")
+            answer = client.get(path.format(run_id=word) if place == "path" else f"{path}?run={word}")
+            assert answer.status_code in {404, 422}, (path, name)  # 422: too long for a name
+            assert foreign.name not in answer.text
+    with open_store(store_url(ended_feed.runs_dir)) as store:
+        assert foreign.name not in {row.run_id for row in list_runs(store)}
+    beside.unlink()
 
 
 def test_series_comes_from_a_position_on(client, held):

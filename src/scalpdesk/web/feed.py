@@ -20,7 +20,7 @@ import msgspec
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
-from scalpdesk.journal.reader import LAST, find_run_dir
+from scalpdesk.journal.reader import LAST, find_run_dir, run_named
 from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.monitor import answers
@@ -66,8 +66,8 @@ class DeskFeed:
     Parameters
     ----------
     run
-        The run to show: its id, the beginning of it, or ``last``. None shows the desk that runs, else the
-        run written last.
+        The run to show, as the command line names it: its id, the beginning of it, ``last``, or a path. None
+        shows the desk that runs, else the run written last.
     watch
         Judges the run where no watcher sends its alerts.
     ask_desk
@@ -216,7 +216,7 @@ class DeskFeed:
             elif running:
                 wanted = running[-1]
             else:
-                wanted = find_run_dir(self.runs_dir, LAST)
+                wanted = run_named(self.runs_dir, LAST)
         except DataError:
             wanted = None
         self.is_running = wanted is not None and wanted in running
@@ -322,7 +322,7 @@ class DeskFeed:
             }
 
         followed = self.follower
-        run_dir = find_run_dir(self.runs_dir, run) if run else None
+        run_dir = run_named(self.runs_dir, run) if run else None
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             return self.read(named)
         with self._others_lock:
