@@ -137,8 +137,8 @@ def dashboard(
     from scalpdesk.config.sources import take_keys
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ConfigError
+    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.journal.reader import find_run_dir
-    from scalpdesk.live.arming import state_dir
     from scalpdesk.web.access import Access, in_address, load_tokens
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed

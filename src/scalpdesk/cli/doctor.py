@@ -271,7 +271,7 @@ def _warm_up() -> None:
 def _are_compiled() -> bool:
     """Return whether machine code of the pricing kernels lies in one of the folders that numba takes."""
     places = [Path(__file__).parents[1] / "pricing" / "__pycache__", Path.home() / ".cache" / "numba"]
-    if "NUMBA_CACHE_DIR" in os.environ:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(os.environ["NUMBA_CACHE_DIR"])]
     return any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir())
 

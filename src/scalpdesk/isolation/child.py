@@ -134,11 +134,15 @@ def limit_resources(memory_bytes: int) -> None:
 
 
 def _tasks_of_user() -> int:
+    """Return the user's threads; a process with hidden memory names its user in its status alone."""
     count = 0
-    for process in Path("/proc").glob("[0-9]*"):
+    for status in Path("/proc").glob("[0-9]*/status"):
         with suppress(OSError):
-            if process.stat().st_uid == os.getuid():
-                count += sum(1 for _ in (process / "task").iterdir())
+            figures = dict(
+                line.partition(":")[::2] for line in status.read_text("utf-8", "replace").splitlines()
+            )
+            if int(figures["Uid"].split()[0]) == os.getuid():
+                count += int(figures["Threads"])
     return count
 
 

@@ -306,7 +306,7 @@ def _scratch_folder() -> Path:
     kernels = Path(__file__).parents[1] / "pricing" / "kernels"
     # where numba looks below NUMBA_CACHE_DIR; recompiling would exceed an event's time limit
     cached = scratch / f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
-    cached.mkdir()
+    cached.mkdir(mode=0o700)  # the cache of kernels refuses what others can write
     for path in (kernels.parent / "__pycache__").glob("*.nb[ci]"):
         shutil.copy(path, cached)
     return scratch

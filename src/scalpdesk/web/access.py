@@ -25,6 +25,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.owner_only import own_folder
 
 SECRETS_FILE = "dashboard.json"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -79,10 +80,9 @@ def load_tokens(folder: Path) -> Tokens:
     Raises
     ------
     ConfigError
-        When the file is readable by others, or is not one of ours.
+        When the file is readable by others, or its folder writable, or is not one of ours.
     """
-    path = folder / SECRETS_FILE
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = own_folder(folder, "the folder of the dashboard's tokens") / SECRETS_FILE
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -19,6 +19,7 @@ import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.journal.reader import LAST, find_run_dir, run_named
 from scalpdesk.live.sessions import RunPhase
@@ -430,7 +431,7 @@ class DeskFeed:
 def acknowledge(run_dir: Path, key: str, who: str) -> None:
     """Leave an acknowledgement for the process that watches the desk; an empty key means all."""
     path = run_dir / ACKNOWLEDGED_FILE
-    path.touch(mode=0o600)
+    own_file(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{msgspec.json.encode([key, who]).decode()}\n")
 
