@@ -8,6 +8,7 @@ import ctypes
 import grp
 import os
 import pwd
+import secrets
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,23 @@ def own_file(path: Path) -> None:
     path.touch(mode=OWNER_ONLY_FILE)
     with suppress(PermissionError):
         path.chmod(OWNER_ONLY_FILE)
+
+
+def write_secret(path: Path) -> str:
+    """Write a new secret into a file of this user alone, in the place of the one before; return it."""
+    secret = secrets.token_urlsafe(24)
+    unfinished = path.with_name(f"{path.name}.part")
+    own_file(unfinished)
+    unfinished.write_text(secret, encoding="ascii")
+    unfinished.replace(path)
+    return secret
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret in a file; empty where it is not there or cannot be read."""
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="ascii")
+    return ""
 
 
 @contextmanager
