@@ -455,6 +455,9 @@ class RunSettings:
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
+        for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
+            if not tree["strategies"].get("external", {}).get(key, True):
+                del tree["strategies"]["external"][key]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

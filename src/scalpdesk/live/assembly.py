@@ -475,7 +475,7 @@ async def _new_run(
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
-    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
+    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies, plan.runs_dir)
     if answerer is None:
         return None
     return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
