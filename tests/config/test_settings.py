@@ -559,6 +559,29 @@ def test_wrong_quiet_hours_and_a_wrong_zone_are_named_together_with_their_lines(
     ]
 
 
+def test_the_page_behind_a_proxy_is_named_as_browsers_send_it(load):
+    environ = {"SCALPDESK_DASHBOARD__ORIGINS": "https://desk.lan,https://Desk.lan:8443,http://[fd00::1]:81"}
+    found = load(environ=environ | {"SCALPDESK_DASHBOARD__PROXIES": "127.0.0.1,fd00::/8"})
+    assert found.config.dashboard.origins == tuple(environ.popitem()[1].split(","))
+    assert found.config.dashboard.proxies == ("127.0.0.1", "fd00::/8")
+    assert found.config_hash == load().config_hash  # an unfinished run goes on with it
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["desk.lan", "https://", "https://desk.lan/", "https://desk.lan:443", "http://desk.lan:80", "ftp://desk.lan",
+     "https://me@desk.lan", "https://desk.lan?x", "https://desk.lan:x", "https://*.lan/", "null", "https://[fd00"],
+)  # fmt: skip
+def test_what_no_browser_sends_as_an_origin_is_refused(load, origin):
+    refused = _refusal(load, toml=f'[dashboard]\norigins = ["{origin}"]\n')
+    assert (refused.where, refused.value) == ("dashboard.origins (scalpdesk.toml:2)", origin)
+
+
+def test_a_proxy_is_an_address_or_a_network(load):
+    refused = _refusal(load, toml='[dashboard]\nproxies = ["localhost"]\n')
+    assert (refused.where, refused.value) == ("dashboard.proxies (scalpdesk.toml:2)", "localhost")
+
+
 def test_a_symbol_with_a_dot_is_one_name(load):
     betas = load(overrides=("risk.betas.BRK.B=0.9", "risk.betas.QQQ=1.1")).config.risk.betas
     assert betas == {"BRK.B": 0.9, "QQQ": 1.1}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -137,8 +138,8 @@ def test_a_folder_that_is_refused_every_time_is_no_folder_that_never_asked(tmp_p
 @pytest.mark.parametrize("strategy", ["external", "st0cka+external"])
 def test_a_run_without_a_folder_is_refused_before_anything_begins(strategy):
     with pytest.raises(ConfigError, match="no strategy folder is given"):
-        start_folder(strategy, {"external": {}})
-    assert start_folder("st0cka", {}) is None
+        start_folder(strategy, {"external": {}}, Path("runs"))
+    assert start_folder("st0cka", {}, Path("runs")) is None
 
 
 def test_a_folder_that_is_not_there_is_refused_before_the_run(tmp_path):

@@ -24,7 +24,7 @@ ALLOWED = {
     "scratch": "open(os.environ['TMPDIR'] + '/mine', 'w').write('x')",
     "its folder": "open(os.path.dirname(__file__) + '/strategy.py').read(1)",
     "a thread": "(lambda t: (t.start(), t.join()))(threading.Thread(target=print))",
-    "a socket": "socket.socket().close()",
+    "a pair of sockets": "[line.close() for line in socket.socketpair()]",
     "numpy": "__import__('numpy').ones(3).sum()",
     "the kernels": "__import__('scalpdesk.pricing.scalar').pricing",
 }

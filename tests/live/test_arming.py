@@ -24,7 +24,6 @@ from scalpdesk.live.arming import (
     live_account,
     marked_as_starting,
     starting_desks,
-    state_dir,
     token_for,
 )
 from scalpdesk.venues.contract import LiveToken, NoSettings, VenueSpec
@@ -52,19 +51,6 @@ def open_files():
 
 def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
-
-
-@pytest.mark.parametrize(
-    ("environ", "folder"),
-    [
-        ({"XDG_STATE_HOME": "/state", "HOME": "/home/me"}, "/state/scalpdesk"),
-        ({"XDG_STATE_HOME": "", "HOME": "/home/me"}, "/home/me/.local/state/scalpdesk"),
-        ({"HOME": "/home/me"}, "/home/me/.local/state/scalpdesk"),
-        ({}, "/tmp/.local/state/scalpdesk"),
-    ],
-)
-def test_locks_and_armings_lie_in_the_users_own_state(environ, folder):
-    assert state_dir(environ) == Path(folder)
 
 
 @pytest.mark.parametrize(

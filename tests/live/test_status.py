@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
+import stat
 import threading
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -23,7 +25,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
-from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, is_owner, running_desks
+from scalpdesk.live.status import SOCKET_NAME, TOKEN_NAME, ControlServer, ask, is_owner, running_desks
 from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 
@@ -143,7 +145,8 @@ def test_a_request_that_fails_is_answered_and_reported_and_the_server_goes_on(tm
     async def talk(server):
         await server.start()
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
-        writer.write(b'{"a":1}\n{}\n')
+        token = (tmp_path / TOKEN_NAME).read_text()
+        writer.write(f'{{"a":1,"token":"{token}"}}\n{{"token":"{token}"}}\n'.encode())
         lines = [await reader.readline() for _ in range(2)]
         writer.close()
         await reader.read()
@@ -166,11 +169,11 @@ def test_a_socket_that_disappears_ends_the_server_which_is_started_anew(tmp_path
 
     async def lose(server):
         await server.start()
-        for _ in range(2):
+        for lost in (path, path.with_name(TOKEN_NAME)):
             serving = asyncio.ensure_future(server.serve())
             await until(path.exists)
             await asyncio.sleep(0)
-            path.unlink()
+            lost.unlink()
             with pytest.raises(StopError, match="the control socket has disappeared") as refused:
                 await serving
             assert refused.value.where == str(path)
@@ -217,6 +220,43 @@ def test_what_a_dead_desk_left_behind_is_replaced_and_a_stranger_gets_no_answer(
         return answer
 
     assert (asyncio.run(talk()), heard) == (b"", [])
+
+
+def test_a_request_is_heard_with_the_token_of_this_start_alone(tmp_path):
+    heard, token = [], tmp_path / TOKEN_NAME
+
+    async def listen(request):
+        heard.append(request)
+        return {"fine": True}
+
+    async def talk():
+        server = ControlServer(tmp_path, listen)
+        await server.start()
+        before = token.read_text()
+        server.close()
+        assert not token.exists()
+        await server.start()
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
+        now = token.read_text()
+        found = []
+        for given in (
+            {},
+            {"token": None},
+            {"token": before},
+            {"token": now[:-1]},
+            {"token": "é"},
+            {"token": now},
+        ):
+            writer.write(json.dumps({"do": "resume", **given}).encode() + b"\n")
+            found.append(json.loads(await reader.readline()))
+        writer.close()
+        server.close()
+        return found
+
+    *refused, taken = asyncio.run(talk())
+    assert all("error" in each for each in refused)
+    assert (taken, heard) == ({"fine": True}, [{"do": "resume"}])  # the token goes no further
 
 
 # what the desk shows of itself ----------------------------------------

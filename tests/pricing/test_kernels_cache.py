@@ -1,6 +1,8 @@
 """Machine code on disk must not outlive the source of anything it was made from."""
 
 import os
+import pickle
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -50,15 +52,15 @@ print(doubled(), sum(doubled.stats.cache_hits.values()))
 """
 
 
+def started(folder, **environment):
+    """Run the program in the folder; return the process."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    words = [sys.executable, "-c", PROGRAM, str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+
 def run(folder):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
+    done = started(folder, NUMBA_CACHE_DIR=str(folder / "cache"))
     answer, hits = done.stdout.split()
     return float(answer), int(hits)
 
@@ -73,6 +75,84 @@ def test_an_edit_to_a_callee_in_another_file_compiles_its_callers_anew(tmp_path)
     assert run(tmp_path) == (8.0, 0)
     # the files of the old code were overwritten, not left behind
     assert len(list((tmp_path / "cache").rglob("*.nbi"))) == 1
+
+
+class Planted:
+    """A pickle that leaves a file where it is read."""
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.sign),)
+
+
+STRANGER = 54_321
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package with a kernel; its folder and its source have the same writers."""
+    made = tmp_path / "package" / "kernels"
+    made.mkdir(parents=True)
+    (made / "callee.py").write_text(CALLEE, encoding="utf-8")
+    (made / "caller.py").write_text(CALLER, encoding="utf-8")
+    return made
+
+
+def planted(folder, sign, *, mode=0o755, user=None):
+    """Make a folder as the cache of the package, with code of another in the place of its index."""
+    folder.mkdir()
+    index = folder / f"caller.doubled-kernel.py{sys.version_info[0]}{sys.version_info[1]}.nbi"
+    index.write_bytes(pickle.dumps(Planted(sign)))
+    folder.chmod(mode)
+    if user is not None:
+        for path in (folder, index):
+            os.chown(path, user, user)
+    return folder
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [{"mode": 0o777}, pytest.param({"user": STRANGER}, marks=as_root)],
+    ids=["open", "a stranger's"],
+)
+def test_compiled_code_that_another_user_could_have_made_is_never_read(tmp_path, package, foreign):
+    """As the folder in a shared temporary folder that somebody else made first."""
+    sign, cache = tmp_path / "it ran", tmp_path / "cache"
+    cache.mkdir()
+    name = compiling.ChosenFolder.get_suitable_cache_subpath(str(package / "caller.py"))
+    planted(cache / name, sign, **foreign)
+    refused = started(package, NUMBA_CACHE_DIR=str(cache))
+    assert refused.returncode != 0
+    assert "where: NUMBA_CACHE_DIR" in refused.stderr
+    assert not sign.exists()
+    (cache / name).rename(tmp_path / "away")
+    assert started(package, NUMBA_CACHE_DIR=str(cache)).stdout.split() == ["2.0", "0"]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [{"mode": 0o777}, pytest.param({"user": STRANGER}, marks=as_root)],
+    ids=["open", "a stranger's"],
+)
+def test_a_folder_beside_the_source_with_more_writers_than_the_source_is_passed_over(
+    tmp_path, package, foreign
+):
+    sign, user_cache = tmp_path / "it ran", tmp_path / "of the user"
+    planted(package.parent / "__pycache__", sign, **foreign)
+    done = started(package, NUMBA_CACHE_DIR="", XDG_CACHE_HOME=str(user_cache))
+    assert done.stdout.split() == ["2.0", "0"], done.stderr
+    assert not sign.exists()
+    kept = list(user_cache.rglob("*.nbi"))
+    assert len(kept) == 1
+    assert stat.S_IMODE(kept[0].parent.stat().st_mode) == 0o700
+    kept[0].parent.chmod(0o777)
+    again = started(package, NUMBA_CACHE_DIR="", XDG_CACHE_HOME=str(user_cache))
+    assert "where: XDG_CACHE_HOME" in again.stderr
 
 
 def test_the_digest_sees_names_and_contents(tmp_path):

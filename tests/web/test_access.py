@@ -8,14 +8,17 @@ import pytest
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.web.access import (
-    LOGIN_FAILURES,
-    LOGIN_SECONDS,
+    MOST_SOURCES,
     SESSION_SECONDS,
+    WRONG_TOKEN_SECONDS,
+    WRONG_TOKENS,
     Access,
     Refusal,
     Role,
     Tokens,
+    WrongTokens,
     load_tokens,
+    role_refusal,
 )
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.routes import commands, desk, pages, records, server, session
@@ -54,7 +57,7 @@ def expected(method, role, origin, host):
         return 421
     if method not in {"GET", "HEAD", "POST"}:
         return 405
-    if origin not in {None, "http://localhost:10000"}:
+    if origin not in {None, f"http://{host}"}:  # another address of ours is another page
         return 403
     return 403 if method == "POST" and origin is None and role == "nothing" else None
 
@@ -128,38 +131,134 @@ def test_a_name_is_served_as_browsers_send_it(host, names, sent):
     assert access.refusal("POST", headers(host=sent, origin=f"http://{sent}")) is None
 
 
+TLS = "https://desk.example.com"
+PROXIED = {"origins": (TLS,), "proxies": ("127.0.0.1", "10.1.0.0/16", "fd00:1::/32")}
+
+
+@pytest.mark.parametrize("host", ["desk.example.com", "localhost:10000", "DESK.example.com"])
+def test_a_page_behind_a_tls_proxy_may_change_things_whatever_host_the_proxy_names(host):
+    access = Access(TOKENS, **PROXIED)
+    assert access.refusal("POST", headers(host=host, origin=TLS)) is None
+    assert Access(TOKENS).refusal("POST", headers(origin=TLS)).status == 403
+    # the same name without TLS, a port beside it, a name that begins like it
+    for other in ("http://desk.example.com", f"{TLS}:444", f"{TLS}.evil.example", "https://localhost:10000"):
+        assert access.refusal("POST", headers(host=host, origin=other)).status == 403, other
+
+
+def test_whoever_comes_through_a_proxy_needs_a_token_to_read():
+    """The proxy on this machine makes a stranger's request one of loopback."""
+    plain = headers()
+    assert Access(TOKENS).role_of(plain, "127.0.0.1") is Role.VIEWER
+    assert Access(TOKENS, **PROXIED).role_of(plain, "127.0.0.1") is Role.NOBODY
+    assert Access(TOKENS, reads_freely=False).role_of(plain, "127.0.0.1") is Role.NOBODY
+    for name in ("x-forwarded-for", "forwarded", "x-real-ip", "via"):  # a proxy that no setting names
+        assert Access(TOKENS).role_of(headers(**{name: "192.0.2.9"}), "127.0.0.1") is Role.NOBODY
+    assert Access(TOKENS, **PROXIED).role_of(headers("viewer"), "127.0.0.1") is Role.VIEWER
+
+
+def cookie_of(access, session, **sent):
+    """Return the Cookie header that a browser sends back."""
+    return headers(cookie=access.set_cookie(session, headers(**sent)).split(";")[0])
+
+
 def test_login_makes_a_session_that_ends():
     clock = Clock()
     access = Access(TOKENS, clock=clock)
-    role, session = access.log_in("operator-token")
+    role, session = access.log_in("operator-token", "a")
     assert role is Role.OPERATOR
-    cookie = access.set_cookie(session)
-    assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
-    mine = headers(origin="http://localhost:10000", cookie=cookie.split(";")[0])
-    assert access.role_of(mine) is Role.OPERATOR
-    assert access.role_refusal(Role.OPERATOR, mine) is None
+    cookie = access.set_cookie(session, headers(origin="http://localhost:10000"))
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} < set(cookie.split("; "))
+    assert "Secure" not in cookie  # a browser would send it back to no http page
+    mine = cookie_of(access, session)
+    assert access.role_of(mine, "b") is Role.OPERATOR
     clock.now = SESSION_SECONDS - 1
-    assert access.role_of(mine) is Role.OPERATOR
+    assert access.role_of(mine, "b") is Role.OPERATOR
     clock.now = SESSION_SECONDS
-    assert access.role_of(mine) is Role.VIEWER
-    role, session = access.log_in("viewer-token")
-    mine = headers(origin="http://localhost:10000", cookie=access.set_cookie(session).split(";")[0])
-    assert access.role_refusal(Role.OPERATOR, mine).status == 403
-    access.log_out(mine)
-    assert Access(TOKENS, host="0.0.0.0").role_of(mine) is Role.NOBODY
+    assert access.role_of(mine, "b") is Role.VIEWER
+    role, session = access.log_in("viewer-token", "a")
+    assert role_refusal(Role.OPERATOR, access.role_of(cookie_of(access, session), "a")).status == 403
+    elsewhere = Access(TOKENS, host="0.0.0.0")
+    _, session = elsewhere.log_in("operator-token", "a")
+    mine = cookie_of(elsewhere, session)
+    elsewhere.log_out(mine)
+    assert elsewhere.role_of(mine, "a") is Role.NOBODY
 
 
-def test_wrong_tokens_are_counted_and_then_every_login_waits():
+def test_the_cookie_of_a_page_over_tls_is_sent_back_over_tls_alone():
+    access = Access(TOKENS, **PROXIED)
+    for name in ("name", ""):
+        assert "Secure" in access.set_cookie(name, headers(origin=TLS)).split("; ")
+
+
+@pytest.mark.parametrize("how", ["login", "bearer"])
+def test_a_source_of_wrong_tokens_waits_whatever_it_sends_and_no_other_does(how):
     clock = Clock()
     access = Access(TOKENS, clock=clock)
-    for _ in range(LOGIN_FAILURES):
-        assert access.log_in("guess").status == 401
-    refused = access.log_in("operator-token")  # the right one waits as well: nothing is learnt
-    assert isinstance(refused, Refusal)
-    assert (refused.status, refused.retry_seconds) == (429, int(LOGIN_SECONDS) + 1)
-    clock.now = LOGIN_SECONDS
-    assert access.log_in("operator-token")[0] is Role.OPERATOR
+
+    def tried(token, source):
+        if how == "login":
+            found = access.log_in(token, source)
+            return found if isinstance(found, Refusal) else found[0]
+        return access.role_of(headers(authorization=f"Bearer {token}"), source)
+
+    session = cookie_of(access, access.log_in("operator-token", "guesser")[1])
+    for _ in range(WRONG_TOKENS):
+        found = tried("guess", "guesser")
+        assert found is Role.NOBODY or found.status == 401
+    refused = tried("operator-token", "guesser")  # the right one waits as well: nothing is learnt
+    assert (refused.status, refused.retry_seconds) == (429, int(WRONG_TOKEN_SECONDS) + 1)
+    assert tried("operator-token", "owner") is Role.OPERATOR
+    assert access.role_of(session, "guesser") is Role.OPERATOR  # who is logged in stays so
+    clock.now = WRONG_TOKEN_SECONDS
+    assert tried("operator-token", "guesser") is Role.OPERATOR
+
+
+def test_wrong_logins_and_wrong_bearers_count_together():
+    access = Access(TOKENS, clock=Clock())
+    for number in range(WRONG_TOKENS):
+        if number % 2:
+            access.log_in("guess", "a")
+        else:
+            access.role_of(headers(authorization="Bearer guess"), "a")
+    assert access.log_in("operator-token", "a").status == 429
+    assert access.role_of(headers("operator"), "a").status == 429
+
+
+@pytest.mark.parametrize(
+    ("peer", "written", "source"),
+    [
+        ("192.0.2.1", [], "192.0.2.1/32"),
+        ("192.0.2.1", ["198.51.100.9"], "192.0.2.1/32"),  # no proxy of ours: what it writes is not believed
+        ("127.0.0.1", ["198.51.100.9"], "198.51.100.9/32"),
+        ("127.0.0.1", ["203.0.113.5, 198.51.100.9"], "198.51.100.9/32"),  # the visitor wrote the first one
+        ("127.0.0.1", ["203.0.113.5", "198.51.100.9"], "198.51.100.9/32"),  # on a line of its own
+        ("127.0.0.1", ["198.51.100.9, 10.1.2.3"], "198.51.100.9/32"),  # through two proxies of ours
+        ("127.0.0.1", ["198.51.100.9:4711"], "198.51.100.9/32"),
+        ("127.0.0.1", ["[2001:db8:5::1]:443"], "2001:db8:5::/64"),
+        ("127.0.0.1", ["2001:db8:5:0:ffff::2"], "2001:db8:5::/64"),  # one subscriber, many addresses
+        ("127.0.0.1", ["::ffff:198.51.100.9"], "198.51.100.9/32"),
+        ("::ffff:127.0.0.1", ["198.51.100.9"], "198.51.100.9/32"),  # a server on both kinds of address
+        ("fd00:1::7", ["198.51.100.9"], "198.51.100.9/32"),
+        ("127.0.0.1", ["unknown"], "127.0.0.1/32"),
+        ("127.0.0.1", ["198.51.100.9, unknown"], "127.0.0.1/32"),
+        ("127.0.0.1", [""], "127.0.0.1/32"),
+        ("127.0.0.1", ["10.1.0.1, 10.1.0.2"], "10.1.0.1/32"),
+        ("testclient", ["198.51.100.9"], "testclient"),
+    ],
+)
+def test_whose_request_it_is_only_a_trusted_proxy_says(peer, written, source):
+    assert Access(TOKENS, **PROXIED).source_of(peer, written) == source
+    untrusting = Access(TOKENS, origins=(TLS,)).source_of(peer, written)
+    assert untrusting == Access(TOKENS).source_of(peer, [])
+
+
+def test_so_many_sources_are_remembered_and_no_more():
+    wrong = WrongTokens()
+    for number in range(MOST_SOURCES + 1):
+        for _ in range(WRONG_TOKENS):
+            wrong.add(f"source {number}", 0.0)
+    waits = [wrong.refusal(f"source {number}", 1.0) is not None for number in range(MOST_SOURCES + 1)]
+    assert waits == [False] + [True] * MOST_SOURCES
 
 
 def test_tokens_are_made_once_for_their_owner_alone(tmp_path):

@@ -8,10 +8,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.resources import files
+from urllib.parse import quote
 
 import jsonschema
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 from uvicorn.server import ServerState
@@ -22,9 +24,10 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import RetryError
 from scalpdesk.live.run import operate
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import load_fills, load_run, open_store, store_url
+from scalpdesk.records.store import list_runs, load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
+from scalpdesk.web.access import WRONG_TOKENS
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
 from scalpdesk.web.routes.pages import PAGES
 from scalpdesk_testing.virtual_time import VirtualLoop
@@ -330,6 +333,34 @@ def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     feed.stop()
 
 
+def test_no_route_reads_a_run_that_lies_elsewhere(client_of, ended_feed, held_runs, tmp_path, monkeypatch):
+    """By its path, by a way through the parent folder, by a name in the folder where the page was started."""
+    (foreign,) = (path for path in held_runs.iterdir() if path.is_dir())
+    (tmp_path / "elsewhere").symlink_to(foreign)
+    beside = ended_feed.runs_dir.parent / f"{tmp_path.name}-beside"
+    beside.symlink_to(foreign)
+    client = client_of(ended_feed)
+    takes_run = [
+        (path, place["in"])
+        for path, methods in client.get("/openapi.json").json()["paths"].items()
+        for place in methods.get("get", {}).get("parameters", ())
+        if place["name"] in {"run", "run_id"}
+    ]
+    assert {path for path, _ in takes_run} == {
+        "/api/orders", "/api/decisions", "/api/scalps", "/api/runs/{run_id}"
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in (str(foreign), "elsewhere", f"../{beside.name}", f"{ended_feed.runs_dir}/../{beside.name}"):
+        for path, place in takes_run:
+            word = quote(name, safe="")
+            answer = client.get(path.format(run_id=word) if place == "path" else f"{path}?run={word}")
+            assert answer.status_code in {404, 422}, (path, name)  # 422: too long for a name
+            assert foreign.name not in answer.text
+    with open_store(store_url(ended_feed.runs_dir)) as store:
+        assert foreign.name not in {row.run_id for row in list_runs(store)}
+    beside.unlink()
+
+
 def test_series_comes_from_a_position_on(client, held):
     whole = client.get("/api/series").json()
     rest = client.get("/api/series?since=100").json()
@@ -452,6 +483,22 @@ def test_login_over_the_api_lets_the_page_operate(client):
     assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
 
 
+def test_wrong_tokens_close_the_door_to_their_source_and_to_nobody_else(client_of, held_feed):
+    client = client_of(held_feed, proxies=("10.0.0.0/8",))
+    proxy = TestClient(client.app, base_url="http://localhost:10000", client=("10.0.0.1", 4711))
+    for number in range(WRONG_TOKENS):
+        sent = {"x-forwarded-for": f"203.0.113.{number}, 198.51.100.9"}  # the first is the visitor's own
+        answer = proxy.get("/api/orders", headers=sent | {"authorization": "Bearer guess"})
+        assert answer.status_code == 401
+    waits = proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | sent)
+    assert (waits.status_code, waits.headers["retry-after"]) == (429, "60")
+    assert proxy.get("/api/orders", headers=sent | OPERATOR).status_code == 429
+    others = {"x-forwarded-for": "198.51.100.10"}
+    assert proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | others).is_success
+    assert proxy.get("/api/orders", headers=others | OPERATOR).is_success
+    assert client.get("/api/orders", headers=sent | OPERATOR).is_success  # sent by no proxy of ours
+
+
 def running(runs, ask):
     """Return the feed of a desk that runs and answers by ``ask``."""
     feed = DeskFeed(runs, None, SystemClock(), ask_desk=ask)
@@ -473,6 +520,48 @@ def test_a_command_reaches_the_desk_once_for_each_key(held_runs):
     assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
     feed.command("halt", "key-00002", "again")
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("flatten", "because", ""),
+        ("resume", "because", ""),
+        ("halt", "another reason", ""),
+        ("halt", "because", "the-desk-before"),
+    ],
+)
+def test_a_key_is_of_one_command_and_under_another_nothing_is_sent(held_runs, client_of, other):
+    asked = []
+    feed = running(held_runs, lambda _dir, request, **_: asked.append(request["do"]) or {"was": "ACTIVE"})
+    client, key = client_of(feed), "key-00001"
+    assert client.post(
+        "/api/commands/halt", json={"key": key, "reason": "because"}, headers=OPERATOR
+    ).is_success
+    action, reason, run = other
+    body = {"key": key, "reason": reason, "run": run}
+    answer = client.post(f"/api/commands/{action}", json=body, headers=OPERATOR)
+    assert (answer.status_code, asked) == (409, ["halt"])
+    again = client.post(f"/api/commands/{action}", json=body | {"key": "key-00002"}, headers=OPERATOR)
+    assert again.is_success == (run == "")
+
+
+def test_the_answer_of_one_desk_is_none_of_the_next_ones(held_runs, tmp_path):
+    """The page follows the desk that runs: a key of the one before it is no halt of this one."""
+    (source,) = (path for path in held_runs.iterdir() if path.is_dir())
+    for name in ("first", "second"):
+        (tmp_path / name).symlink_to(source)
+    asked = []
+    feed = running(tmp_path, lambda run_dir, _request, **_: asked.append(run_dir.name) or {"was": "ACTIVE"})
+    assert "error" not in feed.command("halt", "key-00001", "because")
+    before = feed.follower.run_dir.name
+    (tmp_path / before).unlink()  # the desk before is over, and the other one runs
+    feed.choose()
+    feed.is_running = True
+    assert feed.follower.run_dir.name != before
+    assert "error" in feed.command("halt", "key-00001", "because")
+    assert asked == [before]
+    feed.stop()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
+from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.monitor import documents, position_documents
@@ -217,7 +218,7 @@ class AlertService:
             path = self.run_dir / STATE_FILE
             beside = path.with_suffix(".tmp")
             with suppress(OSError):  # a reader sees the old file or the new one
-                beside.touch(mode=0o600)
+                own_file(beside)
                 beside.write_bytes(content)
                 beside.replace(path)
 

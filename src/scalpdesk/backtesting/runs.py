@@ -30,6 +30,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure, show_clock
 from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import Mark, Output
+from scalpdesk.core.owner_only import make_folder
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
@@ -369,7 +370,8 @@ def _claimed_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | 
     run_id, count = base, 1
     while runs_dir is not None:
         try:
-            (runs_dir / run_id).mkdir(parents=True, mode=0o700)
+            make_folder(runs_dir)
+            (runs_dir / run_id).mkdir(mode=0o700)
         except FileExistsError:
             count += 1
             run_id = f"{base}-{count}"

@@ -491,7 +491,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *market.known(settings, header.seed),
     )
-    folder = start_folder(header.strategy, config.strategies)
+    folder = start_folder(header.strategy, config.strategies, Path(config.desk.runs_dir))
     runner = BacktestRunner(
         played_market(tape, config),
         engine,

@@ -130,6 +130,7 @@ SECTION_COMMENTS = {
     "gex": "Dealer gamma exposure: where it comes from, and when it is too old.",
     "risk": "Limits that every order passes; no limit can be switched off with 0.",
     "alerts": "Messages to people; their addresses are keys and belong in .env (docs/go-live/alerts.md).",
+    "dashboard": "The page behind a proxy that speaks TLS (docs/operations/https.md).",
     "venue": "The venue of scalpdesk run: address, feeds, limits, times; options given to run win.",
     "rates": "Interest rates as fractions a year, continuously compounded.",
     f"strategies.{DEFAULT_STRATEGY}": "The gamma scalper.",

@@ -103,6 +103,13 @@ class PageProcess:
     "--allow-host", "names", multiple=True, metavar="NAME:PORT", help="A further name of this server."
 )
 @click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="Its address behind a TLS proxy.",
+)
+@click.option(
     "--run", "run_id", default=None, metavar="RUN", help="Show this run [default: the desk that runs]."
 )
 @click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs.")
@@ -114,6 +121,7 @@ def dashboard(
     port: int,
     host: str,
     names: tuple[str, ...],
+    origins: tuple[str, ...],
     run_id: str | None,
     runs_dir: str | None,
     beside_desk: bool,
@@ -125,12 +133,12 @@ def dashboard(
     at the first start and kept in the state folder, for its owner only.
     """
     from scalpdesk.alerts.service import PageWatch
-    from scalpdesk.config.settings import DeskConfig
+    from scalpdesk.config.settings import DashboardSection, DeskConfig
     from scalpdesk.config.sources import take_keys
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ConfigError
+    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.journal.reader import find_run_dir
-    from scalpdesk.live.arming import state_dir
     from scalpdesk.web.access import Access, in_address, load_tokens
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed
@@ -142,12 +150,14 @@ def dashboard(
         else:
             click.echo(f"operator {tokens.operator}\nviewer   {tokens.viewer}")
         return
-    config = DeskConfig()
+    config, is_known = DeskConfig(), True
     try:
         config = settings_from().config
     except ConfigError:
         if runs_dir is None:  # where it is named, the page needs nothing of the file
             raise
+        is_known = False
+    proxied = DashboardSection((*config.dashboard.origins, *origins), config.dashboard.proxies)
     take_keys(os.environ)
     folder = Path(runs_dir or config.desk.runs_dir)
     if run_id is not None:
@@ -158,6 +168,7 @@ def dashboard(
     if as_json:
         print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
     else:
+        address = f"{proxied.origins[0]}/" if proxied.origins else address
         click.echo(f"the desk's page: {address}")
         click.echo(f"with halt and flatten:\n{address}#token={tokens.operator}")
         click.echo("Ctrl-C ends the page; a desk goes on")
@@ -166,7 +177,15 @@ def dashboard(
         threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     clock = SystemClock()
     watch = PageWatch(config.alerts, clock)
-    access = Access(tokens, host=host, port=port, names=names)
+    access = Access(
+        tokens,
+        host=host,
+        port=port,
+        names=names,
+        origins=proxied.origins,
+        proxies=proxied.proxies,
+        reads_freely=is_known,  # a file that cannot be read may name a proxy
+    )
     serve(DeskFeed(folder, run_id, clock, watch, records_url=config.records_url), access, listener)
 
 

@@ -5,11 +5,11 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -110,6 +110,7 @@ def examine(
     yield _catalog(folder / ("catalog" if config is None else config.data.catalog))
     yield _kernels(warm_up=warm_up)
     yield _compiled_modules()
+    yield _confinement({} if config is None else config.strategies)
     yield from _keys(folder)
     if config is not None:
         yield from _records(config)
@@ -259,6 +260,19 @@ def _compiled_modules() -> Diagnosis:
     return Diagnosis("compiled modules", "note", detail, fix)
 
 
+def _confinement(strategies: Mapping[str, Any]) -> Diagnosis:
+    """Say what keeps the process of a strategy folder from the desk."""
+    from scalpdesk.isolation.confinement import lacking
+
+    folder = strategies.get("external", {})
+    open_doors = lacking(tuple(folder.get("connect_ports", ())))
+    if not open_doors:
+        return Diagnosis("strategy folders", "ok", "confined by Landlock and seccomp")
+    fix = "take Linux 5.13 or later with both; strategies.external.must_be_confined refuses to run without"
+    verdict = "fail" if folder.get("must_be_confined") else "note"
+    return Diagnosis("strategy folders", verdict, "; ".join(open_doors), fix)
+
+
 def _warm_up() -> None:
     """Compile what a first run needs: the pricing kernels, and the byte code of what it imports."""
     from importlib import import_module
@@ -271,7 +285,7 @@ def _warm_up() -> None:
 def _are_compiled() -> bool:
     """Return whether machine code of the pricing kernels lies in one of the folders that numba takes."""
     places = [Path(__file__).parents[1] / "pricing" / "__pycache__", Path.home() / ".cache" / "numba"]
-    if "NUMBA_CACHE_DIR" in os.environ:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(os.environ["NUMBA_CACHE_DIR"])]
     return any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir())
 

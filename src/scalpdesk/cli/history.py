@@ -9,6 +9,7 @@ import click
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
 from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.owner_only import new_files_are_own
 from scalpdesk.core.units import count_text, rounded_text, run_currency
 from scalpdesk.instruments.deribit import is_perpetual
 
@@ -175,9 +176,10 @@ def report(
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
-        written = _write_sheet(
-            run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
-        )
+        with new_files_are_own():
+            written = _write_sheet(
+                run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
+            )
         if as_json:
             print_json(written)
         else:
@@ -185,12 +187,14 @@ def report(
         return
     stored = read_stored(run_dir, url)
     if plot_file is not None:
-        _draw(stored, Path(plot_file))
+        with new_files_are_own():
+            _draw(stored, Path(plot_file))
     if csv_dir is not None or parquet_dir is not None:
-        files = [
-            *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
-            *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
-        ]
+        with new_files_are_own():
+            files = [
+                *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
+                *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
+            ]
         if as_json:
             print_json({"run_id": run_dir.name, "files": files})
         else:

@@ -17,6 +17,7 @@ import click
 from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, WORDS, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
+from scalpdesk.core.owner_only import hide_memory
 from scalpdesk.core.version import VERSION
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -128,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a program: its matrices are small, and their digits are not to depend on the machine
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        hide_memory()
     if sys.stdout is None:  # closed by the shell that started this: what is opened next would take its place
         refusal = ScalpdeskError(
             "stdout is closed", where=STDOUT, fix="add > /dev/null to discard the output"
@@ -182,8 +184,9 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         return ScalpdeskError(
             "compiled code cannot be kept: neither the folder of the program nor that of the user's caches"
             " can be written",
-            where=f"{Path(found[1]).parent / '__pycache__'}, {Path(os.environ.get('HOME', '')) / '.cache'}",
-            fix="set NUMBA_CACHE_DIR to a folder that can be written: NUMBA_CACHE_DIR=/tmp/numba scalpdesk …",
+            where=f"{Path(found[1]).parent / '__pycache__'}, {Path('~/.cache').expanduser()}",
+            fix="set NUMBA_CACHE_DIR to a folder that this user alone can write:"
+            " NUMBA_CACHE_DIR=/var/lib/scalpdesk/kernels scalpdesk …",
         )
     message = f"{type(problem).__name__}: {problem}".strip().rstrip(":").partition("\n")[0]
     message = "; ".join((message, *getattr(problem, "__notes__", ())))

@@ -52,7 +52,7 @@ def runs_folder(runs_dir: str | None) -> Path:
 
 def state_folder() -> Path:
     """Return the machine-wide folder of locks, armings and modes."""
-    from scalpdesk.live.arming import state_dir
+    from scalpdesk.core.owner_only import state_dir
 
     return state_dir(os.environ)
 
@@ -549,6 +549,7 @@ def arm(
 
     from scalpdesk.cli.output import console
     from scalpdesk.core.clock import SystemClock
+    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.live import arming
     from scalpdesk.live.run import operator_name
     from scalpdesk.risk.limits import check_account
@@ -575,7 +576,7 @@ def arm(
     assert account is not None
     assert typed_hash is not None
     token = LiveToken(facts.account_id, digest, SystemClock().now_ns(), operator_name())
-    arming.arm(arming.state_dir(os.environ), venue, token, typed_account=account, typed_hash=typed_hash)
+    arming.arm(state_dir(os.environ), venue, token, typed_account=account, typed_hash=typed_hash)
     if as_json:
         print_json({"armed": facts.account_id, "config_hash": digest})
     else:
@@ -589,9 +590,10 @@ def arm(
 @click.option("--account", default=None, metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""
+    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.live import arming
 
-    gone = arming.disarm(arming.state_dir(os.environ), venue, account)
+    gone = arming.disarm(state_dir(os.environ), venue, account)
     if as_json:
         print_json({"disarmed": gone})
     else:

@@ -143,7 +143,8 @@ def run(
     """
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.live.arming import marked_as_starting, state_dir
+    from scalpdesk.core.owner_only import state_dir
+    from scalpdesk.live.arming import marked_as_starting
     from scalpdesk.live.plan import plan_of
 
     venue = venue or (DEFAULT_VENUE if live else "simulated")

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -316,6 +318,54 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
         raise_all(errors)
 
 
+class DashboardSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The dashboard behind a proxy that speaks TLS."""
+
+    origins: tuple[str, ...] = ()
+    """Addresses of the page as a browser shows them, scheme and all (``https://desk.example.com``). With one,
+    reading needs a token too: every visitor of the proxy seems to be on this machine."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of the proxies (``127.0.0.1``, ``10.0.0.0/8``). Wrong tokens are then counted by
+    the address in the X-Forwarded-For that they write, not by the proxy's own."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no browser sends as an origin, and what is no network."""
+        errors = [
+            ConfigError(
+                "this is no origin: scheme and name, with a port where it is not the usual one",
+                where="dashboard.origins",
+                value=origin,
+                fix="write it as https://desk.example.com",
+            )
+            for origin in self.origins
+            if not _is_origin(origin)
+        ]
+        for proxy in self.proxies:
+            try:
+                ip_network(proxy, strict=False)
+            except ValueError:
+                what, fix = "this is neither an address nor a network", "write it as 127.0.0.1 or 10.0.0.0/8"
+                errors.append(ConfigError(what, where="dashboard.proxies", value=proxy, fix=fix))
+        raise_all(errors)
+
+
+def _is_origin(text: str) -> bool:
+    """Return whether a text is an origin as browsers send it.
+
+    >>> [_is_origin(text) for text in ("https://desk.lan:8443", "https://desk.lan:443", "https://desk.lan/")]
+    [True, False, False]
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    usual = {"https": 443, "http": 80}
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    whole = f"{parts.scheme}://{name}" + ("" if port is None else f":{port}")
+    return bool(parts.hostname) and usual.get(parts.scheme, port) != port and text.lower() == whole
+
+
 class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Division of the equity among strategies that share the desk."""
 
@@ -339,6 +389,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     venue: VenueSettings = VenueSettings()
     credentials: CredentialsSection = CredentialsSection()
     alerts: AlertSettings = AlertSettings()
+    dashboard: DashboardSection = DashboardSection()
     budgets: BudgetsSection = BudgetsSection()
     venues: dict[str, Any] = {}
     """Settings by venue, each checked against the venue's own struct."""
@@ -375,11 +426,12 @@ class RunSettings:
     def config_hash(self) -> str:
         """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
 
-        Where files lie and who is alerted does not change what a run does: both are left out.
+        Where files lie, who is alerted and how a page is reached does not change what a run does: it is left
+        out.
         """
         tree = self.effective()
-        tree.pop("credentials")
-        tree.pop("alerts")
+        for section in ("credentials", "alerts", "dashboard"):
+            tree.pop(section)
         for section, key in FOLDERS:
             tree[section].pop(key)
         members = member_names(self.strategy) if self.strategy is not None else ()
@@ -403,6 +455,9 @@ class RunSettings:
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
+        for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
+            if not tree["strategies"].get("external", {}).get(key, True):
+                del tree["strategies"]["external"][key]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -10,6 +10,7 @@ row is known (the end of its bar) and the key of every replay; ``bar_start`` is 
 that a reader need not guess the bar's length.
 """
 
+import atexit
 import csv
 import fcntl
 import io
@@ -23,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -133,11 +135,19 @@ def connect() -> Any:
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "temp_directory": tempfile.gettempdir(),  # the default is a folder where the command was started
+            "temp_directory": _scratch(),  # the default is a folder where the command was started
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+@cache
+def _scratch() -> str:
+    """Return a folder of this process alone for what does not fit into memory; gone with the process."""
+    scratch = tempfile.TemporaryDirectory(prefix="scalpdesk-sql-", ignore_cleanup_errors=True)
+    atexit.register(scratch.cleanup)
+    return scratch.name
 
 
 ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(38,12)"}

@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import StopError
+from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.events import Event, FolderAnswered
 from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.isolation.folder import FolderInProcess, folder_digest
@@ -171,18 +171,37 @@ def folder_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
     return {} if chosen is None else {"folder_sha256": folder_digest(Path(chosen.folder))}
 
 
-def start_folder(strategy: str, sections: Mapping[str, Any]) -> FolderAnswerer | None:
+def start_folder(strategy: str, sections: Mapping[str, Any], runs_dir: Path) -> FolderAnswerer | None:
     """Load the strategy folder of a run, in a process of its own unless configured otherwise.
+
+    Its process does not reach ``runs_dir``, the folder of the runs.
 
     Raises
     ------
     ConfigError
-        When the strategy needs a folder and no folder is named, or it cannot be loaded.
+        When the strategy needs a folder and no folder is named, it cannot be loaded, or it is to be confined
+        and cannot be.
     """
     chosen = external_config(strategy, sections)
     if chosen is None:
         if EXTERNAL in strategy.split("+"):
             raise no_folder_given()
         return None
-    limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb, wrapper=chosen.wrapper)
+    if chosen.must_be_confined and not chosen.isolate:
+        raise ConfigError(
+            "a strategy folder in the desk's own process is not confined",
+            where="strategies.external.must_be_confined",
+            value=True,
+            fix="set strategies.external.isolate = true",
+        )
+    limits = FolderLimits(
+        chosen.time_limit_seconds,
+        chosen.memory_limit_mb,
+        wrapper=chosen.wrapper,
+        readable_paths=chosen.readable_paths,
+        writable_paths=chosen.writable_paths,
+        connect_ports=chosen.connect_ports,
+        private_paths=(str(runs_dir),),
+        must_be_confined=chosen.must_be_confined,
+    )
     return FolderAnswerer.start(Path(chosen.folder), isolate=chosen.isolate, limits=limits)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.isolation.confinement import Grants, confine
 from scalpdesk.isolation.folder import Folder, failure_text
 
 HEADER_BYTES = 4
@@ -134,11 +135,15 @@ def limit_resources(memory_bytes: int) -> None:
 
 
 def _tasks_of_user() -> int:
+    """Return the user's threads; a process with hidden memory names its user in its status alone."""
     count = 0
-    for process in Path("/proc").glob("[0-9]*"):
+    for status in Path("/proc").glob("[0-9]*/status"):
         with suppress(OSError):
-            if process.stat().st_uid == os.getuid():
-                count += sum(1 for _ in (process / "task").iterdir())
+            figures = dict(
+                line.partition(":")[::2] for line in status.read_text("utf-8", "replace").splitlines()
+            )
+            if int(figures["Uid"].split()[0]) == os.getuid():
+                count += int(figures["Threads"])
     return count
 
 
@@ -148,25 +153,45 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def main(folder: str, time_limit_seconds: float, memory_limit_bytes: int) -> int:
-    """Load the folder, say whether that went well, and answer events."""
+class ChildSettings(msgspec.Struct, frozen=True):
+    """The settings of the process, handed on as JSON."""
+
+    folder: str
+    """Path of ``strategy.py``."""
+    time_limit_seconds: float
+    memory_limit_bytes: int
+    grants: Grants
+    must_be_confined: bool = False
+    """Whether the folder is loaded only where the system can confine the process."""
+
+
+def main(settings: ChildSettings) -> int:
+    """Confine this process, load the folder, say whether that went well, and answer events.
+
+    The first reply names what the system cannot keep the process from.
+    """
     events, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr  # line by line: this process is ended without a last flush
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the desk, which ends this process in order
-    limit_resources(memory_limit_bytes)
+    limit_resources(settings.memory_limit_bytes)
     end_with_parent()
+    open_doors = confine(settings.grants)
+    if open_doors and settings.must_be_confined:
+        write_frame(replies, _encode([open_doors, "it cannot be confined", 0, False]))
+        return 1
     try:
-        worker = Worker(Folder(Path(folder)), replies, time_limit_seconds, memory_limit_bytes)
+        folder = Folder(Path(settings.folder))
+        worker = Worker(folder, replies, settings.time_limit_seconds, settings.memory_limit_bytes)
     except ConfigError as error:
         write_frame(replies, _encode([[], error.what, 0, False]))
         return 1
-    write_frame(replies, _encode([[], None, 0, False]))
+    write_frame(replies, _encode([open_doors, None, 0, False]))
     worker.serve(events)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(msgspec.json.decode(sys.argv[1], type=ChildSettings)))

@@ -5,6 +5,7 @@ its state), and the desk ends the whole process when that did not help (the stat
 says so).
 """
 
+import logging
 import os
 import re
 import select
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,9 +26,12 @@ from typing import Annotated, Any, Self
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, StopError
-from scalpdesk.isolation.child import HEADER_BYTES
+from scalpdesk.core.owner_only import state_dir
+from scalpdesk.isolation.child import HEADER_BYTES, ChildSettings
+from scalpdesk.isolation.confinement import Grants
 from scalpdesk.isolation.folder import MOST_MESSAGES, MOST_REPLY_BYTES, WINDOW, FolderReply, strategy_file
 
+LOG = logging.getLogger(__name__)
 START_SECONDS = 30.0
 WROTE_TO_LINE = "its process wrote to the desk's line; it was ended and its state is lost"
 LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
@@ -40,7 +44,7 @@ _INHERITED = frozenset(
 )  # fmt: skip
 """Names of the environment that every folder's process inherits; more it lists in :data:`NAMES_FILE`."""
 NAMES_FILE = "config.example.env"
-_PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_")
+_PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_", "PGPASS", "DATABASE_PASSWORD")
 """Beginnings of names that are not handed on, whatever a folder lists: it has no orders to send."""
 
 _encode = msgspec.json.Encoder().encode
@@ -67,6 +71,15 @@ class FolderLimits(msgspec.Struct, frozen=True):
     """New processes after which the folder is given up."""
     wrapper: tuple[str, ...] = ()
     """Command and its options that start the process, a sandbox for instance."""
+    readable_paths: tuple[str, ...] = ()
+    writable_paths: tuple[str, ...] = ()
+    """``readable_paths``, ``writable_paths``: Files and folders that it may use beside its own folder."""
+    connect_ports: tuple[int, ...] = ()
+    """TCP ports that it may connect to; without one it has no network."""
+    private_paths: tuple[str, ...] = ()
+    """Files and folders of the desk that it must not reach, wherever they lie."""
+    must_be_confined: bool = False
+    """Refuse to start where the system cannot keep the process from the desk."""
 
 
 class _Gone(Exception):  # noqa: N818 - a signal between two methods, not an error that anybody sees
@@ -86,6 +99,9 @@ class FolderProcess:
         When the folder cannot be loaded.
     """
 
+    open_doors: tuple[str, ...]
+    """Doors that the system cannot shut to the process, in words."""
+
     def __init__(
         self, path: Path, limits: FolderLimits | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
@@ -93,6 +109,7 @@ class FolderProcess:
         self._limits = limits or FolderLimits()
         given = os.environ if environ is None else environ
         wanted = _INHERITED | _listed_names(self._path.parent / NAMES_FILE)
+        self._grants = _grants(self._path, self._limits)
         self._scratch = _scratch_folder()
         self._environ = {
             key: value for key, value in given.items() if key in wanted and not key.startswith(_PRIVATE)
@@ -108,6 +125,8 @@ class FolderProcess:
         except BaseException:
             self.close()
             raise
+        for door in self.open_doors:
+            LOG.warning("the strategy folder's process is not confined: %s", door)
 
     def __enter__(self) -> Self:
         return self
@@ -179,15 +198,24 @@ class FolderProcess:
 
     def _start(self) -> None:
         limits = self._limits
-        words = [str(self._path), str(limits.time_limit_seconds), str(limits.memory_limit_mb << 20)]
-        self._in.clear()
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the folder is the user's
-            [*limits.wrapper, sys.executable, "-P", "-m", "scalpdesk.isolation.child", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self._environ,
-            start_new_session=True,  # so that what the folder starts ends with it
+        settings = ChildSettings(
+            str(self._path),
+            limits.time_limit_seconds,
+            limits.memory_limit_mb << 20,
+            msgspec.structs.replace(self._grants, scratch=str(self._scratch)),
+            limits.must_be_confined,
         )
+        words = ["-P", "-m", "scalpdesk.isolation.child", _encode(settings).decode()]
+        self._in.clear()
+        with _messages() as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the folder is the user's
+                [*limits.wrapper, sys.executable, *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=self._environ,
+                start_new_session=True,  # so that what the folder starts ends with it
+            )
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         try:
@@ -197,7 +225,16 @@ class FolderProcess:
             raise self._not_loaded(f"the strategy cannot be loaded: {gone}") from gone
         if ready.failure is not None:
             self._end()
-            raise self._not_loaded(ready.failure)
+            raise self._not_confined(ready.messages) if ready.messages else self._not_loaded(ready.failure)
+        self.open_doors = tuple(ready.messages)
+
+    def _not_confined(self, open_doors: list[str]) -> ConfigError:
+        return ConfigError(
+            "this system cannot keep a strategy folder from the desk",
+            where="strategies.external.must_be_confined",
+            value="; ".join(open_doors),
+            fix="run it on Linux 5.13 or later with Landlock and seccomp, or leave the setting out",
+        )
 
     def _not_loaded(self, why: str) -> ConfigError:
         return ConfigError(
@@ -300,13 +337,61 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@contextmanager
+def _messages() -> Iterator[int | None]:
+    """Return where the process writes its messages: a terminal for writing alone, or the desk's own stderr.
+
+    It could read what is typed into a terminal that it inherits.
+    """
+    terminal = -1
+    with suppress(OSError):
+        terminal = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        yield None if terminal < 0 else terminal
+    finally:
+        if terminal >= 0:
+            os.close(terminal)
+
+
+def _grants(strategy: Path, limits: FolderLimits) -> Grants:
+    """Return the places that the process of a folder may use, but for its scratch folder.
+
+    Raises
+    ------
+    ConfigError
+        When a path that it is to use is not there, or reaches what is the desk's own.
+    """
+    private = [*limits.private_paths, str(Path.cwd() / ".env"), str(Path.cwd() / "scalpdesk.toml")]
+    with suppress(ConfigError):  # no home is known: then nothing lies there
+        private.append(str(state_dir(os.environ)))
+    desks = {Path(name).resolve() for name in private}
+    for setting in ("readable_paths", "writable_paths"):
+        for name in getattr(limits, setting):
+            path = Path(name).resolve()
+            below = desks if setting == "writable_paths" else ()
+            if not path.exists():
+                what, fix = "there is no such path", "name a file or a folder that is there"
+            elif desks & {path, *path.parents} or any(path in each.parents for each in below):
+                what, fix = "a strategy folder must not reach what is the desk's own", "move it elsewhere"
+            else:
+                continue
+            raise ConfigError(what, where=f"strategies.external.{setting}", value=name, fix=fix)
+    return Grants(
+        "",
+        (str(strategy.parent), *limits.readable_paths),
+        limits.writable_paths,
+        limits.connect_ports,
+        tuple(private),
+    )
+
+
 def _scratch_folder() -> Path:
     """Return a new folder that a strategy may write to, with a copy of the compiled pricing kernels."""
     scratch = Path(mkdtemp(prefix="scalpdesk-folder-"))
     kernels = Path(__file__).parents[1] / "pricing" / "kernels"
     # where numba looks below NUMBA_CACHE_DIR; recompiling would exceed an event's time limit
     cached = scratch / f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
-    cached.mkdir()
+    cached.mkdir(mode=0o700)  # the cache of kernels refuses what others can write
     for path in (kernels.parent / "__pycache__").glob("*.nb[ci]"):
         shutil.copy(path, cached)
     return scratch

@@ -18,6 +18,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import COMMANDS, Output
+from scalpdesk.core.owner_only import make_folder
 from scalpdesk.journal.codec import (
     DecisionHash,
     JournalHeader,
@@ -305,7 +306,7 @@ class JournalWriter:
         _check_durability(durability)
         payload = encode_header(header)
         try:
-            run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(run_dir)
             run_dir.chmod(0o700)
         except OSError as error:
             raise disk_refused("create", run_dir, error) from error

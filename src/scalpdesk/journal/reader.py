@@ -440,9 +440,7 @@ def _warn_once(folder: Path, why: str) -> None:
 
 
 def find_run_dir(runs_dir: Path, name: str) -> Path:
-    """Return the folder of a run by path, id, prefix of the id, or ``last``.
-
-    ``last`` is the run whose journal was written last, whatever the time in its market.
+    """Return the folder of a run that a person names on the command line: by path, or as :func:`run_named`.
 
     Raises
     ------
@@ -458,10 +456,25 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
+    return run_named(runs_dir, name)
+
+
+def run_named(runs_dir: Path, name: str) -> Path:
+    """Return the folder of a run in ``runs_dir`` by id, prefix of the id, or ``last``; never by a path.
+
+    ``last`` is the run whose journal was written last, whatever the time in its market.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one matches.
+    JournalError
+        When the folder of this name cannot be read.
+    """
     folders, unreadable = run_dirs(runs_dir), sorted_dirs(runs_dir)[1]
-    if runs_dir / name in unreadable:
-        folder = runs_dir / name
-        raise JournalError(unreadable[folder], where=str(folder), fix=f"chmod u+rwx {folder}")
+    for folder, why in unreadable.items():
+        if folder.name == name:
+            raise JournalError(why, where=str(folder), fix=f"chmod u+rwx {folder}")
     if name == LAST:
         folders = sorted(folders, key=_age)
     return runs_dir / pick_run_id(name, [folder.name for folder in folders], where=str(runs_dir))

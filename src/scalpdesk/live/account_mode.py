@@ -12,6 +12,7 @@ import msgspec
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
+from scalpdesk.core.owner_only import make_folder
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.live.arming import account_file
 
@@ -111,7 +112,7 @@ def write_durably(path: Path, content: bytes) -> None:
     """
     draft = path.with_suffix(f".{os.getpid()}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, content)

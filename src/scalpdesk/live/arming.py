@@ -16,6 +16,7 @@ import msgspec
 from scalpdesk.config.settings import LoadedSettings, keys_missing
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.core.owner_only import own_folder
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup
@@ -33,10 +34,7 @@ class DeskHolder(msgspec.Struct, frozen=True, omit_defaults=True):
     """Log of a watchdog that acts; empty for a desk."""
 
 
-def state_dir(environ: dict[str, str] | os._Environ[str]) -> Path:
-    """Return the machine-wide folder of locks and armings (``XDG_STATE_HOME`` is respected)."""
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/tmp")) / ".local" / "state")  # noqa: S108 - only where there is no home
-    return Path(base) / "scalpdesk"
+WHAT = "the folder of locks and armings"
 
 
 def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path:
@@ -63,7 +61,7 @@ class AccountLock:
     """
 
     def __init__(self, folder: Path, venue: str, account_id: str, holder: DeskHolder) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(folder, WHAT)
         self.path = account_file(folder, venue, account_id, ".lock")
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -128,7 +126,7 @@ def _marked(stage: str, folder: Path, runs_dir: Path) -> Iterator[None]:
     """Hold a lock on a file that says where the desk's runs lie; without it the desk starts all the same."""
     path, descriptor = folder / f"{stage}-{os.getpid()}.lock", -1
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        own_folder(folder, WHAT)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         holder = DeskHolder(os.getpid(), "", str(runs_dir.resolve()), SystemClock().now_ns())
@@ -191,7 +189,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
             where="arm",
             fix="type both exactly as shown: the account's id and the hash's first 8 digits",
         )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own_folder(folder, WHAT)
     path = account_file(folder, venue, token.account_id, SUFFIX)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -209,9 +207,10 @@ def armed(folder: Path, venue: str) -> list[LiveToken]:
     Raises
     ------
     ConfigError
-        When an arming's file is open to others.
+        When an arming's file is open to others, or the folder.
     """
     tokens = []
+    own_folder(folder, WHAT)
     for path in sorted(folder.glob(f"{venue}-*{SUFFIX}")):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:

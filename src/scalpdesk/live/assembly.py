@@ -25,6 +25,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify, StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
+from scalpdesk.core.owner_only import state_dir
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
@@ -36,7 +37,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
 from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeRecord, record_of, state_text
-from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
+from scalpdesk.live.arming import AccountLock, DeskHolder, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_splits
 from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
@@ -477,7 +478,7 @@ async def _new_run(
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
-    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
+    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies, plan.runs_dir)
     if answerer is None:
         return None
     return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")

@@ -24,9 +24,10 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
+from scalpdesk.core.owner_only import state_dir
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.live.account_mode import AskedWhileStarting
-from scalpdesk.live.arming import marked_as_running, marked_as_starting, state_dir
+from scalpdesk.live.arming import marked_as_running, marked_as_starting
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source

@@ -1,6 +1,8 @@
 """``status`` and ``why`` of a running desk in JSON types, and the control socket that serves them.
 
-The socket is an owner-only Unix socket, one JSON object on one line each way.
+The socket is an owner-only Unix socket, one JSON object on one line each way. A request carries the token
+that lies beside the socket: processes of the desk's user that are kept from its files, as that of a strategy
+folder, have no part in it.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +20,7 @@ import msgspec
 
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
+from scalpdesk.core.owner_only import read_secret, write_secret
 from scalpdesk.core.units import run_currency
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -177,6 +181,7 @@ def _order(order: Order, symbol: str) -> dict[str, Any]:
 
 
 SOCKET_NAME = "control.sock"
+TOKEN_NAME = "control.token"  # noqa: S105 - the name of its file
 MOST_BYTES = 64 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
 CHECK_SECONDS = 1.0
@@ -201,12 +206,12 @@ def is_owner(line: Peer, *, user: int | None = None, platform: str = sys.platfor
 
 
 class ControlServer:
-    """Control socket: answers requests of the process's own user alone.
+    """Control socket: answers requests of the process's own user alone, with the token of this start.
 
     Parameters
     ----------
     run_dir
-        Folder of the run; the socket lies in it with mode 0600.
+        Folder of the run; the socket and the token lie in it with mode 0600.
     on_failure
         Called with what an answer raised; the request is answered with it, too.
     is_allowed
@@ -225,6 +230,7 @@ class ControlServer:
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self.path = run_dir / SOCKET_NAME
+        self._token = ""
         self._is_allowed = is_allowed
         self._check_seconds = check_seconds
         self._answer = answer
@@ -242,6 +248,7 @@ class ControlServer:
         """
         try:
             self.path.unlink(missing_ok=True)
+            self._token = write_secret(self.path.with_name(TOKEN_NAME))
             self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             mask = os.umask(0o177)  # the socket is born owner-only: no moment in which others may connect
@@ -268,11 +275,14 @@ class ControlServer:
         if self._server is None:
             await self.start()
         try:
-            while self._server is not None and self._server.is_serving() and self.path.exists():  # noqa: ASYNC110 - a file
+            while self._server is not None and self._server.is_serving() and self._is_there():  # noqa: ASYNC110 - a file
                 await asyncio.sleep(self._check_seconds)
             raise StopError("the control socket has disappeared", where=str(self.path))
         finally:
             self.close()
+
+    def _is_there(self) -> bool:
+        return self.path.exists() and read_secret(self.path.with_name(TOKEN_NAME)) == self._token
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -293,6 +303,11 @@ class ControlServer:
             request = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.MsgspecError:
             return {"error": "a request is one JSON object on one line"}
+        if not compare_digest(str(request.pop("token", "")).encode(), self._token.encode()):
+            return {
+                "error": "the request lacks the token of this desk",
+                "fix": f"send with it what {TOKEN_NAME} holds, in the folder of the run",
+            }
         try:
             return await self._answer(request)
         except Exception as error:  # noqa: BLE001 - a request that fails is answered, the server goes on
@@ -305,6 +320,7 @@ class ControlServer:
             self._server.close()
             self._server = None
         self.path.unlink(missing_ok=True)
+        self.path.with_name(TOKEN_NAME).unlink(missing_ok=True)
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1
@@ -321,7 +337,8 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
     deadline = time.monotonic() + timeout_seconds
     try:
         with _connected(run_dir, timeout_seconds) as line:
-            line.sendall(msgspec.json.encode(request) + b"\n")
+            token = read_secret(run_dir / TOKEN_NAME)
+            line.sendall(msgspec.json.encode(request | {"token": token}) + b"\n")
             answer = read_line(line.recv, lambda: time.monotonic() >= deadline)
             return msgspec.json.decode(answer, type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:

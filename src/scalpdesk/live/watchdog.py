@@ -20,6 +20,7 @@ import msgspec
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.owner_only import make_folder, own_file
 from scalpdesk.live.supervision import describe
 
 BEAT_SECONDS = 0.25
@@ -85,7 +86,7 @@ class HeartbeatChannel:
     """
 
     def __init__(self, command: Sequence[str], settings: dict[str, Any], log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent)
         self.log = log
         self._failed = False
         self._has_ended = False
@@ -93,8 +94,7 @@ class HeartbeatChannel:
         """The end was reported to a process that was there."""
         self._unanswered = 0
         """Heartbeats since the last answer."""
-        log.touch(mode=0o600)
-        log.chmod(0o600)  # it names orders; one of an earlier version may be open to others
+        own_file(log)  # it names orders
         with log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 list(command),

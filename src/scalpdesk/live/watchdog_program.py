@@ -29,6 +29,7 @@ from scalpdesk.core.errors import (
     StopError,
 )
 from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.owner_only import hide_memory, own_file
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
@@ -404,6 +405,8 @@ async def _act(
     def log_to_run(text: str) -> None:
         process.log(text)
         # the log stands even when the run's folder does not; a text may hold letters that the locale has not
+        with suppress(OSError):
+            own_file(acted)
         with suppress(OSError), acted.open("a", encoding="utf-8", errors="backslashreplace") as out:
             out.write(f"{text}\n")
 
@@ -455,6 +458,7 @@ async def _main(process: WatchdogProcess) -> int:
 def main(process: WatchdogProcess | None = None) -> int:
     """Run the watchdog; its exit code tells how the desk ended."""
     process = process or WatchdogProcess()
+    hide_memory()
     try:
         return asyncio.run(_main(process))
     except ScalpdeskError as error:

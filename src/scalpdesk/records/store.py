@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError, OperationalError, S
 from sqlalchemy.orm import Session, sessionmaker
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
+from scalpdesk.core.owner_only import make_folder, own_file
 from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.journal.reader import pick_run_id
 from scalpdesk.portfolio.explain import PARTS, parts_in_cents
@@ -348,10 +349,15 @@ def _first_line(error: SQLAlchemyError) -> str:
 
 
 def _prepare_sqlite(engine: Engine, url: URL) -> None:
-    """Make the folder, and let transactions hold table changes, which Python's driver would not."""
+    """Make folder and file for their owner alone; let transactions hold table changes.
+
+    Python's driver would not hold them.
+    """
     if url.database and url.database != ":memory:":
         try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(url.database).parent)
+            with suppress(OSError):  # opening it says what is wrong
+                own_file(Path(url.database))
         except OSError as error:
             raise ConfigError(
                 f"the folder of the store cannot be made: {error.strerror}",

@@ -18,6 +18,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, bu
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
 from scalpdesk.core.frames import in_library
+from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
@@ -218,6 +219,7 @@ def headline(difference: Decimal, backtest: Decimal, currency: str) -> str:
 def keep(document: dict[str, Any], run_dir: Path) -> Path:
     """Write a comparison into the run's folder; return the file."""
     path = run_dir / PARITY_FILE
+    own_file(path)
     path.write_text(json.dumps(document, indent=2, default=str), encoding="utf-8")
     return path
 

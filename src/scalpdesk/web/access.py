@@ -1,8 +1,8 @@
 """Access control of the dashboard: tokens, sessions, roles, and the checks of every request.
 
 Three roles: ``nobody``, ``viewer`` (reads) and ``operator`` (halts, flattens, resumes). On loopback everybody
-may read; elsewhere a token is needed for that, too. Changing anything always takes the operator's
-token, from the page after a login or as ``Authorization: Bearer``.
+may read; elsewhere, and through a proxy, a token is needed for that, too. Changing anything always takes the
+operator's token, from the page after a login or as ``Authorization: Bearer``.
 """
 
 import os
@@ -10,27 +10,36 @@ import secrets
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.owner_only import own_folder
 
 SECRETS_FILE = "dashboard.json"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 SESSION_SECONDS = 12 * 3_600.0
 MOST_SESSIONS = 100
-LOGIN_FAILURES = 5
-LOGIN_SECONDS = 60.0
-"""So many wrong tokens within so many seconds, and every further login is refused for a while."""
+WRONG_TOKENS = 5
+WRONG_TOKEN_SECONDS = 60.0
+"""So many wrong tokens of a source within so many seconds, and its further tokens are refused for a while."""
+MOST_SOURCES = 10_000
+"""Sources of wrong tokens that are remembered; of more, the one that was wrong longest ago is forgotten."""
+NETWORK_BITS = 64
+"""Addresses of IPv6 that count as one source: a subscriber is given at least so many."""
+FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+"""Headers of requests that came through a proxy."""
 MOST_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 POLICY = (
@@ -71,10 +80,9 @@ def load_tokens(folder: Path) -> Tokens:
     Raises
     ------
     ConfigError
-        When the file is readable by others, or is not one of ours.
+        When the file is readable by others, or its folder writable, or is not one of ours.
     """
-    path = folder / SECRETS_FILE
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = own_folder(folder, "the folder of the dashboard's tokens") / SECRETS_FILE
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -111,6 +119,30 @@ class Refusal:
     retry_seconds: int = 0
 
 
+class WrongTokens:
+    """Counts wrong tokens by source, and makes a source with many of them wait."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, deque[float]] = {}
+        """When, in monotonic seconds; the source that was wrong last at the end."""
+
+    def refusal(self, source: str, now: float) -> Refusal | None:
+        """Return why a source may try no token now, whatever token it is, or None."""
+        wrong = self._wrong.get(source)
+        if wrong is None or len(wrong) < WRONG_TOKENS or now - wrong[0] >= WRONG_TOKEN_SECONDS:
+            return None
+        wait = int(WRONG_TOKEN_SECONDS - (now - wrong[0])) + 1
+        return Refusal(429, f"too many wrong tokens: again in {wait} s", wait)
+
+    def add(self, source: str, now: float) -> None:
+        """Count a wrong token."""
+        wrong = self._wrong.pop(source, None)
+        self._wrong[source] = deque(maxlen=WRONG_TOKENS) if wrong is None else wrong
+        self._wrong[source].append(now)
+        if len(self._wrong) > MOST_SOURCES:
+            del self._wrong[next(iter(self._wrong))]
+
+
 class Access:
     """Roles of requests, sessions of the page, and the limit on wrong tokens.
 
@@ -122,6 +154,13 @@ class Access:
         Address that the server is bound to.
     names
         Further values of the header Host that are allowed (``desk.lan:10000``).
+    origins
+        Addresses of the page behind a proxy, with their scheme (``https://desk.example.com``).
+    proxies
+        Addresses or networks of proxies whose X-Forwarded-For is believed.
+    reads_freely
+        Whether anybody on this machine may read without a token; with ``origins`` it always takes one,
+        because a proxy's requests come from this machine, too.
     clock
         Monotonic seconds.
     """
@@ -133,30 +172,54 @@ class Access:
         host: str = "127.0.0.1",
         port: int = 10_000,
         names: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
+        proxies: tuple[str, ...] = (),
+        reads_freely: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tokens = tokens
         self._clock = clock
-        self.is_loopback = host in LOOPBACK
+        self._reads_freely = reads_freely and host in LOOPBACK and not origins
         own = in_address(host)
         shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, own)}
         shown |= {*names, *({own} if port == 80 else ())}
-        self.hosts = frozenset(name.lower() for name in shown)
+        self._direct = frozenset(name.lower() for name in shown)
+        self._origins = frozenset(origin.lower() for origin in origins)
+        self.hosts = self._direct | {urlsplit(origin).netloc for origin in self._origins}
+        self._proxies = tuple(ip_network(proxy, strict=False) for proxy in proxies)
         self.cookie = f"scalpdesk_{port}"
         self._sessions: dict[str, tuple[Role, float]] = {}
-        self._failures: deque[float] = deque(maxlen=LOGIN_FAILURES)
+        self._wrong_tokens = WrongTokens()
 
-    def role_of(self, headers: Mapping[str, str]) -> Role:
-        """Return the role of a request by its bearer token or its session."""
+    def source_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
+        """Return whose request it is, for the limit on wrong tokens: an address, or a network of IPv6.
+
+        Each proxy adds an address at the end of X-Forwarded-For; only a trusted proxy's is believed.
+        """
+        address = _address(peer)
+        for text in reversed(",".join(forwarded_for).split(",")):
+            if address is None or not any(address in network for network in self._proxies):
+                break
+            before = _address(text)
+            if before is None:
+                break
+            address = before
+        if address is None:
+            return peer
+        return str(ip_network((address, NETWORK_BITS if address.version == 6 else 32), strict=False))
+
+    def role_of(self, headers: Mapping[str, str], source: str) -> Role | Refusal:
+        """Return the role of a request by its bearer token or session; a refusal after many wrong tokens."""
         bearer = headers.get("authorization", "")
         if bearer.startswith("Bearer "):
-            return self._role_of_token(bearer[len("Bearer ") :])
+            return self._judged(bearer[len("Bearer ") :], source)
         session = self._session_name(headers)
         if session is not None:
             role, until = self._sessions.get(_digest(session), (Role.NOBODY, 0.0))
             if role is not Role.NOBODY and self._clock() < until:
                 return role
-        return Role.VIEWER if self.is_loopback else Role.NOBODY
+        is_local = self._reads_freely and not any(name in headers for name in FORWARDED)
+        return Role.VIEWER if is_local else Role.NOBODY
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
         """Return why a request is refused before it reaches its route, whatever the route, or None.
@@ -164,14 +227,15 @@ class Access:
         The Host must be one of ours (a foreign name that resolves here is refused), and no other site may
         read or change anything: the Origin of a change must be ours.
         """
-        if headers.get("host", "").lower() not in self.hosts:
-            return Refusal(421, "this name is not served here")
+        host = headers.get("host", "").lower()
+        if host not in self.hosts:
+            return Refusal(421, "this name is not served here: dashboard.origins allows one")
         if method not in SAFE_METHODS and method != "POST":
             return Refusal(405, "GET, HEAD and POST only")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        is_ours = origin is None or origin.lower() in {f"http://{host}" for host in self.hosts}
-        if not is_ours:
-            return Refusal(403, "requests of other sites are refused")
+        is_ours = host in self._direct and (origin or "").lower() == f"http://{host}"
+        if origin is not None and origin.lower() not in self._origins and not is_ours:
+            return Refusal(403, "requests of other sites are refused: dashboard.origins allows one")
         if site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate":
             return Refusal(403, "requests of other sites are refused")
         has_bearer = headers.get("authorization", "").startswith("Bearer ")
@@ -179,24 +243,12 @@ class Access:
             return Refusal(403, "a change needs the Origin of this page, or a token")
         return None
 
-    def role_refusal(self, needed: Role, headers: Mapping[str, str]) -> Refusal | None:
-        """Return why a request may not use a route that needs this role, or None."""
-        role = self.role_of(headers)
-        if needed is Role.OPERATOR and role is not Role.OPERATOR:
-            return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
-        if needed is Role.VIEWER and role is Role.NOBODY:
-            return Refusal(401, "this needs a token: log in, or send it as Authorization: Bearer")
-        return None
-
-    def log_in(self, token: str) -> tuple[Role, str] | Refusal:
+    def log_in(self, token: str, source: str) -> tuple[Role, str] | Refusal:
         """Return the role of a token and the name of a new session, or why it is refused."""
-        now = self._clock()
-        if len(self._failures) == LOGIN_FAILURES and now - self._failures[0] < LOGIN_SECONDS:
-            wait = int(LOGIN_SECONDS - (now - self._failures[0])) + 1
-            return Refusal(429, f"too many wrong tokens: again in {wait} s", wait)
-        role = self._role_of_token(token)
+        now, role = self._clock(), self._judged(token, source)
+        if isinstance(role, Refusal):
+            return role
         if role is Role.NOBODY:
-            self._failures.append(now)
             return Refusal(401, "this is not a token of this desk: scalpdesk dashboard --show-token")
         self._sessions = {name: kept for name, kept in self._sessions.items() if kept[1] > now}
         if len(self._sessions) >= MOST_SESSIONS:
@@ -211,10 +263,14 @@ class Access:
         if session is not None:
             self._sessions.pop(_digest(session), None)
 
-    def set_cookie(self, session: str) -> str:
-        """Return the header that keeps a session in the browser; an empty name removes it."""
+    def set_cookie(self, session: str, headers: Mapping[str, str]) -> str:
+        """Return the header that keeps a session in the browser; an empty name removes it.
+
+        To a page that came over TLS the browser sends it back over TLS alone.
+        """
         age = int(SESSION_SECONDS) if session else 0
-        return f"{self.cookie}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}"
+        secure = "; Secure" if headers.get("origin", "").lower().startswith("https://") else ""
+        return f"{self.cookie}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}"
 
     def _session_name(self, headers: Mapping[str, str]) -> str | None:
         try:
@@ -223,11 +279,45 @@ class Access:
             return None
         return None if cookie is None else cookie.value
 
-    def _role_of_token(self, token: str) -> Role:
+    def _judged(self, token: str, source: str) -> Role | Refusal:
+        """Return a token's role; a wrong one counts against its source, which may have to wait."""
+        now = self._clock()
+        if (refused := self._wrong_tokens.refusal(source, now)) is not None:
+            return refused
         given = token.encode()
         if compare_digest(given, self._tokens.operator.encode()):
             return Role.OPERATOR
-        return Role.VIEWER if compare_digest(given, self._tokens.viewer.encode()) else Role.NOBODY
+        if compare_digest(given, self._tokens.viewer.encode()):
+            return Role.VIEWER
+        self._wrong_tokens.add(source, now)
+        return Role.NOBODY
+
+
+def role_refusal(needed: Role, role: Role) -> Refusal | None:
+    """Return why a request of a role may not use a route that needs another one, or None."""
+    if needed is Role.OPERATOR and role is not Role.OPERATOR:
+        return Refusal(401 if role is Role.NOBODY else 403, "this needs the operator's token")
+    if needed is Role.VIEWER and role is Role.NOBODY:
+        return Refusal(401, "this needs a token: log in, or send it as Authorization: Bearer")
+    return None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return an address as proxies write it, with a port or without; None for any other text.
+
+    >>> _address("[fd00::1]:443"), _address(" 192.0.2.7:5000"), _address("::ffff:192.0.2.7")
+    (IPv6Address('fd00::1'), IPv4Address('192.0.2.7'), IPv4Address('192.0.2.7'))
+    """
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        found = ip_address(bare)
+    except ValueError:
+        return None
+    return (found.version == 6 and found.ipv4_mapped) or found
 
 
 def in_address(host: str) -> str:
@@ -244,7 +334,10 @@ def _digest(session: str) -> str:
 
 
 class Guard:
-    """Asks :class:`Access` about every request before any route, bounds its body, and adds the headers."""
+    """Asks :class:`Access` about every request before any route, bounds its body, and adds the headers.
+
+    A route finds ``role`` and ``source`` in the state of its request.
+    """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -271,6 +364,12 @@ class Guard:
             refused = Refusal(413, "the request is too long")
         if refused is None and "transfer-encoding" in headers:
             refused = Refusal(411, "a request says how long it is")
+        peer = scope.get("client") or ("",)
+        source = self._access.source_of(peer[0], headers.getlist("x-forwarded-for"))
+        if refused is None:
+            role = self._access.role_of(headers, source)
+            refused = role if isinstance(role, Refusal) else None
+            scope["state"] = {**scope.get("state", {}), "role": role, "source": source}
         if refused is not None:
             await _answer(send_guarded, refused)
             return
@@ -280,5 +379,7 @@ class Guard:
 async def _answer(send: Send, refused: Refusal) -> None:
     body = msgspec.json.encode({"error": refused.why})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refused.retry_seconds:
+        headers.append((b"retry-after", str(refused.retry_seconds).encode()))
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

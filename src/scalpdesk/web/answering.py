@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer, SecurityScopes
 
 from scalpdesk.monitor import answers
-from scalpdesk.web.access import Access, Refusal, Role
+from scalpdesk.web.access import Access, Refusal, Role, role_refusal
 from scalpdesk.web.feed import DeskFeed
 
 NO_RUN = answers.NoRun(error="there is no run yet", fix="scalpdesk demo")
@@ -37,11 +37,9 @@ Feed = Annotated[DeskFeed, Depends(_feed)]
 Doors = Annotated[Access, Depends(_access)]
 
 
-async def _require(
-    request: Request, wanted: SecurityScopes, access: Doors, _token: Annotated[Any, Depends(_TOKEN)]
-) -> None:
+async def _require(request: Request, wanted: SecurityScopes, _token: Annotated[Any, Depends(_TOKEN)]) -> None:
     for role in wanted.scopes:
-        refusal = access.role_refusal(Role(role), request.headers)
+        refusal = role_refusal(Role(role), request.state.role)
         if refusal is not None:
             raise RefusedError(refusal)
 

@@ -128,6 +128,7 @@ def serve(feed: DeskFeed, access: Access, listener: socket.socket) -> None:
         log_level="warning",
         timeout_graceful_shutdown=1,
         access_log=False,
+        proxy_headers=False,  # whom to believe is in the settings of the dashboard
         ws="none",
     )
     uvicorn.Server(config).run([listener])

@@ -13,14 +13,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
-from scalpdesk.journal.reader import LAST, find_run_dir
+from scalpdesk.journal.reader import LAST, find_run_dir, run_named
 from scalpdesk.live.sessions import RunPhase
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.monitor import answers
@@ -51,6 +52,14 @@ AskDesk = Callable[..., dict[str, Any]]
 """Sends a request to a running desk: folder of the run, request, ``timeout_seconds``; returns the answer."""
 
 
+class SentCommand(NamedTuple):
+    """The command that a key was first used for, and the answer, done once it has come."""
+
+    what: tuple[str, ...]
+    """Action, reason, the run that its sender saw and the run that was followed."""
+    answer: Future[dict[str, Any]]
+
+
 class Watch(Protocol):
     """Judges a run: what a person should know of."""
 
@@ -66,8 +75,8 @@ class DeskFeed:
     Parameters
     ----------
     run
-        The run to show: its id, the beginning of it, or ``last``. None shows the desk that runs, else the
-        run written last.
+        The run to show, as the command line names it: its id, the beginning of it, ``last``, or a path. None
+        shows the desk that runs, else the run written last.
     watch
         Judges the run where no watcher sends its alerts.
     ask_desk
@@ -111,8 +120,8 @@ class DeskFeed:
         self._series_sent = (0, 0)
         self._chosen = -CHOOSE_SECONDS
         self._published = 0.0
-        self._answers: dict[str, Future[dict[str, Any]]] = {}
-        """Answer to each command by its key, done once it has come."""
+        self._answers: dict[str, SentCommand] = {}
+        """Commands by their key."""
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watch = watch
@@ -216,7 +225,7 @@ class DeskFeed:
             elif running:
                 wanted = running[-1]
             else:
-                wanted = find_run_dir(self.runs_dir, LAST)
+                wanted = run_named(self.runs_dir, LAST)
         except DataError:
             wanted = None
         self.is_running = wanted is not None and wanted in running
@@ -322,7 +331,7 @@ class DeskFeed:
             }
 
         followed = self.follower
-        run_dir = find_run_dir(self.runs_dir, run) if run else None
+        run_dir = run_named(self.runs_dir, run) if run else None
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             return self.read(named)
         with self._others_lock:
@@ -341,7 +350,8 @@ class DeskFeed:
         """Send a command to the desk on its control socket; the same key is sent once.
 
         A second call with a key waits for the answer to the first one; where nothing was sent, or the desk
-        did not answer, a later call may try again.
+        did not answer, a later call may try again. A key stands for one command to one run: with any other
+        the answer has ``error``, and nothing is sent.
 
         ``run`` is the run that its sender saw. Where a second desk has started since, the feed may follow
         that one: the answer has ``error`` then, and nothing is sent.
@@ -351,32 +361,39 @@ class DeskFeed:
         ScalpdeskError
             When no desk runs, or it does not answer.
         """
-        own: Future[dict[str, Any]] = Future()
+        follower = self.follower
+        if follower is None:
+            raise DataError(
+                "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
+            )
+        own = SentCommand((action, reason, run, follower.run_dir.name), Future())
         first = self._answers.setdefault(key, own)
+        if first.what != own.what:
+            return {
+                "error": f"nothing was sent: this key was used for {first.what[0]} of {first.what[-1]},"
+                " or with another reason",
+                "fix": "send a new key with each command",
+            }
         if first is not own:
-            return first.result()
+            return first.answer.result()
         try:
-            answer, is_sent = self._send(action, reason, run)
-            own.set_result(answer)
+            answer, is_sent = self._send(follower.run_dir, action, reason, run)
+            own.answer.set_result(answer)
         except BaseException as error:
-            own.set_exception(error)
+            own.answer.set_exception(error)
             is_sent = False
             raise
         finally:
             if not is_sent:
                 del self._answers[key]
             elif len(self._answers) > KEPT_ANSWERS:
-                del self._answers[next(name for name, each in tuple(self._answers.items()) if each.done())]
+                known = tuple(self._answers.items())
+                del self._answers[next(name for name, each in known if each.answer.done())]
         return answer
 
-    def _send(self, action: str, reason: str, run: str) -> tuple[dict[str, Any], bool]:
+    def _send(self, run_dir: Path, action: str, reason: str, run: str) -> tuple[dict[str, Any], bool]:
         """Return the answer to a command and whether it was sent."""
-        follower = self.follower
-        if follower is None:
-            raise DataError(
-                "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
-            )
-        followed = follower.run_dir.name
+        followed = run_dir.name
         if run and run != followed:
             return {
                 "error": f"nothing was sent: the page showed {run}, and follows {followed} by now",
@@ -384,7 +401,7 @@ class DeskFeed:
             }, False
         if (refusal := self.refusal) is not None:
             return dict(refusal), False
-        return self._ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
+        return self._ask(run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
 
     @property
     def refusal(self) -> answers.NoRun | None:
@@ -414,7 +431,7 @@ class DeskFeed:
 def acknowledge(run_dir: Path, key: str, who: str) -> None:
     """Leave an acknowledgement for the process that watches the desk; an empty key means all."""
     path = run_dir / ACKNOWLEDGED_FILE
-    path.touch(mode=0o600)
+    own_file(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{msgspec.json.encode([key, who]).decode()}\n")
 

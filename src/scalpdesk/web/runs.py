@@ -12,7 +12,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.cut import sessions_begun
-from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs, written_ns
+from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.texts import signed, tone
 from scalpdesk.records.projection import project_if_new, project_missing
@@ -78,7 +78,7 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
     JournalError
         When its journal is damaged.
     """
-    run_dir = find_run_dir(runs_dir, name)
+    run_dir = run_named(runs_dir, name)
 
     def read(store: Store) -> tuple[RunRow, list[dict[str, Any]]]:
         row = project_if_new(run_dir, store)
@@ -125,7 +125,7 @@ def scalps_document(
     DataError
         When no run or more than one goes by this name.
     """
-    run_id = None if run is None else find_run_dir(runs_dir, run).name
+    run_id = None if run is None else run_named(runs_dir, run).name
     if not run_dirs(runs_dir):
         return {"open": [], "history": [], "performance": None}
 

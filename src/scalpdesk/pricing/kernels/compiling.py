@@ -3,8 +3,12 @@
 numba invalidates cached machine code by the one source file of the cached function. A kernel also depends on
 functions and constants of other modules, so here the stamp is a digest of every source of its package and of
 this one: any edit there recompiles everything.
+
+Machine code is kept as pickles, and reading a pickle runs code: a folder that another user can write is not
+used.
 """
 
+import errno
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 from numba import njit
 from numba.core import caching, config
 from numba.extending import register_jitable
+
+from scalpdesk.core.owner_only import own_folder, own_writers, writers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +47,15 @@ class _StampedByPackage:
     """
 
     _py_file: str
+    _cache_path: str
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; one that another user can write is refused."""
+        self._refuse_foreign()
+        super().ensure_cache_path()  # type: ignore[misc]
+
+    def _refuse_foreign(self) -> None:
+        raise NotImplementedError
 
     def get_source_stamp(self) -> str:
         return source_digest(Path(self._py_file).parent) + source_digest(Path(__file__).parent)
@@ -49,20 +64,48 @@ class _StampedByPackage:
         return "kernel"
 
 
+CODE = "the folder of compiled code"
+
+
 class ChosenFolder(_StampedByPackage, caching.UserProvidedCacheLocator):
     """The folder in ``NUMBA_CACHE_DIR``."""
 
+    def _refuse_foreign(self) -> None:
+        _own_cache(self._cache_path, "NUMBA_CACHE_DIR")
+
 
 class BesideSource(_StampedByPackage, caching.InTreeCacheLocator):
-    """``__pycache__`` above the package of the kernels, where it is writable."""
+    """``__pycache__`` above the package of the kernels, where it is writable.
+
+    It is passed over where it has more writers than the package: they could not change the source.
+    """
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         super().__init__(py_func, py_file)  # type: ignore[no-untyped-call]
         self._cache_path = str(Path(py_file).parents[1] / "__pycache__")
 
+    def _refuse_foreign(self) -> None:
+        _refuse_more_writers(Path(self._cache_path))
+
 
 class UserFolder(_StampedByPackage, caching.UserWideCacheLocator):
     """The user's cache folder, for a read-only installation."""
+
+    def _refuse_foreign(self) -> None:
+        _own_cache(self._cache_path, "XDG_CACHE_HOME")
+
+
+@cache
+def _own_cache(path: str, setting: str) -> None:
+    own_folder(Path(path), CODE, where=setting)
+
+
+@cache
+def _refuse_more_writers(folder: Path) -> None:
+    trusted = {*own_writers(), *writers(folder.parent)}
+    for path in (folder, *folder.glob("*.nb[ci]")):
+        if others := writers(path) - trusted:
+            raise PermissionError(errno.EACCES, f"{CODE} can be written by {others}", str(path))
 
 
 LOCATORS = ",".join(f"{each.__module__}.{each.__name__}" for each in (ChosenFolder, BesideSource, UserFolder))

@@ -46,6 +46,7 @@ MOST_INTENTS = 100
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
 class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,6 +85,16 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Address space of its process in MiB; 0 sets no limit."""
     wrapper: tuple[str, ...] = ()
     """Command that starts the process, a sandbox for instance: ``["bwrap", "--ro-bind", "/", "/", …]``."""
+    readable_paths: tuple[str, ...] = ()
+    """Files and folders that its process may read beside its own folder; nothing of a run's or the desk's."""
+    writable_paths: tuple[str, ...] = ()
+    """Files and folders that it may write beside its scratch folder."""
+    connect_ports: tuple[Port, ...] = ()
+    """TCP ports that it may connect to, on any machine (443); without one it has no network."""
+    must_be_confined: bool = False
+    """Refuse to start where the system (Landlock, seccomp) cannot keep the process from the desk, or where
+    ``isolate`` is off; false warns.
+    """
 
 
 def no_folder_given() -> ConfigError:

@@ -18,7 +18,7 @@ router = APIRouter(tags=["commands"], dependencies=[needs(Role.OPERATOR)])
 class Command(BaseModel):
     """A command for the desk."""
 
-    key: str = Field(min_length=8, max_length=100, description="Chosen by the sender; sent once per key.")
+    key: str = Field(min_length=8, max_length=100, description="Chosen by the sender: one for each command.")
     reason: str = Field(default="", max_length=500, description="Kept in the journal.")
     run: str = Field(
         default="",

@@ -9,7 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from scalpdesk.monitor import documents
 from scalpdesk.web.access import Role
-from scalpdesk.web.answering import Doors, Feed, as_json, needs
+from scalpdesk.web.answering import Feed, as_json, needs
 from scalpdesk.web.feed import empty_head
 from scalpdesk.web.static_files import CHART_FILES, chart_file, static_file
 
@@ -35,9 +35,9 @@ async def static_content(name: str, request: Request) -> Response:
     return answer
 
 
-def _page(name: str, request: Request, feed: Feed, access: Doors) -> HTMLResponse:
+def _page(name: str, request: Request, feed: Feed) -> HTMLResponse:
     # the account stands in the markup itself: whatever fails in a script, it is never another one
-    role, head = access.role_of(request.headers), None
+    role, head = request.state.role, None
     if role is not Role.NOBODY:
         head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
     head = head or empty_head()

@@ -23,9 +23,9 @@ class Login(BaseModel):
     response_model=LoggedIn,
     responses=errors(401, 429),
 )
-def login(body: Login, access: Doors) -> Response:
+def login(body: Login, request: Request, access: Doors) -> Response:
     """Begin a session, or count a wrong token."""
-    found = access.log_in(body.token)
+    found = access.log_in(body.token, request.state.source)
     if isinstance(found, Refusal):
         refused = as_json({"error": found.why}, found.status)
         if found.retry_seconds:
@@ -33,7 +33,7 @@ def login(body: Login, access: Doors) -> Response:
         return refused
     role, session = found
     answer = as_json({"role": role.value})
-    answer.headers["set-cookie"] = access.set_cookie(session)
+    answer.headers["set-cookie"] = access.set_cookie(session, request.headers)
     return answer
 
 
@@ -42,5 +42,5 @@ def logout(request: Request, access: Doors) -> Response:
     """End the session of a request; without one nothing changes."""
     access.log_out(request.headers)
     answer = as_json({"role": Role.NOBODY.value})
-    answer.headers["set-cookie"] = access.set_cookie("")
+    answer.headers["set-cookie"] = access.set_cookie("", request.headers)
     return answer
