@@ -492,6 +492,16 @@ def test_an_order_is_over_once_all_that_its_end_counts_is_booked_and_not_before(
     )
 
 
+def test_an_order_that_a_question_finds_filled_is_in_doubt_until_its_executions_are_known():
+    tracker, one = tracked(venue_order_id="v1")
+    assert tracker.apply(one, said("filled", QUANTITY), 9, infer=False) == []  # the stream brings them
+    (doubt,) = tracker.apply(one, said("filled", QUANTITY), 9, infer=True)
+    assert isinstance(doubt, OrderStatusUnknown)
+    assert tracker.apply(one, said("filled", QUANTITY), 9, infer=True) == []
+    tracker.execution(one, "e1", D(QUANTITY), D(100), D(QUANTITY), 5, 9)
+    assert (one.ended, one.unknown) == (True, False)
+
+
 def test_an_end_that_waits_for_executions_is_taken_back_by_an_order_at_work():
     tracker, one = tracked(venue_order_id="v1")
     tracker.apply(one, said("rejected", 3), 9, infer=False)

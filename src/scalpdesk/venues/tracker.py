@@ -524,7 +524,11 @@ class OrderTracker:
         is_over = is_short or outcome in (Outcome.CANCELLED, Outcome.REJECTED, Outcome.EXPIRED)
         if outcome is Outcome.UNKNOWN:
             why = report.reason or "the venue shows a status that is not known"
-        elif is_over and at_ns >= order.busted_ns and order.holes(min(report.filled, wanted)):
+        elif (
+            (is_over or (infer and outcome is Outcome.FILLED))
+            and at_ns >= order.busted_ns
+            and order.holes(min(report.filled, wanted))
+        ):
             # an order is over when its quantity is accounted for: booked here, or gone at the venue
             order.over = report
             why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"

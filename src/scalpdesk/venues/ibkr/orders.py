@@ -121,6 +121,8 @@ class PendingChange:
     base: Decimal
     """Quantity of the whole order that counts for earlier names."""
     sent: Order
+    why: str = "TWS shows the order unchanged"
+    """Reason of its refusal."""
     held: list[Fill] = field(default_factory=list)
     """Executions beyond the base: whose they are depends on the answer."""
 
@@ -457,9 +459,8 @@ class IbkrOrders:
         elif change is not None and (rule.outcome not in MAY_FILL or rule.deed is codes.Deed.ASK):
             self._refuse_change(perm_id, "the order ended before its change")
         for order, report in self._reports(trade):
-            if rule.deed is codes.Deed.ASK or (
-                report.outcome not in MAY_FILL and report.filled > order.covered
-            ):
+            is_short = report.outcome not in MAY_FILL and report.filled > order.covered
+            if rule.deed is codes.Deed.ASK or is_short:
                 # the error that says why may come behind it, and so may executions that it counts
                 self._ask_soon(order)
             elif trade.order.permId and rule.deed is codes.Deed.FOLLOW:
@@ -662,7 +663,7 @@ class IbkrOrders:
             for order in orders:
                 self._publish(self.tracker.reject_cancel(order, why, now_ns))
         elif perm_id in self._changes:
-            self._refuse_change(perm_id, why)  # the order goes on as it was
+            self._changes[perm_id].why = why  # whether it was changed all the same says the list
         else:
             self._keep_error(trade.order.orderRef, code, why)
             if code not in codes.REFUSALS and code != codes.CANCELLED:
@@ -807,7 +808,7 @@ class IbkrOrders:
                     if self._is_changed(change, trade.order):
                         self._take_change(perm_id)
                     else:
-                        self._refuse_change(perm_id, "TWS shows the order unchanged")
+                        self._refuse_change(perm_id, change.why)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by its permanent id; return whether the cancel was sent, or the order is over."""
