@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from conformance.venue import Listener
 from fakes.alpaca_bench import ExchangeTruth
+from fakes.tws_proxy import TwsProxy
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
@@ -26,7 +27,10 @@ FAULTS = {
 
 
 class IbkrBench:
-    def __init__(self):
+    """A served market and gateways to it, by way of a :class:`TwsProxy` where ``rules`` are given."""
+
+    def __init__(self, rules=None):
+        self.proxy = None if rules is None else TwsProxy(rules)
         self.gateways = []
         self.source = GeneratedSource(["SPY"], SystemClock().now_ns(), seed=3, step_ms=50)
         self.server = build_server(LaunchPlan(self.source, protocol="tws"), SystemClock())
@@ -40,15 +44,22 @@ class IbkrBench:
 
     async def start(self):
         await self.server.start()
+        if self.proxy is not None:
+            await self.proxy.start(self.server.protocol.port)
 
     async def stop(self):
+        if self.proxy is not None:
+            await self.proxy.stop()
         await self.server.stop()
+
+    @property
+    def url(self):
+        protocol = self.server.protocol
+        return protocol.url if self.proxy is None else f"tws://127.0.0.1:{self.proxy.port}"
 
     def setup(self, **changes) -> VenueSetup:
         usual = {"fees": VENUE.fees, "timeout_seconds": 20.0, "acceptance_seconds": 0.4}
-        return VenueSetup(
-            instruments=self.book, clock=SystemClock(), url=self.server.protocol.url, **(usual | changes)
-        )
+        return VenueSetup(instruments=self.book, clock=SystemClock(), url=self.url, **(usual | changes))
 
     def settings(self, account="") -> IbkrSettings:
         return IbkrSettings(port=self.server.protocol.port, account=account)
@@ -87,11 +98,11 @@ class IbkrBench:
 PATIENCE_SECONDS = 60
 
 
-def against(scenario):
+def against(scenario, rules=None):
     """Run a scenario beside a served market."""
 
     async def run():
-        bench = IbkrBench()
+        bench = IbkrBench(rules)
         await bench.start()
         try:
             await asyncio.wait_for(scenario(bench), PATIENCE_SECONDS)
@@ -101,7 +112,7 @@ def against(scenario):
     asyncio.run(run())
 
 
-def with_desk(scenario, entitlements=None, **plan):
+def with_desk(scenario, entitlements=None, rules=None, **plan):
     """Run a scenario with a connected gateway beside a served market."""
 
     async def connected(bench):
@@ -113,4 +124,4 @@ def with_desk(scenario, entitlements=None, **plan):
         await scenario(bench, desk)
         await desk.close()
 
-    against(connected)
+    against(connected, rules)

@@ -58,7 +58,7 @@ from scalpdesk.venues.contract import (
     VenuePosition,
     VenueView,
 )
-from scalpdesk.venues.tracker import OrderReport, OrderTracker
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
@@ -139,7 +139,7 @@ def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
         "t-1", SHARE, Side.BUY, Decimal(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
     )
     one = tracker.track(order, 0)
-    said = OrderReport("t-1", "v", 1, "filled", Decimal(9), Decimal(500))
+    said = OrderReport("t-1", "v", 1, Outcome.FILLED, Decimal(9), Decimal(500))
     events = tracker.apply(one, said, 2, infer=True)
     assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
     assert one.ended

@@ -38,7 +38,7 @@ from scalpdesk.live.arming import account_file, arm
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.venues.contract import LiveToken
+from scalpdesk.venues.contract import LiveToken, VenuePosition
 from scalpdesk.venues.registry import find_venue
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -72,6 +72,19 @@ def test_a_run_that_died_before_its_first_event_is_ended_and_begun_afresh(tmp_pa
     assert [level for level, _ in said] == ["warning", "info"]
     assert JournalReader(folder).sealed
     assert assembly.unfinished_run(plan) is None
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"resume": True, "may_begin": True}])
+@pytest.mark.parametrize("overrides", [(), ("risk.max_order_contracts=7",)])
+def test_a_run_that_died_before_its_first_event_stands_in_nobodys_way(tmp_path, how, overrides):
+    # the account changed while it started: the next start was refused until a person set it aside
+    plan, folder = interrupted_run(tmp_path, [])
+    settings = load_settings(
+        "gamma-scalper", overrides=[f"desk.runs_dir={tmp_path / 'runs'}", *overrides], cwd=tmp_path
+    )
+    assert resumed(replace(plan, settings=settings, **({"resume": False} | how)))[0] is None
+    assert JournalReader(folder).sealed
+    assert resumed(replace(plan, resume=False))[0] is None
 
 
 def test_a_run_that_had_begun_is_rebuilt(tmp_path):
@@ -450,6 +463,31 @@ def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, ve
     desk.lock.release()
     desk.journal.close()
     assert JournalReader(desk.run_dir).sealed
+
+
+@pytest.mark.parametrize(
+    ("held", "is_named"),
+    [(None, False), (Equity("QQQ"), True), (Equity("QQ"), False)],
+)
+def test_what_the_venue_holds_has_a_name_at_the_desk_before_the_run_begins(tmp_path, venue, held, is_named):
+    opening = Opening(tmp_path, venue)
+    line = VenuePosition("QQQ", None, Decimal(2), Decimal(1), held)
+
+    def holding(gateway):
+        gateway.compared = lambda view: msgspec.structs.replace(view, positions=(line,))
+
+    type(venue).prepare = holding
+    if is_named:
+        desk = opening.open()
+        assert [item.symbol for item in desk.header.instruments] == ["SPY", "QQQ"]
+        desk.lock.release()
+        desk.journal.abandon()
+        return
+    with pytest.raises(ConfigError) as refused:
+        opening.open()
+    assert refused.value.where == "account"
+    assert not list(opening.plan.runs_dir.glob("*/*"))
+    assembly.lock_account(opening.plan, "a", "another").release()
 
 
 def test_a_run_that_goes_on_reports_its_watchdog_once(tmp_path, venue):

@@ -92,6 +92,37 @@ def test_what_can_be_neither_valued_nor_closed_is_named_and_the_run_does_not_beg
         assert not list((tmp_path / "runs").glob("*/*.sdj"))
 
 
+def test_a_padded_symbol_of_an_option_is_adopted_as_that_option(tmp_path):
+    with LineDesk(tmp_path, {"QQQ": 10}) as bench:
+        padded = ELSEWHERE[0].replace("QQQ", "QQQ   ")
+        bench.also_holds({"symbol": padded, "qty": "2", "avg_entry_price": "1", "asset_class": "us_option"})
+
+        async def adopted(desk):
+            await desk.following()
+            return desk.held()
+
+        assert bench.live(bench.plan("st0cka"), adopted) == {"QQQ": 10, ELSEWHERE[0]: 2}
+
+
+def test_what_comes_into_the_account_while_the_market_is_loaded_is_named_or_refused_before_the_run_begins(
+    tmp_path,
+):
+    with LineDesk(tmp_path, {"QQQ": 10}) as bench:
+
+        def bought(request):
+            if request.path == "/v2/positions" and not bench.seen:
+                bench.seen = True
+                bench.also_holds(
+                    {"symbol": "BTCUSD", "qty": "1", "avg_entry_price": "1", "asset_class": "crypto"}
+                )
+
+        bench.seen = False
+        bench.line.after_request.append(bought)
+        with pytest.raises(ConfigError, match="BTCUSD"):
+            bench.live(bench.plan("st0cka"), know_then_flatten)
+        assert not list((tmp_path / "runs").glob("*/*.sdj"))
+
+
 def test_a_strategy_of_shares_alone_does_not_begin_beside_options_whose_hedge_it_would_trade(tmp_path):
     with LineDesk(tmp_path, {CHAIN[0]: 1, "SPY": -15, "QQQ": 10}) as bench:
         with pytest.raises(ConfigError, match=rf"st0cka neither hedges nor closes {CHAIN[0]}"):

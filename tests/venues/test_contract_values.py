@@ -18,7 +18,7 @@ VALUES = [
     contract.VenuePosition("SPY", 0, D(3), D(500), share()),
     contract.VenueClock(1, True, 2, 3),
     contract.Notice(contract.NoticeKind.CONNECTED, 1, "orders", "connected"),
-    tracker.OrderReport("a", "v", 1, "open", D(0), None),
+    tracker.OrderReport("a", "v", 1, tracker.Outcome.OPEN, D(0), None),
     fields.BadMessage("bad_qty", "x"),
     order_messages.JudgedReply(order_messages.ReplyVerdict.DONE),
     order_messages.RateLimit(200, 3, 1),

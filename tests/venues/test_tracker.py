@@ -26,7 +26,7 @@ from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import KnownOrder
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, Span
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, Span
 
 BOOK = straddle_book(500)
 D = Decimal
@@ -56,7 +56,7 @@ def tracked(quantity=QUANTITY, **known):
 
 def said(outcome, filled=0, average=None, reason=""):
     return OrderReport(
-        "sd-000001", "v1", 5, outcome, D(filled), None if average is None else D(average), reason
+        "sd-000001", "v1", 5, Outcome(outcome), D(filled), None if average is None else D(average), reason
     )
 
 
@@ -458,11 +458,71 @@ def test_an_order_expires_once():
 @pytest.mark.parametrize(("filled", "ends"), [(11, True), (12, False), (13, False)])
 def test_an_order_that_the_venue_ended_below_its_quantity_is_cancelled(filled, ends):
     tracker, one = tracked(venue_order_id="v1")
-    events = tracker.apply(one, said("filled", filled, "100"), 9, infer=False)
-    assert events == (
+    tracker.execution(one, "e1", D(11), D(100), D(11), 4, 9)
+    ended = tracker.apply(one, said("filled", filled, "100"), 9, infer=False)
+    assert ended == (
         [OrderCancelled("sd-000001", 5, 9, f"ended at the venue with {filled} of 12")] if ends else []
     )
     assert one.ended is ends
+
+
+@given(histories(), st.sampled_from(["cancelled", "rejected", "expired", "filled"]), st.data())
+def test_an_order_is_over_once_all_that_its_end_counts_is_booked_and_not_before(parts, label, data):
+    tracker, one = tracked(venue_order_id="v1")
+    counted = parts[: data.draw(st.integers(0, len(parts)))]
+    filled = sum((quantity for quantity, _, _ in counted), D(0))
+    late = data.draw(st.permutations(range(len(counted))))
+    known = data.draw(st.integers(0, len(late)))
+
+    def book(index):
+        quantity, price, cumulative = parts[index]
+        return tracker.execution(one, f"e-{index}", quantity, price, cumulative, 5, 9)
+
+    given_out = [event for index in late[:known] for event in book(index)]
+    given_out += tracker.apply(one, said(label, filled), 9, infer=False)
+    for index in late[known:]:
+        assert not one.ended
+        given_out += book(index)
+    assert one.ended is (label != "filled" or filled < QUANTITY or one.covered == QUANTITY)
+    assert sum(fill.quantity for fill in fills(given_out)) == one.covered == filled
+    doubts = [event for event in given_out if isinstance(event, OrderStatusUnknown)]
+    assert bool(doubts) is (known < len(late) and (label != "filled" or filled < QUANTITY))
+    assert sum(not isinstance(event, OrderFilled) for event in given_out if event not in doubts) <= 1 + len(
+        doubts
+    )
+
+
+def test_an_order_that_a_question_finds_filled_is_in_doubt_until_its_executions_are_known():
+    tracker, one = tracked(venue_order_id="v1")
+    assert tracker.apply(one, said("filled", QUANTITY), 9, infer=False) == []  # the stream brings them
+    (doubt,) = tracker.apply(one, said("filled", QUANTITY), 9, infer=True)
+    assert isinstance(doubt, OrderStatusUnknown)
+    assert tracker.apply(one, said("filled", QUANTITY), 9, infer=True) == []
+    tracker.execution(one, "e1", D(QUANTITY), D(100), D(QUANTITY), 5, 9)
+    assert (one.ended, one.unknown) == (True, False)
+
+
+def test_an_end_that_waits_for_executions_is_taken_back_by_an_order_at_work():
+    tracker, one = tracked(venue_order_id="v1")
+    tracker.apply(one, said("rejected", 3), 9, infer=False)
+    assert (one.ended, one.unknown) == (False, True)
+    (shown,) = tracker.apply(one, said("open", 3), 9, infer=False)
+    assert isinstance(shown, OrderAccepted)
+    tracker.execution(one, "e1", D(3), D(100), D(3), 5, 9)
+    assert (one.ended, one.unknown) == (False, False)
+
+
+def test_a_status_that_nobody_knows_puts_the_order_in_doubt_until_a_known_one_comes():
+    tracker, one = tracked()
+    (doubt,) = tracker.apply(one, said("unknown"), 9, infer=True)
+    assert isinstance(doubt, OrderStatusUnknown)
+    assert (one.venue_order_id, one.unknown, one.ended) == ("v1", True, False)
+    assert tracker.apply(one, said("unknown"), 9, infer=True) == []
+    assert fills(tracker.apply(one, said("unknown", 5, "100"), 9, infer=True))[0].quantity == 5
+    assert one.unknown
+    (shown,) = tracker.apply(one, said("cancelling", 5, "100"), 9, infer=True)
+    assert isinstance(shown, OrderAccepted)
+    assert (one.unknown, one.ended) == (False, False)
 
 
 def test_a_report_of_the_instant_of_a_bust_is_believed_and_one_before_it_is_not():

@@ -350,6 +350,14 @@ async def open_desk(
     return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, folder)
 
 
+def _is_blank(run_dir: Path) -> bool:
+    """Return whether a run ended before its first event: nothing was decided, and no account adopted."""
+    try:
+        return not JournalReader(run_dir).totals.events
+    except JournalError:
+        return False
+
+
 def _run_to_resume(plan: LivePlan) -> Path | None:
     """Return the unfinished run to go on with, or None for a new one; refuse where neither is asked for."""
     found = unfinished_run(plan)
@@ -374,7 +382,7 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
                 fix="leave --resume out: a new run takes over what the account holds",
             )
         return None
-    if not plan.resume:
+    if not plan.resume and not _is_blank(found):
         raise ConfigError(
             "a run on this venue did not end; nothing was sent",
             where=str(found),
@@ -403,7 +411,7 @@ def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> As
     if found is None:
         return None
     header = peek_header(found)
-    if header.config_hash != plan.settings.config_hash:
+    if header.config_hash != plan.settings.config_hash and not _is_blank(found):
         raise ConfigError(
             "the configuration is not the one that this run began with; nothing was sent",
             where=f"{header.run_id}: {header.config_hash[:8]}",

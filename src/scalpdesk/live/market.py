@@ -93,11 +93,7 @@ async def first_market(
                     events.append(OpenInterestEvent(contract_id, now_ns, now_ns, interest))
     else:
         notes.insert(0, "no options: this strategy trades shares alone")
-    for instrument in held:
-        if instrument.is_option and instrument.underlying not in instruments:
-            instruments.add(await gateway.resolve(instrument.underlying))
-        if instrument.symbol not in instruments:  # the venue's list knows its multiplier
-            instruments.add(instrument)
+    await _name_holdings(plan, gateway, instruments)
     data = {
         "name": plan.venue,
         "kind": "live",
@@ -313,6 +309,31 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
             fix="run the strategy that holds them, or close them with their shares on the venue's own pages",
         )
     return held
+
+
+async def _name_holdings(plan: LivePlan, gateway: Gateway, instruments: Instruments) -> None:
+    """Add what the account holds beside the market that the run trades, as it stands before the run begins.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`held_instruments`; when the venue and the desk have different names for a holding.
+    """
+    view = await gateway.snapshot()
+    for instrument in held_instruments(plan, view, instruments):
+        if instrument.is_option and instrument.underlying not in instruments:
+            instruments.add(await gateway.resolve(instrument.underlying))
+        if instrument.symbol not in instruments:  # the venue's list knows its multiplier
+            instruments.add(instrument)
+    nameless = [held for held in view.positions if held.quantity and held.symbol not in instruments]
+    if nameless:
+        raise ConfigError(
+            f"the account holds what this desk has no name for: {', '.join(map(str, nameless))};"
+            " nothing was sent",
+            where="account",
+            value=", ".join(str(held) for held in view.positions if held.quantity),
+            fix="close it on the venue's own pages, or trade another account",
+        )
 
 
 def _owner(settings: LoadedSettings) -> StrategySpec | None:

@@ -8,6 +8,7 @@ duplicate, whatever id it came under; a hole in the cover is an execution that w
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -48,6 +49,27 @@ class Span(NamedTuple):
     end: Decimal
 
 
+class Outcome(StrEnum):
+    """Meaning of a venue's status for what may still become of an order."""
+
+    OPEN = "open"
+    """The venue may still fill it."""
+    CANCELLING = "cancelling"
+    """As :attr:`OPEN`; a cancel is under way, and not confirmed."""
+    FILLED = "filled"
+    """Filled in whole. The executions end the order, not this status."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    """``CANCELLED``, ``EXPIRED``, ``REJECTED``: the rest of the order is gone."""
+    UNKNOWN = "unknown"
+    """A status that the venue's pages do not list: the order stays in doubt."""
+
+
+MAY_FILL = frozenset({Outcome.OPEN, Outcome.CANCELLING, Outcome.UNKNOWN})
+"""Outcomes of an order that the venue may still fill."""
+
+
 class OrderReport(msgspec.Struct, frozen=True):
     """The state of one order as a venue reports it, in terms that venues share."""
 
@@ -58,8 +80,7 @@ class OrderReport(msgspec.Struct, frozen=True):
     """
     ts_event_ns: int
     """When it happened, UTC nanoseconds."""
-    outcome: str
-    """``open``, ``filled``, ``cancelled``, ``expired`` or ``rejected``."""
+    outcome: Outcome
     filled: Decimal
     """Cumulative quantity."""
     average_price: Decimal | None
@@ -81,6 +102,7 @@ class TrackedOrder:
         "ended",
         "executions",
         "inferred",
+        "over",
         "parent_id",
         "sent_ns",
         "submitted",
@@ -110,6 +132,8 @@ class TrackedOrder:
         """Quantity times price over the cover."""
         self.executions: dict[str, tuple[Span, Decimal]] = {}
         """Span and price by execution id; a span without length was taken back, or is covered by another."""
+        self.over: OrderReport | None = None
+        """The venue's end of the order, while executions that it counts are missing."""
         self.inferred = ZERO
         """Quantity that was inferred, less what executions without a cumulative quantity turned out to be."""
 
@@ -396,14 +420,15 @@ class OrderTracker:
         if execution_id in order.executions or not order.is_uncovered(span) or span.start < 0:
             return []
         order.add_execution(execution_id, span, price)
-        accepted = self.accept(order, order.venue_order_id, at_ns, now_ns)
+        accepted: list[OrderEvent] = self.accept(order, order.venue_order_id, at_ns, now_ns)
         command = order.submitted
         if fee is None:
             fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
         if order.covered >= command.quantity:
             order.ended, order.unknown = True, False
-        return [*accepted, filled]
+        rest = [] if order.over is None else self.apply(order, order.over, now_ns, infer=False)
+        return [*accepted, filled, *rest]
 
     def fee_reported(
         self, order: TrackedOrder, execution_id: str, fee: Decimal, at_ns: int, now_ns: int
@@ -487,27 +512,39 @@ class OrderTracker:
             value are the venue's, their number and times are not. False where the stream is about to
             report them.
         """
-        if report.outcome == "rejected" and not order.covered and not report.filled:
-            if report.venue_order_id and not order.venue_order_id:
-                self.bind(order.submitted.client_order_id, report.venue_order_id)
-            return self.reject(order, report.reason or "rejected by the venue", report.ts_event_ns, now_ns)
-        events: list[OrderEvent] = []
+        outcome, at_ns = report.outcome, report.ts_event_ns
+        client_id, wanted = order.submitted.client_order_id, order.submitted.quantity
+        if report.venue_order_id and not order.venue_order_id:
+            self.bind(client_id, report.venue_order_id)
+        if outcome is Outcome.REJECTED and not order.covered and not report.filled:
+            return self.reject(order, report.reason or "rejected by the venue", at_ns, now_ns)
+        events: list[OrderEvent] = self._infer(order, report, now_ns) if infer else []
+        order.over, why = None, ""
+        is_short = outcome is Outcome.FILLED and report.filled < wanted
+        is_over = is_short or outcome in (Outcome.CANCELLED, Outcome.REJECTED, Outcome.EXPIRED)
+        if outcome is Outcome.UNKNOWN:
+            why = report.reason or "the venue shows a status that is not known"
+        elif (
+            (is_over or (infer and outcome is Outcome.FILLED))
+            and at_ns >= order.busted_ns
+            and order.holes(min(report.filled, wanted))
+        ):
+            # an order is over when its quantity is accounted for: booked here, or gone at the venue
+            order.over = report
+            why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"
+        if why:
+            return events + ([] if order.unknown else self.mark_unknown(order, why, now_ns))
         if not order.ended:
-            events = self.accept(order, report.venue_order_id, report.ts_event_ns, now_ns)
-        if infer:
-            events += self._infer(order, report, now_ns)
-        client_id = order.submitted.client_order_id
-        at_ns = report.ts_event_ns
-        if report.outcome in ("cancelled", "rejected"):
-            events += self._end(
-                order, OrderCancelled(client_id, at_ns, now_ns, report.reason or "cancelled by the venue")
-            )
-        elif report.outcome == "expired":
+            events += self.accept(order, report.venue_order_id, at_ns, now_ns)
+        if outcome in (Outcome.CANCELLED, Outcome.REJECTED):
+            reason = report.reason or "cancelled by the venue"
+            events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, reason))
+        elif outcome is Outcome.EXPIRED:
             events += self._end(order, OrderExpired(client_id, at_ns, now_ns))
-        elif report.outcome == "filled" and report.filled < order.submitted.quantity:
+        elif is_short:
             # an execution was taken back after the end: the venue will not work the rest again
-            why = f"ended at the venue with {report.filled} of {order.submitted.quantity}"
-            events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, why))
+            reason = f"ended at the venue with {report.filled} of {wanted}"
+            events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, reason))
         return events
 
     def _infer(self, order: TrackedOrder, report: OrderReport, now_ns: int) -> list[OrderEvent]:

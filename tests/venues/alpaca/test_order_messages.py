@@ -15,6 +15,7 @@ from scalpdesk.venues.alpaca.order_messages import (
     read_orders,
     read_update,
 )
+from scalpdesk.venues.tracker import Outcome
 
 
 def test_a_fill_update():
@@ -82,7 +83,6 @@ def test_a_leg_by_itself_keeps_its_symbol():
         ({"execution_id": ""}, "bad_execution_id"),
         ({"order_id": ""}, "bad_order_id"),
         ({"symbol": ""}, "bad_symbol"),
-        ({"timestamp": "soon"}, "bad_timestamp"),
     ],
 )
 def test_a_leg_that_cannot_be_believed_spoils_the_message(change, name):
@@ -104,7 +104,7 @@ def test_a_message_holds_so_many_executions_and_no_more():
 @pytest.mark.parametrize(
     ("message", "name"),
     [
-        (samples.update(order_body=samples.order(status="dreaming")), "unknown_status"),
+        (samples.update(order_body=samples.order(status="")), "bad_status"),
         (samples.update(order_body=samples.order(side="up")), "bad_side"),
         (samples.update(order_body=samples.order(qty="-3")), "bad_order_qty"),
         (samples.update(order_body=samples.order(qty="NaN")), "bad_order_qty"),
@@ -116,7 +116,6 @@ def test_a_message_holds_so_many_executions_and_no_more():
         (samples.update(order_body=samples.order(limit_price="Infinity")), "bad_limit_price"),
         (samples.update(order_body=samples.order(id="")), "bad_order_id"),
         (samples.update(order_body=samples.order(client_order_id="x" * 129)), "bad_client_order_id"),
-        (samples.update(order_body=samples.order(submitted_at="soon")), "bad_timestamp"),
         (samples.update(order_body=samples.order(legs=[samples.order()] * 5)), "bad_legs"),
         (samples.fill_update(qty="0"), "bad_qty"),
         (samples.fill_update(qty=None), "no_qty"),
@@ -134,9 +133,46 @@ def test_what_cannot_be_believed_is_refused_by_name(message, name):
 
 
 def test_a_list_keeps_what_can_be_read():
-    orders, refusals = read_orders(samples.as_json([samples.order(), samples.order(status="?")]))
+    orders, refusals = read_orders(samples.as_json([samples.order(), samples.order(side="?")]))
     assert [one.venue_order_id for one in orders] == [samples.ORDER_ID]
-    assert [one.name for one in refusals] == ["unknown_status"]
+    assert [one.name for one in refusals] == ["bad_side"]
+
+
+@pytest.mark.parametrize("stamp", ["soon", "2026-11-20", None])
+def test_what_happened_at_a_time_that_cannot_be_read_happened(stamp):
+    body = samples.order(submitted_at=stamp, created_at=stamp, updated_at=stamp)
+    order = read_order(samples.as_json(body))
+    assert (order.submitted_ns, order.updated_ns, order.is_open) == (0, 0, True)
+    message = samples.combo_fill()
+    message["data"]["legs"][1]["timestamp"] = stamp
+    said = read_update(samples.as_json(message))
+    assert said.legs[1].ts_event_ns == said.ts_event_ns > 0
+    filled = samples.fill_update()
+    filled["data"]["timestamp"] = stamp or "soon"
+    assert read_update(samples.as_json(filled)).ts_event_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "is_open"),
+    [
+        ("done_for_day", Outcome.OPEN, True),
+        ("calculated", Outcome.OPEN, True),
+        ("pending_cancel", Outcome.CANCELLING, True),
+        ("replaced", Outcome.CANCELLED, False),
+        ("dreaming", Outcome.UNKNOWN, True),
+    ],
+)
+def test_a_status_is_final_by_the_venues_pages_alone(status, outcome, is_open):
+    order = read_order(samples.as_json(samples.order(status=status)))
+    assert (order.status, order.outcome, order.is_open) == (status, outcome, is_open)
+
+
+@pytest.mark.parametrize(
+    ("label", "side"),
+    [("buy_minus", Side.BUY), ("sell_plus", Side.SELL), ("sell_short_exempt", Side.SELL)],
+)
+def test_the_rarer_names_of_a_side_are_read(label, side):
+    assert read_order(samples.as_json(samples.order(side=label))).side is side
 
 
 def test_a_parent_of_legs_has_no_symbol_and_may_have_a_negative_price():

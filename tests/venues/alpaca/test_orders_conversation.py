@@ -137,6 +137,7 @@ def in_the_market(answers, headers=None, **options):
         ((200, b'{"client_order_id":"sd-1"}'), ["malformed_order", OrderStatusUnknown]),
         ((200, samples.order(client_order_id="sd-2")), [OrderStatusUnknown]),
         ((200, samples.order(status="?")), ["unknown_status", OrderStatusUnknown]),
+        ((200, samples.order(side="?")), ["bad_side", OrderStatusUnknown]),
     ],
 )
 def test_what_becomes_of_an_order_by_the_answer_to_it(answer, expected):
@@ -149,9 +150,9 @@ def test_what_becomes_of_an_order_by_the_answer_to_it(answer, expected):
 def test_an_answer_that_shows_the_end_with_executions_unknown_asks_for_them_first(status):
     over = samples.order(status=status, filled_qty="4", filled_avg_price="185.14")
     made = talk({"POST /v2/orders": (200, over), BY_ID: (200, over), HISTORY: (200, [])})
-    assert kinds(made.send(order())) == ["missing_execution", OrderAccepted]
+    assert kinds(made.send(order())) == ["missing_execution", OrderStatusUnknown]
     assert made.run(lambda: made.gateway.query_order("sd-1")) is True
-    filled, end = made.said()
+    _, filled, end = made.said()
     assert (filled.quantity, filled.price) == (4, D("185.14"))
     assert type(end) in (OrderCancelled, OrderExpired)
 
@@ -599,7 +600,8 @@ def test_without_requests_left_an_order_is_neither_asked_about_nor_cancelled_by_
 @pytest.mark.parametrize(
     ("shown", "history", "told"),
     [
-        (samples.order(status="?"), [], ["unknown_status"]),
+        (samples.order(status="?"), [], ["unknown_status", OrderStatusUnknown]),
+        (samples.order(side="?"), [], ["bad_side"]),
         (FILLED, [{"id": 7}], []),  # executions that cannot be read
         (FILLED, BROKEN, []),
     ],
@@ -744,7 +746,10 @@ def test_open_orders_are_asked_page_by_page_and_each_comes_once():
     assert [one.venue_order_id for one in found] == [f"v-{n}" for n in range(700)]
     asked = [one for one in made.venue.asked if one.line == "GET /v2/orders"]
     assert [one.query.get("after") for one in asked] == [None, "2026-11-20T14:29:59.999999000Z"]
-    made = talk({**ACCOUNT, "GET /v2/orders": (200, [WORKING, samples.order(status="?")])})
+    dreaming = samples.order(status="?", id="v-2", client_order_id="o-2")
+    made = talk({**ACCOUNT, "GET /v2/orders": (200, [WORKING, dreaming])})
+    assert [(one.status, one.is_open) for one in viewed(made).open_orders] == [("new", True), ("?", True)]
+    made = talk({**ACCOUNT, "GET /v2/orders": (200, [WORKING, samples.order(side="?")])})
     with pytest.raises(RetryError, match="cannot be believed"):
         viewed(made)
 

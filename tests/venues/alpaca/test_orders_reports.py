@@ -146,7 +146,7 @@ def test_the_end_of_an_order_comes_after_the_executions_that_it_counts():
         "canceled", samples.order(status="canceled", filled_qty="4", filled_avg_price="185.14")
     )
     said = said_of(ended, known=[KnownOrder(order())])
-    assert [type(one) for one in said] == [Notice, OrderAccepted]
+    assert [type(one) for one in said] == [Notice, OrderStatusUnknown]
     assert said[0].asks_for_reconciliation
     whole = samples.update("canceled", samples.order(status="canceled"))
     said = said_of(whole, known=[KnownOrder(order())])
@@ -260,9 +260,24 @@ def test_the_servers_error_on_the_order_stream_is_reported_in_its_own_words():
 
 
 def test_an_update_that_cannot_be_read_is_reported_and_nothing_is_booked():
-    (told,) = said_of({"stream": "trade_updates", "data": {"event": "fill", "qty": "many"}})
-    assert told.kind is NoticeKind.REFUSED
-    assert told.name.startswith("malformed")
+    refused, gap = said_of({"stream": "trade_updates", "data": {"event": "fill", "qty": "many"}})
+    assert (refused.kind, gap.kind) == (NoticeKind.REFUSED, NoticeKind.GAP)
+    assert refused.name == gap.name
+    assert refused.name.startswith("malformed")
+    assert names(said_of({"stream": "gossip", "data": {}})) == ["unknown_stream"]
+
+
+def test_an_execution_is_booked_whatever_its_time_or_the_label_of_its_order():
+    update = samples.fill_update("4", "4")
+    update["data"]["timestamp"] = "the day before"
+    update["data"]["order"]["status"] = "dreaming"
+    said = said_of(update, known=[KnownOrder(order())])
+    (filled,) = [one for one in said if isinstance(one, OrderFilled)]
+    assert (filled.quantity, filled.ts_event_ns) == (4, filled.ts_recv_ns)
+    assert "unreadable_time" in names(said)
+    state = samples.update("restated", samples.order(status="dreaming"))
+    (told, doubt) = said_of(state, known=[KnownOrder(order())])
+    assert (told.name, type(doubt)) == ("unknown_status", OrderStatusUnknown)
 
 
 @pytest.mark.parametrize(("action", "is_final"), [("authenticate", True), ("listen", False)])

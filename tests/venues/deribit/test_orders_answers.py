@@ -827,11 +827,12 @@ def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
     assert venue.path._parent_ids == {"whole": "BTC-7"}
 
 
-def test_open_orders_of_others_are_shown_and_instruments_that_nobody_listed_left_out(at_venue):
+def test_open_orders_of_others_are_shown_in_instruments_that_nobody_listed_too(at_venue):
     other = state(25, label="by-hand", order_id="BTC-2", order_type="market", order_state="open")
     unknown = state(label="x", order_id="BTC-3", instrument_name="BTC-NEVER")
     venue = at_venue({OPEN_ORDERS: [unknown, other, state()], TRADES_OF: []}, working=True)
-    by_hand, own = venue.run(venue.path.open_orders)
+    strange, by_hand, own = venue.run(venue.path.open_orders)
+    assert (strange.symbol, strange.instrument_id, strange.quantity) == ("BTC-NEVER", None, 1_000)
     assert (by_hand.client_order_id, by_hand.quantity, by_hand.filled, by_hand.limit_price) == (
         "by-hand",
         100,
@@ -933,8 +934,37 @@ def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_v
 def test_a_change_that_cannot_be_read_is_refused_and_the_path_goes_on(at_venue, data):
     venue = at_venue(working=True)
     venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
-    assert kinds(venue.said()) == ["malformed_change"]
+    refused, gap = venue.said()
+    assert (refused.name, gap.name) == ("malformed_change", "malformed_change")
+    assert gap.asks_for_reconciliation
     assert kinds(change(venue, [trade()])) == [OrderFilled]
+
+
+def test_what_cannot_be_read_beside_them_loses_no_execution_and_no_state(at_venue):
+    venue = at_venue(working=True)
+    said = change(
+        venue,
+        [trade(1, 25, direction="sideways"), trade(2, 25)],
+        [state(25, order_id=None), state(25, status="cancelled")],
+    )
+    assert kinds(said) == [OrderFilled, OrderCancelled, "malformed_change", "malformed_change"]
+
+
+def test_an_execution_is_booked_whatever_its_time_and_the_currency_of_its_fee(at_venue):
+    venue = at_venue(working=True)
+    said = change(venue, [trade(1, 25, timestamp="soon", fee="0.1", fee_currency="USDC")])
+    (filled, *told) = said
+    assert (filled.quantity, filled.ts_event_ns, filled.fee) == (25, filled.ts_recv_ns, 0)
+    assert kinds(told) == ["unreadable_time", "fee_in_other_currency"]
+    assert change(venue, [trade(1, 25, timestamp="soon", fee="0.1", fee_currency="USDC")]) == []
+
+
+def test_a_state_that_no_page_lists_leaves_the_order_in_doubt_until_a_known_one_comes(at_venue):
+    venue = at_venue({BY_LABEL: [state(status="archived")], TRADES_OF: []}, working=True)
+    assert kinds(change(venue, orders=[state(status="archived")])) == [OrderStatusUnknown]
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is False
+    assert venue.said() == []
+    assert kinds(change(venue, orders=[state()])) == [OrderAccepted]
 
 
 # the gateway around it -----------------------------------------------------------------------------------

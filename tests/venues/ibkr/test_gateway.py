@@ -1,5 +1,6 @@
 """The gateway to Interactive Brokers against the simulated exchange, over TWS's socket on this machine."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
 from scalpdesk.venues.ibkr.gateway import IbkrGateway
+from scalpdesk.venues.ibkr.orders import AGREE_SECONDS
 from scalpdesk.venues.ibkr.settings import IbkrSettings
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
@@ -65,6 +67,52 @@ def test_a_commission_report_corrects_the_fee_once():
         await again.close()
 
     against(traded)
+
+
+def test_what_the_first_login_lists_is_held_and_came_from_nowhere_else():
+    async def traded(bench):
+        first = bench.gateway()
+        await first.connect()
+        desk = Listener(bench, first)
+        await desk.over(await desk.submit(bench.share, 3))
+        await desk.close()
+        second = bench.gateway()
+        await second.connect()
+        again = Listener(bench, second, desk.orders)
+        await again.over(await again.submit(bench.share, 2))
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + AGREE_SECONDS + 0.5
+        while loop.time() < ends:
+            view = await second.snapshot()
+        assert [line.quantity for line in view.positions] == [5]
+        assert second.health().counters.get("position_from_elsewhere", 0) == 0
+        await again.close()
+
+    against(traded)
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "scale"), [("0.1", "0.1"), ("", "1"), ("0", "1"), ("many", "1"), ("100", "100")]
+)
+def test_a_holding_of_any_multiplier_is_shown_and_named_or_not(multiplier, scale):
+    def in_a_tenth(fields):
+        if fields[0] == "61":
+            fields[3:10] = ["999", "MBT", "FUT", "20261224", "0", "", multiplier]
+            fields[12] = "MBTZ6"
+        return [fields]
+
+    async def held(bench):
+        gateway = bench.gateway()
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        order = await desk.submit(bench.share, 3)
+        await desk.over(order)
+        (line,) = (await gateway.snapshot()).positions
+        assert (line.symbol, line.instrument_id, line.instrument, line.quantity) == ("MBTZ6", None, None, 3)
+        assert abs(line.average_price * Decimal(scale) - order.average_price) < 1
+        await desk.close()
+
+    against(held, in_a_tenth)
 
 
 def test_who_cannot_be_connected_learns_what_to_do():

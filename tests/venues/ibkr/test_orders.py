@@ -1,17 +1,15 @@
 """Orders at TWS: codes by name, changes, commissions and corrections behind their fills."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
 
-from fakes.ibkr_bench import IbkrBench, with_desk
+from fakes.ibkr_bench import with_desk
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
     OrderFilled,
     OrderRejected,
-    OrderStatusUnknown,
     PositionChanged,
 )
 from scalpdesk.core.intents import (
@@ -20,19 +18,12 @@ from scalpdesk.core.intents import (
     Purpose,
     ReplaceOrder,
     Side,
-    SubmitOrder,
-    TimeInForce,
 )
 from scalpdesk.exchange.tws.protocol import CommissionDelay
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.ibkr.codes import name_of
-from scalpdesk.venues.ibkr.connection import TwsConnection
-from scalpdesk.venues.ibkr.contracts import Contracts
-from scalpdesk.venues.ibkr.orders import IbkrOrders
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 D = Decimal
@@ -60,48 +51,6 @@ def test_a_rejection_and_a_cancel_carry_their_codes():
         assert [await desk.gateway.is_taken(each) for each in ids] == [True, True, False]
 
     with_desk(ended)
-
-
-@pytest.mark.parametrize(
-    ("code", "outcomes"),
-    [
-        (103, [OrderRejected]),
-        (201, [OrderRejected]),
-        (399, []),  # a remark on an order that goes on
-        (10349, [OrderStatusUnknown]),  # the library calls the order cancelled
-        (161, [CancelRejected]),
-    ],
-)
-def test_an_error_ends_an_order_or_puts_it_in_doubt(code, outcomes):
-    async def told():
-        bench = IbkrBench()
-        await bench.start()
-        setup, settings = bench.setup(), bench.settings()
-        publisher = EventPublisher(setup.clock)
-        connection = TwsConnection(setup, settings, 1, publisher)
-        orders = IbkrOrders(connection, Contracts(connection, bench.book), setup, publisher)
-        try:
-            (orders.account,) = await connection.start()
-            orders.is_open = True
-            command = SubmitOrder(
-                "a-1", bench.share, Side.BUY, D(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
-            )
-            orders.send(command)
-            order_id = connection.ib.trades()[-1].order.orderId
-            connection.ib.wrapper.error(order_id, code, "told", "")
-            found = []
-            while (item := publisher.queue.take()) is not None:
-                found.append(type(item))
-            assert found == outcomes
-            assert publisher.counters[name_of(code)] == 1
-            if code == 103:
-                assert connection.client.getReqId() >= order_id + 1_000
-        finally:
-            await orders.close(graceful=False)
-            await connection.close()
-            await bench.stop()
-
-    asyncio.run(told())
 
 
 def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():

@@ -23,6 +23,7 @@ from scalpdesk.venues.alpaca.fields import (
     amount,
     day_of,
     decode,
+    known_ns,
     not_negative,
     ns_of_text,
     positive,
@@ -186,6 +187,8 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
             quantity = -quantity
         price = amount(row.avg_entry_price, "price")
         held = instrument_of(symbol, row.asset_class)
+        if held is not None:  # an option's symbol may be padded
+            symbol = held.symbol
         lines.append(VenuePosition(symbol, lookup(symbol), quantity, price, held))
     return tuple(lines)
 
@@ -427,7 +430,7 @@ def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
     """Return the executions of a page, and the token of the next page (None: the last).
 
     The second part of an activity's id is the id that the stream gives the execution. One that cannot be
-    read makes the page unusable.
+    read makes the page unusable; the time of one whose stamp cannot be read is 0.
     """
     fills = []
     last = ""
@@ -444,7 +447,7 @@ def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
                 quantity=positive(row.qty, "qty"),
                 cumulative=None if row.cum_qty is None else positive(row.cum_qty, "cum_qty"),
                 price=not_negative(row.price, "price"),
-                ts_event_ns=ns_of_text(row.transaction_time),
+                ts_event_ns=known_ns(row.transaction_time),
             )
         )
     return fills, last if len(parts) == ACTIVITIES_PER_PAGE else None

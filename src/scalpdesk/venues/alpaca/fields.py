@@ -183,13 +183,31 @@ def ns_of(stamp: str | Ext | None) -> int:
     raise Malformed("no_timestamp")
 
 
+def known_ns(stamp: str | Ext | None) -> int:
+    """Return UTC nanoseconds of a stamp; 0 where it cannot be read: what happened counts, whenever it was."""
+    try:
+        return ns_of(stamp)
+    except Malformed:
+        return 0
+
+
+SIDES = {
+    "buy": Side.BUY,
+    "buy_minus": Side.BUY,
+    "sell": Side.SELL,
+    "sell_plus": Side.SELL,
+    "sell_short": Side.SELL,
+    "sell_short_exempt": Side.SELL,
+}
+"""Sides by the venue's names (its pages, "Account Activities")."""
+
+
 def side_of(value: str | None) -> Side:
     """Return the side of an order or execution; a short sale is a sale."""
-    if value == "buy":
-        return Side.BUY
-    if value in ("sell", "sell_short"):
-        return Side.SELL
-    raise Malformed("bad_side", repr(value))
+    side = SIDES.get(value or "")
+    if side is None:
+        raise Malformed("bad_side", repr(value))
+    return side
 
 
 def read_each(parts: Iterable[P], read: Callable[[P], T]) -> tuple[list[T], list[BadMessage]]:

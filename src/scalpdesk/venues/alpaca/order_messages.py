@@ -33,23 +33,37 @@ from scalpdesk.venues.alpaca.fields import (
     Malformed,
     amount,
     decode,
+    known_ns,
     not_negative,
-    ns_of,
     positive,
     read_each,
     side_of,
     text,
 )
 from scalpdesk.venues.alpaca.transport import RestRequest
+from scalpdesk.venues.tracker import MAY_FILL, Outcome
 
-OPEN_STATUSES = frozenset(
-    {
-        "pending_new", "accepted", "new", "partially_filled", "held", "pending_cancel", "pending_replace",
-        "done_for_day", "stopped", "suspended", "calculated", "accepted_for_bidding", "pending_review",
-    }
-)  # fmt: skip
-"""The venue may still fill the order."""
-FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
+OUTCOMES = {
+    "pending_new": Outcome.OPEN,
+    "accepted": Outcome.OPEN,
+    "accepted_for_bidding": Outcome.OPEN,
+    "pending_review": Outcome.OPEN,
+    "held": Outcome.OPEN,
+    "new": Outcome.OPEN,
+    "partially_filled": Outcome.OPEN,
+    "pending_replace": Outcome.OPEN,
+    "pending_cancel": Outcome.CANCELLING,
+    "done_for_day": Outcome.OPEN,  # goes on the next day
+    "stopped": Outcome.OPEN,  # a trade is guaranteed, and has not happened
+    "suspended": Outcome.OPEN,
+    "calculated": Outcome.OPEN,  # done for the day, its settlement is under way
+    "filled": Outcome.FILLED,
+    "canceled": Outcome.CANCELLED,
+    "replaced": Outcome.CANCELLED,
+    "expired": Outcome.EXPIRED,
+    "rejected": Outcome.REJECTED,
+}
+"""Meaning of each status on the venue's pages ("Orders at Alpaca", order lifecycle)."""
 LARGEST_UPDATE_BYTES = 1024 * 1024
 LONGEST_CLIENT_ID = 128
 MOST_LEGS = 4
@@ -74,14 +88,20 @@ class WireOrder(msgspec.Struct, frozen=True):
     limit_price: Decimal | None
     submitted_ns: int
     updated_ns: int
+    """``submitted_ns``, ``updated_ns``: UTC nanoseconds; 0 where the venue's stamp cannot be read."""
     replaces: str
     replaced_by: str
     legs: tuple["WireOrder", ...]
 
     @property
+    def outcome(self) -> Outcome:
+        """Meaning of its status."""
+        return OUTCOMES.get(self.status, Outcome.UNKNOWN)
+
+    @property
     def is_open(self) -> bool:
-        """True while the venue may still fill it."""
-        return self.status in OPEN_STATUSES
+        """True while the venue may still fill it, by all that is known of its status."""
+        return self.outcome in MAY_FILL
 
 
 class LegExecution(msgspec.Struct, frozen=True):
@@ -101,6 +121,7 @@ class TradeUpdate(msgspec.Struct, frozen=True):
 
     event: str
     ts_event_ns: int
+    """UTC nanoseconds; 0 where the venue's stamp cannot be read."""
     order: WireOrder
     execution_id: str
     """Empty except on executions, busts and corrections."""
@@ -251,7 +272,7 @@ def _update(raw: _Update) -> TradeUpdate:
         quantity, price = positive(raw.qty, "qty"), not_negative(raw.price, "price")
     if is_execution or event == "trade_bust":
         execution_id = text(raw.execution_id, "execution_id", 80)
-    at_ns = order.updated_ns if raw.timestamp is None else ns_of(raw.timestamp)
+    at_ns = order.updated_ns if raw.timestamp is None else known_ns(raw.timestamp)
     legs = raw.legs or []
     if len(legs) > MOST_LEG_EXECUTIONS:
         raise Malformed("bad_legs", f"{len(legs)} executions")
@@ -275,20 +296,17 @@ def _leg(raw: _LegFill, at_ns: int) -> LegExecution:
         symbol=text(raw.symbol, "symbol", 32),
         quantity=positive(raw.qty, "qty"),
         price=not_negative(raw.price, "price"),
-        ts_event_ns=at_ns if raw.timestamp is None else ns_of(raw.timestamp),
+        ts_event_ns=(known_ns(raw.timestamp) or at_ns) if raw.timestamp else at_ns,
     )
 
 
 def _order(raw: _Order, depth: int = 0) -> WireOrder:
-    status = raw.status
-    if status not in OPEN_STATUSES and status not in FINAL_STATUSES:
-        raise Malformed("unknown_status", repr(status))
     legs = raw.legs or []
     if (depth and legs) or len(legs) > MOST_LEGS:
         raise Malformed("bad_legs", f"{len(legs)} legs at depth {depth}")
     is_parent = raw.order_class == "mleg" and (bool(legs) or not raw.symbol)
     submitted = raw.submitted_at if raw.submitted_at is not None else raw.created_at
-    submitted_ns = ns_of(submitted)
+    submitted_ns = known_ns(submitted)
     quantity = None if raw.qty is None else positive(raw.qty, "order_qty")
     filled = Decimal(0) if raw.filled_qty is None else not_negative(raw.filled_qty, "filled_qty")
     average = raw.filled_avg_price
@@ -308,10 +326,10 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
         quantity=quantity,
         filled=filled,
         average_price=average,
-        status=status,
+        status=text(raw.status, "status", 40),
         limit_price=None if raw.limit_price is None else amount(raw.limit_price, "limit_price"),
         submitted_ns=submitted_ns,
-        updated_ns=submitted_ns if raw.updated_at is None else ns_of(raw.updated_at),
+        updated_ns=submitted_ns if raw.updated_at is None else known_ns(raw.updated_at),
         replaces=raw.replaces or "",
         replaced_by=raw.replaced_by or "",
         legs=tuple(_order(leg, depth + 1) for leg in legs),

@@ -30,17 +30,14 @@ from scalpdesk.venues.alpaca.transport import ApiKeys
 from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
+from scalpdesk.venues.tracker import (
+    OrderReport,
+    OrderTracker,
+    Outcome,
+    TrackedOrder,
+    request_ended_ns,
+)
 
-OUTCOMES = {
-    "filled": "filled",
-    "canceled": "cancelled",
-    "replaced": "cancelled",
-    "expired": "expired",
-    "rejected": "rejected",
-}
-CANCELLING = "pending_cancel"
-"""Status of an order whose cancel is under way: it leads to its end, or back to work."""
 MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
 UPDATES = "trade_updates"
@@ -50,8 +47,8 @@ MOST_HISTORY_PAGES = 200
 
 def ends(order: TrackedOrder, shown: WireOrder) -> bool:
     """Return whether the venue shows an order that will not fill any further, before it is whole."""
-    outcome = OUTCOMES.get(shown.status, "open")
-    return outcome != "open" and (outcome != "filled" or shown.filled < order.submitted.quantity)
+    is_whole = shown.outcome is Outcome.FILLED and shown.filled >= order.submitted.quantity
+    return not shown.is_open and not is_whole
 
 
 class OrderReports:
@@ -164,16 +161,16 @@ class OrderReports:
                 return False  # a combo that this desk did not send
             self.apply_legs(shown, infer=True)
             self._judge_cancels(shown, asked_ns)
-            return True
+            return not any(leg.unknown for leg in self.tracker.legs(shown.client_order_id))
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
         if order is not None:
             self.apply(order, shown, infer=True)
             self._judge_cancels(shown, asked_ns)
-        return order is not None
+        return order is not None and not order.unknown
 
     def _judge_cancels(self, shown: WireOrder, asked_ns: int) -> None:
         """Publish that a cancel is lost where the venue works the order on."""
-        if not shown.is_open or shown.status == CANCELLING:
+        if shown.outcome is not Outcome.OPEN:
             return
         for name in self.tracker.combos.get(shown.client_order_id, (shown.client_order_id,)):
             order = self.tracker.find(name, shown.venue_order_id)
@@ -219,10 +216,17 @@ class OrderReports:
                 page, token = read_fills(found.body)
             except Malformed as refused:
                 raise RetryError("executions that cannot be believed", value=str(refused)) from None
-            fills += page
+            fills += map(self._timed, page)
             if token is None:
                 break
         return fills
+
+    def _timed(self, fill: VenueFill) -> VenueFill:
+        """Return an execution, of now where its time cannot be read."""
+        if fill.ts_event_ns:
+            return fill
+        self.refuse("unreadable_time", f"execution {fill.execution_id}: taken as of now")
+        return msgspec.structs.replace(fill, ts_event_ns=self.publisher.timestamp())
 
     def shown(self, wire: WireOrder) -> Iterable[VenueOrder]:
         """Yield an order, or its legs, for a view of the account."""
@@ -257,6 +261,9 @@ class OrderReports:
     def on_update(self, update: TradeUpdate) -> None:
         """Apply a message of the order stream."""
         shown = update.order
+        if not update.ts_event_ns:
+            self.refuse("unreadable_time", f"{update.event} of {shown.client_order_id}: taken as of now")
+            update = msgspec.structs.replace(update, ts_event_ns=self.publisher.timestamp())
         now_ns = self.publisher.timestamp(update.ts_event_ns)
         if shown.client_order_id in self.tracker.combos:
             self._leg_executions(update)
@@ -321,7 +328,7 @@ class OrderReports:
                 traded = sum((other.quantity for other in update.legs if other.symbol == leg.symbol), ZERO)
                 cumulative[leg.symbol] = filled.get(leg.symbol, order.covered + traded) - traded
             cumulative[leg.symbol] += leg.quantity
-            now_ns = self.publisher.timestamp(leg.ts_event_ns)
+            at_ns = leg.ts_event_ns or update.ts_event_ns
             self.publisher.publish(
                 self.tracker.execution(
                     order,
@@ -329,8 +336,8 @@ class OrderReports:
                     leg.quantity,
                     leg.price,
                     cumulative[leg.symbol],
-                    leg.ts_event_ns,
-                    now_ns,
+                    at_ns,
+                    self.publisher.timestamp(at_ns),
                 )
             )
 
@@ -368,25 +375,27 @@ class OrderReports:
     ) -> None:
         """Apply an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`.
 
-        An end comes with the executions that it counts: before them the order would look less filled than
-        it is. Without inference it waits for them, and the runner is asked to reconcile.
+        An end waits for the executions that it counts; without inference the runner is asked to reconcile.
         """
-        outcome = OUTCOMES.get(shown.status, "open")
+        outcome = shown.outcome
         if not infer and ends(order, shown) and order.holes(shown.filled):
             self._gap(order, shown)
-            outcome = "open"
+        elif outcome is Outcome.UNKNOWN:
+            reason = f"the venue shows a status that is not known: {shown.status}"
+            self.refuse("unknown_status", f"{shown.client_order_id}: {shown.status}")
         if shown.status == "replaced" and not reason:
             reason = f"replaced by {shown.replaced_by}"
+        at_ns = shown.updated_ns or self.publisher.timestamp()
         report = OrderReport(
             shown.client_order_id,
             shown.venue_order_id,
-            shown.updated_ns,
+            at_ns,
             outcome,
             shown.filled,
             shown.average_price,
             reason,
         )
-        received_ns = self.publisher.timestamp(shown.updated_ns) if now_ns is None else now_ns
+        received_ns = self.publisher.timestamp(at_ns) if now_ns is None else now_ns
         self.publisher.publish(self.tracker.apply(order, report, received_ns, infer=infer))
 
     def apply_legs(self, parent: WireOrder, *, infer: bool) -> None:
@@ -502,6 +511,8 @@ class OrderStream:
                 self._reports.on_update(item)
             case BadMessage():
                 self._reports.refuse(item.name, item.detail)
+                if item.name != "unknown_stream":  # whatever it was about is looked for in the account
+                    self._reports.gap(item.name, item.detail)
             case StreamError():  # the server hangs up: the connection comes back by itself
                 self._reports.refuse("stream_error", item.message)
             case Authorized(is_authorized=False):

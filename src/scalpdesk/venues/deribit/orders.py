@@ -31,6 +31,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import (
     OrderReport,
     OrderTracker,
+    Outcome,
     TrackedOrder,
     mean_of_rest,
     request_ended_ns,
@@ -107,27 +108,45 @@ class OrderPath:
                 self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", ", ".join(foreign))
         except (wire.WireError, AttributeError) as problem:
             self._publisher.refuse("orders", "malformed_change", repr(problem)[:200])
+            # whatever it was about is looked for in the account
+            self._publisher.notice(NoticeKind.GAP, "orders", "malformed_change", repr(problem)[:200])
 
     def _apply(self, trades: Any, orders: Any) -> list[str]:
-        """Apply executions, then orders; return the instruments of executions that are not the desk's."""
-        for message in wire.rows(orders, "orders"):
+        """Apply executions, then orders; return the instruments of executions that are not the desk's.
+
+        Raises
+        ------
+        WireError
+            When a message cannot be read; all others have been applied by then.
+        """
+        foreign, unread = list[str](), list[wire.WireError]()
+        states = wire.rows(orders, "orders")
+        for message in states:
             self._follow_trigger(message)
-        foreign = [
-            str(message.get("instrument_name"))
-            for message in wire.rows(trades, "trades")
-            if not self._apply_trade(message)
-        ]
-        for message in wire.rows(orders, "orders"):
+        for message in wire.rows(trades, "trades"):
+            try:
+                if not self._apply_trade(message):
+                    foreign.append(str(message.get("instrument_name")))
+            except wire.WireError as problem:
+                unread.append(problem)
+        for message in states:
             held = self._editing.get(str(message.get("order_id")))
             if held is not None:
                 held[1].append(message)
                 continue
-            for order, report in self._reports(message):
+            try:
+                reports = self._reports(message)
+            except wire.WireError as problem:
+                unread.append(problem)
+                continue
+            for order, report in reports:
                 if report.filled > order.covered:
                     self._spawn(self._catch_up(order, report))
                     continue
                 at_ns = self._stamp(report.ts_event_ns)
                 self._publish(self.tracker.apply(order, report, at_ns, infer=False))
+        if unread:
+            raise unread[0]
         return foreign
 
     def _apply_trade(self, message: wire.Message) -> bool:
@@ -151,17 +170,24 @@ class OrderPath:
             return False
         if not order.venue_order_id:
             self.tracker.bind(order.submitted.client_order_id, trade.order_id)
+        at_ns = trade.ts_ns or self._publisher.timestamp()
         events = self.tracker.next_execution(
             order,
             trade.trade_id,
             trade.quantity,
             trade.price,
-            trade.ts_ns,
-            self._stamp(trade.ts_ns),
+            at_ns,
+            self._stamp(at_ns),
             fee=trade.fee,
             earlier=self._before(order),
         )
         self._publish(events)
+        if events and not trade.ts_ns:
+            self._publisher.refuse("orders", "unreadable_time", f"trade {trade.trade_id}: taken as of now")
+        if events and trade.fee is None:
+            currency = message.get("fee_currency")
+            detail = f"trade {trade.trade_id} charges {currency}: booked with the schedule's fee"
+            self._publisher.refuse("orders", "fee_in_other_currency", detail)
         return True
 
     def _follow_trigger(self, message: wire.Message) -> None:
@@ -191,7 +217,10 @@ class OrderPath:
         if order is None:
             self._publisher.count("foreign_order")
             return []
-        return [(order, self._since_edit(order, report))]
+        report = self._since_edit(order, report)
+        if not report.ts_event_ns:
+            report = msgspec.structs.replace(report, ts_event_ns=self._publisher.timestamp())
+        return [(order, report)]
 
     def _symbol(self, order: SubmitOrder) -> str:
         return self._instruments[order.instrument_id].symbol
@@ -451,7 +480,7 @@ class OrderPath:
         del self._editing[venue_id]
         if result is not None:
             at_ns = now_ns()
-            gone = OrderReport("", venue_id, at_ns, "cancelled", old.covered, None, "replaced")
+            gone = OrderReport("", venue_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
             self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
             self._edited.add(venue_id)
             self.tracker.bind(wanted.client_order_id, venue_id)
@@ -518,7 +547,7 @@ class OrderPath:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return False
         if states:
-            return True
+            return not order.unknown
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
         if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
             return False
@@ -537,7 +566,7 @@ class OrderPath:
         """Apply orders as an answer shows them; ``asked_ns`` is when it was asked for, in the loop's time."""
         for order, report in reports:
             await self._catch_up(order, report)
-            if report.outcome == "open":
+            if report.outcome is Outcome.OPEN:
                 now_ns = self._publisher.timestamp()
                 self._publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
 
@@ -554,10 +583,7 @@ class OrderPath:
                 open_orders += await self._open_legs(message)
                 continue
             instrument = self._queries.instrument(message)
-            if instrument is None:
-                continue
-            name = instrument.symbol
-            number = self._instruments.find(name)
+            number = None if instrument is None else self._instruments.find(instrument.symbol)
             shown = wire.read_open_order(message, instrument, number)
             for order, report in reports:
                 if self._before(order):
@@ -609,7 +635,10 @@ class OrderPath:
                 if instrument is None:
                     continue
                 trade = wire.read_trade(message, instrument)
-                fills[trade.trade_id] = wire.fill_of(trade)
+                if not trade.ts_ns:
+                    trade = trade._replace(ts_ns=self._publisher.timestamp())
+                fill = wire.fill_of(trade)
+                fills[trade.trade_id] = fill if trade.fee is not None else self.tracker.with_fee(fill)
                 self._apply_trade(message)
             if not found.get("has_more") or not page or len(fills) == before:
                 return tuple(fills.values())

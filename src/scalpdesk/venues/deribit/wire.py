@@ -29,7 +29,7 @@ from scalpdesk.venues.contract import (
     VenueOrder,
     VenuePosition,
 )
-from scalpdesk.venues.tracker import OrderReport
+from scalpdesk.venues.tracker import MAY_FILL, OrderReport, Outcome
 
 Message = Mapping[str, Any]
 LONGEST_LABEL = 64
@@ -236,6 +236,14 @@ def time_ns(message: Message, name: str) -> int:
     return _whole(message, name) * NANOS_PER_MS
 
 
+def known_ns(message: Message, name: str) -> int:
+    """Return a time, UTC nanoseconds; 0 where it cannot be read: what happened counts, whenever it was."""
+    try:
+        return time_ns(message, name)
+    except WireError:
+        return 0
+
+
 def rows(value: Any, what: str) -> Sequence[Message]:
     """Return a list of objects."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
@@ -330,13 +338,14 @@ TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limi
 TRIGGER = "mark_price"
 """Price that a stop waits for: one trade far from the market moves the last price, and not this one."""
 OUTCOMES = {
-    "open": "open",
-    "triggered": "open",
-    "untriggered": "open",
-    "filled": "filled",
-    "cancelled": "cancelled",
-    "rejected": "rejected",
+    "open": Outcome.OPEN,
+    "untriggered": Outcome.OPEN,
+    "triggered": Outcome.OPEN,
+    "filled": Outcome.FILLED,
+    "cancelled": Outcome.CANCELLED,
+    "rejected": Outcome.REJECTED,
 }
+"""Meaning of each ``order_state`` on the venue's pages ("private/get_order_state")."""
 
 
 def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: int) -> tuple[str, Message]:
@@ -476,24 +485,25 @@ def read_report(message: Message, instrument: Instrument | None) -> OrderReport:
     Raises
     ------
     WireError
-        When a field cannot be read, or the state has no meaning here.
+        When a field cannot be read. A state that is not known leaves the order in doubt.
     """
     state = _text(message, "order_state")
-    outcome = OUTCOMES.get(state)
-    if outcome is None:
-        raise WireError(f"unknown order_state {state!r}")
+    outcome = OUTCOMES.get(state, Outcome.UNKNOWN)
     filled = exact_field(message, "filled_amount", ZERO)
     if instrument is not None:
         filled = quantity_of(instrument, filled)
     average = exact_field(message, "average_price", ZERO)
+    reason = str(message.get("cancel_reason") or message.get("reject_reason") or "")
+    if outcome is Outcome.UNKNOWN:
+        reason = f"the venue shows a state that is not known: {state}"
     return OrderReport(
         str(message.get("label") or ""),
         _text(message, "order_id"),
-        time_ns(message, "last_update_timestamp"),
+        known_ns(message, "last_update_timestamp"),
         outcome,
         filled,
         average if filled and average > 0 else None,
-        str(message.get("cancel_reason") or message.get("reject_reason") or ""),
+        reason,
     )
 
 
@@ -507,8 +517,10 @@ class VenueTrade(NamedTuple):
     side: Side
     quantity: Decimal
     price: Decimal
-    fee: Decimal
+    fee: Decimal | None
+    """In the instrument's currency; None where the venue states it in another one."""
     ts_ns: int
+    """UTC nanoseconds; 0 where the venue's time cannot be read."""
 
 
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
@@ -517,14 +529,13 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
     Raises
     ------
     WireError
-        When a field cannot be read, or the fee is in another currency than the instrument's.
+        When a field cannot be read.
     """
     price, quantity = exact_field(message, "price"), exact_field(message, "amount")
     if price <= 0 or quantity <= 0:
         raise WireError(f"a trade of {quantity} at {price}")
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
-    if fee and currency is not None and currency != instrument.currency:
-        raise WireError(f"a fee in {currency} of an instrument in {instrument.currency}")
+    is_own = not fee or currency in (None, instrument.currency)
     order_id = _text(message, "order_id")
     return VenueTrade(
         _text(message, "trade_id"),
@@ -534,8 +545,8 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
         _side(message),
         quantity_of(instrument, quantity),
         price,
-        fee,
-        time_ns(message, "timestamp"),
+        fee if is_own else None,
+        known_ns(message, "timestamp"),
     )
 
 
@@ -590,24 +601,24 @@ def _side(message: Message) -> Side:
 
 
 def read_open_order(
-    message: Message, instrument: Instrument, instrument_id: InstrumentId | None
+    message: Message, instrument: Instrument | None, instrument_id: InstrumentId | None
 ) -> VenueOrder:
-    """Read an order as it stands at the venue."""
-    report = read_report(message, instrument)
+    """Read an order as it stands at the venue; of what the desk does not trade in the venue's amounts."""
+    report, amount = read_report(message, instrument), exact_field(message, "amount")
     is_limit = message.get("order_type") in ("limit", "stop_limit")
     return VenueOrder(
         report.client_order_id,
         report.venue_order_id,
-        instrument.symbol,
+        _text(message, "instrument_name") if instrument is None else instrument.symbol,
         instrument_id,
         _side(message),
-        quantity_of(instrument, exact_field(message, "amount")),
+        amount if instrument is None else quantity_of(instrument, amount),
         report.filled,
         report.average_price,
         _text(message, "order_state"),
-        report.outcome == "open",
+        report.outcome in MAY_FILL,
         exact_field(message, "price") if is_limit else None,
-        time_ns(message, "creation_timestamp"),
+        known_ns(message, "creation_timestamp"),
     )
 
 
@@ -625,9 +636,9 @@ def legs_of_open_combo(message: Message, legs: dict[str, Decimal]) -> list[Venue
             filled=report.filled * abs(amount),
             average_price=None,
             status=_text(message, "order_state"),
-            is_open=report.outcome == "open",
+            is_open=report.outcome in MAY_FILL,
             limit_price=None,
-            submitted_ns=time_ns(message, "creation_timestamp"),
+            submitted_ns=known_ns(message, "creation_timestamp"),
             parent_id=report.client_order_id,
         )
         for symbol, amount in legs.items()
@@ -645,7 +656,7 @@ def fill_of(trade: VenueTrade) -> VenueFill:
         None,
         trade.price,
         trade.ts_ns,
-        trade.fee,
+        ZERO if trade.fee is None else trade.fee,
     )
 
 

@@ -4,21 +4,28 @@ Two lines may break: the socket to TWS, and TWS's own link to the broker (1100),
 stays. The connection counts as up while both stand. TWS ends every socket for its nightly restart; the same
 client id then finds its orders, their ids and the day's executions again. The library swallows exceptions of
 listeners and of its decoder: here each of them asks for a reconciliation.
+
+The library also draws conclusions of its own: an error makes an order cancelled or invalid, and an execution
+without a zone is of the machine's. Here it learns neither: errors go to their listeners alone, and times are
+read before it (:class:`TwsTimes`).
 """
 
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from ib_async import IB, Contract
 from ib_async.decoder import Decoder
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import from_ns, to_ns
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr import codes
@@ -26,14 +33,22 @@ from scalpdesk.venues.ibkr.settings import IbkrSettings
 
 CLOCK_SECONDS = 0.25
 """Between two questions for the time of a venue that the desk's clock follows."""
-CURRENT_TIME = "49"
-"""Id of the message that states TWS's time in whole seconds."""
+CURRENT_TIME, EXECUTION, ERROR = "49", "11", "4"
+"""Ids of messages: of TWS's time in whole seconds, on an execution, of an error."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
 STREAMS = ("orders", "quotes")
 OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
 """Messages about orders, executions and positions."""
+EXECUTION_ID, EXECUTION_TIME = 14, 15
+"""Places of the fields in a message on an execution (11)."""
+MOST_LOGIN_BYTES = 1_000
+TIME = re.compile(r"(\d{8})( +|-)(\d\d:\d\d:\d\d)(?:\.\d+)?(?: +(\S.*))?", re.ASCII)
+QUARTER = timedelta(minutes=15)
+"""Zones differ by quarters of an hour."""
+MOST_AHEAD_NS = 15 * MINUTE_NS
+"""An execution is past: a time farther ahead than clocks go wrong was read in the wrong zone."""
 T = TypeVar("T")
 
 logging.getLogger("ib_async").addHandler(logging.NullHandler())  # its errors come as notices
@@ -56,6 +71,77 @@ class TwsRefusalError(RetryError):
         self.code = code
 
 
+class TwsTimes:
+    """Reads the times of executions of one login.
+
+    ``20260302-15:30:00`` is UTC; ``20260302 10:30:00 US/Eastern`` names its zone; ``20260302  10:30:00`` is
+    in the zone of the login, which TWS names with its own time at the beginning of a connection. The zone of
+    the desk's machine never counts. (Sources: the vendor's error 2174; erdewit/ib_insync 287 and 671;
+    ib-api-reloaded/ib_async 188 and 230; nautechsystems/nautilus_trader 2359 and 4396.)
+
+    Parameters
+    ----------
+    now_ns
+        Tells the time, UTC nanoseconds; None where the clock has not the venue's time yet.
+    """
+
+    def __init__(self, now_ns: Callable[[], int] | None) -> None:
+        self._now_ns = now_ns
+        self._name = ""
+        self._zone: tzinfo | None = None
+        """The login's name of its zone, and the zone; None while it is not known."""
+
+    def logged_in(self, text: str) -> None:
+        """Learn the login's zone from the time that TWS states at the beginning of a connection.
+
+        A name that the system lacks (``EDT``, or one in Chinese) is still of the time beside it: the
+        difference from the desk's clock is the zone's.
+        """
+        found = TIME.fullmatch(text.strip())
+        self._name, self._zone = "", None
+        if found is None:
+            return
+        day, _, clock, name = found.groups()
+        self._name, self._zone = name or "", _named(name or "")
+        if self._zone is None and self._now_ns is not None:
+            with contextlib.suppress(ValueError):  # no day, or no zone of this world
+                ahead = _at(day, clock, UTC) - from_ns(self._now_ns())
+                self._zone = timezone(round(ahead / QUARTER) * QUARTER)
+
+    def instant(self, text: str) -> int | None:
+        """Return the time of an execution, UTC nanoseconds; None where it cannot be read."""
+        found = TIME.fullmatch(text.strip())
+        if found is None:
+            return None
+        day, between, clock, name = found.groups()
+        zone: tzinfo | None = UTC if between == "-" else self._zone
+        if name is not None:
+            zone = _named(name) or (self._zone if name == self._name else None)
+        try:
+            at_ns = None if zone is None else to_ns(_at(day, clock, zone))
+        except ValueError:
+            return None
+        is_ahead = at_ns is not None and self._now_ns is not None and at_ns > self._now_ns() + MOST_AHEAD_NS
+        return None if is_ahead else at_ns
+
+
+def _at(day: str, clock: str, zone: tzinfo) -> datetime:
+    return datetime.strptime(day + clock, "%Y%m%d%H:%M:%S").replace(tzinfo=zone)
+
+
+def _named(name: str) -> tzinfo | None:
+    """Return a zone by the IANA's name or Windows'; None for any other."""
+    try:
+        return ZoneInfo(codes.WINDOWS_ZONES.get(name, name))
+    except (KeyError, ValueError, OSError):  # no file, no such name, a folder's name
+        return None
+
+
+def written(at_ns: int) -> str:
+    """Return an instant as the library reads it everywhere alike."""
+    return f"{from_ns(at_ns // NANOS_PER_SECOND * NANOS_PER_SECOND):%Y%m%d %H:%M:%S} UTC"
+
+
 class CheckedDecoder(Decoder):
     """A decoder that reports messages which the library cannot read, instead of only logging them.
 
@@ -67,6 +153,8 @@ class CheckedDecoder(Decoder):
         Called with the fields of an unreadable message and the reason.
     on_time
         Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
+    executed
+        Returns when an execution happened, UTC nanoseconds, by its id and the text of its time.
     """
 
     def __init__(
@@ -74,16 +162,24 @@ class CheckedDecoder(Decoder):
         wrapper: Any,
         refuse: Callable[[Sequence[str], Exception], None],
         on_time: Callable[[int], object],
+        executed: Callable[[str, str], int],
     ) -> None:
         super().__init__(wrapper, 0)
-        self._refuse, self._on_time = refuse, on_time
+        self._refuse, self._on_time, self._executed = refuse, on_time, executed
 
     def interpret(self, fields: Sequence[str]) -> None:
-        """Decode a message and hand it over."""
+        """Decode a message and hand it over; an error of an order to its listeners alone."""
         try:
-            if fields[0] == CURRENT_TIME:
+            kind = fields[0]
+            if kind == CURRENT_TIME:
                 self._on_time(int(fields[2]) * NANOS_PER_SECOND)
-            self.handlers[int(fields[0])](fields)
+            elif kind == EXECUTION:
+                at_ns = self._executed(fields[EXECUTION_ID], fields[EXECUTION_TIME])
+                fields = [*fields[:EXECUTION_TIME], written(at_ns), *fields[EXECUTION_TIME + 1 :]]
+            elif kind == ERROR and (self.wrapper.clientId, int(fields[2])) in self.wrapper.trades:
+                self.wrapper.ib.errorEvent.emit(int(fields[2]), int(fields[3]), fields[4], None)
+                return
+            self.handlers[int(kind)](fields)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
             self._refuse(fields, problem)
 
@@ -165,7 +261,17 @@ class TwsConnection:
         self.client: Any = self.ib.client
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper
-        self.ib.client.decoder = CheckedDecoder(self.ib.wrapper, self._refuse, publisher.timestamp)
+        self.ib.client.decoder = CheckedDecoder(
+            self.ib.wrapper, self._refuse, publisher.timestamp, self._executed
+        )
+        self.times = TwsTimes(None if publisher.stamper.follows else setup.clock.now_ns)
+        self._unreadable: dict[str, int] = {}
+        """When the executions came whose times cannot be read, UTC nanoseconds by id."""
+        self._greeting: bytes | None = b""
+        """Beginning of the connection, until the version and the time of TWS are in."""
+        self.ib.client.conn.hasData.connect(self._greet)
+        self.unread = 0
+        """Messages about orders, executions and positions that could not be read."""
         self.has_link = True
         """Whether TWS has its own link to the broker."""
         self.lost_farms: set[str] = set()
@@ -225,6 +331,7 @@ class TwsConnection:
 
     async def _log_in(self) -> None:
         settings, self._last_error = self._settings, (0, "")
+        self._greeting = b""
         try:
             await log_in(self.ib, settings.host, settings.port, self.client_id, self._setup.timeout_seconds)
         except BaseException:
@@ -254,15 +361,20 @@ class TwsConnection:
         Raises
         ------
         RetryError
-            When TWS does not answer.
+            When TWS does not answer, or a message about orders or positions cannot be read meanwhile: the
+            answer may lack what that is about.
         """
+        unread = self.unread
         try:
-            return await asyncio.wait_for(ask(), QUESTION_TIMEOUTS * self._setup.timeout_seconds)
+            found = await asyncio.wait_for(ask(), QUESTION_TIMEOUTS * self._setup.timeout_seconds)
         except TimeoutError:
             self.renew("unanswered", what)
             raise RetryError("TWS does not answer", where=what) from None
         except ConnectionError as problem:
             raise RetryError("TWS does not answer", where=what, value=repr(problem)[:200]) from None
+        if self.unread != unread:
+            raise RetryError("TWS sends what cannot be read", where=what)
+        return found
 
     async def request(
         self, send: Callable[[int], None], what: str, *, contract: Contract | None = None
@@ -311,8 +423,7 @@ class TwsConnection:
     def _on_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
         del contract
         self._last_error = code, text
-        is_remark = code in codes.INFORMATION or 2100 <= code < 2200
-        if request_id in self._asked and not is_remark:
+        if request_id in self._asked and not codes.is_remark(code):
             self._refusals[request_id] = code, text
             if not self._asked[request_id].done():
                 self._asked[request_id].set_result([])
@@ -334,7 +445,7 @@ class TwsConnection:
         elif code in codes.PACING:
             self._publisher.count("pacing")
             self._publisher.notice(NoticeKind.LIMITED, "requests", "pacing", text)
-        elif request_id == -1 and not 2100 <= code < 2200:
+        elif request_id == -1 and code not in codes.WARNINGS:
             self._publisher.count(codes.name_of(code))
             self._publisher.notice(NoticeKind.LIMITED, "requests", codes.name_of(code), text)
 
@@ -397,6 +508,30 @@ class TwsConnection:
         if transport is not None:
             transport.abort()
 
+    def _greet(self, data: bytes) -> None:
+        """Learn the login's zone from the first frame of a connection: version and time."""
+        if self._greeting is None:
+            return
+        self._greeting += data
+        end = 4 + int.from_bytes(self._greeting[:4], "big")
+        if len(self._greeting) < end <= MOST_LOGIN_BYTES:
+            return
+        _, _, stated = self._greeting[4:end].decode(errors="replace").partition("\0")
+        self._greeting = None
+        self.times.logged_in(stated.rstrip("\0"))
+
+    def _executed(self, execution_id: str, text: str) -> int:
+        """Return when an execution happened; one whose time cannot be read counts as of its coming."""
+        at_ns = self.times.instant(text)
+        if at_ns is not None:
+            return at_ns
+        if execution_id not in self._unreadable:
+            self._unreadable[execution_id] = self._publisher.timestamp()
+            self._publisher.refuse(
+                "orders", "unreadable_time", f"execution {execution_id} of {text!r}: booked as of now"
+            )
+        return self._unreadable[execution_id]
+
     def _note_message(self) -> None:
         self.last_at = asyncio.get_running_loop().time()
 
@@ -404,6 +539,7 @@ class TwsConnection:
         kind = fields[0] if fields else ""
         self._publisher.refuse("requests", "malformed_message", f"message {kind}: {problem!r}"[:200])
         if kind in OF_ORDERS:
+            self.unread += 1
             self._publisher.notice(NoticeKind.GAP, "orders", "malformed_message", f"message {kind}")
 
     def _on_fault(self, event: object, problem: Exception) -> None:

@@ -96,11 +96,11 @@ def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | N
                 TickRule(step, step),
                 multiplier=int(float(contract.multiplier or 1)),
             )
+        if contract.secType == "STK":
+            return Equity(contract.symbol)
+        return Index(contract.symbol) if contract.secType == "IND" else None
     except (ArgumentError, ValueError):
         return None
-    if contract.secType == "STK":
-        return Equity(contract.symbol)
-    return Index(contract.symbol) if contract.secType == "IND" else None
 
 
 def _day(text: str) -> date:

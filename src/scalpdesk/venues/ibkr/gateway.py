@@ -222,7 +222,7 @@ class IbkrGateway:
         if instrument is None and contract.conId and contract.secType in ("OPT", "FUT"):
             instrument = await self._contracts.by_id(contract.conId)
         symbol = contract.localSymbol if instrument is None else instrument.symbol
-        average = exact(line.avgCost) / int(float(contract.multiplier or 1))
+        average = exact(line.avgCost) / _multiplier(contract)
         number = self._instruments.find(symbol)
         return VenuePosition(symbol, number, exact(line.position), average, instrument)
 
@@ -297,6 +297,12 @@ class IbkrGateway:
         """Return an empty tuple: the API does not follow splits."""
         del instrument_id, first, last
         return ()
+
+
+def _multiplier(contract: Contract) -> Decimal:
+    """Return the multiplier of a contract, which may be below 1; 1 by default."""
+    text = contract.multiplier or ""
+    return (Decimal(text) if _is_number(text) else ZERO) or Decimal(1)
 
 
 def _chosen(accounts: Sequence[str], wanted: str) -> str:

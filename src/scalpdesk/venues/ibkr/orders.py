@@ -9,8 +9,8 @@ filled when the change was sent. A combo (BAG) is one order under the id of the 
 their legs. An execution is booked with the schedule's fee and corrected by its commission report; one whose
 id differs only behind its last dot takes the place of the one before it.
 
-The library calls an order cancelled as soon as any error names it. Only errors that end an order are
-believed; after any other one TWS is asked.
+What a status means, and what the desk does, is a table in :mod:`scalpdesk.venues.ibkr.codes`. An error never
+ends an order by itself: it says why. Whether the order is over say the lists of TWS.
 """
 
 import asyncio
@@ -46,15 +46,26 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.ibkr import codes
 from scalpdesk.venues.ibkr.connection import QuietClient, TwsConnection, log_in
 from scalpdesk.venues.ibkr.contracts import Contracts
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, request_ended_ns
+from scalpdesk.venues.tracker import (
+    MAY_FILL,
+    OrderReport,
+    OrderTracker,
+    Outcome,
+    TrackedOrder,
+    request_ended_ns,
+)
 from scalpdesk.venues.under_way import RequestsUnderWay
 
 REQUESTS_PER_MINUTE = 45 * 60
-OUTCOMES = {"Filled": "filled", "Cancelled": "cancelled", "ApiCancelled": "cancelled", "Inactive": "rejected"}
-"""Outcomes of the statuses that end an order."""
-REFUSALS = frozenset({103, 110, 200, 201, 203, 321, 434})
-"""Errors by which TWS refuses a new order."""
-SIDES = {"BUY": Side.BUY, "SELL": Side.SELL, "BOT": Side.BUY, "SLD": Side.SELL}
+SIDES = {
+    "BUY": Side.BUY,
+    "BOT": Side.BUY,
+    "SELL": Side.SELL,
+    "SLD": Side.SELL,
+    "SSHORT": Side.SELL,
+    "SLONG": Side.SELL,
+}
+"""Sides of orders and executions; the last two are sales of an institution's account."""
 TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
 AT_CLOSE = {"limit": "LOC", "market": "MOC"}
 Number = float | Decimal | None
@@ -70,8 +81,30 @@ def exact(value: Number) -> Decimal:
 
 
 def fee_paid(report: CommissionReport) -> Decimal | None:
-    """Return what a commission report charges; None for an empty one."""
-    return exact(report.commission) if report.execId else None
+    """Return what a commission report charges; None for an empty one, and one without an amount."""
+    return exact(report.commission) if report.execId and report.commission < UNSET_DOUBLE else None
+
+
+def root_of(execution_id: str) -> str:
+    """Return the part of an execution's id that its corrections keep.
+
+    >>> root_of("0001f4e5.65e.01.02"), root_of("plain")
+    ('0001f4e5.65e.01', 'plain')
+    """
+    return execution_id.rpartition(".")[0] or execution_id
+
+
+def side_of(label: str) -> Side:
+    """Return the side of an order or execution.
+
+    Raises
+    ------
+    RetryError
+        When TWS names a side that its pages do not list.
+    """
+    if label not in SIDES:
+        raise RetryError("TWS names a side that is not known", where="action, side", value=label)
+    return SIDES[label]
 
 
 def leg_id(perm_id: int | str, con_id: int) -> str:
@@ -88,6 +121,8 @@ class PendingChange:
     base: Decimal
     """Quantity of the whole order that counts for earlier names."""
     sent: Order
+    why: str = "TWS shows the order unchanged"
+    """Reason of its refusal."""
     held: list[Fill] = field(default_factory=list)
     """Executions beyond the base: whose they are depends on the answer."""
 
@@ -131,6 +166,10 @@ class IbkrOrders:
         """Names of orders of an earlier life, whose client id may have been another one."""
         self._changes: dict[str, PendingChange] = {}
         """By permanent id."""
+        self._errors: dict[str, tuple[int, str]] = {}
+        """Code and text of the error that says why an order ended, by its name at TWS."""
+        self._reported: set[tuple[str, str, str]] = set()
+        """Orders that the operator has heard of, with their status and why TWS holds them."""
         self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
         self._shown: dict[int, Decimal] = {}
         self._counted: set[str] = set()
@@ -157,12 +196,12 @@ class IbkrOrders:
                 self._doubt(order, why)
         for change in self._changes.values():
             self._doubt(change.old, "the connection broke before TWS showed the change")
-        self._net.clear()
-        self._shown.clear()
 
     def count_positions(self) -> None:
         """Take the positions and executions that a login has listed as the state to follow from."""
-        self._counted = {fill.execution.execId.rpartition(".")[0] for fill in self._ib.fills()}
+        self._counted = {root_of(fill.execution.execId) for fill in self._ib.fills()}
+        held = {line.contract.conId: exact(line.position) for line in self._ib.positions(self.account)}
+        self._net, self._shown = defaultdict(Decimal, held), dict(held)
 
     def in_use(self) -> list[InstrumentId]:
         """Return the instruments with a position or an order at work."""
@@ -297,7 +336,7 @@ class IbkrOrders:
             self._spawn(self._cancel_elsewhere(order))
         else:
             self.budget.take(Urgency.CANCEL, loop_ns())
-            self._ib.cancelOrder(trade.order)
+            self._connection.client.cancelOrder(trade.order.orderId, "")
             self._cancels.taken(order)
 
     async def _cancel_elsewhere(self, order: TrackedOrder) -> None:
@@ -349,7 +388,7 @@ class IbkrOrders:
             or old.ended
             or old.unknown
             or trade is None
-            or trade.isDone()
+            or codes.rule_of(trade.orderStatus.status).outcome not in MAY_FILL
             or not perm_id
             or perm_id in self._changes
             or not (allowed and self.is_open and self._connection.is_up)
@@ -365,7 +404,7 @@ class IbkrOrders:
         sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
         sent.totalQuantity = float(base + wanted.quantity)
         self._changes[perm_id] = PendingChange(old, new, base, sent)
-        self._ib.placeOrder(trade.contract, sent)
+        self._connection.client.placeOrder(sent.orderId, trade.contract, sent)
         timeout = self._setup.timeout_seconds
         asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
 
@@ -389,7 +428,7 @@ class IbkrOrders:
         """Count on under the replacement's name."""
         change = self._changes.pop(perm_id)
         at_ns, old = self._publisher.timestamp(), change.old
-        gone = OrderReport("", perm_id, at_ns, "cancelled", old.covered, None, "replaced")
+        gone = OrderReport("", perm_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
         self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
         name = change.new.submitted.client_order_id
         self._names[perm_id].append(name)
@@ -413,25 +452,46 @@ class IbkrOrders:
         """Apply the state of an order; its executions come by themselves."""
         if trade.order.clientId != self._ib.client.clientId or not self._connection.is_synced:
             return  # what a login lists is looked at by the reconciliation that follows it
-        if trade.log and trade.log[-1].errorCode not in (0, codes.CANCELLED):
-            return  # the library's own conclusion: the error is looked at for itself
-        perm_id, status = str(trade.order.permId), trade.orderStatus.status
+        perm_id, rule = str(trade.order.permId), codes.rule_of(trade.orderStatus.status)
         change = self._changes.get(perm_id)
         if change is not None and self._is_changed(change, trade.order):
             self._take_change(perm_id)
-        elif change is not None and status in OUTCOMES:
+        elif change is not None and (rule.outcome not in MAY_FILL or rule.deed is codes.Deed.ASK):
             self._refuse_change(perm_id, "the order ended before its change")
         for order, report in self._reports(trade):
-            is_over = report.outcome != "open"
-            if status == "Inactive" or (is_over and report.filled > order.covered):
+            is_short = report.outcome not in MAY_FILL and report.filled > order.covered
+            if rule.deed is codes.Deed.ASK or is_short:
                 # the error that says why may come behind it, and so may executions that it counts
-                asyncio.get_running_loop().call_later(AGREE_SECONDS, self._look_at_end, order)
-            elif trade.order.permId and status not in ("PendingSubmit", "PendingCancel", "ValidationError"):
+                self._ask_soon(order)
+            elif trade.order.permId and rule.deed is codes.Deed.FOLLOW:
                 self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
+                self._report_held(trade)
+        self._look_at_the_dead(trade, rule)
 
-    def _look_at_end(self, order: TrackedOrder) -> None:
+    def _look_at_the_dead(self, trade: Trade, rule: codes.StatusRule) -> None:
+        """Ask for reconciliation where TWS works an order that is over at the desk: it was not over."""
+        left = trade.orderStatus.remaining
+        is_live = rule.deed is codes.Deed.FOLLOW and rule.outcome is Outcome.OPEN
+        if not is_live or left in (0, UNSET_DOUBLE):
+            return
+        for order, base, units in self._orders_of(trade):
+            filled = max(exact(trade.orderStatus.filled) - base, ZERO) * units
+            if order.ended and not order.busted_ns and order.covered <= filled < order.submitted.quantity:
+                name = order.submitted.client_order_id
+                self._publisher.notice(NoticeKind.GAP, "orders", "order_lives_on", name)
+
+    def _ask_soon(self, order: TrackedOrder) -> None:
+        """Ask for an order after a moment, whose end something is about to explain."""
+        asyncio.get_running_loop().call_later(AGREE_SECONDS, self._ask_now, order, "TWS leaves it open")
+
+    def _ask_now(self, order: TrackedOrder, why: str) -> None:
         if not order.ended and self.is_open:
-            self._spawn(self.query_order(order.submitted.client_order_id))
+            self._spawn(self._ask(order, why))
+
+    async def _ask(self, order: TrackedOrder, why: str) -> None:
+        """Ask for an order; one that TWS's lists leave open is in doubt."""
+        if not await self.query_order(order.submitted.client_order_id):
+            self._doubt(order, why)
 
     def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
         """Yield the desk's orders that an order of TWS stands for, with base and units in a set."""
@@ -446,14 +506,23 @@ class IbkrOrders:
         if order is not None:
             yield order, self._base.get(names[-1], ZERO), Decimal(1)
 
-    def _reports(self, trade: Trade) -> list[tuple[TrackedOrder, OrderReport]]:
+    def _outcome(self, trade: Trade, *, is_completed: bool) -> Outcome:
+        """Return what may become of an order: by the list that shows it, its status, and errors."""
+        status, code = trade.orderStatus.status, self._errors.get(trade.order.orderRef, (0, ""))[0]
+        if is_completed:
+            return codes.COMPLETED.get(status, Outcome.CANCELLED)
+        if status == "Inactive" and code in codes.REFUSALS:
+            return Outcome.REJECTED
+        return codes.rule_of(status).outcome
+
+    def _reports(self, trade: Trade, *, is_completed: bool = False) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what the state of an order means for the desk's orders that are not over."""
         status, at_ns = trade.orderStatus, self._publisher.timestamp()
-        outcome = OUTCOMES.get(status.status, "open")
+        outcome = self._outcome(trade, is_completed=is_completed)
         filled = exact(status.filled)
         if not filled and trade.order.filledQuantity not in (0, UNSET_DOUBLE):
             filled = exact(trade.order.filledQuantity)  # of a completed order
-        why = self._why(trade) if outcome != "open" else ""
+        why = "" if outcome in (Outcome.OPEN, Outcome.CANCELLING) else self._why(trade)
         found = []
         for order, base, units in self._orders_of(trade):
             if order.ended:
@@ -469,8 +538,9 @@ class IbkrOrders:
         return found
 
     def _why(self, trade: Trade) -> str:
-        found = (entry.message for entry in reversed(trade.log) if entry.message)
-        return next(found, "") or trade.orderStatus.whyHeld or "ended by TWS"
+        """Return the words with which TWS ended an order, or shows it."""
+        status, (_, why) = trade.orderStatus, self._errors.get(trade.order.orderRef, (0, ""))
+        return why or f"{status.status} {status.whyHeld}".strip()
 
     def _is_own(self, name: str, client_id: int) -> bool:
         """Return whether a name is this desk's: another client may use the same one."""
@@ -482,9 +552,11 @@ class IbkrOrders:
         if not self._is_own(execution.orderRef, execution.clientId):
             return None
         if legs := self.tracker.legs(execution.orderRef):
-            item = self._contracts.instrument(contract)
-            leg = None if item is None else self.tracker.leg(execution.orderRef, item.symbol)
-            return (leg or legs[0], ZERO) if contract.secType != "BAG" else None
+            ids = {self._contracts.of(leg.submitted.instrument_id).conId: leg for leg in legs}
+            item, leg = self._contracts.instrument(contract), ids.get(contract.conId)
+            if leg is None and item is not None:
+                leg = self.tracker.leg(execution.orderRef, item.symbol)
+            return None if leg is None or contract.secType == "BAG" else (leg, ZERO)
         names = self._names.get(str(execution.permId)) or [execution.orderRef]
         filled = exact(execution.cumQty)
         for name in reversed(names):
@@ -513,8 +585,8 @@ class IbkrOrders:
             perm_id = leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
             self.tracker.bind(order.submitted.client_order_id, perm_id)
         at_ns = to_ns(execution.time)
-        root, now_ns = execution.execId.rpartition(".")[0], self._publisher.timestamp(at_ns)
-        versions = [known for known in order.executions if known.rpartition(".")[0] == root]
+        root, now_ns = root_of(execution.execId), self._publisher.timestamp(at_ns)
+        versions = [known for known in order.executions if root_of(known) == root]
         if any(known > execution.execId for known in versions):
             return  # corrected since
         for known in versions:
@@ -524,7 +596,7 @@ class IbkrOrders:
         quantity, price = exact(execution.shares), exact(execution.price)
         if root not in self._counted:
             self._counted.add(root)
-            self._net[fill.contract.conId] += quantity * SIDES[execution.side].sign
+            self._net[fill.contract.conId] += quantity * order.submitted.side.sign
         if order.parent_id:
             events = self.tracker.next_execution(order, execution.execId, quantity, price, at_ns, now_ns)
         else:
@@ -538,6 +610,14 @@ class IbkrOrders:
         found, paid = self._owner(fill), fee_paid(fill.commissionReport)
         if found is None or paid is None:
             return
+        currency = fill.commissionReport.currency
+        if currency not in ("", self._instruments[found[0].submitted.instrument_id].currency):
+            key = fill.execution.execId, "fee", currency
+            if key not in self._reported:
+                self._reported.add(key)
+                detail = f"execution {key[0]} charges {paid} {currency}: the schedule's fee stays booked"
+                self._publisher.refuse("orders", "fee_in_other_currency", detail)
+            return
         at_ns = to_ns(fill.execution.time)
         now_ns = self._publisher.timestamp(at_ns)
         self._publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
@@ -548,10 +628,8 @@ class IbkrOrders:
         The broker's liquidation, an exercise and an order from elsewhere send this client nothing else.
         """
         con_id, shown = line.contract.conId, exact(line.position)
-        if line.account != self.account:
-            return
-        if not self._connection.is_synced:  # as the login lists it, its executions included
-            self._net[con_id] = shown
+        if line.account != self.account or not self._connection.is_synced:
+            return  # what a login lists is counted once the account is known
         self._shown[con_id] = shown
         if self._net[con_id] != shown:
             asyncio.get_running_loop().call_later(AGREE_SECONDS, self._agree, line.contract, shown)
@@ -576,23 +654,33 @@ class IbkrOrders:
         self._publisher.count(name)
         why, now_ns = f"{code} {name}: {text}", self._publisher.timestamp()
         perm_id = str(trade.order.permId)
-        if code == codes.CANCELLED:
+        orders = [order for order, _, _ in self._orders_of(trade) if not order.ended]
+        if codes.is_remark(code):
+            for order in orders[:1]:
+                self._spawn(self.query_order(order.submitted.client_order_id))
             return
-        if perm_id in self._changes and code not in codes.NO_CANCEL and code not in codes.INFORMATION:
-            self._refuse_change(perm_id, why)
-        for order, _, _ in tuple(self._orders_of(trade)):
-            if order.ended:
-                continue
-            if code in codes.NO_CANCEL:
+        if code in codes.NO_CANCEL:
+            for order in orders:
                 self._publish(self.tracker.reject_cancel(order, why, now_ns))
-            elif code in REFUSALS and not order.accepted:
-                self._publish(self.tracker.reject(order, why, now_ns, now_ns))
-                continue
-            elif code not in codes.INFORMATION:
-                self._doubt(order, why)
-            self._spawn(self.query_order(order.submitted.client_order_id))
-        if code == codes.DUPLICATE_ID:
+        elif perm_id in self._changes:
+            self._changes[perm_id].why = why  # whether it was changed all the same says the list
+        else:
+            self._keep_error(trade.order.orderRef, code, why)
+            if code not in codes.REFUSALS and code != codes.CANCELLED:
+                for order in orders:
+                    self._doubt(order, why)
+        if code in codes.USED_IDS and not trade.order.permId:
             self._connection.client.updateReqId(request_id + ID_JUMP)
+        for order in orders[:1]:  # its legs are asked for with it
+            if code == codes.CANCELLED:
+                self._ask_soon(order)
+            else:
+                self._ask_now(order, why)
+
+    def _keep_error(self, name: str, code: int, why: str) -> None:
+        """Keep what an error says of an order; a refusal is not forgotten for what follows from it."""
+        if self._errors.get(name, (0, ""))[0] not in codes.REFUSALS:
+            self._errors[name] = code, why
 
     # questions --------------------------------------------------------------------------------------
 
@@ -639,36 +727,75 @@ class IbkrOrders:
         order = self.tracker.orders.get(client_order_id)
         if order is None or order.ended:
             return True
-        asked_ns = loop_ns()
+        asked_ns, unread = loop_ns(), self._connection.unread
         try:
             async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
-                listed = list(await self._ib.reqAllOpenOrdersAsync())
-                listed += await self._ib.reqCompletedOrdersAsync(apiOnly=False)
+                shown = list(await self._ib.reqAllOpenOrdersAsync())
+                completed = list(await self._ib.reqCompletedOrdersAsync(apiOnly=False))
                 fills = await self._ib.reqExecutionsAsync()
         except (TimeoutError, ConnectionError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return False
-        self._find_change(client_order_id, listed)
+        self._find_change(client_order_id, [*shown, *completed])
         name = self._ref(order)
-        named = (trade for trade in listed if trade.order.orderRef == name)
-        found = [each for each in named if not each.order.orderId or self._is_own(name, each.order.clientId)]
         for fill in fills:
             if fill.execution.orderRef == name and self._owner(fill) is not None:
                 self._on_fill(fill)
                 self._on_commission(fill)
-        for trade in found:
-            for each, report in self._reports(trade):
-                self._publish(self.tracker.apply(each, report, report.ts_event_ns, infer=True))
-                if report.outcome == "open":
-                    self._publish(self.tracker.cancel_lost(each, asked_ns, report.ts_event_ns))
-        if found or order.ended:
+        is_found = False
+        for trade in shown:
+            if self._stands_for(trade, order, name):
+                is_found = True
+                self._apply_open(trade, asked_ns)
+        for trade in completed:
+            if self._stands_for(trade, order, name):
+                is_found = True
+                for each, report in self._reports(trade, is_completed=True):
+                    self._publish(self.tracker.apply(each, report, report.ts_event_ns, infer=True))
+        if is_found or order.ended:
+            return not order.unknown
+        if self._connection.unread != unread:
+            return False  # it may be what could not be read
+        now_ns = self._publisher.timestamp()
+        code, why = self._errors.get(name, (0, ""))
+        if code in codes.REFUSALS:
+            for each in self.tracker.together(order):
+                gone = OrderReport("", "", now_ns, Outcome.REJECTED, each.covered, None, why)
+                self._publish(self.tracker.apply(each, gone, now_ns, infer=False))
             return True
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
         if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
             return False
         for each in self.tracker.together(order):
-            self._publish(self.tracker.not_found(each, self._publisher.timestamp()))
+            self._publish(self.tracker.not_found(each, now_ns))
         return True
+
+    def _stands_for(self, trade: Trade, order: TrackedOrder, name: str) -> bool:
+        """Return whether an order that TWS lists is an order of the desk, known by its name at TWS."""
+        perm_id = order.venue_order_id.partition("-")[0]
+        is_own = not trade.order.orderId or self._is_own(name, trade.order.clientId)
+        return trade.order.orderRef == name and is_own and perm_id in ("", str(trade.order.permId))
+
+    def _apply_open(self, trade: Trade, asked_ns: int) -> None:
+        """Apply an order that TWS lists as open; one that it has refused by an error may live on."""
+        for order, report in self._reports(trade):
+            self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=True))
+            if report.outcome is Outcome.OPEN:
+                self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            if report.outcome in MAY_FILL and not order.ended:
+                self._errors.pop(trade.order.orderRef, None)
+                self._report_held(trade)
+
+    def _report_held(self, trade: Trade) -> None:
+        """Tell the operator, once, that TWS holds an order, or shows an unlisted status."""
+        status = trade.orderStatus
+        key = trade.order.orderRef, status.status, status.whyHeld
+        if codes.is_news(status.status, status.whyHeld) and key not in self._reported:
+            self._reported.add(key)
+            name = "held_order" if status.status in codes.STATUSES else "unknown_status"
+            self._publisher.count(name)
+            detail = f"{trade.contract.localSymbol} {' '.join(key)}".strip()
+            self._publisher.notice(NoticeKind.LIMITED, "orders", name, detail)
 
     def _find_change(self, client_order_id: str, listed: Iterable[Trade]) -> None:
         """Settle a change without an answer by the order that TWS lists."""
@@ -681,7 +808,7 @@ class IbkrOrders:
                     if self._is_changed(change, trade.order):
                         self._take_change(perm_id)
                     else:
-                        self._refuse_change(perm_id, "TWS shows the order unchanged")
+                        self._refuse_change(perm_id, change.why)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by its permanent id; return whether the cancel was sent, or the order is over."""
@@ -698,7 +825,7 @@ class IbkrOrders:
         owner = trade.order.clientId
         self.budget.take(Urgency.CANCEL, loop_ns())
         if owner == self._ib.client.clientId and trade.order.orderId > 0:
-            self._ib.cancelOrder(trade.order)
+            self._connection.client.cancelOrder(trade.order.orderId, "")
             return True
         client, timeout, side = self._ib.client, self._setup.timeout_seconds, QuietClient()
         try:
@@ -723,7 +850,7 @@ class IbkrOrders:
         for trade in await self._list_open():
             is_own = self._is_own(trade.order.orderRef, trade.order.clientId)
             for order, report in self._reports(trade) if is_own else ():
-                if report.outcome == "open":
+                if report.outcome is Outcome.OPEN:
                     self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
             if trade.contract.secType == "BAG":
                 found += await self._legs(trade)
@@ -745,12 +872,12 @@ class IbkrOrders:
             str(order.permId),
             symbol,
             self._instruments.find(symbol),
-            SIDES[order.action],
+            side_of(order.action),
             exact(order.totalQuantity) - base,
             max(exact(status.filled) - base, ZERO),
             exact(status.avgFillPrice) if status.filled else None,
             status.status,
-            status.status not in OUTCOMES,
+            self._outcome(trade, is_completed=False) in MAY_FILL,
             exact(order.lmtPrice) if is_limit else None,
             0 if known is None else known.sent_ns,
         )
@@ -762,8 +889,8 @@ class IbkrOrders:
             instrument: Instrument | None = await self._contracts.by_id(leg.conId)
             symbol = str(leg.conId) if instrument is None else instrument.symbol
             known = self.tracker.leg(order.orderRef, symbol)
-            side = SIDES[leg.action]
-            if order.action == "SELL":
+            side = side_of(leg.action)
+            if side_of(order.action) is Side.SELL:
                 side = Side.SELL if side is Side.BUY else Side.BUY
             found.append(
                 VenueOrder(
@@ -776,7 +903,7 @@ class IbkrOrders:
                     exact(status.filled) * leg.ratio,
                     None,
                     status.status,
-                    status.status not in OUTCOMES,
+                    self._outcome(trade, is_completed=False) in MAY_FILL,
                     None,
                     known.sent_ns if known else 0,
                     parent_id=order.orderRef,
@@ -791,19 +918,18 @@ class IbkrOrders:
         """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
         asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
-        latest: dict[str, tuple[Fill, Instrument]] = {}
+        latest: dict[str, Fill] = {}
         for fill in await asked:  # in the order in which they happened, within a second too
-            execution, instrument = fill.execution, self._contracts.instrument(fill.contract)
-            if instrument is None or execution.acctNumber != self.account or fill.contract.secType == "BAG":
-                continue
-            root = execution.execId.rpartition(".")[0]
-            if root not in latest or latest[root][0].execution.execId < execution.execId:
-                latest[root] = fill, instrument
-        found = []
-        for fill, instrument in sorted(latest.values(), key=lambda each: to_ns(each[0].execution.time)):
             execution = fill.execution
-            is_own = self._owner(fill) is not None
-            if is_own:
+            if execution.acctNumber != self.account or fill.contract.secType == "BAG":
+                continue
+            root = root_of(execution.execId)
+            if root not in latest or latest[root].execution.execId < execution.execId:
+                latest[root] = fill
+        found = []
+        for fill in sorted(latest.values(), key=lambda each: to_ns(each.execution.time)):
+            execution, owner = fill.execution, self._owner(fill)
+            if owner is not None:
                 self._on_fill(fill)
                 self._on_commission(fill)
             if execution.time < since:
@@ -814,8 +940,8 @@ class IbkrOrders:
                 VenueFill(
                     execution.execId,
                     leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
-                    instrument.symbol,
-                    SIDES[execution.side],
+                    self._symbol(fill, owner),
+                    side_of(execution.side) if owner is None else owner[0].submitted.side,
                     exact(execution.shares),
                     None if is_leg else exact(execution.cumQty),
                     exact(execution.price),
@@ -824,3 +950,10 @@ class IbkrOrders:
                 )
             )
         return tuple(found)
+
+    def _symbol(self, fill: Fill, owner: tuple[TrackedOrder, Decimal] | None) -> str:
+        """Return the symbol of an execution, TWS's own one of what the desk cannot name."""
+        if owner is not None:
+            return self.tracker.symbol(owner[0])
+        instrument = self._contracts.instrument(fill.contract)
+        return fill.contract.localSymbol if instrument is None else instrument.symbol
