@@ -19,7 +19,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Output, VenueCommand
+from scalpdesk.core.intents import Output, Side, VenueCommand
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -34,7 +34,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import PLACES
-from scalpdesk.simulation.orders import Activity, BrokerOrder
+from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
@@ -42,7 +42,7 @@ from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
-from scalpdesk_testing.market import CALL, OTHER, PUT, SmallMarket
+from scalpdesk_testing.market import CALL, OTHER, PUT, SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     LINE_FAULTS,
@@ -326,7 +326,8 @@ class Trial:
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
         self.world.on_update(self.conduct.venue_reported)
-        self.mishaps.on_operated = self.conduct.operated
+        self.world.on_update(self._note_bought)
+        self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
                 self.scene.excused |= laws
@@ -588,6 +589,15 @@ class Trial:
             for order in self.account.open_orders()
             if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
         )
+
+    def _note_bought(self, update: OrderUpdate) -> None:
+        """Follow at which volatilities the venue sold options."""
+        ledger = self.world.ledger
+        for trade in (update.execution, *update.leg_executions):
+            number = None if trade is None or trade.side is not Side.BUY else trade.instrument_id
+            if trade is not None and number is not None and ledger.instruments[number].is_option:
+                mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
+                self.scene.note_bought(number, trade.ts_ns, mid, spot)
 
     def _look_at_venue(self, request: Request) -> None:
         """A request has just been answered: the venue's side of the laws."""

@@ -24,6 +24,7 @@ CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
 LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
+SECOND_NS = NANOS_PER_SECOND
 FAR = Decimal("1.75")
 """A buy limit above so many times the ask is beyond every collar, and beyond a fall of volatility at once."""
 
@@ -146,10 +147,13 @@ class WireLaws:
         if desk.gate.mode is Mode.HALTED and is_held:
             return f"5 no_new_risk_blindly: {what} while halted"
         held, known = scene.account.quantity(number), desk.positions.quantity(number)
+        # what was decided a moment before the desk heard of a late fill is on its way to the wire just then
+        is_new = mine is not None and order.at_ns - mine.created_ns < SECOND_NS
+        decided = scene.held_at.get(name, known) if is_new else known
         # what somebody sold and the desk buys back may be assigned meanwhile
         # of strategies that share the account one may be short of what another holds
         is_exit = mine is not None and mine.submitted.purpose in EXITS and scene.plan.members > 1
-        opens = is_option and order.is_buy and held >= 0 and known >= 0 and not is_exit
+        opens = is_option and order.is_buy and min(held, known, decided) >= 0 and not is_exit
         if opens and desk.gate.mode is not Mode.ACTIVE and is_held:
             return f"5 no_new_risk_blindly: {what} while {desk.gate.mode}"
         most = limits.max_order_contracts if is_option else limits.max_order_shares
