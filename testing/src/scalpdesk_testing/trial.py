@@ -10,6 +10,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -177,6 +178,10 @@ MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
 MOST_AT_ONE_INSTANT = 2_000
 """Events without time going by; more are a desk that answers itself."""
+MOST_TURNS_A_SECOND = 400
+"""Turns of the loop a second of the session; a trial takes ten to twenty."""
+MOST_EVENTS = 20_000
+"""Events of a trial, which has a few hundred."""
 
 
 class LateHistory(AlpacaApi):
@@ -269,6 +274,7 @@ class Trial:
             is_vol_moving=schedule.max_multiple is not None,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
+        self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
         self.world = SimulatedMarket(self.market, options, self.plan)
@@ -351,7 +357,9 @@ class Trial:
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
-            loop.run_until_complete(asyncio.sleep(0.001))
+            loop.count_afresh()
+            with suppress(Stuck):  # a task that turned on and on may do so without end
+                loop.run_until_complete(asyncio.sleep(0.001))
             loop.close()
             self.journal.close()
         return self._summed_up()
@@ -514,9 +522,10 @@ class Trial:
         commands: tuple[VenueCommand, ...] = feed(event)
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
-        if self._at_one_instant > MOST_AT_ONE_INSTANT:
+        if self._at_one_instant > MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
             self._is_stuck = True
-            why = "livelock: the desk goes on while time stands still"
+            is_still = self._at_one_instant > MOST_AT_ONE_INSTANT
+            why = f"livelock: the desk goes on{' while time stands still' if is_still else ' and on'}"
             self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
             raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
