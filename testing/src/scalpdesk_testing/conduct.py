@@ -281,7 +281,27 @@ class Conduct:
                 return f"16 loss_limit: {what} at a loss of {lost}"
         if order.purpose is Purpose.HEDGE and scene.plan.members == 1:
             return self._why_no_hedge(order, what)
+        if order.purpose in EXITS and order.owner:
+            return self._why_no_exit(order, what)
         return None
+
+    def _why_no_exit(self, order: SubmitOrder, what: str) -> str | None:
+        """A strategy's exit lowers what its own orders hold, whatever the account holds beside it."""
+        held = self.ledger.owned(order.owner, order.instrument_id)
+        if held is None:
+            return None
+        closing = order.quantity
+        for name, other in self._scene.engine.desk.orders.live.items():
+            sent = other.submitted
+            alike = (sent.owner, sent.instrument_id, sent.side) == (
+                order.owner,
+                order.instrument_id,
+                order.side,
+            )
+            if alike and name != order.client_order_id and sent.purpose in EXITS:
+                closing += other.leaves
+        is_lower = held * order.side.sign < 0 and closing <= abs(held)
+        return None if is_lower else f"4 exit_lowers: {what}, {closing} in all, {order.owner} holds {held}"
 
     def _why_no_hedge(self, order: SubmitOrder, what: str) -> str | None:
         """One hedge a want, and of a size that brings the delta back."""

@@ -248,6 +248,8 @@ class Trial:
     STREAMS = 3
     """Connections of a gateway that is up."""
     CASH_TOLERANCE = CENT
+    STATES_QUOTE_TIMES = True
+    """Whether the venue's messages state when a quote was made."""
 
     def __init__(
         self,
@@ -328,6 +330,8 @@ class Trial:
         self.scene.execution_id = self.mishaps.execution_id = self.execution_id
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
+        self.wire.knows_ages = self.STATES_QUOTE_TIMES
+        self.world.on_market(self.wire.published)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
