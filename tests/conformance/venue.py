@@ -246,6 +246,20 @@ async def options_and_shares_both_ways_add_up(bench: Bench) -> None:
     await desk.close()
 
 
+async def an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(bench: Bench) -> None:
+    desk = await connected(bench)
+    await desk.gateway.subscribe([bench.share, bench.call])
+    for number, side in ((bench.share, Side.BUY), (bench.call, Side.BUY), (bench.share, Side.SELL)):
+        (quote,) = await desk.gateway.quotes([number])
+        tick = bench.book[number].tick_rule.tick_at(D(str(quote.mid)))
+        limit = (D(str(quote.mid)) / tick).to_integral_value() * tick + 9 * tick * side.sign
+        order = await desk.submit(number, 2, side, limit=limit, purpose=Purpose.OPEN)
+        await desk.over(order)
+        assert (limit - order.average_price) * side.sign > 0
+    desk.assert_adds_up()
+    await desk.close()
+
+
 async def a_resting_order_is_cancelled(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
@@ -721,6 +735,7 @@ Check = Callable[[Bench], Awaitable[None]]
 CHECKS: tuple[Check, ...] = (
     an_order_is_accepted_and_filled_and_adds_up,
     options_and_shares_both_ways_add_up,
+    an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price,
     a_resting_order_is_cancelled,
     a_cancel_sent_at_once_waits_for_its_order,
     a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,

@@ -15,6 +15,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import (
     OrderIntent,
+    OrderType,
     Purpose,
     Side,
 )
@@ -42,6 +43,18 @@ def test_a_fill_is_booked_marked_and_wakes_the_strategy(desk):
     assert (mark.parts["spread"], mark.nav_change) == (D("-0.04"), D("-0.04"))
     assert one.positions == {0: 10}
     assert one.engine.desk.orders.live == {}
+
+
+@pytest.mark.parametrize("price", ["499.20", "500.01", "502.00"])
+def test_a_fill_is_booked_at_its_executions_price_and_never_at_its_orders_limit(desk, price):
+    limit = OrderIntent(0, Side.BUY, D(4), Purpose.HEDGE, "test", OrderType.LIMIT, D("502.00"))
+    one = desk(wanting(limit))
+    (order,) = orders(one.quote(0, 499.99, 500.01))
+    one.fill(order, 4, price=float(price))
+    inner = one.engine.desk
+    assert inner.account.cash == D(100_000) - 4 * D(price)
+    assert inner.positions.positions[0].average_price == D(price)
+    assert inner.orders.order(order.client_order_id).average_price == D(price)
 
 
 def test_a_repeated_fill_changes_nothing_at_all(desk):

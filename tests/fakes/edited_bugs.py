@@ -204,7 +204,7 @@ EDITED_BUGS: dict[str, Edit | CheckEdit] = {
         "after a restart an order without an answer is not doubted",
         runner,
         "continuation",
-        "if state is OrderState.PENDING_NEW and not venue_order_id:",
+        "if state is not OrderState.UNKNOWN and not venue_order_id:",
         "if False:",
     ),
     "trades_before_the_comparison": CheckEdit(

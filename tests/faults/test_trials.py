@@ -1,5 +1,6 @@
 """Seeded trials: laws hold, the same seed gives the same run, and what was met is counted."""
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -10,18 +11,19 @@ import pytest
 from fakes.planted_bugs import LAW_SEEDS
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import OpenInterestEvent, SessionEvent
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_testing.campaign import (
     IMPOSSIBLE_EDGES,
     all_edges,
     all_pairs,
-    digests_elsewhere,
-    digests_of,
     impossible_pairs,
     run_campaign,
+    run_chunk,
     trial_of,
 )
+from scalpdesk_testing.market import CALL
 from scalpdesk_testing.schedule import (
     CORRECTION,
     CRASHES,
@@ -35,7 +37,8 @@ from scalpdesk_testing.schedule import (
     draw_schedule,
     quiet_schedule,
 )
-from scalpdesk_testing.trial import run_trial
+from scalpdesk_testing.trial import Trial, run_trial
+from scalpdesk_testing.workers import Worker
 
 
 @pytest.mark.parametrize("seed", LAW_SEEDS)
@@ -199,12 +202,18 @@ def test_contract_that_leaves_the_feed_is_hedged_to_the_end_and_its_exit_works(s
     assert len([at for at in hedges if at > gone.at]) >= 2
 
 
-def test_digest_does_not_depend_on_the_hash_seed():
-    assert digests_elsewhere(range(3)) == digests_of(range(3))
+@pytest.mark.parametrize("hash_seed", [1, 2])
+def test_digest_does_not_depend_on_the_hash_seed(hash_seed):
+    elsewhere = Worker(hash_seed, run_chunk)
+    try:
+        elsewhere.give(range(3))
+        assert elsewhere.take().digests == run_chunk(range(3)).digests
+    finally:
+        elsewhere.end()
 
 
 def test_different_seeds_have_different_digests():
-    assert len(set(digests_of(range(6)).values())) == 6
+    assert len(set(run_chunk(range(6)).digests.values())) == 6
 
 
 def test_campaign_counts_what_it_met():
@@ -246,3 +255,30 @@ def test_selftest_seed_tells_the_trial(capsys):
 def test_selftest_says_how_it_is_used(words, capsys):
     assert main(["selftest", *words]) == 2
     assert "fix:" in capsys.readouterr().err
+
+
+def test_a_trial_that_never_ends_is_a_verdict():
+    class Endless(Trial):
+        async def _live(self, *, is_first):
+            while True:  # noqa: ASYNC110 - the fault that is looked for
+                await asyncio.sleep(0.0)
+
+    outcome = run_trial(quiet_schedule(4), make=Endless)
+    assert [each.invariant for each in outcome.violations] == ["0 trial_ends"]
+    assert run_trial(quiet_schedule(4)).violations == []
+
+
+def test_a_trial_whose_desk_is_fed_without_end_is_a_verdict():
+    class Fed(Trial):
+        def watch(self, event, feed):
+            if type(event) is SessionEvent:
+                self.loop.call_later(1.0, self._feed_on)
+            return super().watch(event, feed)
+
+        def _feed_on(self):
+            now_ns = self.clock.now_ns()
+            self.mishaps.runner.put(OpenInterestEvent(CALL, now_ns, now_ns, 5_000))
+            self.loop.call_later(0.01, self._feed_on)
+
+    outcome = run_trial(quiet_schedule(4), make=Fed)
+    assert [each.invariant for each in outcome.violations] == ["0 trial_ends"]

@@ -60,3 +60,28 @@ def test_clock_tells_market_time_and_jumps_apart_from_it(loop):
     clock.skew_ns = -7
     assert (clock.true_ns(), clock.now_ns()) == (2_500_000_000, 2_499_999_993)
     assert clock.loop_seconds(clock.true_ns()) == pytest.approx(loop.time())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-7])
+def test_a_program_that_goes_on_and_on_is_stopped(loop, seconds):
+    async def turns_for_ever():
+        while True:  # noqa: ASYNC110 - the fault that is looked for
+            await asyncio.sleep(seconds)
+
+    loop.most_turns = 5_000 if seconds else None
+    with pytest.raises(Stuck, match="turns on"):
+        loop.run_until_complete(turns_for_ever())
+    assert loop.time() < 1.0
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.count_afresh()
+    loop.run_until_complete(asyncio.sleep(0.1))
+
+
+def test_hours_of_work_are_no_endless_program(loop):
+    async def works():
+        for _ in range(5_000):
+            await asyncio.sleep(3.0)
+
+    loop.run_until_complete(works())
+    assert loop.time() == pytest.approx(15_000.0)

@@ -14,6 +14,7 @@ from scalpdesk.core.events import (
     FillBusted,
     OperatorEvent,
     OrderAccepted,
+    OrderCancelled,
     OrderFilled,
     OrderStatusUnknown,
     PositionChanged,
@@ -53,9 +54,9 @@ BUY = D("500.01")
 """Price that a market order pays for a share."""
 
 
-def buyer(quantity):
-    """Return a strategy that buys so many shares on its first quote, and then does nothing."""
-    intent = OrderIntent(SHARE, Side.BUY, D(quantity), Purpose.HEDGE, "buy", OrderType.MARKET, None)
+def trader(quantity, side=Side.BUY):
+    """Return a strategy that trades so many shares on its first quote, and then does nothing."""
+    intent = OrderIntent(SHARE, side, D(quantity), Purpose.HEDGE, "buy", OrderType.MARKET, None)
     proposals = [(Proposal(DecisionKind.HEDGE, ("buy",), {}, (intent,)),)] if quantity else []
 
     def think(view, wake, event):
@@ -73,10 +74,10 @@ class Core(LiveCore):
 
 
 class Bench:
-    """A desk that buys so many shares at 10:00, and the reconciler that compares it with views."""
+    """A desk that trades so many shares at 10:00, and the reconciler that compares it with views."""
 
-    def __init__(self, target=0, *fills, book=None):
-        self.hand = HandDesk(buyer(target), book)
+    def __init__(self, target=0, *fills, book=None, side=Side.BUY):
+        self.hand = HandDesk(trader(target, side), book)
         self.hand.open()
         self.orders = orders(self.hand.go_to("10:00").market(500.0))
         for quantity in fills:
@@ -182,19 +183,27 @@ def test_an_execution_of_before_the_history_begins_and_one_worked_out_from_a_sum
     assert [fill.execution_id for fill in missing_fills(bench.engine, (), 0)] == ["x1"]
 
 
-def test_what_the_history_lists_in_the_place_of_an_execution_is_its_correction():
-    bench = Bench(10, 4, 6)
-    lines = (foreign("y", "", quantity=4, price=499), foreign("x2", "", quantity=6))
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize(("quantities", "corrected"), [((4, 6), 4), ((4, 6), 6), ((5, 5), 5)])
+def test_what_the_history_lists_in_the_place_of_an_execution_is_its_correction(side, quantities, corrected):
+    bench = Bench(10, *quantities, side=side)
+    name = f"x{quantities.index(corrected) + 1}"
+    kept = [(f"x{n}", quantity) for n, quantity in enumerate(quantities, 1) if f"x{n}" != name]
+    lines = tuple(
+        msgspec.structs.replace(foreign(each, "", quantity=quantity, price=499, fee=0), side=side)
+        for each, quantity in (("y", corrected), *kept)
+    )
     (fill,) = missing_fills(bench.engine, lines, 0)
-    assert (fill.execution_id, fill.corrected.execution_id, fill.corrected.price) == ("x1", "y", 499)
+    assert (fill.execution_id, fill.corrected.execution_id, fill.corrected.price) == (name, "y", 499)
     shown = {"open_orders": (bench.order_at_venue(filled=10),), "fills": lines}
-    cash = bench.desk.account.cash + 4 * (BUY - 499)
+    paid = bench.desk.positions.booking(f"{bench.orders[0].client_order_id}/{name}").price
+    cash = bench.desk.account.cash + corrected * (paid - 499) * side.sign
     for _ in range(2):
         bench.judge(cash=cash, **shown)
     bust, again = bench.events
-    assert (type(bust), bust.execution_id, bust.is_corrected) == (FillBusted, "x1", True)
+    assert (type(bust), bust.execution_id, bust.is_corrected) == (FillBusted, name, True)
     assert (type(again), again.execution_id, again.price) == (OrderFilled, "y", 499)
-    assert (bench.desk.account.cash, bench.desk.positions.quantity(0)) == (cash, 10)
+    assert (bench.desk.account.cash, bench.desk.positions.quantity(0)) == (cash, 10 * side.sign)
     assert bench.judge(cash=cash, **shown) == ([], (), False)
 
 
@@ -295,6 +304,36 @@ def test_a_difference_counts_only_when_the_second_view_shows_the_same_and_the_de
     if not booked:
         bench.judge(**shown)
         assert len(bench.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "is_booked"),
+    [((10.0, 10.5), False), ((10.0, 12.0), True), ((10.0, 10.5, 12.9), True), ((10.0, 11.9, 11.9), False)],
+)
+def test_two_views_that_were_asked_for_before_the_first_was_judged_are_one_look(asked_at, is_booked):
+    bench = Bench()
+    shown = {"held": {"SPY": 2}, "cash": CASH - 800 - D("0.50"), "fills": (foreign(),)}
+    for number, asked in enumerate(asked_at):
+        verdict = bench.reconciler.judge(bench.view(**shown), asked_at=asked, now=12.0 + number)
+        assert verdict.look_again
+    assert bool(bench.events) is is_booked
+
+
+def test_an_order_that_ends_while_two_views_are_under_way_is_no_strangers():
+    # both were asked for before the order's end and came after it: the desk called its own legs another's
+    bench = Bench(10)
+    name, now_ns = bench.orders[0].client_order_id, bench.engine.now_ns
+    bench.engine.handle(OrderAccepted(name, now_ns, now_ns, "v9"))
+    bench.engine.handle(OrderCancelled(name, now_ns, now_ns, "expired"))
+    shown = bench.view(open_orders=(bench.order_at_venue(),))
+    for asked, now in ((1.0, 5.0), (4.0, 6.0)):
+        assert bench.reconciler.judge(shown, asked_at=asked, now=now).look_again
+    assert (bench.desk.gate.kept_mode, bench.events) == (Mode.ACTIVE, [])
+    assert bench.reconciler.judge(bench.view(), asked_at=6.5, now=7.0) == ([], (), False)
+    for asked, now in ((8.0, 9.0), (10.0, 11.0)):  # one that the venue works on after its end is a person's
+        bench.reconciler.judge(shown, asked_at=asked, now=now)
+    assert [(one.what, one.desk) for one in bench.reconciler.unexplained] == [(f"order {name}", "over")]
+    assert bench.desk.gate.kept_mode is Mode.REDUCING
 
 
 def test_of_several_events_that_book_one_view_all_but_the_last_say_that_more_follow():

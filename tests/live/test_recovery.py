@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
+import pytest
+
 from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import AccountComparison, OrderStatusUnknown
+from scalpdesk.core.events import AccountComparison, CancelRejected, OrderAccepted, OrderStatusUnknown
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.recovery import Start, continuation
@@ -14,7 +16,9 @@ from scalpdesk.strategies.contract import Proposal
 CALL, PUT = InstrumentId(1), InstrumentId(2)
 
 
-def test_every_order_without_an_answer_is_doubted_although_the_first_doubt_cancels_the_others():
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_every_order_without_an_answer_is_doubted_although_the_first_doubt_cancels_the_others(is_cancelled):
+    # of an order whose cancel was under way nothing was doubted: it was new again once the cancel was refused
     def cancels_all(view, _wake, _event):
         cancels = tuple(CancelIntent(name, "one of them is in doubt") for name in view.orders.live)
         return [Proposal(DecisionKind.ENTRY, ("take it back",), {}, cancels)]
@@ -24,10 +28,26 @@ def test_every_order_without_an_answer_is_doubted_although_the_first_doubt_cance
     engine = desk.engine
     manager = engine.desk.orders
     for leg in (CALL, PUT):
-        manager.submit(OrderIntent(leg, Side.BUY, Decimal(1), Purpose.OPEN, "test"), desk.now_ns)
+        sent = manager.submit(OrderIntent(leg, Side.BUY, Decimal(1), Purpose.OPEN, "test"), desk.now_ns)
+        if is_cancelled:
+            manager.cancel(sent.client_order_id)
     seen = []
     for event in continuation(engine, Start(is_fresh=False), desk.now_ns):
         engine.handle(event)
         seen.append(type(event))
     assert seen == [AccountComparison, OrderStatusUnknown, OrderStatusUnknown]
     assert {order.state for order in manager.live.values()} == {OrderState.UNKNOWN}
+    for name in tuple(manager.live):
+        engine.handle(CancelRejected(name, desk.now_ns, desk.now_ns, "no order of this label"))
+    assert {order.state for order in manager.live.values()} == {OrderState.UNKNOWN}
+
+
+def test_an_order_that_the_venue_has_answered_is_not_doubted_whatever_becomes_of_its_cancel():
+    desk = HandDesk(Scripted())
+    desk.open()
+    manager = desk.engine.desk.orders
+    intent = OrderIntent(CALL, Side.BUY, Decimal(1), Purpose.OPEN, "test")
+    name = manager.submit(intent, desk.now_ns).client_order_id
+    desk.engine.handle(OrderAccepted(name, desk.now_ns, desk.now_ns, "v"))
+    manager.cancel(name)
+    assert [type(event) for event in continuation(desk.engine, desk.now_ns)] == [AccountComparison]

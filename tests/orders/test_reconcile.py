@@ -594,6 +594,36 @@ def test_a_correction_is_its_bust_and_the_execution_in_its_place(cash, is_booked
     assert told_of(found) == (set() if is_booked else {"cash"})
 
 
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("cents", [-2, 2, -300, 300])
+@pytest.mark.parametrize("charged", [["-0.05"], ["-0.02", "-0.05"], []])
+@pytest.mark.parametrize("uncharged", ["0", "0.02", "4.00"])
+def test_a_correction_to_the_cent_goes_before_fees_that_may_not_be_charged_yet(
+    side, cents, charged, uncharged
+):
+    # a fee of the history that left two cents open was booked in the correction's place (seed 1040)
+    instead = ForeignFill("y", SHARE, side, D(3), D(500) + D(cents) / 100, NOON_NS - 9, D("0.07"))
+    missing = [BookedFill("o", "x", SHARE, D(3) * side.sign, D(500), D("0.04"), instead)]
+    fees = [
+        change("fee", cash=cash, name=f"a{at}", ts_ns=NOON_NS - 9 + at) for at, cash in enumerate(charged)
+    ]
+    holdings = {SHARE: 3 * side.sign}
+    moved = -3 * D(cents) / 100 * side.sign - D("0.03")
+    found = reconcile(
+        picture("0", holdings),
+        picture(str(moved), holdings),
+        BOOK,
+        changes=fees,
+        missing=missing,
+        tolerance=Tolerance(uncharged=D(uncharged)),
+    )
+    bust, again = (one.event for one in found.explained)
+    assert (bust.execution_id, bust.is_corrected) == ("x", True)
+    assert (again.execution_id, again.price, again.fee) == ("y", instead.price, D("0.07"))
+    assert sum(one.cash for one in found.explained) == moved
+    assert found.unexplained == ()
+
+
 def test_an_execution_that_a_late_history_does_not_list_yet_is_none_that_was_busted():
     missing = [BookedFill("o", "x", SHARE, D(3), D(500)), BookedFill("p", "y", SHARE, D(2), D(501))]
     ours = picture("0", {SHARE: 5})

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from fakes.bookings import booked
 from fakes.instruments import EXPIRY, option, share, straddle_book
 from fakes.tape import at, model_price, quote
-from scalpdesk.core.events import DividendEvent
+from scalpdesk.core.events import DividendEvent, RateEvent
 from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -516,6 +516,33 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
         signs.add(book.attribution.details["rate"] < before)
         assert str(mark.parts["carry"]) == "0.000000"
     assert signs == {False, True}
+
+
+@pytest.mark.parametrize("contracts", [3, -2])
+@pytest.mark.parametrize(("before", "after"), [(0.01, 0.05), (0.05, 0.02)])
+def test_a_move_of_the_rate_is_carry(contracts, before, after):
+    """By Black and Scholes: a call of a share without dividends is not exercised early."""
+
+    def value(at_ns, rate):
+        years = years_between(at_ns, expiry_instant_ns(book.instruments[1]))
+        deviation = 0.20 * math.sqrt(years)
+        d1 = rate * years / deviation + 0.5 * deviation
+        return 500.0 * ndtr(d1) - 500.0 * math.exp(-rate * years) * ndtr(d1 - deviation)
+
+    book, later = Book(rate=None), NOON + MINUTE
+    for at_ns, rate in ((NOON, before), (later, after)):
+        book.state.apply_rates(RateEvent(at_ns, at_ns, (1.0,), (rate,)))
+        book.quote(at_ns, 0, 500.0)
+        book.quote(at_ns, 1, value(at_ns, rate))
+        if at_ns == NOON:
+            booked(book.positions, 1, D(contracts), D(10), "had")
+            book.attribution.begin(NOON)
+    mark = book.attribution.mark(later)
+    expected = 100 * contracts * (value(later, after) - value(later, before))
+    assert abs(expected) > 25.0
+    assert float(mark.parts["carry"]) == pytest.approx(expected, rel=0.01)
+    assert float(mark.parts["residual"]) == pytest.approx(0.0, abs=0.01 * abs(expected))
+    assert sum(mark.parts.values()) == mark.nav_change
 
 
 @pytest.mark.parametrize("is_late", [False, True])

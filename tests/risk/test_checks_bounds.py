@@ -335,17 +335,18 @@ def test_buying_back_a_short_position_is_bounded_by_no_short_limit(context, ask)
     assert ask(checks.position_within_limits, one) is None
 
 
-def test_the_largest_position_counts_whichever_side_works(context, book, ask):
-    """3 puts are held: with 4 more bought 7, with 9 more sold 6 short, at most 7 together."""
+@pytest.mark.parametrize(("held", "sold"), [(3, 9), (3, 10), (-3, 4), (0, 7)])
+def test_the_largest_position_counts_whichever_side_works(context, book, ask, held, sold):
+    """3 puts are held: with 4 more bought 7, with 9 more sold 6 short, with 10 more 7 short."""
     call, put = option("C"), option("P")
-    orders = [working(put, Side.BUY, 4, number=1), working(put, Side.SELL, 9, number=1)]
+    orders = [working(put, Side.BUY, 4, number=1), working(put, Side.SELL, sold, number=1)]
 
     def reason(limit, quantity=1):
         one = context(
             limits={"max_option_contracts": 1, "max_expiry_contracts": limit},
             intent=intent(quantity=quantity),
             live_orders=2,
-            book=book(*orders, lines=[Held(1, put, D(3))]),
+            book=book(*orders, lines=[Held(1, put, D(held))] if held else []),
         )
         return ask(checks.position_within_limits, one)
 

@@ -47,6 +47,7 @@ OPEN_NS = session_on(DAY).open_ns
 CHECKS = (
     conformance.an_order_is_accepted_and_filled_and_adds_up,
     conformance.options_and_shares_both_ways_add_up,
+    conformance.an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price,
     conformance.a_resting_order_is_cancelled,
     conformance.a_cancel_sent_at_once_waits_for_its_order,
     conformance.a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,

@@ -1,8 +1,9 @@
 """Reconciliation of the desk with the venue's account: at start, after reconnects, on a timer, on unknowns.
 
 A difference is acted on only when two views in a row show the same one and the desk's own books did not
-move between them: a fill may travel on the stream while the query is answered. Orders that come to nothing
-do not count: a desk whose orders are refused because its books are wrong would never correct them.
+move between them: a fill may travel on the stream while the query is answered. The second view must have been
+asked for after the first was judged: two that were asked for side by side are one look. Orders that come to
+nothing do not count: a desk whose orders are refused because its books are wrong would never correct them.
 """
 
 import asyncio
@@ -133,16 +134,14 @@ def venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture
         number = position.instrument_id
         if number is not None:
             holdings[number] = holdings.get(number, ZERO) + position.quantity
-    orders = tuple(
-        OpenOrder(order.client_order_id, order.venue_order_id, order.symbol, order.filled)
-        for order in view.open_orders
-        if order.is_open and not _is_filled(known.get(order.client_order_id))
-    )
-    return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, orders)
-
-
-def _is_filled(order: Order | None) -> bool:
-    return order is not None and order.state is OrderState.FILLED
+    orders = []
+    for order in view.open_orders:
+        mine = known.get(order.client_order_id)
+        if order.is_open and (mine is None or mine.state is not OrderState.FILLED):
+            names = order.client_order_id, order.venue_order_id, order.symbol
+            is_over = mine is not None and not mine.is_live
+            orders.append(OpenOrder(*names, order.filled, is_over=is_over))
+    return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, tuple(orders))
 
 
 def _comparable(found: Explained) -> tuple[object, ...]:
@@ -186,6 +185,8 @@ class Reconciler:
         """Unexplained units and cash that an alarm has named."""
         self._pending: tuple[object, Decimal, dict[InstrumentId, Decimal]] | None = None
         """Difference of the last view, with the desk's cash and holdings."""
+        self._pending_since = 0.0
+        """When a view showed that difference first, the event loop's time."""
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
@@ -198,8 +199,18 @@ class Reconciler:
         """Forget the last comparison: events may have been missed until now, the event loop's time."""
         self.is_settled, self.doubted_at = False, now
 
-    def judge(self, view: VenueView, since_ns: int = 0) -> Verdict:
-        """Compare a view, with the account's executions since an instant, and book what is explained."""
+    def judge(
+        self, view: VenueView, since_ns: int = 0, *, asked_at: float = math.inf, now: float = 0.0
+    ) -> Verdict:
+        """Compare a view, with the account's executions since an instant, and book what is explained.
+
+        Parameters
+        ----------
+        view, since_ns
+            The account, and the instant since when its executions are listed, UTC nanoseconds.
+        asked_at, now
+            When the view was asked for, and the present, both the event loop's time.
+        """
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view, engine.desk.orders.orders)
         found = self._compare(view, ours, theirs, since_ns)
@@ -229,7 +240,9 @@ class Reconciler:
         key = (tuple(_comparable(difference) for difference in found.explained), found.unexplained)
         pending = key, ours.cash, ours.holdings
         if self._pending != pending:
-            self._pending = pending
+            self._pending, self._pending_since = pending, now
+            return Verdict(commands, (), look_again=True)
+        if asked_at < self._pending_since:
             return Verdict(commands, (), look_again=True)
         self._pending = None
         commands += self._act(found, ours, theirs, now_ns)

@@ -175,15 +175,16 @@ def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_n
 def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
     """Yield the first events of a run that is resumed.
 
-    Orders that were journaled and never acknowledged may have left or not: their status is unknown. After an
-    orderly stop the desk has the mode from before it. Nothing is sent until the account has been compared:
-    the watchdog, or a person, may have closed meanwhile what the journal holds.
+    Orders that were journaled and never acknowledged may have left or not: their status is unknown, also of
+    those whose cancel was under way. After an orderly stop the desk has the mode from before it. Nothing is
+    sent until the account has been compared: the watchdog, or a person, may have closed meanwhile what the
+    journal holds.
     """
     # as they are before the first event: a strategy that hears of one doubt may cancel the next order
     sent = [(name, order.state, order.venue_order_id) for name, order in engine.desk.orders.live.items()]
     yield AccountComparison(now_ns, now_ns, is_compared=False)
     for name, state, venue_order_id in sent:
-        if state is OrderState.PENDING_NEW and not venue_order_id:
+        if state is not OrderState.UNKNOWN and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
     yield from start.mode(now_ns)
     if engine.desk.gate.desk_mode.stop is not None:

@@ -577,7 +577,8 @@ class LiveRunner:
             self.queries.ask(self.options.confirm_seconds)
             return commands
         self.queries.take(view)
-        verdict = self.reconciler.judge(view, viewed.since_ns)
+        now = asyncio.get_running_loop().time()
+        verdict = self.reconciler.judge(view, viewed.since_ns, asked_at=viewed.asked_at, now=now)
         commands += verdict.commands
         for name in verdict.query:
             self._unknown.add(name)

@@ -36,6 +36,8 @@ class OpenOrder(msgspec.Struct, frozen=True):
     symbol: str
     filled: Decimal
     is_unknown: bool = False
+    is_over: bool = False
+    """An order of the desk's own that has ended for it."""
 
 
 class ForeignFill(msgspec.Struct, frozen=True):
@@ -223,10 +225,11 @@ def taken_back(fill: BookedFill, instruments: Instruments, now_ns: int) -> list[
     found = [Explained(ChangeCause.BUST, detail, bust, fill.instrument_id, -fill.quantity, cash)]
     if fill.corrected is not None:
         again = fill.corrected
+        fee = again.fee or fill.fee  # a history without its commission report states no fee
         event = OrderFilled(
-            name, again.ts_event_ns, now_ns, again.execution_id, again.quantity, again.price, fill.fee
+            name, again.ts_event_ns, now_ns, again.execution_id, again.quantity, again.price, fee
         )
-        cash = instrument.cash_flow(fill.quantity, again.price) - fill.fee
+        cash = instrument.cash_flow(fill.quantity, again.price) - fee
         detail = f"correction to {fill.quantity:+f} {instrument.symbol} at {again.price}"
         found.append(Explained(ChangeCause.BUST, detail, event, fill.instrument_id, fill.quantity, cash))
     return found
@@ -236,8 +239,6 @@ def latest_lines(
     lines: Sequence[Explained], gap: Gap, within: Tolerance, *, by_cash: bool = True
 ) -> Sequence[Explained] | None:
     """Return the fewest latest lines of the history that close a gap; None where no number of them does.
-
-    Lines that close it to the cent go before those that leave fees open which may not be charged yet.
 
     Parameters
     ----------
@@ -250,18 +251,12 @@ def latest_lines(
     by_cash
         Whether the cash must fit, too.
     """
-    fitting = None
-    for count in range(len(lines) + 1):
-        start = len(lines) - count
-        if count:
+    for start in range(len(lines), -1, -1):
+        if start < len(lines):
             gap = gap.without(lines[start : start + 1])
-        if gap.units:
-            continue
-        if not by_cash or abs(gap.cash) <= within.cash:
+        if not gap.units and (not by_cash or within.permits(gap.cash)):
             return lines[start:]
-        if fitting is None and within.permits(gap.cash):
-            fitting = lines[start:]
-    return fitting
+    return None
 
 
 def expired_options(
@@ -486,17 +481,16 @@ def _explanation(
 ) -> list[Explained]:
     """Return what closes a gap by units and cash, or else by units, or else in single instruments.
 
+    Every cause that closes it to the cent goes before any that leaves fees open which may not be charged yet.
     ``ends`` need the units for their proof, ``confirmed`` the cash, too.
     """
-    if not gap.units and within.permits(gap.cash):
-        return []
     # a fee that the desk has charged by its schedule is a line of the history, too, and nothing more
     trades = [line for line in lines if line.cause is not ChangeCause.FEE]
-    for by_cash in (True, False):
-        for causes in ([], *ends, *(confirmed if by_cash else ())):
-            rest = gap.without(causes)
-            for some in (trades, lines):
-                chosen = latest_lines(some, rest, within, by_cash=by_cash)
+    to_the_cent = Tolerance(within.cash)
+    for by_cash, tolerance in ((True, to_the_cent), (True, within), (False, within)):
+        for some in (trades, lines):
+            for causes in ([], *ends, *(confirmed if by_cash else ())):
+                chosen = latest_lines(some, gap.without(causes), tolerance, by_cash=by_cash)
                 if chosen is not None:
                     return [*chosen, *causes]
     found: list[Explained] = []
@@ -558,7 +552,9 @@ def _orders(
     shown = tuple(theirs[name] for name, order in ours.items() if order.is_unknown and name in theirs)
     foreign = tuple(
         Difference(
-            f"order {name or order.venue_order_id}", "never sent by this desk", f"open, {order.symbol}"
+            f"order {name or order.venue_order_id}",
+            "over" if order.is_over else "never sent by this desk",
+            f"open, {order.symbol}",
         )
         for name, order in theirs.items()
         if name not in ours

@@ -50,8 +50,6 @@ class _SolvedQuote(NamedTuple):
     terms: tuple[float, float, float]
     """Spot, rate and yield at the quote's instant."""
     found: QuotedVol | None
-    is_kept: bool
-    """Whether it stands when the spot of its instant is no longer kept: the desk has asked for it."""
 
 
 class QuotedVols:
@@ -76,14 +74,14 @@ class QuotedVols:
         self._instruments, self._state, self._pricer = instruments, state, pricer
         self._terms, self._yield_of = terms, yield_of
         self._known: dict[InstrumentId, _SolvedQuote] = {}
-        """Latest quote with both sides that was asked for."""
+        """Latest quote with both sides that the desk has asked for."""
 
     def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
         With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was
-        quoted later: before, a spot of that instant may still come. None where it is unknown, or lacks a side
-        or a kept spot.
+        quoted later: before, a spot of that instant may still come. Without, the question leaves no trace.
+        None where it is unknown, or lacks a side or a kept spot.
         """
         number = quote.instrument_id
         known = self._known.get(number)
@@ -91,7 +89,7 @@ class QuotedVols:
             known = None
         latest = self._state.quotes[option.underlying]
         is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
-        if known is not None and known.is_kept and is_over:
+        if known is not None and is_over:
             return known.found
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
         if not has_both_sides(quote):
@@ -102,8 +100,9 @@ class QuotedVols:
             return None
         terms = mark_price(then), *carry
         if known is None or known.terms != terms:
-            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms), False)
-        self._known[number] = known._replace(is_kept=True) if keeps else known
+            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms))
+        if keeps:
+            self._known[number] = known
         return known.found
 
     def _solved(

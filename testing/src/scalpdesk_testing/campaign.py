@@ -1,21 +1,22 @@
 """Many trials: in parallel, some of them twice, and what they met."""
 
-import gc
-import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.orders.order import ALLOWED, OrderState
 from scalpdesk_testing.invariants import Violation
 from scalpdesk_testing.schedule import FAULTS, STATES, impossible, possible_pairs
 from scalpdesk_testing.trial import Trial, TrialOutcome, run_trial
+from scalpdesk_testing.workers import Batch, Worker, run_batches
 
 CHUNK = 10
 """Seeds that a worker takes at a time."""
+WALL_SECONDS = 300.0
+"""A batch of seeds that runs for longer hangs: it takes a few seconds, on a loaded machine half a minute."""
 REPEATED_EVERY = 10
 """The first seed of so many runs again, in another process with another hash seed: same digest."""
 NO_ACCEPTANCE = "the gateway reports an order's acceptance before anything else of it"
@@ -32,6 +33,8 @@ IMPOSSIBLE_EDGES: dict[str, str] = {
     "rejected > cancelled": "an order that the venue refused, or never had, has no executions there",
 }
 """Edges of the order machine that no trial can take, and why; tests/orders takes them."""
+RunChunk = Callable[..., "Campaign"]
+"""Runs some seeds over the protocol of a venue, ``protocol``."""
 Progress = Callable[[int, int], None]
 """Called with the seeds done and the seeds in all."""
 
@@ -78,6 +81,11 @@ class Campaign:
         self.edges += outcome.edges
         self.pairs += outcome.pairs
         self.digests[outcome.seed] = outcome.digest
+
+    def give_up(self, seed: int, why: str) -> None:
+        """Count a seed in whose trial never ended."""
+        self.seeds += 1
+        self.violations.append(Violation(seed, "0 trial_ends", 0, why))
 
     def join(self, other: "Campaign") -> None:
         """Count another campaign in."""
@@ -130,7 +138,7 @@ def trial_of(protocol: str) -> type[Trial]:
     return DeribitTrial
 
 
-def run_chunk(seeds: Sequence[int], protocol: str = "alpaca") -> Campaign:
+def run_chunk(seeds: Batch, protocol: str = "alpaca") -> Campaign:
     """Run some seeds."""
     found, make = Campaign(), trial_of(protocol)
     for seed in seeds:
@@ -145,11 +153,14 @@ def run_campaign(
     workers: int | None = None,
     progress: Progress | None = None,
     protocol: str = "alpaca",
+    run: RunChunk = run_chunk,
+    wall_seconds: float = WALL_SECONDS,
 ) -> Campaign:
     """Run the seeds from ``first`` to ``last`` (not included) over processes.
 
-    Every tenth is run again by an interpreter with another hash seed: a digest that differs is a
-    violation.
+    Every tenth is run again by an interpreter with another hash seed: a digest that differs is a violation.
+    So is a trial that never ends: its process is ended after ``wall_seconds``, and the campaign goes on.
+    ``run`` runs some seeds in a process.
 
     Raises
     ------
@@ -163,83 +174,44 @@ def run_campaign(
             value=f"{first}:{last}",
             fix="for example 0:1000",
         )
-    chunks = [range(low, min(low + CHUNK, last)) for low in range(first, last, CHUNK)]
-    total = Campaign()
-
-    def took(part: Campaign) -> None:
-        total.join(part)
-        if progress is not None:
-            progress(total.seeds, last - first)
-
-    repeated = range(first, last, REPEATED_EVERY)
+    chunks = deque(range(low, min(low + CHUNK, last)) for low in range(first, last, CHUNK))
     count = min(workers or os.cpu_count() or 1, len(chunks))
-    if count == 1:
-        for chunk in chunks:
-            took(run_chunk(chunk, protocol))
-        again = digests_elsewhere(repeated, protocol)
-    else:
-        again = _over_processes(chunks, count, set(repeated), took, protocol)
-    total.repeated = len(again)
+    total, again = Campaign(), Campaign()
+    by_worker: list[list[int]] = [[] for _ in range(max(count, 2))]
+    """Seeds to run again, by the process that is to do it."""
+    # started together; the second of one worker runs the repetitions alone
+    processes = [Worker(number + 1, partial(run, protocol=protocol)) for number in range(len(by_worker))]
+    try:
+        for over in run_batches(
+            processes[:count], lambda _: chunks.popleft() if chunks else None, wall_seconds=wall_seconds
+        ):
+            if over.result is None:
+                total.give_up(over.batch[0], over.why)
+            else:
+                total.join(over.result)
+                repeated = [seed for seed in over.batch if not (seed - first) % REPEATED_EVERY]
+                by_worker[(over.worker + 1) % len(processes)] += repeated
+            if progress is not None:
+                progress(total.seeds, last - first)
+        second = [deque(seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)) for seeds in by_worker]
+        for over in run_batches(
+            processes,
+            lambda number: second[number].popleft() if second[number] else None,
+            wall_seconds=wall_seconds,
+        ):
+            if over.result is None:
+                again.give_up(over.batch[0], over.why)
+            else:
+                again.join(over.result)
+    finally:
+        for process in processes:
+            process.end()
+    total.repeated = again.seeds
+    total.violations += [each for each in again.violations if each.seed not in again.digests]
     total.violations += [
         Violation(seed, "9 same_seed_same_run", 0, f"digests {total.digests[seed]} and {digest}")
-        for seed, digest in again.items()
+        for seed, digest in again.digests.items()
         if digest != total.digests[seed]
     ]
     total.violations.sort(key=lambda violation: (violation.seed, violation.step))
     return total
-
-
-def _over_processes(
-    chunks: Iterable[Sequence[int]],
-    count: int,
-    repeated: set[int],
-    took: Callable[[Campaign], None],
-    protocol: str,
-) -> dict[int, str]:
-    """Run chunks over processes of different hash seeds, then some seeds again, each in the next one."""
-    pools = [_process(number + 1) for number in range(count)]
-    try:
-        waiting = deque(chunks)
-        running: dict[Future[Campaign], int] = {}
-        by_pool: list[list[int]] = [[] for _ in pools]
-        free = list(range(count))
-        while waiting or running:
-            while waiting and free:
-                number = free.pop()
-                by_pool[(number + 1) % count] += [seed for seed in waiting[0] if seed in repeated]
-                running[pools[number].submit(run_chunk, waiting.popleft(), protocol)] = number
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                free.append(running.pop(done))
-                took(done.result())
-        again = [pool.submit(digests_of, seeds, protocol) for pool, seeds in zip(pools, by_pool, strict=True)]
-        return {seed: digest for part in again for seed, digest in part.result().items()}
-    finally:
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
-
-
-def _process(hash_seed: int) -> ProcessPoolExecutor:
-    """Return a pool of one process whose strings hash by ``hash_seed``."""
-    before = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = str(hash_seed)
-    try:
-        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=gc.freeze)
-        pool.submit(int)  # the process starts here, under this environment
-    finally:
-        del os.environ["PYTHONHASHSEED"]
-        if before is not None:
-            os.environ["PYTHONHASHSEED"] = before
-    return pool
-
-
-def digests_of(seeds: Iterable[int], protocol: str = "alpaca") -> dict[int, str]:
-    """Return the digest of each seed's run."""
-    make = trial_of(protocol)
-    return {seed: run_trial(make.draw(seed), make=make).digest for seed in seeds}
-
-
-def digests_elsewhere(seeds: Iterable[int], protocol: str = "alpaca") -> dict[int, str]:
-    """Return the digests of seeds run by another process with another hash seed."""
-    mine = os.environ.get("PYTHONHASHSEED")
-    with _process(1 if mine != "1" else 2) as pool:
-        return pool.submit(digests_of, tuple(seeds), protocol).result()

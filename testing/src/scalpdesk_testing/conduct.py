@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.events import (
     AccountComparison,
+    AccountLimits,
     BarEvent,
     CancelRejected,
     Event,
@@ -117,6 +118,10 @@ class Conduct:
         """The desk has named a difference without a cause, and no person has resumed it since."""
         self.asked: Mode = Mode.ACTIVE
         """Mode that a person asked for last, and got."""
+        self._unanswered: set[Mode] = set()
+        """Modes that a person has asked for since without an answer: the desk may have them, or not."""
+        self._may_short = True
+        """Whether the venue's last word was that the share may be sold short."""
 
     # lives ----------------------------------------------------------------------------------------------
 
@@ -138,8 +143,13 @@ class Conduct:
         later = now_ns + 2 * TIMER_PATIENCE_NS
         self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
 
+    def commanded(self, mode: Mode) -> None:
+        """A person asks for a mode: until there is an answer it is not known whether the desk has it."""
+        self._unanswered.add(mode)
+
     def operated(self, mode: Mode) -> None:
         """A person's command was carried out and the desk answered with its mode."""
+        self._unanswered.clear()
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
 
     def venue_reported(self, update: OrderUpdate) -> None:
@@ -183,6 +193,8 @@ class Conduct:
             self._marked_ns = self._scene.engine.now_ns
         elif type(event) is AccountComparison:
             self._is_compared = event.is_compared
+        elif type(event) is AccountLimits:
+            self._may_short = event.may_short and SHARE in event.shortable
         elif type(event) is CancelRejected:  # the next look cancels again
             self._cancelled_ns[event.client_order_id] = self._scene.engine.now_ns
         for output in outputs:
@@ -269,7 +281,27 @@ class Conduct:
                 return f"16 loss_limit: {what} at a loss of {lost}"
         if order.purpose is Purpose.HEDGE and scene.plan.members == 1:
             return self._why_no_hedge(order, what)
+        if order.purpose in EXITS and order.owner:
+            return self._why_no_exit(order, what)
         return None
+
+    def _why_no_exit(self, order: SubmitOrder, what: str) -> str | None:
+        """A strategy's exit lowers what its own orders hold, whatever the account holds beside it."""
+        held = self.ledger.owned(order.owner, order.instrument_id)
+        if held is None:
+            return None
+        closing = order.quantity
+        for name, other in self._scene.engine.desk.orders.live.items():
+            sent = other.submitted
+            alike = (sent.owner, sent.instrument_id, sent.side) == (
+                order.owner,
+                order.instrument_id,
+                order.side,
+            )
+            if alike and name != order.client_order_id and sent.purpose in EXITS:
+                closing += other.leaves
+        is_lower = held * order.side.sign < 0 and closing <= abs(held)
+        return None if is_lower else f"4 exit_lowers: {what}, {closing} in all, {order.owner} holds {held}"
 
     def _why_no_hedge(self, order: SubmitOrder, what: str) -> str | None:
         """One hedge a want, and of a size that brings the delta back."""
@@ -324,7 +356,7 @@ class Conduct:
             return
         self._has_doubted = True
         for name, order in self._scene.engine.desk.orders.live.items():
-            is_old = order.state is OrderState.PENDING_NEW and order.created_ns < self._born_ns
+            is_old = order.state is not OrderState.UNKNOWN and order.created_ns < self._born_ns
             if is_old and not order.venue_order_id:
                 yield f"13 unacknowledged_is_unknown: {name} is {order.state.value} after a restart"
 
@@ -359,10 +391,11 @@ class Conduct:
 
     def _compared_early(self, event: Event) -> Iterator[str]:
         """Yield what an active desk has otherwise than the venue once its account is compared."""
-        scene, desk, account = self._scene, self._scene.engine.desk, self._scene.account
+        desk, account = self._scene.engine.desk, self._scene.account
         is_end = type(event) is AccountComparison and event.is_compared
         moved_ns = max(self._busted_ns, *(line.ts_ns for line in account.activities), 0)
-        if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > scene.now_ns - 3 * SECOND:
+        # the venue's answers may be slow: it is compared as of the look, not as of now
+        if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > event.ts_event_ns - 3 * SECOND:
             return
         for number in map(InstrumentId, range(len(desk.instruments))):
             ours, theirs = desk.positions.quantity(number), account.quantity(number)
@@ -407,7 +440,7 @@ class Conduct:
         is_due = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and not self._halted
         if not is_due or max(low, -high) < LEFT_SHARES - 0.5:
             self._crossed_ns = None
-        elif desk.orders.live or not self._is_compared:
+        elif desk.orders.live or not self._is_compared or (low > 0.0 and not self._may_short):
             self._crossed_ns = now_ns
         elif now_ns - self._crossed_ns > CROSSING_PATIENCE_NS:
             self._crossed_ns = None
@@ -475,7 +508,7 @@ class Conduct:
             self._marked_ns = now_ns
             yield "8 book_is_marked: no mark for 45 s"
         mode = desk.gate.mode
-        if STRICT.index(desk.gate.kept_mode) < STRICT.index(self.asked):
+        if STRICT.index(desk.gate.kept_mode) < min(map(STRICT.index, (self.asked, *self._unanswered))):
             asked, self.asked = self.asked, Mode.ACTIVE
             yield f"5 mode_is_kept: a person asked for {asked}, the desk is {desk.gate.kept_mode}"
         if self.is_stated and mode is Mode.ACTIVE:

@@ -4,7 +4,7 @@ A law looks at the desk, at what is on its disk, and at the exchange's own truth
 itself never sees. It returns None, or in words what is wrong.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_bet
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
-from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Status
 from scalpdesk_testing.market import CALL, PUT, SHARE, VOL_SECONDS
@@ -62,6 +62,11 @@ class Violation(NamedTuple):
 def _standing(vol: float) -> Callable[[int], float]:
     """Return a volatility that stands, by UTC nanoseconds."""
     return lambda _at_ns: vol
+
+
+def _nearest_zero(nets: Sequence[float]) -> float:
+    """Return the value nearest 0 between the least and the largest of some."""
+    return 0.0 if min(nets) < 0.0 < max(nets) else min(nets, key=abs)
 
 
 @dataclass
@@ -106,6 +111,8 @@ class Scene:
     references: set[str] = field(default_factory=set)
     """References of bookings beside the desk's orders."""
     is_booked_twice: bool = False
+    bought_vols: dict[InstrumentId, set[float]] = field(default_factory=dict)
+    """Volatilities at which the venue's books show that options were bought, fractions a year."""
     held_at: dict[str, Decimal] = field(default_factory=dict)
     """By client order id: what the desk held of the instrument when it decided the order."""
     truth: tuple[object, ...] = ()
@@ -128,7 +135,44 @@ class Scene:
         """
         vol, earlier_ns = self.implied_vol, VOL_SECONDS * NANOS_PER_SECOND
         nets = [self._net_delta_at(vol), self._net_delta_at(lambda quoted_ns: vol(quoted_ns - earlier_ns))]
-        return 0.0 if min(nets) < 0.0 < max(nets) else min(nets, key=abs)
+        return _nearest_zero(nets)
+
+    def note_bought(self, number: InstrumentId, at_ns: int, mid: float, spot: float) -> None:
+        """Keep the volatility of the venue's quote at which an option was bought, and those of just before.
+
+        An entry begins with the volatility of its first look: its orders may fill somewhat later.
+        """
+        contract = self.engine.desk.instruments[number]
+        assert contract.is_option
+        years = years_between(at_ns, expiry_instant_ns(contract))
+        terms = mid, spot, float(contract.strike), years, contract.is_call
+        vol, status = implied_vol_scalar(*terms, american=False)
+        earlier_ns = at_ns - VOL_SECONDS * NANOS_PER_SECOND
+        found = [self.implied_vol(at_ns), self.implied_vol(earlier_ns), *((vol,) if status == "ok" else ())]
+        self.bought_vols.setdefault(number, set()).update(found)
+
+    def nearest_hedged_delta(self) -> float:
+        """Return the net delta at the volatilities that hedges go by, the one nearest 0, shares.
+
+        A desk that hedges at its entry's goes by those that the venue shows its options to have been bought
+        at; any other, and one that took its options over, by the market's.
+        """
+        options = [each.instrument_id for each in self.engine.desk.positions.held()]
+        is_known = all(number in self.bought_vols for number in options if number != SHARE)
+        if not self.plan.is_hedged_to_the_middle or not is_known:
+            return self.net_delta_shares()
+        return _nearest_zero(self._bought_bounds())
+
+    def _bought_bounds(self) -> tuple[float, float]:
+        """Return the least and the largest net delta with each option at one of those, shares."""
+        desk = self.engine.desk
+        low = high = float(desk.positions.quantity(SHARE))
+        for position in desk.positions.held():
+            if position.instrument_id in self.bought_vols:
+                vols = self.bought_vols[position.instrument_id]
+                deltas = [self._delta_and_vega(_standing(vol), {position.instrument_id})[0] for vol in vols]
+                low, high = low + min(deltas), high + max(deltas)
+        return low, high
 
     def _net_delta_at(self, vol_of: Callable[[int], float]) -> float:
         return self._delta_and_vega(vol_of)[0]
@@ -142,13 +186,20 @@ class Scene:
             return f"a mark's vega is {mark.vega_usd_per_point:.2f}, outside {vega:.2f} a point"
         return None
 
-    def _delta_and_vega(self, vol_of: Callable[[int], float]) -> tuple[float, float]:
-        """Return net delta (shares) and vega (currency a volatility point) of what the desk holds."""
+    def _delta_and_vega(
+        self, vol_of: Callable[[int], float], only: Collection[InstrumentId] | None = None
+    ) -> tuple[float, float]:
+        """Return net delta (shares) and vega (currency a volatility point) of what the desk holds.
+
+        ``only`` of these options, and without the shares; None of all.
+        """
         desk = self.engine.desk
         net, vega, spot = float(desk.positions.quantity(SHARE)), 0.0, desk.market.mark(SHARE)
+        net = net if only is None else 0.0
         for position in desk.positions.held():
             contract = desk.instruments[position.instrument_id]
-            if contract.is_option and spot is not None:
+            is_asked = only is None or position.instrument_id in only
+            if contract.is_option and spot is not None and is_asked:
                 years = years_between(self.engine.now_ns, expiry_instant_ns(contract))
                 quote = desk.market.quotes[position.instrument_id]
                 quoted_ns = self.engine.now_ns if quote is None else quote.ts_event_ns
@@ -163,7 +214,8 @@ class Scene:
     def delta_bounds(self) -> tuple[float, float]:
         """Return the least and the largest net delta at the volatilities that the market has had, shares.
 
-        The desk hedges at its entry's volatility, and what it held then was bought at one of them.
+        The desk hedges at its entry's volatility, and what it held then was bought at one of them, or at that
+        of a quote that the venue let stand: a contract that has left the feed trades at its last one.
         """
         vols, at_ns = set(), self.session.open_ns
         assert self.event is not None
@@ -172,6 +224,9 @@ class Scene:
             vols.add(self.implied_vol(at_ns))
             at_ns += VOL_SECONDS * NANOS_PER_SECOND
         nets = [self._net_delta_at(_standing(vol)) for vol in vols]
+        options = [each.instrument_id for each in self.engine.desk.positions.held()]
+        if all(number in self.bought_vols for number in options if number != SHARE):
+            nets += self._bought_bounds()
         return min(nets), max(nets)
 
     def tolerance(self) -> Decimal:
@@ -373,7 +428,7 @@ def hedge_is_alive(scene: Scene) -> str | None:
     if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
         scene.outside_since_ns = None
         return None
-    net = scene.net_delta_shares()
+    net = scene.nearest_hedged_delta()
     works = bool(desk.orders.live_for(SHARE))
     # the band grows with the straddles that are held
     multiple = max(float(desk.positions.quantity(CALL)) / scene.plan.config.straddles, 1.0)

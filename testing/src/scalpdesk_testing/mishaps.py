@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
@@ -66,6 +66,8 @@ class Mishaps:
         self.running: asyncio.Task[str] | None = None
         self.disk_full_until = 0.0
         self.may_resume: Callable[[], bool] = lambda: True
+        self.on_commanded: Callable[[Mode], None] = lambda _mode: None
+        """Called with the mode that a person asks for, before there is an answer."""
         self.on_operated: Callable[[Mode], None] = lambda _mode: None
         """Called with the desk's mode after a person's command."""
         self.ends_at = 0.0
@@ -236,6 +238,7 @@ class Mishaps:
             self._acts.append(self.loop.create_task(self._ask(runner, action, reason)))
 
     async def _ask(self, runner: LiveRunner, action: str, reason: str) -> None:
+        self.on_commanded(OperatorAction(action).mode)
         with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
             answer = await runner.operate(action, reason, "person")
             if "note" not in answer:  # with a note it is carried out later

@@ -66,6 +66,10 @@ class OutsideLedger:
         self._multipliers = [Decimal(each.multiplier) for each in desk.instruments.by_id]
         self._trades: dict[InstrumentId, dict[str, Trade]] = {}
         """Trades of an instrument, in the order of their bookings, by reference."""
+        self._owned: dict[tuple[str, InstrumentId], Decimal] = {}
+        """Units by the strategy whose orders traded them."""
+        self._divided: set[InstrumentId] = set()
+        """Instruments of which something came without an order: the desk divides it among its strategies."""
         self._income: dict[InstrumentId, Decimal] = {}
         self._known: set[str] = set()
         """References of executions and changes that were booked, or taken back before they came."""
@@ -115,6 +119,7 @@ class OutsideLedger:
             return  # no venue fills more than was ordered
         signed = event.quantity if sent.side.value == "buy" else -event.quantity
         self._add(sent.instrument_id, reference, Trade(signed, event.price, event.fee))
+        self._own(sent.owner, sent.instrument_id, signed)
         self.cash -= signed * event.price * self._multipliers[sent.instrument_id] + event.fee
         self.fees_paid += event.fee
         self._count_round_trip()
@@ -122,7 +127,8 @@ class OutsideLedger:
     def _bust(self, event: FillBusted) -> None:
         reference = f"{event.client_order_id}/{event.execution_id}"
         self._known.add(reference)
-        number = self._desk.orders.orders[event.client_order_id].submitted.instrument_id
+        sent = self._desk.orders.orders[event.client_order_id].submitted
+        number = sent.instrument_id
         trades = self._trades.get(number, {})
         gone = trades.get(reference)
         if gone is not None:  # of equal trades the desk takes the last one out of its order
@@ -131,6 +137,7 @@ class OutsideLedger:
             self._trades[number] = {last if name == reference else name: kept[name] for name in kept}
         if gone is not None and self.cash is not None:
             self._figures.pop(number, None)
+            self._own(sent.owner, number, -gone.quantity)
             self.cash += gone.quantity * gone.price * self._multipliers[number] + gone.fee
             self.fees_paid -= gone.fee
             self._round_trips = None
@@ -152,6 +159,7 @@ class OutsideLedger:
         elif units or (event.cause in ("dividend", "funding") and has_traded):
             self._income[number] = self._income.get(number, ZERO) + event.cash_change + paid
         if units:
+            self._divided.add(number)
             self._add(number, event.reference, Trade(units, event.price))
             if event.cause not in NO_TRADES:
                 self._count_round_trip()
@@ -163,10 +171,18 @@ class OutsideLedger:
         self.cash = event.cash
         for line in event.positions:
             name = f"snapshot-{line.instrument_id}"
+            self._divided.add(line.instrument_id)
             if name not in self._known:
                 self._add(line.instrument_id, name, Trade(line.quantity, line.average_price))
         self._session_equity = self._flat_cash = self.nav()
         self._brought = ZERO
+
+    def _own(self, owner: str, number: InstrumentId, units: Decimal) -> None:
+        self._owned[owner, number] = self._owned.get((owner, number), ZERO) + units
+
+    def owned(self, owner: str, number: InstrumentId) -> Decimal | None:
+        """Return the signed units that a strategy's own orders traded; None where others' are among them."""
+        return None if number in self._divided else self._owned.get((owner, number), ZERO)
 
     def _add(self, number: InstrumentId, reference: str, trade: Trade) -> None:
         self._known.add(reference)
@@ -289,6 +305,10 @@ class OutsideLedger:
         if cash != self.cash:
             return f"the strategies' cash adds up to {cash}, outside {self.cash}"
         for number in self._trades:
+            for owner, book in books.books.items():
+                mine, theirs = self.owned(owner, number), book.quantity(number)
+                if mine is not None and mine != theirs:
+                    return f"{owner or 'no strategy'} holds {theirs} of {number}, its orders traded {mine}"
             held = [book.positions.positions[number] for book in parts if number in book.positions.positions]
             ours = self.figures(number)
             for what, total, mine in (

@@ -10,6 +10,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -19,7 +20,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Output, VenueCommand
+from scalpdesk.core.intents import Output, Side, VenueCommand
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -34,7 +35,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import PLACES
-from scalpdesk.simulation.orders import Activity, BrokerOrder
+from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
@@ -42,7 +43,7 @@ from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
-from scalpdesk_testing.market import CALL, OTHER, PUT, SmallMarket
+from scalpdesk_testing.market import CALL, OTHER, PUT, SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     LINE_FAULTS,
@@ -177,6 +178,10 @@ MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
 MOST_AT_ONE_INSTANT = 2_000
 """Events without time going by; more are a desk that answers itself."""
+MOST_TURNS_A_SECOND = 400
+"""Turns of the loop a second of the session; a trial takes ten to twenty."""
+MOST_EVENTS = 20_000
+"""Events of a trial, which has a few hundred."""
 
 
 class LateHistory(AlpacaApi):
@@ -243,6 +248,8 @@ class Trial:
     STREAMS = 3
     """Connections of a gateway that is up."""
     CASH_TOLERANCE = CENT
+    STATES_QUOTE_TIMES = True
+    """Whether the venue's messages state when a quote was made."""
 
     def __init__(
         self,
@@ -269,6 +276,7 @@ class Trial:
             is_vol_moving=schedule.max_multiple is not None,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
+        self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
         self.world = SimulatedMarket(self.market, options, self.plan)
@@ -322,11 +330,14 @@ class Trial:
         self.scene.execution_id = self.mishaps.execution_id = self.execution_id
         self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         self.wire = WireLaws(self.scene, self.world.ledger)
+        self.wire.knows_ages = self.STATES_QUOTE_TIMES
+        self.world.on_market(self.wire.published)
         self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
         self.world.on_update(self.conduct.venue_reported)
-        self.mishaps.on_operated = self.conduct.operated
+        self.world.on_update(self._note_bought)
+        self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
                 self.scene.excused |= laws
@@ -350,7 +361,9 @@ class Trial:
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
-            loop.run_until_complete(asyncio.sleep(0.001))
+            loop.count_afresh()
+            with suppress(Stuck):  # a task that turned on and on may do so without end
+                loop.run_until_complete(asyncio.sleep(0.001))
             loop.close()
             self.journal.close()
         return self._summed_up()
@@ -513,9 +526,10 @@ class Trial:
         commands: tuple[VenueCommand, ...] = feed(event)
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
-        if self._at_one_instant > MOST_AT_ONE_INSTANT:
+        if self._at_one_instant > MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
             self._is_stuck = True
-            why = "livelock: the desk goes on while time stands still"
+            is_still = self._at_one_instant > MOST_AT_ONE_INSTANT
+            why = f"livelock: the desk goes on{' while time stands still' if is_still else ' and on'}"
             self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
             raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
@@ -588,6 +602,15 @@ class Trial:
             for order in self.account.open_orders()
             if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
         )
+
+    def _note_bought(self, update: OrderUpdate) -> None:
+        """Follow at which volatilities the venue sold options."""
+        ledger = self.world.ledger
+        for trade in (update.execution, *update.leg_executions):
+            number = None if trade is None or trade.side is not Side.BUY else trade.instrument_id
+            if trade is not None and number is not None and ledger.instruments[number].is_option:
+                mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
+                self.scene.note_bought(number, trade.ts_ns, mid, spot)
 
     def _look_at_venue(self, request: Request) -> None:
         """A request has just been answered: the venue's side of the laws."""

@@ -286,6 +286,7 @@ class TwsTrial(Trial):
     """Runs one schedule over TWS's protocol."""
 
     STREAMS = 1
+    STATES_QUOTE_TIMES = False
 
     @staticmethod
     def draw(seed: int) -> Schedule:

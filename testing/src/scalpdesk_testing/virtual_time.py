@@ -17,10 +17,12 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 ROUNDING_SECONDS = 1e-9
+MOST_TURNS_AT_ONCE = 100_000
+"""Turns without time going by."""
 
 
 class Stuck(StopError):  # noqa: N818 - the state that it names
-    """Nothing is due and nothing is ready: a wait that no event can end."""
+    """A run that does not end: it waits for something that cannot come, or goes on and on."""
 
 
 async def _no_connection(protocol: asyncio.BaseProtocol) -> asyncio.Transport:
@@ -43,6 +45,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers = 0
+        self._turns = self._turns_at_once = 0
+        self.most_turns: int | None = None
+        """Turns after which a run counts as one that does not end; None bounds those at one instant alone."""
         self.connect: Callable[[Any], Awaitable[asyncio.Transport]] = _no_connection
         """Gives a client's protocol its transport."""
         self.set_debug(False)
@@ -73,6 +78,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not due:
                 raise Stuck("the rehearsal waits for something that cannot come", where="virtual loop")
             self.leap(max(due[0][0] - self._seconds, 0.0))
+        self._count_turn()
         until = self._seconds + ROUNDING_SECONDS
         while due and due[0][0] <= until:
             timer = heappop(due)[2]
@@ -83,6 +89,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle.cancelled():
                 handle._run()  # noqa: SLF001 - as asyncio's own turn does
 
+    def count_afresh(self) -> None:
+        """Count turns from 0 again: a run that was stopped is cleared up."""
+        self._turns = self._turns_at_once = 0
+
+    def _count_turn(self) -> None:
+        self._turns += 1
+        self._turns_at_once += 1
+        if self._turns_at_once > MOST_TURNS_AT_ONCE:
+            raise Stuck(
+                "the loop turns on while time stands still", where="virtual loop", value=self._seconds
+            )
+        if self.most_turns is not None and self._turns > self.most_turns:
+            raise Stuck("the loop turns on and on", where="virtual loop", value=self._seconds)
+
     def time(self) -> float:
         """Return the virtual time in seconds."""
         return self._seconds
@@ -90,6 +110,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def leap(self, seconds: float) -> None:
         """Move the clock forward."""
         self._seconds += seconds
+        if seconds > 0.0:
+            self._turns_at_once = 0
 
     def _write_to_self(self) -> None:
         """No other thread wakes this loop."""

@@ -4,6 +4,7 @@ They read the requests as they are written, before any fault of the line, so tha
 arrives counts too. What the gateway reports plays no part.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.intents import EXITS
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import EXITS, Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk_testing.invariants import Scene
@@ -24,8 +26,11 @@ CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
 LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
+SECOND_NS = NANOS_PER_SECOND
 FAR = Decimal("1.75")
-"""A buy limit above so many times the ask is beyond every collar, and beyond a fall of volatility at once."""
+"""A buy limit above so many times the largest ask of a fresh quote is beyond every collar."""
+AGE_SLACK_NS = 10 * SECOND_NS
+"""Beyond the age at which a quote is too old: an order may wait for its turn on the wire."""
 
 
 class SentOrder(NamedTuple):
@@ -82,6 +87,17 @@ class WireLaws:
         self._stream_up_ns: int | None = None
         self._mode: tuple[Mode, int] = (Mode.ACTIVE, 0)
         """Mode of the desk and since when, UTC nanoseconds."""
+        self._asks: dict[InstrumentId, deque[tuple[int, float]]] = {}
+        """Asks that the exchange has shown of late, with their true times (UTC nanoseconds)."""
+        self.knows_ages = True
+        """Whether the venue's messages state when a quote was made."""
+
+    def published(self, event: object) -> None:
+        """Follow the exchange's quotes, whether they reach the desk or not."""
+        if isinstance(event, QuoteEvent):
+            self._asks.setdefault(event.instrument_id, deque(maxlen=100)).append(
+                (event.ts_event_ns, event.ask)
+            )
 
     def sent(self, method: str, path: str, body: bytes, now_ns: int) -> Iterator[str]:
         """Yield what is wrong with a request."""
@@ -146,21 +162,32 @@ class WireLaws:
         if desk.gate.mode is Mode.HALTED and is_held:
             return f"5 no_new_risk_blindly: {what} while halted"
         held, known = scene.account.quantity(number), desk.positions.quantity(number)
+        # what was decided a moment before the desk heard of a late fill is on its way to the wire just then
+        is_new = mine is not None and order.at_ns - mine.created_ns < SECOND_NS
+        decided = scene.held_at.get(name, known) if is_new else known
         # what somebody sold and the desk buys back may be assigned meanwhile
         # of strategies that share the account one may be short of what another holds
         is_exit = mine is not None and mine.submitted.purpose in EXITS and scene.plan.members > 1
-        opens = is_option and order.is_buy and held >= 0 and known >= 0 and not is_exit
+        opens = is_option and order.is_buy and min(held, known, decided) >= 0 and not is_exit
         if opens and desk.gate.mode is not Mode.ACTIVE and is_held:
             return f"5 no_new_risk_blindly: {what} while {desk.gate.mode}"
         most = limits.max_order_contracts if is_option else limits.max_order_shares
         if order.quantity > most:
             return f"4 worst_case_within_limits: {what} in one order, limit {most}"
-        quote, price = ledger.quotes.get(number), order.limit_price
-        asked = Decimal(str(quote.ask)) if quote is not None and quote.ask > 0 else Decimal("inf")
-        if price is not None and order.is_buy and price > FAR * asked:
-            return f"5 price_within_collar: {what} at {price}, ask {asked}"
+        plan = scene.plan
+        fresh_ns = int((plan.stale_option_seconds if is_option else plan.stale_share_seconds) * SECOND_NS)
+        quotes, price = self._asks.get(number, deque()), order.limit_price
+        # the latest one, however old, and those that were fresh a moment ago
+        since_ns = min(ledger.now_ns - fresh_ns - AGE_SLACK_NS, quotes[-1][0]) if quotes else 0
+        asks = [ask for at_ns, ask in quotes if at_ns >= since_ns and ask > 0.0]
+        if price is not None and order.is_buy and asks and price > FAR * Decimal(str(max(asks))):
+            return f"5 price_within_collar: {what} at {price}, ask {max(asks)}"
         if mine is None:
             return None
+        is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - AGE_SLACK_NS
+        if is_old and self.knows_ages and mine.submitted.purpose is Purpose.OPEN:
+            age = (ledger.now_ns - quotes[-1][0]) / SECOND_NS
+            return f"5 no_new_risk_blindly: {what}, last quoted {age:.0f} s before"
         same = [other for other in self._own() if other.instrument_id == number and other.leaves > 0]
         for other in same:
             if (other_name := scene.name_of(other)) == name:

@@ -177,17 +177,22 @@ def test_a_correction_of_an_execution_from_before_is_a_gap():
     assert names(said) == ["unknown_execution", "unknown_execution"]
 
 
-def test_a_leg_whose_message_overtakes_the_answer_is_recognised():
+@pytest.mark.parametrize("status", ["new", "filled"])
+@pytest.mark.parametrize("order_class", ["", "simple", "mleg"])
+def test_an_order_under_an_id_of_the_venues_own_is_no_leg_of_the_desks(status, order_class):
+    # the broker's liquidation sold what an unanswered combo was to sell: it was booked as the combo's leg
     legs = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
     known = [KnownOrder(leg, parent_id="m") for leg in legs]
+    filled = "2" if status == "filled" else "0"
     body = samples.order(
-        id="leg-1", client_order_id="venue-made", symbol=samples.PUT, qty="2", filled_qty="2",
-        filled_avg_price="8.1", status="filled",
+        id="liquidation", client_order_id="venue-made", symbol=samples.PUT, qty="2", filled_qty=filled,
+        filled_avg_price="8.1", status=status, order_class=order_class,
     )  # fmt: skip
-    said = said_of(samples.update("fill", body, execution_id="x", qty="2", price="8.1"), known=known)
-    assert [(one.client_order_id, one.quantity) for one in said if isinstance(one, OrderFilled)] == [
-        ("p", Decimal(2))
-    ]
+    event = "fill" if status == "filled" else "new"
+    said = said_of(samples.update(event, body, execution_id="x", qty="2", price="8.1"), known=known)
+    assert [one for one in said if isinstance(one, OrderFilled | OrderAccepted)] == []
+    gaps = ["foreign_execution"] if status == "filled" else []
+    assert [name for name in names(said) if name.startswith("foreign")] == gaps
 
 
 STRADDLES = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
@@ -457,19 +462,6 @@ def test_an_order_ends_short_of_its_quantity_or_otherwise_than_filled(status, fi
         json.dumps(samples.order(status=status, filled_qty=filled, filled_avg_price="1")).encode()
     )
     assert ends(tracked, shown) is whole
-
-
-def test_a_leg_that_is_recognised_is_known_by_its_id_from_then_on():
-    legs = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
-    body = samples.order(
-        id="leg-1", client_order_id="venue-made", symbol=samples.PUT, qty="2", filled_qty="1",
-        filled_avg_price="8.1", status="partially_filled",
-    )  # fmt: skip
-    fill = samples.update("partial_fill", body, execution_id="x", qty="1", price="8.1")
-    path, said = path_after(fill, known=[KnownOrder(leg, parent_id="m") for leg in legs])
-    tracked = path.tracker.orders
-    assert (tracked["p"].venue_order_id, tracked["c"].venue_order_id) == ("leg-1", "")
-    assert names(said) == []
 
 
 def test_an_id_that_is_known_is_not_learnt_again():

@@ -59,6 +59,20 @@ def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_benc
     on_bench(scenario)
 
 
+@pytest.mark.parametrize("quantity", ["100", "-100"])
+def test_an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(on_bench, quantity):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        sent = bench.order(0, quantity, limit=round(bench.world.ledger.mark(0)) + int(quantity) // 10)
+        gateway.send(sent)
+        (filled,) = await bench.until(OrderFilled)
+        (theirs,) = bench.account.executions
+        assert (filled.quantity, filled.price) == (theirs.quantity, theirs.price)
+        assert (sent.limit_price - filled.price) * sent.side.sign > 0
+
+    on_bench(scenario)
+
+
 def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()

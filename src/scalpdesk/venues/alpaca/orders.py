@@ -269,7 +269,7 @@ class OrderReports:
             self._leg_executions(update)
             self.apply_legs(shown, infer=update.event in ("fill", "partial_fill"))
             return
-        order = self.tracker.find(shown.client_order_id, shown.venue_order_id) or self._unnamed_leg(shown)
+        order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
         if order is None:
             detail = f"{update.event} of {shown.client_order_id} {shown.symbol}"
             self.refuse("unknown_order", detail)
@@ -424,27 +424,6 @@ class OrderReports:
         if order is not None and order.venue_order_id != venue_order_id:
             self.tracker.bind(order.submitted.client_order_id, venue_order_id)
         return order
-
-    def _unnamed_leg(self, shown: WireOrder) -> TrackedOrder | None:
-        """Return the leg that a message under an id of the venue's own is about.
-
-        A leg's first message may overtake the reply that tells its id: then it is the only leg in this
-        symbol, side and quantity without an id.
-        """
-        orders = (leg for combo in self.tracker.combos for leg in self.tracker.legs(combo))
-        matching = [
-            order
-            for order in orders
-            if not order.venue_order_id
-            and not order.ended
-            and self.tracker.symbol(order) == shown.symbol
-            and order.submitted.side is shown.side
-            and order.submitted.quantity == shown.quantity
-        ]
-        if len(matching) != 1:
-            return None
-        self.tracker.bind(matching[0].submitted.client_order_id, shown.venue_order_id)
-        return matching[0]
 
     def _matches(self, order: TrackedOrder, shown: WireOrder) -> bool:
         """Return whether a message can be about the order whose id it carries."""
