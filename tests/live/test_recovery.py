@@ -50,4 +50,6 @@ def test_an_order_that_the_venue_has_answered_is_not_doubted_whatever_becomes_of
     name = manager.submit(intent, desk.now_ns).client_order_id
     desk.engine.handle(OrderAccepted(name, desk.now_ns, desk.now_ns, "v"))
     manager.cancel(name)
-    assert [type(event) for event in continuation(desk.engine, desk.now_ns)] == [AccountComparison]
+    assert [type(event) for event in continuation(desk.engine, Start(is_fresh=False), desk.now_ns)] == [
+        AccountComparison
+    ]
