@@ -124,6 +124,8 @@ class Scene:
     """Returns the exchange's own id of an execution that the venue names so."""
     has_whole_stream: bool = False
     """Whether each execution reaches the desk under its own id: no line, venue or process fails."""
+    has_stated_difference: bool = False
+    """Whether the desk has named a difference without a cause: a person has to clear it."""
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
 
@@ -452,14 +454,18 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
     if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
         return None
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
+    if not scene.healed():
+        return None
     if scene.off_feed():  # without a quote there is no buyer: an exit of it works, and its hedge stays
         live = scene.engine.desk.orders.live_for
-        # what only the venue has, a difference that the desk has stated, is a person's to clear
+        # a difference that the desk has stated is a person's to clear
+        if scene.has_stated_difference:
+            return None
         known = scene.engine.desk.positions.quantity
         idle = [number for number in scene.off_feed() if held[number] and known(number) and not live(number)]
-        return f"no exit of {idle[0]} works, which has left the feed" if idle and scene.healed() else None
+        return f"no exit of {idle[0]} works, which has left the feed" if idle else None
     left = ", ".join(f"{quantity:+f} of {number}" for number, quantity in held.items() if quantity)
-    return f"still holds {left}" if left and scene.healed() and 7 not in scene.excused else None
+    return f"still holds {left}" if left and 7 not in scene.excused else None
 
 
 def explain_sums_to_nav(scene: Scene) -> str | None:

@@ -642,7 +642,7 @@ class Trial:
         if others and all(part.startswith(f"order {BY_HAND}") for part in table.split("; ")):
             return  # it goes away again, and a person lets the desk resume
         if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
-            self.is_stated = self.conduct.is_stated = True
+            self.is_stated = self.conduct.is_stated = self.scene.has_stated_difference = True
             self.scene.excused |= {3, 7, 8}
         else:
             self.violate("14 every_difference_has_a_cause", text.partition("\n")[0])
