@@ -120,6 +120,8 @@ class Conduct:
         """Mode that a person asked for last, and got."""
         self._unanswered: set[Mode] = set()
         """Modes that a person has asked for since without an answer: the desk may have them, or not."""
+        self._noted: Mode | None = None
+        """Mode of a command that a starting desk has taken: it holds in the next life at the latest."""
         self._may_short = True
         """Whether the venue's last word was that the share may be sold short."""
 
@@ -139,6 +141,9 @@ class Conduct:
         """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
         self._born_ns, self._is_compared, self._has_doubted = now_ns, is_fresh, False
         self._has_begun = is_fresh
+        if self._noted is not None:
+            self.asked, self._noted = self._noted, None
+            self._unanswered.clear()
         self._marked_ns, self._written = now_ns, (0, now_ns)
         later = now_ns + 2 * TIMER_PATIENCE_NS
         self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
@@ -147,9 +152,14 @@ class Conduct:
         """A person asks for a mode: until there is an answer it is not known whether the desk has it."""
         self._unanswered.add(mode)
 
+    def noted(self, mode: Mode) -> None:
+        """A starting desk has taken a person's command, and has it on disk."""
+        self._noted = mode
+
     def operated(self, mode: Mode) -> None:
         """A person's command was carried out and the desk answered with its mode."""
         self._unanswered.clear()
+        self._noted = None
         self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
 
     def venue_reported(self, update: OrderUpdate) -> None:

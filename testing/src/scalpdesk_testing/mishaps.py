@@ -11,7 +11,7 @@ from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
-from scalpdesk.live.runner import LiveRunner
+from scalpdesk.live.runner import KEPT, LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
@@ -68,6 +68,8 @@ class Mishaps:
         self.may_resume: Callable[[], bool] = lambda: True
         self.on_commanded: Callable[[Mode], None] = lambda _mode: None
         """Called with the mode that a person asks for, before there is an answer."""
+        self.on_noted: Callable[[Mode], None] = lambda _mode: None
+        """Called with that mode where a starting desk has taken the command and carries it out later."""
         self.on_operated: Callable[[Mode], None] = lambda _mode: None
         """Called with the desk's mode after a person's command."""
         self.ends_at = 0.0
@@ -241,8 +243,10 @@ class Mishaps:
         self.on_commanded(OperatorAction(action).mode)
         with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
             answer = await runner.operate(action, reason, "person")
-            if "note" not in answer:  # with a note it is carried out later
+            if "note" not in answer:
                 self.on_operated(Mode(answer["mode"]))
+            elif answer["note"] == KEPT:
+                self.on_noted(OperatorAction(action).mode)
 
     def heal(self) -> None:
         """Everything works from here on; a person looks at a desk that is not active."""

@@ -24,6 +24,7 @@ from scalpdesk.core.intents import (
     Side,
     SubmitOrder,
 )
+from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
@@ -33,6 +34,7 @@ from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
@@ -424,6 +426,18 @@ class MortalJournal:
     def close(self) -> None:
         """Release the folder."""
         self._writer.abandon()
+
+
+class MortalRecord(ModeRecord):
+    """The record of the account's mode, on the disk of the journal."""
+
+    fails_until: Callable[[], bool] = staticmethod(lambda: False)
+
+    def write(self, state: AccountMode) -> None:
+        """Record a state; it is on disk on return."""
+        if self.fails_until():
+            raise StopError("the account's mode cannot be kept on disk: no space left", where=self.path.name)
+        super().write(state)
 
 
 def _ids_of(output: Output) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
@@ -61,6 +62,7 @@ from scalpdesk_testing.small_desk import (
     DeskPlan,
     Killed,
     MortalJournal,
+    MortalRecord,
     scratch_folder,
     small_engine,
     small_header,
@@ -293,10 +295,12 @@ class Trial:
         self.line.on_stream = self._stream_opened
         self.line.after_request.append(self._look_at_venue)
         self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
+        self.record = MortalRecord(folder / "account.mode.json", f"trial-{schedule.seed}")
         self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self.market, self._say)
         self.mishaps.ends_at = self._length
         self.mishaps.may_resume = lambda: not self.is_stated
         self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
+        self.record.fails_until = self.journal.fails_until
         self.plan.states = self._live_states
         self._requests = self._orders_sent = 0
         self.restart_seconds = schedule.restart_seconds
@@ -338,6 +342,7 @@ class Trial:
         self.world.on_update(self.conduct.venue_reported)
         self.world.on_update(self._note_bought)
         self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
+        self.mishaps.on_noted = self.conduct.noted
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
                 self.scene.excused |= laws
@@ -404,7 +409,10 @@ class Trial:
             return False
         core = CheckedCore.__new__(CheckedCore)
         core.trial = self
-        LiveCore.__init__(core, self.engine, self.journal, timers)
+        own = self.engine.desk.gate.desk_mode.state
+        kept, modes = self.record.for_start(None if is_fresh else own), ModeKeeper(self.record, self._say)
+        modes.keep(kept)
+        LiveCore.__init__(core, self.engine, self.journal, timers, modes=modes)
         self.gateway = gateway = self.make_gateway()
         self.mishaps.runner = None
         try:
@@ -417,7 +425,9 @@ class Trial:
             if not is_first and halted_after is not None and self.loop.time() < self.schedule.heal_at:
                 self.loop.call_later(halted_after, self.mishaps.operate, "halt", "back again")
             self.mishaps.running = self.loop.create_task(
-                self.mishaps.runner.run(Start(self._opening(), is_fresh=is_fresh))
+                self.mishaps.runner.run(
+                    Start(self._opening(), is_fresh=is_fresh, kept=None if kept == own else kept)
+                )
             )
             await self.mishaps.running
         except (RetryError, ConfigError, StopError) as error:
