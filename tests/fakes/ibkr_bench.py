@@ -46,9 +46,8 @@ class IbkrBench:
 
     def setup(self, **changes) -> VenueSetup:
         usual = {"fees": VENUE.fees, "timeout_seconds": 20.0, "acceptance_seconds": 0.4}
-        return VenueSetup(
-            instruments=self.book, clock=SystemClock(), url=self.server.protocol.url, **(usual | changes)
-        )
+        usual |= {"clock": SystemClock(), "url": self.server.protocol.url}
+        return VenueSetup(instruments=self.book, **(usual | changes))
 
     def settings(self, account="") -> IbkrSettings:
         return IbkrSettings(port=self.server.protocol.port, account=account)

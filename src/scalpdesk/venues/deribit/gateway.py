@@ -5,13 +5,13 @@ from datetime import date, timedelta
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.events import Event, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, Perpetual
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deribit import coin_of, is_perpetual, perpetual, perpetual_symbol
-from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
+from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -79,6 +79,8 @@ class DeribitGateway:
         self._url = url
         self.currency = setup.currency
         self._publisher = EventPublisher(setup.clock)
+        self._halted: dict[InstrumentId, bool] = {}
+        """Trading status of instruments as it was reported last."""
 
         def connection(
             name: str, take: Callable[[wire.Notification], None], *, orders: bool
@@ -209,11 +211,28 @@ class DeribitGateway:
             number = self._instruments.id_of(name)
             at_ns = wire.time_ns(note.data, "timestamp")
             recv_ns = self._publisher.timestamp(at_ns)
-            quote = wire.read_quote(note.data, number, self._instruments[number], recv_ns)
+            item = self._instruments[number]
+            quote = wire.read_quote(note.data, number, item, recv_ns)
+            is_halted = wire.is_halted(note.data)
         except (wire.WireError, KeyError, TypeError) as problem:
             self._publisher.refuse("quotes", "malformed_quote", repr(problem)[:200])
             return
+        if is_halted is not None:
+            self._note_status(quote, is_halted=is_halted)
         self._publisher.publish([quote])
+
+    def _note_status(self, quote: QuoteEvent, *, is_halted: bool) -> None:
+        """Tell the desk of a book that the venue has closed, or opened again."""
+        number, item = quote.instrument_id, self._instruments[quote.instrument_id]
+        # of a perpetual in any case: a halt may have begun before this connection
+        before = self._halted.get(number, False if item.is_option else None)
+        if is_halted is before:
+            return
+        if not item.is_option or quote.ts_event_ns < expiry_instant_ns(item):
+            self._halted[number] = is_halted
+            stamps = quote.ts_event_ns, quote.ts_recv_ns
+            reason = "the book is closed" if is_halted else ""
+            self._publisher.publish([TradingHalt(number, *stamps, is_halted, reason)])
 
     def _on_account(self, note: wire.Notification) -> None:
         self._order_path.on_change(note)

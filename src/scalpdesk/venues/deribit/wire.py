@@ -317,6 +317,15 @@ def read_quote(
     return QuoteEvent(instrument_id, at_ns, recv_ns, bid, ask, bid_size, ask_size)
 
 
+def is_halted(message: Message) -> bool | None:
+    """Return whether the book of a ticker's instrument is closed (Deribit, "ticker": ``state``).
+
+    None where the ticker does not say.
+    """
+    state = message.get("state")
+    return None if state is None else state != "open"
+
+
 # orders -------------------------------------------------------------------------------------------------
 
 LIFETIMES = {

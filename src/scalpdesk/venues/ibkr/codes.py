@@ -72,3 +72,15 @@ def name_of(code: int) -> str:
     ('broker_link_lost', 'tws_9')
     """
     return NAMES.get(code, f"tws_{code}")
+
+
+def farm_of(text: str) -> str:
+    """Return the farm that a message names; empty where it names no farm.
+
+    >>> farm_of("Market data farm connection is OK:usfarm.nj")
+    'usfarm.nj'
+    >>> farm_of("Market data farm connection is inactive but should be available upon demand.hfarm")
+    'hfarm'
+    """
+    mark = ":" if ":" in text else "demand."
+    return text.rpartition(mark)[2].strip()

@@ -137,7 +137,7 @@ class IbkrGateway:
     def health(self) -> Health:
         """Return the state of the connection and the budget, without asking TWS."""
         link = self._connection
-        streams = {"orders": link.is_up, "quotes": link.is_up and "quotes" not in link.lost_farms}
+        streams = {"orders": link.is_up, "quotes": link.has_quotes}
         counters = dict(self._publisher.counters) | {"merged_quotes": self._publisher.queue.merged}
         return Health(
             streams=streams,
@@ -241,6 +241,10 @@ class IbkrGateway:
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments, as lines allow; kept over reconnections."""
         await self._market.subscribe(instrument_ids)
+
+    async def renew(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Open the lines of some instruments again; the others go on."""
+        self._market.renew(instrument_ids)
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument that has one."""
