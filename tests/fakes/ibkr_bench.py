@@ -76,6 +76,13 @@ class IbkrBench:
     def heal(self):
         self.server.world.faults.heal()
 
+    def lose_quotes(self, number):
+        listed = self.server.world.ledger.instruments.id_of(self.book[number].symbol)
+        for session in self.server.protocol.market.clients.values():
+            lines = session.lines.lines
+            for request_id in [name for name, line in lines.items() if line.number == listed]:
+                del lines[request_id]
+
     async def cut_order_stream(self, gateway):
         self.server.protocol.close_all()
 

@@ -183,6 +183,8 @@ class BenchGateway:
         """When the account was asked for, seconds of the loop, and since when its fills."""
         self.subscribed: list[int] = []
         self.reconnected: list[str] = []
+        self.renewed: list[tuple[float, tuple[int, ...]]] = []
+        """When quotes were asked for again, seconds of the loop, and whose."""
         self.silent: dict[str, float] = {}
         self.latest: dict[int, QuoteEvent] = {}
 
@@ -290,6 +292,9 @@ class BenchGateway:
 
     async def reconnect(self, stream: str) -> None:
         self.reconnected.append(stream)
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        self.renewed.append((asyncio.get_running_loop().time(), tuple(instrument_ids)))
 
     async def close(self, *, graceful: bool = True) -> None:
         self.log.append(("closed", graceful))

@@ -518,6 +518,10 @@ class Gateway(Protocol):
         """Replace the connection of a data stream that is up and delivers nothing."""
         ...
 
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Ask again for the quotes of subscribed instruments that come no more; the others go on."""
+        ...
+
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
         ...

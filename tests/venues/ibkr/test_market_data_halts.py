@@ -164,7 +164,7 @@ def test_a_line_that_is_opened_again_shows_nothing_of_the_one_before():
         desk = await following(bench, bench.share)
         line.server = lambda fields: [] if fields[0] in QUOTES else [fields]
         await desk.gateway.snapshot()  # all that was on its way has come
-        await desk.gateway.renew([bench.share])
+        await desk.gateway.renew_quotes([bench.share])
         await desk.gateway.snapshot()
         before = len(desk.of(QuoteEvent))
         line.tell(GENERIC, 6, line_of(line, -1), HALTED, "0")

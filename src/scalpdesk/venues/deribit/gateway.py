@@ -1,6 +1,7 @@
 """The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 
 from scalpdesk.core.clock import Clock
@@ -295,11 +296,10 @@ class DeribitGateway:
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments; kept over reconnections."""
-        channels = [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
         try:
             if not self._quotes.is_up:
                 await self._quotes.start()
-            await self._quotes.subscribe(channels)
+            await self._quotes.subscribe(self._channels(instrument_ids))
         except KeysRefused as refused:
             raise ConfigError(
                 "the venue does not accept these keys any more", where=self._url, value=str(refused)
@@ -308,6 +308,15 @@ class DeribitGateway:
             raise RetryError(
                 "the quotes do not come up", where=self._url, value=repr(problem)[:200]
             ) from None
+
+    def _channels(self, instrument_ids: Sequence[InstrumentId]) -> list[str]:
+        return [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Subscribe again to the tickers of some instruments; the others go on."""
+        self._publisher.count("quotes_asked_again")
+        with suppress(*FAILURES):  # a connection that breaks meanwhile subscribes to all of them
+            await self._quotes.renew(self._channels(instrument_ids))
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument, by query."""

@@ -242,7 +242,7 @@ class IbkrGateway:
         """Stream quotes of exactly these instruments, as lines allow; kept over reconnections."""
         await self._market.subscribe(instrument_ids)
 
-    async def renew(self, instrument_ids: Sequence[InstrumentId]) -> None:
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Open the lines of some instruments again; the others go on."""
         self._market.renew(instrument_ids)
 

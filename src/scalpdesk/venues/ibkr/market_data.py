@@ -33,8 +33,6 @@ CHANGES_A_SECOND = 8
 OPENS_A_SECOND = 20
 RETRY_SECONDS = 30.0
 """Until a line that brings nothing (10197, 354) is asked for again."""
-FARM_SECONDS = 10.0
-"""Time after a farm is back in which each line must bring something; then it is asked for again."""
 OPTION_TICKS = "101"
 """Generic tick of the open interest of an option."""
 DELAY_NS = 15 * MINUTE_NS
@@ -76,6 +74,8 @@ class QuoteLine:
     """Open interest that was published last."""
     quoted_ns: int = 0
     """When it last brought anything, its quote being known, UTC nanoseconds; 0 before."""
+    quoted_at: float = 0.0
+    """The same, the loop's time."""
     is_halted: bool | None = None
     """Status that TWS named last; None before."""
     is_refused: bool = False
@@ -135,6 +135,8 @@ class QuoteLines:
         self._reported: set[InstrumentId] = set()
         """Instruments whose trading status was reported since the connection came up."""
         self._task: asyncio.Task[None] | None = None
+        self._look_at = math.inf
+        """When the lines are looked at after a farm came back, the loop's time."""
         self._opening = asyncio.Lock()
         self._last_at = 0.0
         """Time of the last tick, or of the first line after a silence, by the loop's clock."""
@@ -256,6 +258,11 @@ class QuoteLines:
 
     def _ask_again(self, now: float) -> None:
         """Ask again for lines that brought nothing: a competing session may be over, or a farm back."""
+        if now >= self._look_at:
+            late_at, self._look_at = now - 0.5 * self._turn_seconds, math.inf
+            for line in self._lines.values():
+                if line.again_at is None and max(line.since, line.quoted_at) < late_at:
+                    line.again_at = now
         due = [line for line in self._lines.values() if line.again_at is not None and now >= line.again_at]
         kept = set(self._first()) if due else ()
         due.sort(key=lambda line: line.number not in kept)
@@ -265,15 +272,15 @@ class QuoteLines:
             self._open(line.number)
 
     def _doubt_lines(self) -> None:
-        """Note that a farm of quotes is back: TWS may have dropped its lines."""
-        again_at = asyncio.get_running_loop().time() + FARM_SECONDS
-        for line in self._lines.values():
-            if line.again_at is None:
-                line.again_at = again_at
+        """Note that a farm of quotes is back: TWS may have dropped its lines.
+
+        A line that brings nothing in the second half of a turn's time from now is asked for again.
+        """
+        self._look_at = asyncio.get_running_loop().time() + self._turn_seconds
 
     def renew(self, numbers: Iterable[InstrumentId]) -> None:
         """Open the lines of instruments again, but those that TWS refuses: they are asked for in time."""
-        if self._connection.ib.isConnected():
+        if self._connection.is_up:
             for number in numbers:
                 line = self._lines.get(number)
                 if line is not None and not line.is_refused:
@@ -290,10 +297,11 @@ class QuoteLines:
         lines = [line for ticker in tickers if (line := self._by_ticker.get(id(ticker))) is not None]
         events: list[Event] = []
         for line in sorted(lines, key=lambda each: each.number):
-            self._note_trade(line)
+            events += self._status_by_trade(line)
             quote = self.quote_of(line.number, line.ticker)
             if quote is not None:
-                line.is_refused, line.again_at, line.quoted_ns = False, None, quote.ts_recv_ns
+                line.is_refused, line.again_at = False, None
+                line.quoted_ns, line.quoted_at = quote.ts_recv_ns, self._last_at
                 events.append(quote)
             events += self._interest(line)
             if line.ticker.marketDataType != line.kind:
@@ -343,23 +351,24 @@ class QuoteLines:
             # of a line that opens in a halt nothing says since when, nor when its quote was made
             self._halts[number] = KnownHalt(now_ns, at_ns if line.quoted_ns else at_ns - DELAY_NS)
         reason = HALTS.get(int(value), f"halt {value:g}") if is_halted else ""
-        self._tell(TradingHalt(number, at_ns, now_ns, is_halted, reason))
+        self._publisher.publish([self._noted(TradingHalt(number, at_ns, now_ns, is_halted, reason))])
 
-    def _tell(self, status: TradingHalt) -> None:
+    def _noted(self, status: TradingHalt) -> TradingHalt:
         self._reported.add(status.instrument_id)
         if not status.is_halted:
             self._halts.pop(status.instrument_id, None)
-        self._publisher.publish([status])
+        return status
 
-    def _note_trade(self, line: QuoteLine) -> None:
-        """Tell the end of a halt that a trade shows; also of one that an earlier connection named."""
+    def _status_by_trade(self, line: QuoteLine) -> list[Event]:
+        """Return the end of a halt that a trade shows; also of one that an earlier connection named."""
         halt, traded = self._halts.get(line.number), line.ticker.lastTimestamp
         if traded is None or (halt is None and line.number in self._reported):
-            return
+            return []
         traded_ns, since_ns = to_ns(traded), line.opened_ns if halt is None else halt.named_ns
-        if traded_ns > since_ns + TRADES_AGAIN_NS:
-            now_ns = self._publisher.timestamp()
-            self._tell(TradingHalt(line.number, traded_ns, now_ns, is_halted=False, reason="it trades"))
+        if traded_ns <= since_ns + TRADES_AGAIN_NS:
+            return []
+        now_ns = self._publisher.timestamp()
+        return [self._noted(TradingHalt(line.number, traded_ns, now_ns, is_halted=False, reason="it trades"))]
 
     def _halted_quotes_ns(self, number: InstrumentId) -> list[int]:
         """Return when the quotes of a halt of an instrument or of an option's underlying were made."""
