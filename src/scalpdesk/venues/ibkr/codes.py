@@ -47,6 +47,7 @@ NAMES = {
     10168: "no_data_subscription",
     10186: "no_data_subscription",
     10197: "competing_session",
+    10225: "line_ended_by_bust",
 }
 """Names by code (TWS API, "Message codes"); see also reference/tws_messages, 8."""
 
@@ -57,7 +58,7 @@ FARMS_LOST = {2103: "quotes", 2105: "history", 2157: "contracts"}
 FARMS_OK = {2104: "quotes", 2106: "history", 2107: "history", 2108: "quotes", 2158: "contracts"}
 NO_CANCEL = frozenset({161, 10147, 10148})
 """A cancel that TWS refuses."""
-NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197})
+NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197, 10225})
 """A line that brings nothing."""
 DELAYED = 10167
 CANCELLED, DUPLICATE_ID, UNKNOWN_CONTRACT = 202, 103, 200
