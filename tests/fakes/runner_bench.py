@@ -151,7 +151,7 @@ class BenchWatchdog:
 class BenchGateway:
     """A venue that takes each order, lets it rest and confirms each cancel, until a test sets otherwise."""
 
-    name, takes_combos, account_id = "bench", True, "a"
+    name, takes_combos, account_id, currency = "bench", True, "a", "USD"
 
     def __init__(self, book: Instruments, clock: Clock) -> None:
         self._book, self._clock = book, clock
@@ -206,7 +206,7 @@ class BenchGateway:
 
     def _facts(self) -> AccountFacts:
         money = self.cash
-        named = self.account_id, "ACTIVE", "USD"
+        named = self.account_id, "ACTIVE", self.currency
         return AccountFacts(*named, money, money, money, money, 3, may_trade=True, may_short=True)
 
     async def events(self) -> AsyncIterator[Event | Notice]:

@@ -19,6 +19,7 @@ class Between:
         self.asked: list[list[str]] = []
         """Messages of the client, in order."""
         self._to_clients: list[asyncio.StreamWriter] = []
+        self._writers: list[asyncio.StreamWriter] = []
         self._listening: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -32,6 +33,9 @@ class Between:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(each.wait_closed() for each in self._writers), return_exceptions=True)
 
     def tell(self, *fields: object) -> None:
         """Send a message of the server's to every client."""
@@ -48,6 +52,7 @@ class Between:
         assert answer is not None
         writer.write(len(answer).to_bytes(4, "big") + answer)
         self._to_clients.append(writer)
+        self._writers += [writer, up_writer]
         for source, sink, change in (
             (reader, up_writer, self._from_client),
             (up_reader, writer, self._from_server),
@@ -85,6 +90,8 @@ def between(scenario):
         try:
             await asyncio.wait_for(scenario(bench, line), PATIENCE_SECONDS)
         finally:
+            for gateway in bench.gateways:
+                await gateway.close(graceful=False)
             await line.stop()
             await bench.stop()
 

@@ -10,7 +10,7 @@ from scalpdesk.cli.command import desk_command, html_option, settings_from, sett
 from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.units import count_text, rounded_text, run_currency
-from scalpdesk.instruments.deribit import is_perpetual
+from scalpdesk.instruments.deribit import hedge_unit
 
 if TYPE_CHECKING:
     from scalpdesk.research.stored_run import StoredRun
@@ -226,8 +226,7 @@ def report(
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     underlying = stored.run["underlying"] or ""
-    in_contracts = is_perpetual(underlying)
-    show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
+    show_hedges(out, explained, hedges, stored.decimals, hedge_unit(underlying))
     show_straddles(out, stored.straddles or (), stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)

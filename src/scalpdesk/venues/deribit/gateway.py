@@ -5,13 +5,13 @@ from contextlib import suppress
 from datetime import date, timedelta
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.errors import ArgumentError, ConfigError, RetryError, nearest_name
 from scalpdesk.core.events import Event, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, Perpetual
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.deribit import coin_of, is_perpetual, perpetual, perpetual_symbol
+from scalpdesk.instruments.deribit import inverse_perpetual
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -149,6 +149,7 @@ class DeribitGateway:
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
+            await self._check_currency()
             try:
                 await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
             except FAILURES as problem:
@@ -157,7 +158,28 @@ class DeribitGateway:
                 ) from None
             self._order_path.is_open = True
         account, _ = await self._queries.account()
+        if self._queries.margin_model != wire.STANDARD_MARGIN and not self._setup.data_only:
+            raise ConfigError(
+                f"the desk computes with the margin model {wire.STANDARD_MARGIN} alone; nothing was sent",
+                where="margin_model of the account",
+                value=self._queries.margin_model,
+                fix="choose segregated collateral and standard margin in the account's margin settings at the"
+                " venue, or trade a subaccount that has them",
+            )
         return account
+
+    async def _check_currency(self) -> None:
+        """Refuse a currency in which the venue keeps no accounts."""
+        listed = wire.rows(await self._queries.question("public/get_currencies", {}), "currencies")
+        known = sorted(str(each.get("currency")) for each in listed)
+        if self.currency not in known:
+            raise ConfigError(
+                "the venue keeps no accounts in the desk's currency; nothing was sent",
+                where="desk.currency",
+                value=self.currency,
+                nearest=nearest_name(self.currency, known),
+                fix=f"one of {', '.join(known)}",
+            )
 
     def _on_down(self, stream: str, cause: str, why: str, is_final: bool) -> None:
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
@@ -324,14 +346,10 @@ class DeribitGateway:
 
     async def resolve(self, symbol: str) -> Perpetual:
         """Return the inverse perpetual of a symbol as ``BTC-PERPETUAL``."""
-        if not is_perpetual(symbol):
-            raise ConfigError(
-                "the underlying is not a perpetual of this venue",
-                where="underlying",
-                value=symbol,
-                fix=f"name one as {perpetual_symbol('BTC')}",
-            )
-        return perpetual(coin_of(symbol))
+        try:
+            return inverse_perpetual(symbol)
+        except ArgumentError as error:
+            raise ConfigError(error.what, where="underlying", value=symbol, fix=error.fix) from None
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on a perpetual that expire from ``first`` to ``last``."""
