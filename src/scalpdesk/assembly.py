@@ -689,7 +689,7 @@ def connect_broker(
         *map(fill_model, fill_models(config)),
         fees=FEES[simulation.fees] if fees is None else fees,
         faults=faults,
-        margin=None if config.desk.currency == "USD" else CoinMargin(),
+        margin=CoinMargin() if any(instrument.is_coin for instrument in instruments) else None,
     )
     held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]
     terms = AccountTerms(

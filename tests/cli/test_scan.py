@@ -56,4 +56,4 @@ def test_options_in_coin_are_refused_with_the_way_out(capsys):
         ]
     )
     assert code != 0
-    assert "dollars" in capsys.readouterr().err
+    assert "BTC-PERPETUAL" in capsys.readouterr().err

@@ -85,6 +85,10 @@ class Bench(Protocol):
         """Let nothing go wrong any more."""
         ...
 
+    def lose_quotes(self, number: InstrumentId) -> None:
+        """Drop the subscription to an instrument's quotes at the venue, which says nothing of it."""
+        ...
+
     async def cut_order_stream(self, gateway: Gateway) -> None:
         """Break the order stream's connection under the gateway."""
         ...
@@ -633,6 +637,29 @@ async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench) ->
     await desk.close()
 
 
+async def quotes_that_are_asked_for_again_go_on_beside_the_others(bench: Bench) -> None:
+    desk = await connected(bench)
+    wanted = {bench.share, bench.call}
+    await desk.gateway.subscribe([*wanted])
+
+    def seen(since: int) -> set[int]:
+        return {one.instrument_id for one in desk.events[since:] if isinstance(one, QuoteEvent)}
+
+    await desk.until(lambda: seen(0) >= wanted)
+    for lost, other in ((bench.share, bench.call), (bench.call, bench.share)):
+        bench.lose_quotes(lost)
+        await desk.gateway.snapshot()  # all that was on its way has come
+        before = len(desk.events)
+        await desk.until(lambda since=before, still=other: still in seen(since))
+        assert seen(before) == {other}
+        await desk.gateway.renew_quotes([lost, bench.put])  # the put is not subscribed
+        before = len(desk.events)
+        await desk.until(lambda since=before: seen(since) >= wanted)
+    assert seen(0) == wanted
+    assert not [each for each in desk.notices if each.kind is NoticeKind.DISCONNECTED]
+    await desk.close()
+
+
 async def the_latest_quotes_come_by_query(bench: Bench) -> None:
     desk = await connected(bench)
     quotes = await desk.gateway.quotes([bench.share, bench.call, bench.put])
@@ -757,6 +784,7 @@ CHECKS: tuple[Check, ...] = (
     a_watchdog_cancels_the_combo_of_a_dead_desk,
     a_combo_from_elsewhere_is_shown_and_touches_no_order,
     quotes_stream_for_what_is_subscribed_and_nothing_else,
+    quotes_that_are_asked_for_again_go_on_beside_the_others,
     the_latest_quotes_come_by_query,
     contracts_are_discovered_within_their_window,
     daily_bars_lie_in_their_span_and_are_in_order,

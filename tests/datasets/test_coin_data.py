@@ -174,6 +174,15 @@ def test_options_without_the_perpetual_make_no_market_and_name_no_day(tmp_path, 
     assert f"fix: --start {DAY + timedelta(days=1)}" in said
 
 
+def test_a_linear_perpetual_is_no_market_of_the_inverse_contracts(tmp_path, capsys):
+    rows = [ticker(coin_session(DAY).open_ns + SECOND)]
+    add_rows(tmp_path, "deribit", "tickers", "BTC", rows, ImportReport("deribit"))
+    finish(tmp_path, "deribit", ["BTC"], source="a test")
+    words = ["data", "process", "deribit", "--start", str(DAY), "--catalog", str(tmp_path)]
+    assert main([*words, "--underlying", "BTC_USDC-PERPETUAL"]) == 2
+    assert "BTC_USDC-PERPETUAL" in capsys.readouterr().err
+
+
 # rows and files -----------------------------------------------------------------------------------------
 
 

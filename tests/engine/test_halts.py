@@ -3,11 +3,13 @@ import pytest
 from fakes.desk import Scripted, cancels, decisions, orders, working
 from scalpdesk.core.events import (
     BarEvent,
+    QuoteEvent,
     TradingHalt,
 )
 from scalpdesk.core.intents import (
     SetTimer,
 )
+from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import Wake
 
 SECOND = 10**9
@@ -110,6 +112,26 @@ def test_a_flattening_desk_sends_nothing_in_a_halt_and_at_once_after_it(desk):
     status_of(one, is_halted=False)
     (sale,) = orders(one.timer("flatten"))
     assert (sale.instrument_id, sale.quantity) == (1, 1)
+
+
+def test_a_quote_of_a_halt_is_stale_after_it_until_the_next_one_of_its_instrument(desk):
+    one = desk(Scripted())
+    status_of(one)
+    for number, price in ((0, 500.0), (1, 9.0), (2, 9.0)):
+        one.quote(number, price - 0.01, price + 0.01)
+    status_of(one, is_halted=False)
+    market, now_ns = one.engine.desk.market, one.now_ns
+    assert [market.verdict(number, now_ns) for number in (0, 1, 2)] == [QuoteVerdict.STALE] * 3
+    one.quote(1, 8.9, 9.1)
+    assert [market.verdict(number, now_ns) for number in (0, 1)] == [QuoteVerdict.STALE, QuoteVerdict.GOOD]
+
+
+@pytest.mark.parametrize(("age_seconds", "verdict"), [(900, QuoteVerdict.STALE), (3, QuoteVerdict.GOOD)])
+def test_a_delayed_quote_is_stale_to_the_desk_as_it_comes(desk, age_seconds, verdict):
+    one = desk(Scripted())
+    made_ns = one.now_ns - age_seconds * SECOND
+    one.handle(QuoteEvent(0, made_ns, one.now_ns, 499.99, 500.01, 1.0, 1.0))
+    assert one.engine.desk.market.verdict(0, one.now_ns) is verdict
 
 
 def test_a_flattening_desk_keeps_the_hedge_of_an_option_that_is_halted_alone(desk):

@@ -12,12 +12,21 @@ from scalpdesk.entry.straddle_selector import (
     Selection,
     SelectionConfig,
     StraddleSelector,
+    forward_of,
     straddle_score,
     strike_range,
 )
-from scalpdesk.instruments.contract import OptionContract, options_in_order, straddle_pairs
+from scalpdesk.instruments.contract import (
+    Instruments,
+    LinearPerpetual,
+    OptionContract,
+    TickRule,
+    options_in_order,
+    straddle_pairs,
+)
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.option_pricer import ContractPricer
 
 NOON = at("12:00")
@@ -250,3 +259,16 @@ def test_an_empty_chain_says_so():
     assert Selection(None, 0, {"greeks": 0}).why_none() == (
         "no straddle passes the filters: the chain holds no pair of call and put"
     )
+
+
+@pytest.mark.parametrize(("root", "carry"), [("BTC", 0.0), ("BTC_USDC", 0.05)])
+def test_the_spot_of_an_inverse_option_is_its_forward_and_that_of_a_linear_one_is_carried(root, carry):
+    """The currency of a linear option is no US dollar either."""
+    tick = TickRule(Decimal("0.5"), Decimal("0.5"))
+    swap = perpetual("BTC") if root == "BTC" else LinearPerpetual("BTC_USDC-PERPETUAL", tick)
+    options = [deribit_option(f"{root}-25DEC26-100000-{right}") for right in "CP"]
+    listed = Instruments([swap, *options])
+    market = MarketState(listed)
+    (pair,) = straddle_pairs(options_in_order(listed, swap.symbol))
+    call = Valuation(None, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
+    assert forward_of(market, pair, call) == pytest.approx(100_000.0 * math.exp(carry))

@@ -104,6 +104,10 @@ class AlpacaBench:
     def heal(self):
         self.server.world.faults.heal()
 
+    def lose_quotes(self, number):
+        for stream in self.server.protocol.hub._data_streams:
+            stream.symbols["quotes"].discard(self.book[number].symbol)
+
     async def cut_order_stream(self, gateway):
         await gateway._stream.drop()
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fakes.instruments import straddle_book
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderFilled, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.emergency import EmergencyTrader
@@ -28,6 +28,7 @@ class EmergencyVenue:
         self.open = {}
         """Open orders by the venue's id."""
         self.looks, self.asked, self.cancels, self.sent, self.adopted, self.log = [], [], [], [], [], []
+        self.subscribed, self.halted, self.fails_to_quote = [], set(), False
         self.failures = []
         """Errors that the looks at the account raise, in their order."""
         self.takes_cancels = True
@@ -102,6 +103,15 @@ class EmergencyVenue:
     async def query_order(self, name):
         self.asked.append((self.now, name))
         self.on_query(name)
+
+    async def subscribe(self, numbers):
+        self.subscribed.append((self.now, tuple(numbers)))
+        if self.fails_to_quote:
+            raise RetryError("no stream", where="here")
+        for number in numbers:
+            if number in self.halted:
+                self.tell(TradingHalt(number, S, S, is_halted=True))
+            self.tell(QuoteEvent(number, S, S, 499.5, 500.5, 1.0, 1.0))
 
     async def quotes(self, numbers):
         if SHARE in numbers:

@@ -59,7 +59,8 @@ class IbkrBench:
 
     def setup(self, **changes) -> VenueSetup:
         usual = {"fees": VENUE.fees, "timeout_seconds": 20.0, "acceptance_seconds": 0.4}
-        return VenueSetup(instruments=self.book, clock=SystemClock(), url=self.url, **(usual | changes))
+        usual |= {"clock": SystemClock(), "url": self.url}
+        return VenueSetup(instruments=self.book, **(usual | changes))
 
     def settings(self, account="") -> IbkrSettings:
         return IbkrSettings(port=self.server.protocol.port, account=account)
@@ -87,6 +88,13 @@ class IbkrBench:
 
     def heal(self):
         self.server.world.faults.heal()
+
+    def lose_quotes(self, number):
+        listed = self.server.world.ledger.instruments.id_of(self.book[number].symbol)
+        for session in self.server.protocol.market.clients.values():
+            lines = session.lines.lines
+            for request_id in [name for name, line in lines.items() if line.number == listed]:
+                del lines[request_id]
 
     async def cut_order_stream(self, gateway):
         self.server.protocol.close_all()

@@ -151,7 +151,7 @@ class BenchWatchdog:
 class BenchGateway:
     """A venue that takes each order, lets it rest and confirms each cancel, until a test sets otherwise."""
 
-    name, takes_combos, account_id = "bench", True, "a"
+    name, takes_combos, account_id, currency = "bench", True, "a", "USD"
 
     def __init__(self, book: Instruments, clock: Clock) -> None:
         self._book, self._clock = book, clock
@@ -183,6 +183,8 @@ class BenchGateway:
         """When the account was asked for, seconds of the loop, and since when its fills."""
         self.subscribed: list[int] = []
         self.reconnected: list[str] = []
+        self.renewed: list[tuple[float, tuple[int, ...]]] = []
+        """When quotes were asked for again, seconds of the loop, and whose."""
         self.silent: dict[str, float] = {}
         self.latest: dict[int, QuoteEvent] = {}
 
@@ -204,7 +206,7 @@ class BenchGateway:
 
     def _facts(self) -> AccountFacts:
         money = self.cash
-        named = self.account_id, "ACTIVE", "USD"
+        named = self.account_id, "ACTIVE", self.currency
         return AccountFacts(*named, money, money, money, money, 3, may_trade=True, may_short=True)
 
     async def events(self) -> AsyncIterator[Event | Notice]:
@@ -290,6 +292,9 @@ class BenchGateway:
 
     async def reconnect(self, stream: str) -> None:
         self.reconnected.append(stream)
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        self.renewed.append((asyncio.get_running_loop().time(), tuple(instrument_ids)))
 
     async def close(self, *, graceful: bool = True) -> None:
         self.log.append(("closed", graceful))

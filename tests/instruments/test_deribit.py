@@ -13,6 +13,9 @@ from scalpdesk.instruments.deribit import (
     deribit_option,
     funding_payment,
     funding_rate,
+    hedge_unit,
+    inverse_perpetual,
+    is_linear,
     option_name,
     perpetual,
 )
@@ -28,6 +31,24 @@ def test_a_name_holds_the_terms_of_an_option():
     assert (CALL.expiry, CALL.strike, CALL.right) == (date(2026, 3, 6), D(87_000), Right.CALL)
     assert (CALL.settlement, CALL.multiplier, CALL.is_inverse) == (Settlement.CASH_MEAN, 1, True)
     assert [CALL.tick_rule.tick_at(D(price)) for price in ("0.0049", "0.005")] == [D("0.0001"), D("0.0005")]
+
+
+@pytest.mark.parametrize(
+    "symbol", ["BTC_USDC-PERPETUAL", "SOL_USDC-PERPETUAL", "SOL-PERPETUAL", "BTC-25DEC26", "BTC_USDC", "SPY"]
+)
+def test_only_an_inverse_perpetual_is_one(symbol):
+    """``BTC_USDC-PERPETUAL`` was taken for the inverse perpetual of Bitcoin."""
+    with pytest.raises(ArgumentError) as refused:
+        inverse_perpetual(symbol)
+    assert refused.value.value in (symbol, "SOL")
+    assert inverse_perpetual("ETH-PERPETUAL") == perpetual("ETH")
+
+
+@given(st.sampled_from(["BTC", "ETH", "SOL"]), st.sampled_from(["", "_USDC", "_USDT"]), st.sampled_from("CP"))
+def test_a_name_is_linear_exactly_where_its_option_is_not_inverse(coin, dollars, right):
+    option = deribit_option(f"{coin}{dollars}-25DEC26-100-{right}")
+    assert is_linear(option.symbol) is is_linear(option.underlying) is not option.is_inverse
+    assert hedge_unit(option.underlying) == ("contracts" if option.is_inverse else coin)
 
 
 def test_a_linear_option_is_settled_in_the_dollar_coin_and_may_have_a_decimal_strike():

@@ -41,7 +41,12 @@ async def ask(setup, _settings):
     return account_facts(5)
 
 
+async def ask_in_euro(_setup, _settings):
+    return msgspec.structs.replace(account_facts(5), currency="EUR")
+
+
 TOY = VenueSpec(name="toy", build=lambda *_: None, settings=NoSettings)
+EURO = VenueSpec(name="euro", build=lambda *_: None, settings=NoSettings, live_account=ask_in_euro)
 REAL = VenueSpec(name="real", build=lambda *_: None, settings=NoSettings, live_account=ask)
 
 
@@ -229,13 +234,14 @@ def test_one_account_or_all_of_a_venue_are_disarmed(tmp_path, account, gone, lef
         ("toy", KEYS, False, "no real money to arm"),
         ("real", {}, False, "needs the live account's key and secret"),
         ("real", KEYS, True, "the configuration is one for paper"),
+        ("euro", KEYS, False, "EUR"),
         ("real", KEYS, False, None),
     ],
 )
 def test_the_live_account_is_asked_for_with_the_configured_keys(
     tmp_path, monkeypatch, venue, environ, paper, what
 ):
-    points = {name: f"{__name__}:{name.upper()}" for name in ("real", "toy")}
+    points = {name: f"{__name__}:{name.upper()}" for name in ("real", "toy", "euro")}
     install_points(tmp_path, "venues", {"scalpdesk.venues": points})
     monkeypatch.syspath_prepend(tmp_path)
     ASKED.clear()

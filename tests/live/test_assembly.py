@@ -555,6 +555,22 @@ def test_a_run_is_gone_on_with_by_the_keys_of_its_account_alone(tmp_path, venue)
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])
+def test_an_account_in_another_currency_is_refused_at_every_start(tmp_path, venue, is_resumed):
+    """81,090 EUR were taken for as many dollars."""
+    opening = Opening(tmp_path, venue)
+    if is_resumed:
+        opening.interrupted(opening.open())
+    type(venue).prepare = staticmethod(lambda gateway: setattr(gateway, "currency", "EUR"))
+    with pytest.raises(ConfigError) as refused:
+        opening.open(resume=is_resumed)
+    assert (refused.value.where, refused.value.value) == ("desk.currency", "USD")
+    assert "EUR" in refused.value.what
+    assert opening.gateway.sent == []
+    assert opening.gateway.log[-1] == ("closed", False)
+    assert len(list((tmp_path / "runs").glob("*-st0cka-*"))) == is_resumed
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
 def test_a_desk_that_cannot_connect_closes_what_was_opened(tmp_path, venue, is_resumed):
     opening = Opening(tmp_path, venue)
     first = opening.open()

@@ -111,6 +111,15 @@ def events_of(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
+def test_an_underlying_in_another_currency_than_the_desks_is_refused(begin):
+    venue = Venue(listed(0, 270))
+    with pytest.raises(ConfigError) as refused:
+        begin(venue, "zero-dte", "desk.currency=USDC")
+    assert (refused.value.where, refused.value.value) == ("desk.currency", "USDC")
+    assert "SPY" in refused.value.what
+    assert venue.asked == []
+
+
 def test_what_hedges_in_the_underlyings_place_is_known_before_the_options(begin):
     venue = Venue(listed(0, 270), listed(0, 270, "P"))
     data, _, symbols = begin(venue, "zero-dte", "hedge.instrument=VOO")

@@ -269,3 +269,39 @@ def test_no_more_quotes_are_kept_than_wanted_and_locked_ones_are_counted():
     state.pass_over(SPY, rows, range(len(rows)), len(rows))
     assert [state.recent[SPY][end] for end in (0, -1)] == [9, QUOTES_KEPT + 8]
     assert state.oddities == Counter(locked=QUOTES_KEPT + 9)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_quote_that_was_old_when_it_came_is_stale_at_once(state, number):
+    """Delayed and frozen data are received now, and were made a quarter of an hour or a night ago."""
+    now_ns, numbers = DAY_NS, np.array([number])
+    for age_seconds, verdict in (
+        (900, QuoteVerdict.STALE),
+        (61, QuoteVerdict.STALE),
+        (60, QuoteVerdict.GOOD),
+    ):
+        made_ns = now_ns - age_seconds * NANOS_PER_SECOND
+        state.apply_quote(QuoteEvent(number, made_ns, now_ns, 1.0, 1.1, 1.0, 1.0))
+        assert state.verdict(number, now_ns) is verdict
+        is_fine = state.are_fine(state.table(numbers), numbers, now_ns)
+        assert is_fine.tolist() == [verdict is QuoteVerdict.GOOD]
+
+
+def test_an_options_quote_of_another_spot_is_lost_however_late_it_came(state):
+    state.apply_quote(QuoteEvent(1, 0, DAY_NS, 1.0, 1.1, 1.0, 1.0))
+    state.apply_quote(quote(0, DAY_NS, 499.9, 500.1))
+    assert state.is_lost(1)
+
+
+def test_outdated_quotes_are_marks_and_not_traded_on_until_the_next_one_of_each():
+    state = MarketState(straddle_book(500, 505), stale_seconds_underlying=5.0, stale_seconds_option=60.0)
+    for number in (0, 1, 2):
+        state.apply_quote(quote(number, 10 * NANOS_PER_SECOND, 1.0, 1.1))
+    now_ns = 11 * NANOS_PER_SECOND
+    state.outdate([0, 1, 3], now_ns)
+    verdicts = [state.verdict(number, now_ns) for number in (0, 1, 2, 3)]
+    assert verdicts == [QuoteVerdict.STALE, QuoteVerdict.STALE, QuoteVerdict.GOOD, QuoteVerdict.ABSENT]
+    assert state.mark(0) == pytest.approx(1.05)
+    state.apply_quote(quote(0, now_ns, 2.0, 2.1))
+    assert state.verdict(0, now_ns) is QuoteVerdict.GOOD
+    assert state.verdict(1, now_ns) is QuoteVerdict.STALE

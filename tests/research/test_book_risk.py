@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -204,9 +205,14 @@ def test_an_underlying_without_daily_bars_has_a_grid_and_no_value_at_risk(moves)
     document = risk_document(book_of(RiskPart(underlying="NVDA", spot=100.0, shares=1.0)), found, notes=notes)
     assert (found, document["measures"], len(document["notes"])) == (None, [], 2)
     coin = RiskBook(
-        as_of_ns=0, parts=(RiskPart(underlying="BTC", spot=5e4, inverse_usd=100.0),), currency="BTC"
+        as_of_ns=0,
+        parts=(RiskPart(underlying="BTC", spot=5e4, inverse_usd=100.0),),
+        currency="BTC",
+        is_coin=True,
     )
-    assert risk_document(coin, None)["stress"] == []
+    for book in (coin, replace(coin, currency="USDC"), replace(coin, currency="USD")):
+        assert risk_document(book, None)["stress"] == []
+    assert risk_document(replace(coin, currency="EUR", is_coin=False), None)["stress"] != []
 
 
 def test_filtered_moves_leave_the_days_together(moves):

@@ -7,13 +7,15 @@ import pytest
 
 from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks
+from scalpdesk.research.book_risk import stress_rows
 from scalpdesk.research.quoted_book import quoted_book
 
-DAY = date(2021, 1, 14)
+DAY, DAY_OF_COIN = date(2021, 1, 14), date(2025, 3, 5)
 NOON = new_york_ns(DAY, time(12, 0))
 STRIKES = range(90, 112, 2)
 
@@ -74,3 +76,17 @@ def test_what_is_not_listed_or_has_expired_is_refused_by_name(tape, symbol):
     with pytest.raises(DataError) as refusal:
         quoted_book(tape, [(symbol, 1.0)], NOON)
     assert refusal.value.value == symbol
+
+
+def test_a_book_on_a_coin_is_in_the_coin_and_has_no_days_of_the_share_market():
+    """Its losses were shown in US dollars, beside the worst days of the S&P 500."""
+    coin = reconstruct_coin(DAY_OF_COIN, DAY_OF_COIN)
+    now_ns = new_york_ns(DAY_OF_COIN, time(12, 0))
+    book = quoted_book(coin, [("BTC-PERPETUAL", -100.0)], now_ns)
+    assert (book.currency, book.is_coin) == ("BTC", True)
+    assert stress_rows(book) == []
+
+
+def test_a_book_of_shares_is_in_dollars(tape):
+    book = quoted_book(tape, [("XYZ", 1.0)], NOON)
+    assert (book.currency, book.is_coin) == ("USD", False)

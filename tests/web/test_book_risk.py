@@ -93,7 +93,10 @@ def test_a_flat_run_and_no_run_have_no_risk(client_of, ended_feed, tmp_path):
 
 def test_an_answer_in_coin_has_no_stress_days_and_one_of_two_its_correlation():
     coin = RiskBook(
-        as_of_ns=1, parts=(RiskPart(underlying="BTC", spot=5e4, inverse_usd=1e5),), currency="BTC"
+        as_of_ns=1,
+        parts=(RiskPart(underlying="BTC", spot=5e4, inverse_usd=1e5),),
+        currency="BTC",
+        is_coin=True,
     )
     answer = risk_answer("run", risk_document(coin, None, notes=("no bars",)))
     assert (answer["stress"], answer["history"], answer["notes"]) == ([], None, ["no bars"])

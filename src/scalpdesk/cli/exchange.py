@@ -135,6 +135,7 @@ def exchange(
 
     from scalpdesk.exchange.launch import DEFAULT_PROTOCOL, LaunchPlan, build_server, ready_line
     from scalpdesk.exchange.market import MarketOptions
+    from scalpdesk.instruments.deribit import coin_of
     from scalpdesk.simulation.faults import IN_COIN, PLACES, check_in_coin, load_faults, seeded_faults
 
     in_coin = data_set in COIN_MARKETS
@@ -149,7 +150,7 @@ def exchange(
     if generated is not None:
         _refuse_beside_generated({"--start": session, "--end": end, "--underlying": underlying})
     symbol = _underlying_of(data_set, underlying)
-    currency = symbol.partition("-")[0] if in_coin else "USD"
+    currency = coin_of(symbol) if in_coin else "USD"
     source = _source(data_set, generated, session, end, symbol, clock, seed)
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
     if in_coin:

@@ -11,7 +11,7 @@ from scalpdesk.cli.output import console, new_table, print_json, print_table, sh
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.owner_only import new_files_are_own
 from scalpdesk.core.units import count_text, rounded_text, run_currency
-from scalpdesk.instruments.deribit import is_perpetual
+from scalpdesk.instruments.deribit import hedge_unit
 
 if TYPE_CHECKING:
     from scalpdesk.research.stored_run import StoredRun
@@ -230,8 +230,7 @@ def report(
     show_stored_summary(out, stored.summary, marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     underlying = stored.run["underlying"] or ""
-    in_contracts = is_perpetual(underlying)
-    show_hedges(out, explained, hedges, stored.decimals, "contracts" if in_contracts else "shares")
+    show_hedges(out, explained, hedges, stored.decimals, hedge_unit(underlying))
     show_straddles(out, stored.straddles or (), stored.currency)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)

@@ -256,7 +256,7 @@ def _measured(
     symbols = [part.underlying for part in held.parts]
     day = to_new_york(held.as_of_ns).date()
     moves, notes = past_moves(
-        symbols, catalog, data_set, history=history, vix=vix, before=day, is_coin=held.currency != "USD"
+        symbols, catalog, data_set, history=history, vix=vix, before=day, is_coin=held.is_coin
     )
     return risk_document(held, moves, filters=filters, smile=smile, step=0 if instant else 1, notes=notes)
 

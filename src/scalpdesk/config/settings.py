@@ -91,7 +91,9 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     absent_after_seconds: Positive | None = None
     """Time in which the venue may accept an order after its request ended; None: 10, or 2 with ``url``."""
     silent_seconds: NonNegative = 60.0
-    """A data stream silent for this long in a session is reconnected; 0: never."""
+    """A data stream silent for this long in a session is reconnected, and a share, perpetual, or held option
+    is asked for again; 0: never.
+    """
     heartbeat_seconds: Positive = 10.0
     """Between pings of a stream; half of it without the pong ends the connection."""
     timeout_seconds: Positive = 5.0

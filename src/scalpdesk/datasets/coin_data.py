@@ -36,7 +36,13 @@ from scalpdesk.datasets.store import (
     write_table,
 )
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deribit import coin_of, deribit_option, perpetual, perpetual_symbol
+from scalpdesk.instruments.deribit import (
+    coin_of,
+    deribit_option,
+    inverse_perpetual,
+    perpetual,
+    perpetual_symbol,
+)
 from scalpdesk.instruments.sessions import Session, account_day, coin_session, from_ns, to_ns
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import FundingRate, MarketTape, QuoteColumns
@@ -265,8 +271,8 @@ def coin_tape(
     DataError
         When a day has no tickers of the perpetual.
     """
-    coin = coin_of(underlying)
-    swap = perpetual(coin)
+    swap = inverse_perpetual(underlying)
+    coin = swap.currency
     sessions = tuple(coin_session(start + timedelta(days=n)) for n in range((end - start).days + 1))
     files = day_files(catalog, manifest.name, "tickers", coin, [s.day.isoformat() for s in sessions])
     missing = sorted({s.day.isoformat() for s in sessions} - {path.stem for path in files})

@@ -12,7 +12,7 @@ from scalpdesk.core.units import DAY_SECONDS, count_text
 from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
-from scalpdesk.instruments.deribit import is_perpetual
+from scalpdesk.instruments.deribit import coin_of, is_perpetual
 from scalpdesk.volatility.ohlc import COLUMNS
 
 PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
@@ -113,7 +113,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
 
 def _key(symbol: str) -> str:
     """Return the folder of a symbol; of a perpetual its coin's, where the instruments of a coin are."""
-    return symbol.partition("-")[0] if is_perpetual(symbol) else symbol
+    return coin_of(symbol) if is_perpetual(symbol) else symbol
 
 
 def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:

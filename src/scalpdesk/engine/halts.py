@@ -46,6 +46,9 @@ class TradingHalts:
         if since_ns is None:
             del halted[instrument_id]
             what = f"{symbol}: trading resumed"
+            options = [number for number, _ in desk.instruments.options(symbol)]
+            # what was quoted in the halt is no price to trade at after it
+            desk.market.outdate([instrument_id, *options], self._turn.now_ns)
             self._flattening.follow()
         else:
             halted[instrument_id] = since_ns

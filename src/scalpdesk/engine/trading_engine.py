@@ -59,7 +59,7 @@ from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
-from scalpdesk.marketdata.state import QuoteBook
+from scalpdesk.marketdata.state import OLD_NS, QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Proposal,
@@ -195,8 +195,10 @@ class TradingEngine:
                 number, quotes = event.instrument_id, self._quotes
                 last = quotes[number]
                 # most quotes are good at sight and only kept; the others are judged
-                if 0.0 < event.bid < event.ask < 1e300 and (
-                    last is None or event.ts_event_ns >= last.ts_event_ns
+                if (
+                    0.0 < event.bid < event.ask < 1e300
+                    and now_ns - event.ts_event_ns <= OLD_NS
+                    and (last is None or event.ts_event_ns >= last.ts_event_ns)
                 ):
                     quotes[number] = event
                 elif not self._apply_quote(event):
@@ -205,9 +207,9 @@ class TradingEngine:
                 if trigger is None:
                     return NOTHING
                 if self._recent and number in self._recent:
-                    recent = self._recent[number]
-                    if not recent or recent[-1] is not event:
-                        recent.append(event)
+                    recent, kept = self._recent[number], quotes[number]
+                    if kept is not None and (not recent or recent[-1] is not kept):
+                        recent.append(kept)
                 wake = PRICE if type(trigger) is EveryQuote else trigger.take(event)
                 if wake is None:
                     return NOTHING

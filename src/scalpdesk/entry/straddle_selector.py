@@ -415,7 +415,7 @@ class StraddleSelector:
             return None
         spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
         gamma = call.greeks.gamma + put.greeks.gamma
-        if market.instruments[pair.call_id].currency != "USD":
+        if market.instruments[pair.call_id].is_inverse:
             gamma = gamma_in_coin(gamma, call.greeks.delta + put.greeks.delta, call.spot)
         score = straddle_score(
             (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
@@ -432,7 +432,7 @@ class StraddleSelector:
 
 def forward_of(market: MarketView, pair: StraddlePair, call: Valuation) -> float:
     """Return the forward of a pair's expiry, currency per unit: an inverse option's spot is a forward."""
-    if market.instruments[pair.call_id].currency != "USD":
+    if market.instruments[pair.call_id].is_inverse:
         return call.spot
     return call.spot * math.exp((call.rate - call.dividend_yield) * call.years)
 

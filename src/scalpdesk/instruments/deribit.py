@@ -76,6 +76,39 @@ def perpetual(coin: str) -> Perpetual:
     return Perpetual(perpetual_symbol(coin), CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
 
 
+def inverse_perpetual(symbol: str) -> Perpetual:
+    """Return the inverse perpetual that a symbol names.
+
+    Raises
+    ------
+    ArgumentError
+        When it names another instrument, a linear perpetual for one, or a coin without such a contract.
+
+    Examples
+    --------
+    >>> inverse_perpetual("BTC-PERPETUAL").currency
+    'BTC'
+    """
+    if not is_perpetual(symbol) or is_linear(symbol):
+        kind = "a linear perpetual" if is_perpetual(symbol) else "no perpetual"
+        raise ArgumentError(
+            f"the underlying is {kind}; inverse perpetuals are traded here",
+            where="underlying",
+            value=symbol,
+            fix=f"name an inverse perpetual, as {perpetual_symbol('BTC')}",
+        )
+    return perpetual(coin_of(symbol))
+
+
+def is_linear(symbol: str) -> bool:
+    """Return whether an instrument of the venue is settled in another currency than its coin.
+
+    >>> is_linear("BTC_USDC-PERPETUAL"), is_linear("BTC-25DEC26-100000-C")
+    (True, False)
+    """
+    return "_" in symbol.partition("-")[0]
+
+
 def coin_of(symbol: str) -> str:
     """Return the coin of an instrument of the venue.
 
@@ -92,6 +125,17 @@ def delta_unit(underlying: str) -> tuple[str, int]:
     (('shares', 1), ('BTC', 4))
     """
     return (coin_of(underlying), 4) if is_perpetual(underlying) else ("shares", 1)
+
+
+def hedge_unit(underlying: str) -> str:
+    """Return what a hedge is counted in: shares, or contracts of an inverse perpetual, coins of a linear one.
+
+    >>> [hedge_unit(symbol) for symbol in ("SPY", "BTC-PERPETUAL", "BTC_USDC-PERPETUAL")]
+    ['shares', 'contracts', 'BTC']
+    """
+    if not is_perpetual(underlying):
+        return "shares"
+    return coin_of(underlying) if is_linear(underlying) else "contracts"
 
 
 def expiry_name(day: date) -> str:

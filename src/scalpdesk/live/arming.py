@@ -19,7 +19,7 @@ from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.owner_only import own_folder
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup
+from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup, check_currency
 from scalpdesk.venues.registry import find_venue
 
 
@@ -271,10 +271,12 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     Raises
     ------
     ConfigError
-        Nothing can be armed there; keys missing, of the paper environment, or not accepted.
+        Nothing can be armed there; keys missing, of the paper environment, or not accepted; an account in
+        another currency than the desk's.
     RetryError
         The venue does not answer.
     """
+    currency = settings.config.desk.currency
     spec = find_venue(venue)
     if spec.live_account is None:
         raise ConfigError(
@@ -289,5 +291,7 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
             where="desk.paper",
             fix="set desk.paper = false (IS_PAPER_TRADING=false) and put in the live account's key",
         )
-    setup = VenueSetup(instruments=Instruments(), clock=SystemClock(), keys=keys)
-    return await spec.live_account(setup, settings.venue_settings(venue))
+    setup = VenueSetup(instruments=Instruments(), clock=SystemClock(), keys=keys, currency=currency)
+    facts = await spec.live_account(setup, settings.venue_settings(venue))
+    check_currency(facts, currency)
+    return facts

@@ -53,6 +53,7 @@ from scalpdesk.venues.contract import (
     Gateway,
     LiveToken,
     VenueSetup,
+    check_currency,
 )
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
@@ -300,6 +301,7 @@ async def open_desk(
         if folder is not None:
             undo.callback(folder.close)
         facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+        check_currency(facts, plan.settings.config.desk.currency)
         if resumed is not None and await gateway.is_taken(next_id := resumed.engine.desk.orders.next_id):
             raise StopError(
                 "the account has orders of this run that its journal does not hold: this folder is an older"

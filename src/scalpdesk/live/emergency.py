@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,7 +12,7 @@ import msgspec
 from scalpdesk.closing.closer import ClosingLine
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError, StopError
-from scalpdesk.core.events import OrderFilled, QuoteEvent, is_order_event
+from scalpdesk.core.events import OrderFilled, QuoteEvent, TradingHalt, is_order_event
 from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
@@ -32,6 +32,8 @@ CLEAR_SECONDS = 600.0
 REPEAT_CANCEL_SECONDS = 2.0
 CONFIRM_SECONDS = 0.15
 """A view of the positions is confirmed by an equal one after so long."""
+HALT_SECONDS = 1.0
+"""Longest wait for the venue to name a trading halt in what is to be closed."""
 LAG_SECONDS = 10.0
 """A view that lacks executions which the venue has reported is late; after so long it is believed."""
 NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
@@ -85,6 +87,12 @@ class EmergencyTrader:
         self._next_step_at = 0.0
         self._ends_at = 0.0
         """When it gives up; the loop's time."""
+        self._halted: set[InstrumentId] = set()
+        self._watched: dict[InstrumentId, float] = {}
+        """Shares whose quotes and halts are asked for, and how long they are waited for; the loop's time."""
+        self._quoted: set[InstrumentId] = set()
+        """Those of them that were quoted: a venue names a halt before, or with, the first quote."""
+        self._asking: set[asyncio.Task[None]] = set()
         self._logged: set[str] = set()
 
     async def clear(
@@ -121,8 +129,10 @@ class EmergencyTrader:
                 pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
             return False
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            tasks = (following, *self._asking)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # orders ---------------------------------------------------------------------------------------
 
@@ -132,6 +142,10 @@ class EmergencyTrader:
 
     async def _follow_events(self) -> None:
         async for item in self._gateway.events():
+            if isinstance(item, TradingHalt):
+                (self._halted.add if item.is_halted else self._halted.discard)(item.instrument_id)
+            elif isinstance(item, QuoteEvent):
+                self._quoted.add(item.instrument_id)
             if not is_order_event(item):
                 continue
             order = self._orders.orders.get(item.client_order_id)
@@ -192,6 +206,31 @@ class EmergencyTrader:
         name, only = order.client_order_id, self._only_ids
         return only is not None and not name.startswith(only) and name not in self._orders.orders
 
+    # trading halts --------------------------------------------------------------------------------
+
+    def _is_halted(self, number: InstrumentId) -> bool:
+        return number in self._halted or self._share_of(number) in self._halted
+
+    def _share_of(self, number: InstrumentId) -> InstrumentId | None:
+        """Return an option's underlying; of what is no option itself."""
+        item = self._instruments[number]
+        return self._instruments.find(item.underlying) if item.is_option else number
+
+    def _knows_halts(self, numbers: Iterable[InstrumentId]) -> bool:
+        """Follow the shares of what is held; return whether a halt in them would be known by now."""
+        now = asyncio.get_running_loop().time()
+        shares = {share for number in numbers if (share := self._share_of(number)) is not None}
+        if not shares <= self._watched.keys():
+            self._watched |= dict.fromkeys(shares - self._watched.keys(), now + HALT_SECONDS)
+            self._asking.add(asyncio.create_task(self._ask_for_quotes(tuple(self._watched))))
+        return all(share in self._quoted or now >= self._watched[share] for share in shares)
+
+    async def _ask_for_quotes(self, numbers: Sequence[InstrumentId]) -> None:
+        try:
+            await self._gateway.subscribe(numbers)
+        except Exception as error:  # noqa: BLE001 - closing does not wait for quotes
+            self._log_once(f"a trading halt would not be known: {describe(error)}")
+
     # rounds ---------------------------------------------------------------------------------------
 
     async def _round(self, *, flatten: bool) -> bool:
@@ -213,7 +252,11 @@ class EmergencyTrader:
             if is_clear:
                 self._log("no order is open")
             return is_clear
-        if self._events != events or self._add_held(view) or not self._believes(view):
+        if self._events != events or self._add_held(view):
+            return False
+        held = (line.instrument_id for line in view.positions if line.quantity)
+        knows_halts = self._knows_halts(number for number in held if number is not None)
+        if not self._believes(view) or not knows_halts:
             return False
         assert self._trusted is not None
         lines = [ClosingLine("", number, quantity) for number, quantity in self._trusted.items()]
@@ -272,6 +315,11 @@ class EmergencyTrader:
     async def _close(self, lines: list[ClosingLine], view: VenueView) -> None:
         """Send the next closing orders, at growing intervals while the same positions stay."""
         now = asyncio.get_running_loop().time()
+        halted = [line.instrument_id for line in lines if self._is_halted(line.instrument_id)]
+        if halted:
+            self._ends_at = now + CLEAR_SECONDS
+            names = ", ".join(self._instruments[number].symbol for number in halted)
+            self._log_once(f"trading is halted in {names}: nothing is sent until it resumes")
         if lines == self._lines and now < self._next_step_at:
             return
         shown = {order.client_order_id for order in view.open_orders}
@@ -280,7 +328,10 @@ class EmergencyTrader:
         working = own + [
             stand_in for order in view.open_orders if (stand_in := self._closer(order, held, view.ts_recv_ns))
         ]
-        step = self._flattener.step(view.ts_recv_ns, lines, working, await self._quotes(lines), self._limits)
+        quotes, limits = await self._quotes(lines), self._limits
+        step = self._flattener.step(
+            view.ts_recv_ns, lines, working, quotes, limits, is_halted=self._is_halted
+        )
         for cancel in step.cancels:
             command = self._orders.cancel(cancel.client_order_id)
             if command is not None:

@@ -74,6 +74,7 @@ async def first_market(
     terms, hedge = hedge_terms(plan.settings), ""
     if terms is not None:
         hedge = instruments[instruments.add(await gateway.resolve(terms.symbol))].symbol
+    _check_currencies(instruments, plan.settings.config.desk.currency)
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     held = held_instruments(plan, await gateway.snapshot(), instruments)
@@ -110,6 +111,25 @@ async def first_market(
     if in_coin:
         data["variance_clock"] = CALENDAR.name
     return data, tuple(events)
+
+
+def _check_currencies(instruments: Instruments, currency: str) -> None:
+    """Refuse what is traded in another currency than the desk's: its account holds none of it.
+
+    Raises
+    ------
+    ConfigError
+        When there is such an instrument.
+    """
+    for instrument in instruments:
+        if instrument.currency != currency:
+            raise ConfigError(
+                f"{instrument.symbol} is traded in {instrument.currency}, and the desk counts in {currency};"
+                " nothing was sent",
+                where="desk.currency",
+                value=currency,
+                fix=f"set desk.currency = {instrument.currency}, or name an underlying in {currency}",
+            )
 
 
 async def daily_update(

@@ -47,6 +47,7 @@ from scalpdesk.live.supervision import (
     RESTART_ONCE,
     RESTART_TWICE,
     LogThrottle,
+    StaleQuoteMonitor,
     StaleStreamMonitor,
     StandstillMonitor,
     Supervisor,
@@ -165,6 +166,7 @@ class LiveRunner:
         )
         self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
+        self._stale_quotes = StaleQuoteMonitor(self.options.silent_seconds)
         self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
@@ -688,6 +690,8 @@ class LiveRunner:
             detail = f"no message for {seconds:.0f} s in an open session; reconnecting"
             self._throttle.warn(f"{stream} silent:", detail, now)
             self.supervisor.spawn(f"the reconnection of {stream}", self.gateway.reconnect(stream))
+            self._stale_quotes.begin()
+        self._renew_quotes(now, is_open=is_open)
         if now - self.queries.last_at > self.options.reconcile_seconds:
             self.queries.last_at = now
             self.queries.ask()
@@ -700,6 +704,37 @@ class LiveRunner:
             except StopError as error:
                 self._notify("alarm", error.what)  # the next event meets the same refusal, in the consumer
         self._queue.wake()
+
+    def _renew_quotes(self, now: float, *, is_open: bool) -> None:
+        """Ask again for the quotes of single instruments that come no more."""
+        if not is_open:
+            self._stale_quotes.begin()
+            return
+        silent = dict(self._stale_quotes.due(now, self._stamps_that_matter))
+        for number, seconds in silent.items():
+            symbol = self.core.engine.desk.instruments[number].symbol
+            detail = f"no new quote for {seconds:.0f} s while others come; asking for it again"
+            self._throttle.warn(f"{symbol} silent:", detail, now)
+        if silent:
+            self.state.counters["quotes_renewed"] += len(silent)
+            self.supervisor.spawn("the renewal of quotes", self.gateway.renew_quotes(tuple(silent)))
+
+    def _stamps_that_matter(self) -> dict[InstrumentId, int]:
+        """Return the time of the latest quote of all but options, and of options held or ordered.
+
+        Nothing is expected of what is halted or has expired.
+        """
+        desk, now_ns = self.core.engine.desk, self.core.engine.now_ns
+        held = [position.instrument_id for position in desk.positions.held()]
+        ordered = [order.submitted.instrument_id for order in desk.orders.live.values()]
+        others = [InstrumentId(n) for n, item in enumerate(desk.instruments) if not item.is_option]
+        stamps = {}
+        for number in dict.fromkeys((*others, *held, *ordered)):
+            item, quote = desk.instruments[number], desk.market.quotes[number]
+            is_over = item.is_option and now_ns >= expiry_instant_ns(item)
+            if not is_over and not desk.view.is_halted(number):
+                stamps[number] = 0 if quote is None else quote.ts_recv_ns
+        return stamps
 
     async def _take_orders_off(self) -> None:
         """Cancel what works after a stop, and wait until the venue shows none of it.

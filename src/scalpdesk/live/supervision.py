@@ -18,13 +18,14 @@ watchdog process        another one is started
 import asyncio
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.venues.contract import Gateway
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -201,6 +202,65 @@ class StaleStreamMonitor:
         for stream, seconds in health.silent_seconds.items():
             if stream != "orders" and health.streams.get(stream) and seconds > self._silent_seconds:
                 yield stream, seconds
+
+
+LONGEST_PAUSES = 16
+"""Most times the first pause until an instrument that stays silent is asked for again."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    """Time of an instrument without a new quote; the event loop's."""
+
+    stamp: int
+    """Time of its latest quote, UTC nanoseconds; 0 before the first."""
+    since: float
+    asked_at: float
+    pause: float
+
+
+class StaleQuoteMonitor:
+    """Finds instruments without a new quote while their streams go on.
+
+    A venue may drop one subscription, or all of a data centre, and send the others. Only instruments whose
+    quotes matter are looked at: for an option of the chain minutes without a new quote are usual. The pause
+    doubles while nothing comes, to sixteen times the first, for a quiet instrument may just have no news.
+
+    Parameters
+    ----------
+    silent_seconds
+        Of the wall, without a new quote; 0 never looks.
+    """
+
+    def __init__(self, silent_seconds: float) -> None:
+        self._silent_seconds = silent_seconds
+        self._next_at = 0.0
+        self._silences: dict[InstrumentId, _Silence] = {}
+
+    def begin(self) -> None:
+        """Count from now on: no quote was expected before."""
+        self._silences.clear()
+
+    def due(
+        self, now: float, stamps: Callable[[], Mapping[InstrumentId, int]]
+    ) -> Iterator[tuple[InstrumentId, float]]:
+        """Yield the instruments to ask for again and for how many seconds each has had no new quote.
+
+        ``stamps`` returns the time of the latest quote of each instrument to look at, UTC nanoseconds.
+        """
+        if not self._silent_seconds or now < self._next_at:
+            return
+        self._next_at = now + CHECK_SECONDS
+        before, self._silences = self._silences, {}
+        for number, stamp in stamps().items():
+            known = before.get(number)
+            if known is None or known.stamp != stamp:
+                known = _Silence(stamp, now, now, self._silent_seconds)
+            self._silences[number] = known
+            if now - known.asked_at > known.pause:
+                known.asked_at = now
+                known.pause = min(2.0 * known.pause, LONGEST_PAUSES * self._silent_seconds)
+                yield number, now - known.since
 
 
 STANDSTILL_NS = 5 * NANOS_PER_SECOND

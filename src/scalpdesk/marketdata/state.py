@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time
 from decimal import Decimal
 from typing import Protocol
@@ -25,7 +25,7 @@ from scalpdesk.core.events import (
     SessionBarsEvent,
     TradeEvent,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
@@ -45,6 +45,9 @@ from scalpdesk.pricing.kernels.triggers import are_tradable
 
 LOST_AFTER = 2
 """Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
+OLD_NS = MINUTE_NS
+"""A quote that was made longer than this before it came counts as known since it was made. A shorter time may
+be the error of a clock."""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -263,11 +266,16 @@ class MarketState:
         """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
-        """Apply a quote; return whether it is good (two-sided, not crossed, in order)."""
+        """Apply a quote; return whether it is good (two-sided, not crossed, in order).
+
+        One that was old when it came is as old as it says: delayed, frozen, or of a trading halt.
+        """
         last = self.quotes[quote.instrument_id]
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
+        if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
+            quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
         verdict = judge_quote(quote.bid, quote.ask)
         if verdict is not GOOD:
             self.oddities[verdict] += 1
@@ -484,6 +492,14 @@ class MarketState:
         if verdict in TRADABLE and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
             return QuoteVerdict.STALE
         return verdict
+
+    def outdate(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+        """Make the latest quotes of instruments stale: they stay as marks until the next quotes come."""
+        for number in numbers:
+            quote = self.quotes[number]
+            if quote is not None:
+                known_ns = min(quote.ts_recv_ns, now_ns - self._stale_ns[number] - 1)
+                self.quotes[number] = msgspec.structs.replace(quote, ts_recv_ns=known_ns)
 
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return the latest quotes of instruments as columns; of a number below zero as never quoted."""

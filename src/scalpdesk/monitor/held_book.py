@@ -60,6 +60,7 @@ def held_book(follower: RunFollower) -> RiskBook | None:
             for symbol, spot in sorted(spots.items())
         ),
         currency=currency_of(follower),
+        is_coin=any(desk.instruments[position.instrument_id].is_coin for position in held),
         holdings=tuple(
             (desk.instruments[position.instrument_id].symbol, float(position.quantity)) for position in held
         ),

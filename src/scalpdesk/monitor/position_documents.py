@@ -22,6 +22,7 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.margin.capital import capital_of
 from scalpdesk.monitor import answers
@@ -617,7 +618,7 @@ def flatten_plan(follower: RunFollower) -> answers.FlattenPlan:
     if not legs:
         return {"title": "Flatten: nothing is held", "legs": "", "is_flat": True, "cost": None}
     options = any(desk.instruments[each.instrument_id].is_option for each in held)
-    unit = "contracts" if desk.instruments[desk.view.underlying].is_inverse else "shares"
+    unit = hedge_unit(desk.instruments[desk.view.underlying].symbol)
     rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
     estimated, worst = follower.money(half_spreads), follower.money(2.0 * half_spreads)

@@ -189,6 +189,8 @@ class RiskBook:
     as_of_ns: int
     parts: tuple[RiskPart, ...]
     currency: str = "USD"
+    is_coin: bool = False
+    """Whether its underlyings are coins: no index of shares or of their volatility tells of them."""
     holdings: tuple[tuple[str, float], ...] = ()
     """Symbol and quantity of each position."""
 

@@ -389,11 +389,11 @@ def _alone(book: RiskBook, scenarios: JointMoves, smile: str, step: int, method:
 
 
 def stress_rows(book: RiskBook, smile: str = SMILES[0]) -> list[dict[str, Any]]:
-    """Return the P&L of the book in each of :data:`STRESS_MOVES`, at once; empty for a book in coin.
+    """Return the P&L of the book in each of :data:`STRESS_MOVES`, at once; empty for a book on coins.
 
     A NASDAQ underlying moves as its index did, every other as the S&P 500.
     """
-    if book.currency != "USD":
+    if book.is_coin:
         return []
     rows = []
     for each in STRESS_MOVES:

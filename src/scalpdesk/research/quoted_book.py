@@ -60,7 +60,14 @@ def quoted_book(tape: MarketTape, given: Sequence[tuple[str, float]], now_ns: in
         _part(tape.with_main(symbol) if symbol in tape.others else tape, held, now_ns)
         for symbol, held in sorted(by_underlying.items())
     ]
-    return RiskBook(as_of_ns=now_ns, parts=tuple(parts), holdings=tuple(sums.items()))
+    traded = [tape.instruments[number] for held in by_underlying.values() for number, _ in held]
+    return RiskBook(
+        as_of_ns=now_ns,
+        parts=tuple(parts),
+        currency=traded[0].currency if traded else "USD",
+        is_coin=any(instrument.is_coin for instrument in traded),
+        holdings=tuple(sums.items()),
+    )
 
 
 def _part(tape: MarketTape, held: Sequence[tuple[InstrumentId, float]], now_ns: int) -> RiskPart:

@@ -501,14 +501,14 @@ def scan_tape(
     Raises
     ------
     DataError
-        When there is no forecast, no smile, or the market is settled in coin.
+        When there is no forecast, no smile, or the options are on a coin.
     """
     contracts = dict(tape.instruments.options(tape.underlying))
-    if any(contract.currency != "USD" for contract in contracts.values()):
+    if any(contract.is_coin for contract in contracts.values()):
         raise DataError(
-            "a scan prices options in US dollars",
+            "a scan prices options on shares and indices",
             where=f"{tape.name}, {tape.underlying}",
-            fix="name an underlying whose options are in dollars; scalpdesk chain shows those in coin",
+            fix="name a share or an index; scalpdesk chain shows options on a coin",
         )
     chain = chain_quotes_at(tape, now_ns, max_age_seconds=max_age_seconds)
     fitted = fit_chain(chain)

@@ -99,7 +99,7 @@ def posting_of(execution: Execution, order: BrokerOrder) -> Posting:
     cause = Purpose.OPEN if order.intent in OPENING else Purpose.CLOSE
     terms = units, execution.price, fee, cause, execution.execution_id, execution.ts_ns
     posting = of_fill(instrument, number, *terms)
-    if quantity % ONE and instrument.currency == "USD":
+    if quantity % ONE and instrument.is_share:
         cash = (posting.cash + fee).quantize(MICRO, rounding=ROUND_HALF_UP) - fee
         posting = replace(posting, cash=cash)
     return posting

@@ -272,6 +272,24 @@ class AccountFacts(msgspec.Struct, frozen=True):
     """Maintenance margin over collateral, of a venue that closes positions by it; None of any other."""
 
 
+def check_currency(account: AccountFacts, currency: str) -> None:
+    """Refuse an account in another currency than the desk's: no rate turns one amount into the other.
+
+    Raises
+    ------
+    ConfigError
+        When they differ.
+    """
+    if account.currency != currency:
+        raise ConfigError(
+            f"the account is kept in {account.currency}, and the desk counts in {currency}; nothing was sent",
+            where="desk.currency",
+            value=currency,
+            fix=f"trade an account that is kept in {currency} (the venue's account settings name its"
+            f" currency), or set desk.currency where the strategy's instruments are in {account.currency}",
+        )
+
+
 class VenueClock(msgspec.Struct, frozen=True):
     """The venue's own time and session; instants in UTC nanoseconds."""
 
@@ -516,6 +534,10 @@ class Gateway(Protocol):
 
     async def reconnect(self, stream: str) -> None:
         """Replace the connection of a data stream that is up and delivers nothing."""
+        ...
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Ask again for the quotes of subscribed instruments that come no more; the others go on."""
         ...
 
     async def close(self, *, graceful: bool = True) -> None:

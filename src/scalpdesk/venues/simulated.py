@@ -473,6 +473,9 @@ class SimulatedGateway:
     async def reconnect(self, stream: str) -> None:
         """There is no connection that could be silent."""
 
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """There is no subscription that could be lost."""
+
     async def close(self, *, graceful: bool = True) -> None:
         """End the stream."""
         del graceful
@@ -630,6 +633,10 @@ class SandboxGateway:
     async def reconnect(self, stream: str) -> None:
         """Replace a data stream's connection that delivers nothing."""
         await self._data.reconnect(stream)
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Ask again for quotes that come no more."""
+        await self._data.renew_quotes(instrument_ids)
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the data's connections and the stream."""

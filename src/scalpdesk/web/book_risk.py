@@ -115,7 +115,7 @@ def _computed(book: RiskBook, held: tuple[Any, ...], data: dict[str, Any], data_
         data_set,
         data.get("daily_history"),
         day,
-        book.currency != "USD",
+        book.is_coin,
     )
     return held, risk_answer(str(held[0]), risk_document(book, moves, notes=notes))
 

@@ -1118,7 +1118,11 @@ class Answering(Line):
 
     async def request(self, method, params, timeout_seconds=None):
         del timeout_seconds
-        answers = {"public/get_time": self.now_ms, "private/get_account_summary": SUMMARY}
+        answers = {
+            "public/get_time": self.now_ms,
+            "private/get_account_summary": SUMMARY,
+            "public/get_currencies": [{"currency": "BTC"}],
+        }
         if params.get("label") == self.label:
             return [{"label": self.label}]
         return answers.get(method, [])

@@ -165,6 +165,9 @@ def test_instruments_bring_their_terms():
         }
     )
     assert isinstance(linear, LinearPerpetual)
+    odd = {"instrument_type": "linear", "settlement_currency": "USDC"}  # whatever it is quoted in
+    assert isinstance(wire.read_instrument(PERPETUAL | odd), LinearPerpetual)
+    assert wire.read_instrument(PERPETUAL | {"instrument_type": "reversed", "quote_currency": "USDX"}) == SWAP
     dated = {"instrument_name": "BTC-25DEC26", "kind": "future", "settlement_period": "month"}
     assert wire.read_instrument(dated) is None
 

@@ -217,7 +217,7 @@ class Messages:
         shown: dict[str, Any] = {
             "instrument_name": item.symbol,
             "timestamp": (quote.ts_event_ns if quote is not None else self._world.now_ns) // NANOS_PER_MS,
-            "state": "open",
+            "state": "closed" if self._world.ledger.is_halted(number) else "open",
             "best_bid_price": bid[0],
             "best_bid_amount": plain_number(bid[1]),
             "best_ask_price": ask[0],

@@ -9,6 +9,7 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.tws.contracts import ContractBook
 from scalpdesk.exchange.tws.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
+from scalpdesk.instruments.contract import ONE
 from scalpdesk.instruments.postings import of_fill
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import Holding
@@ -343,6 +344,7 @@ class AccountFeed:
         }
         for key, amount in amounts.items():
             yield key, round(amount, 2), currency
+        yield "ExchangeRate", ONE, currency
         yield "Cushion", round(excess / at.equity, 6) if at.equity else ZERO, ""
         yield "Leverage", round(gross / at.equity, 2) if at.equity else ZERO, ""
         yield "DayTradesRemaining", -1, ""

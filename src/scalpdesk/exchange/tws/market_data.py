@@ -145,6 +145,8 @@ class MarketLines:
         item = self._world.ledger.instruments[line.number]
         yield 58, 1, request_id, shown
         yield 81, request_id, COMBO_TICK if is_combo else item.tick_rule.below, "a60001", 3
+        if not is_combo and not is_snapshot:
+            yield 45, 6, request_id, line.kind(HALTED), int(line.number in self._world.ledger.halted)
         yield from self._quote_ticks(line)
         if not is_combo:
             yield from self._day_ticks(line)

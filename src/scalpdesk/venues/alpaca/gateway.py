@@ -304,6 +304,10 @@ class AlpacaGateway:
                 seconds = connection.silent_seconds()
                 await connection.drop("silent", f"no message for {seconds:.0f} s")
 
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """End the subscriptions of some instruments and subscribe again; the others go on."""
+        await self._data.renew(instrument_ids)
+
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
         self._orders.is_open = False

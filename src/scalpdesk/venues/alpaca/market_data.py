@@ -452,6 +452,14 @@ class MarketStream:
                 "the data stream does not confirm the subscription in time", where=where
             ) from None
 
+    async def renew(self, symbols: Sequence[str]) -> None:
+        """Subscribe again to some of the symbols; a stream that is down does so when it is up again."""
+        again = [symbol for symbol in symbols if symbol in self.wanted]
+        if again and self.connection.is_up:
+            self._publisher.count(f"{self.name}_asked_again")
+            for action in ("unsubscribe", "subscribe"):
+                await self.connection.send(self._message(action, again))
+
     async def _confirmed(self) -> None:
         while not self.confirmed >= set(self.wanted):
             if self._fault is not None:
@@ -533,12 +541,22 @@ class MarketStreams:
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId], timeout_seconds: float = 15.0) -> None:
         """Stream quotes of exactly these instruments."""
-        instruments = [self._instruments[instrument_id] for instrument_id in instrument_ids]
-        stocks = [item.symbol for item in instruments if not item.is_option]
-        options = [item.symbol for item in instruments if item.is_option]
-        for stream, symbols in ((self._stocks, stocks), (self._options, options)):
+        for stream, symbols in self._symbols(instrument_ids):
             if symbols or stream.wanted:
                 await stream.subscribe(symbols, timeout_seconds)
+
+    async def renew(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Subscribe again to the quotes of some instruments."""
+        for stream, symbols in self._symbols(instrument_ids):
+            await stream.renew(symbols)
+
+    def _symbols(self, instrument_ids: Sequence[InstrumentId]) -> list[tuple[MarketStream, list[str]]]:
+        """Return both streams, each with the symbols of its instruments."""
+        instruments = [self._instruments[instrument_id] for instrument_id in instrument_ids]
+        return [
+            (stream, [item.symbol for item in instruments if item.is_option is has_options])
+            for stream, has_options in ((self._stocks, False), (self._options, True))
+        ]
 
     async def close(self) -> None:
         """End both streams."""

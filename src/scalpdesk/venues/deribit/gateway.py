@@ -1,17 +1,18 @@
 """The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.errors import ArgumentError, ConfigError, RetryError, nearest_name
+from scalpdesk.core.events import Event, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, Perpetual
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.deribit import coin_of, is_perpetual, perpetual, perpetual_symbol
-from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, from_ns
+from scalpdesk.instruments.deribit import inverse_perpetual
+from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -79,6 +80,8 @@ class DeribitGateway:
         self._url = url
         self.currency = setup.currency
         self._publisher = EventPublisher(setup.clock)
+        self._halted: dict[InstrumentId, bool] = {}
+        """Trading status of instruments as it was reported last."""
 
         def connection(
             name: str, take: Callable[[wire.Notification], None], *, orders: bool
@@ -146,6 +149,7 @@ class DeribitGateway:
                 fix="synchronise it (NTP), then start again",
             )
         if not self._setup.data_only:
+            await self._check_currency()
             try:
                 await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
             except FAILURES as problem:
@@ -154,7 +158,28 @@ class DeribitGateway:
                 ) from None
             self._order_path.is_open = True
         account, _ = await self._queries.account()
+        if self._queries.margin_model != wire.STANDARD_MARGIN and not self._setup.data_only:
+            raise ConfigError(
+                f"the desk computes with the margin model {wire.STANDARD_MARGIN} alone; nothing was sent",
+                where="margin_model of the account",
+                value=self._queries.margin_model,
+                fix="choose segregated collateral and standard margin in the account's margin settings at the"
+                " venue, or trade a subaccount that has them",
+            )
         return account
+
+    async def _check_currency(self) -> None:
+        """Refuse a currency in which the venue keeps no accounts."""
+        listed = wire.rows(await self._queries.question("public/get_currencies", {}), "currencies")
+        known = sorted(str(each.get("currency")) for each in listed)
+        if self.currency not in known:
+            raise ConfigError(
+                "the venue keeps no accounts in the desk's currency; nothing was sent",
+                where="desk.currency",
+                value=self.currency,
+                nearest=nearest_name(self.currency, known),
+                fix=f"one of {', '.join(known)}",
+            )
 
     def _on_down(self, stream: str, cause: str, why: str, is_final: bool) -> None:
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
@@ -209,11 +234,28 @@ class DeribitGateway:
             number = self._instruments.id_of(name)
             at_ns = wire.time_ns(note.data, "timestamp")
             recv_ns = self._publisher.timestamp(at_ns)
-            quote = wire.read_quote(note.data, number, self._instruments[number], recv_ns)
+            item = self._instruments[number]
+            quote = wire.read_quote(note.data, number, item, recv_ns)
+            is_halted = wire.is_halted(note.data)
         except (wire.WireError, KeyError, TypeError) as problem:
             self._publisher.refuse("quotes", "malformed_quote", repr(problem)[:200])
             return
+        if is_halted is not None:
+            self._note_status(quote, is_halted=is_halted)
         self._publisher.publish([quote])
+
+    def _note_status(self, quote: QuoteEvent, *, is_halted: bool) -> None:
+        """Tell the desk of a book that the venue has closed, or opened again."""
+        number, item = quote.instrument_id, self._instruments[quote.instrument_id]
+        # of a perpetual in any case: a halt may have begun before this connection
+        before = self._halted.get(number, False if item.is_option else None)
+        if is_halted is before:
+            return
+        if not item.is_option or quote.ts_event_ns < expiry_instant_ns(item):
+            self._halted[number] = is_halted
+            stamps = quote.ts_event_ns, quote.ts_recv_ns
+            reason = "the book is closed" if is_halted else ""
+            self._publisher.publish([TradingHalt(number, *stamps, is_halted, reason)])
 
     def _on_account(self, note: wire.Notification) -> None:
         self._order_path.on_change(note)
@@ -276,11 +318,10 @@ class DeribitGateway:
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments; kept over reconnections."""
-        channels = [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
         try:
             if not self._quotes.is_up:
                 await self._quotes.start()
-            await self._quotes.subscribe(channels)
+            await self._quotes.subscribe(self._channels(instrument_ids))
         except KeysRefused as refused:
             raise ConfigError(
                 "the venue does not accept these keys any more", where=self._url, value=str(refused)
@@ -290,20 +331,25 @@ class DeribitGateway:
                 "the quotes do not come up", where=self._url, value=repr(problem)[:200]
             ) from None
 
+    def _channels(self, instrument_ids: Sequence[InstrumentId]) -> list[str]:
+        return [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Subscribe again to the tickers of some instruments; the others go on."""
+        self._publisher.count("quotes_asked_again")
+        with suppress(*FAILURES):  # a connection that breaks meanwhile subscribes to all of them
+            await self._quotes.renew(self._channels(instrument_ids))
+
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument, by query."""
         return await self._queries.quotes(instrument_ids)
 
     async def resolve(self, symbol: str) -> Perpetual:
         """Return the inverse perpetual of a symbol as ``BTC-PERPETUAL``."""
-        if not is_perpetual(symbol):
-            raise ConfigError(
-                "the underlying is not a perpetual of this venue",
-                where="underlying",
-                value=symbol,
-                fix=f"name one as {perpetual_symbol('BTC')}",
-            )
-        return perpetual(coin_of(symbol))
+        try:
+            return inverse_perpetual(symbol)
+        except ArgumentError as error:
+            raise ConfigError(error.what, where="underlying", value=symbol, fix=error.fix) from None
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on a perpetual that expire from ``first`` to ``last``."""

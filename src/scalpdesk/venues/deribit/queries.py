@@ -14,6 +14,7 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
     ListedContract,
+    NoticeKind,
     VenueActivity,
     VenueMinute,
     VenueSetup,
@@ -55,6 +56,8 @@ class AccountAndMarket:
         """Lead of the venue's clock over the desk's."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
+        self.margin_model = ""
+        """The account's, in the venue's own words; empty before it is known."""
         self._untraded: set[str] = set()
         """Names of positions in what the desk does not trade, dated futures for one."""
 
@@ -93,6 +96,11 @@ class AccountAndMarket:
             found = await self.question("private/get_positions", params)
             if _marks(found) == _marks(before):
                 break
+        model = wire.margin_model(summary)
+        if self.margin_model not in ("", model):
+            detail = f"{model}, not {self.margin_model} any more: the desk still computes with the latter"
+            self._publisher.notice(NoticeKind.LIMITED, "requests", "margin_model_changed", detail)
+        self.margin_model = model
         held = []
         for message in wire.rows(found, "positions"):
             instrument = self.instrument(message) or await self._look_up(message)

@@ -152,6 +152,13 @@ class RpcConnection(ReconnectingConnection):
             await self.request(self._scoped("unsubscribe"), {"channels": gone})
         return await self._subscribe() if wanted else []
 
+    async def renew(self, channels: Iterable[str]) -> None:
+        """End the subscriptions of some of its channels and subscribe again."""
+        again = [name for name in channels if name in self._channels]
+        if again:
+            await self.request(self._scoped("unsubscribe"), {"channels": again})
+            await self.request(self._scoped("subscribe"), {"channels": again})
+
     async def drop(self) -> None:
         """Break the connection; another one follows."""
         if self._socket is not None:

@@ -264,7 +264,8 @@ def read_instrument(message: Message) -> Instrument | None:
             raise WireError(str(problem)) from None
     if kind != "future" or message.get("settlement_period") != "perpetual":
         return None
-    if message.get("quote_currency") == "USD":
+    is_inverse = message.get("instrument_type", message.get("quote_currency")) in ("reversed", "USD")
+    if is_inverse:
         size = exact_field(message, "contract_size")
         if size <= 0 or size % 1:
             raise WireError(f"contract_size of {name} is no whole number of dollars: {size}")
@@ -323,6 +324,15 @@ def read_quote(
     (bid, bid_size), (ask, ask_size) = sides
     at_ns = time_ns(message, "timestamp")
     return QuoteEvent(instrument_id, at_ns, recv_ns, bid, ask, bid_size, ask_size)
+
+
+def is_halted(message: Message) -> bool | None:
+    """Return whether the book of a ticker's instrument is closed (Deribit, "ticker": ``state``).
+
+    None where the ticker does not say.
+    """
+    state = message.get("state")
+    return None if state is None else state != "open"
 
 
 # orders -------------------------------------------------------------------------------------------------
@@ -683,6 +693,29 @@ def read_position(
     quantity = quantity_of(instrument, size)
     value = instrument.value(quantity, mark)
     return HeldAtVenue(VenuePosition(name, instrument_id, quantity, average, instrument), value)
+
+
+STANDARD_MARGIN = "segregated_sm"
+"""Model in which each currency has its own collateral and each position its own margin: the desk's own.
+
+The other models are ``segregated_pm``, ``cross_sm`` and ``cross_pm`` (Deribit, "change_margin_model").
+Portfolio margin asks a book for what it may lose. Cross collateral sums all currencies: ``margin_balance``,
+``available_funds`` and both margins are those of all of them, in each currency's units (Deribit,
+"get_account_summary").
+"""
+
+
+def margin_model(summary: Message) -> str:
+    """Return the margin model of an account, in the venue's own words.
+
+    >>> margin_model({"margin_model": "cross_pm"}), margin_model({"portfolio_margining_enabled": True})
+    ('cross_pm', 'segregated_pm')
+    """
+    named = summary.get("margin_model")
+    if isinstance(named, str) and named:
+        return named
+    collateral = "cross" if summary.get("cross_collateral_enabled") is True else "segregated"
+    return f"{collateral}_{'pm' if summary.get('portfolio_margining_enabled') is True else 'sm'}"
 
 
 def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:

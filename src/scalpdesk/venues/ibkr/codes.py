@@ -60,6 +60,7 @@ NAMES = {
     10168: "no_data_subscription",
     10186: "no_data_subscription",
     10197: "competing_session",
+    10225: "line_ended_by_bust",
     10349: "lifetime_preset",
 }
 """Names by code (TWS API, "Message codes"); see also reference/tws_messages, 8."""
@@ -75,7 +76,7 @@ REFUSALS = frozenset({103, 104, 110, 163, 200, 201, 203, 321, 387, 388, 434, 460
 """Reasons for which TWS refuses an order. None of them proves that it is over: a change may be meant, and a
 refused order has been seen at work. Proof is its absence from the open orders, or ``Inactive`` among them.
 """
-NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197})
+NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197, 10225})
 """A line that brings nothing."""
 DELAYED = 10167
 CANCELLED, UNKNOWN_CONTRACT = 202, 200
@@ -103,6 +104,18 @@ def name_of(code: int) -> str:
     ('broker_link_lost', 'tws_9')
     """
     return NAMES.get(code, f"tws_{code}")
+
+
+def farm_of(text: str) -> str:
+    """Return the farm that a message names; empty where it names no farm.
+
+    >>> farm_of("Market data farm connection is OK:usfarm.nj")
+    'usfarm.nj'
+    >>> farm_of("Market data farm connection is inactive but should be available upon demand.hfarm")
+    'hfarm'
+    """
+    mark = ":" if ":" in text else "demand."
+    return text.rpartition(mark)[2].strip()
 
 
 # statuses of orders -----------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ from scalpdesk.venues.ibkr.settings import IbkrSettings
 
 CLOCK_SECONDS = 0.25
 """Between two questions for the time of a venue that the desk's clock follows."""
-CURRENT_TIME, EXECUTION, ERROR = "49", "11", "4"
-"""Ids of messages: of TWS's time in whole seconds, on an execution, of an error."""
+CURRENT_TIME, EXECUTION, ERROR, GENERIC_TICK = "49", "11", "4", "45"
+"""Ids of messages: TWS's time in whole seconds, an execution, an error, a tick of one number."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
@@ -155,6 +155,8 @@ class CheckedDecoder(Decoder):
         Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
     executed
         Returns when an execution happened, UTC nanoseconds, by its id and the text of its time.
+    on_generic
+        Called with request, type and value of a tick of one number: the library has no values below 0.
     """
 
     def __init__(
@@ -163,9 +165,11 @@ class CheckedDecoder(Decoder):
         refuse: Callable[[Sequence[str], Exception], None],
         on_time: Callable[[int], object],
         executed: Callable[[str, str], int],
+        on_generic: Callable[[int, int, float], None],
     ) -> None:
         super().__init__(wrapper, 0)
         self._refuse, self._on_time, self._executed = refuse, on_time, executed
+        self._on_generic = on_generic
 
     def interpret(self, fields: Sequence[str]) -> None:
         """Decode a message and hand it over; an error of an order to its listeners alone."""
@@ -179,6 +183,8 @@ class CheckedDecoder(Decoder):
             elif kind == ERROR and (self.wrapper.clientId, int(fields[2])) in self.wrapper.trades:
                 self.wrapper.ib.errorEvent.emit(int(fields[2]), int(fields[3]), fields[4], None)
                 return
+            elif kind == GENERIC_TICK:
+                self._on_generic(int(fields[2]), int(fields[3]), float(fields[4]))
             self.handlers[int(kind)](fields)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
             self._refuse(fields, problem)
@@ -262,7 +268,11 @@ class TwsConnection:
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper
         self.ib.client.decoder = CheckedDecoder(
-            self.ib.wrapper, self._refuse, publisher.timestamp, self._executed
+            self.ib.wrapper,
+            self._refuse,
+            publisher.timestamp,
+            self._executed,
+            lambda *tick: self.on_generic(*tick),  # noqa: PLW0108 - it is set later
         )
         self.times = TwsTimes(None if publisher.stamper.follows else setup.clock.now_ns)
         self._unreadable: dict[str, int] = {}
@@ -272,14 +282,20 @@ class TwsConnection:
         self.ib.client.conn.hasData.connect(self._greet)
         self.unread = 0
         """Messages about orders, executions and positions that could not be read."""
+        self.on_generic: Callable[[int, int, float], None] = lambda *_: None
+        """Called with request, type and value of each tick of one number."""
         self.has_link = True
         """Whether TWS has its own link to the broker."""
-        self.lost_farms: set[str] = set()
-        """Farms of the broker that TWS does not reach: ``quotes``, ``history``, ``contracts``."""
+        self.lost_farms: set[tuple[str, str]] = set()
+        """Farms of the broker that TWS does not reach, with their names: each sends its own markets'
+        ``quotes``, ``history`` or ``contracts``.
+        """
         self.on_down: Callable[[], None] = lambda: None
         """Called when orders can no longer be sent, before the notice."""
         self.on_up: Callable[[bool], Awaitable[None]] | None = None
         """Called when they can again, before the notice; whether lines of quotes are lost."""
+        self.on_farm_back: Callable[[], None] = lambda: None
+        """Called when a farm of quotes is back: some of its lines may stay dead."""
         self.last_at = 0.0
         """Time of the last message, by the loop's clock."""
         self._last_error = 0, ""
@@ -304,6 +320,11 @@ class TwsConnection:
     def is_up(self) -> bool:
         """Whether orders can be sent: the socket stands, and TWS has its link to the broker."""
         return self.ib.isConnected() and self.has_link and self.is_synced
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether quotes can come: it is up, and TWS reaches each farm that sends them."""
+        return self.is_up and all(kind != "quotes" for kind, _ in self.lost_farms)
 
     @property
     def silent_seconds(self) -> float:
@@ -435,13 +456,18 @@ class TwsConnection:
             self._run(self._up(has_lost_data=code == codes.BACK_DATA_LOST, name=codes.name_of(code)))
         elif code in codes.FARMS_LOST:
             self._publisher.count(codes.name_of(code))
-            if codes.FARMS_LOST[code] not in self.lost_farms:
-                self.lost_farms.add(codes.FARMS_LOST[code])
+            farm = codes.FARMS_LOST[code], codes.farm_of(text)
+            if farm not in self.lost_farms:
+                self.lost_farms.add(farm)
                 self._publisher.notice(NoticeKind.DISCONNECTED, "quotes", codes.name_of(code), text)
         elif code in codes.FARMS_OK:
-            if codes.FARMS_OK[code] in self.lost_farms:
-                self.lost_farms.discard(codes.FARMS_OK[code])
+            kind, name = codes.FARMS_OK[code], codes.farm_of(text)
+            back = {lost for lost in self.lost_farms if lost[0] == kind and name in ("", lost[1])}
+            if back:
+                self.lost_farms -= back
                 self._publisher.notice(NoticeKind.CONNECTED, "quotes", codes.name_of(code), text)
+                if kind == "quotes":
+                    self.on_farm_back()
         elif code in codes.PACING:
             self._publisher.count("pacing")
             self._publisher.notice(NoticeKind.LIMITED, "requests", "pacing", text)

@@ -77,6 +77,8 @@ class IbkrGateway:
         )
         self._history = History(self._connection, self._contracts)
         self._account = settings.account
+        self._currency = ""
+        """Base currency of the account; empty before it is known."""
         self._connection.on_down = self._orders.doubt_unanswered
         self._connection.on_up = self._on_up
 
@@ -93,6 +95,8 @@ class IbkrGateway:
         try:
             self._account = _chosen(accounts, self._account)
             self._check_arming()
+            facts = self._facts()
+            self._currency = facts.currency
         except ConfigError:
             await self.close(graceful=False)
             raise
@@ -100,7 +104,11 @@ class IbkrGateway:
         self._orders.count_positions()
         self._orders.is_open = not self._setup.data_only
         self._publisher.notice(NoticeKind.CONNECTED, "orders", "connected")
-        return self._facts()
+        foreign = foreign_cash(_account_rows(self._connection, self._account), facts.currency)
+        if foreign:
+            text = ", ".join(f"{amount:f} {currency}" for currency, amount in foreign.items())
+            self._publisher.notice(NoticeKind.LIMITED, "requests", "foreign_cash", f"{text}: not counted")
+        return facts
 
     def _check_arming(self) -> None:
         token, is_paper = self._setup.live_token, self._account.startswith(PAPER)
@@ -137,7 +145,7 @@ class IbkrGateway:
     def health(self) -> Health:
         """Return the state of the connection and the budget, without asking TWS."""
         link = self._connection
-        streams = {"orders": link.is_up, "quotes": link.is_up and "quotes" not in link.lost_farms}
+        streams = {"orders": link.is_up, "quotes": link.has_quotes}
         counters = dict(self._publisher.counters) | {"merged_quotes": self._publisher.queue.merged}
         return Health(
             streams=streams,
@@ -214,7 +222,7 @@ class IbkrGateway:
         )
 
     def _facts(self) -> AccountFacts:
-        return account_facts(self._connection, self._account)
+        return account_facts(self._connection, self._account, self._currency)
 
     async def _position(self, line: HeldAtTws) -> VenuePosition:
         contract = line.contract
@@ -241,6 +249,10 @@ class IbkrGateway:
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments, as lines allow; kept over reconnections."""
         await self._market.subscribe(instrument_ids)
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Open the lines of some instruments again; the others go on."""
+        self._market.renew(instrument_ids)
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument that has one."""
@@ -318,8 +330,18 @@ def _chosen(accounts: Sequence[str], wanted: str) -> str:
     )
 
 
-def account_facts(link: TwsConnection, account: str) -> AccountFacts:
-    """Return an account by the values that TWS sent last.
+ALL = "BASE"
+"""TWS's name of all currencies together, in the base currency."""
+AccountRows = dict[str, dict[str, Decimal]]
+"""Amounts of an account by tag and currency."""
+
+
+def account_facts(link: TwsConnection, account: str, base: str = "") -> AccountFacts:
+    """Return an account by the values that TWS sent last, in its base currency.
+
+    TWS sends a value once, in the base currency, or a row for each currency and one for all of them
+    (``BASE``). The cash of the desk is that in the base currency: cash in another currency stands beside it.
+    ``base`` is the base currency where it is known.
 
     TotalCashValue counts what futures have gained since their last settlement, FuturesPNL (vendor's pages,
     "AccountSummaryTags"): it changes with each tick, and is no cash yet.
@@ -331,24 +353,31 @@ def account_facts(link: TwsConnection, account: str) -> AccountFacts:
     ------
     RetryError
         When TWS has not sent a value.
+    ConfigError
+        When the base currency does not follow from the rows.
     """
-    values = {each.tag: each for each in link.ib.accountValues(account)}
-    amounts = {
-        tag: Decimal(each.value).normalize() + ZERO for tag, each in values.items() if _is_number(each.value)
-    }
-    missing = [tag for tag in NEEDED if tag not in amounts]
-    if missing:
-        raise RetryError("TWS does not state a value of the account", where=missing[0])
-    equity = amounts.get("EquityWithLoanValue") or amounts["NetLiquidation"]
-    margin = amounts.get("MaintMarginReq")
+    rows = _account_rows(link, account)
+    base = base or _base_currency(rows)
+
+    def total(tag: str) -> Decimal:
+        found = rows.get(tag, {})
+        amount = found.get(ALL, found.get(base))
+        if amount is None:
+            raise RetryError("TWS does not state a value of the account", where=tag, value=", ".join(found))
+        return amount
+
+    liquidation = total("NetLiquidation")
+    equity = (total("EquityWithLoanValue") if "EquityWithLoanValue" in rows else ZERO) or liquidation
+    margin = total("MaintMarginReq") if "MaintMarginReq" in rows else None
+    cash = rows["CashBalance"][base] if foreign_cash(rows, base) else total("TotalCashValue")
     return AccountFacts(
         account_id=account,
         status="active",
-        currency=values["NetLiquidation"].currency,
-        cash=amounts["TotalCashValue"] - amounts.get("FuturesPNL", ZERO),
-        equity=amounts["NetLiquidation"],
-        buying_power=amounts["BuyingPower"],
-        options_buying_power=amounts["AvailableFunds"],
+        currency=base,
+        cash=cash - rows.get("FuturesPNL", {}).get(base, ZERO),
+        equity=liquidation,
+        buying_power=total("BuyingPower"),
+        options_buying_power=total("AvailableFunds"),
         options_level=3,  # permissions are not in the API: a refused order names them
         may_trade=True,
         may_short=True,
@@ -356,7 +385,12 @@ def account_facts(link: TwsConnection, account: str) -> AccountFacts:
     )
 
 
-NEEDED = ("TotalCashValue", "NetLiquidation", "BuyingPower", "AvailableFunds")
+def _account_rows(link: TwsConnection, account: str) -> AccountRows:
+    rows: AccountRows = {}
+    for each in link.ib.accountValues(account):
+        if each.currency and not each.modelCode and _is_number(each.value):
+            rows.setdefault(each.tag, {})[each.currency] = Decimal(each.value).normalize() + ZERO
+    return rows
 
 
 def _is_number(text: str) -> bool:
@@ -364,6 +398,32 @@ def _is_number(text: str) -> bool:
         return Decimal(text).is_finite()
     except InvalidOperation:
         return False
+
+
+def _base_currency(rows: AccountRows) -> str:
+    """Return the base currency: the only one of the account's value, or the one whose exchange rate is 1."""
+    if "NetLiquidation" not in rows:
+        raise RetryError("TWS does not state a value of the account", where="NetLiquidation")
+    named = [currency for currency in rows["NetLiquidation"] if currency != ALL]
+    if len(named) > 1:
+        rates = rows.get("ExchangeRate", {})
+        named = [currency for currency in named if rates.get(currency) == 1] or named
+    if len(named) != 1:
+        raise ConfigError(
+            "TWS does not say in which currency the account is kept; nothing was sent",
+            where="venues.ibkr.account",
+            value=", ".join(named) or ALL,
+            fix="trade an account whose base currency is the desk's and that holds no other currency",
+        )
+    return named[0]
+
+
+def foreign_cash(rows: AccountRows, base: str) -> dict[str, Decimal]:
+    """Return the cash of an account in other currencies than its base."""
+    cash = rows.get("CashBalance", {})
+    return {
+        name: amount for name, amount in cash.items() if amount and base in cash and name not in (base, ALL)
+    }
 
 
 async def live_account(setup: VenueSetup, settings: IbkrSettings) -> AccountFacts:
