@@ -32,7 +32,14 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
+from scalpdesk.live.reconciliation import (
+    AccountQueries,
+    Reconciler,
+    UnknownOrders,
+    Viewed,
+    settle_queue,
+    still_wanted,
+)
 from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
 from scalpdesk.live.sessions import (
     DailyRollover,
@@ -189,6 +196,8 @@ class LiveRunner:
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
         """Answers to operator commands that are still to be carried out."""
         self._last_flush_at = 0.0
+        self._began_ns = core.engine.now_ns
+        """Orders sent before are those of an earlier life of the run, UTC nanoseconds."""
         self._looks_before_stop: int | None = None
         """Looks at the account still to come after the last session; None before it and once stopped."""
 
@@ -617,7 +626,9 @@ class LiveRunner:
         self._notify("alarm", f"the machine's clock was set back by {seconds:.0f} s: {text}")
 
     async def _resolve(self, client_order_id: str) -> None:
-        if await self.gateway.query_order(client_order_id):
+        order = self.core.engine.desk.orders.live.get(client_order_id)
+        again = None if order is None else still_wanted(self.core.engine, order, self._began_ns)
+        if await self.gateway.query_order(client_order_id, again):
             self.state.counters["doubts_resolved"] += 1
             await settle_queue()
             self._unknown.settle(client_order_id)

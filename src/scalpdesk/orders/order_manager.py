@@ -53,7 +53,7 @@ class OrdersView(Protocol):
         ...
 
 
-def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
+def net_limit(intents: Sequence[OrderIntent | SubmitOrder]) -> Decimal | None:
     """Return what one set of equal legs may cost: paid above zero; None at the market."""
     total = ZERO
     for intent in intents:
@@ -61,6 +61,14 @@ def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
             return None
         total += intent.side.sign * intent.limit_price
     return total
+
+
+def command_of(legs: Sequence[Order]) -> SubmitOrder | MultiLegOrder:
+    """Return the command that sent an order on its own, or the legs of a combo."""
+    sent = tuple(leg.submitted for leg in legs)
+    if not legs[0].parent_id:
+        return sent[0]
+    return MultiLegOrder(legs[0].parent_id, sent, net_limit(sent), sent[0].time_in_force)
 
 
 class OrderManager:
