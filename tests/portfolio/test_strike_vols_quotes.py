@@ -194,6 +194,15 @@ def test_with_fewer_than_three_usable_pairs_there_is_no_forward(chain, spoilt):
     assert (found is not None) is (spoilt < 4)
 
 
+def test_a_stub_quote_of_the_share_shows_no_forward(chain):
+    """No call has a volatility 5 % above the spot that it was quoted at: the last forward stands."""
+    chain.all()
+    chain.quote(0, 525.0, 1, 0.01)
+    assert chain.forward(1, 525.0) is None
+    chain.quote(0, 500.0, 2, 0.01)
+    assert chain.forward(2).forward == pytest.approx(500.0, abs=0.05)
+
+
 @pytest.mark.parametrize("right", ["C", "P"])
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_a_pair_needs_both_legs_listed_and_quoted(right, is_listed):
