@@ -18,7 +18,7 @@ import msgspec
 
 from scalpdesk.closing.last_resort import closing_again
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
+from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import OPENING, MultiLegOrder, SubmitOrder, VenueCommand
@@ -259,7 +259,8 @@ class Reconciler:
         foreign = tuple(
             _foreign(fill, desk.instruments.id_of(fill.symbol))
             for fill in view.fills
-            if fill.venue_order_id not in own and fill.symbol in desk.instruments
+            if (fill.venue_order_id not in own or fill.execution_id in desk.orders.left)
+            and fill.symbol in desk.instruments
         )
         changes = tuple(
             AccountChange(

@@ -58,6 +58,7 @@ from scalpdesk.live.supervision import (
     StandstillMonitor,
     Supervisor,
     describe,
+    is_fault,
 )
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import OrderState
@@ -191,7 +192,9 @@ class LiveRunner:
             on_morning=self._on_morning,
             margin_seconds=self.options.deadline_margin_seconds,
         )
-        self._reported_orders: set[str] = set()
+        self.has_begun = False
+        """Whether the account was adopted, or the journal's is compared with it."""
+        self._reported_orders = set(() if watchdog is None else watchdog.reported_orders)
         """Orders that the watchdog counts as live."""
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
         """Answers to operator commands that are still to be carried out."""
@@ -285,13 +288,12 @@ class LiveRunner:
         Raises
         ------
         StopError
-            When going on would do harm (the disk refuses, the ledger contradicts itself, supervised work
-            fails for good).
+            When going on would do harm: the disk refuses.
         RetryError
             When the account's holdings changed while the desk started.
         Exception
-            Whatever else handling an event raised. Working orders are cancelled before any error but
-            a RetryError leaves.
+            A fault of our own: handling an event raised, or supervised work failed for good. Working orders
+            are cancelled before any error but a RetryError leaves.
         """
         began = asyncio.get_running_loop().time()
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
@@ -317,7 +319,8 @@ class LiveRunner:
             raise
         except Exception as error:
             await self._cancel_everything()
-            self._notify("alarm", f"the desk stops: {describe(error)}")
+            what = "a fault; its orders are cancelled" if is_fault(error) else "the desk stops"
+            self._notify("alarm", f"{what}: {describe(error)}")
             raise
         finally:
             self.state.reason, self.state.end = self._stop.reason, self._stop.end
@@ -368,6 +371,7 @@ class LiveRunner:
                     self.gateway.send(CancelOrder(name))
         for event in first:
             await self._consumer.send(self._feed(event))
+        self.has_begun = True
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
 
     def _note_holdings(self, view: VenueView) -> None:
