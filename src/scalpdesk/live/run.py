@@ -71,17 +71,17 @@ async def carry_out(
                     plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
                 )
         except Survived as fault:
-            pause = faults.note(asyncio.get_running_loop().time())
+            faults.note(asyncio.get_running_loop().time())
             plan, gateway = fault.plan_after(plan, halts=faults.halts), None
             how = "HALTED: too many faults" if faults.halts else "REDUCING"
             notify("alarm", f"the desk goes on from its journal, {how}; scalpdesk resume sets it free")
-            await _pause(plan, pause, watchdog, notify)
+            await _pause(plan, faults.pause(), watchdog, notify)
             continue
         except RetryError as error:
             if not plan.fault:
                 raise
             notify("alarm", f"the desk cannot go on yet: {error.what}; trying again")
-            await _pause(plan, faults.note(asyncio.get_running_loop().time()), watchdog, notify)
+            await _pause(plan, faults.pause(), watchdog, notify)
             continue
         if summary["end"] is not RunEnd.ROLLED:
             if watchdog is not None:

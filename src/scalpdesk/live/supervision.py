@@ -56,12 +56,15 @@ class FaultHistory:
         self._at: list[float] = []
         self._pauses = BackOff(FAULT_PAUSE_SECONDS, LONGEST_FAULT_PAUSE_SECONDS)
 
-    def note(self, now: float) -> float:
-        """Note a fault at ``now``, the event loop's time; return how long to wait, seconds."""
+    def note(self, now: float) -> None:
+        """Note a fault at ``now``, the event loop's time."""
         self._at = [at for at in self._at if now - at < FAULT_WINDOW_SECONDS]
         if not self._at:
             self._pauses.succeed()
         self._at.append(now)
+
+    def pause(self) -> float:
+        """Return how long to wait before the next life, seconds: ever longer."""
         return self._pauses.pause()
 
     @property
