@@ -10,10 +10,11 @@ from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, quote
 from scalpdesk.closing.closer import ClosingLine, closing_lines
-from scalpdesk.closing.last_resort import Flattener
+from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import (
+    MultiLegOrder,
     OrderIntent,
     OrderType,
     Purpose,
@@ -578,6 +579,38 @@ def test_a_hedge_outlives_no_option_that_expires_worthless(bids, lines, sent):
     hedge = at_work("h", 0, Side.BUY, 5, Purpose.HEDGE)
     is_unwound = 0 in sent
     assert bool(step(lines, [hedge], quotes=quoted(**bids)).cancels) is is_unwound
+
+
+@given(
+    held=st.integers(-60, 60),
+    doubted=st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 80)), min_size=1, max_size=4),
+)
+def test_what_goes_out_again_of_orders_in_doubt_takes_no_holding_across_zero(held, doubted):
+    live = [
+        at_work(f"o{place}", 0, side, quantity, Purpose.HEDGE, state=OrderState.UNKNOWN)
+        for place, (side, quantity) in enumerate(doubted)
+    ]
+    again = [closing_again([order], lambda _: D(held), live) for order in live]
+    sent = [(order.submitted, wanted) for order, wanted in zip(live, again, strict=True) if wanted]
+    for before, wanted in sent:
+        assert (wanted.client_order_id, wanted.side) == (before.client_order_id, before.side)
+        assert 0 < wanted.quantity <= before.quantity
+        assert wanted.side.sign * held < 0
+    assert sum(wanted.quantity for _, wanted in sent) <= abs(held)
+    closing = sum(order.submitted.quantity for order in live if order.submitted.side.sign * held < 0)
+    assert bool(sent) is (closing > 0)
+
+
+@pytest.mark.parametrize(("held", "is_sent"), [((2, 2), True), ((2, 1), False), ((-2, 2), False)])
+def test_a_combo_in_doubt_goes_out_again_where_each_of_its_legs_is_held(held, is_sent):
+    call, put = (
+        at_work(f"o{number}", number, Side.SELL, 2, Purpose.CLOSE, state=OrderState.UNKNOWN)
+        for number in (1, 2)
+    )
+    call.parent_id = put.parent_id = "whole"
+    holdings = {1: D(held[0]), 2: D(held[1])}
+    combo = closing_again([call, put], holdings.__getitem__, [call, put])
+    assert combo == (MultiLegOrder("whole", (call.submitted, put.submitted), None) if is_sent else None)
 
 
 def test_ids_count_the_attempts_at_each_instrument():

@@ -152,6 +152,8 @@ class LineDesk:
         self.requests: list[Request] = []
         self.line.after_request.append(self.requests.append)
         self.desk: LiveDesk | None = None
+        self.options = GatewayOptions(requests_per_minute=6_000, data_requests_per_minute=6_000)
+        """Times and limits of the gateway."""
 
     def plan(self, strategy: str, *overrides: str, contracts: int = 200, **options: Any) -> LivePlan:
         runs = ("venue.forecast=false", "rates.flat=0.0", f"desk.runs_dir={self.folder / 'runs'}")
@@ -212,7 +214,7 @@ class LineDesk:
             keys=ApiKeys(_Key(KEY), _Key(SECRET)),
             instruments=instruments,
             clock=self.clock,
-            options=GatewayOptions(requests_per_minute=6_000, data_requests_per_minute=6_000),
+            options=self.options,
             network=LineNetwork(self.line),
         )
 

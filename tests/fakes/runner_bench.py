@@ -101,6 +101,10 @@ class KeptJournal:
             raise self.fails
         self.events.append(event)
 
+    def replace_event(self, event: Event) -> None:
+        """Keep another event in place of the last one."""
+        self.events[-1] = event
+
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Keep outputs."""
         self.outputs.extend(outputs)
@@ -114,6 +118,8 @@ class KeptJournal:
 
 class BenchWatchdog:
     """A watchdog that keeps what it hears, in a log that it may share with the venue."""
+
+    reported_orders: tuple[str, ...] = ()
 
     def __init__(self, log: list[Any] | None = None, most_beats: float = float("inf")) -> None:
         self.heard = [] if log is None else log
@@ -179,6 +185,8 @@ class BenchGateway:
         self.taken: set[str] = set()
         """Answers to the queries of orders; no entry: the venue does not know yet."""
         self.queried: list[tuple[float, str]] = []
+        self.again: dict[str, SubmitOrder | MultiLegOrder | None] = {}
+        """Orders that the latest query of each would have sent again, by id."""
         self.looks: list[tuple[float, int | None]] = []
         """When the account was asked for, seconds of the loop, and since when its fills."""
         self.subscribed: list[int] = []
@@ -240,7 +248,10 @@ class BenchGateway:
     async def is_taken(self, client_order_id: str) -> bool:
         return client_order_id in self.taken
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
+        self.again[client_order_id] = again
         self.queried.append((asyncio.get_running_loop().time(), client_order_id))
         proof = self.proofs.get(client_order_id)
         self.put(*(proof or ()))

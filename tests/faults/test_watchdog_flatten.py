@@ -56,7 +56,10 @@ class Key:
 class Account:
     """One account at the exchange with positions and open orders, and a watchdog's gateway to it."""
 
-    def __init__(self, seed, rules=(), *, instruments=None, latency_seconds=0.02):
+    def __init__(
+        self, seed, rules=(), *, instruments=None, latency_seconds=0.02, absent_after=ABSENT_AFTER_SECONDS
+    ):
+        self.absent_after_seconds = absent_after
         self.loop = VirtualLoop()
         self.market = SmallMarket(seed, DAYS[seed % len(DAYS)], seconds=1_200, is_deep=True)
         self.clock = VirtualClock(self.loop, self.market.start_ns)
@@ -113,7 +116,7 @@ class Account:
         return answer.status == 200
 
     def gateway(self):
-        options = GatewayOptions(timeout_seconds=2.0, absent_after_seconds=ABSENT_AFTER_SECONDS)
+        options = GatewayOptions(timeout_seconds=2.0, absent_after_seconds=self.absent_after_seconds)
         return AlpacaGateway(
             endpoints=Endpoints.at(BASE_URL),
             keys=ApiKeys(Key(KEY), Key(SECRET)),
@@ -132,7 +135,7 @@ class Account:
             self.loop.run_until_complete(asyncio.sleep(0.001))
             self.loop.close()
 
-    async def clear(self, *, flatten=True, desk_orders=(), only_ids=None):
+    async def clear(self, *, flatten=True, desk_orders=(), only_ids=None, parents=None):
         """Let a watchdog act once the faults are armed."""
         gateway = self.gateway()
         await gateway.connect()
@@ -146,7 +149,7 @@ class Account:
         )
         self.faults.is_armed = True
         try:
-            return await self.trader.clear(desk_orders, flatten=flatten)
+            return await self.trader.clear(desk_orders, flatten=flatten, parents=parents or {})
         finally:
             await gateway.close(graceful=False)
 
@@ -204,7 +207,8 @@ def trial(seed):
         account.instruments = known
     account.doubled_every = int(dice.choice([0, 1, 2, 3]))
     held_share = float(dice.choice([0.0, 0.3, 0.7]))
-    held_for = float(dice.uniform(0.5, 7.0))
+    held_for = float(dice.uniform(0.5, 20.0))
+    account.absent_after_seconds = float(dice.choice([0.5, 2.0, 10.0]))
     account.line.on_the_way = lambda method, _path: OnTheWay(
         held_for if account.faults.is_armed and method != "GET" and dice.random() < held_share else 0.0
     )
@@ -271,6 +275,99 @@ def test_a_slow_answer_to_a_closing_order_is_waited_for_and_one_order_closes_the
     own = [execution for execution in account.account.executions if execution.client_order_id.startswith(OWN)]
     assert [(execution.side, execution.quantity) for execution in own] == [(Side.SELL, 100)]
     assert account.holdings() == {}
+
+
+def hold_up(account, seconds, until=30.0):
+    """Let each order and cancel lie on the way for so long, as long as a time is not over."""
+    account.line.on_the_way = lambda method, _: OnTheWay(
+        seconds if method != "GET" and account.faults.is_armed and account.loop.time() < until else 0.0
+    )
+
+
+@pytest.mark.parametrize("late_seconds", [3.0, 4.5, 7.0, 9.0, 25.0, 60.0])
+@pytest.mark.parametrize("twice", [0, 1])
+def test_a_closing_order_that_comes_after_the_acceptance_timeout_finds_its_id_taken(late_seconds, twice):
+    """Its request times out after 2 s, its absence counts 2 s later, and it comes after that."""
+    account = Account(1, absent_after=2.0)
+    account.doubled_every = twice
+    hold_up(account, late_seconds)
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=-8, calls=2)
+        done = await account.clear()
+        await asyncio.sleep(120.0)
+        return done
+
+    assert account.run(play())
+    assert account.reversals() == [], account.messages
+    own = [execution for execution in account.account.executions if execution.client_order_id.startswith(OWN)]
+    assert [(each.instrument_id, each.side, each.quantity) for each in own] == [
+        (CALL, Side.SELL, 2),
+        (SHARE, Side.BUY, 8),
+    ]
+    assert account.holdings() == {}
+
+
+@pytest.mark.parametrize("arrives", [0.5, 3.0, 6.0, 30.0])
+@pytest.mark.parametrize("quantity", [5, 8, 20])
+def test_a_late_order_of_the_desk_that_closes_takes_the_place_of_another_beside_it(arrives, quantity):
+    """Late, it would come beside the watchdog's own; under its id go the 8 shares held, not its 20."""
+    account = Account(7, absent_after=2.0)
+    taken = []
+
+    def comes():
+        taken.append(account.place(f"{DESK}-late", SHARE, "buy", quantity))
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=-8)
+        asyncio.get_running_loop().call_later(arrives, comes)
+        order = desk_order(f"{DESK}-late", SHARE, Side.BUY, quantity)
+        done = await account.clear(desk_orders=[order])
+        await asyncio.sleep(60.0)
+        return done
+
+    assert account.run(play())
+    bought = sum(each.quantity for each in account.account.executions if each.side is Side.BUY)
+    assert taken == [arrives < 2.0 and quantity <= 8]  # the venue itself takes no order across zero
+    assert bought == 8
+    assert account.holdings() == {}
+
+
+def test_a_combo_of_the_desk_that_closes_goes_out_again_under_its_id():
+    account = Account(7, absent_after=2.0)
+    legs = [
+        desk_order(f"{DESK}-{number}", number, Side.SELL, 2, Purpose.CLOSE, "0.05") for number in (CALL, PUT)
+    ]
+
+    async def play():
+        account.line.drive()
+        await hold(account, calls=2, puts=2)
+        gateway_parents = {leg.client_order_id: f"{DESK}-combo" for leg in legs}
+        return await account.clear(desk_orders=legs, parents=gateway_parents)
+
+    assert account.run(play())
+    assert account.holdings() == {}
+    sold = {each.client_order_id for each in account.account.executions if each.side is Side.SELL}
+    assert not any(name.startswith(OWN) for name in sold)
+
+
+def test_an_order_of_the_desk_that_adds_may_still_come_before_the_account_is_called_flat():
+    account = Account(7, absent_after=2.0)
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=8)
+        asyncio.get_running_loop().call_later(9.0, account.place, f"{DESK}-late", SHARE, "buy", 40)
+        done = await account.clear(desk_orders=[desk_order(f"{DESK}-late", SHARE, Side.BUY, 40)])
+        held = account.holdings()
+        await asyncio.sleep(20.0)
+        return done, held
+
+    assert account.run(play()) == (True, {})
+    assert account.holdings() == {}
+    assert account.reversals() == []
 
 
 @pytest.mark.parametrize("lag_seconds", [0.5, 3.0, 8.0])

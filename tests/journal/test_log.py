@@ -3,9 +3,10 @@ import os
 
 import pytest
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError
 from scalpdesk.core.events import TimerEvent
-from scalpdesk.core.intents import SetTimer
+from scalpdesk.core.intents import Decision, SetTimer
 from scalpdesk.journal import log
 from scalpdesk.journal.codec import DecisionHash, TapeRows, encode_events, encode_outputs
 from scalpdesk.journal.log import JournalWriter
@@ -72,6 +73,31 @@ def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypat
     assert [len(step[0]) for step in steps] == [10, 10, 5]
     assert [event for step in steps for event in step[0]] == events
     assert all(step[1] == () for step in steps)
+
+
+@pytest.mark.parametrize("before", [0, 9, 10, 31, 32, 33])
+@pytest.mark.parametrize("durability", ["none", "commands"])
+def test_the_last_event_can_be_replaced_wherever_a_batch_ends(tmp_path, header, quote, before, durability):
+    events = [quote(step) for step in range(before + 1)]
+    instead = TimerEvent(events[-1].ts_event_ns, events[-1].ts_recv_ns, "instead")
+    with JournalWriter.create(tmp_path / "r", header, durability=durability) as writer:
+        for event in events:
+            writer.add_event(event)
+        writer.replace_event(instead)
+        writer.add_event(quote(before + 1))
+    read = [event for step in JournalReader(tmp_path / "r").steps() for event in step[0]]
+    assert read == [*events[:-1], instead, quote(before + 1)]
+
+
+def test_outputs_that_cannot_be_encoded_leave_their_event_to_be_replaced(tmp_path, header, quote):
+    decision = Decision(1, DecisionKind.HEDGE, False, ("why",), {"fact": object()})
+    with JournalWriter.create(tmp_path / "r", header) as writer:
+        writer.add_event(quote(0))
+        with pytest.raises(InvariantError, match="cannot hold outputs"):
+            writer.add_outputs((decision,))
+        writer.replace_event(TimerEvent(2, 2, "instead"))
+    ((events, outputs),) = JournalReader(tmp_path / "r").steps()
+    assert (list(events), outputs) == ([TimerEvent(2, 2, "instead")], ())
 
 
 def test_rows_of_a_tape_stand_for_its_quotes(tmp_path, header, quote):
@@ -320,7 +346,7 @@ def test_a_full_buffer_goes_out_by_itself(tmp_path, header, quote, monkeypatch):
     monkeypatch.setattr(log, "_BUFFER_BYTES", 300)
     monkeypatch.setattr(log, "BATCH_EVENTS", 10)
     writer = JournalWriter.create(tmp_path / "r", header, durability="none")
-    for step in range(10):
+    for step in range(11):
         writer.add_event(quote(step))
     assert JournalReader(tmp_path / "r").totals.events == 10
     assert writer.totals.events == 10

@@ -51,6 +51,9 @@ class Desk:
     def add_event(self, event):
         self.steps.append(("journaled", event))
 
+    def replace_event(self, event):
+        self.steps.append(("replaced", event))
+
     def add_outputs(self, outputs):
         self.steps.append(("outputs", outputs))
 

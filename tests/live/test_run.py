@@ -4,17 +4,18 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from fakes.bench_life import SESSION, Life
 from fakes.clock import ManualClock
 from fakes.desk import HandDesk, Scripted, buy
 from fakes.instruments import DAY
 from fakes.live import until
-from fakes.runner_bench import BenchGateway, BenchWatchdog, InstalledVenue, bench_plan
+from fakes.runner_bench import BenchGateway, bench_plan
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
@@ -28,82 +29,13 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
 from scalpdesk.live.recovery import Start, adoption, continuation, known_orders, quotes_of_holdings, rebuild
-from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import ROLLED, RunEnd, StopMode
 from scalpdesk.live.status import SOCKET_NAME, ask
 from scalpdesk.orders.order import Order, OrderState
-
-SESSION = session_on(DAY)
-QUICK = RunnerOptions(
-    reconcile_seconds=1e9,
-    confirm_seconds=0.0,
-    absent_after_seconds=0.0,
-    tick_seconds=0.001,
-    flatten_seconds=0.05,
-    hold_seconds=0.05,
-    stop=StopMode.HOLD,
-)
-
-
-class Life:
-    """Runs at the installed venue, one after another, by a clock that the test sets."""
-
-    def __init__(self, tmp_path, monkeypatch):
-        self.venue = InstalledVenue(tmp_path / "site", monkeypatch)
-        self.plan = bench_plan(tmp_path, runner=QUICK)
-        self.clock = ManualClock(SESSION.open_ns + 60 * 10**9)
-        self.said, self.log, self.desks = [], [], []
-        self.watchdog = BenchWatchdog(self.log)
-        self.prepares = lambda gateway: None
-        type(self.venue).prepare = staticmethod(self._prepare)
-
-    def _prepare(self, gateway):
-        gateway.log = self.log
-        self.prepares(gateway)
-
-    @property
-    def gateway(self):
-        return self.venue.built[-1][1]
-
-    def run(self, meanwhile=None, *, gateway=None, watchdog=None, **options):
-        """Run to the end; return the summary. Without anything meanwhile the run is stopped at once."""
-        plan = replace(self.plan, runner=replace(QUICK, **options))
-
-        async def whole():
-            running = asyncio.create_task(
-                run.carry_out(
-                    plan,
-                    notify=lambda *words: self.said.append(words),
-                    clock=self.clock,
-                    gateway=gateway,
-                    watchdog=watchdog,
-                    on_ready=self.desks.append,
-                )
-            )
-            await until(lambda: self.desks or running.done(), 0.001)
-            if not running.done():
-                desk = self.desks[0]
-                await until(lambda: desk.runner.state.recovered_seconds is not None or running.done(), 0.001)
-            if not running.done():
-                if meanwhile is None:
-                    desk.runner.stop(StopMode.LEAVE)
-                else:
-                    await meanwhile(desk)
-            return await running
-
-        return asyncio.run(asyncio.wait_for(whole(), 120.0))
-
-    def ended(self):
-        return [
-            item
-            for item in self.log
-            if item == "leave" or (type(item) is tuple and item[0] in ("end", "closed"))
-        ]
 
 
 @pytest.fixture
@@ -182,12 +114,19 @@ def test_an_end_is_clean_only_when_no_order_works_and_a_flatten_is_through(
     assert summary["resumable"]
 
 
+class RefusedJournal:
+    """A journal on a disk that takes no event."""
+
+    def add_event(self, event):
+        raise StopError("the disk is full")
+
+
 def test_a_run_that_fails_is_closed_like_any_other_and_the_watchdog_acts(life):
     async def breaks(desk):
-        desk.runner.core.journal = None
+        desk.runner.core.journal = RefusedJournal()
         desk.gateway.put(RateEvent(1, 1, (1.0,), (0.03,)))
 
-    with pytest.raises(AttributeError):
+    with pytest.raises(StopError, match="the disk is full"):
         life.run(breaks, watchdog=life.watchdog)
     (desk,) = life.desks
     assert life.ended() == [("end", False, False), ("closed", True), "leave"]  # from here on it acts

@@ -506,6 +506,40 @@ def test_an_order_that_the_venue_never_acknowledged_is_asked_about_after_its_acc
     assert bench.gateway.queried[0][0] == pytest.approx(7.0, abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("doing", "purpose", "side", "quantity", "again"),
+    [
+        ("", Purpose.HEDGE, Side.SELL, 10, 10),
+        ("", Purpose.CLOSE, Side.SELL, 10, 10),
+        ("", Purpose.OPEN, Side.SELL, 10, None),  # what opens is not wanted at any time
+        ("reduce", Purpose.HEDGE, Side.SELL, 10, 10),
+        ("halt", Purpose.HEDGE, Side.SELL, 10, None),
+        ("flatten", Purpose.HEDGE, Side.SELL, 10, 10),  # beside it another one would reverse the position
+        ("flatten", Purpose.HEDGE, Side.SELL, 60, 40),  # no more than is held
+    ],
+)
+def test_an_order_in_doubt_goes_out_again_while_it_lowers_risk(doing, purpose, side, quantity, again):
+    sent = wanting(OrderIntent(0, side, D(quantity), purpose, "now", OrderType.LIMIT, D("500.00")))
+    bench = RunnerBench(sent)
+    bench.gateway.holdings[0] = D(40)
+    bench.gateway.accepts = False
+
+    async def play():
+        name = (await bench.order()).client_order_id
+        bench.gateway.lose_track(name)
+        bench.gateway.working.clear()  # on its way, or lost
+        await bench.wait(0.1)
+        if doing:
+            await bench.runner.operate(doing, "try", "me")
+        await bench.wait(15.0)
+        wanted = bench.gateway.again[name]
+        assert (wanted and wanted.quantity) == again
+        if wanted:
+            assert wanted.client_order_id == name
+
+    bench.play(play)
+
+
 def test_the_figures_of_a_runner():
     assert RunnerOptions() == RunnerOptions(
         reconcile_seconds=60.0,

@@ -19,6 +19,7 @@ from scalpdesk.live.supervision import (
     RESTART,
     RESTART_ONCE,
     RESTART_TWICE,
+    FaultError,
     LogThrottle,
     Policy,
     StaleStreamMonitor,
@@ -85,7 +86,7 @@ def test_work_that_fails_is_restarted_as_its_policy_says_then_reported_or_halts_
         assert max(after - before for before, after in itertools.pairwise(began)) <= 30.0
     else:
         assert len(began) == len(watched.messages) == starts
-        assert ("the desk halts" in watched.messages[-1][1]) == bool(halts)
+        assert ("the run goes on from its journal" in watched.messages[-1][1]) == bool(halts)
 
 
 def test_work_that_ran_for_long_counts_as_failing_for_the_first_time():
@@ -186,9 +187,9 @@ def test_an_event_stream_that_keeps_failing_halts_the_desk_and_takes_its_orders_
         through(bench, look)
         sent.append(sent_by(bench))
 
-    with pytest.raises(StopError, match="the venue's event stream failed"):
+    with pytest.raises(FaultError, match="the venue's event stream failed"):
         bench.live(meanwhile=breaks)
-    assert any("the desk stops: the venue's event stream failed" in text for text in alarms(bench))
+    assert any("are cancelled: the venue's event stream failed" in text for text in alarms(bench))
     assert sent[0] == [sent[0][0], CancelOrder(sent[0][0].client_order_id)]
 
 
@@ -210,10 +211,10 @@ def test_housekeeping_is_restarted_once_and_then_halts_the_desk(tmp_path):
 
         through(bench, look)
 
-    with pytest.raises(StopError, match="housekeeping failed: KeyError"):
+    with pytest.raises(FaultError, match="housekeeping failed: KeyError"):
         bench.live(meanwhile=stands_still)
     outcomes = [text.rpartition("; ")[2] for text in alarms(bench)]
-    assert outcomes[:2] == ["it is started again in 0.1 s", "the desk halts"]
+    assert outcomes[:2] == ["it is started again in 0.1 s", "the run goes on from its journal"]
 
 
 def test_an_unexpected_exception_of_the_engine_takes_the_orders_back_and_ends_the_run_with_it(tmp_path):
@@ -229,9 +230,9 @@ def test_an_unexpected_exception_of_the_engine_takes_the_orders_back_and_ends_th
 
         bench.engine.handle = handle
 
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(FaultError, match="ArithmeticError"):
         bench.live(meanwhile=breaks)
-    assert any("the desk stops: ArithmeticError" in text for text in alarms(bench))
+    assert any("ArithmeticError: a ledger that does not add up" in text for text in alarms(bench))
     assert [type(command) for command in sent[0]] == [CancelOrder]
 
 
@@ -380,7 +381,11 @@ def test_a_halt_names_the_work_and_a_restart_is_told_to_whoever_asked():
     assert halt.where == "the pump"
     assert halt.what.startswith("the pump failed: ValueError: broken at ")
     ends = [text.rpartition("; ")[2] for _, text in watched.messages]
-    assert ends == ["it is started again in 0.1 s", "it is started again in 0.2 s", "the desk halts"]
+    assert ends == [
+        "it is started again in 0.1 s",
+        "it is started again in 0.2 s",
+        "the run goes on from its journal",
+    ]
 
 
 def test_work_that_returns_is_not_started_again():

@@ -185,3 +185,38 @@ def test_lists_of_different_lengths_and_a_rate_that_is_none_are_refused_by_name(
         implied_forward([100.0, 101.0], [1.0] * 2, [1.1] * 2, [1.0], [1.1] * 2, spot=100.0, years=0.1)
     with pytest.raises(ArgumentError, match="rate"):
         implied_forward([100.0], [1.0], [1.1], [1.0], [1.1], spot=100.0, years=0.1, rate=float("nan"))
+
+
+@pytest.mark.parametrize("times", [1.03, 1.05])
+def test_no_forward_is_known_where_no_pair_has_a_volatility_at_the_spot(times):
+    """A stub quote of the share: every call is below what its exercise would pay, or every put."""
+    strikes, vol, spot, years = np.arange(241.0, 247.0), 0.09, 243.5, 42 / 365
+    call, put = (greeks(spot, strikes, years, vol, is_call, style="european").price for is_call in (1, 0))
+    quotes = call - 0.01, call + 0.01, put - 0.01, put + 0.01
+    found = implied_forward(strikes, *quotes, spot=spot * times, years=years)
+    assert (found.status, found.pairs_offered) == (ForwardStatus.NO_PAIRS, 6)
+    assert np.isnan([found.forward, found.uncertainty, found.borrow, found.pricing_spot]).all()
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.floats(1.0, 400.0), *[st.floats(0.0, 300.0) | st.just(float("nan"))] * 4),
+        min_size=1,
+        max_size=6,
+    ),
+    spot=st.floats(0.01, 5_000.0),
+    years=st.floats(1e-7, 3.0),
+    rate=st.floats(-0.05, 0.3),
+    paid=st.none() | st.tuples(st.floats(1e-6, 3.0), st.floats(0.0, 200.0)),
+    style=st.sampled_from(["american", "european"]),
+)
+@settings(deadline=None)
+def test_whatever_is_quoted_the_forward_is_above_zero_or_not_known(rows, spot, years, rate, paid, style):
+    columns = np.array(rows).T
+    dividends = None if paid is None else [paid]
+    found = implied_forward(*columns, spot=spot, years=years, rate=rate, dividends=dividends, style=style)
+    if found.status is ForwardStatus.NO_PAIRS:
+        assert np.isnan(found.forward)
+    else:
+        assert min(found.forward, found.pricing_spot) > 0.0
+        assert np.isfinite([found.uncertainty, found.borrow, found.pricing_borrow]).all()

@@ -194,6 +194,17 @@ def test_with_fewer_than_three_usable_pairs_there_is_no_forward(chain, spoilt):
     assert (found is not None) is (spoilt < 4)
 
 
+def test_a_stub_quote_of_the_share_shows_no_forward(chain):
+    """No call has a volatility 5 % above the spot that it is quoted at: the last forward stands."""
+    chain.quote(0, 525.0, 0, 0.01)
+    for number, one in enumerate(chain.book):
+        if number:
+            chain.quote(number, round(model_price(one, 500.0, 0.2, NOON), 2), 1)
+    assert chain.forward(1, 525.0) is None
+    chain.all(seconds=2)
+    assert chain.forward(2).forward == pytest.approx(500.0, abs=0.05)
+
+
 @pytest.mark.parametrize("right", ["C", "P"])
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_a_pair_needs_both_legs_listed_and_quoted(right, is_listed):

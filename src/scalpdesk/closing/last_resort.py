@@ -10,7 +10,7 @@ of the money without a bid holds up no hedge: the shares would outlive it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,12 +19,21 @@ import msgspec
 from scalpdesk.closing.closer import Closer, ClosingLine
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Look, Sight
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, Purpose, Side, SubmitOrder
+from scalpdesk.core.intents import (
+    EXITS,
+    CancelIntent,
+    MultiLegOrder,
+    OrderIntent,
+    Purpose,
+    Side,
+    SubmitOrder,
+)
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
 from scalpdesk.orders.order import UNCERTAIN, Order
+from scalpdesk.orders.order_manager import command_of
 from scalpdesk.risk.limits import RiskLimits
 
 GRACE_SECONDS = 10.0
@@ -217,6 +226,40 @@ class Flattener:
             most = limits.max_order_contracts if is_option else limits.max_order_shares
             orders.append(msgspec.structs.replace(order, quantity=min(order.quantity, Decimal(most))))
         return tuple(orders)
+
+
+def closing_again(
+    legs: Sequence[Order], held: Callable[[InstrumentId], Decimal], live: Iterable[Order]
+) -> SubmitOrder | MultiLegOrder | None:
+    """Return the part of an order in doubt that still closes what is held; None where it closes nothing.
+
+    Sent under the order's own id in place of another order beside it, it crosses no zero.
+
+    Parameters
+    ----------
+    legs
+        The order on its own, or the legs of its combo, which closes all or nothing.
+    held
+        Returns the signed quantity of an instrument.
+    live
+        Orders that may still fill, oldest first: the quantities of older orders are left out.
+    """
+
+    def left(leg: Order) -> Decimal:
+        sent = leg.submitted
+        most = -sent.side.sign * held(sent.instrument_id)
+        for other in live:
+            if other is leg:
+                break
+            if (other.submitted.instrument_id, other.submitted.side) == (sent.instrument_id, sent.side):
+                most -= other.leaves
+        return min(most, sent.quantity)
+
+    wanted = command_of(legs)
+    if isinstance(wanted, SubmitOrder):
+        most = left(legs[0])
+        return msgspec.structs.replace(wanted, quantity=most) if most > 0 else None
+    return wanted if all(left(leg) == leg.submitted.quantity for leg in legs) else None
 
 
 def _opposes(order: Order, lines: Sequence[ClosingLine]) -> bool:

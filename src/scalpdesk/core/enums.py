@@ -54,6 +54,8 @@ class OperatorCause(StrEnum):
     """The venue ended the session for good, revoked keys for example."""
     RECONCILIATION = "reconciliation"
     """Nothing explains a difference between desk and account."""
+    FAULT = "fault"
+    """An event raised in the desk's own code."""
 
 
 class SessionPhase(StrEnum):

@@ -506,7 +506,7 @@ MarketEvent = (
     | TradingHalt
 )
 AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison
-Event = (
+HandledEvent = (
     MarketEvent
     | OrderEvent
     | UnmatchedOrderEvent
@@ -516,3 +516,16 @@ Event = (
     | ModeKept
     | FolderAnswered
 )
+
+
+@final
+class FailedEvent(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """An event on which the engine raised: recorded in its place, and without effect."""
+
+    event: HandledEvent
+    ts_event_ns: int
+    ts_recv_ns: int
+    why: str
+
+
+Event = HandledEvent | FailedEvent

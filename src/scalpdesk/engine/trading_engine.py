@@ -20,6 +20,7 @@ from scalpdesk.core.events import (
     CancelRejected,
     DividendEvent,
     Event,
+    FailedEvent,
     FillBusted,
     FolderAnswered,
     ForecastEvent,
@@ -144,6 +145,7 @@ class TradingEngine:
             ImpliedVolEvent: market.apply_implied_vol,
             TradingHalt: halts.note_status,
             UnmatchedOrderEvent: orders.unmatched.append,
+            FailedEvent: orders.note_failed,
         }
         """Handler of each kind of event but quotes; it returns whether the event wakes the strategy."""
 

@@ -359,10 +359,14 @@ class JournalWriter:
         return JournalTotals(self._events, self._outputs, self._output_records)
 
     def add_event(self, event: Event) -> None:
-        """Add one event, before the engine handles it."""
-        self._pending.append(event)
+        """Add one event, before the engine handles it; it is written with the next one, or later."""
         if len(self._pending) >= self._batch_events:
             self._write_batch()
+        self._pending.append(event)
+
+    def replace_event(self, event: Event) -> None:
+        """Put another event in place of the one added last, before anything else was added or written."""
+        self._pending[-1] = event
 
     def add_rows(self, rows: TapeRows) -> None:
         """Add quotes that the engine has or can see, by their place on the tape."""
@@ -375,16 +379,16 @@ class JournalWriter:
         Raises
         ------
         InvariantError
-            When no event was added since the outputs before.
+            When no event was added since the outputs before, or they cannot be encoded.
         StopError
             When the disk refuses: ``outputs`` must not be sent.
         """
         if not outputs:
             return
+        payload = encode_outputs(outputs)  # refused before their event is written, which may yet be replaced
         self._write_batch()
         if self._last_kind not in CAUSES:
             raise InvariantError("outputs need an event that caused them", where=str(self.run_dir))
-        payload = encode_outputs(outputs)
         self.decisions.add_encoded(payload)
         self._add_record(RecordKind.OUTPUTS, payload, len(outputs))
         if self._is_durable:

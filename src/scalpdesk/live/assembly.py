@@ -452,7 +452,11 @@ def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> As
         header,
         engine,
         journal,
-        Start(is_fresh=False),
+        Start(
+            is_fresh=False,
+            fault=plan.fault or ("" if rebuilt.failed is None else rebuilt.failed.why),
+            halts=plan.halts,
+        ),
         rebuilt.timers,
         rebuilt.events,
         asked,

@@ -6,12 +6,14 @@ Every input goes through :meth:`LiveCore.feed`, so the journal alone rebuilds th
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import msgspec
 
+from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     Event,
+    FailedEvent,
     OrderEvent,
     OrderFilled,
     QuoteEvent,
@@ -23,6 +25,7 @@ from scalpdesk.core.intents import Decision, Output, VenueCommand, is_command
 from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.account_mode import ModeKeeper
+from scalpdesk.live.supervision import FaultError, describe
 
 DECISIONS_KEPT = 2_000
 Watcher = Callable[[Event, tuple[Output, ...]], None]
@@ -34,6 +37,10 @@ class DurableJournal(Protocol):
 
     def add_event(self, event: Event) -> None:
         """Add one input of the engine, before the engine handles it."""
+        ...
+
+    def replace_event(self, event: Event) -> None:
+        """Put another event in place of the one added last."""
         ...
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
@@ -92,6 +99,7 @@ class LiveCore:
         self.counters: Counter[str] = Counter()
         self._watchers = watchers
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
+        self._fault: FaultError | None = None
         self.modes = modes
         self._desk_mode = engine.desk.gate.desk_mode
         self._mode = self._desk_mode.state
@@ -106,14 +114,19 @@ class LiveCore:
 
         An event stamped before the last handled event gets the engine's time. An order
         event that matches no order of the desk, or would fill one beyond its quantity, becomes an
-        :class:`UnmatchedOrderEvent`, which is on disk at once.
+        :class:`UnmatchedOrderEvent`, which is on disk at once. An event on which the engine raises becomes a
+        :class:`FailedEvent`: a replay leaves it out, and comes to the state before it.
 
         Raises
         ------
         StopError
-            When the disk refuses (nothing that followed may be sent), or the ledger contradicts itself.
+            When the disk refuses: nothing that followed may be sent.
+        FaultError
+            When the engine raised. Its state is not sound any more: this core takes no other event.
         """
         engine = self.engine
+        if self._fault is not None:
+            raise self._fault
         self.inform_watchers()
         if event.ts_recv_ns < engine.now_ns:
             event = msgspec.structs.replace(event, ts_recv_ns=engine.now_ns)
@@ -124,7 +137,10 @@ class LiveCore:
                 self.counters["quarantined"] += 1
         self.events += 1
         self.journal.add_event(event)
-        outputs = engine.handle(event)
+        try:
+            outputs = engine.handle(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the desk goes on from its journal
+            self._fail(event, error)
         if type(event) is UnmatchedOrderEvent:
             self.journal.flush()
         if self._desk_mode.state is not self._mode:
@@ -132,7 +148,10 @@ class LiveCore:
             if self.modes is not None:
                 self.modes.keep(self._mode)
         if outputs:
-            self.journal.add_outputs(outputs)
+            try:
+                self.journal.add_outputs(outputs)
+            except InvariantError as error:  # a strategy's facts that no journal can hold
+                self._fail(event, error)
         elif type(event) is QuoteEvent:
             return ()
         self.timers.note(event, outputs)
@@ -144,6 +163,15 @@ class LiveCore:
         if not commands:
             self.inform_watchers()
         return commands
+
+    def _fail(self, event: Event, error: Exception) -> NoReturn:
+        """Record that the engine raised on an event, and take no other one."""
+        assert type(event) is not FailedEvent
+        what = f"{type(event).__name__} failed: {describe(error)}"
+        self._fault = FaultError(what, where="engine")
+        self.journal.replace_event(FailedEvent(event, event.ts_event_ns, event.ts_recv_ns, what))
+        self.journal.flush()
+        raise self._fault from error
 
     def inform_watchers(self) -> None:
         """Call the watchers with the event fed last, unless they have seen it; no order waits for them."""

@@ -10,10 +10,10 @@ from types import MappingProxyType
 import msgspec
 
 from scalpdesk.closing.closer import ClosingLine
-from scalpdesk.closing.last_resort import Flattener
+from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.core.errors import RetryError, StopError
-from scalpdesk.core.events import OrderFilled, QuoteEvent, TradingHalt, is_order_event
-from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
+from scalpdesk.core.events import OrderFilled, OrderNotFound, QuoteEvent, TradingHalt, is_order_event
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.reconciliation import settle_queue
@@ -34,6 +34,9 @@ CONFIRM_SECONDS = 0.15
 """A view of the positions is confirmed by an equal one after so long."""
 HALT_SECONDS = 1.0
 """Longest wait for the venue to name a trading halt in what is to be closed."""
+LATE_SECONDS = 10.0
+"""Since it began, an account with an order of the desk that was not found is looked at before it counts as
+flat: the order may be late."""
 LAG_SECONDS = 10.0
 """A view that lacks executions which the venue has reported is late; after so long it is believed."""
 NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
@@ -43,9 +46,10 @@ class EmergencyTrader:
     """Cancels every open order of an account and closes its positions, on any venue that may lose requests.
 
     Nothing new is sent in an instrument until the last order there is over, or proven absent; the size is
-    the position less what works. Orders are placed by the engine's :class:`Flattener`, which names them by
-    run, instrument and attempt, so that no repetition can fill twice. Orders from elsewhere are cancelled
-    by the venue's id.
+    the position less what works. Where a late request can outlast the acceptance time-out, an order in doubt
+    that closes a holding goes out again under its own id in place of another one beside it. Orders are
+    placed by the engine's :class:`Flattener`, which names them by run, instrument and attempt, so that no
+    repetition can fill twice. Orders from elsewhere are cancelled by the venue's id.
 
     Parameters
     ----------
@@ -75,6 +79,8 @@ class EmergencyTrader:
         self._only_ids = only_ids
         self._orders = OrderManager("")
         self._events = 0
+        self._refused: dict[tuple[InstrumentId, Side], str] = {}
+        """Id of the order that the venue refused last, made no order of, and takes once."""
         self._cancelled: dict[str, float] = {}
         """When the cancel of an order was sent last, by venue id; the loop's time."""
         self._trusted: dict[InstrumentId, Decimal] | None = None
@@ -85,6 +91,10 @@ class EmergencyTrader:
         """The positions shown last, and since when they have been the same."""
         self._lines: list[ClosingLine] = []
         self._next_step_at = 0.0
+        self._may_be_flat_at = 0.0
+        """Not before this is the account called flat; the loop's time."""
+        self._late_until = 0.0
+        """Until when an order of the desk that was not found may still come; the loop's time."""
         self._ends_at = 0.0
         """When it gives up; the loop's time."""
         self._halted: set[InstrumentId] = set()
@@ -112,12 +122,15 @@ class EmergencyTrader:
         loop = asyncio.get_running_loop()
         commands = tuple(desk_orders)
         for command in commands:
-            self._follow(Order(msgspec.structs.replace(command, owner=""), 0, OrderState.UNKNOWN))
+            order = Order(msgspec.structs.replace(command, owner=""), 0, OrderState.UNKNOWN)
+            order.parent_id = parents.get(command.client_order_id, "")
+            self._follow(order)
         self._gateway.adopt(
             KnownOrder(command, parent_id=parents.get(command.client_order_id, "")) for command in commands
         )
         following = loop.create_task(self._follow_events())
-        self._ends_at, pause = loop.time() + CLEAR_SECONDS, FIRST_PAUSE_SECONDS
+        began, pause = loop.time(), FIRST_PAUSE_SECONDS
+        self._ends_at, self._late_until = began + CLEAR_SECONDS, began + LATE_SECONDS
         try:
             while loop.time() < self._ends_at:
                 try:
@@ -152,12 +165,18 @@ class EmergencyTrader:
             if order is None:
                 continue
             self._events += 1
+            if isinstance(item, OrderNotFound) and not order.created_ns:
+                self._may_be_flat_at = self._late_until
+            was_new = order.state is OrderState.PENDING_NEW
             try:
                 before = order.filled
                 if isinstance(item, OrderFilled):
                     self._orders.fill(order, item)
                 else:
                     self._orders.apply(item)
+                if was_new and order.state is OrderState.REJECTED and self._gateway.takes_id_once:
+                    sent = order.submitted
+                    self._refused[sent.instrument_id, sent.side] = sent.client_order_id
                 change = order.filled - before
                 self._filled[order.submitted.instrument_id] += change * order.submitted.side.sign
             except StopError as error:
@@ -168,9 +187,18 @@ class EmergencyTrader:
 
     async def _query_missing(self, shown: frozenset[str]) -> None:
         """Ask what became of the orders that are not over and that the venue does not show as open."""
-        for name in [name for name in self._orders.live if name not in shown]:
-            await self._gateway.query_order(name)
+        for name, order in [(name, order) for name, order in self._orders.live.items() if name not in shown]:
+            await self._gateway.query_order(name, self._again(order))
         await settle_queue()
+
+    def _again(self, order: Order) -> SubmitOrder | MultiLegOrder | None:
+        """Return what the venue may get again of an order that it does not show; None lets it go."""
+        if self._trusted is None:
+            return None
+        held, parent = self._trusted, order.parent_id
+        live = tuple(self._orders.live.values())
+        legs = [each for each in live if each.parent_id == parent] if parent else [order]
+        return closing_again(legs, lambda number: held.get(number, ZERO) + self._filled[number], live)
 
     async def _cancel_open(self, view: VenueView) -> None:
         """Cancel all that is open but the orders placed here."""
@@ -261,6 +289,8 @@ class EmergencyTrader:
         assert self._trusted is not None
         lines = [ClosingLine("", number, quantity) for number, quantity in self._trusted.items()]
         if not lines and is_clear:
+            if asyncio.get_running_loop().time() < self._may_be_flat_at:
+                return False
             others = ", ".join(str(held) for held in view.positions if held.quantity)
             if others:
                 self._log_once(f"not flat, and nothing here can close it: {others}")
@@ -338,7 +368,10 @@ class EmergencyTrader:
                 self._gateway.send(command)
         busy = {order.submitted.instrument_id for order in own}
         orders = [order for order in step.orders if order.instrument_id not in busy]
-        for submit in self._flattener.name_orders(orders):
+        for named in self._flattener.name_orders(orders):
+            # a repetition of a refused request may still be on its way, and be taken: its id is used again
+            refused = self._refused.pop((named.instrument_id, named.side), named.client_order_id)
+            submit = msgspec.structs.replace(named, client_order_id=refused)
             self._log(
                 f"{submit.side} {submit.quantity:f} {self._instruments[submit.instrument_id].symbol}"
                 f" {submit.client_order_id}"

@@ -56,6 +56,12 @@ class LivePlan:
     """Machine-wide folder of locks and armings; None takes the user's own."""
     follows_venue: bool = False
     """The desk's time is the venue's: for a simulated exchange with a time of its own."""
+    fault: str = ""
+    """Error that ended the run's last life in this process; empty without one."""
+    halts: bool = False
+    """Whether the desk is to trade no more after the fault."""
+    stops: StopMode | None = None
+    """The stop that was asked for before the fault."""
     is_later_day: bool = False
     """Another run of one command came before: a day without options to trade is waited out, not refused."""
 

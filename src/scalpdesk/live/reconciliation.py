@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.closing.last_resort import closing_again
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
+from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
-from scalpdesk.core.intents import VenueCommand
+from scalpdesk.core.intents import OPENING, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import (
     DAY_NS,
     MINUTE_NS,
@@ -35,6 +36,7 @@ from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import command_of
 from scalpdesk.orders.reconcile import (
     NO_GAP,
     AccountChange,
@@ -257,7 +259,8 @@ class Reconciler:
         foreign = tuple(
             _foreign(fill, desk.instruments.id_of(fill.symbol))
             for fill in view.fills
-            if fill.venue_order_id not in own and fill.symbol in desk.instruments
+            if (fill.venue_order_id not in own or fill.execution_id in desk.orders.left)
+            and fill.symbol in desk.instruments
         )
         changes = tuple(
             AccountChange(
@@ -392,6 +395,35 @@ class UnknownOrders:
             queried.times += 1
             queried.next_at = now + self._resolve_seconds * min(queried.times, MOST_PAUSES)
             yield name
+
+
+def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOrder | MultiLegOrder | None:
+    """Return what the venue may get again of an order in doubt that it does not show; None lets it go.
+
+    Only what lowers risk, while the desk may send and the instrument trades. A flattening desk wants what
+    closes a holding, whenever it was sent: another order would come beside it.
+
+    Parameters
+    ----------
+    since_ns
+        Orders sent earlier are those of a life before this one: without a flatten they are out of date.
+    """
+    desk = engine.desk
+    legs, mode = desk.orders.legs_with(order), desk.gate.mode
+    if (
+        order.state is not OrderState.UNKNOWN
+        or mode is Mode.HALTED
+        or not desk.gate.is_compared
+        or desk.view.session is None
+        or any(
+            leg.submitted.purpose in OPENING or desk.view.is_halted(leg.submitted.instrument_id)
+            for leg in legs
+        )
+    ):
+        return None
+    if mode is Mode.FLATTENING:
+        return closing_again(legs, desk.positions.quantity, desk.orders.live.values())
+    return command_of(legs) if order.created_ns >= since_ns else None
 
 
 RETRY_SECONDS = 2.0

@@ -3,26 +3,29 @@
 Start and recovery are one path: a desk that starts afresh has an empty journal to replay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from scalpdesk.core.enums import OperatorAction, OperatorCause
+from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, ScalpdeskError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
+    AccountSnapshot,
     Event,
+    FailedEvent,
     ModeKept,
     OperatorEvent,
+    OrderFilled,
     OrderStatusUnknown,
     QuoteEvent,
 )
 from scalpdesk.core.intents import Output
 from scalpdesk.core.mode import AccountMode
+from scalpdesk.core.units import ZERO
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
@@ -53,6 +56,8 @@ class Rebuilt:
     """
     events: int
     """Events replayed."""
+    failed: FailedEvent | None = None
+    """An event on which the engine raised, and that no change of the mode has followed yet."""
 
 
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
@@ -69,6 +74,8 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     """
     timers = Timers()
     events = 0
+    failed: FailedEvent | None = None
+    has_account = False
     unwritten: tuple[Output, ...] = ()
     for step, journaled in reader.steps():
         if unwritten:
@@ -90,6 +97,14 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
                     ) from error
                 raise
             timers.note(event, produced)
+            if type(event) is AccountSnapshot:
+                has_account = True
+            elif type(event) is FailedEvent:
+                if not has_account:
+                    raise _never_began(event, reader.run_dir)
+                failed = event
+            elif type(event) is OperatorEvent and event.cause is OperatorCause.FAULT:
+                failed = None
             if produced and watch is not None:
                 watch(event, produced)
             events += 1
@@ -97,7 +112,15 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             unwritten = produced
         elif not same_outputs(journaled, produced):
             raise _differs(reader.run_dir, events, "other outputs than the journal has")
-    return Rebuilt(timers, unwritten, events)
+    return Rebuilt(timers, unwritten, events, failed)
+
+
+def _never_began(event: FailedEvent, run_dir: Path) -> StopError:
+    return StopError(
+        f"the run failed as it took over its account: {event.why}; nothing was sent",
+        where=str(run_dir),
+        fix="correct what raised it, and begin another run with --new-run",
+    )
 
 
 def _differs(run_dir: Path, events: int, how: str) -> StopError:
@@ -110,20 +133,25 @@ def _differs(run_dir: Path, events: int, how: str) -> StopError:
 
 
 def known_orders(engine: TradingEngine) -> tuple[KnownOrder, ...]:
-    """Return the desk's orders for the gateway; no fill that is booked comes again."""
-    return tuple(_known(order) for order in engine.desk.orders.orders.values())
+    """Return the desk's orders for the gateway; no fill that is booked or left to the account comes again."""
+    orders = engine.desk.orders
+    return tuple(
+        _known(order, [fill for fill in orders.left.values() if fill.client_order_id == name])
+        for name, order in orders.orders.items()
+    )
 
 
-def _known(order: Order) -> KnownOrder:
+def _known(order: Order, left: Sequence[OrderFilled]) -> KnownOrder:
+    executions = dict(order.executions) | {fill.execution_id: (fill.quantity, fill.price) for fill in left}
     is_unproven = order.state is OrderState.UNKNOWN and not order.filled
     return KnownOrder(
         order.submitted,
-        order.filled,
-        order.filled * order.average_price,
+        order.filled + sum((fill.quantity for fill in left), ZERO),
+        order.filled * order.average_price + sum((fill.quantity * fill.price for fill in left), ZERO),
         order.is_live,
         "" if is_unproven else order.venue_order_id,
         order.parent_id,
-        {**dict.fromkeys(order.busted, (Decimal(0), Decimal(0))), **order.executions},
+        dict.fromkeys(order.busted, (ZERO, ZERO)) | executions,
         order.created_ns,
     )
 
@@ -138,6 +166,10 @@ class Start:
     """False when a journal was replayed."""
     kept: AccountMode | None = None
     """The mode that the account was left in, where the engine does not have it yet."""
+    fault: str = ""
+    """Error that ended the life before this one; empty without one."""
+    halts: bool = False
+    """Whether the desk trades no more after it."""
 
     def mode(self, now_ns: int) -> Iterator[ModeKept]:
         """Yield the event that brings the account's mode, where there is one."""
@@ -187,6 +219,11 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
         if state is not OrderState.UNKNOWN and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
     yield from start.mode(now_ns)
+    if start.fault:
+        is_closing = engine.desk.gate.kept_mode is Mode.FLATTENING  # a person, a loss or a date wants that
+        action = OperatorAction.HALT if start.halts and not is_closing else OperatorAction.REDUCE
+        who = OperatorCause.FAULT
+        yield OperatorEvent(now_ns, now_ns, action, start.fault, who.value, who)
     if engine.desk.gate.desk_mode.stop is not None:
         yield OperatorEvent(
             now_ns,

@@ -22,7 +22,7 @@ from scalpdesk.backtesting.simulate import Assembled
 from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import OperatorAction, OperatorCause
-from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
+from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.core.owner_only import state_dir
 from scalpdesk.datasets.dealer_gamma import ExposureSource
@@ -32,9 +32,10 @@ from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ControlServer, status, why
-from scalpdesk.live.supervision import RESTART
+from scalpdesk.live.supervision import RESTART, FaultHistory, describe, is_fault
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
 from scalpdesk.orders.order import OrderState
 from scalpdesk.pricing import warm_up
@@ -62,12 +63,26 @@ async def carry_out(
         What kept the desk from starting, or stopped it.
     """
     clock = clock or plan.clock
-    state = plan.state or state_dir(os.environ)
+    state, faults = plan.state or state_dir(os.environ), FaultHistory()
     while True:
-        with marked_as_running(state, plan.runs_dir):
-            summary = await _one_run(
-                plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
-            )
+        try:
+            with marked_as_running(state, plan.runs_dir):
+                summary = await _one_run(
+                    plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+                )
+        except Survived as fault:
+            faults.note(asyncio.get_running_loop().time())
+            plan, gateway = fault.plan_after(plan, halts=faults.halts), None
+            how = "HALTED: too many faults" if faults.halts else "REDUCING"
+            notify("alarm", f"the desk goes on from its journal, {how}; scalpdesk resume sets it free")
+            await _pause(plan, faults.pause(), watchdog, notify)
+            continue
+        except RetryError as error:
+            if not plan.fault:
+                raise
+            notify("alarm", f"the desk cannot go on yet: {error.what}; trying again")
+            await _pause(plan, faults.pause(), watchdog, notify)
+            continue
         if summary["end"] is not RunEnd.ROLLED:
             if watchdog is not None:
                 is_flat = summary["end"] is not RunEnd.NOT_FLAT
@@ -82,7 +97,68 @@ def next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
     """Return the plan of the run that follows one that rolled."""
     left = plan.runner.sessions
     runner = replace(plan.runner, sessions=None if left is None else left - sessions_closed)
-    return replace(plan, runner=runner, resume=False, set_aside=False, is_later_day=True)
+    return replace(
+        plan, runner=runner, resume=False, set_aside=False, is_later_day=True, fault="", halts=False
+    )
+
+
+class FaultTaken:
+    """Takes a fault of our own out of a run that has begun; every other error passes."""
+
+    def __init__(self, desk: LiveDesk) -> None:
+        self._desk = desk
+        self.error: Exception | None = None
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        has_begun = self._desk.runner.has_begun or not self._desk.start.is_fresh
+        if has_begun and isinstance(error, Exception) and is_fault(error):
+            self.error = error
+        return self.error is not None
+
+
+class Survived(Exception):  # noqa: N818 - never leaves the module
+    """A run met a fault of our own, and goes on in this process.
+
+    Parameters
+    ----------
+    error
+        What raised.
+    runner
+        Of the life that ended with it.
+    """
+
+    def __init__(self, error: Exception, runner: LiveRunner) -> None:
+        self.what = describe(error)
+        self._runner = runner
+        super().__init__(self.what)
+
+    def plan_after(self, plan: LivePlan, *, halts: bool) -> LivePlan:
+        """Return the plan of the next life: the same run, with the stop that was asked for."""
+        state, left = self._runner.state, plan.runner.sessions
+        options = replace(plan.runner, sessions=None if left is None else left - state.closes)
+        return replace(
+            plan,
+            runner=options,
+            resume=True,
+            may_begin=False,
+            set_aside=False,
+            fault=self.what,
+            halts=halts,
+            stops=state.stop_asked,
+        )
+
+
+async def _pause(plan: LivePlan, seconds: float, watchdog: WatchdogSupervisor | None, notify: Notify) -> None:
+    """Wait before another life, under a heartbeat: the watchdog leaves the account alone."""
+    beat = None if watchdog is None else watchdog.beat
+    state = plan.state or state_dir(os.environ)
+    with startup_heartbeat(beat, notify), marked_as_starting(state, plan.runs_dir):
+        await asyncio.sleep(seconds)
 
 
 async def _one_run(
@@ -111,7 +187,7 @@ async def _one_run(
         lambda request: answer(desk, request),
         lambda error: runner.supervisor.failed("a request of the operator", error),
     )
-    exposure = None
+    exposure, fault = None, FaultTaken(desk)
     ended = ""
     try:
         await control.start()
@@ -119,13 +195,16 @@ async def _one_run(
         if source is not None:
             exposure = _watch_exposure(desk, source, clock, plan.settings.config.gex.cache_seconds)
         _listen_to_signals(desk)
-        if watchdog is not None:
+        if watchdog is not None and not plan.fault:  # after a fault it watches this run already
             watchdog.begin(desk.run_dir)
         await _take_what_was_asked(desk, AskedWhileStarting(state, plan.runs_dir))
+        if plan.stops is not None:
+            runner.stop(plan.stops)
         if on_ready is not None:
             on_ready(desk)
-        ended = await runner.run(desk.start)
-        notify("info", ended)
+        with fault:
+            ended = await runner.run(desk.start)
+            notify("info", ended)
     finally:
         gc.unfreeze()  # the process may outlive the desk; what is frozen is not freed even at its end
         if exposure is not None:
@@ -133,12 +212,16 @@ async def _one_run(
         await runner.supervisor.end()
         control.close()
         _release_signals()
-        if watchdog is not None and not ended:
+        is_over = fault.error is None
+        if watchdog is not None and is_over and not ended:
             watchdog.end(clean=False)
         with startup_heartbeat(beat, notify):
-            summary = await _close(desk, began)
-        if watchdog is not None and not ended:
+            await _disconnect(desk)
+            summary = _close(desk, began) if is_over else _set_down(desk)
+        if watchdog is not None and is_over and not ended:
             watchdog.leave()
+    if fault.error is not None:
+        raise Survived(fault.error, runner) from fault.error
     end = runner.state.end
     if end is RunEnd.ROLLED and runner.state.stop_asked is not None:
         # asked for as the run ended by itself, flat and without orders: no other one follows
@@ -189,13 +272,26 @@ def _watch_exposure(
     return watch
 
 
-async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
-    """Disconnect and release the account; a flat account seals the journal, anything else may be resumed."""
-    runner = desk.runner
+async def _disconnect(desk: LiveDesk) -> None:
     with suppress(ScalpdeskError):
         await desk.gateway.close()
     if desk.folder is not None:
         desk.folder.close()
+
+
+def _set_down(desk: LiveDesk) -> dict[str, Any]:
+    """Release journal and account for the next life; an engine that raised has no summary."""
+    try:
+        desk.journal.abandon()
+    finally:
+        if desk.lock is not None:
+            desk.lock.release()
+    return {}
+
+
+def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
+    """Release the account; a flat account seals the journal, anything else may be resumed."""
+    runner = desk.runner
     seconds = time.perf_counter() - began
     summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
     summary["recovered_seconds"] = runner.state.recovered_seconds

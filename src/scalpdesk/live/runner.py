@@ -32,7 +32,14 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
+from scalpdesk.live.reconciliation import (
+    AccountQueries,
+    Reconciler,
+    UnknownOrders,
+    Viewed,
+    settle_queue,
+    still_wanted,
+)
 from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
 from scalpdesk.live.sessions import (
     DailyRollover,
@@ -52,6 +59,7 @@ from scalpdesk.live.supervision import (
     StandstillMonitor,
     Supervisor,
     describe,
+    is_fault,
 )
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import OrderState
@@ -186,11 +194,15 @@ class LiveRunner:
             on_morning=self._on_morning,
             margin_seconds=self.options.deadline_margin_seconds,
         )
-        self._reported_orders: set[str] = set()
+        self.has_begun = False
+        """Whether the account was adopted, or the journal's is compared with it."""
+        self._reported_orders = set(() if watchdog is None else watchdog.reported_orders)
         """Orders that the watchdog counts as live."""
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
         """Answers to operator commands that are still to be carried out."""
         self._last_flush_at = 0.0
+        self._began_ns = core.engine.now_ns
+        """Orders sent before are those of an earlier life of the run, UTC nanoseconds."""
         self._looks_before_stop: int | None = None
         """Looks at the account still to come after the last session; None before it and once stopped."""
 
@@ -278,13 +290,12 @@ class LiveRunner:
         Raises
         ------
         StopError
-            When going on would do harm (the disk refuses, the ledger contradicts itself, supervised work
-            fails for good).
+            When going on would do harm: the disk refuses.
         RetryError
             When the account's holdings changed while the desk started.
         Exception
-            Whatever else handling an event raised. Working orders are cancelled before any error but
-            a RetryError leaves.
+            A fault of our own: handling an event raised, or supervised work failed for good. Working orders
+            are cancelled before any error but a RetryError leaves.
         """
         began = asyncio.get_running_loop().time()
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
@@ -310,7 +321,8 @@ class LiveRunner:
             raise
         except Exception as error:
             await self._cancel_everything()
-            self._notify("alarm", f"the desk stops: {describe(error)}")
+            what = "a fault; its orders are cancelled" if is_fault(error) else "the desk stops"
+            self._notify("alarm", f"{what}: {describe(error)}")
             raise
         finally:
             self.state.reason, self.state.end = self._stop.reason, self._stop.end
@@ -361,6 +373,7 @@ class LiveRunner:
                     self.gateway.send(CancelOrder(name))
         for event in first:
             await self._consumer.send(self._feed(event))
+        self.has_begun = True
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
 
     def _note_holdings(self, view: VenueView) -> None:
@@ -619,7 +632,9 @@ class LiveRunner:
         self._notify("alarm", f"the machine's clock was set back by {seconds:.0f} s: {text}")
 
     async def _resolve(self, client_order_id: str) -> None:
-        if await self.gateway.query_order(client_order_id):
+        order = self.core.engine.desk.orders.live.get(client_order_id)
+        again = None if order is None else still_wanted(self.core.engine, order, self._began_ns)
+        if await self.gateway.query_order(client_order_id, again):
             self.state.counters["doubts_resolved"] += 1
             await settle_queue()
             self._unknown.settle(client_order_id)

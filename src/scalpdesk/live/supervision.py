@@ -3,10 +3,10 @@
 What follows an unexpected exception, by the work that raised it:
 
 ======================  =====================================================================
-consumer                orderly halt: working orders are cancelled, the run ends with the error
+consumer                working orders are cancelled, and the run goes on from its journal: FaultError
 venue events            restart, reported as a lost order stream, so that the desk reconciles;
-                        orderly halt after the third failure in a row
-housekeeping            restart once, then orderly halt
+                        as the consumer after the third failure in a row
+housekeeping            restart once, then as the consumer
 control server          restart; a request that fails is answered with the error
 queries and the like    alarm; the next round asks again
 dealer gamma poll       alarm; the last value goes stale by itself
@@ -30,8 +30,48 @@ from scalpdesk.venues.contract import Gateway
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
+FAULT_PAUSE_SECONDS, LONGEST_FAULT_PAUSE_SECONDS = 0.5, 60.0
+"""Before a run goes on after a fault: at first, and at most after others."""
 STEADY_SECONDS = 60.0
 """Work that ran for so long before it failed counts as failing for the first time."""
+
+
+class FaultError(StopError):
+    """The desk's own code raised: its state is not sound, and it goes on from its journal."""
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether an error is one of our own, and not a refusal of the disk, the settings or the venue."""
+    return isinstance(error, FaultError) or not isinstance(error, ScalpdeskError)
+
+
+MOST_FAULTS = 3
+FAULT_WINDOW_SECONDS = 600.0
+"""``MOST_FAULTS``, ``FAULT_WINDOW_SECONDS``: From so many faults within so long a desk trades no more."""
+
+
+class FaultHistory:
+    """Faults of a run, and what follows from their number."""
+
+    def __init__(self) -> None:
+        self._at: list[float] = []
+        self._pauses = BackOff(FAULT_PAUSE_SECONDS, LONGEST_FAULT_PAUSE_SECONDS)
+
+    def note(self, now: float) -> None:
+        """Note a fault at ``now``, the event loop's time."""
+        self._at = [at for at in self._at if now - at < FAULT_WINDOW_SECONDS]
+        if not self._at:
+            self._pauses.succeed()
+        self._at.append(now)
+
+    def pause(self) -> float:
+        """Return how long to wait before the next life, seconds: ever longer."""
+        return self._pauses.pause()
+
+    @property
+    def halts(self) -> bool:
+        """Whether the desk is to trade no more until a person resumes it."""
+        return len(self._at) >= MOST_FAULTS
 
 
 class Policy(NamedTuple):
@@ -40,7 +80,7 @@ class Policy(NamedTuple):
     restarts: int | None = 0
     """Consecutive restarts of the work; None: unlimited."""
     halts: bool = False
-    """Whether the desk halts once no restart is left; otherwise it goes on without this work."""
+    """Whether the run is started over once no restart is left; otherwise it goes on without this work."""
 
 
 RESTART = Policy(restarts=None)
@@ -132,8 +172,8 @@ class Supervisor:
             if on_restart is not None:
                 on_restart(error)
         if policy.halts:
-            self.failed(name, error, "the desk halts")
-            self._halt(StopError(f"{name} failed: {describe(error)}", where=name))
+            self.failed(name, error, "the run goes on from its journal")
+            self._halt(FaultError(f"{name} failed: {describe(error)}", where=name))
         else:
             self.failed(name, error)
 

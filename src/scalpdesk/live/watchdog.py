@@ -265,6 +265,11 @@ class WatchdogSupervisor:
         """Whether a watchdog was there to hear of the end of the run."""
         return self.line.has_heard_end
 
+    @property
+    def reported_orders(self) -> tuple[str, ...]:
+        """Ids of the orders that were reported and have not ended."""
+        return tuple(self._live)
+
     def begin(self, run_dir: Path) -> None:
         """Report which run it is."""
         self._run = [DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))]

@@ -59,7 +59,8 @@ class ForwardStatus(StrEnum):
     """No strike has a usable call and put: the spot carried at the rate, the dividends and another
     expiry's borrow."""
     NO_PAIRS = "no_pairs"
-    """No strike has a usable call and put: there is no forward."""
+    """No strike has a call and a put that show a forward: one has no quote, or the prices have no volatility
+    at this spot."""
     NOT_SETTLED = "not_settled"
     """The iteration over the early-exercise premium did not converge; the last value."""
 
@@ -130,7 +131,8 @@ def implied_forward(
     Returns
     -------
     ImpliedForward
-        NaN with ``no_pairs`` without a usable pair.
+        NaN with ``no_pairs`` where no pair shows a forward: without a quote, or at a spot that no volatility
+        explains, as a stub quote of the share gives.
 
     Raises
     ------
@@ -163,9 +165,8 @@ def implied_forward(
     for bid, ask in (sides[:2], sides[2:]):
         whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
     offered = int(np.count_nonzero(whole))
-    if offered == 0:
-        nan = float("nan")
-        return ImpliedForward(nan, nan, nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
+    if offered == 0 or spot <= _present_value(dividends, years, rate):
+        return _no_forward(offered)
     if offered < k.size:
         k, sides = k[whole], [side[whole] for side in sides]
     discount = float(np.exp(-rate * years))
@@ -175,6 +176,8 @@ def implied_forward(
     near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
     forward, error, used = robust_level(level, width)
+    if forward <= 0.0:
+        return _no_forward(offered)
     carry = (spot, years, rate, dividends, later_borrow, spot_offset)
     if style == "european":
         terms = _pricing_terms(forward, error, *carry)
@@ -189,14 +192,21 @@ def implied_forward(
         excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
         if not bool(known.any()):
-            break
+            return _no_forward(offered)
         moved, error, used = robust_level((level - excess / discount)[known], width[known])
+        if moved <= 0.0:
+            return _no_forward(offered)
         change, forward = abs(moved / forward - 1.0), moved
         if change < CONVERGED:
             status = ForwardStatus.OK
             break
     terms = _pricing_terms(forward, error, *carry)
     return ImpliedForward(forward, error, *terms, used, offered, status)
+
+
+def _no_forward(offered: int) -> ImpliedForward:
+    nan = float("nan")
+    return ImpliedForward(nan, nan, nan, nan, nan, 0, offered, ForwardStatus.NO_PAIRS)
 
 
 def carried_forward(
@@ -269,6 +279,9 @@ def _premiums(
             style="european",
         ).vol
     known = np.isfinite(vol)
+    premiums = np.full((2, len(strike)), np.nan)
+    if not bool(known.any()):
+        return premiums
     # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
     low = BORROW_STEP * math.floor(borrow / BORROW_STEP)
     yields: tuple[float, ...] = (borrow,)
@@ -291,7 +304,6 @@ def _premiums(
             dividend_yield=np.broadcast_to(np.reshape(yields, (-1, 1, 1)), rows).ravel(),
             dividends=dividends,
         )
-    premiums = np.full((2, len(strike)), np.nan)
     premiums[:, known] = np.dot(shares, found.reshape(len(yields), -1)).reshape(2, -1)
     return premiums
 

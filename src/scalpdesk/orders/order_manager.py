@@ -9,6 +9,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
+    FailedEvent,
     FillBusted,
     OrderAccepted,
     OrderCancelled,
@@ -53,7 +54,7 @@ class OrdersView(Protocol):
         ...
 
 
-def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
+def net_limit(intents: Sequence[OrderIntent | SubmitOrder]) -> Decimal | None:
     """Return what one set of equal legs may cost: paid above zero; None at the market."""
     total = ZERO
     for intent in intents:
@@ -61,6 +62,14 @@ def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
             return None
         total += intent.side.sign * intent.limit_price
     return total
+
+
+def command_of(legs: Sequence[Order]) -> SubmitOrder | MultiLegOrder:
+    """Return the command that sent an order on its own, or the legs of a combo."""
+    sent = tuple(leg.submitted for leg in legs)
+    if not legs[0].parent_id:
+        return sent[0]
+    return MultiLegOrder(legs[0].parent_id, sent, net_limit(sent), sent[0].time_in_force)
 
 
 class OrderManager:
@@ -83,6 +92,10 @@ class OrderManager:
         """Legs by the id of their combo."""
         self.unmatched: list[UnmatchedOrderEvent] = []
         """Quarantine: order events that were recorded and not applied."""
+        self.left: dict[str, OrderFilled] = {}
+        """Executions that raised twice and are left to the account's comparison, by their ids."""
+        self._failed: set[str] = set()
+        """Executions that raised once: the venue reports them again."""
         self._refused_cancels: dict[str, BackOff] = {}
         self._forgotten: Counter[tuple[str, InstrumentId]] = Counter()
         self._forgotten_fills: Counter[tuple[str, InstrumentId]] = Counter()
@@ -237,6 +250,25 @@ class OrderManager:
         """Apply an execution to the order that it names; raises InvariantError beyond its quantity."""
         order.fill(event.execution_id, event.quantity, event.price)
         if order.state in TERMINAL:
+            self.live.pop(event.client_order_id, None)
+
+    def note_failed(self, failed: FailedEvent) -> None:
+        """Note an event that has no effect because it raised.
+
+        An execution comes again from the venue's history. Where it raises again its order ends here, and the
+        comparison with the account books it.
+        """
+        event = failed.event
+        if type(event) is not OrderFilled:
+            return
+        name = event.execution_id
+        if name not in self._failed:
+            self._failed.add(name)
+            return
+        self.left[name] = event
+        order = self.orders.get(event.client_order_id)
+        if order is not None and order.is_live:
+            order.move(OrderState.CANCELLED, "its execution is left to the account")
             self.live.pop(event.client_order_id, None)
 
     def forget(self, before_ns: int) -> list[Order]:

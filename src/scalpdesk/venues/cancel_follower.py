@@ -28,7 +28,7 @@ class CancelFollower:
         self,
         *,
         tracker: OrderTracker,
-        query: Callable[[str], Coroutine[Any, Any, bool]],
+        query: Callable[[str], Coroutine[Any, Any, object]],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._tracker = tracker

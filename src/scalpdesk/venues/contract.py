@@ -48,7 +48,7 @@ from scalpdesk.core.events import (
     QuoteEvent,
     SessionBarsEvent,
 )
-from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import MultiLegOrder, Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import CorporateAction
@@ -470,12 +470,22 @@ class Gateway(Protocol):
         """
         ...
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
         """Ask the venue what became of an order; return whether it gave proof.
 
         The proof is on the event stream: ``OrderAccepted`` and missing ``OrderFilled``, the order's
         end if it ended, or ``OrderNotFound`` after the acceptance time-out. False means that the status
         is still unknown: ask again.
+
+        Parameters
+        ----------
+        again
+            The order, or its combo, while the caller still wants it; its quantity may be smaller now. A
+            venue that takes an id once gets it again under its id in place of ``OrderNotFound``: a late
+            request outlasts any time-out, and at most one of the two trades. A venue that can prove absence
+            ignores it.
         """
         ...
 
@@ -547,6 +557,11 @@ class Gateway(Protocol):
 
 class EmergencyGateway(Gateway, Protocol):
     """A gateway that can take over an account from a desk that died."""
+
+    takes_id_once: bool
+    """Whether the venue refuses an order under an id that an earlier order had, however that order ended. A
+    refused request made no order, and its id is free.
+    """
 
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent, as if they had been known at :meth:`connect`."""

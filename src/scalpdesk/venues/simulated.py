@@ -407,8 +407,11 @@ class SimulatedGateway:
         """Return whether the venue shows an order under an id of the desk."""
         return client_order_id in self.venue.record.submitted
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
         """Report what became of an order."""
+        del again
         venue = self.venue
         history = venue.record.history
         if client_order_id not in venue.record.submitted:
@@ -565,8 +568,11 @@ class SandboxGateway:
         """Return whether the venue shows an order under an id of the desk."""
         return client_order_id in self.record.submitted
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
         """Report what became of an order: everything is known here."""
+        del again
         now_ns = self._stamper.timestamp()
         if client_order_id not in self.record.submitted:
             self._put([OrderNotFound(client_order_id, now_ns, now_ns)])

@@ -347,6 +347,10 @@ class MortalJournal:
         """Add one input of the engine."""
         self._writer.add_event(event)
 
+    def replace_event(self, event: Event) -> None:
+        """Put another event in place of the one added last."""
+        self._writer.replace_event(event)
+
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Add what the engine gave; the writer decides what of it is on disk on return."""
         if self.fails_until():

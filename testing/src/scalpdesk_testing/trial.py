@@ -34,6 +34,7 @@ from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.supervision import FaultError
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import PLACES
 from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
@@ -430,9 +431,12 @@ class Trial:
                 )
             )
             await self.mishaps.running
+        except FaultError as fault:
+            is_contradiction = isinstance(fault.__cause__, InvariantError)
+            self.violate(f"0 desk_{'contradicts_itself' if is_contradiction else 'crashed'}", fault.what)
+            self.journal.die("crashed")
+            return False
         except (RetryError, ConfigError, StopError) as error:
-            if isinstance(error, InvariantError):
-                self.violate("0 desk_contradicts_itself", error.what)
             self._say("ended", f"{type(error).__name__}: {error.what}")
             self.journal.die("stopped")
             return False

@@ -40,6 +40,7 @@ from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinut
 D = Decimal
 SHARE, CALL, PUT = (InstrumentId(number) for number in range(3))
 REFUSAL = (422, {"code": 42210000, "message": "order parameters are not changed"})
+DUPLICATE = (422, {"code": 40010001, "message": "client_order_id must be unique"})
 TOO_LATE = (422, {"code": 42210000, "message": 'order is already in "filled" state'})
 BROKEN = (500, {"code": 50010000, "message": "internal server error occurred"})
 LIMITED = (429, {"code": 42910000, "message": "rate limit exceeded"})
@@ -633,6 +634,82 @@ def test_absence_is_proof_only_once_the_acceptance_timeout_is_over():
     made.loop.leap(0.2)
     assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     assert kinds(made.said()) == [OrderNotFound]
+
+
+def test_an_order_that_is_still_wanted_goes_out_again_under_its_id_and_works():
+    made = talk({"POST /v2/orders": [None, (200, WORKING)], BY_ID: ABSENT}, absent_after_seconds=10.0)
+    made.send(order())
+    for wait_seconds, posts in ((9.9, 1), (0.2, 2)):
+        made.loop.leap(wait_seconds)
+        assert made.run(lambda: made.gateway.query_order("sd-1", order())) is False
+        assert made.venue.count("POST /v2/orders") == posts
+    assert kinds(made.said()) == [OrderAccepted]
+    first, second = (asked for asked in made.venue.asked if asked.line == "POST /v2/orders")
+    assert first.body == second.body
+    assert made.health().counters["order_sent_again"] == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "shown", "expected"),
+    [
+        (DUPLICATE, (200, WORKING), [OrderStatusUnknown, OrderAccepted]),  # the first one came meanwhile
+        (NO_OPTIONS, (200, WORKING), [OrderAccepted]),  # which may be why it is refused
+        (NO_OPTIONS, ABSENT, []),  # the first one may still come, and not be refused
+        (BROKEN, ABSENT, [OrderStatusUnknown]),
+        (None, ABSENT, [OrderStatusUnknown]),
+    ],
+)
+def test_what_the_answer_to_a_repeated_order_proves(second, shown, expected):
+    absent_twice = [ABSENT, shown]
+    made = talk({"POST /v2/orders": [None, second], BY_ID: absent_twice}, absent_after_seconds=10.0)
+    made.send(order())
+    made.loop.leap(10.1)
+    assert made.run(lambda: made.gateway.query_order("sd-1", order())) is False
+    assert kinds(made.said()) == expected
+
+
+def test_a_repeated_order_that_is_refused_is_over_once_its_first_request_is_a_minute_old():
+    made = talk({"POST /v2/orders": [None, NO_OPTIONS], BY_ID: ABSENT}, absent_after_seconds=10.0)
+    made.loop.leap(1.0)
+    made.send(order())
+    ends = []
+    for _ in range(7):
+        made.loop.leap(10.1)
+        made.run(lambda: made.gateway.query_order("sd-1", order()))
+        ends.append(kinds(made.said()))
+    assert ends == [[]] * 5 + [[OrderRejected], []]
+
+
+def test_a_repeated_order_may_be_smaller_and_ends_when_that_is_filled():
+    small = samples.order(status="filled", qty="4", filled_qty="4", filled_avg_price="185.14")
+    shown = [ABSENT, (200, small)]
+    made = talk({"POST /v2/orders": [None, (200, small)], BY_ID: shown, HISTORY: (200, [])})
+    made.send(order())
+    made.loop.leap(20.0)
+    made.run(lambda: made.gateway.query_order("sd-1", order(quantity=4)))
+    assert made.run(lambda: made.gateway.query_order("sd-1", order(quantity=4))) is True
+    said = [one for one in made.said() if not isinstance(one, Notice)]
+    assert kinds(said) == [OrderAccepted, OrderFilled, OrderCancelled]
+    assert said[1].quantity == 4
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_combo_in_doubt_goes_out_again_whole(is_wanted):
+    made = talk({"POST /v2/orders": [None, (200, whole())], BY_ID: ABSENT}, absent_after_seconds=10.0)
+    made.send(COMBO)
+    made.loop.leap(10.1)
+    wanted = COMBO if is_wanted else None
+    assert made.run(lambda: made.gateway.query_order("p", wanted)) is not is_wanted
+    assert kinds(made.said()) == ([OrderAccepted] if is_wanted else [OrderNotFound]) * 2
+
+
+def test_without_requests_left_a_wanted_order_stays_in_doubt():
+    made = talk({"POST /v2/orders": None, BY_ID: (*ABSENT, NONE_LEFT)}, absent_after_seconds=10.0)
+    made.send(order())
+    made.loop.leap(10.1)
+    assert made.run(lambda: made.gateway.query_order("sd-1", order())) is False
+    assert made.venue.count("POST /v2/orders") == 1
+    assert kinds(made.said()) == ["budget"]
 
 
 def test_an_order_that_was_acknowledged_is_never_absent():

@@ -9,6 +9,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.scripted_venue import Key
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -104,13 +105,24 @@ def order(name="sd-1", quantity=100, purpose=Purpose.HEDGE, limit="90000.5"):
     )
 
 
+class LoopClock(ManualClock):
+    """A machine's clock, whose seconds are the loop's."""
+
+    def __init__(self, loop):
+        super().__init__(NOW_MS * 10**6)
+        self._loop = loop
+
+    def now_ns(self):
+        return super().now_ns() + round(self._loop.time() * 10**9)
+
+
 class Venue:
     """Answers each method by what a test wrote down; a list is used up from its front."""
 
-    def __init__(self, answers=None, *, options=(), **setup):
-        self.answers, self.asked, self.is_up = dict(answers or {}), [], True
+    def __init__(self, answers=None, *, options=(), clock=None, **setup):
+        self.answers, self.asked, self.is_up, self.connections = dict(answers or {}), [], True, 1
         self.loop = VirtualLoop()
-        clock = ManualClock(NOW_MS * 10**6)
+        clock = clock(self.loop) if clock else ManualClock(NOW_MS * 10**6)
         made = VenueSetup(
             instruments=Instruments([perpetual("BTC"), *map(deribit_option, options)]),
             clock=clock,
@@ -781,6 +793,62 @@ def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
     assert venue.methods().count(BY_LABEL) == 2
 
 
+async def adopt_in_loop(venue):
+    venue.path.adopt([KnownOrder(order())])
+
+
+def proven_absent_after(venue, name="sd-1"):
+    """Ask until the venue gives proof; return when that was, by the loop's time."""
+
+    async def ask():
+        while not await venue.path.query_order(name):
+            assert OrderNotFound not in kinds(venue.said())
+        return venue.loop.time()
+
+    return venue.run(ask)
+
+
+@pytest.mark.parametrize(("connection", "seconds"), [(1, 2.0), (2, 6.0)])
+def test_an_order_on_a_connection_that_broke_may_come_until_its_time_limit(at_venue, connection, seconds):
+    """Behind a connection that stands nothing overtakes it; a proxy may bring what another one sent."""
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=2.0, clock=LoopClock)
+    venue.send(order())
+    venue.connections = connection
+    assert proven_absent_after(venue) == pytest.approx(seconds, abs=0.3)
+    assert venue.asked[0][1]["valid_until"] == NOW_MS + 5_000
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("speed", [1.0, 8.0, 60.0])
+def test_the_time_limit_at_a_venue_with_a_time_of_its_own_is_of_that_time(at_venue, speed, is_own):
+    """Ten seconds of the desk: those of a request, and as many for a clock that stands between messages."""
+    clock = FollowingClock(NOW_MS * 10**6)
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=2.0, clock=lambda _: clock)
+
+    async def tick():
+        while True:
+            clock.observe(NOW_MS * 10**6 + int(speed * venue.loop.time() * 10**9))
+            await asyncio.sleep(0.05)
+
+    async def begin():
+        venue.ticking = asyncio.ensure_future(tick())
+        venue.queries.set_time(NOW_MS)
+        await asyncio.sleep(20.0)
+
+    venue.run(begin, settle=False)
+    sent_ms = NOW_MS + int(speed * 20_000)
+    if is_own:
+        venue.send(order())
+        assert venue.asked[0][1]["valid_until"] == pytest.approx(sent_ms + speed * 10_000, abs=speed * 200)
+        venue.connections = 2
+    else:
+        venue.run(lambda: adopt_in_loop(venue))
+    seconds = proven_absent_after(venue)
+    venue.ticking.cancel()
+    venue.run(lambda: asyncio.sleep(0))
+    assert seconds == pytest.approx(30.0 + 1.0 / speed, abs=0.5)
+
+
 def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
     venue = at_venue({EDIT: {"order": EDITED, "trades": []}, STATE: EDITED, TRADES_OF: []}, working=True)
     venue.send(NEW)
@@ -796,7 +864,8 @@ def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
 def test_the_absence_of_an_order_of_another_process_proves_nothing_before_its_acceptance_timeout(
     at_venue, sent_ago_seconds, waits_seconds
 ):
-    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0)  # 5 s of its request, 10 s after it
+    # 5 s of its request, 10 s after it
+    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0, clock=LoopClock)
     sent_ns = 0 if sent_ago_seconds is None else NOW_MS * 10**6 - int(sent_ago_seconds * 10**9)
 
     async def proof_after():

@@ -7,7 +7,7 @@ from datetime import date
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
-from scalpdesk.core.intents import VenueCommand
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
@@ -65,6 +65,7 @@ class AlpacaGateway:
 
     name = "alpaca"
     takes_combos = True
+    takes_id_once = True
 
     def __init__(
         self,
@@ -202,9 +203,11 @@ class AlpacaGateway:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._orders.cancel_at_venue(venue_order_id)
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
         """Ask the venue what became of an order; return whether it gave proof."""
-        return await self._reports.query_order(client_order_id)
+        return await self._orders.query_order(client_order_id, again)
 
     async def is_taken(self, client_order_id: str) -> bool:
         """Return whether the venue shows an order under an id of the desk."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.alpaca import order_messages
 from scalpdesk.venues.alpaca.fields import Malformed
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, read_order
-from scalpdesk.venues.alpaca.orders import OrderReports
+from scalpdesk.venues.alpaca.orders import Found, OrderReports
 from scalpdesk.venues.alpaca.queries import BudgetedClient
-from scalpdesk.venues.alpaca.transport import Reply
+from scalpdesk.venues.alpaca.transport import Reply, RestRequest
 from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
 from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import NoticeKind
@@ -19,6 +20,8 @@ from scalpdesk.venues.tracker import TrackedOrder
 from scalpdesk.venues.under_way import RequestsUnderWay
 
 MOST_CANCEL_TRIES = 5
+LATEST_SECONDS = 60.0
+"""Age of a request after which it is no longer awaited where the venue refuses its repetition."""
 UNKNOWN_PAUSE_SECONDS = 1.0
 """Pause before a cancel of an order that the venue does not know yet is refused."""
 
@@ -48,12 +51,7 @@ class OrderSender:
     def _submit(self, command: SubmitOrder | MultiLegOrder) -> None:
         reports = self._reports
         try:
-            if isinstance(command, SubmitOrder):
-                urgency = urgency_of(command.purpose)
-                request = order_messages.submit_request(command, reports.instruments)
-            else:
-                urgency = max(urgency_of(leg.purpose) for leg in command.legs)
-                request = order_messages.combo_request(command, reports.instruments)
+            urgency, request = self._request(command)
         except ArgumentError as error:
             self._not_sent(reports.track(command), error.what)
             return
@@ -63,6 +61,38 @@ class OrderSender:
             return
         answering = self._client.start(request)  # the order first, its bookkeeping after
         self._spawn(self._submitted(reports.track(command), answering))
+
+    def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[Urgency, RestRequest]:
+        instruments = self._reports.instruments
+        if isinstance(command, SubmitOrder):
+            return urgency_of(command.purpose), order_messages.submit_request(command, instruments)
+        urgency = max(urgency_of(leg.purpose) for leg in command.legs)
+        return urgency, order_messages.combo_request(command, instruments)
+
+    async def query_order(self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None) -> bool:
+        """Ask what became of an order; return whether the proof is on the event stream.
+
+        No time proves that an order will not come any more: a proxy may hold its request for longer. The
+        venue takes an id once. What is still wanted at the end of the acceptance time-out therefore goes out
+        again under its id: it takes the place of the first request, or that one's refuses it as a duplicate.
+        """
+        found = await self._reports.query_order(client_order_id)
+        if found is not Found.ABSENT:
+            return found is Found.SHOWN
+        order = self._tracker.orders[client_order_id]
+        if not self._reports.is_overdue(order):
+            return False
+        if again is None:
+            self._reports.not_found(order)
+            return True
+        urgency, request = self._request(again)
+        if not self._held_back(urgency):
+            orders = self._tracker.together(order)
+            for each in orders:
+                each.sent_ns, each.answered_ns = each.sent_ns or loop_ns(), None
+            self._publisher.count("order_sent_again")
+            self._spawn(self._submitted(orders, self._client.start(request), is_again=True))
+        return False
 
     def _held_back(self, urgency: Urgency) -> str:
         """Return why an order may not be sent now; empty when it may, and then it is counted."""
@@ -74,7 +104,9 @@ class OrderSender:
         self._publisher.notice(NoticeKind.LIMITED, "orders", "budget", detail)
         return "held back by the request budget"
 
-    async def _submitted(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
+    async def _submitted(
+        self, orders: list[TrackedOrder], answering: asyncio.Future[Reply], *, is_again: bool = False
+    ) -> None:
         try:
             outcome = await self._client.outcome(answering)
         except Exception as fault:
@@ -85,17 +117,28 @@ class OrderSender:
         match outcome.verdict:
             case ReplyVerdict.DONE:
                 self._accepted(orders, outcome.body)
-            case ReplyVerdict.NOT_SENT:
+            case ReplyVerdict.NOT_SENT if not is_again:
                 self._not_sent(orders, outcome.reason)
-            case ReplyVerdict.UNKNOWN:
+            case ReplyVerdict.UNKNOWN | ReplyVerdict.NOT_SENT:
                 self._unknown(orders, outcome.reason)
             case ReplyVerdict.DUPLICATE:
                 await self._doubted(orders, outcome.reason)
+            case _ if is_again:
+                await self._refused_again(orders, outcome.reason)
             case _ if any(order.accepted or order.cover for order in orders):
                 # the stream has shown it at the venue: its request came twice, and this answers the second
                 await self._doubted(orders, outcome.reason)
             case _:
                 self._reject(orders, outcome.reason)
+
+    async def _refused_again(self, orders: list[TrackedOrder], reason: str) -> None:
+        """Take the refusal of a repeated order for its end once the first request is no longer awaited.
+
+        The first one may have come meanwhile, and be why; or come yet, and not be refused.
+        """
+        found = await self._reports.query_order(orders[0].submitted.client_order_id)
+        if found is Found.ABSENT and loop_ns() - orders[0].sent_ns > LATEST_SECONDS * NANOS_PER_SECOND:
+            self._reject(orders, reason)
 
     async def _doubted(self, orders: list[TrackedOrder], reason: str) -> None:
         """Ask for an order whose answer says that it is not there, and which may be there."""

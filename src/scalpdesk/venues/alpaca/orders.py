@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from enum import Enum, auto
 
 import msgspec
 
@@ -49,6 +50,17 @@ def ends(order: TrackedOrder, shown: WireOrder) -> bool:
     """Return whether the venue shows an order that will not fill any further, before it is whole."""
     is_whole = shown.outcome is Outcome.FILLED and shown.filled >= order.submitted.quantity
     return not shown.is_open and not is_whole
+
+
+class Found(Enum):
+    """The venue's answer to a question for an order."""
+
+    SHOWN = auto()
+    """It shows the order; the event stream has its state."""
+    ABSENT = auto()
+    """It has no order of this id; a request may still come."""
+    UNCLEAR = auto()
+    """No answer that can be believed."""
 
 
 class OrderReports:
@@ -113,24 +125,28 @@ class OrderReports:
 
     # proof ----------------------------------------------------------------------------------------
 
-    async def query_order(self, client_order_id: str) -> bool:
-        """Ask what became of an order; True when the proof is on the event stream."""
+    async def query_order(self, client_order_id: str) -> Found:
+        """Ask what became of an order."""
         order = self.tracker.orders.get(client_order_id)
         if order is None or not self._client.may_ask(Urgency.HEDGE):
-            return False
+            return Found.UNCLEAR
         asked, asked_ns = order.parent_id or client_order_id, loop_ns()
         found = await self._client.outcome(
             self._client.start(order_messages.order_by_client_id_request(asked))
         )
         if found.verdict is ReplyVerdict.DONE:
-            return await self._apply_queried(found.body, asked_ns)
-        if found.verdict is not ReplyVerdict.NOT_FOUND or order.accepted:
-            return False
-        if order.answered_ns is None or loop_ns() - order.answered_ns < self._acceptance_ns:
-            return False
+            return Found.SHOWN if await self._apply_queried(found.body, asked_ns) else Found.UNCLEAR
+        is_absent = found.verdict is ReplyVerdict.NOT_FOUND and not order.accepted
+        return Found.ABSENT if is_absent else Found.UNCLEAR
+
+    def is_overdue(self, order: TrackedOrder) -> bool:
+        """Return whether the acceptance time-out of an order that the venue does not show is over."""
+        return order.answered_ns is not None and loop_ns() - order.answered_ns >= self._acceptance_ns
+
+    def not_found(self, order: TrackedOrder) -> None:
+        """Publish that the venue never had an order, or any leg of its combo."""
         for each in self.tracker.together(order):
             self.publisher.publish(self.tracker.not_found(each, self.publisher.timestamp()))
-        return True
 
     async def is_taken(self, client_order_id: str) -> bool:
         """Return whether the venue shows an order under an id; it would refuse another as a duplicate."""

@@ -41,7 +41,8 @@ from scalpdesk.venues.under_way import RequestsUnderWay
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
 PAGE = 1_000
-FOLLOWED_LIFE_SECONDS = 86_400.0
+FOLLOWED_LATE_SECONDS = 5.0
+"""Added to an order's time limit where the desk's clock follows the venue: it stands between two messages."""
 
 
 class OrderPath:
@@ -81,6 +82,8 @@ class OrderPath:
         self._submitting: dict[str, asyncio.Task[None]] = {}
         """Requests under way that send an order or an edit, by the id of the new order or of its combo."""
         self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
+        self._sent: dict[str, tuple[int, int]] = {}
+        """Number of the connection that carried an order, and its time limit by the venue's clock, ms."""
         self._edited: set[str] = set()
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
@@ -342,12 +345,32 @@ class OrderPath:
         if isinstance(command, MultiLegOrder):
             async with self._naming:
                 name, side = await self._combo_of(command)
-        # a clock that follows the venue tells its seconds late, and they are not those of a time-out
-        life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
-        valid_ms = self._queries.venue_ms() + int(1_000 * life_s)
+        valid_ms = self._queries.venue_ms() + self._life_ms()
+        self._sent[command.client_order_id] = self._connection.connections, valid_ms
         if isinstance(command, MultiLegOrder):
             return wire.combo_request(command, self._instruments, name, side, valid_ms)
         return wire.order_request(command, self._instruments[command.instrument_id], valid_ms)
+
+    def _life_ms(self) -> int:
+        """Return for how long the venue may take an order, in milliseconds of its clock."""
+        seconds = self._setup.timeout_seconds
+        if self._publisher.stamper.follows:
+            seconds = (seconds + FOLLOWED_LATE_SECONDS) * self._queries.pace()
+        return int(1_000 * seconds)
+
+    def _may_come(self, order: TrackedOrder) -> bool:
+        """Return whether the request of an order that the venue does not show may still be on its way.
+
+        A connection keeps the order of its messages: only an earlier connection may still bring it, until
+        its time limit.
+        """
+        label = order.parent_id or order.submitted.client_order_id
+        if label not in self._sent:  # another process sent it
+            sent_ms = order.sent_ns // NANOS_PER_MS or self._queries.venue_ms()
+            self._sent[label] = 0, sent_ms + self._life_ms()
+        connection, valid_ms = self._sent[label]
+        is_past = self._queries.venue_ms() > valid_ms + MOST_CLOCK_SKEW_MS
+        return connection != self._connection.connections and not is_past
 
     async def _combo_of(self, command: MultiLegOrder) -> tuple[str, Side]:
         """Return the venue's combo of these legs, and whether to buy or to sell it."""
@@ -505,6 +528,7 @@ class OrderPath:
         known = tuple(orders)
         self.tracker.restore(known, self._request_ended_ns)
         for order in known:
+            self.tracker.orders[order.submitted.client_order_id].sent_ns = order.sent_ns
             if order.parent_id and order.venue_order_id:
                 self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self.tracker.orders.values() if order.venue_order_id)
@@ -530,7 +554,7 @@ class OrderPath:
         order = self.tracker.orders.get(client_order_id)
         if order is None or order.ended:
             return True
-        asked_ns = loop_ns()
+        asked_ns, may_come = loop_ns(), self._may_come(order)
         try:
             if order.venue_order_id in self._edited:  # it goes by the label of its first name
                 state = await self._queries.question(
@@ -549,7 +573,8 @@ class OrderPath:
         if states:
             return not order.unknown
         acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
-        if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
+        is_early = order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns
+        if is_early or may_come:
             return False
         self._not_sent(self.tracker.together(order))
         return True

@@ -10,6 +10,7 @@ from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import coin_of
 from scalpdesk.instruments.sessions import from_ns, to_ns
+from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -25,6 +26,7 @@ from scalpdesk.venues.deribit.rpc import Disconnected, RpcConnection
 from scalpdesk.venues.event_queue import EventPublisher
 
 MOST_CLOCK_SKEW_MS = 1_000
+LEAST_MEASURED_MS, UNMEASURED_PACE = 2_000, 100.0
 LOOKS = 5
 """Questions for the account until its marks stand still between two of them."""
 LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
@@ -54,6 +56,8 @@ class AccountAndMarket:
         self._instruments, self._clock, self._currency = setup.instruments, setup.clock, currency
         self.ahead_ms = 0
         """Lead of the venue's clock over the desk's."""
+        self._started = 0, 0
+        """The loop's time, ns, and the venue's, ms, as the connection began."""
         self._listed: dict[str, Instrument] = {}
         """Instruments that the venue named and the run may not hold."""
         self.margin_model = ""
@@ -78,6 +82,23 @@ class AccountAndMarket:
     def venue_ms(self) -> int:
         """Return the venue's time, milliseconds."""
         return self._clock.now_ns() // NANOS_PER_MS + self.ahead_ms
+
+    def set_time(self, now_ms: int) -> None:
+        """Take the venue's time, milliseconds, as it stated it just now."""
+        self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
+        self.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
+        self._started = loop_ns(), now_ms
+
+    def pace(self) -> float:
+        """Return how many of the venue's seconds pass in a second of the desk, at least 1.
+
+        Measured since the start, for a venue with a time of its own; at first a fast venue is assumed.
+        """
+        at_ns, at_ms = self._started
+        passed_ms = (loop_ns() - at_ns) / NANOS_PER_MS
+        if passed_ms < LEAST_MEASURED_MS:
+            return UNMEASURED_PACE
+        return max((self.venue_ms() - at_ms) / passed_ms, 1.0)
 
     def instrument(self, message: wire.Message) -> Instrument | None:
         """Return the instrument that a message is about; None of one that the venue never listed."""

@@ -58,6 +58,7 @@ class IbkrGateway:
 
     name = "ibkr"
     takes_combos = True
+    takes_id_once = False
 
     def __init__(self, setup: VenueSetup, settings: IbkrSettings) -> None:
         self._setup, self._settings = setup, settings
@@ -187,8 +188,11 @@ class IbkrGateway:
         """Cancel an order of any client by its permanent id."""
         return await self._orders.cancel_at_venue(venue_order_id)
 
-    async def query_order(self, client_order_id: str) -> bool:
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
         """Look for an order in all that TWS lists; return whether that gave proof."""
+        del again  # TWS reads a client's messages in order: what it lists was asked for after the order
         return await self._orders.query_order(client_order_id)
 
     async def is_taken(self, client_order_id: str) -> bool:
