@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
     "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
     "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
+    "certify": ("scalpdesk.cli.certify:certify", "Ask a venue's paper account each part of the contract."),
     "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
     "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
     "alerts": ("scalpdesk.cli.alerts:alerts", "Messages to people when a desk needs them; test, ack, watch."),
