@@ -48,7 +48,7 @@ FAR = Decimal("0.5")
 """A far limit is at most this part of the bid."""
 
 
-class Verdict(StrEnum):
+class StepVerdict(StrEnum):
     """Outcome of a step."""
 
     OK = "ok"
@@ -64,7 +64,7 @@ class StepResult(msgspec.Struct, frozen=True):
     name: str
     expected: str
     seen: str
-    verdict: Verdict
+    verdict: StepVerdict
     wire: str = ""
     """Bytes that passed meanwhile, with keys and tokens taken out."""
 
@@ -328,13 +328,13 @@ async def _combo(run: Certification) -> str:
         raise NotAskedError("the venue takes no combos from the desk")
     number, quote = run.option()
     first = run.instruments[number]
-    assert isinstance(first, OptionContract)
+    assert first.is_option
     others = [
         item
         for item in run.quoted
-        if isinstance(contract := run.instruments[item], OptionContract)
+        if (other := run.instruments[item]).is_option
         and item != number
-        and (contract.expiry, contract.strike) == (first.expiry, first.strike)
+        and (other.expiry, other.strike) == (first.expiry, first.strike)
     ]
     if not others:
         raise NotAskedError("no put and call of one strike are quoted now")
@@ -452,20 +452,20 @@ async def certify(
     try:
         for name, expected, step in STEPS:
             tap.clear()
-            verdict = Verdict.OK
+            verdict = StepVerdict.OK
             try:
                 seen = await step(run)
             except NotAskedError as why:
-                verdict, seen = Verdict.NOT_ASKED, str(why)
+                verdict, seen = StepVerdict.NOT_ASKED, str(why)
             except DiffersError as difference:
-                verdict, seen = Verdict.DIFFERS, str(difference)
+                verdict, seen = StepVerdict.DIFFERS, str(difference)
             except Exception as error:  # noqa: BLE001 - a step that cannot go on is a finding, the next is asked
-                verdict = Verdict.DIFFERS
+                verdict = StepVerdict.DIFFERS
                 seen = error.render() if isinstance(error, ScalpdeskError) else describe(error)
             result = StepResult(name, expected, seen, verdict, tap.text())
             results.append(result)
             report(result)
-            if name == "login" and verdict is not Verdict.OK:
+            if name == "login" and verdict is not StepVerdict.OK:
                 break
     finally:
         await run.close()
@@ -519,7 +519,7 @@ class WireTap:
 def unmasked(data: bytes) -> bytes:
     """Return the payloads of a client's websocket frames; other bytes as they are.
 
-    A mask hides a key from the eye and from a search, and from nobody who reads the frame.
+    A mask hides a key from a search, not from a reader of the frame.
     """
     shown, at = bytearray(), 0
     while at + 6 <= len(data) and _is_masked_frame(data[at], data[at + 1]):
