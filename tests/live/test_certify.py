@@ -1,7 +1,6 @@
-"""A certification at the three served exchanges, from the command line: each step, its bytes, no secret."""
+"""A certification at served exchanges, from the command line: each step, its bytes, no secret."""
 
 import json
-from datetime import date
 
 import pytest
 
@@ -14,12 +13,6 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 VENUES = {
     "alpaca": (Wanted(lockstep_ms=0.0), ()),
     "ibkr": (Wanted(venue="ibkr", lockstep_ms=0.0), ()),
-    "deribit": (
-        Wanted(
-            venue="deribit", data="embedded-btc", day=date(2024, 7, 1), underlyings=("BTC",), lockstep_ms=0.0
-        ),
-        ("--symbol", "BTC-PERPETUAL", "--set", "desk.currency=BTC"),
-    ),
 }
 
 
