@@ -33,7 +33,6 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.gamma_scalper import states
 from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
-from scalpdesk.venues.alpaca import orders as alpaca_orders
 from scalpdesk.venues.deribit import orders as deribit_orders
 from scalpdesk_testing import trial
 
@@ -573,10 +572,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "options_level_gone": CheckEdit("no check of the account's options level", options_level_allows),
     "end_before_its_executions": Edit(
         "an end is reported before the executions that it counts",
-        alpaca_orders.OrderReports,
+        tracker.OrderTracker,
         "apply",
-        "if not infer and ends(order, shown) and order.holes(shown.filled):",
-        "if False:",
+        "and order.holes(min(report.filled, wanted))",
+        "and False",
     ),
     "leg_of_another_symbol": Edit(
         "an execution of a combo goes to its first leg",
