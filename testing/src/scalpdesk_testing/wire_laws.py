@@ -95,6 +95,7 @@ class WireLaws:
     def published(self, event: object) -> None:
         """Follow the exchange's quotes, whether they reach the desk or not."""
         if isinstance(event, QuoteEvent):
+            self._scene.shown_ns[event.instrument_id] = event.ts_event_ns
             self._asks.setdefault(event.instrument_id, deque(maxlen=100)).append(
                 (event.ts_event_ns, event.ask)
             )
