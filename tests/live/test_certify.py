@@ -1,6 +1,8 @@
-"""A certification at served exchanges, from the command line: each step, its bytes, no secret."""
+"""A certification at the three served exchanges, from the command line: each step, its bytes, no secret."""
 
 import json
+from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -10,9 +12,21 @@ from scalpdesk.live.certify import STEPS, WireTap, unmasked
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
+DAY, D = date(2025, 3, 5), Decimal
 VENUES = {
     "alpaca": (Wanted(lockstep_ms=0.0), ()),
     "ibkr": (Wanted(venue="ibkr", lockstep_ms=0.0), ()),
+    "deribit": (
+        Wanted(
+            venue="deribit",
+            data="embedded-btc",
+            day=DAY,
+            underlyings=("BTC-PERPETUAL",),
+            lockstep_ms=0.0,
+            cash=D(2),
+        ),
+        ("--symbol", "BTC-PERPETUAL", "--set", "desk.currency=BTC"),
+    ),
 }
 
 

@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run ``callback`` at a time of this loop; one that is due already is due at the clock's next tick."""
+        """Run ``callback`` at a time of this loop; a time that is past counts as the next tick."""
         # ib_async's throttle sets a timer for an instant and waits until it is past
         when = max(when, self._seconds + TICK_SECONDS)
         timer = asyncio.TimerHandle(when, callback, args, self, context)
