@@ -329,6 +329,8 @@ class OrderReports:
         self.publisher.publish(events)
         if order.holes(shown.filled):
             self._gap(order, shown)
+        elif ends(order, shown):  # it was sent again for less, and that is done
+            self.apply(order, shown, infer=False, now_ns=now_ns)
 
     def _leg_executions(self, update: TradeUpdate) -> None:
         """Publish the executions of a combo's legs, each up to what the message shows of its leg."""
