@@ -262,6 +262,18 @@ def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
     assert fills(tracker.execution(one, "e3", D(4), D(102), D(8), 7, 11))
 
 
+def test_an_order_whose_first_execution_was_taken_back_unseen_is_over_with_what_is_known():
+    tracker, one = tracked(12, venue_order_id="v1")
+    tracker.execution(one, "e2", D(6), D(101), D(12), 5, 9)  # after six that the desk never saw
+    (ended,) = [
+        event
+        for event in tracker.apply(one, said("filled", 6, "101"), 9, infer=False)
+        if fills([event]) == []
+    ]
+    assert type(ended) is OrderCancelled
+    assert (one.covered, one.ended, one.over) == (6, True, None)
+
+
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
     # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()

@@ -527,9 +527,10 @@ class OrderTracker:
         elif (
             (is_over or (infer and outcome is Outcome.FILLED))
             and at_ns >= order.busted_ns
-            and order.holes(min(report.filled, wanted))
+            and order.covered < min(report.filled, wanted)
         ):
-            # an order is over when its quantity is accounted for: booked here, or gone at the venue
+            # an order is over when its quantity is accounted for: booked here, or gone at the venue; by
+            # quantity, since what was taken back before it was known here leaves a hole for good
             order.over = report
             why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"
         if why:
