@@ -274,6 +274,22 @@ def test_an_order_whose_first_execution_was_taken_back_unseen_is_over_with_what_
     assert (one.covered, one.ended, one.over) == (6, True, None)
 
 
+def test_an_execution_before_one_of_the_journal_is_booked_once_the_venue_says_where_that_is():
+    known = {"e2": (D(5), D(101))}
+    tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)
+    history = [("e1", D(7), D(100), D(7), 5, 9), ("e2", D(5), D(101), D(12), 6, 9)]
+    (fill,) = fills([event for _ in range(2) for told in history for event in tracker.execution(one, *told)])
+    assert (fill.execution_id, fill.quantity, one.covered, one.ended) == ("e1", 7, 12, True)
+
+
+def test_an_execution_of_the_journal_that_was_inferred_covers_what_the_venue_tells_of_it():
+    known = {"v1/0-5": (D(5), D(101))}
+    tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)
+    told = [*tracker.execution(one, "e1", D(5), D(101), D(5), 5, 9)]
+    told += tracker.execution(one, "e2", D(7), D(101), D(12), 5, 9)
+    assert [fill.execution_id for fill in fills(told)] == ["e2"]
+
+
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
     # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()
