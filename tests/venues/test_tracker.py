@@ -290,6 +290,23 @@ def test_an_execution_of_the_journal_that_was_inferred_covers_what_the_venue_tel
     assert [fill.execution_id for fill in fills(told)] == ["e2"]
 
 
+@pytest.mark.parametrize(("last", "is_told"), [(9, True), (8, False)])
+def test_an_execution_taken_back_unseen_leaves_its_place_once_the_history_lists_what_the_end_counts(
+    last, is_told
+):
+    tracker, one = tracked(12, venue_order_id="v1")
+    for name, quantity, cumulative in (("e1", 1, 1), ("e2", 2, 3)):
+        tracker.execution(one, name, D(quantity), D(100), D(cumulative), 5, 9)
+    tracker.apply(one, said("cancelled", 10), 9, infer=False)
+    assert tracker.execution(one, "e3", D(9), D(101), D(10), 6, 9) == []  # it overlaps the second
+    listed = {"e1": D(1), "e3": D(last)}
+    busts = tracker.taken_back(one, listed, 10)
+    assert [bust.execution_id for bust in busts] == (["e2"] if is_told else [])
+    if is_told:
+        *_, fill, ended = tracker.execution(one, "e3", D(9), D(101), D(10), 6, 11)
+        assert (fill.quantity, type(ended), one.covered, one.unknown) == (9, OrderCancelled, 10, False)
+
+
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
     # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()

@@ -6,7 +6,7 @@ of it, from the cumulative before to the cumulative after. An execution whose sp
 duplicate, whatever id it came under; a hole in the cover is an execution that was missed. No I/O.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -513,6 +513,31 @@ class OrderTracker:
         order.busted_ns = max(order.busted_ns, at_ns)
         client_id = order.submitted.client_order_id
         return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
+
+    def taken_back(self, order: TrackedOrder, listed: Mapping[str, Decimal], now_ns: int) -> list[OrderEvent]:
+        """Return busts of what a history lacks, once it lists all that the venue's end of the order counts.
+
+        What was taken back unseen keeps the place of an execution that is not known here.
+
+        Parameters
+        ----------
+        order
+            The order.
+        listed
+            Quantities of its executions in the venue's history, by id.
+        now_ns
+            When the history was received, UTC nanoseconds.
+        """
+        over = order.over
+        if over is None or order.inferred or sum(listed.values(), ZERO) != over.filled:
+            return []
+        gone = [name for name, (span, _) in order.executions.items() if span.start < span.end]
+        return [
+            event
+            for name in gone
+            if name not in listed
+            for event in self.bust(order, name, "not in the venue's history", over.ts_event_ns, now_ns)
+        ]
 
     def apply(
         self, order: TrackedOrder, report: OrderReport, now_ns: int, *, infer: bool
