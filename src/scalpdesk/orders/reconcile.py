@@ -497,7 +497,7 @@ def _explanation(
                 if chosen is None:
                     continue
                 explained = [*chosen, *causes]
-                # charged fees turn a gap of a cent into one of estimates that are still open: that is none
+                # charged fees may turn a gap of a cent into one of estimates still open: no explanation
                 if gap.units or abs(gap.without(explained).cash) <= abs(gap.cash):
                     return explained
     found: list[Explained] = []

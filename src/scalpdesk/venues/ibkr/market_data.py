@@ -87,9 +87,9 @@ class QuoteLine:
     again_at: float | None = None
     """When it is asked for again unless it brings a quote before, the loop's time; None: not."""
     before: Sides | None = None
-    """What the line in whose place it was opened showed last: TWS begins with the same, whatever its age."""
+    """Last quote of the line in whose place it was opened: TWS begins with the same, however old it is."""
     sides: Sides | None = None
-    """What it showed last."""
+    """Its last quote."""
 
 
 def frozen_ns(now_ns: int) -> int:
