@@ -12,7 +12,8 @@ import time
 import numpy as np
 from rig import SESSION, make_runner, make_tape, rss_mb, sizes
 
-from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.marketdata.triggers import PriceMove
 

@@ -21,7 +21,7 @@ from scalpdesk.hedging.bands.regime_threshold import (
     judge_hedge,
     net_delta,
 )
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
 from scalpdesk.protocol import to_decimal

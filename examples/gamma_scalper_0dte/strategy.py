@@ -21,7 +21,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import EXIT_MINUTES, VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import (
     REGULAR_CLOSE,

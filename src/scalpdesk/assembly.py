@@ -19,6 +19,7 @@ from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instruments, Proxy
 from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
@@ -82,6 +83,7 @@ def load_market(
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
+    use_classes(settings.config.classes)
     terms = hedge_terms(settings)
     hedge, hedge_set = ("", "") if terms is None else (terms.symbol, settings.config.data.hedge_set or "")
     source = TapeOrigin(data, underlying, start, end, seed, hedge, hedge_set)
@@ -616,9 +618,11 @@ def settings_from_header(header: JournalHeader) -> RunSettings:
 def _config_of(header: JournalHeader) -> DeskConfig:
     plain = in_own_sections({key: value for key, value in header.config.items() if key != "credentials"})
     try:
-        return msgspec.convert(plain | {"strategies": {}}, DeskConfig, strict=False)
+        config = msgspec.convert(plain | {"strategies": {}}, DeskConfig, strict=False)
     except msgspec.ValidationError as error:
         raise _does_not_fit(header, error) from error
+    use_classes(config.classes)
+    return config
 
 
 def _does_not_fit(header: JournalHeader, error: msgspec.ValidationError) -> ConfigError:

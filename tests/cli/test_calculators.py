@@ -75,3 +75,17 @@ def test_iv_without_an_answer_says_why_and_fails(capsys):
     assert json.loads(capsys.readouterr().out) == {"vol": None, "status": "below_intrinsic"}
     assert main(words) == 1
     assert "below the option's intrinsic value" in capsys.readouterr().out
+
+
+def test_a_contract_shows_its_class_and_an_unknown_root_is_refused_until_it_is_named(capsys):
+    assert main(["contract", "spx260320c06000000", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["settlement"], document["last trade"][:16]) == ("cash_am", "2026-03-19T16:15")
+    assert document["hours of 2026-03-19"] == "Wed 20:15 to 09:25, Thu 09:30 to 16:15"
+    unknown = ["contract", "VXEEM260318C00020000"]
+    assert main(unknown) == 2
+    assert "[classes.VXEEM]" in capsys.readouterr().err
+    own = ("kind=volatility", "settlement=cash_am", "tick=0.05", "closes=16:15:00")
+    assert main([*unknown, *(word for each in own for word in ("--set", f"classes.VXEEM.{each}"))]) == 0
+    assert "cash_am" in capsys.readouterr().out
+    assert main(unknown) == 2  # the rows of one command are not those of the next

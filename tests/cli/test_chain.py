@@ -7,7 +7,8 @@ import pytest
 from fakes.tape import tape_of_rows
 from scalpdesk.cli.chain import _print_chain
 from scalpdesk.cli.main import main
-from scalpdesk.instruments.contract import Index, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 from scalpdesk.research.chain import chain_document

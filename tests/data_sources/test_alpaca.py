@@ -130,11 +130,17 @@ AT_NS = 1_795_185_000_000_000_000  # 2026-11-20 14:30:00 UTC
 
 
 def option(symbol, bid, ask, **more):
-    from scalpdesk.instruments.contract import us_option
+    from scalpdesk.instruments.classes import us_option
 
     stamp = more.pop("quote_ns", AT_NS)
     return OptionSnapshot(
-        contract=us_option(symbol), quote_ns=stamp, bid=bid, ask=ask, bid_size=1.0, ask_size=2.0, **more
+        contract=us_option(symbol, ["XYZ"]),
+        quote_ns=stamp,
+        bid=bid,
+        ask=ask,
+        bid_size=1.0,
+        ask_size=2.0,
+        **more,
     )
 
 

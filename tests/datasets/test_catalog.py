@@ -135,9 +135,10 @@ def test_a_day_that_no_calendar_reaches_is_not_there(catalog):
 
 
 def test_options_without_their_underlying_are_refused(tmp_path):
-    catalog = put_csv(tmp_path, "\n".join(line for line in QUOTES.splitlines() if ",XYZ," not in line) + "\n")
-    with pytest.raises(DataError, match="no quotes of XYZ itself"):
-        load(catalog)
+    text = "\n".join(line for line in QUOTES.splitlines() if ",XYZ," not in line).replace("XYZ", "SPY")
+    catalog = put_csv(tmp_path, text + "\n", underlying="SPY")
+    with pytest.raises(DataError, match="no quotes of SPY itself"):
+        load(catalog, underlying="SPY")
 
 
 def test_an_unknown_index_source_is_refused(catalog):

@@ -11,7 +11,8 @@ from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.datasets.verify import Check, CheckVerdict, VerifyReport, verify_data_set, verify_tape
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
@@ -24,7 +25,9 @@ def tape_of(*rows: tuple[int, int, float, float], pace: float = 7200.0) -> Marke
     """A tape of (minute after the open, instrument, bid, ask): share, call 100, put 100."""
     session = session_on(DAY)
     minute, ids, bid, ask = (np.array(column) for column in zip(*rows, strict=True))
-    book = Instruments([Equity("XYZ"), us_option("XYZ151224C00100000"), us_option("XYZ151224P00100000")])
+    book = Instruments(
+        [Equity("XYZ"), us_option("XYZ151224C00100000", ["XYZ"]), us_option("XYZ151224P00100000", ["XYZ"])]
+    )
     quotes = QuoteColumns(
         session.open_ns + minute.astype(np.int64) * MINUTE,
         ids.astype(np.int32),
@@ -175,6 +178,7 @@ def test_impossible_bars_fail(tmp_path, change, words):
 
 
 def test_negative_open_interest_fails(tmp_path):
+    import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
     rows = "2015-12-23T14:31:00Z,XYZ151224C00100000,7\n"
     catalog = import_rows(tmp_path, rows, "ts,symbol,open_interest")
     spoilt(catalog, "open_interest", "XYZ", "SELECT * REPLACE (-7 AS open_interest) FROM read_parquet(?)")

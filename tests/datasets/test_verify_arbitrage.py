@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.datasets.verify import OptionRows, intrinsic_findings, option_rows, parity_findings
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
@@ -81,7 +82,7 @@ def tape(book: list, ids: list[int], minutes: list[int], **extra) -> MarketTape:
     )
 
 
-CALL, NEXT = us_option("XYZ151224C00100000"), us_option("XYZ160624P00100000")
+CALL, NEXT = us_option("XYZ151224C00100000", ["XYZ"]), us_option("XYZ160624P00100000", ["XYZ"])
 
 
 def test_options_are_held_against_the_last_quote_of_the_underlying_while_it_is_fresh():

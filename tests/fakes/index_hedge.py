@@ -7,7 +7,8 @@ from datetime import date
 
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import Index, Instrument, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Index, Instrument, Instruments
 from scalpdesk.marketdata.tape import MarketTape
 
 DAY = date(2021, 1, 4)

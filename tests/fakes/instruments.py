@@ -3,14 +3,8 @@
 from datetime import date
 from decimal import Decimal
 
-from scalpdesk.instruments.contract import (
-    Equity,
-    Instruments,
-    OptionContract,
-    Right,
-    occ_symbol,
-    us_option,
-)
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 
 DAY = date(2024, 3, 4)
 """A Monday with a full session, 09:30 to 16:00 New York (14:30 to 21:00 UTC)."""
@@ -30,7 +24,7 @@ def option(right: str, strike: str | int = 500, expiry: date = EXPIRY, root: str
     >>> option("C", 500).symbol
     'SPY240419C00500000'
     """
-    return us_option(occ_symbol(root, expiry, Right(right), Decimal(strike)))
+    return us_option(occ_symbol(root, expiry, Right(right), Decimal(strike)), [root])
 
 
 def straddle_book(*strikes: int, expiry: date = EXPIRY, symbol: str = "SPY") -> Instruments:

@@ -21,7 +21,8 @@ from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
-from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly

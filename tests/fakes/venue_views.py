@@ -9,7 +9,8 @@ import msgspec
 from fakes.desk import HandDesk, Scripted, in_mode
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.live.sessions import SessionCalendar
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
@@ -62,7 +63,7 @@ class CalendarDesk(HandDesk):
         margin_seconds: float = 60.0,
         open_first: Any = None,
     ) -> None:
-        contract = us_option(option)
+        contract = us_option(option, ["GOOG"])
         super().__init__(Scripted(), Instruments([Equity(contract.underlying), contract]))
         self.engine.desk.view.cutoff = cutoff
         self.now_ns = 1

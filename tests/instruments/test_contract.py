@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fakes.instruments import option, share, straddle_book
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import (
     CENT_TICK,
     NICKEL_DIME,
@@ -18,7 +19,6 @@ from scalpdesk.instruments.contract import (
     Style,
     occ_symbol,
     parse_occ,
-    us_option,
 )
 
 
@@ -81,9 +81,9 @@ def test_a_root_that_does_not_fit_is_refused():
         ("AAPL240419C00500000", "AAPL", Style.AMERICAN, Settlement.PHYSICAL, PENNY_NICKEL),
         ("SPX240419C05000000", "SPX", Style.EUROPEAN, Settlement.CASH_AM, NICKEL_DIME),
         ("SPXW240419C05000000", "SPX", Style.EUROPEAN, Settlement.CASH_PM, NICKEL_DIME),
-        ("XSP240419C00500000", "XSP", Style.EUROPEAN, Settlement.CASH_PM, NICKEL_DIME),
+        ("XSP240419C00500000", "XSP", Style.EUROPEAN, Settlement.CASH_PM, CENT_TICK),
         ("RUTW240419P02000000", "RUT", Style.EUROPEAN, Settlement.CASH_PM, NICKEL_DIME),
-        ("VIX240417C00020000", "VIX", Style.EUROPEAN, Settlement.CASH_AM, NICKEL_DIME),
+        ("VIX240417C00020000", "VIX", Style.EUROPEAN, Settlement.CASH_AM, PENNY_NICKEL),
     ],
 )
 def test_each_root_brings_the_rules_of_its_class(symbol, underlying, style, settlement, tick_rule):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.corporate_actions import (
     ActionKind,
     CorporateAction,
@@ -18,7 +18,7 @@ from scalpdesk.instruments.corporate_actions import (
 
 D = Decimal
 DAY = date(2024, 6, 10)
-CALL = us_option("XYZ240621C00060000")
+CALL = us_option("XYZ240621C00060000", ["XYZ"])
 
 
 def action(kind="split", ratio="1", **terms):
@@ -58,7 +58,7 @@ RATIOS = st.sampled_from(["2", "3", "4", "7", "10", "20", "1.5", "1.25", "0.5", 
 
 @given(RATIOS, st.integers(1, 4_000), st.floats(0.01, 3_000))
 def test_a_split_conserves_what_an_option_is_worth_at_expiry(ratio, strike, spot):
-    option = us_option(f"XYZ240621P{strike * 1000:08d}")
+    option = us_option(f"XYZ240621P{strike * 1000:08d}", ["XYZ"])
     after = adjusted_option(option, action(ratio=str(ratio)))
     before_value = max(strike - spot, 0) * 100
     paid = float(after.contract.strike) * after.contract.multiplier

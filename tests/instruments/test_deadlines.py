@@ -4,7 +4,7 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import (
     exit_deadline_ns,
     known_cutoff,
@@ -15,7 +15,7 @@ from scalpdesk.instruments.deadlines import (
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import (
     coin_session,
-    last_trading_ns,
+    final_close_ns,
     new_york_ns,
     previous_session,
     session_on,
@@ -24,9 +24,9 @@ from scalpdesk.instruments.sessions import (
 
 
 def deadline_ns(symbol, venue, **how):
-    contract = us_option(symbol)
+    contract = us_option(symbol, ["GOOG"])
     cutoff_minutes = venue_cutoff(venue).of(contract.underlying)
-    return exit_deadline_ns(last_trading_ns(contract), cutoff_minutes=cutoff_minutes, **how)
+    return exit_deadline_ns(final_close_ns(contract), cutoff_minutes=cutoff_minutes, **how)
 
 
 def at(symbol, venue, **how):
@@ -118,6 +118,6 @@ def test_unknown_venue_names_the_nearest():
     ],
 )
 def test_the_last_orders_are_those_of_the_last_trading_day(symbol, venue, day, clock):
-    assert order_cutoff_ns(us_option(symbol), known_cutoff(venue)) == new_york_ns(
+    assert order_cutoff_ns(us_option(symbol, ["GOOG"]), known_cutoff(venue)) == new_york_ns(
         day, time.fromisoformat(clock)
     )

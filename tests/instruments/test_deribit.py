@@ -19,7 +19,7 @@ from scalpdesk.instruments.deribit import (
     option_name,
     perpetual,
 )
-from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, from_ns, last_trading_ns
+from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, final_close_ns, from_ns
 
 D = Decimal
 HALF = TickRule(D("0.5"), D("0.5"))
@@ -85,7 +85,7 @@ def test_only_btc_and_eth_have_an_inverse_perpetual():
 def test_options_expire_at_eight_utc_of_any_day():
     sunday = deribit_option("BTC-8MAR26-87000-C")
     assert from_ns(expiry_instant_ns(sunday)) == datetime(2026, 3, 8, 8, tzinfo=UTC)
-    assert last_trading_ns(sunday) == expiry_instant_ns(sunday)
+    assert final_close_ns(sunday) == expiry_instant_ns(sunday)
 
 
 @given(st.dates(date(2020, 1, 1), date(2050, 1, 1)))

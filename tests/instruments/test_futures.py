@@ -23,10 +23,10 @@ from scalpdesk.instruments.futures import (
 )
 from scalpdesk.instruments.sessions import (
     expiry_instant_ns,
+    final_close_ns,
     from_ns,
     globex_session,
     globex_sessions,
-    last_trading_ns,
 )
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.margin.capital import capital_of, cash_of
@@ -72,7 +72,7 @@ def test_the_options_of_a_quarter_are_american_and_end_with_their_future():
         Settlement.FUTURE_AM,
         50,
     )
-    assert expiry_instant_ns(option) == last_trading_ns(option) == at("2020-03-20T13:30:00")
+    assert expiry_instant_ns(option) == final_close_ns(option) == at("2020-03-20T13:30:00")
     assert option.is_on_future
     assert not option.delivers
     assert option.strike == 3250
@@ -114,7 +114,7 @@ def test_the_name_of_an_option_brings_its_terms_back(month, year, strike):
 
 
 def test_a_share_with_the_root_of_a_future_keeps_its_options():
-    assert listed_option("ES200320C00090000").underlying == "ES"  # Eversource Energy
+    assert listed_option("ES200320C00090000", ["ES"]).underlying == "ES"  # Eversource Energy
     with pytest.raises(ArgumentError):
         future_option("ES200320C00090000")
 

@@ -8,7 +8,8 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, PositionChanged
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.postings import Posting, of_bust, of_change, of_fill, of_snapshot, part_of
 

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import (
     Session,
     expiry_instant_ns,
+    final_close_ns,
     from_ns,
     is_session,
-    last_trading_ns,
     new_york_ns,
     next_session,
     previous_session,
@@ -77,7 +77,7 @@ def test_neighbours_and_ranges_skip_weekends_and_holidays():
 def test_a_payoff_is_fixed_at_the_close_or_for_am_settlement_at_the_open(symbol, expires, last_trade):
     contract = us_option(symbol)
     assert expiry_instant_ns(contract) == utc(expires)
-    assert last_trading_ns(contract) == utc(last_trade)
+    assert final_close_ns(contract) == utc(last_trade)
 
 
 def test_a_moment_without_a_zone_is_refused():

@@ -10,15 +10,8 @@ from scalpdesk.core.intents import Decision, Output, Purpose, SetTimer, Side, Su
 from scalpdesk.core.intents import OrderType as Pricing
 from scalpdesk.core.intents import TimeInForce as Life
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import (
-    CENT_TICK,
-    Equity,
-    Future,
-    Index,
-    LinearPerpetual,
-    Perpetual,
-    us_option,
-)
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import CENT_TICK, Equity, Future, Index, LinearPerpetual, Perpetual
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 
@@ -31,7 +24,7 @@ def header() -> JournalHeader:
         Future("ESH1", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50),
         Perpetual("BTC-PERPETUAL", 10, CENT_TICK),
         us_option("SPXW210104C03700000"),
-        us_option("GOOG151224P00752500"),
+        us_option("GOOG151224P00752500", ["GOOG"]),
         LinearPerpetual("BTC_USDC-PERPETUAL", CENT_TICK),
     )
     return JournalHeader(

@@ -21,7 +21,8 @@ from scalpdesk.core.events import (
     SessionBarsEvent,
 )
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.assembly import simulated_gateway
 from scalpdesk.live.market import (
@@ -44,7 +45,7 @@ S = 10**9
 
 def listed(days, strike, right="C", *, interest=500, tradable=True, root="SPY"):
     symbol = occ_symbol(root, DAY + timedelta(days=days), Right(right), Decimal(strike))
-    return ListedContract(us_option(symbol), interest, tradable)
+    return ListedContract(us_option(symbol, [root]), interest, tradable)
 
 
 def bar(day, close=270.0):

@@ -20,7 +20,7 @@ from fakes.spx_day import NAME, import_spx_day
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Purpose
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import order_cutoff_ns, venue_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 

@@ -8,7 +8,7 @@ import pytest
 from fakes.live_session import Played, Wanted, play
 from scalpdesk.core.events import BarEvent, SessionBarsEvent
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAY = date(2016, 6, 24)

@@ -8,9 +8,9 @@ import pytest
 from fakes.desk import combos, orders
 from fakes.live_session import CASH, Played, Wanted, play
 from scalpdesk.core.intents import Purpose
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, exit_deadline_ns, order_cutoff_ns, venue_cutoff
-from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns
+from scalpdesk.instruments.sessions import final_close_ns, new_york_ns
 from scalpdesk.simulation.expiry import liquidation_ns
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
@@ -46,7 +46,7 @@ def test_options_are_left_by_the_deadline_before_the_venue_refuses_them(played):
     instants = [new_york_ns(day, clock) for clock in DAYS[day]]
     deadline_ns, cutoff_ns, liquidation = instants
     cutoff_minutes = venue_cutoff("alpaca").of(contract.underlying)
-    assert exit_deadline_ns(last_trading_ns(contract), cutoff_minutes=cutoff_minutes) == deadline_ns
+    assert exit_deadline_ns(final_close_ns(contract), cutoff_minutes=cutoff_minutes) == deadline_ns
     assert order_cutoff_ns(contract, ALPACA_CUTOFF) == cutoff_ns
     assert liquidation_ns(contract) == liquidation
     sold = [fill for fill in options if fill[3] == "sell"]

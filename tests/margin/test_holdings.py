@@ -10,7 +10,8 @@ from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.refusals import Cause
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying, merged
@@ -39,7 +40,9 @@ def share(quantity, price=100):
 
 
 def option(right, strike, quantity, price, *, expiry="261218"):
-    return Holding(us_option(f"XYZ{expiry}{right}{int(strike * 1000):08d}"), D(quantity), D(str(price)))
+    return Holding(
+        us_option(f"XYZ{expiry}{right}{int(strike * 1000):08d}", ["XYZ"]), D(quantity), D(str(price))
+    )
 
 
 def account(positions=None, *, cash=100_000, mids=(500, 9, 8), **terms):

@@ -11,7 +11,8 @@ from fakes.broker import connect
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import (
     UNCOVERED,
@@ -33,7 +34,9 @@ def share(quantity, price):
 
 
 def option(right, strike, quantity, price, *, root="XYZ", expiry="261218"):
-    return Holding(us_option(f"{root}{expiry}{right}{int(strike * 1000):08d}"), D(quantity), D(str(price)))
+    return Holding(
+        us_option(f"{root}{expiry}{right}{int(strike * 1000):08d}", [root]), D(quantity), D(str(price))
+    )
 
 
 def asked(spot, *lines):

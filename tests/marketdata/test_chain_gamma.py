@@ -8,7 +8,7 @@ import pytest
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.embedded import market
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata import chain_gamma
 from scalpdesk.marketdata.chain_gamma import (
@@ -37,7 +37,7 @@ def tape():
 def contracts(expiry="180316", root="SPXW"):
     """Return European calls and puts around a spot of 100."""
     return [
-        us_option(f"{root}{expiry}{right}{strike * 1000:08d}", multiplier=10)
+        us_option(f"{root}{expiry}{right}{strike * 1000:08d}", [root], multiplier=10)
         for strike in STRIKES
         for right in "CP"
     ]

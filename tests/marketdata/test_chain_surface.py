@@ -7,7 +7,8 @@ import pytest
 from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
-from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,
@@ -43,7 +44,7 @@ def made_tape(*, moved_to=SPOT, dividends=(), without_puts_on=None, half_spread=
             for right in Right:
                 if right is Right.PUT and expiry == without_puts_on:
                     continue
-                contract = us_option(occ_symbol("XYZ", expiry, right, Decimal(strike)))
+                contract = us_option(occ_symbol("XYZ", expiry, right, Decimal(strike)), ["XYZ"])
                 number = book.add(contract)
                 years = (expiry_instant_ns(contract) - NOON) / 1e9 / 86_400 / 365
                 vol = vol_of(strike, SPOT * np.exp((RATE - BORROW) * years))

@@ -19,8 +19,9 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import SATOSHI, InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
-from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, session_on
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, session_on
 from scalpdesk.live.reconciliation import desk_picture
 from scalpdesk.orders.reconcile import (
     AccountChange,
@@ -357,7 +358,7 @@ def test_the_desks_side_tells_which_of_its_orders_are_in_doubt():
 )
 @pytest.mark.parametrize("side", Side)
 def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(number, before_ns, cause, side):
-    at_ns = last_trading_ns(BOOK[CALL]) - before_ns
+    at_ns = final_close_ns(BOOK[CALL]) - before_ns
     fill = ForeignFill("x7", number, side, D(3), D("2.5"), at_ns, D("0.65"))
     why = of_fill(fill, BOOK, at_ns - 5)
     event = why.event

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.portfolio.option_pricer import CachingPricer, ContractPricer
 
 CONTRACTS = [

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.portfolio.risk_book import SMILES, RiskBook, RiskLeg, RiskPart, risk_leg, step_instants

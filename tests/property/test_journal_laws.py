@@ -21,7 +21,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, Decision, SetTimer
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import SCHEMA, JournalHeader, encode_events, encode_header, encode_outputs
 from scalpdesk.journal.frames import FRAME_BYTES, SEGMENT_BYTES

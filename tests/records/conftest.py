@@ -28,7 +28,8 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter

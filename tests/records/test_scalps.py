@@ -14,7 +14,7 @@ from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import Decision, Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import alembic_config, delete_run, open_store

@@ -7,7 +7,8 @@ import pytest
 from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 from scalpdesk.research.chain import chain_document
@@ -32,7 +33,7 @@ def tape():
     """Four options at a volatility of 30 %, one without a bid, one never quoted; later rows are nonsense."""
     book = Instruments([Equity("XYZ")])
     symbols = ["XYZ180209C00100000", "XYZ180209P00100000", "XYZ180209C00105000", "XYZ180209P00105000"]
-    contracts = [us_option(symbol) for symbol in symbols]
+    contracts = [us_option(symbol, ["XYZ"]) for symbol in symbols]
     ids = [book.add(contract) for contract in contracts]
     years = (new_york_ns(EXPIRY, time(16, 0)) - NOON) / 1e9 / 86_400 / 365
     fair = [

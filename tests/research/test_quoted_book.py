@@ -8,7 +8,8 @@ import pytest
 from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks
@@ -31,14 +32,14 @@ def tape():
     rows = [(NOON - 2, 0, 99.99, 100.01)]
     for strike in STRIKES:
         for right in "CP":
-            contract = us_option(f"XYZ210219{right}{1_000 * strike:08d}")
+            contract = us_option(f"XYZ210219{right}{1_000 * strike:08d}", ["XYZ"])
             number = listed.add(contract)
             if (strike, right) == (104, "C"):
                 continue
             years = (expiry_instant_ns(contract) - NOON) / (365 * 86_400 * 10**9)
             fair = float(greeks(100.0, strike, years, skew(strike), right == "C", rate=0.01).price)
             rows.append((NOON - 1, number, max(fair - 0.01, 0.01), fair + 0.01))
-    listed.add(us_option("XYZ210113C00100000"))
+    listed.add(us_option("XYZ210113C00100000", ["XYZ"]))
     return tape_of_rows(listed, rows, DAY, 0.01)
 
 

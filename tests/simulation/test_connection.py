@@ -19,7 +19,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new_york
 from scalpdesk.marketdata.tape import CashDividend

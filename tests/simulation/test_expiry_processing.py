@@ -12,7 +12,8 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, order_cutoff_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
 from scalpdesk.instruments.settlement import delivery

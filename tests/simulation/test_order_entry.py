@@ -11,7 +11,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
-from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns, next_session, session_on
+from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, next_session, session_on
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.order_entry import (
@@ -199,7 +199,7 @@ def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_t
         "symbol": book[CALL].symbol
     }
     free = market(book=straddle_book(500, expiry=DAY))
-    last_ns = last_trading_ns(book[CALL])
+    last_ns = final_close_ns(book[CALL])
     free.broker.advance(last_ns - 1)
     assert free.order(CALL, 1, 5).status is Status.NEW
     free.broker.advance(last_ns)
@@ -211,9 +211,9 @@ def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_t
 def test_each_leg_of_a_combo_meets_the_rules_of_its_market():
     book = straddle_book(500, expiry=DAY)
     venue = market(book=book)
-    venue.broker.advance(last_trading_ns(book[CALL]) - 1)
+    venue.broker.advance(final_close_ns(book[CALL]) - 1)
     assert venue.combo({CALL: 1, PUT: 1}, 5).status is Status.NEW
-    venue.broker.advance(last_trading_ns(book[CALL]))
+    venue.broker.advance(final_close_ns(book[CALL]))
     refused(Cause.INACTIVE_ASSET, lambda: venue.combo({CALL: 1, PUT: 1}, 5))
     closed = Market(straddle_book(500), opens_ns=None)
     refused(Cause.OUTSIDE_HOURS, lambda: closed.combo({CALL: 1, PUT: 1}))

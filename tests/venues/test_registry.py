@@ -12,10 +12,11 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import MINUTE_NS, InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.fees import FeeSchedule
-from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.instruments.sessions import final_close_ns
 from scalpdesk.live.assembly import build_gateway, live_header
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.venues.alpaca.settings import AlpacaSettings
@@ -142,7 +143,7 @@ def test_a_venue_brings_its_section_fees_cut_off_and_quotes(scratch, tmp_path):
     option = us_option("SPY240705C00500000")
     header = live_header(plan, Instruments([Equity("SPY"), option]), dict(DATA), 0)
     view = engine_from_header(header).desk.view
-    assert order_cutoff_ns(option, view.cutoff) == last_trading_ns(option) - 10 * MINUTE_NS
+    assert order_cutoff_ns(option, view.cutoff) == final_close_ns(option) - 10 * MINUTE_NS
 
 
 def test_a_wrong_key_of_a_venues_section_is_named_with_its_line(scratch, tmp_path):

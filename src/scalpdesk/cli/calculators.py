@@ -1,4 +1,4 @@
-"""``scalpdesk price`` and ``scalpdesk iv``: the calculators over :mod:`scalpdesk.pricing`.
+"""``scalpdesk price``, ``iv`` and ``contract``: calculators over :mod:`scalpdesk.pricing`; an option's class.
 
 Tables are in traders' units (theta a day, vega a point); ``--json`` keeps the raw units (theta a year,
 vega per 1.00 of volatility) and says so.
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import (
     new_table,
     print_json,
@@ -228,3 +228,54 @@ def iv(
     else:
         click.echo(f"no implied volatility ({status}): {BETWEEN.get(status, status)}")
     return EXIT_OK if good else EXIT_FAILED
+
+
+@desk_command("contract", example="scalpdesk contract SPX260320C06000000")
+@click.argument("symbol")
+@click.option("--share", is_flag=True, help="Take the root for that of a share, where no class is known.")
+@click.option("--day", default=None, metavar="DATE", help="Trade date of the hours [default: the last one].")
+@settings_options
+def contract(
+    *,
+    as_json: bool,
+    symbol: str,
+    share: bool,
+    day: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> int:
+    """Show what an option is: settlement, ticks, last trade, hours, and the source of its class."""
+    from scalpdesk.cli.market import read_date
+    from scalpdesk.instruments.classes import last_trading_ns, option_class, trading_hours, us_option
+    from scalpdesk.instruments.contract import parse_occ
+    from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+
+    settings_from(config_file, overrides)
+    root, dated, *_ = parse_occ(symbol.upper())
+    option = us_option(symbol.upper(), [root] if share else [])
+    row, last_ns = option_class(root, dated), last_trading_ns(option)
+    on = to_new_york(last_ns).date() if day is None else read_date(day, "--day")
+    rule = option.tick_rule
+    document = {
+        "symbol": option.symbol,
+        "underlying": option.underlying,
+        "style": option.style.value,
+        "settlement": option.settlement.value,
+        "multiplier": option.multiplier,
+        "tick": f"{rule.below} below {rule.threshold}, {rule.above} from there on",
+        "expires": to_new_york(expiry_instant_ns(option)).isoformat(),
+        "last trade": to_new_york(last_ns).isoformat(),
+        f"hours of {on}": ", ".join(
+            f"{to_new_york(opens):%a %H:%M} to {to_new_york(closes):%H:%M}"
+            for opens, closes in trading_hours(option, on)
+        ),
+        "source": "a share" if row is None else row.source,
+    }
+    if as_json:
+        print_json(document)
+        return EXIT_OK
+    table = new_table("term", "value")
+    for name, value in document.items():
+        table.add_row(name, str(value))
+    print_table(table)
+    return EXIT_OK

@@ -200,8 +200,9 @@ def settings_from(
 ) -> "LoadedSettings":
     """Load the configuration of a command called in this folder, with this environment."""
     from scalpdesk.config.settings import load_settings
+    from scalpdesk.instruments.classes import use_classes
 
-    return load_settings(
+    settings = load_settings(
         strategy,
         config_file=config_file,
         overrides=overrides,
@@ -209,6 +210,8 @@ def settings_from(
         cwd=Path(),
         simulated_account=simulated_account,
     )
+    use_classes(settings.config.classes)
+    return settings
 
 
 def _writable(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

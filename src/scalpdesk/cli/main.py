@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("scalpdesk.cli.data:data", "Market data: ls, verify, import, download, record."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
+    "contract": ("scalpdesk.cli.calculators:contract", "An option's class: settlement, ticks, hours."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
     "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
     "hedges": ("scalpdesk.cli.hedges:hedges", "Instruments to hedge with, compared on the same sessions."),

@@ -229,11 +229,14 @@ def _given_book(
     seed: int | None,
 ) -> "RiskBook":
     """Return positions priced by a data set at an instant."""
-    from scalpdesk.instruments.contract import us_option
+    from scalpdesk.instruments.classes import underlying_of_root
+    from scalpdesk.instruments.contract import parse_occ
     from scalpdesk.research.quoted_book import quoted_book
 
     def underlying(symbol: str) -> str:
-        return us_option(symbol).underlying if any(letter.isdigit() for letter in symbol) else symbol
+        return (
+            underlying_of_root(parse_occ(symbol)[0]) if any(letter.isdigit() for letter in symbol) else symbol
+        )
 
     symbols = ",".join(dict.fromkeys(underlying(symbol) for symbol, _ in given))
     tape = load_tape(settings, data_set, symbols, read_date(session, "--start"), seed=seed)

@@ -40,6 +40,7 @@ from scalpdesk.config.sources import (
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -395,6 +396,8 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     budgets: BudgetsSection = BudgetsSection()
     venues: dict[str, Any] = {}
     """Settings by venue, each checked against the venue's own struct."""
+    classes: dict[str, OptionClass] = {}
+    """Contract classes by the root of their options, before those of the product's own table."""
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
 
@@ -448,8 +451,9 @@ class RunSettings:
             if tree["data"][key] == default:
                 tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
-        if not tree["venues"]:
-            tree.pop("venues")
+        for section in ("venues", "classes"):
+            if not tree[section]:
+                tree.pop(section)
         tree["strategies"] = {
             name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
         }

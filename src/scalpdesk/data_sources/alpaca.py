@@ -159,7 +159,7 @@ def snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.core.errors import ScalpdeskError
     from scalpdesk.datasets.chain_snapshots import ChainSnapshot, OptionSnapshot, ShareQuote
-    from scalpdesk.instruments.contract import us_option
+    from scalpdesk.instruments.classes import us_option
     from scalpdesk.instruments.sessions import to_new_york
 
     share = history.latest_quote(symbol, feed=flags.stock_feed)
@@ -183,7 +183,7 @@ def snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot
         with suppress(ScalpdeskError):  # an adjusted contract without a name of its own
             options.append(
                 OptionSnapshot(
-                    contract=us_option(line.quote.symbol),
+                    contract=us_option(line.quote.symbol, [symbol]),
                     quote_ns=line.quote.ts_ns,
                     bid=line.quote.bid,
                     ask=line.quote.ask,

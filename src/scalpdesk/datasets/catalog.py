@@ -26,13 +26,8 @@ from scalpdesk.datasets.sides import (
     recorded_levels,
 )
 from scalpdesk.datasets.store import as_float, connect, day_file, day_files, file_days, read_columns
-from scalpdesk.instruments.contract import (
-    INDEX_CLASSES,
-    Equity,
-    Index,
-    Instruments,
-    OptionContract,
-)
+from scalpdesk.instruments.classes import INDICES, underlying_of_root
+from scalpdesk.instruments.contract import Equity, Index, Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.futures import front_contract, future_contract, listed_option
 from scalpdesk.instruments.sessions import (
@@ -82,9 +77,9 @@ class SessionReader:
                 )
         return sorted(found)
 
-    def options(self, roots: Sequence[str]) -> list[OptionContract]:
+    def options(self, roots: Sequence[str], shares: Sequence[str]) -> list[OptionContract]:
         """Return the options with quotes by expiry, strike, call before put."""
-        found = [listed_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
+        found = [listed_option(symbol, shares) for symbol in self.symbols(("option_quotes",), roots)]
         return sorted(found, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
 
     def _register(self, book: Instruments) -> None:
@@ -277,7 +272,7 @@ def find_underlying(
     """
     manifest = read_manifest(catalog, name)
     wanted = underlying.upper()
-    index = INDEX_CLASSES[wanted].underlying if wanted in INDEX_CLASSES else wanted
+    index = underlying_of_root(wanted)
     found = manifest.underlyings.get(index)
     if found is None or (index != wanted and wanted not in found.keys):
         there = sorted(
@@ -369,7 +364,7 @@ def load_tape(
     reader = SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
-    options = [] if is_hedge else reader.options(roots)
+    options = [] if is_hedge else reader.options(roots, () if coverage.type == "index" else (base,))
     book, main_symbol = _underlying_book(reader, base, coverage)
     for option in options:
         if option.is_on_future and option.underlying not in book:
@@ -483,7 +478,7 @@ def _index_levels(
 ) -> QuoteRows:
     """Return an index's level as quotes without size."""
     found: list[tuple[int, LevelRows]] = []
-    option_roots = tuple(key for key in coverage.keys if key in INDEX_CLASSES)
+    option_roots = tuple(key for key in coverage.keys if underlying_of_root(key) in INDICES)
     for number, session in enumerate(reader.sessions):
         place = (reader.connection, reader.catalog, reader.name)
         rows = None

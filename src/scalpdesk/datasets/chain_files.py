@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.datasets.store import connect, duckdb_error
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.classes import underlying_of_root, us_option
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_ns
 
 Floats = NDArray[np.float64]
@@ -83,11 +84,10 @@ def read_chain(
     contracts: dict[str, tuple[OptionContract, float, float, float]] = {}
     refused, others = 0, set[str]()
     says_whose = "underlying" in columns
-    known = INDEX_CLASSES.get(underlying)
-    wanted = underlying if known is None else known.underlying
+    wanted = underlying_of_root(underlying)
     for symbol, bid, ask, held, *_ in rows:
         try:
-            contract = us_option(str(symbol))
+            contract = us_option(str(symbol), [underlying])
         except ScalpdeskError:
             refused += 1
             continue

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.store import as_float, day_files, read_columns
-from scalpdesk.instruments.contract import INDEX_CLASSES, Settlement
+from scalpdesk.instruments.classes import option_class
+from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, Session
 from scalpdesk.marketdata.curves import ParityLevels, parity_implied_forward, tightest_parity_levels
 from scalpdesk.marketdata.tape import Columns
@@ -236,7 +237,7 @@ def parity_level_rows(
     session: Session,
 ) -> LevelRows | None:
     """Derive the level of a session (see :func:`parity_levels`) with a note about it."""
-    afternoon = [root for root in roots if _settles_pm(root)]
+    afternoon = [root for root in roots if _settles_pm(root, session.day)]
     found = parity_levels(connection, catalog, name, afternoon or roots, session.day)
     if found is None:
         return None
@@ -253,6 +254,6 @@ def parity_level_rows(
     return LevelRows(ts[keep], levels.level[keep], derived=True, note=note)
 
 
-def _settles_pm(root: str) -> bool:
-    kind = INDEX_CLASSES.get(root)
-    return kind is not None and kind.settlement is Settlement.CASH_PM
+def _settles_pm(root: str, day: date) -> bool:
+    row = option_class(root, day)
+    return row is not None and row.settlement is Settlement.CASH_PM

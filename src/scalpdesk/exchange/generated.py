@@ -26,14 +26,8 @@ from scalpdesk.core.units import (
     years_between,
 )
 from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
-from scalpdesk.instruments.contract import (
-    Equity,
-    Instruments,
-    OptionContract,
-    Right,
-    occ_symbol,
-    us_option,
-)
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
@@ -162,7 +156,7 @@ class GeneratedSource:
                 symbol = occ_symbol(walker.symbol, day, right, strike)
                 if symbol in self.instruments:
                     continue
-                number = self.instruments.add(us_option(symbol))
+                number = self.instruments.add(us_option(symbol, [walker.symbol]))
                 contract = self.instruments[number]
                 assert contract.is_option
                 walker.contracts.append((number, contract))

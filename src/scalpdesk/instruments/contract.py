@@ -77,10 +77,6 @@ class TickRule:
 CENT_TICK = TickRule(Decimal("0.01"), Decimal("0.01"))
 NICKEL_DIME = TickRule(Decimal("0.05"), Decimal("0.10"))
 PENNY_NICKEL = TickRule(Decimal("0.01"), Decimal("0.05"))
-PENNY_ALL_ROOTS = frozenset({"SPY", "QQQ", "IWM"})
-"""Option classes quoted in cents at every price (Cboe and NYSE penny interval programme)."""
-
-
 ONE = Decimal(1)
 COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""
@@ -169,7 +165,7 @@ class Equity(Plain):
 
 @dataclass(frozen=True, slots=True)
 class Index(Plain):
-    """An index level, not tradable; a backtest that hedges with it notes this."""
+    """An index level, which cannot be bought."""
 
     symbol: str
     tick_rule: TickRule = CENT_TICK
@@ -441,53 +437,6 @@ def parse_occ(symbol: str) -> tuple[str, date, Right, Decimal]:
             "the date inside the OCC symbol does not exist", where="symbol", value=symbol
         ) from error
     return root, expiry, Right(right), (Decimal(int(thousandths)) / 1000).normalize() + 0
-
-
-@dataclass(frozen=True, slots=True)
-class OptionClass:
-    """Terms shared by all options of one root."""
-
-    underlying: str
-    style: Style
-    settlement: Settlement
-    multiplier: int = 100
-
-
-INDEX_CLASSES = {
-    "SPX": OptionClass("SPX", Style.EUROPEAN, Settlement.CASH_AM),
-    "SPXW": OptionClass("SPX", Style.EUROPEAN, Settlement.CASH_PM),
-    "XSP": OptionClass("XSP", Style.EUROPEAN, Settlement.CASH_PM),
-    "NDX": OptionClass("NDX", Style.EUROPEAN, Settlement.CASH_AM),
-    "NDXP": OptionClass("NDX", Style.EUROPEAN, Settlement.CASH_PM),
-    "RUT": OptionClass("RUT", Style.EUROPEAN, Settlement.CASH_AM),
-    "RUTW": OptionClass("RUT", Style.EUROPEAN, Settlement.CASH_PM),
-    "VIX": OptionClass("VIX", Style.EUROPEAN, Settlement.CASH_AM),
-}
-"""Cash-settled index roots (Cboe product specifications). Every other root is physical, American."""
-
-
-def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
-    """Build a US listed option from its OCC symbol, with the terms of its class.
-
-    >>> us_option("SPXW210104C03700000").settlement
-    <Settlement.CASH_PM: 'cash_pm'>
-    """
-    root, expiry, right, strike = parse_occ(symbol)
-    index_class = INDEX_CLASSES.get(root)
-    terms = index_class or OptionClass(root, Style.AMERICAN, Settlement.PHYSICAL)
-    equity_tick = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
-    return OptionContract(
-        symbol=occ_symbol(root, expiry, right, strike),
-        root=root,
-        underlying=terms.underlying,
-        expiry=expiry,
-        strike=strike,
-        right=right,
-        style=terms.style,
-        settlement=terms.settlement,
-        tick_rule=equity_tick if index_class is None else NICKEL_DIME,
-        multiplier=terms.multiplier if multiplier is None else multiplier,
-    )
 
 
 class Instruments:

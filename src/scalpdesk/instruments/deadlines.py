@@ -11,15 +11,14 @@ from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.sessions import Session, account_day, last_trading_ns, to_new_york
+from scalpdesk.instruments.sessions import Session, account_day, final_close_ns, to_new_york
 
 EXIT_MINUTES = 15.0
 """Default exit of a 0DTE position, minutes before the close: 15:45."""
 BUFFER_MINUTES = 5.0
 """Margin before a venue's order cut-off."""
-BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
-"""Funds on broad indices, whose expiring contracts some venues accept orders in a little longer."""
 
 
 LAST_CALL_NS = 60 * MINUTE_NS
@@ -39,7 +38,7 @@ def must_go_now(option: OptionContract, session: Session | None, now_ns: int) ->
 @lru_cache(maxsize=8192)
 def _last_day(option: OptionContract) -> date:
     """Return the session in which trading ends: of an AM-settled option the one before its expiry."""
-    last_ns = last_trading_ns(option)
+    last_ns = final_close_ns(option)
     return account_day(last_ns) if option.is_coin else to_new_york(last_ns).date()
 
 
@@ -50,7 +49,7 @@ class VenueCutoff:
     minutes: float
     """For every option."""
     minutes_broad_funds: float
-    """For options on :data:`BROAD_FUNDS`."""
+    """For options on funds on broad indices."""
 
     def of(self, underlying: str) -> float:
         """Return the minutes for options on ``underlying``."""
@@ -102,7 +101,7 @@ def known_cutoff(venue: str) -> VenueCutoff:
 
 def order_cutoff_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
     """Return the instant from which a venue refuses orders in a contract on its last day, UTC nanoseconds."""
-    return last_trading_ns(contract) - int(cutoff.of(contract.underlying) * MINUTE_NS)
+    return final_close_ns(contract) - int(cutoff.of(contract.underlying) * MINUTE_NS)
 
 
 def is_past_cutoff(instrument: Instrument, cutoff: VenueCutoff, now_ns: int) -> bool:
@@ -149,7 +148,7 @@ def contract_deadline_ns(
 ) -> int:
     """Return the latest exit from a contract at a venue, UTC nanoseconds; see :func:`exit_deadline_ns`."""
     return exit_deadline_ns(
-        last_trading_ns(contract),
+        final_close_ns(contract),
         exit_minutes=exit_minutes,
         cutoff_minutes=cutoff.of(contract.underlying),
         buffer_minutes=buffer_minutes,

@@ -11,31 +11,15 @@ Sources: CME contract specifications of E-mini and Micro E-mini S&P 500 futures 
 
 import calendar
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
-from scalpdesk.instruments.contract import (
-    Future,
-    OptionContract,
-    Right,
-    Settlement,
-    Style,
-    TickRule,
-    us_option,
-)
+from scalpdesk.instruments.classes import FUTURES, us_option
+from scalpdesk.instruments.contract import Future, OptionContract, Right, Settlement, Style, TickRule
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on
 
-FUTURES: dict[str, tuple[int, Decimal]] = {
-    "ES": (50, Decimal("0.25")),
-    "MES": (5, Decimal("0.25")),
-    "NQ": (20, Decimal("0.25")),
-    "MNQ": (2, Decimal("0.25")),
-    "YM": (5, Decimal(1)),
-    "RTY": (50, Decimal("0.10")),
-}
-"""Root to (US dollars an index point, tick in points), CME contract specifications."""
 OPTION_TICK = TickRule(Decimal("0.05"), Decimal("0.25"), Decimal(5))
 """Tick of options on index futures: a nickel up to a premium of five points, then a quarter."""
 ROLL_DAYS = 4
@@ -70,9 +54,9 @@ def future_contract(symbol: str) -> Future:
             nearest=nearest_name(root, FUTURES),
             fix="rename it in the file that is imported, e.g. ES_201312",
         )
-    multiplier, tick = FUTURES[root]
+    terms = FUTURES[root]
     expiry = third_friday(int(month[:4]), int(month[4:]))
-    return Future(symbol, root, expiry, TickRule(tick, tick), multiplier=multiplier)
+    return Future(symbol, root, expiry, TickRule(terms.tick, terms.tick), multiplier=terms.multiplier)
 
 
 def front_contract(contracts: Iterable[Future], day: date) -> Future:
@@ -149,9 +133,12 @@ def future_option(symbol: str) -> OptionContract:
     )
 
 
-def listed_option(symbol: str) -> OptionContract:
-    """Build an option from its symbol: of an option on a future (with a hyphen), else an OCC symbol."""
-    return future_option(symbol) if "-" in symbol else us_option(symbol)
+def listed_option(symbol: str, shares: Collection[str] = ()) -> OptionContract:
+    """Build an option from its symbol: of an option on a future (with a hyphen), else an OCC symbol.
+
+    ``shares`` as for :func:`~scalpdesk.instruments.classes.us_option`.
+    """
+    return future_option(symbol) if "-" in symbol else us_option(symbol, shares)
 
 
 def final_settlement_ns(future: Future) -> int:

@@ -251,23 +251,40 @@ def next_session(day: date) -> Session:
 
 
 @lru_cache(maxsize=8192)
+def effective_day(day: date) -> date:
+    """Return the session on which an option dated ``day`` ends: off sessions the one before, Mondays after.
+
+    Monthly series carried the Saturday after the third Friday until January 2015 (Federal Register
+    2013-10605); a weekly series of a Monday without a session ends on the next one (Cboe, weekly options).
+
+    >>> str(effective_day(date(2014, 4, 19)))  # Good Friday before it
+    '2014-04-17'
+    """
+    if not is_known(day) or is_session(day):
+        return day
+    return (previous_session(day) if day.weekday() else next_session(day)).day
+
+
+@lru_cache(maxsize=8192)
 def expiry_instant_ns(contract: OptionContract) -> int:
     """Return the instant at which the option's payoff is fixed, in UTC nanoseconds.
 
     Physical and PM-settled: the close of the expiry session (13:00 New York on a half day). AM-settled, and
-    on a future that ends with it: its open. For an expiry that is no session (formerly Saturdays) the last
-    session before it counts. Settled at a mean: 08:00 UTC of any day.
+    on a future that ends with it: its open. Settled at a mean: 08:00 UTC of any day.
     """
     day = contract.expiry
     if contract.settlement is Settlement.CASH_MEAN:
         return to_ns(datetime.combine(day, COIN_EXPIRY))
-    session = session_on(day) if is_session(day) else previous_session(day)
+    session = session_on(effective_day(day))
     return session.open_ns if contract.settlement in AT_OPENING else session.close_ns
 
 
 @lru_cache(maxsize=8192)
-def last_trading_ns(contract: OptionContract) -> int:
-    """Return the end of trading in the option, in UTC nanoseconds."""
+def final_close_ns(contract: OptionContract) -> int:
+    """Return the close of the last session in which the option trades, UTC nanoseconds; exits count from it.
+
+    Some classes trade some minutes longer: :func:`~scalpdesk.instruments.classes.last_trading_ns`.
+    """
     if contract.settlement is Settlement.CASH_AM:
-        return previous_session(contract.expiry).close_ns
+        return previous_session(effective_day(contract.expiry)).close_ns
     return expiry_instant_ns(contract)

@@ -34,12 +34,8 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
-from scalpdesk.instruments.contract import (
-    INDEX_CLASSES,
-    Instrument,
-    Instruments,
-    underlying_of,
-)
+from scalpdesk.instruments.classes import INDICES
+from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
 from scalpdesk.instruments.corporate_actions import price_scale
 from scalpdesk.instruments.sessions import ex_instant_ns, new_york_ns, next_session, to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
@@ -299,7 +295,8 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
     unknown = [
         position
         for position in holdings
-        if position.instrument is None or underlying_of(position.instrument) in INDEX_CLASSES.keys() - symbols
+        if position.instrument is None
+        or ((name := underlying_of(position.instrument)) in INDICES and name not in symbols)
     ]
     if unknown:
         raise ConfigError(
@@ -307,7 +304,8 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
             " nothing was sent",
             where="account",
             value=listed,
-            fix="close it on the venue's own pages, or trade another account",
+            fix="close it on the venue's own pages, trade another account, or name the class of an unknown "
+            "root: [classes.ROOT] in scalpdesk.toml",
         )
     held = [position.instrument for position in holdings if position.instrument is not None]
     owner = _owner(plan.settings)

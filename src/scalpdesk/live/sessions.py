@@ -21,9 +21,9 @@ from scalpdesk.instruments.sessions import (
     COIN_EXPIRY,
     Session,
     coin_session,
+    final_close_ns,
     from_ns,
     is_session,
-    last_trading_ns,
     session_on,
     to_new_york,
     whole_session,
@@ -241,7 +241,7 @@ class SessionCalendar:
         return {
             number: contract
             for number, contract in held.items()
-            if contract.is_option and session.open_ns < last_trading_ns(contract) <= session.close_ns
+            if contract.is_option and session.open_ns < final_close_ns(contract) <= session.close_ns
         }
 
     def _deadline_ns(self, contract: OptionContract) -> int:

@@ -24,7 +24,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, from_ns
 from scalpdesk.instruments.settlement import delivery, lapse
 
 
@@ -193,7 +193,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Explain
     signed = fill.quantity * fill.side.sign
     cause = ChangeCause.MANUAL_TRADE
     if instrument.is_option:
-        end_ns = last_trading_ns(instrument)
+        end_ns = final_close_ns(instrument)
         if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
             cause = ChangeCause.AUTO_LIQUIDATION
     event = PositionChanged(

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.significance import (
     FEWEST_SESSIONS,
@@ -52,7 +52,7 @@ def outcome_of(row: Mapping[str, Any], tape: MarketTape | None = None) -> ScalpO
     if row["pnl"] is None or row["exit_time"] is None or paid <= 0.0:
         return None
     facts = json.loads(row["metadata_json"] or "{}")
-    multiplier = us_option(row["option_symbol"]).multiplier
+    multiplier = us_option(row["option_symbol"], [row["ticker"]]).multiplier
     signal, conviction = facts.get("signal"), facts.get("conviction")
     sign = 1.0 if row["option_type"] == "call" else -1.0
     return ScalpOutcome(

@@ -11,8 +11,8 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
+from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
-from scalpdesk.instruments.deadlines import BROAD_FUNDS
 from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.instruments.settlement import delivery, settle_option
@@ -28,7 +28,9 @@ SettlementOf = Callable[[str, date], Decimal | None]
 
 def liquidation_ns(contract: OptionContract) -> int:
     """Return from when on the broker closes expiring positions that it cannot let be exercised."""
-    minutes = LIQUIDATION_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else LIQUIDATION_MINUTES
+    minutes = LIQUIDATION_MINUTES
+    if contract.underlying in BROAD_FUNDS:
+        minutes = LIQUIDATION_MINUTES_FUNDS
     return expiry_instant_ns(contract) - minutes * MINUTE_NS
 
 

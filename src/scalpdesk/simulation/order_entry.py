@@ -9,9 +9,10 @@ from msgspec import structs
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
+from scalpdesk.instruments.classes import last_trading_ns
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, VenueCutoff, order_cutoff_ns
-from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -411,7 +412,8 @@ class OrderEntry:
         now_ns = self._ledger.now_ns
         ends_ns = self._ends.get(number)
         if ends_ns is None:
-            ends_ns = self._ends[number] = last_trading_ns(instrument)
+            ends_ns = min(last_trading_ns(instrument), expiry_instant_ns(instrument))  # settled at the close
+            self._ends[number] = ends_ns
         if now_ns >= ends_ns:
             raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
         cutoff = self._rules.cutoff

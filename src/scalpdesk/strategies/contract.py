@@ -31,7 +31,8 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.mode import DeskMode
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
+from scalpdesk.instruments.classes import underlying_of_root
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
@@ -578,8 +579,7 @@ def configured_underlyings(config: object) -> tuple[str, ...]:
 
 def underlying_number(view: DeskView, configured: str) -> InstrumentId:
     """Return the number of a configured underlying; a class of index options (``SPXW``) names its index."""
-    of_class = INDEX_CLASSES.get(configured)
-    return view.instruments.id_of(configured if of_class is None else of_class.underlying)
+    return view.instruments.id_of(underlying_of_root(configured))
 
 
 def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: bool = True) -> str:
@@ -602,8 +602,7 @@ def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: b
         When the market of the run has another underlying.
     """
     symbol = view.instruments[view.underlying].symbol
-    of_class = INDEX_CLASSES.get(configured) if by_class else None
-    if symbol == configured or (of_class is not None and symbol == of_class.underlying):
+    if symbol == configured or (by_class and symbol == underlying_of_root(configured)):
         return symbol
     if symbol.startswith(f"{configured}_"):  # a future's root
         return symbol

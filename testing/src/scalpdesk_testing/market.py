@@ -10,13 +10,8 @@ import numpy as np
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId, years_between
 from scalpdesk.exchange.source import Bar
-from scalpdesk.instruments.contract import (
-    Equity,
-    Instruments,
-    Right,
-    occ_symbol,
-    us_option,
-)
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
@@ -202,5 +197,5 @@ def small_book(
     if has_other:
         strikes.append((Right.CALL, OTHER_STRIKE))
     for right, strike in strikes:
-        book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(strike)))))
+        book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(strike))), [symbol]))
     return book

@@ -218,7 +218,8 @@ def test_open_interest_is_published_before_the_open(tmp_path):
 
 def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
     text = HEADER.replace("\n", ",volume,open_interest\n")
-    report = put(tmp_path, text + "2015-12-23T14:31:00Z,XYZ151224C00100000,1,2,3,4,9,500\n", bar_seconds=60)
+    text += "2015-12-23T14:31:00Z,SPY151224C00100000,1,2,3,4,9,500\n"
+    report = put(tmp_path, text, bar_seconds=60, underlying="SPY")
     assert report.notes == [
         "not read: volume, open_interest; import them as a file of their own, without bid and ask"
     ]
@@ -346,7 +347,10 @@ def test_a_tidy_file_and_leans_zips_make_the_same_day_files(
     tmp_path, recorded_catalog, tidy, underlying, table, key
 ):
     import_table(
-        tmp_path, SHARED / f"{tidy}.parquet", ImportChoices("lean", underlying), file_format="parquet"
+        tmp_path,
+        SHARED / f"{tidy}.parquet",
+        ImportChoices("lean", underlying, is_share=underlying == "GOOG"),
+        file_format="parquet",
     )
     ours, leans = tmp_path / "lean" / table / key, recorded_catalog / "lean" / table / key
     assert [path.name for path in sorted(ours.glob("*"))] == [path.name for path in sorted(leans.glob("*"))]
@@ -404,9 +408,9 @@ def test_rows_that_cannot_be_are_left_out_by_name(tmp_path, row, words):
 
 
 def test_negative_open_interest_is_left_out(tmp_path):
-    rows = "2015-12-23T14:31:00Z,XYZ151224C00100000,7\n2015-12-23T14:31:00Z,XYZ151224P00100000,-7\n"
-    report = put(tmp_path, f"ts,symbol,open_interest\n{rows}")
-    assert report.rows == {"open_interest/XYZ": 1}
+    rows = "2015-12-23T14:31:00Z,SPY151224C00100000,7\n2015-12-23T14:31:00Z,SPY151224P00100000,-7\n"
+    report = put(tmp_path, f"ts,symbol,open_interest\n{rows}", underlying="SPY")
+    assert report.rows == {"open_interest/SPY": 1}
     assert "1 row with an open interest below 0: left out" in report.notes[0]
 
 
@@ -470,10 +474,10 @@ def test_the_order_of_a_date_that_may_be_either_is_the_one_given(tmp_path, order
 def test_an_expiry_that_may_be_either_is_refused(tmp_path):
     text = "ts,expiry,strike,right,bid,ask,bid_size,ask_size\n2015-12-23T14:31:00Z,1/4/2016,100,C,1,2,3,4\n"
     with pytest.raises(DataError) as refused:
-        put(tmp_path, text)
+        put(tmp_path, text, underlying="SPY")
     assert (refused.value.value, refused.value.where.rpartition(":")[2]) == ("1/4/2016", " expiry")
-    put(tmp_path, text, dates="dmy")
-    assert stored(tmp_path / "cat", "option_quotes", "XYZ", "expiry") == [(date(2016, 4, 1),)]
+    put(tmp_path, text, underlying="SPY", dates="dmy")
+    assert stored(tmp_path / "cat", "option_quotes", "SPY", "expiry") == [(date(2016, 4, 1),)]
 
 
 def test_a_date_of_another_order_than_the_others_is_refused_with_its_line(tmp_path):

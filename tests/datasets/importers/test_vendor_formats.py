@@ -13,6 +13,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.base import no_progress
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files
 
@@ -408,6 +409,8 @@ def test_recorded_quotes_come_through_a_vendors_format_as_they_are(tmp_path, ven
     )
     path = tmp_path / "day.csv.gz"
     connection.execute(f"COPY ({WRITTEN[vendor]} FROM quotes) TO '{path}' (HEADER, COMPRESSION gzip)")
+    share = SHARED / "goog_2015-12" / "underlying_quote.parquet"
+    import_table(tmp_path / "cat", share, ImportChoices("mine", "GOOG"), file_format="parquet")
     report = put(tmp_path, vendor, path, underlying=("GOOG",), name="mine")
     file = day_file(tmp_path / "cat", "mine", "option_quotes", "GOOG", "2015-12-24")
     columns = 'ts, symbol, expiry, strike, "right", bid, bid_size, ask, ask_size'

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.units import MINUTE_NS, years_between
-from scalpdesk.instruments.contract import StraddlePair, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain

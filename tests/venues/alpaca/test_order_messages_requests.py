@@ -18,7 +18,7 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId, number_text
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.venues.alpaca import order_messages
 
 BOOK = straddle_book(500)

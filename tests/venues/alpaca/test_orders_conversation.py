@@ -31,7 +31,8 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.venues.alpaca.account_messages import CLOCK
 from scalpdesk.venues.alpaca.order_messages import read_order
 from scalpdesk.venues.budget import Urgency

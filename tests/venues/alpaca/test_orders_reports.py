@@ -21,7 +21,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.venues.alpaca.market_data import MarketReader, MarketStream
 from scalpdesk.venues.alpaca.order_messages import read_order

@@ -28,7 +28,8 @@ from scalpdesk.datasets.embedded.surface import (
     total_variance,
     variance_years,
 )
-from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session, session_on
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -248,7 +249,7 @@ def expiries_and_strikes(
 @lru_cache(maxsize=2_048)
 def strike_pair(underlying: str, expiry: date, strike: int) -> StrikePair:
     """Return call and put of a strike."""
-    call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)
+    call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike)), [underlying]) for r in Right)
     return StrikePair(call, put, float(strike), expiry)
 
 

@@ -22,7 +22,7 @@ from scalpdesk.datasets.importers.base import FETCH_AGAIN, UnreadableFileError
 from scalpdesk.datasets.importers.staged import TableSource
 from scalpdesk.datasets.importers.vendor_files import VendorChoices
 from scalpdesk.datasets.importers.vendor_formats import OCC_TAIL, FileFormat, RowKind, utc_instant
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 
 ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of a file compressed with zstd."""
@@ -216,7 +216,7 @@ class DbnStage:
                 if root == symbol or (self._wanted and root not in self._wanted):
                     continue
                 try:
-                    option = us_option(symbol)
+                    option = us_option(symbol, [root])
                 except ScalpdeskError:
                     continue
                 self.listings.setdefault(option.root, {})[option.symbol] = _terms(record, option.symbol)

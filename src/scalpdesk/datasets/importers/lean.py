@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import (
     FETCH_AGAIN,
     ImportReport,
@@ -58,7 +59,7 @@ from scalpdesk.datasets.store import (
     sql_text,
     write_table,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, Style
+from scalpdesk.instruments.classes import INDICES, OptionClass, option_class, underlying_of_root
 from scalpdesk.instruments.sessions import next_session
 
 CHAIN_SECONDS = 86_400
@@ -135,8 +136,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
 def _load(connection: Any, chain: ChainFile, zone: str) -> None:
     """Read the file into the temporary table ``chain``, figures as text."""
     spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in _FILE_COLUMNS.items())
-    known = INDEX_CLASSES.get(chain.root)
-    style = (known.style if known is not None else Style.AMERICAN).value
+    style = (option_class(chain.root, chain.day) or OptionClass()).exercise.value
     thousandths = "lpad(cast(round(strike * 1000) AS BIGINT)::VARCHAR, 8, '0')"
     symbol = f'$root || substr(expiry, 3) || "right" || {thousandths}'
     connection.execute(
@@ -261,7 +261,14 @@ class _ImportRun:
             self.reports[target] = ImportReport(target)
             self.bar_seconds[target] = bar_seconds
             self.keys[target] = {}
-        underlying = INDEX_CLASSES[symbol].underlying if symbol in INDEX_CLASSES else symbol.partition("_")[0]
+        underlying = underlying_of_root(symbol).partition("_")[0]
+        if security == "indexoption" and underlying not in INDICES:
+            raise DataError(
+                "it is not known how options of this root settle",
+                where=security,
+                value=symbol,
+                fix=f"add [classes.{symbol}] with kind, settlement and underlying to scalpdesk.toml",
+            )
         self.types[underlying] = _TYPE_OF_SECURITY[security]
         self.keys[target].setdefault(underlying, set()).add(symbol)
         return self.reports[target]

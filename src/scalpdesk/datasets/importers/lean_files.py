@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
+from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Right, occ_symbol
-from scalpdesk.instruments.futures import FUTURES, future_option_symbol
+from scalpdesk.instruments.futures import future_option_symbol
 
 SECURITIES = {
     "equity": "Equity",

@@ -23,12 +23,11 @@ from scalpdesk.datasets.store import (
     sql_text,
     write_table,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.instruments.classes import INDICES
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import FIRST_DAY, LAST_DAY, why_closed
 
 EXCHANGE_ZONE = "America/New_York"
-
-INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
 """Texts of a CSV file for a missing value."""
@@ -72,6 +71,13 @@ class TableSource:
     def place(self, row: int) -> str:
         """Return where row ``row`` (from 1) stands: the line of a CSV file below its header."""
         return f"{self.path}:{row + 1}" if self.label == "CSV" else f"{self.path}, row {row}"
+
+
+def shown_shares(catalog: Path, name: str) -> frozenset[str]:
+    """Return the symbols that a data set has quotes or trades of: options on them need no class."""
+    return frozenset(
+        path.name for table in ("quotes", "trades") for path in (catalog / name / table).glob("*")
+    )
 
 
 def refuse_impossible_times(connection: Any, source: TableSource) -> None:
@@ -228,7 +234,7 @@ def _table_of(kind: str, is_option: bool, key: str) -> str:
         return kind
     if is_option:
         return f"option_{kind}"
-    if key not in INDEX_UNDERLYINGS:
+    if key not in INDICES:
         return kind
     return "index_levels"
 

@@ -17,12 +17,12 @@ from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
-    INDEX_UNDERLYINGS,
     TableSource,
     leave_out_closed_days,
     leave_out_impossible,
     mark_absent_sides,
     refuse_impossible_times,
+    shown_shares,
     unreadable,
     write_days,
 )
@@ -37,7 +37,8 @@ from scalpdesk.datasets.store import (
     sql_text,
     write_table,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.classes import INDICES, UnknownClassError, roots_of, underlying_of_root, us_option
+from scalpdesk.instruments.contract import OptionContract, parse_occ
 from scalpdesk.instruments.futures import future_contract, future_option
 from scalpdesk.instruments.sessions import from_ns
 
@@ -82,6 +83,8 @@ class ImportChoices:
     """The file's column by the catalogue's name, where they differ."""
     dates: str | None = None
     """Order of dates that do not begin with their year (:data:`DATE_ORDERS`); None to see it from them."""
+    is_share: bool = False
+    """Whether the source lists the underlying as a share; else quotes of it must be there."""
 
 
 FORMATS = {"csv": "CSV", "parquet": "Parquet"}
@@ -123,9 +126,10 @@ def import_table(
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
-    base = INDEX_CLASSES[underlying].underlying if underlying in INDEX_CLASSES else underlying
+    base = underlying_of_root(underlying)
     manifest_to_extend(catalog, choices.name, bar_seconds)
-    placed = _place_symbols(connection, source, base, kind)
+    shares = shown_shares(catalog, choices.name) | ({base} if choices.is_share else set())
+    placed = _place_symbols(connection, source, base, kind, shares)
     underlying_type = _type_of(base, placed)
     leave_out_impossible(connection, source, kind, report)
     # a future trades on Sundays; the bar of a Friday may end on Saturday
@@ -476,13 +480,15 @@ def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices, k
 
 
 def _place_symbols(
-    connection: Any, source: TableSource, base: str, kind: str
+    connection: Any, source: TableSource, base: str, kind: str, shares: frozenset[str]
 ) -> dict[str, OptionContract | str]:
     """Map each symbol of the file to its option, or to the symbol of the underlying or future."""
     placed: dict[str, OptionContract | str] = {}
-    for (written,) in connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall():
+    found = connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall()
+    shares |= {base} & {written.strip().upper() for (written,) in found}
+    for (written,) in found:
         symbol = written.strip().upper()
-        if symbol == base and kind == "quotes" and base in INDEX_UNDERLYINGS:
+        if symbol == base and kind == "quotes" and base in INDICES:
             raise DataError(
                 "an index is not quoted: its level is imported as open, high, low, close and volume",
                 where=str(source.path),
@@ -499,7 +505,11 @@ def _place_symbols(
             if symbol.startswith(f"{base}_") and kind != "open_interest":
                 placed[written] = future_contract(symbol).symbol
                 continue
-            option = us_option(symbol)
+            option = us_option(symbol, shares)
+        except UnknownClassError as error:
+            if parse_occ(symbol)[0] in roots_of(base):
+                raise DataError(error.what, where=str(source.path), value=written, fix=error.fix) from error
+            option = None
         except ScalpdeskError:
             option = None
         if option is None or option.underlying != base:
@@ -515,7 +525,7 @@ def _place_symbols(
 
 
 def _type_of(base: str, placed: dict[str, OptionContract | str]) -> str:
-    if base in INDEX_UNDERLYINGS:
+    if base in INDICES:
         return "index"
     return (
         "future"
@@ -552,7 +562,7 @@ def import_download(
             for bar in bars:
                 symbol, end_ns, *figures = bar
                 out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
-        report = import_table(catalog, path, choices)
+        report = import_table(catalog, path, replace(choices, is_share=True))
     connection, symbol = connect(), choices.underlying.upper()
     path = day_file(catalog, choices.name, "corporate_actions", symbol, "all")
     connection.execute("CREATE TEMP TABLE paid (ex_date DATE, amount DECIMAL(18,6))")

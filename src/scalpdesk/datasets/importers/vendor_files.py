@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +22,13 @@ from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.importers.base import FETCH_AGAIN, ImportReport, Progress, UnreadableFileError
 from scalpdesk.datasets.importers.staged import (
-    INDEX_UNDERLYINGS,
     TableSource,
+    leave_out,
     leave_out_closed_days,
     leave_out_impossible,
     mark_absent_sides,
     refuse_impossible_times,
+    shown_shares,
     unreadable,
     write_days,
 )
@@ -41,7 +42,8 @@ from scalpdesk.datasets.store import (
     sql_name,
     sql_text,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.classes import INDICES, UnknownClassError, roots_of, us_option
+from scalpdesk.instruments.contract import OptionContract
 
 IMPORTED = "imported.json"
 MEMORY = "2GB"
@@ -73,7 +75,7 @@ class VendorChoices:
     def wanted(self) -> tuple[str, ...]:
         """Underlyings with the roots of their options."""
         own = [name.upper().lstrip("^") for name in self.underlyings]
-        roots = [root for root, kind in INDEX_CLASSES.items() if kind.underlying in own]
+        roots = [root for name in own for root in roots_of(name)]
         return tuple(sorted({*own, *roots}))
 
 
@@ -191,6 +193,7 @@ class _VendorImport:
         self._report = report
         self._seconds: int | None = None
         self._keys: dict[str, set[str]] = {}
+        self._shares = shown_shares(catalog, choices.name)
 
     def add_keys(self, keys: dict[str, set[str]]) -> None:
         """Keep the folders written of each underlying."""
@@ -210,6 +213,9 @@ class _VendorImport:
             return keys
         form, source = staged
         _refuse(connection, form, source)
+        if form.share:
+            query = f"SELECT DISTINCT {form.share} FROM file_rows"  # noqa: S608 - a format's own SQL
+            self._shares |= {str(name) for (name,) in connection.execute(query).fetchall()}
         for rows in form.rows:
             show(f"{path.name}: {rows.kind.replace('_', ' ')}")
             part = self._add_rows(form, rows, source)
@@ -233,7 +239,7 @@ class _VendorImport:
             connection.execute("DROP TABLE file_rows")
         if not connection.execute("SELECT count(*) FROM incoming").fetchall()[0][0]:
             return {}
-        placed, bases = _placed(connection, source)
+        placed, bases = _placed(connection, source, self._shares, report)
         refuse_impossible_times(connection, source)
         if self._seconds is None:
             manifest_to_extend(self._catalog, self._choices.name, seconds)
@@ -288,7 +294,7 @@ class _VendorImport:
             name,
             source=source,
             bar_seconds=seconds,
-            types={base: "index" if base in INDEX_UNDERLYINGS else "equity" for base in self._keys},
+            types={base: "index" if base in INDICES else "equity" for base in self._keys},
             keys=self._keys,
         )
 
@@ -340,7 +346,7 @@ def _refuse(connection: Any, form: FileFormat, source: TableSource) -> None:
 
 
 def _placed(
-    connection: Any, source: TableSource
+    connection: Any, source: TableSource, shares: frozenset[str], report: ImportReport
 ) -> tuple[dict[str, OptionContract | str], dict[str, set[str]]]:
     """Return the contract of each symbol of the file, and the folders by underlying.
 
@@ -360,10 +366,18 @@ def _placed(
         )
     placed: dict[str, OptionContract | str] = {}
     bases: dict[str, set[str]] = {}
-    for written, row in connection.execute(
+    unknown: dict[str, UnknownClassError] = {}
+    found = connection.execute(
         "SELECT written, min(file_row) FROM incoming GROUP BY written ORDER BY 2"
-    ).fetchall():
-        contract = _contract_of(written)
+    ).fetchall()
+    names = {str(written).strip().upper() for written, _ in found}
+    shares |= {name for name in names if not re.search(OCC_TAIL, name)}
+    for written, row in found:
+        try:
+            contract = _contract_of(written, shares)
+        except UnknownClassError as error:
+            unknown.setdefault(re.sub(OCC_TAIL, "", written.strip().upper()).strip(), error)
+            continue
         if contract is None:
             raise UnreadableFileError(
                 "this row names no share and no option",
@@ -376,14 +390,21 @@ def _placed(
             (contract, contract) if isinstance(contract, str) else (contract.underlying, contract.root)
         )
         bases.setdefault(base, set()).add(key)
+    for root, why in unknown.items():
+        if not placed:
+            raise UnreadableFileError(why.what, where=str(source.path), value=root, fix=why.fix)
+        of_root = f"regexp_matches(upper(trim(written)), '^{root} *[0-9]')"
+        leave_out(connection, source, of_root, f"of {root} ({why.what}; {why.fix})", report)
     return placed, bases
 
 
-def _contract_of(written: str | None) -> OptionContract | str | None:
+def _contract_of(written: str | None, shares: Collection[str]) -> OptionContract | str | None:
     symbol = (written or "").strip().upper()
     if re.search(OCC_TAIL, symbol):
         try:
-            return us_option(symbol)
+            return us_option(symbol, shares)
+        except UnknownClassError:
+            raise
         except ScalpdeskError:
             return None
     return symbol if _SHARE.match(symbol) else None

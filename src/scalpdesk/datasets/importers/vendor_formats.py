@@ -55,6 +55,8 @@ class FileFormat:
     root: str
     """SQL of the root of an option, or the symbol of a share."""
     rows: tuple[RowKind, ...]
+    share: str = ""
+    """SQL of the underlying where the file says that it is a share."""
     seconds: int | None = None
     """Length of its bars; None: as chosen, or a minute."""
     has_intervals: bool = False
@@ -254,6 +256,7 @@ CBOE = (
         optional={"open_interest": "DOUBLE"},
         has_intervals=True,
         root=_CBOE_ROOT,
+        share="if(starts_with(underlying_symbol, '^'), NULL, upper(underlying_symbol))",
         rows=(
             RowKind(kind="quotes", symbol=_CBOE_SYMBOL, at=_CBOE_INSTANT, values=_quotes("bid", "ask")),
             RowKind(

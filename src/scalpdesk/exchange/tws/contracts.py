@@ -21,7 +21,7 @@ from scalpdesk.instruments.contract import (
     underlying_of,
 )
 from scalpdesk.instruments.futures import final_settlement_ns
-from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
+from scalpdesk.instruments.sessions import final_close_ns, to_new_york
 
 KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
 COMBO_ID = 28812380
@@ -117,7 +117,7 @@ def symbol_of(instrument: Instrument) -> str:
     """Return the symbol of a contract: that of its underlying, of a future and its options the root."""
     if instrument.is_future or (instrument.is_option and instrument.is_on_future):
         return instrument.root
-    return underlying_of(instrument)
+    return underlying_of(instrument).replace(".", " ")
 
 
 class ContractBook:
@@ -199,7 +199,7 @@ class ContractBook:
     def _is_expired(self, item: Instrument) -> bool:
         if item.is_future:
             return final_settlement_ns(item) <= self._world.now_ns
-        return item.is_option and last_trading_ns(item) <= self._world.now_ns
+        return item.is_option and final_close_ns(item) <= self._world.now_ns
 
     def _fits(self, query: Query, number: InstrumentId) -> bool:
         _, _, kind, last, strike, right, multiplier, _, currency, local, group = self.fields(number)
@@ -287,7 +287,7 @@ class ContractBook:
             "tradingHours": hours,
             "liquidHours": hours,
             "marketRuleIds": ",".join([str(self.rule_id(item.tick_rule))] * len(venues.split(","))),
-            "realExpirationDate": last,
+            "realExpirationDate": f"{item.expiry:%Y%m%d}" if item.is_option else last,
             "stockType": "ETF" if kind == "STK" else "",
             "sizes": (item.step,) * 3,
         }
@@ -322,7 +322,7 @@ class ContractBook:
         for _, contract in self._instruments.options(self._instruments[under].symbol):
             if not self._is_expired(contract):
                 days, strikes = chains.setdefault((contract.root, contract.multiplier), (set(), set()))
-                days.add(contract.expiry)
+                days.add(to_new_york(final_close_ns(contract)).date())
                 strikes.add(contract.strike)
         for venue in venues:
             for (root, multiplier), (days, strikes) in sorted(chains.items()):
@@ -378,8 +378,9 @@ def _terms(item: Instrument) -> tuple[Field, Field, Field, Field, str, str]:
     """Return last day, strike, right, multiplier, trading class and local symbol."""
     if item.is_option:
         local = item.symbol if item.is_on_future else f"{item.root:<6}{item.symbol[len(item.root) :]}"
-        return f"{item.expiry:%Y%m%d}", item.strike, item.right.value, item.multiplier, item.root, local
+        last = to_new_york(final_close_ns(item))
+        return f"{last:%Y%m%d}", item.strike, item.right.value, item.multiplier, item.root, local
     if item.is_future:
         local = f"{item.root}{MONTH_CODES[item.expiry.month - 1]}{item.expiry.year % 10}"
         return f"{item.expiry:%Y%m%d}", 0, "", item.multiplier, item.root, local
-    return "", 0, "", "", item.symbol, item.symbol
+    return "", 0, "", "", symbol_of(item), symbol_of(item)

@@ -6,7 +6,6 @@ import msgspec
 
 from scalpdesk.core.bounds import above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.deadlines import venue_cutoff
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.strategies.toolkit.exits import PluginRules
@@ -162,8 +161,3 @@ CHOICES = {
     "price_source": tuple(PriceSource),
 }
 SIGNAL_MINUTES = (1, 5)
-
-
-def is_index(ticker: str) -> bool:
-    """Return whether options on ``ticker`` are options on an index."""
-    return any(terms.underlying == ticker for terms in INDEX_CLASSES.values())

@@ -11,7 +11,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.instruments.deadlines import VenueCutoff
-from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
+from scalpdesk.instruments.sessions import Session, final_close_ns, from_ns, to_new_york, whole_session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.signals.ema_cloud import CloudCandle, cloud_held, has_bounced
@@ -111,7 +111,7 @@ class EntryPlanner:
         verdict = self.gate.validate(selection, signal)
         if not verdict.approved:
             return tuple(f"{selection.option_symbol}: {text}" for text in verdict.reasons)
-        tick_rule = chain.tick_rule(selection.option_symbol)
+        tick_rule = chain.tick_rule(selection.option_symbol, signal.ticker)
         limit = buy_limit(selection.bid, selection.ask, tick_rule, self.config.limit_offset)
         count = self.sizer.calculate(float(limit), signal.conviction, equity)
         if (verdict.adjustments or {}).get("reduce_size"):
@@ -259,13 +259,14 @@ class DeskChain(OptionsChain):
         today = view.session.day
         rows = []
         for number, contract in options:
-            if today <= contract.expiry <= until and last_trading_ns(contract) > view.now_ns:
+            if today <= contract.expiry <= until and final_close_ns(contract) > view.now_ns:
                 self.ids[contract.symbol] = number
                 rows.append(_row(view, number, contract))
         super().__init__(from_ns(view.now_ns), spot, rows, cutoff_passed=cutoff_passed)
 
-    def tick_rule(self, option_symbol: str) -> TickRule:
+    def tick_rule(self, option_symbol: str, ticker: str) -> TickRule:
         """Return the price grid of an option: that of the venue's contract."""
+        del ticker
         return self._view.instruments[self.ids[option_symbol]].tick_rule
 
     def valued(self, rows: Sequence[ChainRow]) -> list[ChainRow]:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import TickRule, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import TickRule
 from scalpdesk.instruments.sessions import NEW_YORK, sessions_between
 from scalpdesk.signals.conviction import Conviction
 
@@ -132,9 +133,9 @@ class OptionsChain:
         """Day in New York."""
         return self.as_of.astimezone(NEW_YORK).date()
 
-    def tick_rule(self, option_symbol: str) -> TickRule:
-        """Return the price grid of an option: by its class."""
-        return us_option(option_symbol).tick_rule
+    def tick_rule(self, option_symbol: str, ticker: str) -> TickRule:
+        """Return the price grid of an option on ``ticker``: by its class."""
+        return us_option(option_symbol, [ticker]).tick_rule
 
     def valued(self, rows: Sequence[ChainRow]) -> list[ChainRow]:
         """Return these rows with their Greeks; a row that has none is left out."""

@@ -16,7 +16,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId, exact
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import NEW_YORK, Session, session_on, to_ns
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
@@ -155,7 +155,9 @@ class OptionsScalper:
             return None
         symbol = plan.selection.option_symbol
         is_taken = symbol in self._held or symbol in self._buying
-        self.refusals = self._planner.against_contract(us_option(symbol), moment, is_taken=is_taken)
+        self.refusals = self._planner.against_contract(
+            us_option(symbol, [signal.ticker]), moment, is_taken=is_taken
+        )
         if self.refusals:
             return None
         fill = await self._buy(symbol, plan.halves.first, plan.limit)
@@ -275,7 +277,7 @@ class OptionsScalper:
             signal_id=signal.signal_id,
         )
         self.positions.append(position)
-        exits = ScalpExits(self.config, us_option(chosen.option_symbol), signal)
+        exits = ScalpExits(self.config, us_option(chosen.option_symbol, [signal.ticker]), signal)
         self._held[chosen.option_symbol] = _Held(position, exits, plan.halves.add)
         return position
 

@@ -6,8 +6,8 @@ from datetime import date
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.core.units import exceeds
-from scalpdesk.instruments.deadlines import BROAD_FUNDS
-from scalpdesk.strategies.ema_scalper.config import ScalpConfig, is_index
+from scalpdesk.instruments.classes import BROAD_FUNDS, INDICES
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import (
     ChainRow,
     OptionsChain,
@@ -107,7 +107,7 @@ class StrikeSelector:
         listed = sorted({row.expiry for row in chain.rows if chain.day <= row.expiry <= last})
         sessions_of = {expiry: days_to_expiry(chain.day, expiry) for expiry in listed}
         wanted: Sequence[int]
-        if is_index(ticker):
+        if ticker in INDICES:
             wanted = () if chain.cutoff_passed else (0,)
         elif ticker in BROAD_FUNDS:
             wanted = (1,) if chain.cutoff_passed else (0, 1)

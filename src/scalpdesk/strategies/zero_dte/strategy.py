@@ -36,7 +36,7 @@ from scalpdesk.instruments.deadlines import (
     contract_deadline_ns,
     venue_cutoff,
 )
-from scalpdesk.instruments.sessions import REGULAR_CLOSE, last_trading_ns, to_new_york
+from scalpdesk.instruments.sessions import REGULAR_CLOSE, final_close_ns, to_new_york
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -348,7 +348,7 @@ class ZeroDteScalper:
         self._today = frozenset(
             number
             for number, contract in self._options.items()
-            if session.open_ns < last_trading_ns(contract) <= session.close_ns
+            if session.open_ns < final_close_ns(contract) <= session.close_ns
         )
         self._pairs = straddle_pairs([(number, self._options[number]) for number in sorted(self._today)])
         self._pair = self._entry = None
@@ -570,6 +570,6 @@ PLUG = StrategySpec(
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
-    takes_over=lambda contract, day: to_new_york(last_trading_ns(contract)).date() == day,
+    takes_over=lambda contract, day: to_new_york(final_close_ns(contract)).date() == day,
     demo_settings=("entry.mode=straddle",),  # its account holds nothing
 )

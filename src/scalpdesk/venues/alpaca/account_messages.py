@@ -15,7 +15,8 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.instruments.contract import Equity, Instrument, us_option
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Instrument, parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.venues.alpaca.fields import (
     BadMessage,
@@ -194,20 +195,15 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
 
 
 def instrument_of(symbol: str, asset_class: str) -> Instrument | None:
-    """Return the instrument of a holding, None where its terms are not known: coins, adjusted options.
-
-    The root of an option that was adjusted for a corporate action ends in a digit (OCC): its deliverable is
-    not 100 shares of what its root names.
-    """
+    """Return the instrument of a holding, None where its terms are not known: coins, adjusted options."""
     if asset_class == "us_equity":
         return Equity(symbol)
     if asset_class != "us_option":
         return None
     try:
-        contract = us_option(symbol)
+        return us_option(symbol, [parse_occ(symbol)[0]])  # the venue lists options on shares alone
     except ArgumentError:
         return None
-    return None if contract.root[-1].isdigit() else contract
 
 
 def contracts_request(underlying: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
@@ -236,7 +232,9 @@ def _contract(row: _Contract) -> ListedContract:
     if multiplier != int(multiplier) or multiplier > LARGEST_MULTIPLIER:
         raise Malformed("bad_multiplier", str(multiplier))
     try:
-        contract = us_option(text(row.symbol, "symbol", 32), multiplier=int(multiplier))
+        contract = us_option(
+            text(row.symbol, "symbol", 32), [row.underlying_symbol], multiplier=int(multiplier)
+        )
     except ArgumentError as error:
         raise Malformed("bad_symbol", error.what) from None
     expiry = day_of(row.expiration_date, "expiration_date")

@@ -14,24 +14,16 @@ from ib_async import ComboLeg, Contract, ContractDetails
 
 from scalpdesk.core.errors import ArgumentError, RetryError
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import (
-    Equity,
-    Future,
-    Index,
-    Instrument,
-    Instruments,
-    TickRule,
-    us_option,
-)
+from scalpdesk.instruments.classes import FUTURES, us_option
+from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, TickRule
+from scalpdesk.instruments.sessions import final_close_ns, to_new_york
 from scalpdesk.venues.ibkr import codes
 from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
 
 SMART, CURRENCY = "SMART", "USD"
+LAST_TRADE_DAYS = 4
+"""A.M.-settled options are listed by their last trading day: as many days before the expiry at most."""
 INDEX_EXCHANGE = "CBOE"
-FUTURES_EXCHANGES = dict.fromkeys(("ES", "MES", "NQ", "MNQ", "RTY", "M2K"), "CME") | {
-    "YM": "CBOT",
-    "MYM": "CBOT",
-}
 
 
 def _named(instrument: Instrument) -> Contract:
@@ -39,8 +31,8 @@ def _named(instrument: Instrument) -> Contract:
     if instrument.is_option:
         return Contract(
             secType="OPT",
-            symbol=instrument.underlying,
-            lastTradeDateOrContractMonth=f"{instrument.expiry:%Y%m%d}",
+            symbol=_tws_symbol(instrument.underlying),
+            lastTradeDateOrContractMonth=f"{to_new_york(final_close_ns(instrument)):%Y%m%d}",
             strike=float(instrument.strike),
             right=instrument.right.value,
             multiplier=str(instrument.multiplier),
@@ -51,7 +43,13 @@ def _named(instrument: Instrument) -> Contract:
     if not (instrument.is_index or instrument.is_share):
         return future_named(instrument.symbol)
     kind, exchange = ("IND", INDEX_EXCHANGE) if instrument.is_index else ("STK", SMART)
-    return Contract(secType=kind, symbol=instrument.symbol, exchange=exchange, currency=instrument.currency)
+    symbol = _tws_symbol(instrument.symbol)
+    return Contract(secType=kind, symbol=symbol, exchange=exchange, currency=instrument.currency)
+
+
+def _tws_symbol(symbol: str) -> str:
+    """Return the symbol of a share as TWS writes it: ``BRK B`` for BRK.B."""
+    return symbol.replace(".", " ")
 
 
 def future_named(symbol: str) -> Contract:
@@ -61,7 +59,7 @@ def future_named(symbol: str) -> Contract:
     '202612'
     """
     root, _, month = symbol.partition("_")
-    exchange = FUTURES_EXCHANGES.get(root, "")
+    exchange = FUTURES[root].exchange if root in FUTURES else ""
     return Contract(
         secType="FUT",
         symbol=root,
@@ -71,7 +69,9 @@ def future_named(symbol: str) -> Contract:
     )
 
 
-def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | None:
+def instrument_of(
+    contract: Contract, price_step: float = 0.0, *, is_on_share: bool = False
+) -> Instrument | None:
     """Return the instrument that a contract of TWS names; None for what the desk does not trade.
 
     Parameters
@@ -80,13 +80,17 @@ def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | N
         The contract.
     price_step
         Its smallest change of price, of a future; 0 where only details state it.
+    is_on_share
+        Whether the underlying of an option is known to be a share.
     """
     if contract.currency != CURRENCY:
         return None
+    share = contract.symbol.replace(" ", ".")
     try:
         if contract.secType == "OPT":
             symbol = contract.localSymbol.replace(" ", "")
-            return us_option(symbol, multiplier=int(float(contract.multiplier or 100)))
+            shares = [share] if is_on_share else ()
+            return us_option(symbol, shares, multiplier=int(float(contract.multiplier or 100)))
         if contract.secType == "FUT" and price_step:
             step = Decimal(str(price_step))
             return Future(
@@ -97,7 +101,7 @@ def instrument_of(contract: Contract, price_step: float = 0.0) -> Instrument | N
                 multiplier=int(float(contract.multiplier or 1)),
             )
         if contract.secType == "STK":
-            return Equity(contract.symbol)
+            return Equity(share)
         return Index(contract.symbol) if contract.secType == "IND" else None
     except (ArgumentError, ValueError):
         return None
@@ -130,11 +134,16 @@ class Contracts:
 
     def instrument(self, contract: Contract) -> Instrument | None:
         """Return the instrument of a contract in a message; None for what the desk does not trade."""
-        return self._by_id.get(contract.conId) or instrument_of(contract)
+        known = self._by_id.get(contract.conId)
+        if known is None:
+            number = self._instruments.find(contract.symbol.replace(" ", "."))
+            is_on_share = number is not None and self._instruments[number].is_share
+            known = instrument_of(contract, is_on_share=is_on_share)
+        return known
 
     def _keep(self, details: ContractDetails, wanted: Contract) -> Instrument | None:
         contract = details.contract or wanted
-        instrument = instrument_of(contract, details.minTick)
+        instrument = instrument_of(contract, details.minTick, is_on_share=details.underSecType == "STK")
         if instrument is not None:
             self._by_symbol[instrument.symbol] = contract
             self._by_id[contract.conId] = instrument
@@ -183,7 +192,7 @@ class Contracts:
         assert first.is_option
         return Contract(
             secType="BAG",
-            symbol=first.underlying,
+            symbol=_tws_symbol(first.underlying),
             exchange=SMART,
             currency=first.currency,
             comboLegs=[
@@ -198,14 +207,14 @@ class Contracts:
         The option parameters (message 78) name the days and classes; each pair is then asked for once. Where
         TWS states no parameters, the months are.
         """
-        wanted = Contract(secType="OPT", symbol=underlying, exchange=SMART, currency=CURRENCY)
+        named = _tws_symbol(underlying)
         found: dict[str, Instrument] = {}
         for day, trading_class in await self._expiries(underlying, first, last):
             asked = Contract(
                 secType="OPT",
-                symbol=underlying,
+                symbol=named,
                 lastTradeDateOrContractMonth=day,
-                exchange=wanted.exchange,
+                exchange=SMART,
                 currency=CURRENCY,
                 tradingClass=trading_class,
             )
@@ -219,7 +228,9 @@ class Contracts:
         own = self._by_symbol.get(underlying)
         if own is None:
             for kind, exchange in (("STK", SMART), ("IND", INDEX_EXCHANGE)):
-                contract = Contract(secType=kind, symbol=underlying, exchange=exchange, currency=CURRENCY)
+                contract = Contract(
+                    secType=kind, symbol=_tws_symbol(underlying), exchange=exchange, currency=CURRENCY
+                )
                 if await self.find(contract):
                     own = self._by_symbol[underlying]
                     break
@@ -228,13 +239,14 @@ class Contracts:
             with contextlib.suppress(TwsRefusalError):
                 chains = await self._connection.request(
                     lambda request_id: client.reqSecDefOptParams(
-                        request_id, underlying, "", named.secType, named.conId
+                        request_id, named.symbol, "", named.secType, named.conId
                     ),
                     "option parameters",
                 )
                 pairs = {(day, chain.tradingClass) for chain in chains for day in chain.expirations}
                 if chains:
-                    return sorted(pair for pair in pairs if first <= _day(pair[0]) <= last)
+                    begin = first - timedelta(days=LAST_TRADE_DAYS)
+                return sorted(pair for pair in pairs if begin <= _day(pair[0]) <= last)
         months, month = [], first.replace(day=1)
         while month <= last:
             months.append((f"{month:%Y%m}", ""))

@@ -13,9 +13,10 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.futures import FUTURES, front_contract
+from scalpdesk.instruments.futures import front_contract
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
@@ -274,7 +275,7 @@ class IbkrGateway:
                 today = to_new_york(await self._connection.time()).date()
                 return front_contract(listed, today)
         asked: tuple[Contract, ...] = (
-            Contract(secType="STK", symbol=symbol, exchange=SMART, currency=CURRENCY),
+            Contract(secType="STK", symbol=symbol.replace(".", " "), exchange=SMART, currency=CURRENCY),
             Contract(secType="IND", symbol=symbol, exchange=INDEX_EXCHANGE, currency=CURRENCY),
         )
         if "_" in symbol:
