@@ -37,6 +37,7 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
 from scalpdesk.core.bounds import Bound
+from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
 from scalpdesk.strategies import contract
@@ -104,9 +105,10 @@ def configuration_page() -> str:
     """Return the page of all keys: type, default, meaning."""
     parts = [CONFIGURATION_HEAD, NOTE]
     for field in msgspec.structs.fields(DeskConfig):
-        if field.name in {"strategies", "venues"}:
+        if field.name in {"strategies", "venues", "classes"}:
             continue
         parts += _section(field.name, field.type, (), "##")
+    parts += _section("classes.ROOT", OptionClass, (), "##")
     for name in sorted(VENUES.own):
         if msgspec.structs.fields(find_venue(name).settings):
             parts += _section(f"venues.{name}", find_venue(name).settings, (), "##")

@@ -51,6 +51,7 @@ from scalpdesk.simulation.connection import BrokerConnection, Delays
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
+from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.strategies.contract import HedgeTerms
 from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
@@ -693,6 +694,7 @@ def connect_broker(
         *map(fill_model, fill_models(config)),
         fees=FEES[simulation.fees] if fees is None else fees,
         faults=faults,
+        rules=VenueRules(index_orders=config.risk.index_orders),
         margin=CoinMargin() if any(instrument.is_coin for instrument in instruments) else None,
     )
     held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]

@@ -15,7 +15,12 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
 
-SPXW = ("underlying=SPXW", "data.index_source=parity", "entry.max_straddle_delta=none")
+SPXW = (
+    "underlying=SPXW",
+    "data.index_source=parity",
+    "entry.max_straddle_delta=none",
+    "risk.index_orders=true",
+)
 """Two strikes a hundred apart are all that was recorded."""
 GOOG = ("underlying=GOOG",)
 BUY = ("entry.mode=straddle", "simulation.fees=alpaca", "simulation.starting_cash=1000000")

@@ -68,7 +68,7 @@ def played(catalog, day, delta_vol, seed=None):
             f"underlying={DAYS[day]}",
             f"hedge.delta_vol={delta_vol}",
             f"exits.stop_fraction={STOPS.get(day, '0.30')}",
-            *(("data.index_source=parity",) if is_index else ()),
+            *(("data.index_source=parity", "risk.index_orders=true") if is_index else ()),
             *FIXED,
         ),
     )

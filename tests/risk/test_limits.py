@@ -9,7 +9,7 @@ from scalpdesk.core.intents import Purpose
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import find_strategy
 
-FREE = {"betas", "allowed_underlyings", "allowed_order_types"}
+FREE = {"betas", "allowed_underlyings", "allowed_order_types", "index_orders"}
 BOUNDS = {name: bound for name, bound in bounds_of(RiskLimits).items() if name not in FREE}
 MAY_BE_ZERO = {"max_short_contracts", "throttle_reserve_fraction"}
 

@@ -451,6 +451,8 @@ class RunSettings:
             if tree["data"][key] == default:
                 tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
+        if not tree["risk"]["index_orders"]:
+            tree["risk"].pop("index_orders")
         for section in ("venues", "classes"):
             if not tree[section]:
                 tree.pop(section)

@@ -78,6 +78,15 @@ def instrument_is_allowed(context: OrderContext) -> str | None:
     return f"{instrument.symbol} is not on risk.allowed_underlyings"
 
 
+@concerns(Scope(applies=lambda limits, key: key.is_index and not limits.index_orders))
+def is_no_index(context: OrderContext) -> str | None:
+    """A cash index cannot be bought or sold."""
+    return (
+        f"{context.instrument.symbol} is an index, which cannot be bought: name a future or a fund on it in "
+        "hedge.instrument, or trade its level in a study (risk.index_orders)"
+    )
+
+
 @concerns(Scope(applies=lambda limits, key: key.order_type not in limits.allowed_order_types))
 def order_type_is_allowed(context: OrderContext) -> str | None:
     """Only order types on the list."""
@@ -633,6 +642,7 @@ CHECKS: Sequence[Check] = (
     account_may_trade,
     account_is_compared,
     instrument_is_allowed,
+    is_no_index,
     order_type_is_allowed,
     quantity_is_sane,
     quote_is_good,

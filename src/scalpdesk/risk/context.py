@@ -143,6 +143,7 @@ class OrderKey(NamedTuple):
     has_live_orders: bool
     is_halted: bool
     is_compared: bool = True
+    is_index: bool = False
 
 
 class Scope(NamedTuple):

@@ -72,6 +72,7 @@ class RiskGate:
             context.live_orders > 0,
             context.is_halted,
             context.is_compared,
+            context.instrument.is_index,
         )
         checks = self._checks.get(key)
         if checks is None:

@@ -53,6 +53,8 @@ class VenueRules:
     """Prices have two decimals from 1 on, four below."""
     option_lifetimes: bool = False
     """Orders in options live for the day, or with a limit until cancelled."""
+    index_orders: bool = False
+    """An index is bought and sold at its level."""
     turns: bool = False
     """An order may be larger than the opposite holding, and turn it round."""
 
@@ -101,6 +103,8 @@ class OrderEntry:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
         if instrument.is_option:
             self._check_option(request, number, instrument)
+        elif instrument.is_index and not self._rules.index_orders:
+            raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
         elif quantity % instrument.step:
             _check_fraction(request, quantity, instrument)
         if self._rules.turns:
