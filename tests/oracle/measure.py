@@ -157,7 +157,7 @@ def recorded() -> Measured:
 def zero_dte_recorded() -> Measured:
     """The recorded days of docs/evidence/zero-dte.md, and others with the desk's default costs."""
     catalog = recorded_catalog()
-    spxw = {"underlying": "SPXW", "data.index_source": "parity"}
+    spxw = {"underlying": "SPXW", "data.index_source": "parity", "risk.index_orders": True}
     goog = {"underlying": "GOOG"}
     base = {
         "data.catalog": catalog,

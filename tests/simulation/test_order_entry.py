@@ -1,5 +1,6 @@
 """Content of orders, the buying power they withhold, and orders that market or account forbid."""
 
+from datetime import date, time
 from decimal import Decimal
 
 import pytest
@@ -9,9 +10,16 @@ from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
-from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.classes import last_trading_ns, us_option
+from scalpdesk.instruments.contract import Equity, Index, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
-from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, next_session, session_on
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    final_close_ns,
+    new_york_ns,
+    next_session,
+    session_on,
+)
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.order_entry import (
@@ -206,6 +214,23 @@ def test_an_order_in_an_expiring_contract_is_refused_in_its_last_minutes_where_t
     assert refused(Cause.INACTIVE_ASSET, lambda: free.order(CALL, 1, 5)).facts == {
         "symbol": book[CALL].symbol
     }
+
+
+def test_an_option_dated_to_a_saturday_is_not_traded_on_the_day_it_is_settled():
+    book = Instruments([Index("SPX"), us_option("SPX240420C05000000")])
+    venue = market(book=book)
+    last_ns = last_trading_ns(book[1])
+    assert last_ns == new_york_ns(date(2024, 4, 18), time(16, 15))
+    venue.broker.advance(last_ns - 1)
+    assert venue.order(1, 1, 5).status is Status.NEW
+    venue.broker.advance(last_ns)
+    refused(Cause.INACTIVE_ASSET, lambda: venue.order(1, 1, 5))
+
+
+def test_a_cash_index_cannot_be_bought_but_where_a_study_says_so():
+    book = Instruments([Index("SPX")])
+    refused(Cause.INACTIVE_ASSET, lambda: market(book=book).order(0, 1, 5))
+    assert market(book=book, rules=VenueRules(index_orders=True)).order(0, 1, 5).status is Status.NEW
 
 
 def test_each_leg_of_a_combo_meets_the_rules_of_its_market():

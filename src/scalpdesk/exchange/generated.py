@@ -26,7 +26,7 @@ from scalpdesk.core.units import (
     years_between,
 )
 from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
-from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.classes import listed_expiries, us_option
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
@@ -136,12 +136,12 @@ class GeneratedSource:
             max(d for d in sessions if d.isocalendar()[:2] == w)
             for w in {d.isocalendar()[:2] for d in sessions}
         }
-        near = sessions[:NEAR_SESSIONS]
-        days = sorted({*near, *sorted(weekly)[:FRIDAYS]})
+        near, fridays = sessions[:NEAR_SESSIONS], sorted(weekly)[:FRIDAYS]
         for walker in self._walkers:
             if walker.symbol in COINS:
                 continue
-            for day in days:
+            of_class = listed_expiries(walker.symbol, today, near[-1])
+            for day in sorted({*of_class, *fridays}):
                 self._list_expiry(walker, day, (day - today).days)
             self._index(walker)
 

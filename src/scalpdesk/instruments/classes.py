@@ -285,7 +285,7 @@ def us_option(symbol: str, shares: Collection[str] = (), *, multiplier: int | No
     if terms is None:
         same = (each for each in shares if _plain(each) == _plain(root))
         share = root if root in shares else next(same, None)
-        if share is None or root in _by_root:
+        if share is None or root in _by_root or root[-1].isdigit():
             raise _unknown(root, day)
         terms = OptionClass(underlying=share)
     return OptionContract(

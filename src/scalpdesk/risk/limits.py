@@ -112,7 +112,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     allowed_underlyings: tuple[str, ...] | None = None
     """Symbols that may be traded, with their options; None takes all of the run."""
     index_orders: bool = False
-    """Whether an index is bought and sold at its level, without a spread: for studies, as nobody can."""
+    """Whether a study may trade a cash index at its level, without a spread."""
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
     """Order types that may be sent; ``stop`` and ``stop_limit`` wait at the venue for their trigger."""
     duplicate_window_seconds: Seconds = 0.5

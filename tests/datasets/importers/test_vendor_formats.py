@@ -422,3 +422,56 @@ def test_recorded_quotes_come_through_a_vendors_format_as_they_are(tmp_path, ven
     assert report.rows == {"option_quotes/GOOG": count}
     assert count > 5_000
     assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60
+
+
+CBOE_HEAD = (
+    "underlying_symbol,quote_datetime,root,expiration,strike,option_type,open,high,low,close,trade_volume,"
+    "bid_size,bid,ask_size,ask,underlying_bid,underlying_ask\n"
+)
+
+
+def cboe_rows(underlying, *series):
+    return CBOE_HEAD + "".join(
+        f"{underlying},2024-01-17 09:31:00,{root},{expiry},100.0,{right},0,0,0,0,0,20,1.0,20,1.05,99.9,100\n"
+        for root, expiry in series
+        for right in "CP"
+    )
+
+
+@pytest.mark.parametrize(
+    ("underlying", "root", "expiry", "style", "settlement"),
+    [
+        ("^VIX", "VIXW", "2024-01-24", "european", "cash_am"),
+        ("^OEX", "OEX", "2024-01-19", "american", "cash_pm"),
+        ("^OEX", "XEO", "2024-01-19", "european", "cash_pm"),
+        ("^XND", "XND", "2024-01-19", "european", "cash_pm"),
+        ("^MRUT", "MRUT", "2024-01-19", "european", "cash_pm"),
+        ("KO", "KO", "2024-01-19", "american", "physical"),
+        ("BRK.B", "BRKB", "2024-01-19", "american", "physical"),
+    ],
+)
+def test_options_of_a_vendor_have_the_terms_of_their_class(
+    tmp_path, underlying, root, expiry, style, settlement
+):
+    path = tmp_path / "day.csv"
+    path.write_text(cboe_rows(underlying, (root, expiry)))
+    put(tmp_path, "cboe", path, name="mine")
+    name, day = underlying.lstrip("^"), date(2024, 1, 17)
+    tape = load_tape(tmp_path / "cat", "mine", underlying=name, start=day, end=day)
+    assert tape.instruments[0].is_index is underlying.startswith("^")
+    terms = {(each.style, each.settlement, each.underlying) for each in tape.instruments if each.is_option}
+    assert terms == {(style, settlement, name)}
+
+
+@pytest.mark.parametrize(("underlying", "root"), [("^FOO", "FOO"), ("SDS", "SDS1"), ("^SPX", "SPXQ")])
+def test_rows_of_an_unknown_root_are_refused_or_left_out_with_the_class_to_write(tmp_path, underlying, root):
+    path = tmp_path / "day.csv"
+    path.write_text(cboe_rows(underlying, (root, "2024-01-19")))
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, "cboe", path, name="mine")
+    assert f"[classes.{root}]" in refused.value.fix
+    path.write_text(cboe_rows(underlying, (root, "2024-01-19"), ("SPXW", "2024-01-19")))
+    report = put(tmp_path, "cboe", path, name="other")
+    assert report.rows["option_quotes/SPXW"] == 2
+    assert not any(root == each.partition("/")[2] for each in report.rows)
+    assert any(f"[classes.{root}]" in note for note in report.notes)

@@ -164,8 +164,10 @@ async def test_empty_fields_fit_every_contract(tws):
 
 @checked
 async def test_two_classes_of_one_symbol_are_two_contracts(tws):
-    details = await tws.main.ib.reqContractDetailsAsync(Option("SPX", MONTH, 5000.0, "C"))
-    assert {each.contract.tradingClass for each in details} == {"SPX", "SPXW"}
+    details = await tws.main.ib.reqContractDetailsAsync(Option("SPX", MONTH[:6], 5000.0, "C"))
+    days = {each.contract.tradingClass: each.contract.lastTradeDateOrContractMonth for each in details}
+    assert days == {"SPX": "20240418", "SPXW": MONTH}  # settled in the morning: traded to the day before
+    assert {each.realExpirationDate for each in details} == {MONTH}
     (only,) = await tws.main.ib.qualifyContractsAsync(
         Option("SPX", MONTH, 5000.0, "C", "SMART", tradingClass="SPXW")
     )
@@ -205,7 +207,7 @@ async def test_option_chains_have_a_row_for_each_exchange_and_class(tws):
 @checked
 async def test_market_rules_state_the_increments(tws):
     ib = tws.main.ib
-    (details,) = await ib.reqContractDetailsAsync(Option("SPX", MONTH, 5000.0, "P", tradingClass="SPX"))
+    (details,) = await ib.reqContractDetailsAsync(Option("SPX", MONTH[:6], 5000.0, "P", tradingClass="SPX"))
     rule = int(details.marketRuleIds.split(",")[0])
     steps = await ib.reqMarketRuleAsync(rule)
     assert [(each.lowEdge, each.increment) for each in steps] == [(0.0, 0.05), (3.0, 0.1)]

@@ -6,8 +6,10 @@ from decimal import Decimal
 import pytest
 from ib_async import Contract
 
-from scalpdesk.instruments.contract import Equity, Future, Index, Settlement, TickRule
-from scalpdesk.venues.ibkr.contracts import future_named, instrument_of
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.contract import Equity, Future, Index, Instruments, Settlement, TickRule
+from scalpdesk.venues.ibkr.contracts import Contracts, future_named, instrument_of
 
 D = Decimal
 
@@ -48,3 +50,28 @@ def test_shares_and_indices_go_by_their_symbols_and_other_money_is_not_traded():
     assert instrument_of(Contract(secType="STK", symbol="SAP", currency="EUR")) is None
     assert instrument_of(Contract(secType="CASH", symbol="EUR", currency="USD")) is None
     assert instrument_of(Contract(secType="OPT", localSymbol="odd", multiplier="100", currency="USD")) is None
+
+
+@pytest.mark.parametrize(
+    ("symbol", "local", "known", "unknown"),
+    [
+        ("BRK B", "BRKB  260320C00500000", "BRK.B", False),
+        ("RDS A", "RDSA  210319C00040000", "RDS.A", True),
+        ("KO", "KO    260320C00070000", "KO", True),
+        ("VIX", "VIXW  260325C00020000", "VIX", False),
+    ],
+)
+def test_an_option_is_on_a_share_where_a_row_or_the_details_say_so(symbol, local, known, unknown):
+    contract = Contract(secType="OPT", symbol=symbol, localSymbol=local, multiplier="100", currency="USD")
+    assert instrument_of(contract, is_on_share=True).underlying == known
+    assert (instrument_of(contract) is None) is unknown
+    share = Contract(secType="STK", symbol=symbol, currency="USD")
+    assert instrument_of(share) == Equity(symbol.replace(" ", "."))
+
+
+def test_a_share_class_and_a_morning_expiry_are_named_as_tws_writes_them():
+    book = Instruments([us_option("BRKB260320C00500000"), us_option("SPX260320C06000000"), Equity("BRK.B")])
+    share_class, morning, share = map(Contracts(None, book).of, map(InstrumentId, range(3)))
+    assert (share_class.symbol, share_class.tradingClass, share.symbol) == ("BRK B", "BRKB", "BRK B")
+    assert share_class.lastTradeDateOrContractMonth == "20260320"
+    assert (morning.localSymbol, morning.lastTradeDateOrContractMonth) == ("SPX   260320C06000000", "")

@@ -205,6 +205,8 @@ class _VendorImport:
         connection, choices = self._connection, self._choices
         wanted = ", ".join(f"({sql_text(name)})" for name in choices.wanted)
         connection.execute("CREATE OR REPLACE TEMP TABLE wanted (root VARCHAR)")
+        indices = ", ".join(f"({sql_text(name)})" for name in sorted(INDICES))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE indices AS FROM (VALUES {indices}) AS t(symbol)")
         if wanted:
             connection.execute(f"INSERT INTO wanted VALUES {wanted}")  # noqa: S608 - quoted texts
         staged = stage(connection, path, choices)

@@ -286,7 +286,8 @@ CBOE = (
                 symbol=_CBOE_SHARE,
                 at=_CBOE_INSTANT,
                 values=dict.fromkeys(("open", "high", "low", "close"), _CBOE_MIDDLE) | {"volume": "0"},
-                where="underlying_bid > 0 AND underlying_ask > 0 AND starts_with(underlying_symbol, '^')",
+                where="underlying_bid > 0 AND underlying_ask > 0 AND starts_with(underlying_symbol, '^') "
+                f"AND {_CBOE_SHARE} IN (FROM indices)",
             ),
         ),
     ),

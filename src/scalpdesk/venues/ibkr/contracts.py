@@ -15,8 +15,15 @@ from ib_async import ComboLeg, Contract, ContractDetails
 from scalpdesk.core.errors import ArgumentError, RetryError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import FUTURES, us_option
-from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, TickRule
-from scalpdesk.instruments.sessions import final_close_ns, to_new_york
+from scalpdesk.instruments.contract import (
+    Equity,
+    Future,
+    Index,
+    Instrument,
+    Instruments,
+    Settlement,
+    TickRule,
+)
 from scalpdesk.venues.ibkr import codes
 from scalpdesk.venues.ibkr.connection import TwsConnection, TwsRefusalError
 
@@ -29,10 +36,14 @@ INDEX_EXCHANGE = "CBOE"
 def _named(instrument: Instrument) -> Contract:
     """Return what names an instrument to TWS, without its id."""
     if instrument.is_option:
+        # TWS dates A.M. options by their last trading day; the local symbol has the date of their expiry
+        local = f"{instrument.root:<6}{instrument.symbol[len(instrument.root) :]}"
+        is_morning = instrument.settlement is Settlement.CASH_AM
         return Contract(
             secType="OPT",
             symbol=_tws_symbol(instrument.underlying),
-            lastTradeDateOrContractMonth=f"{to_new_york(final_close_ns(instrument)):%Y%m%d}",
+            localSymbol=local if is_morning else "",
+            lastTradeDateOrContractMonth="" if is_morning else f"{instrument.expiry:%Y%m%d}",
             strike=float(instrument.strike),
             right=instrument.right.value,
             multiplier=str(instrument.multiplier),
