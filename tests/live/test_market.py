@@ -368,11 +368,11 @@ def test_the_days_to_expiry_are_the_strategys_own_or_45():
 
 
 def test_a_run_of_later_expiries_asks_from_the_first_day_of_its_window_to_the_last(begin):
-    bounds = ("selection.min_expiration_days=20", "selection.max_expiration_days=40")
-    venue = Venue(*(listed(days, 270) for days in (19, 20, 40, 41)))
+    bounds = ("selection.min_expiration_days=21", "selection.max_expiration_days=39")
+    venue = Venue(*(listed(days, 270) for days in (18, 21, 39, 42)))
     _, _, symbols = begin(venue, "gamma-scalper", *bounds)
-    assert venue.asked == [("discover", "SPY", 20, 40)]
-    assert symbols[1:] == [listed(days, 270).contract.symbol for days in (20, 40)]
+    assert venue.asked == [("discover", "SPY", 21, 39)]
+    assert symbols[1:] == [listed(days, 270).contract.symbol for days in (21, 39)]
 
 
 def test_a_played_session_gives_its_own_instruments_open_interest_and_forecast():
