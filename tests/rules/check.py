@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 30
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 131_000), "lines of tests": ("tests", 129_500)}
+MOST_LINES = {"source lines": ("src", 133_000), "lines of tests": ("tests", 129_500)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
