@@ -145,3 +145,20 @@ def test_the_underlying_is_resolved_or_refused():
         await gateway.close()
 
     against(resolved)
+
+
+def test_of_a_contract_the_last_row_of_the_answer_counts():
+    """What the stream brings while positions are asked for stands in the answer as well."""
+
+    def twice(fields):
+        return [[*fields[:13], "99", *fields[14:]], fields] if fields[0] == "61" else [fields]
+
+    async def held(bench):
+        gateway = bench.gateway()
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        await desk.over(await desk.submit(bench.share, 3))
+        assert [line.quantity for line in (await gateway.snapshot()).positions] == [3]
+        await desk.close()
+
+    against(held, twice)

@@ -215,7 +215,9 @@ class IbkrGateway:
             "account values",
         )
         clock = await self._venue_clock()
-        positions = [await self._position(line) for line in held if line.account == self._account]
+        # what the stream brings during the question stands in the answer, too: of a contract the last counts
+        lines = {line.contract.conId: line for line in held if line.account == self._account}
+        positions = [await self._position(line) for line in lines.values()]
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
