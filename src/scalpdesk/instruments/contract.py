@@ -464,18 +464,33 @@ INDEX_CLASSES = {
     "VIX": OptionClass("VIX", Style.EUROPEAN, Settlement.CASH_AM),
 }
 """Cash-settled index roots (Cboe product specifications). Every other root is physical, American."""
+INDEX_UNDERLYINGS = frozenset(terms.underlying for terms in INDEX_CLASSES.values())
+"""Indices that the classes of :data:`INDEX_CLASSES` are options on."""
 
 
-def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
+def us_option(symbol: str, *, multiplier: int | None = None, is_penny: bool | None = None) -> OptionContract:
     """Build a US listed option from its OCC symbol, with the terms of its class.
 
+    Parameters
+    ----------
+    symbol
+        Compact or padded OCC symbol.
+    multiplier
+        Units of the underlying per contract; None: that of the class.
+    is_penny
+        Whether a venue lists it in the penny programme; None: every class is but those on indices.
+
+    Examples
+    --------
     >>> us_option("SPXW210104C03700000").settlement
     <Settlement.CASH_PM: 'cash_pm'>
     """
     root, expiry, right, strike = parse_occ(symbol)
     index_class = INDEX_CLASSES.get(root)
     terms = index_class or OptionClass(root, Style.AMERICAN, Settlement.PHYSICAL)
-    equity_tick = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
+    if is_penny is None:
+        is_penny = index_class is None
+    penny_tick = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
     return OptionContract(
         symbol=occ_symbol(root, expiry, right, strike),
         root=root,
@@ -485,7 +500,7 @@ def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
         right=right,
         style=terms.style,
         settlement=terms.settlement,
-        tick_rule=equity_tick if index_class is None else NICKEL_DIME,
+        tick_rule=penny_tick if is_penny else NICKEL_DIME,
         multiplier=terms.multiplier if multiplier is None else multiplier,
     )
 

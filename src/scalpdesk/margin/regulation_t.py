@@ -22,7 +22,7 @@ from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import (
     FUTURE_INITIAL,
     FUTURE_MAINTENANCE,
-    INDEX_CLASSES,
+    INDEX_UNDERLYINGS,
     OptionContract,
 )
 from scalpdesk.margin.holdings import (
@@ -38,7 +38,7 @@ HALF = Decimal("0.5")
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
-BROAD_INDICES = frozenset(holding.underlying for holding in INDEX_CLASSES.values()) - {"VIX"}
+BROAD_INDICES = INDEX_UNDERLYINGS - {"VIX"}
 
 COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
 """Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""

@@ -23,12 +23,10 @@ from scalpdesk.datasets.store import (
     sql_text,
     write_table,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.instruments.contract import INDEX_UNDERLYINGS, OptionContract
 from scalpdesk.instruments.sessions import FIRST_DAY, LAST_DAY, why_closed
 
 EXCHANGE_ZONE = "America/New_York"
-
-INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
 """Texts of a CSV file for a missing value."""

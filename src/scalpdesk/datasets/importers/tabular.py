@@ -17,7 +17,6 @@ from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
-    INDEX_UNDERLYINGS,
     TableSource,
     leave_out_closed_days,
     leave_out_impossible,
@@ -37,7 +36,7 @@ from scalpdesk.datasets.store import (
     sql_text,
     write_table,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.contract import INDEX_CLASSES, INDEX_UNDERLYINGS, OptionContract, us_option
 from scalpdesk.instruments.futures import future_contract, future_option
 from scalpdesk.instruments.sessions import from_ns
 

@@ -22,7 +22,6 @@ from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.importers.base import FETCH_AGAIN, ImportReport, Progress, UnreadableFileError
 from scalpdesk.datasets.importers.staged import (
-    INDEX_UNDERLYINGS,
     TableSource,
     leave_out_closed_days,
     leave_out_impossible,
@@ -41,7 +40,7 @@ from scalpdesk.datasets.store import (
     sql_name,
     sql_text,
 )
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.contract import INDEX_CLASSES, INDEX_UNDERLYINGS, OptionContract, us_option
 
 IMPORTED = "imported.json"
 MEMORY = "2GB"

@@ -6,7 +6,7 @@ import msgspec
 
 from scalpdesk.core.bounds import above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.instruments.contract import INDEX_CLASSES
+from scalpdesk.instruments.contract import INDEX_UNDERLYINGS
 from scalpdesk.instruments.deadlines import venue_cutoff
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.strategies.toolkit.exits import PluginRules
@@ -166,4 +166,4 @@ SIGNAL_MINUTES = (1, 5)
 
 def is_index(ticker: str) -> bool:
     """Return whether options on ``ticker`` are options on an index."""
-    return any(terms.underlying == ticker for terms in INDEX_CLASSES.values())
+    return ticker in INDEX_UNDERLYINGS

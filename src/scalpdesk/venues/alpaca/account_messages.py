@@ -96,6 +96,8 @@ class _Contract(msgspec.Struct):
     status: str = "active"
     multiplier: Decimal | None = None
     open_interest: Decimal | None = None
+    ppind: bool | None = None
+    """Penny programme indicator; some answers leave it out."""
 
 
 class _ContractPage(msgspec.Struct):
@@ -236,7 +238,7 @@ def _contract(row: _Contract) -> ListedContract:
     if multiplier != int(multiplier) or multiplier > LARGEST_MULTIPLIER:
         raise Malformed("bad_multiplier", str(multiplier))
     try:
-        contract = us_option(text(row.symbol, "symbol", 32), multiplier=int(multiplier))
+        contract = us_option(text(row.symbol, "symbol", 32), multiplier=int(multiplier), is_penny=row.ppind)
     except ArgumentError as error:
         raise Malformed("bad_symbol", error.what) from None
     expiry = day_of(row.expiration_date, "expiration_date")
