@@ -18,16 +18,24 @@ def open_mask():
     os.umask(before)
 
 
-def test_whatever_is_written_of_a_run_is_its_owners_alone(tmp_path, monkeypatch, capsys, open_mask):
-    monkeypatch.chdir(tmp_path)
+def written_of_a_run(folder, monkeypatch):
+    """Write all that commands write of a run; return the mode of each file and folder."""
+    folder.mkdir(mode=0o755)
+    monkeypatch.chdir(folder)
     assert main(["demo", "--start", "2017-07-03", "--no-dashboard"]) == 0
     assert main(["runs"]) == 0
     for form in ("csv", "parquet"):
         assert main(["report", "last", f"--{form}", f"tables-{form}"]) == 0
     assert main(["report", "last", "--html", "sheet.html", "--paths", "0", "--no-fill-models"]) == 0
     assert main(["report", "last", "--plot", "run.svg"]) == 0
+    return {path.relative_to(folder): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+
+
+def test_whatever_is_written_of_a_run_is_its_owners_alone(tmp_path, monkeypatch, capsys, request):
+    written_of_a_run(tmp_path / "before", monkeypatch)  # what is compiled is kept with the usual mask
+    request.getfixturevalue("open_mask")
+    written = written_of_a_run(tmp_path / "open", monkeypatch)
     capsys.readouterr()
-    written = {path.relative_to(tmp_path): stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert {path.name for path in written} > {"desk.sqlite", "runs", "sheet.html", "run.svg", "marks.parquet"}
     assert [str(path) for path, mode in written.items() if mode & 0o077] == []
 

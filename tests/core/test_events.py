@@ -63,6 +63,7 @@ SAMPLES = {
             3,
         ),
     ),
+    ev.FailedEvent: (ev.TimerEvent(1, 2, "mark"), 1, 2, "TimerEvent failed: ValueError: no"),
     ev.FolderAnswered: (1, 2, 7, ("{}",), ("event e1: KeyError",), 40, True, "external"),
 }
 

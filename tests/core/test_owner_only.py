@@ -5,12 +5,13 @@ import pwd
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.owner_only import make_folder, new_files_are_own, own_file, own_folder, state_dir, writers
+from scalpdesk.core.owner_only import make_folder, new_own_file, own_file, own_folder, state_dir, writers
 
 STRANGER = 54_321
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another user")
@@ -142,12 +143,16 @@ def test_files_are_made_and_closed_whatever_the_mask(tmp_path):
         (tmp_path / "old").touch(mode=0o666)
         own_file(tmp_path / "old")
         make_folder(tmp_path / "folder" / "in it")
-        with new_files_are_own():
-            (tmp_path / "meanwhile").write_text("x")
-        (tmp_path / "after").write_text("x")
+        with new_own_file(tmp_path / "written"):
+            (tmp_path / "written").write_text("x")
+        (tmp_path / "shown").touch(mode=0o644)
+        with new_own_file(tmp_path / "shown"):
+            (tmp_path / "shown").write_text("x")
+        with suppress(ZeroDivisionError), new_own_file(tmp_path / "failed"):
+            1 / 0  # noqa: B018 - whatever goes wrong
     finally:
         os.umask(before)
     modes = {path.name: mode_of(path) for path in tmp_path.rglob("*")}
     assert modes == {
-        "new": 0o600, "old": 0o600, "meanwhile": 0o600, "after": 0o666, "folder": 0o700, "in it": 0o700
+        "new": 0o600, "old": 0o600, "written": 0o600, "shown": 0o644, "folder": 0o700, "in it": 0o700
     }  # fmt: skip

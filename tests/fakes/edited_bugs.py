@@ -33,7 +33,6 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.gamma_scalper import states
 from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
-from scalpdesk.venues.alpaca import orders as alpaca_orders
 from scalpdesk.venues.deribit import orders as deribit_orders
 from scalpdesk_testing import trial
 
@@ -450,8 +449,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "after a restart the gateway has quantities for values",
         recovery,
         "_known",
-        "order.filled * order.average_price,",
-        "order.filled,",
+        "order.filled * order.average_price +",
+        "order.filled +",
     ),
     "quote_check_gone": CheckEdit("no check of the quote", quote_is_good),
     "position_check_gone": CheckEdit("no check of the largest position", position_within_limits),
@@ -573,10 +572,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     "options_level_gone": CheckEdit("no check of the account's options level", options_level_allows),
     "end_before_its_executions": Edit(
         "an end is reported before the executions that it counts",
-        alpaca_orders.OrderReports,
+        tracker.OrderTracker,
         "apply",
-        "if not infer and ends(order, shown) and order.holes(shown.filled):",
-        "if False:",
+        "and order.holes(min(report.filled, wanted))",
+        "and False",
     ),
     "leg_of_another_symbol": Edit(
         "an execution of a combo goes to its first leg",

@@ -26,10 +26,11 @@ from scalpdesk.core.events import (
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, Mark, OrderIntent, SubmitOrder
+from scalpdesk.core.mode import ModeEntry
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.admission import ProposalFacts
 from scalpdesk.engine.desk import Desk
-from scalpdesk.engine.modes import GATE, Modes
+from scalpdesk.engine.modes import Modes
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler
@@ -486,14 +487,14 @@ def _reducing_opens() -> list[Change]:
 
 def _halt_keeps_orders() -> list[Change]:
     """HALT sends no cancels."""
-    plain = Modes.change
+    plain = Modes._follow
 
-    def change(self: Modes, mode: Mode, reason: str, who: str = GATE) -> None:
-        plain(self, mode, reason, who)
-        if mode is Mode.HALTED:
+    def follow(self: Modes, was: Mode, own: Mode, why: ModeEntry) -> None:
+        plain(self, was, own, why)
+        if self._desk.gate.mode is Mode.HALTED:
             self._turn.out[:] = [one for one in self._turn.out if not isinstance(one, CancelOrder)]
 
-    return [(Modes, "change", change)]
+    return [(Modes, "_follow", follow)]
 
 
 def _fills_priced_by_inference() -> list[Change]:

@@ -22,9 +22,9 @@ class Faulty(LineDesk):
         super().__init__(folder, HELD)
         self.kind, self.lives, self.poisoned = kind, lives, []
 
-    async def _open(self, plan):
-        desk = await super()._open(plan)
-        handle, is_sound = desk.engine.handle, len(self.poisoned) >= self.lives
+    def poison(self):
+        """Let the engine of this life raise, after the event's effects."""
+        handle, is_sound = self.engine.handle, len(self.poisoned) >= self.lives
 
         def raising(event):
             outputs = handle(event)
@@ -33,14 +33,14 @@ class Faulty(LineDesk):
                 raise KeyError("poison")
             return outputs
 
-        desk.engine.handle = raising
-        return desk
+        self.engine.handle = raising
 
     def live_on(self):
         """Live until a life without a fault is over; return its engine."""
         plan = self.plan("gamma-scalper", *SETTINGS, contracts=8)
 
         async def a_while(desk):
+            self.poison()
             await desk.following()
             if self.kind is OrderFilled and not self.poisoned:
                 await desk.desk.runner.operate("flatten", "now", "me")

@@ -85,3 +85,18 @@ def test_hours_of_work_are_no_endless_program(loop):
 
     loop.run_until_complete(works())
     assert loop.time() == pytest.approx(15_000.0)
+
+
+def test_throttle_that_waits_until_an_instant_is_past_goes_on(loop):
+    began, past = loop.time(), []
+
+    def send():
+        # as ib_async does with what is above its requests a second
+        if loop.time() - began > 1.0:
+            past.append(loop.time())
+        else:
+            loop.call_at(began + 1.0, send)
+
+    send()
+    loop.run_until_complete(asyncio.sleep(2.0))
+    assert past == [pytest.approx(1.0, abs=1e-5)]

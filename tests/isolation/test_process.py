@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.isolation import process as process_module
 from scalpdesk.isolation.folder import MOST_MESSAGES
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
+from scalpdesk.pricing.kernels.compiling import ChosenFolder
 
 QUICK = FolderLimits(time_limit_seconds=1.0, kill_after_seconds=1.0)
 COUNTING = "seen = []"
@@ -220,6 +223,24 @@ def test_only_the_interpreters_names_and_those_that_a_folder_lists_are_handed_on
         names = process.ask(event()).messages[0]["names"]
     own = {"HOME", "TMPDIR", "NUMBA_CACHE_DIR", "LC_CTYPE"}
     assert set(names) - own == {"PATH", "HEDGING_THRESHOLD", "GEX_VALUE"}
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_it_has_the_compiled_kernels_wherever_the_desk_keeps_them(tmp_path, monkeypatch, setting):
+    """In a container and beside a read-only installation: compiling them would exceed an event's time."""
+    body = "return {'names': [path.name for path in Path(os.environ['NUMBA_CACHE_DIR']).glob('kernels_*/*')]}"
+    made = folder(tmp_path, body, before="import os\nfrom pathlib import Path")
+    kernels = Path(process_module.__file__).parents[1] / "pricing" / "kernels" / "normal.py"
+    name = ChosenFolder.get_suitable_cache_subpath(str(kernels))
+    kept = tmp_path / "kept" / ("numba" if setting == "XDG_CACHE_HOME" else "") / name
+    kept.mkdir(parents=True)
+    for file in ("rule-kernel.py311.nbi", "rule-kernel.py311.1.nbc", "else.txt"):
+        (kept / file).touch()
+    monkeypatch.setenv(setting, str(tmp_path / "kept"))
+    with FolderProcess(made) as process:
+        names = set(process.ask(event()).messages[0]["names"])
+    assert {"rule-kernel.py311.nbi", "rule-kernel.py311.1.nbc"} <= names
+    assert "else.txt" not in names
 
 
 def test_a_folder_that_cannot_be_loaded_is_refused_at_once(tmp_path):

@@ -148,11 +148,11 @@ class Gateway:
         self.closed = True
 
 
-def plan_of(tmp_path, made):
-    settings = load_settings(
-        "external", overrides=[f"folder={made}", f"desk.runs_dir={tmp_path / 'runs'}"], cwd=tmp_path
+def plan_of(tmp_path, made, *overrides):
+    overrides = [f"folder={made}", f"desk.runs_dir={tmp_path / 'runs'}", *overrides]
+    return LivePlan(
+        load_settings("external", overrides=overrides, cwd=tmp_path), resume=True, session=DAY, state=tmp_path
     )
-    return LivePlan(settings, resume=True, session=DAY, state=tmp_path)
 
 
 def test_a_folder_that_cannot_be_loaded_is_refused_before_the_venue_is_asked(tmp_path):
@@ -202,9 +202,11 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
 
 @pytest.mark.parametrize("is_same_code", [True, False])
 def test_a_fresh_folder_is_shown_what_the_last_life_saw_and_other_code_is_reported(tmp_path, is_same_code):
-    seen = tmp_path / "seen"
+    seen = tmp_path / "kept" / "seen"
+    seen.parent.mkdir()
     made = folder(tmp_path, f"open({str(seen)!r}, 'a').write(event['event_id'] + ' ')")
-    plan = replace(plan_of(tmp_path, made), resume=False, is_later_day=True)  # no options are listed
+    plan = replace(plan_of(tmp_path, made, f"writable_paths={seen.parent}"), resume=False)
+    plan = replace(plan, is_later_day=True)  # no options are listed
     said = []
 
     def opened(plan):

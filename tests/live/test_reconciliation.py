@@ -574,7 +574,9 @@ class Queried:
 
         self.loop.run_until_complete(inside())
         self.loop.close()
-        return [at for at, _ in self.asked], [(round(at, 9), item.view) for at, item in self.put]
+        ticks = 4  # decimals: a timer that is due rings at the clock's next microsecond
+        put = [(round(at, ticks), item.view) for at, item in self.put]
+        return [round(at, ticks) for at, _ in self.asked], put
 
 
 def test_a_query_under_way_is_enough_unless_something_happened_since_it_began():

@@ -74,7 +74,8 @@ def resting(quantity=10, number=0):
         ("gap", "quotes", 1, True),
         ("disconnected", "orders", 0, True),
         ("limited", "requests", 0, True),
-        ("refused", "orders", 0, False),
+        ("refused", "orders", 0, True),
+        ("refused", "quotes", 0, False),
     ],
 )
 def test_a_notice_leads_to_a_look_where_something_may_have_been_missed(kind, stream, looks, is_warned):

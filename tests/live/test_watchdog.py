@@ -595,7 +595,7 @@ FLATTEN = DeskMessage("flatten", flatten=True)
         ([FLATTEN, DeskMessage("end")], False, True),
         ([FLATTEN, DeskMessage("flatten")], False, False),
         ([FLATTEN, DeskMessage("end", keeps_positions=True)], False, False),
-        ([FLATTEN, "begin"], False, False),
+        ([FLATTEN, "begin"], False, True),  # the same run, which goes on after a fault
     ],
 )
 def test_a_watchdog_closes_the_positions_where_its_settings_or_an_operator_ask_for_it(
@@ -605,6 +605,15 @@ def test_a_watchdog_closes_the_positions_where_its_settings_or_an_operator_ask_f
     begin = dog.begin()
     assert dog.run(begin, *(begin if line == "begin" else line for line in lines)) == 3
     assert dog.venue.held == {0: 0 if is_flat else 5}
+
+
+@pytest.mark.parametrize(("run_dir", "flatten"), [("a", True), ("b", False)])
+def test_a_wish_to_flatten_is_of_its_run(run_dir, flatten):
+    watched = Watched()
+    for message in (DeskMessage("begin", run_dir="a"), DeskMessage("started"), FLATTEN):
+        watched.apply(message)
+    watched.apply(DeskMessage("begin", run_dir=run_dir))
+    assert (watched.flatten, watched.has_started) == (flatten, False)
 
 
 def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(tmp_path):

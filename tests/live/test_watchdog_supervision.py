@@ -110,6 +110,19 @@ def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     assert kinds(bench.told(2))[-1] == "end"
 
 
+@pytest.mark.parametrize(("run_dir", "expected"), [("run", ["begin", "flatten"]), ("other", ["begin"])])
+def test_a_run_that_begins_again_starts_and_keeps_the_wish_to_flatten(bench, tmp_path, run_dir, expected):
+    bench.guard.started()
+    bench.guard.flatten_asked(flatten=True)
+    bench.guard.begin(tmp_path / run_dir)
+    bench.signal()
+    bench.beat_until(lambda: bench.guard.restarts == 1)
+    bench.beat_until(lambda: len(kinds(bench.told(2))) >= len(expected))
+    assert kinds(bench.told(2)) == expected
+    bench.guard.end(clean=True)
+    assert bench.guard.line.wait(120.0) == 0
+
+
 def beats(line, count):
     for _ in range(count):
         line.send(DeskMessage("beat"))

@@ -135,6 +135,15 @@ TLS = "https://desk.example.com"
 PROXIED = {"origins": (TLS,), "proxies": ("127.0.0.1", "10.1.0.0/16", "fd00:1::/32")}
 
 
+@pytest.mark.parametrize("host", ["desk.example.com:8443", "desk.example.com"])
+def test_a_proxy_passes_the_name_on_with_its_port_or_without(host):
+    access = Access(TOKENS, origins=("https://desk.example.com:8443",))
+    assert access.refusal("POST", headers(host=host, origin="https://desk.example.com:8443")) is None
+    assert access.refusal("POST", headers(host=host, origin="https://desk.example.com")).status == 403
+    six = Access(TOKENS, origins=("https://[fd00::1]:8443",))
+    assert six.refusal("GET", headers(host="[fd00::1]")) is None
+
+
 @pytest.mark.parametrize("host", ["desk.example.com", "localhost:10000", "DESK.example.com"])
 def test_a_page_behind_a_tls_proxy_may_change_things_whatever_host_the_proxy_names(host):
     access = Access(TOKENS, **PROXIED)

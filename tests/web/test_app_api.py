@@ -546,6 +546,15 @@ def test_a_key_is_of_one_command_and_under_another_nothing_is_sent(held_runs, cl
     assert again.is_success == (run == "")
 
 
+def test_a_command_that_the_desk_refused_may_be_sent_again_with_its_key(held_runs):
+    """As a resume while the venue's stream is down: once it is up, the same request is to be heard."""
+    answers = iter([{"error": "the venue's order stream is down"}, {"was": "HALTED", "mode": "ACTIVE"}])
+    feed = running(held_runs, lambda *_, **__: next(answers))
+    assert "error" in feed.command("resume", "key-00001", "seen")
+    for _ in range(2):
+        assert feed.command("resume", "key-00001", "seen")["mode"] == "ACTIVE"
+
+
 def test_the_answer_of_one_desk_is_none_of_the_next_ones(held_runs, tmp_path):
     """The page follows the desk that runs: a key of the one before it is no halt of this one."""
     (source,) = (path for path in held_runs.iterdir() if path.is_dir())

@@ -30,7 +30,7 @@ MARKS = {"ok": "ok", "differs": "DIFFERS", "not asked": "-"}
 @click.option("--url", default=None, metavar="URL", help="A simulated exchange in the venue's place.")
 @click.option("--exchange-time", is_flag=True, help="That exchange has a time of its own.")
 @click.option(
-    "--out", "folder", default=None, metavar="DIR", help="Of the report [default: certify-VENUE-TIME]."
+    "--out", "folder", default=None, metavar="DIR", help="Folder of the report [default: certify-VENUE-TIME]."
 )
 @settings_options
 def certify(

@@ -9,7 +9,7 @@ import click
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
 from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
-from scalpdesk.core.owner_only import new_files_are_own
+from scalpdesk.core.owner_only import make_folder, new_own_file
 from scalpdesk.core.units import count_text, rounded_text, run_currency
 from scalpdesk.instruments.deribit import hedge_unit
 
@@ -176,10 +176,9 @@ def report(
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
-        with new_files_are_own():
-            written = _write_sheet(
-                run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
-            )
+        written = _write_sheet(
+            run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
+        )
         if as_json:
             print_json(written)
         else:
@@ -187,14 +186,12 @@ def report(
         return
     stored = read_stored(run_dir, url)
     if plot_file is not None:
-        with new_files_are_own():
-            _draw(stored, Path(plot_file))
+        _draw(stored, Path(plot_file))
     if csv_dir is not None or parquet_dir is not None:
-        with new_files_are_own():
-            files = [
-                *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
-                *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
-            ]
+        files = [
+            *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
+            *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
+        ]
         if as_json:
             print_json({"run_id": run_dir.name, "files": files})
         else:
@@ -280,7 +277,8 @@ def _draw(stored: "StoredRun", path: Path) -> None:
     ]
     if not marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
-    save_figure(RunResult(stored.summary, None, marks).plot(), path)
+    with new_own_file(path):
+        save_figure(RunResult(stored.summary, None, marks).plot(), path)
 
 
 def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str, Any]]:
@@ -297,7 +295,7 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, rows in tables.items():
             write_rows(folder / f"{name}.{form}", rows)
     except OSError as error:

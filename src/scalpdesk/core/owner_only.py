@@ -124,13 +124,17 @@ def read_secret(path: Path) -> str:
 
 
 @contextmanager
-def new_files_are_own() -> Iterator[None]:
-    """Close to others every file that is made meanwhile; for what other packages write."""
-    before = os.umask(0o077)
+def new_own_file(path: Path) -> Iterator[None]:
+    """Close to others a file that is written meanwhile, where it is new; without a result none is left."""
+    is_new = not path.exists()
+    if is_new:
+        path.touch(mode=OWNER_ONLY_FILE)
     try:
         yield
-    finally:
-        os.umask(before)
+    except BaseException:
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _first_foreign(folder: Path) -> tuple[Path, str] | None:

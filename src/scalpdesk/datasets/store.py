@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, naming_file
+from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import count_text
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
@@ -156,6 +157,8 @@ ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV or as Parquet, by the file's ending; what is not known is empty, or null.
 
+    A new file is its owner's alone: it may be of an account.
+
     Numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
 
     Raises
@@ -167,7 +170,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if path.suffix == ".csv":
-        with naming_file(path):
+        with naming_file(path), new_own_file(path):
             _write_csv(path, columns, rows)
         return
     types = {name: _row_type([row.get(name) for row in rows]) for name in columns}
@@ -178,9 +181,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         source = (
             f"read_csv({sql_text(str(staged))}, header=true, nullstr='', quote='\"', columns={{{listed}}})"
         )
-        with connect() as connection:
+        with connect() as connection, naming_file(path), new_own_file(path):
+            into = f"TO {sql_text(str(path))} (FORMAT parquet, USE_TMP_FILE false)"
             try:
-                connection.execute(f"COPY (FROM {source}) TO {sql_text(str(path))} (FORMAT parquet)")
+                connection.execute(f"COPY (FROM {source}) {into}")
             except duckdb_error() as error:
                 raise ScalpdeskError(
                     f"the table cannot be written: {str(error).splitlines()[0]}",

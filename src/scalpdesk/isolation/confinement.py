@@ -192,8 +192,9 @@ def _restrict_files(grants: Grants, abi: int) -> None:
 
 CALLS = {
     # name: number on x86_64, number on aarch64 (None: it has no such call)
-    "socket": (41, 198), "connect": (42, 203), "sendto": (44, 206), "sendmsg": (46, 211),
-    "sendmmsg": (307, 269), "ioctl": (16, 29), "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131),
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "sendto": (44, 206),
+    "sendmsg": (46, 211), "sendmmsg": (307, 269), "ioctl": (16, 29),
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131),
     "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "pidfd_send_signal": (424, 424),
     "prlimit64": (302, 261), "setpriority": (141, 140), "ioprio_set": (251, 30),
     "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122),
@@ -234,6 +235,12 @@ _EVERY_PROCESS = 0xFFFF_FFFF
 """The number -1 of kill(2): every process of the user."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Requests by which a process types into a terminal."""
+PAIRS = tuple(
+    kind | flags
+    for kind in (int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET))
+    for flags in (0, os.O_NONBLOCK, os.O_CLOEXEC, os.O_NONBLOCK | os.O_CLOEXEC)
+)
+"""Kinds of pairs of sockets; one for datagrams sends them to any socket that has a path."""
 _AF_NETLINK = 16
 """Names are looked up with it."""
 _MSG_FASTOPEN = 0x2000_0000
@@ -329,6 +336,7 @@ def _restrict_calls(ports: tuple[int, ...], abi: int) -> None:
     for name, argument in OF_ITSELF.items():
         rules.allow_only(name, {argument: (0,)})
     rules.refuse_if("ioctl", 1, (TIOCSTI, TIOCLINUX))
+    rules.allow_only("socketpair", {1: PAIRS}, errno.EACCES)
     if abi < SIGNALS_ABI:
         for name in SIGNALS:
             rules.allow_only(name, {0: (os.getpid(), 0)})

@@ -390,10 +390,15 @@ def _scratch_folder() -> Path:
     scratch = Path(mkdtemp(prefix="scalpdesk-folder-"))
     kernels = Path(__file__).parents[1] / "pricing" / "kernels"
     # where numba looks below NUMBA_CACHE_DIR; recompiling would exceed an event's time limit
-    cached = scratch / f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
-    cached.mkdir(mode=0o700)  # the cache of kernels refuses what others can write
-    for path in (kernels.parent / "__pycache__").glob("*.nb[ci]"):
-        shutil.copy(path, cached)
+    own = f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
+    (scratch / own).mkdir(mode=0o700)  # the cache of kernels refuses what others can write
+    of_user = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
+    kept = [kernels.parent / "__pycache__", Path(of_user, "numba", own)]
+    kept += [Path(chosen, own)] if (chosen := os.environ.get("NUMBA_CACHE_DIR")) else []
+    for folder in kept:  # the one that is used is the last that is there
+        for path in folder.glob("*.nb[ci]"):
+            with suppress(PermissionError):
+                shutil.copy(path, scratch / own)
     return scratch
 
 

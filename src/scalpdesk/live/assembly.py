@@ -486,7 +486,8 @@ async def _new_run(
     engine = engine_from_header(header)
     engine.desk.account.cash = facts.cash
     run_dir = plan.runs_dir / header.run_id
-    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
+    start = Start(opening, fault=plan.fault, halts=plan.halts)
+    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), start)
 
 
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:

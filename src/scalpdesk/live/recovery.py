@@ -176,6 +176,14 @@ class Start:
         if self.kept is not None:
             yield ModeKept(now_ns, now_ns, self.kept)
 
+    def after_fault(self, now_ns: int, mode: Mode) -> Iterator[OperatorEvent]:
+        """Yield the event that stops a desk after a fault; what flattens already goes on."""
+        if self.fault:
+            is_halted = self.halts and mode is not Mode.FLATTENING
+            action = OperatorAction.HALT if is_halted else OperatorAction.REDUCE
+            who = OperatorCause.FAULT
+            yield OperatorEvent(now_ns, now_ns, action, self.fault, who.value, who)
+
 
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
     """Return the latest quotes of what the account holds.
@@ -200,6 +208,7 @@ async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEv
 def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:
     """Yield the first events of a new run: its mode, its market, the prices of what is held, the account."""
     yield from start.mode(now_ns)
+    yield from start.after_fault(now_ns, Mode.ACTIVE if start.kept is None else start.kept.mode)
     for event in (*start.opening, *marks, view.as_event()):
         yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
 
@@ -219,11 +228,7 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
         if state is not OrderState.UNKNOWN and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
     yield from start.mode(now_ns)
-    if start.fault:
-        is_closing = engine.desk.gate.kept_mode is Mode.FLATTENING  # a person, a loss or a date wants that
-        action = OperatorAction.HALT if start.halts and not is_closing else OperatorAction.REDUCE
-        who = OperatorCause.FAULT
-        yield OperatorEvent(now_ns, now_ns, action, start.fault, who.value, who)
+    yield from start.after_fault(now_ns, engine.desk.gate.kept_mode)
     if engine.desk.gate.desk_mode.stop is not None:
         yield OperatorEvent(
             now_ns,

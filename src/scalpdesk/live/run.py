@@ -43,6 +43,9 @@ from scalpdesk.venues.contract import Gateway
 
 LOG = logging.getLogger(__name__)
 ACTIONS = ("halt", "flatten", "resume", "reduce")
+MOST_REFUSALS = 3
+"""Failed tries to go on with a run after a fault, after which another run takes over what is held; after as
+many failures of that the desk ends, and its watchdog acts."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -63,7 +66,7 @@ async def carry_out(
         What kept the desk from starting, or stopped it.
     """
     clock = clock or plan.clock
-    state, faults = plan.state or state_dir(os.environ), FaultHistory()
+    state, faults, refusals = plan.state or state_dir(os.environ), FaultHistory(), 0
     while True:
         try:
             with marked_as_running(state, plan.runs_dir):
@@ -72,15 +75,19 @@ async def carry_out(
                 )
         except Survived as fault:
             faults.note(asyncio.get_running_loop().time())
-            plan, gateway = fault.plan_after(plan, halts=faults.halts), None
+            plan, gateway, refusals = fault.plan_after(plan, halts=faults.halts), None, 0
             how = "HALTED: too many faults" if faults.halts else "REDUCING"
             notify("alarm", f"the desk goes on from its journal, {how}; scalpdesk resume sets it free")
             await _pause(plan, faults.pause(), watchdog, notify)
             continue
-        except RetryError as error:
-            if not plan.fault:
+        except ScalpdeskError as error:
+            refusals += not isinstance(error, RetryError)
+            if not plan.fault or refusals >= 2 * MOST_REFUSALS:
                 raise
-            notify("alarm", f"the desk cannot go on yet: {error.what}; trying again")
+            how = "trying again"
+            if refusals >= MOST_REFUSALS:
+                plan, how = replace(plan, resume=False, set_aside=True), "a new run takes over the account"
+            notify("alarm", f"the desk cannot go on yet: {error.what}; {how}")
             await _pause(plan, faults.pause(), watchdog, notify)
             continue
         if summary["end"] is not RunEnd.ROLLED:
@@ -195,7 +202,7 @@ async def _one_run(
         if source is not None:
             exposure = _watch_exposure(desk, source, clock, plan.settings.config.gex.cache_seconds)
         _listen_to_signals(desk)
-        if watchdog is not None and not plan.fault:  # after a fault it watches this run already
+        if watchdog is not None:
             watchdog.begin(desk.run_dir)
         await _take_what_was_asked(desk, AskedWhileStarting(state, plan.runs_dir))
         if plan.stops is not None:
@@ -213,7 +220,9 @@ async def _one_run(
         control.close()
         _release_signals()
         is_over = fault.error is None
-        if watchdog is not None and is_over and not ended:
+        if watchdog is not None and not is_over:
+            watchdog.begin(desk.run_dir)  # it has the time of a start
+        elif watchdog is not None and not ended:
             watchdog.end(clean=False)
         with startup_heartbeat(beat, notify):
             await _disconnect(desk)

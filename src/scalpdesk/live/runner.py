@@ -562,7 +562,8 @@ class LiveRunner:
         commands = self._fire(notice.ts_recv_ns)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.DEAD):
             self._standstill.ended(notice.stream)
-        if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
+        of_orders = notice.kind is NoticeKind.REFUSED and notice.stream == "orders"
+        if of_orders or notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
             now = asyncio.get_running_loop().time()
             self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
         # the first view of a run was asked for after the connection that the run began with

@@ -271,9 +271,11 @@ class WatchdogSupervisor:
         return tuple(self._live)
 
     def begin(self, run_dir: Path) -> None:
-        """Report which run it is."""
-        self._run = [DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))]
-        self.line.send(self._run[0])
+        """Report which run it is, and that it starts; of the same one a wish to flatten stays."""
+        begin = DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))
+        kept = [message for message in self._run if message.kind is MessageKind.FLATTEN]
+        self._run = [begin, *(kept if begin in self._run else ())]
+        self.line.send(begin)
 
     def started(self) -> None:
         """Report that the desk has met its account and follows its market."""

@@ -179,8 +179,8 @@ class Watched:
         """Follow one message."""
         match message.kind:
             case MessageKind.BEGIN:
+                self.flatten = self.flatten and message.run_dir == self.run_dir
                 self.run_dir, self.has_begun, self.has_started = message.run_dir, True, False
-                self.flatten = False
                 self.header, _ = read_header(message.run_dir)
             case MessageKind.STARTED:
                 self.has_started = True

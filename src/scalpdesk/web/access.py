@@ -185,7 +185,11 @@ class Access:
         shown |= {*names, *({own} if port == 80 else ())}
         self._direct = frozenset(name.lower() for name in shown)
         self._origins = frozenset(origin.lower() for origin in origins)
-        self.hosts = self._direct | {urlsplit(origin).netloc for origin in self._origins}
+        parts = [urlsplit(origin) for origin in self._origins]
+        # proxies pass the name on with its port or, as nginx's $host, without
+        self.hosts = self._direct | {
+            name for each in parts for name in (each.netloc, in_address(each.hostname or ""))
+        }
         self._proxies = tuple(ip_network(proxy, strict=False) for proxy in proxies)
         self.cookie = f"scalpdesk_{port}"
         self._sessions: dict[str, tuple[Role, float]] = {}

@@ -350,8 +350,8 @@ class DeskFeed:
         """Send a command to the desk on its control socket; the same key is sent once.
 
         A second call with a key waits for the answer to the first one; where nothing was sent, or the desk
-        did not answer, a later call may try again. A key stands for one command to one run: with any other
-        the answer has ``error``, and nothing is sent.
+        did not answer or refused, a later call may try again. A key stands for one command to one run: with
+        any other the answer has ``error``, and nothing is sent.
 
         ``run`` is the run that its sender saw. Where a second desk has started since, the feed may follow
         that one: the answer has ``error`` then, and nothing is sent.
@@ -377,14 +377,14 @@ class DeskFeed:
         if first is not own:
             return first.answer.result()
         try:
-            answer, is_sent = self._send(follower.run_dir, action, reason, run)
+            answer, is_done = self._send(follower.run_dir, action, reason, run)
             own.answer.set_result(answer)
         except BaseException as error:
             own.answer.set_exception(error)
-            is_sent = False
+            is_done = False
             raise
         finally:
-            if not is_sent:
+            if not is_done:
                 del self._answers[key]
             elif len(self._answers) > KEPT_ANSWERS:
                 known = tuple(self._answers.items())
@@ -392,7 +392,7 @@ class DeskFeed:
         return answer
 
     def _send(self, run_dir: Path, action: str, reason: str, run: str) -> tuple[dict[str, Any], bool]:
-        """Return the answer to a command and whether it was sent."""
+        """Return the answer to a command and whether it was carried out."""
         followed = run_dir.name
         if run and run != followed:
             return {
@@ -401,7 +401,8 @@ class DeskFeed:
             }, False
         if (refusal := self.refusal) is not None:
             return dict(refusal), False
-        return self._ask(run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0), True
+        answer = self._ask(run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0)
+        return answer, "error" not in answer
 
     @property
     def refusal(self) -> answers.NoRun | None:

@@ -26,6 +26,7 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError, DataError, ScalpdeskError
+from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.deribit import delta_unit
@@ -461,7 +462,8 @@ def write_sheet(file: Path, document: Mapping[str, Any], drawing: str = "sheet.j
     """
     content = tear_sheet(document, drawing).encode()
     try:
-        file.write_bytes(content)
+        with new_own_file(file):
+            file.write_bytes(content)
     except OSError as error:
         raise ArgumentError(
             f"cannot write the tear sheet: {error.strerror}", where="--html", value=str(file)

@@ -91,6 +91,8 @@ class Scene:
     connected: Callable[[], bool]
     implied_vol: Callable[[int], float]
     """Volatility of the market by UTC nanoseconds, a fraction a year."""
+    shown_ns: dict[InstrumentId, int] = field(default_factory=dict)
+    """When the exchange made the last quote of an instrument, UTC nanoseconds."""
     off_feed: Callable[[], Collection[InstrumentId]] = tuple
     """Contracts that are quoted no more."""
     plan: DeskPlan = SMALL_PLAN
@@ -205,7 +207,8 @@ class Scene:
                 years = years_between(self.engine.now_ns, expiry_instant_ns(contract))
                 quote = desk.market.quotes[position.instrument_id]
                 quoted_ns = self.engine.now_ns if quote is None else quote.ts_event_ns
-                vol = vol_of(quoted_ns)
+                # over TWS the desk has the time at which a standing quote arrived
+                vol = vol_of(min(quoted_ns, self.shown_ns.get(position.instrument_id, quoted_ns)))
                 terms = (spot, float(contract.strike), years, vol, contract.is_call, 0.0)
                 greeks = option_greeks(*terms, american=False)
                 units = float(position.quantity) * position.multiplier

@@ -17,6 +17,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 ROUNDING_SECONDS = 1e-9
+TICK_SECONDS = 1e-6
+"""What a clock moves on by itself while a program sets a timer."""
 MOST_TURNS_AT_ONCE = 100_000
 """Turns without time going by."""
 
@@ -55,7 +57,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run ``callback`` at a time of this loop."""
+        """Run ``callback`` at a time of this loop; a time that is past counts as the next tick."""
+        # ib_async's throttle sets a timer for an instant and waits until it is past
+        when = max(when, self._seconds + TICK_SECONDS)
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._timers += 1
         heappush(self._due, (when, self._timers, timer))

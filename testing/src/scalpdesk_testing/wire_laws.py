@@ -95,6 +95,7 @@ class WireLaws:
     def published(self, event: object) -> None:
         """Follow the exchange's quotes, whether they reach the desk or not."""
         if isinstance(event, QuoteEvent):
+            self._scene.shown_ns[event.instrument_id] = event.ts_event_ns
             self._asks.setdefault(event.instrument_id, deque(maxlen=100)).append(
                 (event.ts_event_ns, event.ask)
             )
@@ -110,7 +111,7 @@ class WireLaws:
             name = orders[0].client_order_id
             if name not in self._scene.journal.durable:
                 yield f"1 no_order_without_intent: {name} left before its intent was on disk"
-            if self._bodies.setdefault(name, body) != body:
+            if not is_repetition(self._bodies.setdefault(name, body), body):
                 yield f"2 one_live_order_per_intent: {name} was sent with another content"
             for order in orders:
                 why = self._why_not(order)
@@ -219,3 +220,11 @@ def crosses(order: SentOrder, other: BrokerOrder) -> bool:
         return True
     ahead = order.limit_price - other.working_limit
     return ahead >= 0 if order.is_buy else ahead <= 0
+
+
+def is_repetition(first: bytes, body: bytes) -> bool:
+    """Return whether a request is an earlier one again, for no more: the venue takes its id once."""
+    if first == body:
+        return True
+    before, now = (msgspec.json.decode(each, type=dict[str, Any]) for each in (first, body))
+    return Decimal(now.pop("qty", 0)) <= Decimal(before.pop("qty", 0)) and before == now

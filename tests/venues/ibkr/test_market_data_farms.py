@@ -88,6 +88,29 @@ def test_another_farm_that_is_back_is_not_the_one_that_was_lost():
     between(lost)
 
 
+@pytest.mark.parametrize("code", [10225, 354, 10197])
+def test_a_line_that_tws_ends_counts_as_one_without_data_until_a_quote_comes(code):
+    """10225: after a bust the subscription is deactivated, and nothing more comes on it."""
+
+    async def ended(bench, line):
+        gateway = bench.gateway()
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        await gateway.subscribe([bench.share])
+        await desk.until(lambda: bool(desk.of(QuoteEvent)))
+        (request_id,) = (fields[2] for fields in line.asked if fields[0] == "1")
+        line.server = lambda fields: [] if fields[0] in TICKS else [fields]
+        await gateway.snapshot()  # all that was on its way has come
+        line.tell(4, 2, request_id, code, "the subscription has ended", "")
+        await desk.until(lambda: any(each.stream == "quotes" for each in desk.notices))
+        assert gateway.health().counters["lines_without_data"] == 1
+        line.server = lambda fields: [fields]
+        await desk.until(lambda: gateway.health().counters["lines_without_data"] == 0)
+        await desk.close()
+
+    between(ended)
+
+
 @pytest.mark.parametrize(
     ("text", "farm"),
     [
