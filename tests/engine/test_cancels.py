@@ -15,6 +15,7 @@ from scalpdesk.core.intents import (
     SetTimer,
 )
 from scalpdesk.instruments.sessions import next_session
+from scalpdesk.live.reconciliation import still_wanted
 from scalpdesk.strategies.contract import Proposal
 
 SECOND = 10**9
@@ -103,6 +104,24 @@ def test_a_halted_desk_cancels_again_every_other_second_what_still_works(desk):
     assert outputs == (SetTimer("halt: cancel again", one.now_ns + 2 * SECOND),)  # it is asked about first
     one.cancelled(name)
     assert one.wait(2).timer("halt: cancel again") == ()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_an_order_in_doubt_that_lives_after_its_cancel_is_cancelled_again_and_never_sent_again(desk, asks):
+    one = desk(Scripted())
+    one.quote(0, 499.99, 500.01)
+    sent = one.engine.desk.orders.submit(buy(0, 10, Purpose.HEDGE), one.now_ns)
+    name, now_ns = sent.client_order_id, one.now_ns
+    one.handle(OrderStatusUnknown(name, now_ns, now_ns, "time-out"))
+    order = one.engine.desk.orders.order(name)
+    assert still_wanted(one.engine, order, 0) == sent
+    if asks:
+        one.engine.desk.orders.cancel(name)
+        one.handle(CancelRejected(name, now_ns, now_ns, "not known yet"))
+        assert still_wanted(one.engine, order, 0) is None
+    assert cancels(one.accept(sent)) == ([name] if asks else [])
+    one.handle(CancelRejected(name, now_ns, now_ns, "no"))
+    assert cancels(one.accept(sent)) == []  # a refusal of what is known to work stands
 
 
 def test_a_desk_that_resumed_cancels_nothing_and_halted_again_it_does(desk):

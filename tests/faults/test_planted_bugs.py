@@ -19,7 +19,7 @@ TABLE = {
 """The tables of the pages: story, seed and law by the name of the bug."""
 
 
-def test_pages_name_every_bug_with_its_story_and_a_seed_below_a_thousand():
+def test_pages_name_every_bug_with_its_story_and_a_seed_that_a_campaign_draws():
     assert {name: bug.story for name, bug in PLANTED_BUGS.items()} == {
         name: story for name, (story, _, _) in TABLE.items()
     }

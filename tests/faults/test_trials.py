@@ -73,6 +73,26 @@ def test_laws_hold_over_tws(seed):
     assert (first.violations, first.digest) == ([], again.digest)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "seed"),
+    [
+        ("alpaca", 721),  # an order went out again after its cancel, and worked on
+        ("alpaca", 773),  # an order that came again for less is not over as long as the first one would be
+        ("alpaca", 835),  # what the venue refuses to take again is in doubt for a minute of its own
+        ("alpaca", 40_079),  # a charged fee in place of a cent that the venue had rounded up
+        ("alpaca", 40_460),  # an end counted by an execution taken back before it was known
+        ("alpaca", 40_960),  # a patient hedge rested on after the last option
+        ("deribit", 40_473),  # a stream that was asked for and never answered
+        ("tws", 40_070),  # the second execution in the journal, the first only in the history
+        ("tws", 41_306),  # an execution taken back unseen kept the place of the last one
+        ("tws", 41_661),  # the first quote of a line opened again was minutes old
+    ],
+)
+def test_laws_hold_at_seeds_that_broke_one(protocol, seed):
+    make = trial_of(protocol)
+    assert run_trial(make.draw(seed), make=make).violations == []
+
+
 @pytest.mark.parametrize("protocol", ["alpaca", "deribit", "tws"])
 def test_seeds_draw_combos_and_changes_of_size(protocol):
     forms = Counter((each.leg_orders, each.max_multiple) for each in map(trial_of(protocol).draw, range(60)))

@@ -139,6 +139,18 @@ def test_payments_are_booked_without_the_fees_that_the_desk_has_charged_already(
     assert found.unexplained == ()
 
 
+@pytest.mark.parametrize(
+    ("gap", "is_unexplained"), [("-0.0100080", False), ("-0.05", False), ("-0.10", True), ("0.30", False)]
+)
+def test_a_charged_fee_never_turns_a_gap_into_a_wider_one(gap, is_unexplained):
+    # four executions known by their sum: the venue rounded up four times
+    fees = [change("fee", cash=cash, name=cash, ts_ns=NOON_NS) for cash in ("-0.08", "-0.13", "-0.31")]
+    within = Tolerance(uncharged=D("0.81"))
+    found = reconcile(picture("1000"), picture(str(1000 + D(gap))), BOOK, changes=fees, tolerance=within)
+    assert found.explained == ()
+    assert bool(found.unexplained) is is_unexplained
+
+
 def test_orders_are_missing_shown_or_foreign():
     lost = OpenOrder("lost", "", "SPY", D(0))
     doubted = OpenOrder("doubted", "", "SPY", D(0), is_unknown=True)

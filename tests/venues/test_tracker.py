@@ -262,6 +262,51 @@ def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
     assert fills(tracker.execution(one, "e3", D(4), D(102), D(8), 7, 11))
 
 
+def test_an_order_whose_first_execution_was_taken_back_unseen_is_over_with_what_is_known():
+    tracker, one = tracked(12, venue_order_id="v1")
+    tracker.execution(one, "e2", D(6), D(101), D(12), 5, 9)  # after six that the desk never saw
+    (ended,) = [
+        event
+        for event in tracker.apply(one, said("filled", 6, "101"), 9, infer=False)
+        if fills([event]) == []
+    ]
+    assert type(ended) is OrderCancelled
+    assert (one.covered, one.ended, one.over) == (6, True, None)
+
+
+def test_an_execution_before_one_of_the_journal_is_booked_once_the_venue_says_where_that_is():
+    known = {"e2": (D(5), D(101))}
+    tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)
+    history = [("e1", D(7), D(100), D(7), 5, 9), ("e2", D(5), D(101), D(12), 6, 9)]
+    (fill,) = fills([event for _ in range(2) for told in history for event in tracker.execution(one, *told)])
+    assert (fill.execution_id, fill.quantity, one.covered, one.ended) == ("e1", 7, 12, True)
+
+
+def test_an_execution_of_the_journal_that_was_inferred_covers_what_the_venue_tells_of_it():
+    known = {"v1/0-5": (D(5), D(101))}
+    tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)
+    told = [*tracker.execution(one, "e1", D(5), D(101), D(5), 5, 9)]
+    told += tracker.execution(one, "e2", D(7), D(101), D(12), 5, 9)
+    assert [fill.execution_id for fill in fills(told)] == ["e2"]
+
+
+@pytest.mark.parametrize(("last", "is_told"), [(9, True), (8, False)])
+def test_an_execution_taken_back_unseen_leaves_its_place_once_the_history_lists_what_the_end_counts(
+    last, is_told
+):
+    tracker, one = tracked(12, venue_order_id="v1")
+    for name, quantity, cumulative in (("e1", 1, 1), ("e2", 2, 3)):
+        tracker.execution(one, name, D(quantity), D(100), D(cumulative), 5, 9)
+    tracker.apply(one, said("cancelled", 10), 9, infer=False)
+    assert tracker.execution(one, "e3", D(9), D(101), D(10), 6, 9) == []  # it overlaps the second
+    listed = {"e1": D(1), "e3": D(last)}
+    busts = tracker.taken_back(one, listed, 10)
+    assert [bust.execution_id for bust in busts] == (["e2"] if is_told else [])
+    if is_told:
+        *_, fill, ended = tracker.execution(one, "e3", D(9), D(101), D(10), 6, 11)
+        assert (fill.quantity, type(ended), one.covered, one.unknown) == (9, OrderCancelled, 10, False)
+
+
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
     # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()

@@ -1,7 +1,7 @@
 """Cancels: sent, repeated while the desk is halted, in an alert where an order outlives its cancel."""
 
 from scalpdesk.core.enums import DecisionKind, Mode
-from scalpdesk.core.events import CancelRejected
+from scalpdesk.core.events import CancelRejected, OrderAccepted
 from scalpdesk.core.intents import Decision, SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.engine.desk import LOSS_MODES, Desk
@@ -86,6 +86,16 @@ class Cancels:
                 if order.state is not OrderState.UNKNOWN:  # the question of what became of it comes first
                     self.send(client_order_id)
             self.repeat_soon()
+
+    def accepted(self, event: OrderAccepted) -> None:
+        """Apply an acceptance; cancel again what was in doubt when its cancel was asked for, and lives.
+
+        The venue may have refused that cancel for an order that it did not know yet.
+        """
+        was = self._desk.orders.order(event.client_order_id).state
+        order = self._desk.orders.apply(event)
+        if was is OrderState.UNKNOWN and order.is_unwanted and self._desk.gate.mode in LOSS_MODES:
+            self.send(event.client_order_id)
 
     def rejected(self, event: CancelRejected) -> Wake:
         """Apply a refused cancel; an immediate refusal ends the wait, unless no order may keep working."""

@@ -271,8 +271,11 @@ class TradingEngine:
     # one case an event ----------------------------------------------------------------------------
 
     def _on_answer(self, event: OrderAccepted | OrderRejected) -> Wake:
-        self.desk.orders.apply(event)
         is_rejected = type(event) is OrderRejected
+        if type(event) is OrderAccepted:
+            self._cancels.accepted(event)
+        else:
+            self.desk.orders.apply(event)
         self.desk.gate.counters.note_answer(self.now_ns, rejected=is_rejected)
         return ORDER
 

@@ -400,8 +400,8 @@ class UnknownOrders:
 def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOrder | MultiLegOrder | None:
     """Return what the venue may get again of an order in doubt that it does not show; None lets it go.
 
-    Only what lowers risk, while the desk may send and the instrument trades. A flattening desk wants what
-    closes a holding, whenever it was sent: another order would come beside it.
+    Only what lowers risk and was not cancelled, while the desk may send and the instrument trades. A
+    flattening desk wants what closes a holding, whenever it was sent: another order would come beside it.
 
     Parameters
     ----------
@@ -423,7 +423,7 @@ def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOr
         return None
     if mode is Mode.FLATTENING:
         return closing_again(legs, desk.positions.quantity, desk.orders.live.values())
-    return command_of(legs) if order.created_ns >= since_ns else None
+    return command_of(legs) if order.created_ns >= since_ns and not order.is_unwanted else None
 
 
 RETRY_SECONDS = 2.0

@@ -71,6 +71,8 @@ class Order(Leaf, gc=False):
     """State to return to when a cancel is refused."""
     parent_id: str = ""
     """Id of the combo whose leg it is; empty for a single order."""
+    is_unwanted: bool = False
+    """A cancel was asked for, whatever became of that."""
 
     @property
     def client_order_id(self) -> str:

@@ -162,6 +162,7 @@ class OrderManager:
         if order is None or (order.state is PENDING_CANCEL and not again):
             return None
         for leg in self.legs_with(order):
+            leg.is_unwanted = True
             if leg.is_live and leg.state not in (OrderState.UNKNOWN, OrderState.PENDING_CANCEL):
                 leg.resumes_as = leg.state
                 leg.move(OrderState.PENDING_CANCEL)

@@ -6,7 +6,7 @@ of it, from the cumulative before to the cumulative after. An execution whose sp
 duplicate, whatever id it came under; a hole in the cover is an execution that was missed. No I/O.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -107,6 +107,7 @@ class TrackedOrder:
         "sent_ns",
         "submitted",
         "unknown",
+        "unplaced",
         "value",
         "venue_order_id",
     )  # fmt: skip
@@ -132,6 +133,8 @@ class TrackedOrder:
         """Quantity times price over the cover."""
         self.executions: dict[str, tuple[Span, Decimal]] = {}
         """Span and price by execution id; a span without length was taken back, or is covered by another."""
+        self.unplaced: set[str] = set()
+        """Executions of the journal, which keeps no spans: from zero on until the venue says where."""
         self.over: OrderReport | None = None
         """The venue's end of the order, while executions that it counts are missing."""
         self.inferred = ZERO
@@ -169,8 +172,18 @@ class TrackedOrder:
         self.value += (span.end - span.start) * price
         self.executions[execution_id] = (span, price)
 
+    def place(self, execution_id: str, span: Span) -> None:
+        """Move an execution of the journal to the span that the venue states."""
+        known, price = self.executions[execution_id]
+        if execution_id in self.unplaced and known.end - known.start == span.end - span.start:
+            self.unplaced.remove(execution_id)
+            self.cover[self.cover.index(known)] = span
+            self.cover.sort()
+            self.executions[execution_id] = (span, price)
+
     def remove_execution(self, execution_id: str) -> Span | None:
         """Uncover the span of a busted execution and close the hole behind it."""
+        self.unplaced.clear()  # the venue states spans of before and after the bust
         known = self.executions.pop(execution_id, None)
         if known is None or known[0] not in self.cover:
             return None
@@ -276,6 +289,8 @@ class OrderTracker:
             order.inferred = known.filled - sum((known.executions[name][0] for name in named), ZERO)
             spans = [span for span, _ in order.executions.values()] + [Span(at, known.filled)]
             order.cover = [span for span in spans if span.start < span.end]
+            if all(span.start < span.end for span in spans[:-1]):
+                order.unplaced.update(named)
             self.orders[known.submitted.client_order_id] = order
             if known.venue_order_id:
                 self.bind(known.submitted.client_order_id, known.venue_order_id)
@@ -417,7 +432,10 @@ class OrderTracker:
         ``fee`` is the venue's own, in the instrument's currency; None charges the schedule's.
         """
         span = Span(cumulative - quantity, cumulative)
-        if execution_id in order.executions or not order.is_uncovered(span) or span.start < 0:
+        if execution_id in order.executions:
+            order.place(execution_id, span)
+            return []
+        if not order.is_uncovered(span) or span.start < 0:
             return []
         order.add_execution(execution_id, span, price)
         accepted: list[OrderEvent] = self.accept(order, order.venue_order_id, at_ns, now_ns)
@@ -496,6 +514,31 @@ class OrderTracker:
         client_id = order.submitted.client_order_id
         return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
 
+    def taken_back(self, order: TrackedOrder, listed: Mapping[str, Decimal], now_ns: int) -> list[OrderEvent]:
+        """Return busts of what a history lacks, once it lists all that the venue's end of the order counts.
+
+        What was taken back unseen keeps the place of an execution that is not known here.
+
+        Parameters
+        ----------
+        order
+            The order.
+        listed
+            Quantities of its executions in the venue's history, by id.
+        now_ns
+            When the history was received, UTC nanoseconds.
+        """
+        over = order.over
+        if over is None or order.inferred or sum(listed.values(), ZERO) != over.filled:
+            return []
+        gone = [name for name, (span, _) in order.executions.items() if span.start < span.end]
+        return [
+            event
+            for name in gone
+            if name not in listed
+            for event in self.bust(order, name, "not in the venue's history", over.ts_event_ns, now_ns)
+        ]
+
     def apply(
         self, order: TrackedOrder, report: OrderReport, now_ns: int, *, infer: bool
     ) -> list[OrderEvent]:
@@ -527,9 +570,10 @@ class OrderTracker:
         elif (
             (is_over or (infer and outcome is Outcome.FILLED))
             and at_ns >= order.busted_ns
-            and order.holes(min(report.filled, wanted))
+            and order.covered < min(report.filled, wanted)
         ):
-            # an order is over when its quantity is accounted for: booked here, or gone at the venue
+            # an order is over when its quantity is accounted for: booked here, or gone at the venue; by
+            # quantity, since what was taken back before it was known here leaves a hole for good
             order.over = report
             why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"
         if why:

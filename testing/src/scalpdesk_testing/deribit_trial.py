@@ -88,8 +88,6 @@ class RpcLine(Line):
             params, (account,) = request["params"], self.world.ledger.accounts.values()
             known = account.orders.get(params.get("order_id", ""))
             self.on_asked(params.get("label", "") if known is None else known.client_order_id)
-        if request["method"] == "private/enable_cancel_on_disconnect":
-            self.on_stream()
         return fate.held_seconds, partial(socket.answer, request, method, path)
 
     def _as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
@@ -201,6 +199,8 @@ class RpcSocket(Socket):
         else:
             is_late = fault is not None and name in ("delay", "slow_answer")
             due = self._comes(text, fault.seconds if fault is not None and is_late else 0.0)
+            if frame["method"] == "private/enable_cancel_on_disconnect":
+                line.on_stream()
             if self.session.is_ended or name == "too_many_requests":
                 line.loop.call_at(due, self.hang_up)
         request = Request(method, path, {}, {}, b"", line.clock.true_ns())

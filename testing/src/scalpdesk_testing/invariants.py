@@ -512,7 +512,8 @@ def desk_never_ahead_of_venue(scene: Scene) -> str | None:
         if order.filled > truth.filled and 11 not in scene.excused:
             return f"{name}: {order.filled} booked, the venue filled {truth.filled}"
         is_same = order.is_live and truth.is_open and truth.filled == order.filled
-        if is_same and order.leaves != truth.leaves and 11 not in scene.excused:
+        is_less = truth.quantity < order.submitted.quantity  # it came again for what was left to close
+        if is_same and not is_less and order.leaves != truth.leaves and 11 not in scene.excused:
             return f"{name}: {order.leaves} left, the venue works {truth.leaves}"
     return None
 

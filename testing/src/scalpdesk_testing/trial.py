@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.supervision import FaultError
+from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import PLACES
 from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
@@ -177,6 +179,7 @@ PAUSE_SECONDS = 3.0
 AIMS_AFTER = 3.0
 """Seconds before which the aimed fault waits: the desk is only starting."""
 LIVENESS_SECONDS = 60.0
+DOUBT_SECONDS = 30.0
 MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
 MOST_AT_ONE_INSTANT = 2_000
@@ -699,12 +702,17 @@ class Trial:
             return OnTheWay(held_seconds=seconds)
         return OnTheWay(again_after=0.05) if kind == "double_request" else OnTheWay(is_answered_twice=True)
 
-    def _all_over(self) -> None:
-        """Liveness: a minute after the healing no order of the time before is open or in doubt."""
+    def _all_over(self, *, is_last: bool = False) -> None:
+        """Liveness: a minute after the healing no order of the time before is open or in doubt.
+
+        What the venue refuses when it comes again is in doubt for a minute of its own, and two questions.
+        """
         limit_ns = self.clock.start_ns + int(self.schedule.heal_at * NANOS_PER_SECOND)
         for name, order in self.engine.desk.orders.live.items():
-            if order.created_ns < limit_ns:
+            if order.created_ns < limit_ns and (is_last or order.state is not OrderState.UNKNOWN):
                 self.violate("L liveness", f"{name} is still {order.state.value}")
+        if not is_last:
+            self.loop.call_later(DOUBT_SECONDS, partial(self._all_over, is_last=True))
 
     def _summed_up(self) -> TrialOutcome:
         outcome = self.outcome

@@ -26,6 +26,7 @@ CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
 LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
+SEEN_NS = 5 * NANOS_PER_SECOND
 SECOND_NS = NANOS_PER_SECOND
 FAR = Decimal("1.75")
 """A buy limit above so many times the largest ask of a fresh quote is beyond every collar."""
@@ -85,6 +86,7 @@ class WireLaws:
         """Last parts of the paths of cancels since the halt."""
         self._halted_ns: int | None = None
         self._stream_up_ns: int | None = None
+        self._seen_ns = 0
         self._mode: tuple[Mode, int] = (Mode.ACTIVE, 0)
         """Mode of the desk and since when, UTC nanoseconds."""
         self._asks: dict[InstrumentId, deque[tuple[int, float]]] = {}
@@ -136,7 +138,9 @@ class WireLaws:
             left = [order for order in self._own() if not {order.order_id, order.parent} & self._cancelled]
             if left:
                 return f"5 halt_cancels: {left[0].client_order_id} works on, no cancel of it was sent"
-        if not is_connected:
+        was_seen = now_ns - self._seen_ns <= SEEN_NS  # without events the line may have been down
+        self._seen_ns = now_ns
+        if not (is_connected and was_seen):
             self._stream_up_ns = None if self._stream_up_ns is None else now_ns
         elif self._stream_up_ns is not None and now_ns - self._stream_up_ns > LOOK_PATIENCE_NS:
             self._stream_up_ns = None

@@ -285,6 +285,14 @@ def test_an_execution_is_booked_whatever_its_time_or_the_label_of_its_order():
     assert (told.name, type(doubt)) == ("unknown_status", OrderStatusUnknown)
 
 
+@pytest.mark.parametrize(("quantity", "is_over"), [(10, False), (13, True)])
+def test_an_order_that_came_again_for_less_is_over_with_its_last_execution(quantity, is_over):
+    fills = [samples.fill_update("4", "4"), samples.fill_update("6", "10")]
+    said = said_of(*fills, known=[KnownOrder(order(quantity=quantity))])
+    assert [one.quantity for one in said if isinstance(one, OrderFilled)] == [4, 6]
+    assert isinstance(said[-1], OrderCancelled) is is_over
+
+
 @pytest.mark.parametrize(("action", "is_final"), [("authenticate", True), ("listen", False)])
 def test_keys_that_are_refused_on_the_standing_stream_end_it_for_good(action, is_final):
     data = {"status": "unauthorized", "action": action}

@@ -173,3 +173,26 @@ def test_a_line_that_is_opened_again_shows_nothing_of_the_one_before():
         await desk.close()
 
     between(again)
+
+
+def test_a_line_that_is_opened_again_begins_with_no_news():
+    """TWS sends a new line what stands, without its age: a quote of minutes ago came as one of now."""
+
+    async def again(bench, line):
+        desk = await following(bench, bench.share)
+        line.server = lambda fields: [] if fields[0] in QUOTES else [fields]
+        await desk.gateway.snapshot()  # all that was on its way has come
+        last, before = desk.of(QuoteEvent)[-1], len(desk.of(QuoteEvent))
+        await desk.gateway.renew_quotes([bench.share])
+        await desk.gateway.snapshot()
+        request_id = line_of(line, -1)
+        for bid in (last.bid, last.bid - 0.05):
+            for kind, price, size in ((1, bid, last.bid_size), (2, last.ask, last.ask_size)):
+                line.tell(1, 6, request_id, kind, price, size, 0)
+            await desk.gateway.snapshot()  # a packet for each
+        bids = [each.bid for each in desk.of(QuoteEvent)[before:]]
+        assert last.bid not in bids
+        assert bids[-1] == pytest.approx(last.bid - 0.05)
+        await desk.close()
+
+    between(again)

@@ -195,6 +195,7 @@ class Liquidation:
             if not any(isinstance(item, Proposal) for item in closing):
                 actions += self._keep_hedged(view, legs)
         elif self._hedge_held(view):
+            actions += self._take_off_hedges(view)
             actions += self._unwind(view)
         if legs or self._hedge_held(view):
             actions += self._alert(view, legs)
@@ -223,6 +224,18 @@ class Liquidation:
                 cancels.append(CancelIntent(order.client_order_id, why))
         reasons = (self.why, "take back what is in the way of the exit")
         return (Proposal(DecisionKind.EXIT, reasons, {}, tuple(cancels)),) if cancels else ()
+
+    def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
+        """Cancel a hedge that rests on after the last option: nothing else gives it another price."""
+        limit_ns = view.now_ns - self._options.retry_ns
+        late = [
+            CancelIntent(order.client_order_id, "the options are gone")
+            for order in view.orders.live_for(view.hedge)
+            if order.submitted.purpose is Purpose.HEDGE
+            and order.state not in UNCERTAIN
+            and order.created_ns <= limit_ns
+        ]
+        return (Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), {}, tuple(late)),) if late else ()
 
     # options and their hedge ------------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ class OrderReports:
         ``asked_ns`` is when the venue was asked, in the loop's time.
         """
         parts = [(self._tracked(part, shown), part) for part in shown.legs or (shown,)]
-        if any(order is not None and order.holes(part.filled) for order, part in parts):
+        if any(order is not None and order.covered < part.filled for order, part in parts):
             try:
                 self.apply_history(await self.history(shown.submitted_ns - NANOS_PER_SECOND))
             except RetryError:
@@ -309,7 +309,7 @@ class OrderReports:
             self.reject_cancel(order, update.reason or event, now_ns)
         else:
             self.apply(order, shown, infer=False, reason=update.reason, now_ns=now_ns)
-            if order.holes(shown.filled) and not ends(order, shown):
+            if order.covered < shown.filled and not ends(order, shown):
                 self._gap(order, shown)
 
     def _execution(
@@ -327,8 +327,10 @@ class OrderReports:
         if not events:
             self.publisher.count("repeated_execution")
         self.publisher.publish(events)
-        if order.holes(shown.filled):
+        if order.covered < shown.filled:
             self._gap(order, shown)
+        elif ends(order, shown):  # it was sent again for less, and that is done
+            self.apply(order, shown, infer=False, now_ns=now_ns)
 
     def _leg_executions(self, update: TradeUpdate) -> None:
         """Publish the executions of a combo's legs, each up to what the message shows of its leg."""
@@ -394,7 +396,7 @@ class OrderReports:
         An end waits for the executions that it counts; without inference the runner is asked to reconcile.
         """
         outcome = shown.outcome
-        if not infer and ends(order, shown) and order.holes(shown.filled):
+        if not infer and ends(order, shown) and order.covered < shown.filled:
             self._gap(order, shown)
         elif outcome is Outcome.UNKNOWN:
             reason = f"the venue shows a status that is not known: {shown.status}"

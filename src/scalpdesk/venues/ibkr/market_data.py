@@ -58,6 +58,10 @@ class KnownHalt(NamedTuple):
     """When the quotes that TWS shows in it were made, at the latest."""
 
 
+Sides = tuple[float, float, float, float]
+"""Bid and ask, and their sizes."""
+
+
 @dataclass(slots=True, eq=False)
 class QuoteLine:
     """One market data line."""
@@ -82,6 +86,10 @@ class QuoteLine:
     """Whether TWS has answered with an error, so that it brings nothing."""
     again_at: float | None = None
     """When it is asked for again unless it brings a quote before, the loop's time; None: not."""
+    before: Sides | None = None
+    """Last quote of the line in whose place it was opened: TWS begins with the same, however old it is."""
+    sides: Sides | None = None
+    """Its last quote."""
 
 
 def frozen_ns(now_ns: int) -> int:
@@ -215,6 +223,14 @@ class QuoteLines:
         if self._connection.ib.isConnected():
             self._connection.ib.cancelMktData(self._contracts.of(number))
 
+    def _open_again(self, number: InstrumentId) -> None:
+        line = self._lines[number]
+        before = line.sides or line.before
+        self._publisher.count("lines_asked_again")
+        self._end(number)
+        self._open(number)
+        self._lines[number].before = before
+
     def need(self, numbers: Iterable[InstrumentId]) -> None:
         """Give a line at once to wanted instruments that an order is about."""
         for number in numbers:
@@ -267,9 +283,7 @@ class QuoteLines:
         kept = set(self._first()) if due else ()
         due.sort(key=lambda line: line.number not in kept)
         for line in due[:CHANGES_A_SECOND]:
-            self._publisher.count("lines_asked_again")
-            self._end(line.number)
-            self._open(line.number)
+            self._open_again(line.number)
 
     def _doubt_lines(self) -> None:
         """Note that a farm of quotes is back: TWS may have dropped its lines.
@@ -284,9 +298,7 @@ class QuoteLines:
             for number in numbers:
                 line = self._lines.get(number)
                 if line is not None and not line.is_refused:
-                    self._publisher.count("lines_asked_again")
-                    self._end(number)
-                    self._open(number)
+                    self._open_again(number)
             self.need(numbers)
 
     # ticks ------------------------------------------------------------------------------------------
@@ -301,8 +313,11 @@ class QuoteLines:
             quote = self.quote_of(line.number, line.ticker)
             if quote is not None:
                 line.is_refused, line.again_at = False, None
-                line.quoted_ns, line.quoted_at = quote.ts_recv_ns, self._last_at
-                events.append(quote)
+                line.sides = quote.bid, quote.ask, quote.bid_size, quote.ask_size
+                if line.sides != line.before:
+                    line.before = None
+                    line.quoted_ns, line.quoted_at = quote.ts_recv_ns, self._last_at
+                    events.append(quote)
             events += self._interest(line)
             if line.ticker.marketDataType != line.kind:
                 line.kind = line.ticker.marketDataType

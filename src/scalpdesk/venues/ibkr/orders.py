@@ -927,11 +927,24 @@ class IbkrOrders:
             if root not in latest or latest[root].execution.execId < execution.execId:
                 latest[root] = fill
         found = []
-        for fill in sorted(latest.values(), key=lambda each: to_ns(each.execution.time)):
-            execution, owner = fill.execution, self._owner(fill)
+        in_time = sorted(latest.values(), key=lambda each: to_ns(each.execution.time))
+        owned: dict[str, list[Fill]] = {}
+        for fill in in_time:
+            owner = self._owner(fill)
             if owner is not None:
                 self._on_fill(fill)
                 self._on_commission(fill)
+                owned.setdefault(owner[0].submitted.client_order_id, []).append(fill)
+        for name, fills in owned.items():
+            listed = {fill.execution.execId: exact(fill.execution.shares) for fill in fills}
+            now_ns = self._publisher.timestamp()
+            if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
+                self._publish(busts)
+                for fill in fills:  # there is room for what was not known
+                    self._on_fill(fill)
+                    self._on_commission(fill)
+        for fill in in_time:
+            execution, owner = fill.execution, self._owner(fill)
             if execution.time < since:
                 continue
             is_leg = bool(self.tracker.legs(execution.orderRef))
