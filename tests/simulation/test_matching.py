@@ -145,6 +145,7 @@ def test_the_legs_of_a_combo_pay_its_net_price_to_the_last_digit(data):
     assert paid == combo.value <= limit
     assert {trade.instrument_id: trade.side.sign * trade.quantity for trade in trades} == ratios
     assert all(trade.price > 0 for trade in trades)
+    assert all(trade.price == round(trade.price, 6) for trade in trades)  # as many digits as a wire carries
     if fills == "cross":
         assert paid == far
 

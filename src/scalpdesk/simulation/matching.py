@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
 from scalpdesk.core.events import QuoteEvent
@@ -21,8 +21,8 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Statu
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
 NEW, FILLED = Status.NEW, Status.FILLED
 SHARE_STEP = Decimal("0.000000001")
-SHARE_DECIMALS, LEAST_PRICE = 8, Decimal("0.00000001")
-"""``SHARE_DECIMALS``, ``LEAST_PRICE``: Decimals and lower bound of the price of a combo's leg."""
+LEAST_PRICE = Decimal("0.000001")
+"""Step and lower bound of the price of a combo's leg: the wires carry six decimals."""
 
 
 Trade = tuple[Decimal, list[Decimal]]
@@ -103,9 +103,10 @@ class NetQuote(NamedTuple):
             cost = sum((side.signed * side.far for side, gives in pairs if gives), ZERO)
             times = (price - far + cost) / cost
             wanted = [side.far * (times if gives else 1) for side, gives in pairs]
-        others = [round(each, SHARE_DECIMALS) for each in wanted[:-1]]
+        others = [each.quantize(LEAST_PRICE) for each in wanted[:-1]]
         paid = sum((side.signed * each for side, each in zip(self.sides, others, strict=False)), ZERO)
-        last = (price - paid) / self.sides[-1].signed
+        signed = self.sides[-1].signed
+        last = ((price - paid) / signed).quantize(LEAST_PRICE, ROUND_FLOOR if signed > 0 else ROUND_CEILING)
         return [max(each, LEAST_PRICE) for each in (*others, last)]
 
 
