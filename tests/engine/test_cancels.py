@@ -120,8 +120,6 @@ def test_an_order_in_doubt_that_lives_after_its_cancel_is_cancelled_again_and_ne
         one.handle(CancelRejected(name, now_ns, now_ns, "not known yet"))
         assert still_wanted(one.engine, order, 0) is None
     assert cancels(one.accept(sent)) == ([name] if asks else [])
-    one.handle(CancelRejected(name, now_ns, now_ns, "no"))
-    assert cancels(one.accept(sent)) == []  # a refusal of what is known to work stands
 
 
 def test_a_desk_that_resumed_cancels_nothing_and_halted_again_it_does(desk):

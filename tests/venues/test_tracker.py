@@ -282,6 +282,15 @@ def test_an_execution_before_one_of_the_journal_is_booked_once_the_venue_says_wh
     assert (fill.execution_id, fill.quantity, one.covered, one.ended) == ("e1", 7, 12, True)
 
 
+def test_an_execution_of_the_journal_stays_where_another_of_the_journal_may_be():
+    known = {"e2": (D(1), D(101)), "v1/0-4": (D(4), D(100))}
+    tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(501), executions=known)
+    assert tracker.execution(one, "e2", D(1), D(101), D(5), 5, 9) == []
+    assert tracker.execution(one, "e1", D(4), D(100), D(4), 5, 9) == []  # it was inferred
+    (fill,) = fills(tracker.apply(one, said("open", 9, "101"), 9, infer=True))
+    assert (fill.quantity, one.covered) == (4, 9)
+
+
 def test_an_execution_of_the_journal_that_was_inferred_covers_what_the_venue_tells_of_it():
     known = {"v1/0-5": (D(5), D(101))}
     tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)

@@ -1,13 +1,13 @@
 """Cancels: sent, repeated while the desk is halted, in an alert where an order outlives its cancel."""
 
 from scalpdesk.core.enums import DecisionKind, Mode
-from scalpdesk.core.events import CancelRejected, OrderAccepted
+from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import Decision, SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.engine.desk import LOSS_MODES, Desk
 from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.triggers import Wake
-from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order import Order, OrderState
 
 HALT_TIMER = "halt: cancel again"
 CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
@@ -87,15 +87,16 @@ class Cancels:
                     self.send(client_order_id)
             self.repeat_soon()
 
-    def accepted(self, event: OrderAccepted) -> None:
-        """Apply an acceptance; cancel again what was in doubt when its cancel was asked for, and lives.
+    def lives(self, order: Order) -> None:
+        """Cancel again what the venue shows to work after its cancel was asked for.
 
         The venue may have refused that cancel for an order that it did not know yet.
         """
-        was = self._desk.orders.order(event.client_order_id).state
-        order = self._desk.orders.apply(event)
-        if was is OrderState.UNKNOWN and order.is_unwanted and self._desk.gate.mode in LOSS_MODES:
-            self.send(event.client_order_id)
+        if (
+            order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
+            and self._desk.gate.mode in LOSS_MODES
+        ):
+            self.send(order.client_order_id)
 
     def rejected(self, event: CancelRejected) -> Wake:
         """Apply a refused cancel; an immediate refusal ends the wait, unless no order may keep working."""

@@ -271,12 +271,11 @@ class TradingEngine:
     # one case an event ----------------------------------------------------------------------------
 
     def _on_answer(self, event: OrderAccepted | OrderRejected) -> Wake:
+        order = self.desk.orders.apply(event)
         is_rejected = type(event) is OrderRejected
-        if type(event) is OrderAccepted:
-            self._cancels.accepted(event)
-        else:
-            self.desk.orders.apply(event)
         self.desk.gate.counters.note_answer(self.now_ns, rejected=is_rejected)
+        if order.is_unwanted and not is_rejected:
+            self._cancels.lives(order)
         return ORDER
 
     def _on_order(self, event: OrderCancelled | OrderExpired | OrderStatusUnknown | OrderNotFound) -> Wake:

@@ -173,13 +173,17 @@ class TrackedOrder:
         self.executions[execution_id] = (span, price)
 
     def place(self, execution_id: str, span: Span) -> None:
-        """Move an execution of the journal to the span that the venue states."""
+        """Move an execution of the journal to the span that the venue states, where nothing else is."""
         known, price = self.executions[execution_id]
-        if execution_id in self.unplaced and known.end - known.start == span.end - span.start:
+        if execution_id not in self.unplaced or known.end - known.start != span.end - span.start:
+            return
+        self.cover.remove(known)
+        if self.is_uncovered(span):
             self.unplaced.remove(execution_id)
-            self.cover[self.cover.index(known)] = span
-            self.cover.sort()
+            known = span
             self.executions[execution_id] = (span, price)
+        self.cover.append(known)
+        self.cover.sort()
 
     def remove_execution(self, execution_id: str) -> Span | None:
         """Uncover the span of a busted execution and close the hole behind it."""

@@ -24,7 +24,7 @@ from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.orders.order import UNCERTAIN
+from scalpdesk.orders.order import UNCERTAIN, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
@@ -194,9 +194,10 @@ class Liquidation:
             # orders that go out now are counted from the next wake on
             if not any(isinstance(item, Proposal) for item in closing):
                 actions += self._keep_hedged(view, legs)
-        elif self._hedge_held(view):
+        elif self._unwinds:
             actions += self._take_off_hedges(view)
-            actions += self._unwind(view)
+            if self._hedge_held(view):
+                actions += self._unwind(view)
         if legs or self._hedge_held(view):
             actions += self._alert(view, legs)
         return actions
@@ -226,15 +227,18 @@ class Liquidation:
         return (Proposal(DecisionKind.EXIT, reasons, {}, tuple(cancels)),) if cancels else ()
 
     def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
-        """Cancel a hedge that rests on after the last option: nothing else gives it another price."""
-        limit_ns = view.now_ns - self._options.retry_ns
-        late = [
-            CancelIntent(order.client_order_id, "the options are gone")
-            for order in view.orders.live_for(view.hedge)
-            if order.submitted.purpose is Purpose.HEDGE
-            and order.state not in UNCERTAIN
-            and order.created_ns <= limit_ns
-        ]
+        """Cancel hedges after the last option: at once, or in time what brings the shares towards zero."""
+        held, limit_ns = self._hedge_held(view), view.now_ns - self._options.retry_ns
+        late = []
+        for order in view.orders.live_for(view.hedge):
+            closes = abs(held + order.signed_leaves) < abs(held)
+            is_due = order.created_ns <= limit_ns or not closes
+            # in doubt it is asked for once: it is not sent again, and cancelled when it shows that it lives
+            is_open = order.state not in UNCERTAIN or (
+                order.state is OrderState.UNKNOWN and not order.is_unwanted
+            )
+            if order.submitted.purpose is Purpose.HEDGE and is_due and is_open:
+                late.append(CancelIntent(order.client_order_id, "the options are gone"))
         return (Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), {}, tuple(late)),) if late else ()
 
     # options and their hedge ------------------------------------------------------------------------
