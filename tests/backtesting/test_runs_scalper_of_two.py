@@ -15,7 +15,7 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
-from scalpdesk.core.intents import Decision, Purpose, SubmitOrder
+from scalpdesk.core.intents import Decision, Purpose, orders_of
 from scalpdesk.core.units import to_cents
 from scalpdesk.datasets.embedded.days import NASDAQ_CORRELATION
 from scalpdesk.instruments.contract import Instruments, underlying_of
@@ -70,8 +70,8 @@ class Run:
         instruments = self.desk.instruments
         return [
             (each.owner, underlying_of(instruments[each.instrument_id]), each.purpose)
-            for each in self.outputs
-            if type(each) is SubmitOrder
+            for output in self.outputs
+            for each in orders_of(output)
         ]
 
 

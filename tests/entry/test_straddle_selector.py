@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -6,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import EXPIRY, straddle_book
+from fakes.instruments import DAY, EXPIRY, option, straddle_book
 from fakes.tape import at, model_price, quote
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.entry.straddle_selector import (
     Selection,
     SelectionConfig,
@@ -136,6 +138,57 @@ def test_the_forward_counts_and_not_the_spot():
     best = chain.select(most=None).best
     assert best.forward == pytest.approx(500.0 * math.exp(0.05 * best.call.years))
     assert best.pair.strike == 503
+
+
+@pytest.mark.parametrize("choice", ["forward", "score"])
+def test_no_straddle_is_chosen_before_calls_and_puts_have_shown_the_forward(choice):
+    """A yield of -30 % is configured, the market's is 0: the guess lies at 519, where delta is -60 of 100."""
+    chain = Chain(480, 490, 500, 510, 520, 530)
+    chain.engine = DeltaEngine(chain.book, chain.state, ContractPricer(), dividend_yield=-0.30)
+    quotes = list(chain.state.quotes)
+    late = [number for number in range(1, 13) if number not in (9, 10, 11, 12)]
+    for number in late:  # two pairs are quoted on both sides: a fit needs three
+        chain.state.apply_quote(quote(number, NOON + 1, 0.0, quotes[number].ask))
+    early = chain.select(most=None, now_ns=NOON + 1, strike_choice=choice)
+    assert early.best is None
+    assert "forward" in early.why_none()
+    later = NOON + MINUTE_NS + 1
+    for number, known in enumerate(quotes):
+        chain.state.apply_quote(quote(number, later, known.bid, known.ask))
+    chain.engine.vols.carry.measure_due(later)
+    found = chain.select(now_ns=later)
+    assert found.best.pair.strike == 500
+    assert found.best.forward == pytest.approx(SPOT, abs=0.2)
+    assert abs(found.best.delta) < 0.1
+
+
+def test_of_two_roots_of_one_day_each_shows_its_own_forward():
+    """Two pairs of the class settled at the open have quotes; the one at 500 has the lower score."""
+    chain = Chain(490, 500, 510, spread=0.30)
+    for name in ("490", "500", "510"):
+        for right in "CP":
+            chain.book.add(replace(option(right, name, root="SPYW"), underlying="SPY"))
+    chain.state = MarketState(chain.book)
+    chain.engine = DeltaEngine(chain.book, chain.state, ContractPricer(), dividend_yield=-0.30)
+    chain.pairs = straddle_pairs(options_in_order(chain.book, "SPY"))
+    chain.state.apply_quote(quote(0, NOON, SPOT - 0.01, SPOT + 0.01))
+    for number, each in enumerate(chain.book):
+        if each.is_option and (each.root == "SPY" or each.strike > 490):
+            chain.quote(number, spread=0.30 if each.root == "SPY" else 0.02)
+            chain.state.open_interest[number] = 1_000
+    found = chain.select()
+    assert chain.book[found.best.pair.call_id].root == "SPY"
+    assert found.removed["a forward that calls and puts show"] == 2
+
+
+def test_on_the_last_day_the_spot_is_forward_enough():
+    chain = Chain(498, 499, 500, 501, 502, expiry=DAY, spread=0.02)
+    chain.engine = DeltaEngine(chain.book, chain.state, ContractPricer(), dividend_yield=-0.30)
+    for number in range(7, 11):
+        chain.state.apply_quote(quote(number, NOON + 1, 0.0, chain.state.quotes[number].ask))
+    chain.state.apply_quote(quote(1, NOON + 1, 0.0, chain.state.quotes[1].ask))
+    today = chain.select(now_ns=NOON + 1, min_expiration_days=0)
+    assert today.best.pair.strike == 500
 
 
 @given(spot=st.floats(496.0, 504.0), vol=st.floats(0.08, 0.6), most=st.sampled_from([2.0, 5.0, 10.0, 40.0]))

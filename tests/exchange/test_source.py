@@ -1,6 +1,7 @@
 """Sources of the market: tapes, generated markets, tapes moved to now."""
 
 from datetime import date, time, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -17,8 +18,12 @@ from scalpdesk.exchange.generated import GeneratedSource, strike_step
 from scalpdesk.exchange.launch import rebased, tape_source
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, BarBook, TapeSource, combine
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import is_session, new_york_ns, session_on
+from scalpdesk.instruments.classes import INDICES, option_class, roots_of
+from scalpdesk.instruments.contract import (
+    Index,
+    OptionContract,
+)
+from scalpdesk.instruments.sessions import final_close_ns, is_session, new_york_ns, session_on
 from scalpdesk.volatility.forecast import forecast_vol
 
 
@@ -163,6 +168,69 @@ def test_coins_are_no_shares_of_the_stock_venue():
     bench = Bench(generated("SPY", "BTC"))
     assert [one["symbol"] for one in bench.get("/v2/assets")] == ["SPY"]
     assert bench.ask("GET", "/v2/assets/BTC").status == 404
+
+
+def classes_of(source):
+    return {
+        (one.root, one.settlement, one.style) for one in source.instruments if isinstance(one, OptionContract)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(INDICES))
+def test_the_name_of_an_index_is_the_index_with_the_option_classes_of_the_table(name):
+    source = generated(name)
+    number = source.instruments.id_of(name)
+    assert source.instruments[number] == Index(name)
+    assert classes_of(source) == {
+        (root, terms.settlement, terms.exercise)
+        for root in roots_of(name)
+        if (terms := option_class(root, date(2026, 12, 18))) and root != "VIXW"
+    }
+    quote = next(event for event in source.take_next() if isinstance(event, QuoteEvent))
+    assert (quote.instrument_id, quote.bid_size, quote.ask_size) == (number, 0.0, 0.0)
+    assert quote.bid == quote.ask > 0
+    assert {bar.volume for bar in source.history(name, 300, source.start_ns - 10**13, source.start_ns)} == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "monthly"),
+    [
+        ("SPX", "SPX", {date(2026, 11, 20), date(2026, 12, 18), date(2027, 1, 15)}),
+        ("VIX", "VIX", {date(2026, 11, 18), date(2026, 12, 16), date(2027, 1, 20)}),
+    ],
+)
+def test_options_settled_in_the_morning_are_monthly(name, root, monthly):
+    options = [one for one in generated(name).instruments if isinstance(one, OptionContract)]
+    assert {one.expiry for one in options if one.root == root} == monthly
+    daily = {one.expiry for one in options if one.root == "SPXW"}
+    assert (date(2026, 11, 18) in daily) == (name == "SPX")
+
+
+def test_options_on_an_index_are_quoted_on_their_grid_until_their_last_trade():
+    source = generated("SPX")
+    third_friday = [one for one in source.instruments if isinstance(one, OptionContract)]
+    contract = next(one for one in third_friday if one.root == "SPX" and one.expiry == date(2026, 11, 20))
+    number, world = source.instruments.id_of(contract.symbol), SimulatedMarket(source)
+    quote = world.quote(number)
+    assert all(Decimal(str(side)) % Decimal("0.05") == 0 for side in (quote.bid, quote.ask))
+    world.advance_to(final_close_ns(contract) - 10**9)
+    assert source.watch(number) is not None
+    world.advance_to(final_close_ns(contract))
+    assert source.watch(number) is None
+
+
+def test_an_index_is_no_asset_of_the_stock_venue():
+    bench = Bench(generated("SPY", "RUT"))
+    assert [one["symbol"] for one in bench.get("/v2/assets")] == ["SPY"]
+    assert bench.ask("GET", "/v2/assets/RUT").status == 404
+    assert bench.get("/v2/stocks/quotes/latest", symbols="RUT,SPY")["quotes"].keys() == {"SPY"}
+    assert bench.refused(symbol="RUT") == (422, 40010001, 'asset "RUT" not found')
+    listed = bench.get("/v2/options/contracts", underlying_symbols="RUT")["option_contracts"][0]
+    assert (listed["style"], listed["ppind"]) == ("european", False)
+    stream = bench.data_stream()
+    stream.say({"action": "subscribe", "quotes": ["RUT", "SPY"]})
+    bench.advance(2)
+    assert {one["S"] for (one,) in stream.messages() if one["T"] == "q"} == {"SPY"}
 
 
 def test_a_tape_moved_to_now_keeps_prices_and_order():

@@ -81,6 +81,8 @@ class Market:
         Units held, each bought at 9, and currency.
     opens_ns
         When its session began; None leaves it closed.
+    fills
+        Fill model; that of the summary unless told.
     broker
         Further arguments of the broker.
     terms
@@ -95,12 +97,13 @@ class Market:
         cash: Decimal | int = 100_000,
         opens_ns: int | None = 0,
         hours: Hours | None = None,
+        fills: str = "cross",
         broker: Mapping[str, Any] | None = None,
         **terms: Any,
     ) -> None:
-        fills = fill_model("cross")
+        model = fill_model(fills)
         options = {"keeps_history": True} | dict(broker or {})
-        self.broker = Broker(instruments, AlwaysOpen() if hours is None else hours, fills, fills, **options)
+        self.broker = Broker(instruments, AlwaysOpen() if hours is None else hours, model, model, **options)
         self.ledger = self.broker.ledger
         held = {
             InstrumentId(number): (Decimal(units), Decimal(9)) for number, units in (positions or {}).items()

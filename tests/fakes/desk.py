@@ -146,6 +146,8 @@ class HandDesk:
         self.now_ns = self.session.open_ns
         self.outputs: list[Output] = []
         self.vol = 0.20
+        self.unquoted: frozenset[int] = frozenset()
+        """Options that :meth:`market` leaves out."""
         self._executions = 0
 
     # time -------------------------------------------------------------------------------------------
@@ -211,7 +213,7 @@ class HandDesk:
         """Quote the options at the desk's flat volatility, then the underlying; return what follows."""
         outputs: tuple[Output, ...] = ()
         for number, instrument in enumerate(self.book):
-            if isinstance(instrument, OptionContract):
+            if isinstance(instrument, OptionContract) and number not in self.unquoted:
                 fair = model_price(instrument, spot, self.vol, self.now_ns)
                 bid = max(round(fair - option_spread / 2, 2), 0.01)
                 outputs += self.quote(number, bid, round(bid + option_spread, 2))

@@ -135,6 +135,8 @@ def crash():
             "exits.arm_fraction=null",
             "exits.max_sessions=1",
             "hedge.band=fixed",
+            "mode=resume",  # of a straddle held before: alone it shows no forward, and none is bought
+            *(f"simulation.positions.{leg}=1" for leg in LEGS),
         ],
     )
     tape = without_quotes(reconstruct_span(FIRST, BACK))

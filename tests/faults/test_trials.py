@@ -81,7 +81,7 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 835),  # what the venue refuses to take again is in doubt for a minute of its own
         ("alpaca", 40_079),  # a charged fee in place of a cent that the venue had rounded up
         ("alpaca", 40_460),  # an end counted by an execution taken back before it was known
-        ("alpaca", 50_347),  # a hedge in doubt lived after the last option, and nobody wanted it any more
+        ("alpaca", 50_347),  # a hedge in doubt lived after the last option, and was wanted no more
         ("alpaca", 50_654),  # an execution of the journal was moved onto one that had been inferred
         ("alpaca", 40_960),  # a patient hedge rested on after the last option
         ("deribit", 40_473),  # a stream that was asked for and never answered

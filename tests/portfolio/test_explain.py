@@ -570,6 +570,35 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     assert call.vol == pytest.approx(put.vol, abs=2e-3)
 
 
+@pytest.mark.parametrize("legs", [(5,), (6,), (5, 6)], ids=["call", "put", "straddle"])
+def test_volatilities_are_restated_with_the_forward_as_the_parts_are(legs):
+    """Configured 8 % a year, the market's 0 %, shown after three minutes: 0.20 was paid from the first.
+
+    By the configured yield the volatility of the call alone is 0.24 and that of the put 0.16.
+    """
+
+    def played(*, shown_at):
+        book = Book(straddle_book(480, 490, 500, 510, 520), dividend_yield=0.08)
+        held, every = (5, 6), range(1, 11)
+        book.market(NOON, 500.0, numbers=every if not shown_at else held)
+        for leg in legs:
+            book.trade(NOON, leg, 1, book.state.mark(leg))
+        vols = []
+        for minute in range(1, 7):
+            at_ns = NOON + minute * MINUTE
+            book.market(at_ns, 500.0 + 0.3 * minute, numbers=held if minute < shown_at else every)
+            book.engine.vols.carry.measure_due(at_ns)
+            vols.append(book.attribution.mark(at_ns).implied_vol)
+        return vols, book.attribution.meter.figures()
+
+    (vols, figures), (known, paid) = played(shown_at=3), played(shown_at=0)
+    assert vols[:2] == [0.0, 0.0]  # not known, and not guessed
+    assert vols[2:] == pytest.approx(known[2:], abs=2e-3)
+    assert known == pytest.approx([0.2] * 6, abs=2e-3)
+    for name in ("implied_vol", "implied_vol_weighted", "theta", "break_even_move"):
+        assert figures[name] == pytest.approx(paid[name], rel=5e-3), name
+
+
 def test_a_leg_that_is_gone_is_explained_to_its_last_mark():
     book = Book()
     book.market(NOON, 500.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.assembly import FEES
+from scalpdesk.backtesting.recorded import LiveRecord
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock
@@ -69,13 +70,15 @@ def settings_for(folder, *overrides):
     )
 
 
-def traded(market, folder: Path, *, latency_ms=0.0, cents="0", fees="none", faults=None) -> Path:
+def traded(
+    market, folder: Path, *overrides, latency_ms=0.0, cents="0", fees="none", faults=None, model="cross"
+) -> Path:
     """Trade the market at a broker with conditions that the configuration does not know.
 
-    Hedges pay ``cents`` a share more than the far side.
+    Hedges pay ``cents`` a share more than the far side; ``model`` fills options.
     """
-    settings = settings_for(folder)
-    models = fill_model("cross"), Worse(D(cents))
+    settings = settings_for(folder, *overrides)
+    models = fill_model(model), Worse(D(cents)) if model == "cross" else fill_model(model)
     broker = Broker(market.instruments, TapeHours(market.sessions), *models, fees=FEES[fees], faults=faults)
     own = broker.open_account(AccountTerms(cash=D(100_000)))
     latency_ns = int(latency_ms * 1e6)
@@ -145,6 +148,53 @@ def test_injected_fees_come_back_to_the_cent(market, tmp_path):
     assert paid > 0
     assert found["parts"]["fees"] == pytest.approx(-paid, abs=D("0.01"))
     assert others_are_zero(found, "fees")
+
+
+@pytest.mark.parametrize("more", [(), ("entry.walk_steps=3", "exits.close_at=09:38")], ids=["far", "walks"])
+def test_the_first_line_is_the_backtest_that_a_person_runs(market, tmp_path, more):
+    """A straddle goes as one order on both sides, at whatever fills: nothing is left to explain."""
+    overrides = ("simulation.fill_model=adverse", "entry.orders=auto", *more)
+    run_dir = traded(market, tmp_path, *overrides, model="adverse")
+    config = BacktestConfig.of(settings_for(tmp_path, *overrides), seed=1)
+    expected = simulate(config, PreparedMarket(market))
+    found = compare(run_dir, market)
+    assert_sums(found)
+    assert (found["backtest_pnl"], found["difference"]) == (expected.pnl["total"], 0)
+    assert others_are_zero(found)
+    assert found["decisions"]["equal"]
+    assert expected.fills == len(events_of(run_dir, OrderFilled)) > 10
+
+
+def test_fees_are_what_was_booked_and_what_they_change_is_a_part_of_its_own(market, tmp_path):
+    """Fees widen the band: the desk hedges less often than a backtest without them."""
+    overrides = ("hedge.threshold_shares=null",)
+    run_dir = traded(market, tmp_path, *overrides, fees="ibkr")
+    found = compare(run_dir)
+    assert_sums(found)
+    paid = sum(fill.fee for fill in events_of(run_dir, OrderFilled))
+    assert found["parts"]["fees"] == -paid < 0
+    assert found["parts"]["choices"] != 0
+    assert others_are_zero(found, "fees", "choices")
+    assert found["decisions"]["equal"]
+
+
+@pytest.mark.parametrize("fraction", [0.4, 0.75])
+def test_a_run_that_goes_on_is_compared_up_to_one_instant(market, tmp_path, fraction):
+    """All sides end at the last event that was written: nothing differs, whenever one looks."""
+    whole = traded(market, tmp_path / "whole")
+    half = tmp_path / "half"
+    (segment,) = whole.glob("*.sdj")
+    half.mkdir()
+    written = segment.read_bytes()
+    growing = half / segment.name
+    growing.write_bytes(written[: int(fraction * len(written))])
+    found = compare(half, market)
+    assert_sums(found)
+    assert found["backtest_pnl"] == found["live_pnl"] != compare(whole, market)["live_pnl"]
+    assert others_are_zero(found)
+    record = LiveRecord(half)
+    growing.write_bytes(written)  # the run has gone on
+    assert sum(1 for _ in record.stream()) == record.events < LiveRecord(half).events
 
 
 def test_all_of_them_together_sum_to_the_difference_and_leave_nothing_to_decisions(market, tmp_path):

@@ -4,6 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fakes.broker import Market
 from fakes.instruments import DAY, option, straddle_book
@@ -13,6 +15,7 @@ from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.margin.regulation_t import UNCOVERED
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.option_values import (
@@ -88,6 +91,63 @@ def test_a_combo_that_is_to_fill_whole_or_not_at_all(units, filled):
     assert combo.filled == filled
     assert combo.status is (Status.FILLED if filled else Status.CANCELED)
     assert venue.ledger.working == {}
+
+
+@pytest.mark.parametrize(
+    ("fills", "limit", "later", "prices"),
+    [
+        ("cross", "19", {}, ("9.5", "8.5")),  # at the far sides on arrival
+        ("cross", "17", {CALL: (7.9, 8.7), PUT: (7.5, 8.3)}, ("8.7", "8.3")),  # at its limit, 17 by then
+        ("cross", "17", {CALL: (7.9, 8.7)}, None),
+        ("mid", "17", {}, ("9", "8")),
+        ("mid", "16.99", {}, None),
+        ("queue", "17.50", {CALL: (8.6, 9.6)}, ("9.30", "8.20")),  # nothing stands before it
+        ("adverse", "18", {}, None),
+        ("adverse", "18", {CALL: (8.5, 9.49)}, ("9.4953", "8.5047")),  # through by a tick: at its limit
+        ("adverse", "-16", {CALL: (8.51, 9.5)}, ("8.5047", "7.4953")),
+    ],
+)
+def test_a_combo_fills_as_an_order_on_its_net_quote_does(fills, limit, later, prices):
+    sells = D(limit) < 0
+    venue = market({CALL: 1, PUT: 1} if sells else None, cash=1_000_000, fills=fills)
+    combo = venue.combo({CALL: -1, PUT: -1} if sells else {CALL: 1, PUT: 1}, limit)
+    for number, (bid, ask) in later.items():
+        venue.quote(number, T + 1, bid, ask)
+    assert (combo.status is Status.FILLED) is (prices is not None)
+    if prices is not None:
+        traded = [trade.price for trade in venue.account.executions]
+        assert [float(price) for price in traded] == pytest.approx([float(each) for each in prices], abs=1e-4)
+        assert -sum(traded) if sells else sum(traded) == combo.average <= D(limit)
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_legs_of_a_combo_pay_its_net_price_to_the_last_digit(data):
+    """For every model, both signs, ratios and quotes; and an order on the net quote alone says when."""
+    fills = data.draw(st.sampled_from(["cross", "mid", "queue", "adverse"]))
+    cents = st.integers(1, 2_000)
+    ratios = {number: data.draw(st.sampled_from([-3, -2, -1, 1, 2, 3])) for number in (CALL, PUT)}
+    venue = market(cash=10**8, fills=fills, options_level=UNCOVERED)
+    bids = {number: data.draw(cents) / 100 for number in ratios}
+    asks = {number: bid + data.draw(st.integers(1, 100)) / 100 for number, bid in bids.items()}
+    venue.quote(SHARE, T, 499.9, 500.1)
+    for number in ratios:
+        venue.quote(number, T + 1, round(bids[number], 2), round(asks[number], 2))
+    far = sum(
+        ratio * D(str(round((asks if ratio > 0 else bids)[number], 2))) for number, ratio in ratios.items()
+    )
+    limit = far + D(data.draw(st.integers(-50, 50))) / 100
+    combo = venue.combo(ratios, limit)
+    trades = venue.account.executions
+    if not trades:
+        return
+    paid = sum(trade.side.sign * trade.quantity * trade.price for trade in trades)
+    assert paid == combo.value <= limit
+    assert {trade.instrument_id: trade.side.sign * trade.quantity for trade in trades} == ratios
+    assert all(trade.price > 0 for trade in trades)
+    assert all(trade.price == round(trade.price, 6) for trade in trades)  # as many digits as a wire carries
+    if fills == "cross":
+        assert paid == far
 
 
 def test_a_combo_waits_while_a_leg_has_no_quote_of_this_session_or_is_halted():

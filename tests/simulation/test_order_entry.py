@@ -1,5 +1,6 @@
 """Content of orders, the buying power they withhold, and orders that market or account forbid."""
 
+from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.classes import last_trading_ns, us_option
-from scalpdesk.instruments.contract import Equity, Index, Instruments
+from scalpdesk.instruments.contract import NICKEL_DIME, Equity, Index, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
 from scalpdesk.instruments.sessions import (
     expiry_instant_ns,
@@ -29,9 +30,10 @@ from scalpdesk.simulation.order_entry import (
     check_available,
     position_intent,
 )
-from scalpdesk.simulation.orders import Changes, OrderRequest, PositionIntent, Status, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, PositionIntent, Status, Structure
 
 D = Decimal
+DAY_ORDER = TimeInForce.DAY
 SHARE, CALL, PUT = 0, 1, 2
 OPEN_NS, CLOSE_NS = session_on(DAY).open_ns, session_on(DAY).close_ns
 T = OPEN_NS + MINUTE_NS
@@ -173,24 +175,57 @@ class Name(str):
     __slots__ = ()
 
 
+INTENTS = {(1, False): "buy_to_open", (1, True): "buy_to_close", (-1, False): "sell_to_open"}
+INTENTS |= {(-1, True): "sell_to_close"}
+
+
+@pytest.mark.parametrize("held", [-3, 0, 3])
+@pytest.mark.parametrize("asked", INTENTS.values())
+def test_an_intent_that_the_holding_contradicts_is_refused_both_ways(asked, held):
+    sign = 1 if asked.startswith("buy") else -1
+    inferred, intent = INTENTS[sign, held * sign < 0], PositionIntent(asked)
+    holdings = {CALL: held} if held else {}
+    single = market(holdings, cash=10**6, options_level=UNCOVERED)
+    both = market(holdings, cash=10**6, options_level=UNCOVERED)
+    symbols = [both.ledger.instruments[number].symbol for number in (CALL, PUT)]
+    legs = (
+        LegRequest(symbols[0], D(1), intent.side, intent),
+        LegRequest(symbols[1], D(1), Side.BUY, PositionIntent.BUY_TO_OPEN),
+    )
+    whole = OrderRequest("", None, OrderType.MARKET, DAY_ORDER, D(1), structure=Structure.MLEG, legs=legs)
+    ways = (
+        lambda: single.order(CALL, sign, intent=intent),
+        lambda: both.broker.submit(both.account.name, whole),
+    )
+    for way in ways:
+        if asked == inferred:
+            assert way() is not None
+            continue
+        why = refused(Cause.INTENT, way)
+        assert why.facts == {"inferred": inferred, "specified": asked}
+
+
+def test_what_an_order_that_works_will_close_is_still_held():
+    venue = market({SHARE: 10})
+    venue.order(SHARE, -10, 600)
+    why = refused(Cause.INTENT, lambda: venue.order(SHARE, -10, 600, intent=PositionIntent.SELL_TO_OPEN))
+    assert why.facts["inferred"] == "sell_to_close"
+
+
 @pytest.mark.parametrize(
-    ("asked", "quantity", "allowed"),
-    [
-        ("sell_to_close", -1, False),
-        ("buy_to_close", 1, False),
-        ("sell_to_open", -1, True),
-        ("buy_to_open", 1, True),
-    ],
+    ("price", "is_taken"), [("2.35", True), ("2.37", False), ("3.10", True), ("3.15", False)]
 )
-def test_what_is_meant_to_close_needs_something_to_close(asked, quantity, allowed):
-    venue = market()
-    intent = PositionIntent(asked)
-    if allowed:
-        assert venue.order(SHARE, quantity, intent=intent).intent is intent
-        return
-    why = refused(Cause.INTENT, lambda: venue.order(SHARE, quantity, intent=intent))
-    side = "buy" if quantity > 0 else "sell"
-    assert why.facts == {"inferred": f"{side}_to_open", "specified": asked}
+def test_the_price_of_an_option_lies_on_its_grid_where_the_venue_asks_for_it(price, is_taken):
+    book = Instruments([Equity("SPY"), replace(option("C", 500), tick_rule=NICKEL_DIME), option("P", 500)])
+    venue = market(book=book, rules=VenueRules(contract_ticks=True))
+    if is_taken:
+        working, changes = venue.order(CALL, 1, price), Changes(limit_price=D("2.01"))
+        why = refused(
+            Cause.SUB_PENNY, lambda: venue.broker.replace(venue.account.name, working.order_id, changes)
+        )
+    else:
+        why = refused(Cause.SUB_PENNY, lambda: venue.order(CALL, 1, price))
+    assert why.facts == {"name": "limit_price", "price": "2.01" if is_taken else price}
 
 
 # rules of a venue -----------------------------------------------------------------------------------
@@ -354,6 +389,7 @@ def test_the_rules_of_the_venues():
             liquidation=True,
             wash_trades=True,
             penny_prices=True,
+            contract_ticks=True,
             option_lifetimes=True,
             turns=False,
         )

@@ -9,7 +9,12 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
+from fakes.clock import ManualClock
+from fakes.instruments import straddle_book
+from fakes.tape import TapeBuilder, at
+from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import SPARKS, LiveView
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import FillBusted, OrderFilled
 from scalpdesk.core.intents import Decision
@@ -155,6 +160,40 @@ def test_trades_of_a_strategy_that_states_no_result_are_those_of_the_ledger(ende
     follower.tail.close()
     trips = documents.round_trips(follower)
     assert (trips["number"], trips["pnl"]) == (1, summary["nav_change"])
+
+
+@pytest.mark.parametrize("leg", [5, 6], ids=["call", "put"])
+def test_the_volatility_series_is_restated_once_quotes_show_the_forward(tmp_path, leg):
+    """Held at the start and quoted alone for three minutes: 8 % of yield are configured, the market has 0."""
+
+    def played(name, late_seconds):
+        builder = TapeBuilder(straddle_book(480, 490, 500, 510, 520))
+        builder.path("09:30", 5.0, [500.0 + 0.01 * (n % 7) for n in range(120)])
+        shown_ns = at("09:30") + late_seconds * 10**9
+        builder.rows = [
+            one for one in builder.rows if one.instrument_id in (0, 5, 6) or one.ts_recv_ns >= shown_ns
+        ]
+        tape = builder.build()
+        overrides = (
+            f"simulation.positions.{tape.instruments[leg].symbol}=1",
+            "entry.gate=off",
+            "entry.not_before=15:00",
+            "mode=resume",
+            "rates.dividend_yields.SPY=0.08",
+        )
+        settings = load_settings("gamma-scalper", overrides=overrides)
+        run = run_backtest(settings, tape, ManualClock(), runs_dir=tmp_path / name)
+        follower = RunFollower(run.run_dir)
+        while follower.advance(1_000):
+            pass
+        follower.tail.close()
+        return follower
+
+    late, known = played("late", 180), played("known", 0)
+    assert late.series.generation == 1
+    assert late.series.columns["implied"][0] is not None
+    assert late.series.columns["implied"] == pytest.approx(known.series.columns["implied"], abs=0.2)
+    assert late.first_implied == pytest.approx(known.first_implied, abs=2e-3)
 
 
 def test_a_long_series_is_thinned_in_its_older_half():

@@ -6,11 +6,12 @@ simulated broker with the configured conditions, except those that :class:`LiveT
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -18,15 +19,17 @@ from typing import Any
 import msgspec
 
 from scalpdesk.assembly import FEES, connect_broker, engine_from_header, settings_from_header
-from scalpdesk.backtesting.runs import replay
+from scalpdesk.backtesting.runs import replay_of
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.core.enums import ChangeCause, SessionPhase
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     AccountSnapshot,
+    CancelRejected,
     DividendEvent,
     Event,
     FillBusted,
+    OrderCancelled,
     OrderEvent,
     OrderFilled,
     OrderNotFound,
@@ -40,6 +43,7 @@ from scalpdesk.core.events import (
     is_order_event,
 )
 from scalpdesk.core.intents import (
+    CancelOrder,
     Decision,
     Output,
     ReplaceOrder,
@@ -87,6 +91,36 @@ class LiveTerms:
     """Each execution costs what it did; the venue's bookings of cash are booked."""
 
 
+class PaidFees:
+    """Fees of executions that stand, and cash that a venue booked without a trade, as a ledger has them."""
+
+    def __init__(self) -> None:
+        self.total = ZERO
+        """Signed, in currency: negative for what was paid."""
+        self._by_execution: dict[tuple[str, str], Decimal] = {}
+        self._references: set[str] = set()
+
+    def take(self, event: Event) -> None:
+        """Take in an event that a desk has handled."""
+        if type(event) is OrderFilled:
+            key = event.client_order_id, event.execution_id
+            if key not in self._by_execution:
+                self._by_execution[key] = event.fee
+                self.total -= event.fee
+        elif type(event) is FillBusted:
+            key = event.client_order_id, event.execution_id
+            self.total += self._by_execution.get(key, ZERO)
+            self._by_execution[key] = ZERO
+        elif type(event) is PositionChanged and event.reference not in self._references:
+            self._references.add(event.reference)
+            self.total += event.cash_change if is_cash_booking(event) else ZERO
+
+
+def is_cash_booking(event: PositionChanged) -> bool:
+    """Return whether a change is a booking of cash alone that counts as a fee."""
+    return event.cause in CASH_BOOKINGS and not event.quantity_change
+
+
 @dataclass(slots=True)
 class LiveOrder:
     """Course of one order of a live run."""
@@ -101,6 +135,11 @@ class LiveOrder:
     """Executions that stand."""
     rejected: str | None = None
     """Reason of a refusal."""
+    cancel_sent_ns: int | None = None
+    cancel_out_ns: int | None = None
+    """``cancel_sent_ns``, ``cancel_out_ns``: When the desk first asked for its end, and how long that
+    travelled to the venue; None where it did not ask, and without an answer.
+    """
 
     @property
     def out_ns(self) -> int | None:
@@ -126,6 +165,8 @@ class LiveOrder:
             self.rejected = event.reason
         elif type(event) is OrderNotFound:
             self.rejected = "the order did not reach the venue"
+        elif type(event) in (OrderCancelled, CancelRejected) and self.cancel_sent_ns is not None:
+            self.cancel_out_ns = max(event.ts_event_ns - self.cancel_sent_ns, 0)
 
 
 class DecisionTrail:
@@ -151,7 +192,7 @@ class DecisionTrail:
 
 
 class LiveRecord:
-    """Orders, timers and sessions of a live run, read from its journal.
+    """Orders, timers and sessions of a live run, read from its journal as far as that goes now.
 
     Parameters
     ----------
@@ -167,9 +208,11 @@ class LiveRecord:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        reader = JournalReader(run_dir)
+        reader = self._reader = JournalReader(run_dir)
+        """Reads up to what is written now: a run that goes on is compared to this point."""
         self.header, self.events = reader.header, reader.totals.events
+        self.paid, self.last_ns = PaidFees(), 0
+        """Fees, and the time of the last event, UTC nanoseconds."""
         self.orders: dict[str, LiveOrder] = {}
         self.timers: set[tuple[int, str]] = set()
         """Timers that fired, by instant and name."""
@@ -179,7 +222,9 @@ class LiveRecord:
         dividends: list[CashDividend] = []
         symbols = [each.symbol for each in self.header.instruments]
         for step, outputs in reader.steps():
+            self.last_ns = step[-1].ts_recv_ns
             for event in step:
+                self.paid.take(event)
                 if is_order_event(event):
                     order = self.orders.get(event.client_order_id)
                     if order is not None:
@@ -196,6 +241,9 @@ class LiveRecord:
                     dividends.append(CashDividend(symbols[event.instrument_id], ex_date, event.amount))
             self.trail.add(outputs)
             for output in outputs:
+                if type(output) is CancelOrder and output.client_order_id in self.orders:
+                    cancelled = self.orders[output.client_order_id]
+                    cancelled.cancel_sent_ns = cancelled.cancel_sent_ns or step[-1].ts_recv_ns
                 for sent in _orders_in(output):
                     self.orders[sent.client_order_id] = LiveOrder(sent, step[-1].ts_recv_ns)
         self.sessions = tuple(sessions.values())
@@ -206,11 +254,11 @@ class LiveRecord:
                 where=self.header.run_id,
                 fix="name a run that traded: scalpdesk runs",
             )
-        self.pnl = _pnl_of(reader.summary if reader.sealed else replay(run_dir, verify=False).summary)
+        self.pnl = _pnl_of(reader.summary if reader.sealed else replay_of(reader, verify=False).summary)
 
     def stream(self) -> Iterator[Event]:
         """Yield the events of the journal in order."""
-        for step, _ in JournalReader(self.run_dir).steps():
+        for step, _ in self._reader.steps():
             yield from step
 
     def differing(self, terms: LiveTerms) -> LiveTerms:
@@ -218,10 +266,11 @@ class LiveRecord:
         simulation = settings_from_header(self.header).config.simulation
         configured_ns = int(simulation.latency_ms * NANOS_PER_MS)
         orders = self.orders.values()
-        times = {each.out_ns for each in orders} | {ns for each in orders for ns in each.back_ns.values()}
+        times = {each.out_ns for each in orders} | {each.cancel_out_ns for each in orders}
+        times |= {ns for each in orders for ns in each.back_ns.values()}
         return replace(
             terms,
-            latency=terms.latency and not times <= {configured_ns},
+            latency=terms.latency and not times <= {configured_ns, None},
             rejects=terms.rejects and any(each.rejected is not None for each in orders),
         )
 
@@ -284,12 +333,16 @@ class OrderMatching:
         return self._found.get(client_order_id)
 
     def out_ns(self, command: VenueCommand, now_ns: int) -> int:
-        """Return how long a command travelled in the live run; the median without a counterpart."""
+        """Return how long a command travelled in the live run; the median without a counterpart.
+
+        A cancel without an answer takes the time of its order, which it cannot overtake.
+        """
         del now_ns
         orders = tuple(_orders_in(command))
-        name = orders[0].client_order_id if orders else command.client_order_id
-        same = self.of(name)
+        same = self.of(orders[0].client_order_id if orders else command.client_order_id)
         found = None if same is None else same.out_ns
+        if same is not None and not orders and same.cancel_out_ns is not None:
+            found = same.cancel_out_ns
         return self._out_ns if found is None else found
 
     def back_ns(self, event: OrderEvent) -> int:
@@ -344,7 +397,13 @@ class _RecordedOutcomes(StagedFaults):
     ) -> None:
         super().__init__(ledger, matcher)
         self._books, self._match, self._orders = ledger, matcher, orders
+        self._numbers = count()
         self._terms, self._fees = terms, fees
+        self.planned: list[tuple[int, int, Callable[[], None]]] = []
+        """Executions to come: when, a number that keeps their order, and what books them."""
+
+    def _plan(self, due_ns: int, book: Callable[[], None]) -> None:
+        heapq.heappush(self.planned, (due_ns, next(self._numbers), book))
 
     def activate(self, order: BrokerOrder, fault: Fault | None, effect: Effect) -> None:
         """Deliver an order to the exchange, where it goes as it went in the live run."""
@@ -393,7 +452,7 @@ class _RecordedOutcomes(StagedFaults):
             if not after_ns:
                 self._fill(order, fill, is_last=is_last)
             else:
-                self._books.at(now_ns + after_ns, partial(self._fill, order, fill, is_last=is_last))
+                self._plan(now_ns + after_ns, partial(self._fill, order, fill, is_last=is_last))
 
     def _fill(self, order: BrokerOrder, fill: OrderFilled, *, is_last: bool) -> None:
         """Book an execution; the last of an order that was filled whole fills what is left."""
@@ -419,7 +478,7 @@ class _RecordedOutcomes(StagedFaults):
         after_ns = max(0, *(fill.ts_event_ns - start_ns for live in known for fill in live.fills))
         done = partial(self._fill_combo, combo, known, units)
         if after_ns:
-            self._books.at(self._books.now_ns + after_ns, done)
+            self._plan(self._books.now_ns + after_ns, done)
         else:
             done()
 
@@ -459,6 +518,7 @@ class Counterfactual:
         self.engine = engine_from_header(header)
         self.tally = Tally()
         self.trail = DecisionTrail()
+        self.paid = PaidFees()
         self._header = header
         cash = config.simulation.starting_cash if opening is None else opening.cash
         self.engine.desk.account.cash = cash
@@ -476,9 +536,10 @@ class Counterfactual:
         )
         broker = self._broker.broker
         broker.actions.schedule = record.dividends
-        broker.staged = _RecordedOutcomes(
+        outcomes = _RecordedOutcomes(
             broker.ledger, broker.matcher, orders=self.orders, terms=terms, fees=fees
         )
+        broker.staged, self._planned = outcomes, outcomes.planned
         self._upcoming = set(record.timers)
         self._timers: dict[tuple[int, str], None] = {}
         self._timer_ns = NEVER_NS
@@ -537,7 +598,7 @@ class Counterfactual:
             self._has_begun = True
             return True
         if type(event) is PositionChanged:
-            return self.terms.fees and event.cause in CASH_BOOKINGS and not event.quantity_change
+            return self.terms.fees and is_cash_booking(event)
         if type(event) is TimerEvent:
             return event.name != LOSS_TIMER
         return not is_order_event(event) and type(event) is not UnmatchedOrderEvent
@@ -563,6 +624,7 @@ class Counterfactual:
     def _feed(self, event: Event) -> bool:
         """Let the engine handle an event and act on its outputs; return whether there were any."""
         self.events += 1
+        self.paid.take(event)
         outputs = self.engine.handle(event)
         if not outputs:
             return False
@@ -594,13 +656,18 @@ class Counterfactual:
     def _advance(self, now_ns: int, answers_ns: int) -> None:
         """Let all that is due by ``now_ns`` happen, each at its own time: broker, timers, then the loss.
 
-        Answers under way arrive up to ``answers_ns``.
+        Executions of the live run happen, and answers under way arrive, up to ``answers_ns``.
         """
         while True:
             broker_ns, timer_ns, loss_ns = self._broker.due_ns, self._timer_ns, self._loss.due_ns
             answer_ns = self._answers[0][0] if self._answers else NEVER_NS
             due_ns = min(broker_ns, timer_ns)
-            if answer_ns <= answers_ns and answer_ns <= min(due_ns, loss_ns):
+            planned_ns = self._planned[0][0] if self._planned else NEVER_NS
+            if planned_ns <= answers_ns and planned_ns <= min(due_ns, answer_ns, loss_ns):
+                self._broker.broker.ledger.at(planned_ns, heapq.heappop(self._planned)[2])
+                for change in self._broker.take_due(planned_ns):
+                    self._receive(change)
+            elif answer_ns <= answers_ns and answer_ns <= min(due_ns, loss_ns):
                 answer = heapq.heappop(self._answers)[2]
                 at_ns = max(answer.ts_recv_ns, self.engine.now_ns)
                 self._feed(msgspec.structs.replace(answer, ts_recv_ns=at_ns))

@@ -150,10 +150,12 @@ class BacktestRunner:
         self._loss = LossTimer(engine.desk)
         self._due_ns = self._planned_ns = NEVER_NS
         """When the next of all is due, and without the loss timer, UTC nanoseconds."""
+        self._until_ns = NEVER_NS
         self._advancing = False
 
-    def run(self) -> None:
-        """Run all sessions to their end."""
+    def run(self, until_ns: int = NEVER_NS) -> None:
+        """Run all sessions to their end, or to an instant (UTC nanoseconds): then no session closes at it."""
+        self._until_ns = until_ns
         for _ in self.sessions():
             pass
 
@@ -167,7 +169,7 @@ class BacktestRunner:
 
     def steps(self) -> Iterator[int]:
         """Run the sessions; yield the time after each chunk, for views and progress."""
-        sessions = self.tape.sessions
+        sessions = [session for session in self.tape.sessions if session.open_ns <= self._until_ns]
         for place, session in enumerate(sessions):
             if place:
                 self._forget(sessions[place - 1].open_ns)
@@ -193,7 +195,11 @@ class BacktestRunner:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._open(session)
-        self._follow(self._rows_of(session))
+        rows, is_cut = self._rows_of(session), self._until_ns < session.close_ns
+        if is_cut:
+            known = rows.columns.between(session.open_ns, self._until_ns)
+            rows = SessionRows(known, len(self.tape.instruments))
+        self._follow(rows)
         columns = self._rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
         self._choose()
@@ -205,8 +211,9 @@ class BacktestRunner:
         )
         yield from self._run_rows(others)
         self._know(len(columns))
-        self._advance(session.close_ns)
-        self._close(session)
+        self._advance(min(session.close_ns, self._until_ns))
+        if not is_cut:
+            self._close(session)
         self.events += len(columns) + len(others)
 
     def _forget(self, before_ns: int) -> None:

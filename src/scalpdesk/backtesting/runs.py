@@ -294,7 +294,11 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     ConfigError
         When this version cannot read its configuration.
     """
-    reader = JournalReader(run_dir)
+    return replay_of(JournalReader(run_dir), verify=verify)
+
+
+def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
+    """Replay what was in a journal when its reader was made: :func:`replay`."""
     engine = engine_from_header(reader.header)
     tally = Tally()
     events = outputs = 0

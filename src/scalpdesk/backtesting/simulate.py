@@ -46,6 +46,7 @@ from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import mark_decimal
+from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import session_quotes
@@ -445,6 +446,7 @@ def build_backtest(
     tape = market.tape
     tape_facts = market.facts() | folder_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
+    tape_facts["takes_combos"] = BrokerConnection.takes_combos
     header = JournalHeader(
         schema=SCHEMA,
         run_id=run_id,

@@ -119,9 +119,9 @@ class LegOrders(StrEnum):
     """Order in which the legs of a position are sent to the venue."""
 
     AUTO = "auto"
-    """As one order where a live venue takes one; in a backtest leg by leg."""
+    """As one order where the venue takes one."""
     COMBO = "combo"
-    """As one order, in backtests too."""
+    """As one order."""
     LEGS = "legs"
     """Each as an order of its own."""
 

@@ -97,7 +97,7 @@ class Desk:
         """Cash as the session's loss was last found below its limit."""
         self.started = False
         self.takes_combos = False
-        """Whether the venue takes several legs as one order; a backtest's is asked by setting only."""
+        """Whether the venue takes several legs as one order."""
         self.books: SubBooks | None = None
         """The book divided among the strategies that share the desk; None with one strategy."""
         self.by_underlying: SubBooks | None = None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds, number_text
-from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.instruments.contract import Instruments, StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
@@ -206,7 +206,9 @@ def _by_expiry_and_strike(pair: StraddlePair) -> tuple[date, Decimal]:
 class _Window:
     """Straddles of a day's expiry window, by expiry and strike, and the same as columns."""
 
-    def __init__(self, today: date, of: Sequence[StraddlePair], pairs: list[StraddlePair]) -> None:
+    def __init__(
+        self, today: date, of: Sequence[StraddlePair], pairs: list[StraddlePair], instruments: Instruments
+    ) -> None:
         self.today, self.of, self.pairs = today, of, pairs
         self.legs = [pair.legs for pair in pairs]
         self.numbers: Places = np.array(self.legs, dtype=np.int64).reshape(-1, 2).T
@@ -214,6 +216,13 @@ class _Window:
         self.days: Places = np.array([pair.expiry.toordinal() for pair in pairs], dtype=np.int64)
         """Days of the expiry, as ordinals."""
         self.day_numbers: Places = np.unique(self.days)
+        chains: list[str] = []
+        for pair in pairs:
+            call = instruments[pair.call_id]
+            assert call.is_option
+            chains.append(f"{call.root} {pair.expiry}")
+        self.chains: Places = np.unique(chains, return_inverse=True)[1]
+        """Number of the root and expiry: two of a day, one settled at the open, have two forwards."""
 
 
 class StraddleSelector:
@@ -254,9 +263,10 @@ class StraddleSelector:
     ) -> Selection:
         """Return the best straddle as of now, or no straddle with the tally of what was removed."""
         removed: dict[str, int] = {}
-        window = self._within_window(pairs, now_ns, removed)
+        window = self._within_window(pairs, market, now_ns, removed)
         places = self._with_open_interest(window, market, removed)
         places = self._with_quotes(window, places, market, now_ns, removed)
+        places = self._with_forward(window, places, delta_engine, now_ns, removed)
         if self._config.strike is None:
             places = self._near_the_money(window, places, delta_engine, spot, now_ns, removed)
         far = len(places)
@@ -287,7 +297,9 @@ class StraddleSelector:
         near = min(beyond, key=lambda each: each.distance, default=None)
         return Selection(even[0] if even else None, len(even), removed, chosen_by, near)
 
-    def _within_window(self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]) -> _Window:
+    def _within_window(
+        self, pairs: Sequence[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
+    ) -> _Window:
         config = self._config
         today = to_new_york(now_ns).date()
         window = self._window
@@ -300,7 +312,8 @@ class StraddleSelector:
                 and (config.expiry is None or pair.expiry == config.expiry)
                 and (config.strike is None or pair.strike == config.strike)
             ]
-            window = self._window = _Window(today, pairs, sorted(inside, key=_by_expiry_and_strike))
+            inside.sort(key=_by_expiry_and_strike)
+            window = self._window = _Window(today, pairs, inside, market.instruments)
         wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
         if config.expiry is not None or config.strike is not None:
             wanted += f", asked for strike {config.strike} expiry {config.expiry}"
@@ -337,6 +350,25 @@ class StraddleSelector:
         tight = quoted[np.array(is_tight, dtype=np.bool_)]
         removed[f"spread up to {most:.0%} of mid"] = len(quoted) - len(tight)
         return tight
+
+    def _with_forward(
+        self,
+        window: _Window,
+        places: Places,
+        delta_engine: OptionValuer,
+        now_ns: int,
+        removed: dict[str, int],
+    ) -> Places:
+        """Drop expiries whose forward no calls and puts have shown yet: by it the strike is chosen."""
+        chains, first = np.unique(window.chains[places], return_index=True)
+        shown = [
+            delta_engine.knows_forward(window.legs[place][0], now_ns) for place in places[first].tolist()
+        ]
+        if all(shown):
+            return places
+        left = places[np.isin(window.chains[places], chains[np.array(shown, dtype=np.bool_)])]
+        removed["a forward that calls and puts show"] = len(places) - len(left)
+        return left
 
     def _near_the_money(
         self,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from scalpdesk.core.intents import Trailing
 from scalpdesk.core.units import NEVER_NS, number_text
+from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import rfc3339, to_new_york
@@ -52,6 +53,11 @@ def asset_id(symbol: str) -> str:
 def account_id(name: str) -> str:
     """Return the id of an account: a UUID derived from its name."""
     return uuid_of(f"account|{name}")
+
+
+def is_asset(instrument: Instrument) -> bool:
+    """Return whether the venue trades and quotes an instrument: neither an index nor a coin."""
+    return not instrument.is_index and instrument.symbol not in COINS
 
 
 def asset_class(instrument: Instrument) -> str:

@@ -1,12 +1,13 @@
-"""Generated market, always open: random walks of shares, and option chains with expiries from today.
+"""Generated market, always open: random walks of shares and indices, with option chains from today on.
 
-A share follows a driftless lognormal walk that the seed alone determines. Options are priced at zero rate
-and yield (American and European prices are then equal), with a smile over moneyness around the volatility
-of the walk. Only watched options are published; the others are quoted on request. No recorded data.
+An underlying follows a driftless lognormal walk that the seed alone determines. Options are priced at zero
+rate and yield (American and European prices are then equal), with a smile over moneyness around the
+volatility of the walk. An index has a level, no market, and the option classes of its name (SPX: SPX and
+SPXW). Only watched options are published; the others are quoted on request. No recorded data.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,10 +27,26 @@ from scalpdesk.core.units import (
     years_between,
 )
 from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
-from scalpdesk.instruments.classes import listed_expiries, us_option
-from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
+from scalpdesk.instruments.classes import INDICES, listed_expiries, option_class, roots_of, us_option
+from scalpdesk.instruments.contract import (
+    Equity,
+    Index,
+    Instruments,
+    OptionContract,
+    Right,
+    Settlement,
+    occ_symbol,
+)
 from scalpdesk.instruments.corporate_actions import CorporateAction
-from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
+from scalpdesk.instruments.futures import third_friday
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    final_close_ns,
+    is_session,
+    previous_session,
+    sessions_between,
+    to_new_york,
+)
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
@@ -40,6 +57,8 @@ FRIDAYS = 13
 STRIKES_EACH_SIDE = 20
 SHARE_SPREAD = 0.02
 COINS = frozenset({"BTC", "ETH"})
+VIX, DAYS_TO_ITS_OPTIONS = "VIX", 30
+"""Options on it end so many days before the third Friday of the month after theirs (Cboe)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,11 @@ CHARACTERS = {
     "NVDA": Character(180.0, 0.42, "0.01"),
     "AAPL": Character(230.0, 0.26, "0.26"),
     "TSLA": Character(300.0, 0.55),
+    "SPX": Character(6_000.0, 0.16),
+    "XSP": Character(600.0, 0.16),
+    "NDX": Character(21_000.0, 0.20),
+    "RUT": Character(2_200.0, 0.22),
+    "VIX": Character(17.0, 0.90),
     "BTC": Character(90_000.0, 0.55),
     "ETH": Character(3_000.0, 0.70),
 }
@@ -65,11 +89,12 @@ ORDINARY = Character(100.0, 0.30)
 
 
 class _Walker:
-    """Share: its price at the present step and the options listed on it."""
+    """Share or index: its price at the present step and the options listed on it."""
 
     def __init__(self, symbol: str, number: InstrumentId, seed: int) -> None:
         self.symbol = symbol
         self.number = number
+        self.is_index = symbol in INDICES
         self.character = CHARACTERS.get(symbol, ORDINARY)
         self.price = self.character.price
         self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
@@ -83,12 +108,13 @@ class _Walker:
 
 
 class GeneratedSource:
-    """Market source of random-walk shares and their option chains.
+    """Market source of random-walk shares and indices with their option chains.
 
     Parameters
     ----------
     symbols
-        Underlyings; coins have no listed options and are not assets of the stock venue.
+        Underlyings. The name of an index is the index; coins have no listed options and
+        are not assets of the stock venue.
     start_ns
         When the market begins, UTC nanoseconds.
     seed
@@ -114,7 +140,9 @@ class GeneratedSource:
         self._seed = seed
         self._now_ns = self.start_ns
         self._watched: dict[InstrumentId, _Walker] = {}
-        self._walkers = [_Walker(symbol, self.instruments.add(Equity(symbol)), seed) for symbol in symbols]
+        self._walkers = [
+            _Walker(symbol, self.instruments.add(_underlying(symbol)), seed) for symbol in symbols
+        ]
         self._by_number = {walker.number: walker for walker in self._walkers}
         self._listed_on: date | None = None
         self.dividends = self._dividends()
@@ -140,12 +168,11 @@ class GeneratedSource:
         for walker in self._walkers:
             if walker.symbol in COINS:
                 continue
-            of_class = listed_expiries(walker.symbol, today, near[-1])
-            for day in sorted({*of_class, *fridays}):
-                self._list_expiry(walker, day, (day - today).days)
+            for root, day in _series(walker, today, near[-1], fridays):
+                self._list_expiry(walker, root, day, (day - today).days)
             self._index(walker)
 
-    def _list_expiry(self, walker: _Walker, day: date, days: int) -> None:
+    def _list_expiry(self, walker: _Walker, root: str, day: date, days: int) -> None:
         step = strike_step(walker.price, days)
         middle = round(walker.price / step) * step
         for offset in range(-STRIKES_EACH_SIDE, STRIKES_EACH_SIDE + 1):
@@ -153,7 +180,7 @@ class GeneratedSource:
             if strike <= 0:
                 continue
             for right in (Right.CALL, Right.PUT):
-                symbol = occ_symbol(walker.symbol, day, right, strike)
+                symbol = occ_symbol(root, day, right, strike)
                 if symbol in self.instruments:
                     continue
                 number = self.instruments.add(us_option(symbol, [walker.symbol]))
@@ -196,7 +223,7 @@ class GeneratedSource:
         return self._now_ns + self._step_ns
 
     def take_next(self) -> list[TapeEvent]:
-        """Advance a step; return quotes of shares and watched options, then prints of the shares."""
+        """Advance a step; return quotes of underlyings and watched options, then prints of underlyings."""
         self._now_ns += self._step_ns
         self._relist()
         events: list[TapeEvent] = []
@@ -207,6 +234,8 @@ class GeneratedSource:
             walker.price *= math.exp(step_vol * float(draws[0]) - 0.5 * step_vol**2)
             side = SHARE_SPREAD / 2 if draws[1] > 0 else -SHARE_SPREAD / 2
             size = float(100 * (1 + int(abs(draws[1]) * 10)))
+            if walker.is_index:  # its level is published, nothing trades
+                side = size = 0.0
             price = round(walker.price, 2) + side
             prints.append(TradeEvent(walker.number, self._now_ns, self._now_ns, round(price, 4), size))
         for number in self._watched:
@@ -228,6 +257,8 @@ class GeneratedSource:
         now_ns = self._now_ns
         if number == walker.number:
             mid = round(walker.price, 2)
+            if walker.is_index:  # a level, as in a tape: both sides, no size
+                return QuoteEvent(number, now_ns, now_ns, mid, mid, 0.0, 0.0)
             half = SHARE_SPREAD / 2
             size = float(300 + 100 * (int(now_ns // self._step_ns) % 7))
             return QuoteEvent(
@@ -235,10 +266,12 @@ class GeneratedSource:
             )
         self._price(walker)
         row = walker.row_of[number]
-        if walker.expiry_ns[row] <= now_ns:
+        contract = walker.contracts[row][1]
+        if final_close_ns(contract) <= now_ns:
             return None
         fair = float(walker.prices[row])
-        tick = 0.01
+        rule = contract.tick_rule
+        tick = float(rule.below if fair < rule.threshold else rule.above)
         half = max(tick, 0.01 * fair) if fair < 3 else max(0.02, 0.006 * fair)
         bid = math.floor((fair - half) / tick + 1e-9) * tick
         ask = max(math.ceil((fair + half) / tick - 1e-9) * tick, bid + tick)
@@ -291,9 +324,36 @@ class GeneratedSource:
             begin = bar_start(self.start_ns - 1 - index * width_ns, seconds)
             high, low = max(close, opened) + reach, min(close, opened) - reach
             prices = (round(opened, 2), round(high, 2), round(low, 2), round(close, 2))
-            made.append(Bar.of_prices(begin, seconds, prices, 1_000.0 * seconds, seconds))
+            volume = 0.0 if walker.is_index else 1_000.0 * seconds
+            made.append(Bar.of_prices(begin, seconds, prices, volume, seconds))
         made.reverse()
         return [bar for bar in made if start_ns <= bar.start_ns <= end_ns]
+
+
+def _underlying(symbol: str) -> Equity | Index:
+    return Index(symbol) if symbol in INDICES else Equity(symbol)
+
+
+def _series(walker: _Walker, today: date, near: date, fridays: Sequence[date]) -> Iterator[tuple[str, date]]:
+    """Yield root and expiry of each series; a class that settles in the morning has monthly expiries."""
+    for root in roots_of(walker.symbol):
+        terms = option_class(root, fridays[-1])
+        if terms is None and walker.is_index:
+            continue
+        if terms is None or terms.settlement is not Settlement.CASH_AM:
+            yield from ((root, day) for day in sorted({*listed_expiries(root, today, near), *fridays}))
+        elif root == walker.symbol:
+            months = dict.fromkeys((day.year, day.month) for day in (today, *fridays))
+            monthly = (_monthly_expiry(walker.symbol, *month) for month in months)
+            yield from ((root, day) for day in monthly if today <= day <= fridays[-1])
+
+
+def _monthly_expiry(index: str, year: int, month: int) -> date:
+    """Return the day on whose morning the monthly options on an index are settled."""
+    day = third_friday(year, month)
+    if index == VIX:
+        day = third_friday(year + month // 12, month % 12 + 1) - timedelta(days=DAYS_TO_ITS_OPTIONS)
+    return day if is_session(day) else previous_session(day).day
 
 
 def strike_step(price: float, days: int) -> float:

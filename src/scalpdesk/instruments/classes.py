@@ -23,6 +23,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.plugins import Plugs
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import (
+    NICKEL_DIME,
     OptionContract,
     Settlement,
     Style,
@@ -252,7 +253,13 @@ class UnknownClassError(ArgumentError):
     """No row and no share says what the options of a root are."""
 
 
-def us_option(symbol: str, shares: Collection[str] = (), *, multiplier: int | None = None) -> OptionContract:
+def us_option(
+    symbol: str,
+    shares: Collection[str] = (),
+    *,
+    multiplier: int | None = None,
+    is_penny: bool | None = None,
+) -> OptionContract:
     """Build a US listed option from its OCC symbol, with the terms of its class.
 
     Its ``expiry`` is the session on which it ends, also where the symbol has a Saturday or a holiday.
@@ -265,6 +272,8 @@ def us_option(symbol: str, shares: Collection[str] = (), *, multiplier: int | No
         Symbols that the data or the venue show as shares or funds.
     multiplier
         Units a contract, where the venue states them.
+    is_penny
+        Whether the venue lists it in the penny programme, where it says so.
 
     Raises
     ------
@@ -297,7 +306,7 @@ def us_option(symbol: str, shares: Collection[str] = (), *, multiplier: int | No
         right=right,
         style=terms.exercise,
         settlement=terms.settlement,
-        tick_rule=terms.tick_rule,
+        tick_rule=NICKEL_DIME if is_penny is False else terms.tick_rule,
         multiplier=terms.multiplier if multiplier is None else multiplier,
     )
 

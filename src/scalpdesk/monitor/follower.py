@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
@@ -60,6 +60,25 @@ MOST_DECISIONS = 20_000
 
 Execution = tuple[int, Decimal, Decimal, Decimal]
 """Instant in UTC nanoseconds, quantity, price and fee of a fill."""
+
+
+class _HeldLeg(NamedTuple):
+    """An option of the book at one instant."""
+
+    number: InstrumentId
+    units: float
+    to_clock: float
+    """Factor from its volatility by the calendar to that on the variance clock."""
+    valuation: Valuation
+
+    def weighted(self, vol: float) -> tuple[float, float]:
+        """Return a volatility by the calendar times its weight on the variance clock, and the weight."""
+        return self.units * vol * self.to_clock, self.units
+
+
+def _mean_of(weighted: Sequence[tuple[float, float]]) -> float:
+    weight = sum(units for _, units in weighted)
+    return sum(amount for amount, _ in weighted) / weight if weight else math.nan
 
 
 class Series:
@@ -161,6 +180,10 @@ class RunFollower:
         self.session_opened_ns = 0
         self.session_results: list[tuple[str, Decimal]] = []
         """Date and P&L, in the account's unit, of each session that has closed."""
+        self._guessed: list[tuple[float, list[_HeldLeg], bool]] = []
+        """Samples whose volatility stands on a forward that quotes have not shown: time in UTC seconds, legs,
+        and whether it is the first with an option.
+        """
         self._meter_at_open = MoveMeter()
         self.day_low = self.day_high = math.nan
         self.last_quote_ns = 0
@@ -256,14 +279,38 @@ class RunFollower:
         It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
         of an option in its last hours is another number.
         """
-        total = weight = 0.0
+        return _mean_of([leg.weighted(leg.valuation.vol) for leg in self._held_legs()])
+
+    def _held_legs(self) -> list[_HeldLeg]:
+        found = []
         for position in self.desk.positions.held():
-            found = self.value(position.instrument_id)
-            if found is not None and found.vol > 0.0:
+            number = position.instrument_id
+            valuation = self.value(number)
+            if valuation is not None and valuation.vol > 0.0:
                 units = abs(position.float_quantity) * position.multiplier
-                total += units * found.vol * self.on_clock(position.instrument_id)
-                weight += units
-        return total / weight if weight else math.nan
+                found.append(_HeldLeg(number, units, self.on_clock(number), valuation))
+        return found
+
+    def _restate_implied(self) -> None:
+        """Restate the volatilities from before quotes showed the forward, as the parts of P&L are."""
+        engine = self.desk.delta_engine
+        numbers = {leg.number for _, legs, _ in self._guessed for leg in legs}
+        if not all(engine.knows_forward(number, self.now_ns) for number in numbers):
+            return
+        guessed, self._guessed = self._guessed, []
+        times, column = self.series.columns["t"], self.series.columns["implied"]
+        for at, legs, is_first in guessed:
+            vols = []
+            for leg in legs:
+                now = self.value(leg.number)
+                vol = leg.valuation.vol if now is None else engine.vol_at_carry(leg.valuation, now)
+                vols.append(leg.weighted(vol))
+            self.last_implied = implied = _mean_of(vols)
+            if is_first:
+                self.first_implied = implied
+            if at in times:  # a long series is thinned
+                column[times.index(at)] = 100 * implied
+        self.series.generation += 1
 
     def on_clock(self, option: InstrumentId) -> float:
         """Return what turns an option's volatility by the calendar into that on the variance clock."""
@@ -374,7 +421,7 @@ class RunFollower:
             self.session_hedge_costs = self.desk.attribution.hedge_costs
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
-            self.first_implied = math.nan
+            self.first_implied, self._guessed = math.nan, []
             self._meter_at_open = self.desk.attribution.meter.since(MoveMeter())
         else:
             self._sample()  # while it is open: the curves end where the session does
@@ -462,7 +509,12 @@ class RunFollower:
         figures = self.meter_today()
         held = desk.positions.held()
         greeks = self.greeks()
-        implied = self.implied_of_book()
+        if self._guessed:
+            self._restate_implied()
+        legs = self._held_legs()
+        implied = _mean_of([leg.weighted(leg.valuation.vol) for leg in legs])
+        if not all(desk.delta_engine.knows_forward(leg.number, now_ns) for leg in legs):
+            self._guessed.append((now_ns / NANOS_PER_SECOND, legs, math.isnan(self.first_implied)))
         if not math.isnan(implied):
             self.last_implied = implied
             if math.isnan(self.first_implied):

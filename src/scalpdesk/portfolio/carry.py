@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
@@ -18,6 +18,8 @@ CARRY_NS = 15 * MINUTE_NS
 """The yield is measured at each multiple of it: dividends, rates and borrow hardly move in a day."""
 FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured yield stands."""
+SHORT_CARRY_YEARS = 1.0 / DAYS_PER_YEAR
+"""Up to so long before its expiry a configured yield moves a forward by nothing that matters."""
 YIELDS_KEPT = 32
 """Yields kept of each expiry: more than a day of them, for quotes that are older than the last one."""
 
@@ -130,6 +132,13 @@ class CarryMeter:
             known = configured if found is None else found
             carry.seen = at_ns, spot, known
         return known
+
+    def is_assumed(self, carry: ExpiryCarry, at_ns: int) -> bool:
+        """Return whether a yield is the configured one because quotes could not show another yet."""
+        if carry.is_followed:
+            return carry.is_assumed
+        configured = self._configured_of(carry.contract, at_ns)
+        return self._is_shown(carry.contract) and self._by_quotes(carry, at_ns, configured) is None
 
     def _is_shown(self, contract: OptionContract) -> bool:
         """Return whether quotes of an expiry may show its forward."""

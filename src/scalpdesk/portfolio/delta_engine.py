@@ -13,11 +13,11 @@ import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
 from scalpdesk.marketdata.quotes import has_both_sides, mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.carry import ExpiryCarry
+from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.option_vols import OptionVols
@@ -127,6 +127,10 @@ class OptionValuer(Protocol):
         """Return the continuous rate for a maturity."""
         ...
 
+    def knows_forward(self, instrument_id: InstrumentId, now_ns: int) -> bool:
+        """Return whether an option's forward was shown by quotes; see :meth:`OptionVols.knows_forward`."""
+        ...
+
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions."""
         ...
@@ -201,7 +205,7 @@ class ModelMarks:
         years = self._terms.years(option.expires_ns, now_ns)
         if not option.side * (spot - option.strike) > 0.0 or not spot > 0.0:
             return 0.0, 0.0
-        if option.carry.is_assumed and years > 1.0 / DAYS_PER_YEAR:
+        if option.carry.is_assumed and years > SHORT_CARRY_YEARS:
             return 0.0, 0.0  # a dividend may lie ahead that no quotes have shown yet: parity tells nothing
         vol = self._vols.of_other_leg(option, now_ns)
         if vol is None:
@@ -354,6 +358,15 @@ class DeltaEngine:
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from its latest quotes; see :meth:`OptionVols.smile`."""
         return self.vols.smile(instrument_id, now_ns)
+
+    def knows_forward(self, instrument_id: InstrumentId, now_ns: int) -> bool:
+        """Return whether an option's forward was shown by quotes; see :meth:`OptionVols.knows_forward`."""
+        return self.vols.knows_forward(instrument_id, now_ns)
+
+    def vol_at_carry(self, then: Valuation, now: Valuation) -> float:
+        """Return the volatility of an earlier valuation's mark at the rate and yield of a later one."""
+        terms = then.mark, then.spot, then.years, now.rate, now.dividend_yield
+        return self._pricer.implied_vol(then.contract, *terms) or then.vol
 
     def forget_answers(self) -> None:
         """Value again what was valued at this instant: prices have changed without a quote."""

@@ -172,7 +172,9 @@ class PnlExplain:
         self._interval: tuple[int, float, HeldGamma] | None = None
         """State of the meter: its start, the spot, and the gamma held."""
         self._anchor_ns = 0
-        self._is_overnight = self._opens = self._is_found = False
+        self._is_overnight = self._opens = self._is_found = self._is_restated = False
+        self._has_guesses = False
+        """Whether a leg may stand on the configured yield: spares the question at most marks."""
         self._opened_ns = self._opened_before_ns = 0
         """First mark of this session, and of the one before it."""
         self._ended: list[_Leg] = []
@@ -307,7 +309,9 @@ class PnlExplain:
             return _Leg(start)
         is_modelled = valuation is not None and valuation.is_modelled
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
-        return _Leg(start, is_lost, self._delta_engine.vols.is_carry_assumed(number))
+        is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
+        self._has_guesses = self._has_guesses or is_carry_assumed
+        return _Leg(start, is_lost, is_carry_assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -409,6 +413,12 @@ class PnlExplain:
             carry += dividend + rate
             for name, step in zip(DETAILS, lines[:-1], strict=True):
                 details[name] += step
+        if self._is_restated:
+            self._is_restated = False
+            self._has_guesses = any(leg.is_carry_assumed for leg in self._legs.values())
+            found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
+            if self._interval is not None:
+                self._interval = None if found is None else (*self._interval[:2], found)
         return delta, gamma, theta, vega, higher_order, carry, basis
 
     def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
@@ -431,8 +441,8 @@ class PnlExplain:
     def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
 
-        Then the mean implied volatility of the options by their size (fractions a year; 0 without any), and
-        whether one of them is in its last hours.
+        Then the mean implied volatility of the options by their size (fractions a year; 0 without any, and
+        before quotes have shown their forward), and whether one of them is in its last hours.
         """
         nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
         marks: dict[InstrumentId, Marked] = {}
@@ -458,8 +468,9 @@ class PnlExplain:
             units = position.float_quantity * position.multiplier
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
             greeks.add(units, shown.greeks)
-            vol_sum += abs(units) * shown.vol
-            vol_weight += abs(units)
+            if not self._has_guesses or self._delta_engine.knows_forward(instrument_id, now_ns):
+                vol_sum += abs(units) * shown.vol
+                vol_weight += abs(units)
             is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
         return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours
 
@@ -471,7 +482,7 @@ class PnlExplain:
         if valuation is not None and leg.is_carry_assumed:
             leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
             if not leg.is_carry_assumed:
-                leg.start = self._snapshots.restated(leg.start, valuation)
+                leg.start, self._is_restated = self._snapshots.restated(leg.start, valuation), True
         # what was not seen is no move of this interval
         is_found = leg.is_lost and valuation is not None and not valuation.is_modelled
         end = self._snapshots.later(leg.start, now_ns, marked, keeps_vol=is_found)

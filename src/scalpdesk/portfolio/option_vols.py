@@ -10,7 +10,7 @@ from scalpdesk.core.units import MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.carry import CarryMeter, ExpiryCarry
+from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.quoted_vols import OptionFacts, QuotedVol, QuotedVols
 from scalpdesk.portfolio.strike_vols import (
@@ -106,6 +106,20 @@ class OptionVols:
         """Return whether the yield is the configured one because quotes could not show another yet."""
         option = self.options.get(instrument_id) or self.facts(instrument_id)
         return option is not None and option.carry.is_assumed
+
+    def knows_forward(self, instrument_id: InstrumentId, now_ns: int) -> bool:
+        """Return whether an option's forward is more than a guess by the configured rate and yield.
+
+        It is where calls and puts have shown it once, and where they need not: an expiry of fewer strikes
+        than a fit needs, the last day, a forward that is given or configured. The desk's question has it
+        measured.
+        """
+        option = self.options.get(instrument_id) or self.facts(instrument_id)
+        if option is None:
+            return True
+        self.yield_of(option, now_ns)
+        is_assumed = self.carry.is_assumed(option.carry, now_ns)
+        return not is_assumed or self._terms.years(option.expires_ns, now_ns) <= SHORT_CARRY_YEARS
 
     def yield_of(self, option: OptionFacts, at_ns: int) -> float:
         """Return the yield of an option's expiry at an instant, a fraction a year.

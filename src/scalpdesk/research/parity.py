@@ -1,8 +1,9 @@
 """A live run against its own backtest: the difference of their P&L, in parts that sum to it.
 
 A chain of backtests leads from the one to the other. Each takes one more condition over from the live run, in
-the order of :data:`PARTS`; a part is the change of P&L that its condition makes after those before it. The
-rest, which no condition explains, is decisions.
+the order of :data:`PARTS`; a part is the change of P&L that its condition makes after those before it. Fees
+are what was booked; what a desk decides otherwise because of them is the part of its choices. The rest, which
+no condition explains, is decisions. All of them end at the last event of the live run's journal.
 """
 
 import json
@@ -23,7 +24,7 @@ from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
 
-PARTS = ("data", "latency", "fills", "rejects", "fees", "decisions")
+PARTS = ("data", "latency", "fills", "rejects", "fees", "choices", "decisions")
 """Parts of the difference, in the order in which the conditions are taken over."""
 CHAIN = (
     LiveTerms(),
@@ -171,6 +172,11 @@ def compare(
             progress(done, record.events)
     amounts = [run.pnl() for run in runs]
     begun = amounts[0] if market is None else _backtest_pnl(record, market, seed)
+    last_but_one, with_fees = runs[-2:]
+    amounts[-1:] = [
+        amounts[-2] + record.paid.total - last_but_one.paid.total,
+        amounts[-1] + record.paid.total - with_fees.paid.total,
+    ]
     course = [begun, *amounts, record.pnl]
     parts = {name: course[place + 1] - course[place] for place, name in enumerate(PARTS)}
     difference = record.pnl - begun
@@ -225,12 +231,10 @@ def keep(document: dict[str, Any], run_dir: Path) -> Path:
 
 
 def _backtest_pnl(record: LiveRecord, market: MarketTape, seed: int | None) -> Decimal:
-    """Return the P&L of a backtest of a data set with the run's configuration."""
+    """Return the P&L of a backtest of a data set with the run's configuration, where the run's ends."""
     settings = settings_from_header(record.header)
     prepared = PreparedMarket(market)
     header, engine = build_backtest(settings, prepared, run_id="", mode="backtest", started_ns=0, seed=seed)
-    # as the live run sent them: a combo may fill where its legs do not
-    engine.desk.takes_combos = bool(record.header.data.get("takes_combos", False))
     run = assemble_backtest(settings, prepared, header, engine, None)
-    run.runner.run()
+    run.runner.run(record.last_ns)
     return run.result(0.0).pnl["total"]

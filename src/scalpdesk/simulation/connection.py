@@ -6,7 +6,7 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -72,6 +72,9 @@ class BrokerConnection:
     delays
         Times of single commands in place of ``out_ns``.
     """
+
+    takes_combos: ClassVar[bool] = True
+    """Whether the broker takes several options as one order, in a backtest as on the simulated venue."""
 
     def __init__(
         self,

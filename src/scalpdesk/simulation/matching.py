@@ -1,11 +1,15 @@
 """Matching of working orders with quotes: stops trigger, orders fill, exits cancel one another."""
 
 import math
-from decimal import Decimal
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import NamedTuple
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId, floor_to
+from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
@@ -17,6 +21,93 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Statu
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
 NEW, FILLED = Status.NEW, Status.FILLED
 SHARE_STEP = Decimal("0.000000001")
+LEAST_PRICE = Decimal("0.000001")
+"""Step and lower bound of the price of a combo's leg: the wires carry six decimals."""
+
+
+Trade = tuple[Decimal, list[Decimal]]
+"""Units of a combo that trade, and the price of each leg."""
+
+
+class _Side(NamedTuple):
+    """A leg of a combo in a net quote: signed units of it in one unit, its far side and its near side."""
+
+    signed: Decimal
+    far: Decimal
+    near: Decimal
+
+
+class NetQuote(NamedTuple):
+    """The quote of a unit of a combo, as an order to buy that unit meets it."""
+
+    sides: Sequence[_Side]
+    quote: QuoteEvent
+    """Cost of a unit (ask) and what it brings (bid; 0 where a leg has no near side), moved by ``shift``."""
+    contract: OptionContract
+    """The first leg, with the largest tick of all legs."""
+    shift: Decimal
+    """Amount that makes both sides positive: a net price may be below zero, which no fill model expects."""
+
+    @classmethod
+    def of(cls, legs: Sequence[BrokerOrder], quotes: Sequence[QuoteEvent]) -> "NetQuote | None":
+        """Return the net quote of legs on their quotes; None where a far side or size is missing."""
+        sides, ticks, near_is_known = list[_Side](), list[Decimal](), True
+        most_bid = most_ask = math.inf
+        for leg, quote in zip(legs, quotes, strict=True):
+            buys, ratio = leg.side is BUY, float(leg.ratio)
+            ask, bid = (quote.ask, quote.ask_size), (quote.bid, quote.bid_size)
+            (far, far_size), (near, near_size) = (ask, bid) if buys else (bid, ask)
+            if not far > 0 or 0 < far_size < ratio:
+                return None
+            near_is_known = near_is_known and near > 0
+            most_ask = min(most_ask, far_size // ratio if far_size > 0 else math.inf)
+            most_bid = min(most_bid, near_size // ratio if near_size > 0 else math.inf)
+            exact_far = exact_price(far)
+            sides.append(_Side(leg.side.sign * leg.ratio, exact_far, exact_price(near) if near > 0 else ZERO))
+            assert leg.instrument is not None
+            assert leg.instrument.is_option
+            ticks.append(leg.instrument.tick_rule.tick_at(exact_far))
+        far_net = sum((side.signed * side.far for side in sides), ZERO)
+        near_net = sum((side.signed * side.near for side in sides), ZERO)
+        shift = max(1 - math.floor(min(far_net, near_net)), 0) if min(far_net, near_net) <= 0 else 0
+        contract = legs[0].instrument
+        assert contract is not None
+        assert contract.is_option
+        tick, latest = max(ticks), max(quotes, key=lambda each: each.ts_recv_ns)
+        net = QuoteEvent(
+            latest.instrument_id,
+            latest.ts_event_ns,
+            latest.ts_recv_ns,
+            float(near_net + shift) if near_is_known else 0.0,
+            float(far_net + shift),
+            0.0 if math.isinf(most_bid) else most_bid,
+            0.0 if math.isinf(most_ask) else most_ask,
+        )
+        return cls(sides, net, replace(contract, tick_rule=TickRule(tick, tick)), Decimal(shift))
+
+    def shares(self, price: Decimal) -> list[Decimal]:
+        """Return a price for each leg that together make the net price of a unit.
+
+        Up to the far sides every leg goes as far of its own spread; beyond them bought legs pay more by
+        their cost, or, where none is bought, sold legs bring less by theirs.
+        """
+        far = sum((side.signed * side.far for side in self.sides), ZERO)
+        near = sum((side.signed * side.near for side in self.sides), ZERO)
+        if price < far and near < far:
+            part = (far - price) / (far - near)
+            wanted = [side.far - part * (side.far - side.near) for side in self.sides]
+        else:
+            buys = any(side.signed > 0 for side in self.sides)
+            gives_way = [side.signed > 0 or not buys for side in self.sides]
+            pairs = list(zip(self.sides, gives_way, strict=True))
+            cost = sum((side.signed * side.far for side, gives in pairs if gives), ZERO)
+            times = (price - far + cost) / cost
+            wanted = [side.far * (times if gives else 1) for side, gives in pairs]
+        others = [each.quantize(LEAST_PRICE) for each in wanted[:-1]]
+        paid = sum((side.signed * each for side, each in zip(self.sides, others, strict=False)), ZERO)
+        signed = self.sides[-1].signed
+        last = ((price - paid) / signed).quantize(LEAST_PRICE, ROUND_FLOOR if signed > 0 else ROUND_CEILING)
+        return [max(each, LEAST_PRICE) for each in (*others, last)]
 
 
 class Matcher:
@@ -187,7 +278,7 @@ class Matcher:
 
     def enter(self, order: BrokerOrder) -> None:
         """Acknowledge an order, let it meet the present quote, and let what is left of it wait."""
-        for part in order.legs if order.instrument_id is None else (order,):
+        for part in (*order.legs, order) if order.instrument_id is None else (order,):
             limit = None if part.kind is MARKET else part.working_limit
             part.resting = Resting(1 if part.side is BUY else -1, part.leaves, limit)
         self._ledger.emit(order, "new")
@@ -215,41 +306,77 @@ class Matcher:
 
     def _match_legs(self, combo: BrokerOrder) -> None:
         """Trade all legs at once, in their ratio, or no leg."""
-        ledger = self._ledger
-        units, net = combo.leaves, ZERO
-        prices: list[Decimal] = []
-        for leg in combo.legs:
-            number, contract = leg.instrument_id, leg.instrument
-            assert number is not None
-            assert contract is not None
-            assert contract.is_option
-            quote = self._quote(number)
-            if quote is None or leg.resting is None:
-                return
-            at_market = Resting(leg.side.sign, leg.leaves, None)
-            at_market.tries, at_market.seen_size = leg.resting.tries, leg.resting.seen_size
-            found = ledger.model_of(number).match(at_market, quote, contract)
-            leg.resting.tries += 1
-            leg.resting.seen_size = at_market.seen_size
-            if found is None:
-                return
-            quantity, traded_at = found
-            spot = ledger.spot_of(contract)
-            price = credible_price(contract, quote, spot, traded_at, leg.side.sign)
-            if price is None:
-                return
-            prices.append(price)
-            net += leg.side.sign * leg.ratio * price
-            units = min(units, floor_to(quantity / leg.ratio, contract.step))
-        if units <= 0 or (combo.limit_price is not None and net > combo.limit_price):
+        found = self._at_market(combo) if combo.limit_price is None else self._at_net(combo)
+        if found is None:
             return
-        if combo.lifetime is TimeInForce.FOK and units < combo.leaves:
+        units, prices = found
+        if units <= 0 or (combo.lifetime is TimeInForce.FOK and units < combo.leaves):
             return
         if combo.is_unpriced and self._refused(combo, dict(zip(combo.legs, prices, strict=True))):
             return
         units = self._let_through(combo, units)
         if units > 0:
             self.fill_legs(combo, units, prices)
+
+    def _at_market(self, combo: BrokerOrder) -> Trade | None:
+        """Return how many units of a combo trade, and each leg's price: every leg as an order of its own."""
+        units, prices = combo.leaves, list[Decimal]()
+        for leg in combo.legs:
+            number, contract, resting = leg.instrument_id, leg.instrument, leg.resting
+            assert number is not None
+            assert contract is not None
+            quote = self._quote(number)
+            if quote is None or resting is None:
+                return None
+            found = self._ledger.model_of(number).match(resting, quote, contract)
+            resting.tries += 1
+            if found is None:
+                return None
+            quantity, traded_at = found
+            price = self._credible(leg, quote, traded_at)
+            if price is None:
+                return None
+            prices.append(price)
+            units = min(units, floor_to(quantity / leg.ratio, contract.step))
+        return units, prices
+
+    def _at_net(self, combo: BrokerOrder) -> Trade | None:
+        """Return how many units of a combo trade within its net limit, and each leg's price.
+
+        To the fill model a combo is one order on one quote: what a unit costs at the legs' far sides and
+        what it brings at their near sides.
+        """
+        resting, quotes = combo.resting, list[QuoteEvent]()
+        for leg in combo.legs:
+            assert leg.instrument_id is not None
+            quote = self._quote(leg.instrument_id)
+            if quote is None:
+                return None
+            quotes.append(quote)
+        seen = NetQuote.of(combo.legs, quotes)
+        if seen is None or resting is None or combo.limit_price is None:
+            return None
+        resting.leaves, resting.limit_price = combo.leaves, combo.limit_price + seen.shift
+        number, contract = combo.legs[0].instrument_id, seen.contract
+        assert number is not None
+        found = self._ledger.model_of(number).match(resting, seen.quote, contract)
+        resting.tries += 1
+        if found is None:
+            return None
+        quantity, price = found
+        prices = []
+        for leg, quote, share in zip(combo.legs, quotes, seen.shares(price - seen.shift), strict=True):
+            credible = self._credible(leg, quote, share)
+            if credible is None:
+                return None
+            prices.append(credible)
+        return min(combo.leaves, floor_to(quantity, contract.step)), prices
+
+    def _credible(self, leg: BrokerOrder, quote: QuoteEvent, price: Decimal) -> Decimal | None:
+        contract = leg.instrument
+        assert contract is not None
+        assert contract.is_option
+        return credible_price(contract, quote, self._ledger.spot_of(contract), price, leg.side.sign)
 
     def fill_legs(self, combo: BrokerOrder, units: Decimal, prices: list[Decimal]) -> None:
         """Book an execution of all legs of a combo, ``units`` of it at a price of each leg; report it."""

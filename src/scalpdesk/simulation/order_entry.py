@@ -51,6 +51,8 @@ class VenueRules:
     """An order that could trade with an opposite one of the same account is refused."""
     penny_prices: bool = False
     """Prices have two decimals from 1 on, four below."""
+    contract_ticks: bool = False
+    """Prices of options and futures are multiples of their contract's tick."""
     option_lifetimes: bool = False
     """Orders in options live for the day, or with a limit until cancelled."""
     index_orders: bool = False
@@ -60,7 +62,12 @@ class VenueRules:
 
 
 ALPACA_RULES = VenueRules(
-    cutoff=ALPACA_CUTOFF, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
+    cutoff=ALPACA_CUTOFF,
+    liquidation=True,
+    wash_trades=True,
+    penny_prices=True,
+    contract_ticks=True,
+    option_lifetimes=True,
 )
 """Orders that Alpaca refuses, and positions that it closes by itself."""
 
@@ -107,13 +114,15 @@ class OrderEntry:
             raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
         elif quantity % instrument.step:
             _check_fraction(request, quantity, instrument)
+        if self._rules.contract_ticks:
+            _check_ticks(instrument, request.limit_price, kind.trigger_price(None, 1))
+        if request.intent is not None:
+            check_intent(request.intent, side, account.quantity(number))
         if self._rules.turns:
             held = account.quantity(number)
             closes = held * side.sign < 0 and quantity <= abs(held)
         else:
             closes = check_available(account, number, symbol, side, quantity)
-        if request.intent is not None and not closes:
-            check_closing_intent(request.intent, side)
         is_oco = request.structure is OCO
         limit = request.limit_price or (request.take_profit_limit if is_oco else None)
         if self._rules.wash_trades and request.structure is SIMPLE:
@@ -190,6 +199,8 @@ class OrderEntry:
             if price is not None:
                 self.check_increment(name, price)
         extra, number = total - old.quantity, old.instrument_id
+        if self._rules.contract_ticks and number is not None:
+            _check_ticks(self._ledger.instruments[number], changes.limit_price, changes.stop_price)
         account, closes = self._ledger.accounts[old.account], old.intent in CLOSING
         if extra > 0 and number is not None:
             symbol = self._ledger.instruments[number].symbol
@@ -265,6 +276,8 @@ class OrderEntry:
             if not contract.is_option:
                 raise Refused(Cause.MALFORMED, "mleg orders are for option contracts only")
             self._check_option(request, number, contract)
+            if leg.intent is not None:
+                check_intent(leg.intent, leg.side, account.quantity(number))
             price = self._far_price(number, leg.side)
             found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
         withholds, lines = self._combo_means(
@@ -474,6 +487,15 @@ class OrderEntry:
             raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
 
 
+def _check_ticks(instrument: Instrument, limit: Decimal | None, trigger: Decimal | None) -> None:
+    """Refuse prices of an option or a future that are no multiples of its tick."""
+    if not (instrument.is_option or instrument.is_future):
+        return
+    for name, price in (("limit_price", limit), ("stop_price", trigger)):
+        if price is not None and price % instrument.tick_rule.tick_at(price):
+            raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
+
+
 def _check_sizes(request: OrderRequest) -> None:
     if (request.quantity is None) == (request.notional is None):
         raise Refused(Cause.MALFORMED, "qty or notional is required, but not both")
@@ -574,10 +596,11 @@ def check_available(
     return True
 
 
-def check_closing_intent(asked: PositionIntent, side: Side) -> None:
-    """Refuse an order that means to close where it would open: there is nothing to close."""
-    if asked in CLOSING:
-        raise Refused(Cause.INTENT, inferred=f"{side.value}_to_open", specified=asked.value)
+def check_intent(asked: PositionIntent, side: Side, held: Decimal) -> None:
+    """Refuse an order that means to close where it would open, or to open where it would close."""
+    inferred = position_intent(side, held)
+    if asked is not inferred:
+        raise Refused(Cause.INTENT, inferred=inferred.value, specified=asked.value)
 
 
 def check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: Decimal | None) -> None:

@@ -335,7 +335,7 @@ class SimulatedGateway:
     """
 
     name = "simulated"
-    takes_combos = True
+    takes_combos = BrokerConnection.takes_combos
 
     def __init__(self, venue: PlayedSession, clock: FollowingClock, *, pace: float | None = None) -> None:
         self.venue = venue
@@ -502,7 +502,7 @@ class SandboxGateway:
     """
 
     name = "sandbox"
-    takes_combos = True
+    takes_combos = BrokerConnection.takes_combos
 
     def __init__(self, data: Gateway, connection: BrokerConnection, clock: Clock, hours: Hours) -> None:
         self.record = AccountRecord(self.name, connection)

@@ -106,7 +106,7 @@ class TwsLine(Line):
 
     def _on_market(self, event: Published) -> None:
         for session in self._sessions():
-            session.publish(event)
+            session.publish(event, states_time=False)  # the trial has one clock
 
     def tell_all(self, code: int, text: str) -> None:
         """Send a system message to every client."""

@@ -187,7 +187,7 @@ def test_covered_and_uncovered_options(bench):
         "insufficient options buying power for cash-secured put (required: "
     )
     legs = [
-        {"symbol": call, "ratio_qty": "1", "side": "buy", "position_intent": "buy_to_open"},
+        {"symbol": call, "ratio_qty": "1", "side": "buy", "position_intent": "buy_to_close"},
         {"symbol": put, "ratio_qty": "1", "side": "sell", "position_intent": "sell_to_open"},
     ]
     refused = bench.refused(symbol=None, side=None, order_class="mleg", legs=legs)

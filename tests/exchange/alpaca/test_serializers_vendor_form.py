@@ -60,7 +60,7 @@ FIELDS = {
     "combo_update": "event event_id timestamp at order price qty legs position_qtys swap_rate settle_date",
     "stream_order": f"{ORDER} position_intent subtag source cancel_requested_at",
     "contract": "id symbol name status tradable expiration_date root_symbol underlying_symbol "
-    "underlying_asset_id type style strike_price multiplier size open_interest open_interest_date "
+    "underlying_asset_id type style strike_price ppind multiplier size open_interest open_interest_date "
     "close_price close_price_date",
     "stock_quote": "t ax ap as bx bp bs c z",
     "option_quote": "t ax ap as bx bp bs c",

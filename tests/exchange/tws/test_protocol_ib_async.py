@@ -1,7 +1,8 @@
 """TWS's protocol judged by ib_async, unmodified: every check is one thing that a desk relies on."""
 
+import asyncio
 import math
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,7 @@ from ib_async.wrapper import RequestError
 
 from fakes.instruments import DAY, EXPIRY
 from fakes.tape import at
-from fakes.tws_bench import CALL, DAILY_CLOSES, PUT, SPX, SPY, VOL, TwsBench, checked
+from fakes.tws_bench import CALL, DAILY_CLOSES, PATIENCE, PUT, SPX, SPY, VOL, TwsBench, checked
 from scalpdesk.simulation.faults import Fault
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.xdist_group("tws_ib_async")]
@@ -202,6 +203,15 @@ async def test_option_chains_have_a_row_for_each_exchange_and_class(tws):
     weekly = next(each for each in chains if each.tradingClass == "SPXW")
     assert (weekly.expirations, weekly.strikes) == ([f"{DAY:%Y%m%d}", MONTH], [5000.0])
     assert (weekly.multiplier, weekly.underlyingConId) == ("100", "416904")
+
+
+@pytest.mark.parametrize("con_id", [0, 12345])
+@checked
+async def test_the_chains_of_an_unknown_underlying_are_200(tws, con_id):
+    with pytest.raises(RequestError) as caught:
+        async with asyncio.timeout(PATIENCE):
+            await tws.main.ib.reqSecDefOptParamsAsync("NOPE", "", "STK", con_id)
+    assert caught.value.code == 200
 
 
 @checked
@@ -848,9 +858,18 @@ async def test_executions_are_found_by_their_client_symbol_side_and_time(tws):
     assert execution.execId in await ids(symbol="SPY", secType="OPT", side="BUY")
     assert execution.execId not in await ids(side="SELL")
     assert execution.execId not in await ids(secType="STK")
-    assert execution.execId in await ids(time="20240304-09:30:00")
-    assert await ids(time="20240304-23:00:00") == set()
     other.ib.disconnect()
+    filled_at = execution.time
+    for seconds, is_listed in ((0, True), (1, False)):
+        since = filled_at + timedelta(seconds=seconds)
+        local, there = (since.astimezone(ZoneInfo(name)) for name in ("America/New_York", "Asia/Tokyo"))
+        for text in (
+            f"{since.astimezone(UTC):%Y%m%d-%H:%M:%S}",
+            f"{local:%Y%m%d %H:%M:%S}",
+            f"{local:%Y%m%d %H:%M:%S} US/Eastern",
+            f"{there:%Y%m%d %H:%M:%S} Asia/Tokyo",
+        ):
+            assert (execution.execId in await ids(time=text)) is is_listed, text
 
 
 @checked

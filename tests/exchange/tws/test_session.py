@@ -74,6 +74,24 @@ async def test_nothing_comes_between_the_version_and_startapi(tws):
     assert (await line.read())[0] == "9"
 
 
+@checked
+async def test_no_message_follows_a_cancelled_line(tws):
+    """The market's time goes with the ticks: a client that follows nothing is told nothing."""
+    line, told = await (await Line.open(tws)).start(66), []
+    share = (0, "SPY", "STK", "", 0, "", "", "SMART", "", "USD", "", "")
+    line.send(1, 11, 1, *share, 0, "", 0, 0, "")
+    await line.until("1")
+    tws.advance(120)
+    line.send(2, 2, 1)
+    line.send(81, 1, "SP")  # its answer comes after the cancel
+    while (frame := await line.read())[0] != "79":
+        told.append(frame[0])
+    assert "49" in told
+    tws.advance(600)
+    line.send(81, 2, "SP")
+    assert (await line.read())[0] == "79"
+
+
 @pytest.mark.parametrize(
     ("offer", "fields"), [(b"v100..157", 5), (b"v100..165 +PACEAPI", 5), (b"v157..178 ", 6)]
 )

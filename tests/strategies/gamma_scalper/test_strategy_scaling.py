@@ -38,7 +38,16 @@ def holding():
     """Build a desk that holds straddles bought at an implied volatility of 0.22, forecast 0.26."""
 
     def build(
-        *, straddles=1, power=None, limits=None, scale=None, size=None, adopted=None, recentre=None, book=None
+        *,
+        straddles=1,
+        power=None,
+        limits=None,
+        scale=None,
+        size=None,
+        adopted=None,
+        recentre=None,
+        book=None,
+        unquoted=(),
     ):
         strategy = GammaScalper(
             GammaScalperConfig(
@@ -55,7 +64,7 @@ def holding():
         )
         risk = RiskLimits(**({"max_daily_loss": D(50_000)} | (limits or {})))
         desk = HandDesk(strategy, book or straddle_book(500), limits=risk)
-        desk.vol = 0.22
+        desk.vol, desk.unquoted = 0.22, frozenset(unquoted)
         if adopted is not None:
             desk.adopt({CALL: (adopted, "15"), PUT: (adopted, "14")})
         desk.open()
@@ -141,6 +150,18 @@ def test_a_straddle_at_another_strike_does_not_begin_the_multiple_anew(holding):
     for _ in range(10):
         settle(desk, desk.wait(60).market(545.0))
     assert (desk.positions[3], desk.positions[4]) == (2, 2)
+
+
+def test_no_straddle_is_moved_before_calls_and_puts_have_shown_the_forward(holding):
+    desk = holding(adopted=1, recentre=0.5, book=straddle_book(500, 545, 540, 550), unquoted=(5, 6, 7, 8))
+    desk.vol = RICH
+    for _ in range(3):
+        settle(desk, desk.wait(301).market(545.0))
+    assert held(desk) == [1, 1]
+    desk.unquoted = frozenset()
+    for minute in range(5):
+        settle(desk, desk.wait(301).market(545.0 + 0.2 * (minute % 2)))
+    assert (held(desk), desk.positions[3], desk.positions[4]) == ([0, 0], 1, 1)
 
 
 @pytest.mark.parametrize("sides", [(math.nan, 500.01), (499.99, math.nan), (math.nan, math.nan)])

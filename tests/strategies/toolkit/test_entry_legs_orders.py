@@ -227,6 +227,39 @@ def test_an_exit_is_one_order_at_the_market_and_leg_by_leg_once_that_is_refused(
     assert desk.positions.get(CALL, 0) == desk.positions.get(PUT, 0) == 0
 
 
+@pytest.mark.parametrize("walk_steps", [0, 4])
+def test_an_exit_stays_one_order_as_it_walks_and_a_half_never_goes_alone(walk_steps):
+    """From what both legs bring at their mids to their bids; without a walk deeper with each try."""
+    config = GammaScalperConfig(
+        straddles=STRADDLES,
+        entry=EntryConfig(gate="off", walk_steps=walk_steps),
+        triggers=TriggersConfig(spread_filter=False),
+        exits=replace(NO_EXITS, close_at="10:10"),
+    )
+    desk = HandDesk(GammaScalper(config), straddle_book(500), limits=LIMITS)
+    desk.engine.desk.takes_combos = True
+    desk.open()
+    desk.go_to("10:00")
+    hold(desk)
+    desk.go_to("10:10")
+    nets, outputs = [], desk.market(500.0)
+    while len(nets) < 4:
+        (combo,) = combos(outputs)
+        assert len(combo.legs) == 2
+        nets.append(combo.net_limit_price)
+        for leg in combo.legs:
+            desk.accept(leg)
+        assert cancels(desk.wait(16).market(500.0)) == [combo.legs[0].client_order_id]
+        outputs = ()
+        for leg in combo.legs:
+            assert orders(outputs) == combos(outputs) == []  # the other leg is not over yet
+            outputs = desk.cancelled(leg.client_order_id)
+        outputs = outputs or desk.wait(16).market(500.0)
+    limits = [net for net in nets if net is not None]  # the first try is at the market without a walk
+    assert len(limits) == (4 if walk_steps else 3)
+    assert limits == sorted(set(limits))  # what is paid is below zero: each step brings less
+
+
 def test_a_restart_in_the_middle_knows_the_legs_of_the_order_again(desk):
     combo = enter(desk)
     fill(desk, combo, 2)
@@ -246,7 +279,7 @@ def test_a_restart_in_the_middle_knows_the_legs_of_the_order_again(desk):
 
 
 @pytest.mark.parametrize("latency_ms", [0.0, 250.0])
-@pytest.mark.parametrize("fills", ["cross", "mid", "queue"])
+@pytest.mark.parametrize("fills", ["cross", "mid", "queue", "adverse"])
 def test_at_the_simulated_broker_a_combo_buys_and_sells_what_legs_do(latency_ms, fills):
     """Both legs are there together: never is one held without the other, and both ledgers agree."""
     mids = [500.0 + 0.1 * (step % 9) for step in range(400)]

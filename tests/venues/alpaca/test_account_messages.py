@@ -7,6 +7,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.instruments.contract import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
 from scalpdesk.venues.alpaca import account_messages
 from scalpdesk.venues.alpaca.fields import Malformed
 
@@ -137,6 +138,23 @@ def test_a_page_of_contracts():
     ]
     assert found[0].contract.multiplier == 100
     assert [one.name for one in refusals] == ["contradictory_contract", "bad_expiration_date"]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "ppind", "rule"),
+    [
+        (samples.OPTION, True, PENNY_NICKEL),
+        (samples.OPTION, False, NICKEL_DIME),
+        (samples.OPTION, None, PENNY_NICKEL),
+        ("SPY261218C00185000", True, CENT_TICK),
+        ("SPY261218C00185000", False, NICKEL_DIME),
+        ("XSP261218C00185000", None, CENT_TICK),
+    ],
+)
+def test_the_penny_programme_indicator_decides_on_the_ticks(symbol, ppind, rule):
+    row = CONTRACT | {"symbol": symbol} | ({} if ppind is None else {"ppind": ppind})
+    (found,), _, refusals = account_messages.read_contracts(as_json({"option_contracts": [row]}))
+    assert (found.contract.tick_rule, refusals) == (rule, [])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +122,17 @@ def test_a_straddle_in_one_order_is_in_sets_and_ratios():
         ("3", "buy", "buy_to_open"),
     ]
     assert "symbol" not in body
+
+
+@pytest.mark.parametrize("owner", ["", "st0cka"])
+@pytest.mark.parametrize(("purpose", "effect"), [(Purpose.OPEN, "to_open"), (Purpose.CLOSE, "to_close")])
+def test_each_leg_names_its_effect_on_a_shared_account_too(owner, purpose, effect):
+    legs = tuple(
+        msgspec.structs.replace(order(number, "1", name, purpose=purpose), owner=owner)
+        for number, name in ((CALL, "a"), (PUT, "b"))
+    )
+    body = body_of(order_messages.combo_request(MultiLegOrder("m", legs, None), BOOK))
+    assert [leg["position_intent"] for leg in body["legs"]] == [f"buy_{effect}"] * 2
 
 
 def test_one_leg_or_one_contract_twice_is_no_multi_leg_order():

@@ -148,7 +148,7 @@ def test_the_underlying_is_resolved_or_refused():
 
 
 def test_of_a_contract_the_last_row_of_the_answer_counts():
-    """What the stream brings while positions are asked for stands in the answer as well."""
+    """The stream may bring a row while positions are asked for: it stands in the answer as well."""
 
     def twice(fields):
         return [[*fields[:13], "99", *fields[14:]], fields] if fields[0] == "61" else [fields]

@@ -34,9 +34,8 @@ from scalpdesk.exchange.alpaca.requests import (
     query_ns,
     timeframe_seconds,
 )
-from scalpdesk.exchange.alpaca.serializers import asset_json, contract_json, new_york_instant
-from scalpdesk.exchange.documents import asset_class, asset_id, instant
-from scalpdesk.exchange.generated import COINS
+from scalpdesk.exchange.alpaca.serializers import asset_json, contract_json, is_penny, new_york_instant
+from scalpdesk.exchange.documents import asset_class, asset_id, instant, is_asset
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
@@ -88,7 +87,7 @@ class Reference:
         found = [
             asset_json(instrument)
             for instrument in self._world.ledger.instruments
-            if asset_class(instrument) == wanted and instrument.symbol not in COINS
+            if asset_class(instrument) == wanted and is_asset(instrument)
         ]
         attributes = set(request.listed("attributes"))
         return [
@@ -101,7 +100,7 @@ class Reference:
         """``GET /v2/assets/{symbol or id}``."""
         text = request.name
         for instrument in self._world.ledger.instruments:
-            if text in (instrument.symbol, asset_id(instrument.symbol)) and instrument.symbol not in COINS:
+            if text in (instrument.symbol, asset_id(instrument.symbol)) and is_asset(instrument):
                 return asset_json(instrument)
         raise ApiError(404, NOT_FOUND, f"asset not found for {text}")
 
@@ -167,6 +166,7 @@ class Reference:
             and self._status(contract) == status
             and (latest is None or contract.expiry <= latest)
             and query.get("style", contract.style.value) == contract.style.value
+            and ("ppind" not in query or request.flag("ppind") is is_penny(contract))
             and is_wanted(contract)
         ]
         found.sort(
@@ -389,9 +389,9 @@ class MarketData:
         instruments = self._world.ledger.instruments
         found = []
         for name in dict.fromkeys(names):
-            if name in instruments and name not in COINS:
+            if name in instruments:
                 number = instruments.id_of(name)
-                if instruments[number].is_option is options:
+                if instruments[number].is_option is options and is_asset(instruments[number]):
                     self._world.quote(number)
                     found.append((name, number))
         return found

@@ -21,7 +21,7 @@ from scalpdesk.exchange.alpaca.requests import (
     query_us,
 )
 from scalpdesk.exchange.alpaca.serializers import account_json, position_json
-from scalpdesk.exchange.documents import activity_json, asset_id, leaders, order_json, own_id
+from scalpdesk.exchange.documents import activity_json, asset_id, is_asset, leaders, order_json, own_id
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (
@@ -193,6 +193,9 @@ class OrderDesk:
             if symbol in instruments
         ]
         for number in known:
+            if not is_asset(instruments[number]):
+                refused = Refused(Cause.UNKNOWN_ASSET, symbol=instruments[number].symbol)
+                raise from_refusal(refused, account, wanted)
             world.quote(number)
         is_option = any(instruments[number].is_option for number in known)
         try:

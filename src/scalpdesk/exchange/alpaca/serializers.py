@@ -22,7 +22,7 @@ from scalpdesk.exchange.documents import (
     uuid_of,
 )
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import NICKEL_DIME, Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
@@ -231,6 +231,11 @@ def position_json(
     }
 
 
+def is_penny(contract: OptionContract) -> bool:
+    """Return whether a contract is in the penny programme: cents, at least below 3 USD."""
+    return contract.tick_rule.below < NICKEL_DIME.below
+
+
 def contract_json(world: SimulatedMarket, contract: OptionContract, status: str) -> JsonObject:
     """Return an option contract."""
     number = world.ledger.instruments.id_of(contract.symbol)
@@ -252,6 +257,7 @@ def contract_json(world: SimulatedMarket, contract: OptionContract, status: str)
         "type": kind,
         "style": contract.style.value,
         "strike_price": strike,
+        "ppind": is_penny(contract),
         "multiplier": str(contract.multiplier),
         "size": str(contract.multiplier),
         "open_interest": None if interest is None else str(interest),

@@ -15,7 +15,7 @@ from scalpdesk.exchange.alpaca.app import account_of
 from scalpdesk.exchange.alpaca.market_data import bar_json, quote_json, trade_json
 from scalpdesk.exchange.alpaca.requests import ApiError
 from scalpdesk.exchange.alpaca.serializers import update_json
-from scalpdesk.exchange.documents import instant
+from scalpdesk.exchange.documents import instant, is_asset
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
 from scalpdesk.exchange.outbox import Frame
@@ -431,6 +431,8 @@ class Hub:
         if not self._data_streams:
             return
         instrument = self._world.ledger.instruments[event.instrument_id]
+        if not is_asset(instrument):
+            return
         is_option = instrument.is_option
         symbol = instrument.symbol
         match event:

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
@@ -21,7 +22,7 @@ from scalpdesk.instruments.contract import (
     underlying_of,
 )
 from scalpdesk.instruments.futures import final_settlement_ns
-from scalpdesk.instruments.sessions import final_close_ns, to_new_york
+from scalpdesk.instruments.sessions import NEW_YORK, final_close_ns, to_new_york, to_ns
 
 KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
 COMBO_ID = 28812380
@@ -80,6 +81,21 @@ class Query(NamedTuple):
 def time_text(ts_ns: int) -> str:
     """Return an instant with its zone, as ``20210104 09:31:00 US/Eastern``."""
     return f"{to_new_york(ts_ns):%Y%m%d %H:%M:%S} {ZONE}"
+
+
+def instant_of(text: str) -> int | None:
+    """Return the instant of a time in a request, UTC nanoseconds; None for a text that is no time.
+
+    With a dash it is UTC; with a space it is in the zone that it names, New York (the login's) by default.
+    """
+    day, mark = text[:8], text[8:9]
+    clock, _, zone = text[9:].partition(" ")
+    try:
+        place = ZoneInfo(zone) if zone else {"-": UTC, " ": NEW_YORK}[mark]
+        moment = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=place)
+    except (KeyError, ValueError, OSError, ZoneInfoNotFoundError):
+        return None
+    return to_ns(moment)
 
 
 def read_query(reader: Reader) -> Query:
@@ -313,13 +329,16 @@ class ContractBook:
         return ";".join(spans.get(day, f"{day:%Y%m%d}:CLOSED") for day in days)
 
     def chains(self, request_id: int, con_id: int, venues: Sequence[str] = CHAIN_VENUES) -> Iterator[Message]:
-        """Yield the option chains of an underlying (75), a row for each exchange and class, and the end."""
-        self._grow()
-        under = self._by_id.get(con_id)
-        if under is None:
-            raise TwsError(321, f"Error validating request: the contract id {con_id} is unknown")
+        """Yield the option chains of an underlying (75), a row for each exchange and class, and the end.
+
+        Raises
+        ------
+        TwsError
+            When the market has no such contract.
+        """
+        under = self._instruments[self.number(con_id)]
         chains: dict[tuple[str, int], tuple[set[date], set[Decimal]]] = {}
-        for _, contract in self._instruments.options(self._instruments[under].symbol):
+        for _, contract in self._instruments.options(under.symbol):
             if not self._is_expired(contract):
                 days, strikes = chains.setdefault((contract.root, contract.multiplier), (set(), set()))
                 days.add(to_new_york(final_close_ns(contract)).date())

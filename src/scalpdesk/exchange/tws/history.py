@@ -4,15 +4,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import time, timedelta
 
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.source import Bar, bar_start, between, combine
-from scalpdesk.exchange.tws.contracts import ContractBook, read_query, time_text
+from scalpdesk.exchange.tws.contracts import ContractBook, instant_of, read_query, time_text
 from scalpdesk.exchange.tws.wire import Field, Message, Reader, TwsError, size_of
-from scalpdesk.instruments.sessions import FIRST_DAY, NEW_YORK, new_york_ns, to_new_york, to_ns
+from scalpdesk.instruments.sessions import FIRST_DAY, new_york_ns, to_new_york
 
 WIDTHS = {
     **{f"{count} min{'s' * (count > 1)}": 60 * count for count in (1, 2, 3, 5, 10, 15, 20, 30)},
@@ -86,7 +85,7 @@ class HistoricalBars:
         if size not in WIDTHS or shown not in TRADED | QUOTED:
             raise TwsError(162, f"{NO_DATA}{symbol} {size} {shown}")
         now_ns = self._world.now_ns
-        end_ns = min(_instant(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
+        end_ns = min(_end_of(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
         start_ns, seconds = self._start(duration, end_ns), WIDTHS[size]
         bars = self._series(number, seconds, start_ns, end_ns - 1)
         if hours_only and seconds < DAY_SECONDS:
@@ -202,16 +201,9 @@ def _time(ts_ns: int, *, as_text: bool) -> str:
     return time_text(ts_ns) if as_text else str(ts_ns // NANOS_PER_SECOND)
 
 
-def _instant(text: str) -> int:
-    """Return an instant: ``20240304 10:00:00 US/Eastern``, without a zone New York; with a dash UTC."""
-    day, _, zone = text.partition(" ")[2].partition(" ")
-    try:
-        if "-" in text[:9]:
-            moment = datetime.strptime(text, "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC)
-        else:
-            place = ZoneInfo(zone) if zone else NEW_YORK
-            moment = datetime.strptime(f"{text[:8]} {day}", "%Y%m%d %H:%M:%S").replace(tzinfo=place)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        text = f"End Date/Time: The date, time, or time-zone entered is invalid: {text}"
-        raise TwsError(10314, text) from None
-    return max(to_ns(moment), new_york_ns(FIRST_DAY + timedelta(days=1), time()))
+def _end_of(text: str) -> int:
+    """Return the instant at which a request's bars end."""
+    found = instant_of(text)
+    if found is None:
+        raise TwsError(10314, f"End Date/Time: The date, time, or time-zone entered is invalid: {text}")
+    return max(found, new_york_ns(FIRST_DAY + timedelta(days=1), time()))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.tws.accounts import RealizedProfits, account_after
-from scalpdesk.exchange.tws.contracts import ComboLeg, ContractBook, Query, read_query, time_text
+from scalpdesk.exchange.tws.contracts import ComboLeg, ContractBook, Query, instant_of, read_query, time_text
 from scalpdesk.exchange.tws.layouts import (
     COMPLETED_ORDER,
     EXECUTION,
@@ -28,7 +27,7 @@ from scalpdesk.exchange.tws.layouts import (
     error_message,
 )
 from scalpdesk.exchange.tws.wire import Field, Message, Reader, TwsError, number_of
-from scalpdesk.instruments.sessions import NEW_YORK, to_new_york, to_ns
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.orders import (
@@ -364,8 +363,6 @@ class TwsOrders:
             self._world.quote(number)
             if instruments[number].is_index:
                 raise TwsError(REJECTED, "Order rejected - reason:an index is not tradable")
-            for price in (limit, wanted.auxiliary if isinstance(kind, Stop) else None):
-                self._check_tick(number, price)
         # the broker knows extended hours for such orders alone; at TWS the flag may stand on any
         outside = texts["outsideRth"] == "1" and kind is OrderType.LIMIT and lifetime is TimeInForce.DAY
         request = OrderRequest(
@@ -381,13 +378,6 @@ class TwsOrders:
             legs=tuple(legs),
         )
         return request, number
-
-    def _check_tick(self, number: InstrumentId, price: Decimal | None) -> None:
-        """Refuse a price off the increments of an option or future; those of shares are the broker's rule."""
-        item = self._world.ledger.instruments[number]
-        has_grid = item.is_option or item.is_future
-        if price is not None and has_grid and price % item.tick_rule.tick_at(price):
-            raise TwsError(OFF_TICK, OFF_TICK_TEXT)
 
     def _terms(self, wanted: Placement, code: str, number: InstrumentId | None) -> Values:
         """Return the fields of openOrder that a modification does not change."""
@@ -477,8 +467,6 @@ class TwsOrders:
         filled = standing_of(known).filled
         if wanted.quantity <= filled:
             raise TwsError(MISMATCH, f"Order quantity {wanted.quantity} is not above the filled {filled}")
-        if known.number is not None:
-            self._check_tick(known.number, limit)
         trigger = kind.trigger if isinstance(kind, Stop) else None
         trail = kind.distance if isinstance(kind, Trailing) else None
         earlier, _ = known.before(known.now)
@@ -530,7 +518,9 @@ class TwsOrders:
         code, since, symbol, kind, venue, side = reader.texts(6)
         now_ns = self._world.now_ns
         today = to_new_york(now_ns).date()
-        since_ns = _instant(since) if since else 0
+        since_ns = instant_of(since) if since else 0
+        if since_ns is None:
+            raise TwsError(321, f"{INVALID} {since} is no time")
         for placed, trade, values, realized, due_ns in self._executions.values():
             contract = values["contract"]
             assert isinstance(contract, tuple)
@@ -802,12 +792,3 @@ def _late_cancel(placed: PlacedOrder, code: int) -> TwsError:
     return TwsError(
         code, f"OrderId {placed.order_id} that needs to be cancelled cannot be cancelled, state: {state}."
     )
-
-
-def _instant(text: str) -> int:
-    """Return the instant of a filter's time, ``20240304-10:00:00`` or with a space; in New York."""
-    try:
-        moment = datetime.strptime(text.replace("-", " ")[:17], "%Y%m%d %H:%M:%S").replace(tzinfo=NEW_YORK)
-    except ValueError:
-        raise TwsError(321, f"{INVALID} {text} is no time") from None
-    return to_ns(moment)

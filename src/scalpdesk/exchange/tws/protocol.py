@@ -239,14 +239,17 @@ class TwsProtocol(ExchangeProtocol):
             session.accounts.refresh()
 
     def _on_market(self, event: Published) -> None:
+        states_time = not self._host.pace.is_wall_time
         for session in tuple(self._open.values()):
-            if not self._host.pace.is_wall_time:
-                session.state_time()
-            session.publish(event)
+            session.publish(event, states_time=states_time)
 
 
 PROTOCOL = ProtocolSpec(
     name="tws",
     build=TwsProtocol,
-    terms=MarketTerms(fees=IBKR_FEES, charges_always=True, rules=VenueRules(penny_prices=True, turns=True)),
+    terms=MarketTerms(
+        fees=IBKR_FEES,
+        charges_always=True,
+        rules=VenueRules(penny_prices=True, contract_ticks=True, turns=True),
+    ),
 )

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
@@ -168,21 +169,22 @@ class ClientSession:
         if self.client_id is not None:
             del self.market.clients[self.client_id]
 
-    def state_time(self) -> None:
-        """Send the market's time (49) with each new second: no tick carries one.
-
-        TWS does so only on request; a client of a market that is not on the wall's clock needs it.
-        """
+    def _state_time(self) -> None:
+        """Send the market's time (49) if its second is a new one."""
         second = self.market.world.now_ns // NANOS_PER_SECOND
         if second > self._stated_second:
             self._stated_second = second
             self.send(49, 1, second)
 
-    def publish(self, event: Published) -> None:
-        """Send what an event of the market brings."""
-        for message in self.lines.ticks_of(event):
-            self.send(*message)
-        for message in self.bars.updates_of(event):
+    def publish(self, event: Published, *, states_time: bool) -> None:
+        """Send what an event of the market brings to the lines of this client.
+
+        ``states_time`` puts the market's time before the first of each second, since no tick carries one:
+        TWS states it only on request, but a client of a market that is not on the wall's clock needs it.
+        """
+        for message in chain(self.lines.ticks_of(event), self.bars.updates_of(event)):
+            if states_time:
+                self._state_time()
             self.send(*message)
         if not self._has_timer and not self.accounts.is_idle:
             self._has_timer = True

@@ -83,7 +83,7 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """
     orders: LegOrders = LegOrders.AUTO
     """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
-    ``auto`` one order where a live venue takes it and an order for each leg in a backtest.
+    ``auto`` one order where the venue takes it, as the simulated broker of a backtest does.
     """
 
     @property

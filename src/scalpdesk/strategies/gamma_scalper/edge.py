@@ -219,6 +219,8 @@ class StraddleEdge:
         held = view.instruments[pair.call_id]
         if spot is None or not forecast.known or not held.is_option:
             return None
+        if not view.delta_engine.knows_forward(pair.call_id, view.now_ns):
+            return None
         near = [
             each
             for each in pairs

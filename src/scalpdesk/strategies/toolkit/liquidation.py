@@ -246,9 +246,11 @@ class Liquidation:
     def _close(
         self, view: DeskView, legs: Sequence[InstrumentId], own: Mapping[InstrumentId, Decimal]
     ) -> list[Action]:
-        held = view.positions.quantity
-        lines = [ClosingLine("", leg, own.get(leg, held(leg))) for leg in legs]
+        held, live_for = view.positions.quantity, view.orders.live_for
         is_hurried = view.mode is Mode.FLATTENING
+        if not is_hurried and any(order.parent_id for leg in legs for order in live_for(leg)):
+            legs = [leg for leg in legs if live_for(leg)]  # an order over several legs ends leg by leg
+        lines = [ClosingLine("", leg, own.get(leg, held(leg))) for leg in legs]
         found = self._tries(view, self._options, lines, is_hurried=is_hurried)
         actions: list[Action] = []
         if found.orders:
@@ -256,9 +258,12 @@ class Liquidation:
             for order in found.orders:
                 number = order.instrument_id
                 facts[f"try_{view.instruments[number].symbol}"] = tries[number]
-            is_patient = not is_hurried and self._options.is_patient(view.now_ns)
             is_first = all(count <= 1 for count in tries.values())
-            is_whole = is_first or (is_patient and not has_rejected_combo(view, legs))
+            are_quoted = all(
+                not (seen.is_unquoted or seen.has_no_bid) for seen in (sight_of(view, leg) for leg in legs)
+            )
+            goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
+            is_whole = is_first or (goes_on and not is_hurried)
             actions.append(
                 Proposal(
                     DecisionKind.EXIT,

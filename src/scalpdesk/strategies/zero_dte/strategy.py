@@ -105,7 +105,7 @@ class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     """So often; then what was bought is sold again."""
     orders: LegOrders = LegOrders.AUTO
     """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
-    ``auto`` one order where a live venue takes it and an order for each leg in a backtest.
+    ``auto`` one order where the venue takes it, as the simulated broker of a backtest does.
     """
 
     def __post_init__(self) -> None:

@@ -97,6 +97,8 @@ class _Contract(msgspec.Struct):
     status: str = "active"
     multiplier: Decimal | None = None
     open_interest: Decimal | None = None
+    ppind: bool | None = None
+    """Penny programme indicator; some answers leave it out."""
 
 
 class _ContractPage(msgspec.Struct):
@@ -233,7 +235,10 @@ def _contract(row: _Contract) -> ListedContract:
         raise Malformed("bad_multiplier", str(multiplier))
     try:
         contract = us_option(
-            text(row.symbol, "symbol", 32), [row.underlying_symbol], multiplier=int(multiplier)
+            text(row.symbol, "symbol", 32),
+            [row.underlying_symbol],
+            multiplier=int(multiplier),
+            is_penny=row.ppind,
         )
     except ArgumentError as error:
         raise Malformed("bad_symbol", error.what) from None

@@ -397,7 +397,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
                 "symbol": symbol,
                 "ratio_qty": str(quantity // sets),
                 "side": leg.side.value,
-                "position_intent": position_intent(leg) or f"{leg.side.value}_to_open",
+                "position_intent": intent_of(leg),
             }
             for symbol, quantity, leg in zip(symbols, quantities, legs, strict=True)
         ],
@@ -458,13 +458,13 @@ def position_intent(command: SubmitOrder) -> str | None:
 
     Where several strategies share the account, an exit of one may open a position of the account.
     """
-    if command.owner:
-        return None
-    if command.purpose is Purpose.OPEN:
-        return f"{command.side.value}_to_open"
-    if command.purpose is Purpose.CLOSE:
-        return f"{command.side.value}_to_close"
-    return None
+    is_sure = not command.owner and command.purpose in (Purpose.OPEN, Purpose.CLOSE)
+    return intent_of(command) if is_sure else None
+
+
+def intent_of(command: SubmitOrder) -> str:
+    """Return Alpaca's name of what an order means to do by its purpose: a leg of a combo has to have one."""
+    return f"{command.side.value}_to_{'close' if command.purpose is Purpose.CLOSE else 'open'}"
 
 
 def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:
