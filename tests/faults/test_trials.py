@@ -84,6 +84,8 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 50_347),  # a hedge in doubt lived after the last option, and was wanted no more
         ("alpaca", 50_654),  # an execution of the journal was moved onto one that had been inferred
         ("alpaca", 40_960),  # a patient hedge rested on after the last option
+        ("alpaca", 51_159),  # a liquidation of the very instant of the view that was taken over
+        ("tws", 51_088),  # the stream's positions stood beside those of the answer
         ("deribit", 40_473),  # a stream that was asked for and never answered
         ("tws", 40_070),  # the second execution in the journal, the first only in the history
         ("tws", 41_306),  # an execution taken back unseen kept the place of the last one

@@ -192,7 +192,7 @@ NEEDS = {
     "its data": "open('{mine}/weights.csv').read()",
     "a module beside it": "(sys.path.insert(0, '{mine}'), __import__('helper').answer)",
     "its scratch folder": "pathlib.Path(os.environ['TMPDIR'], 'a').write_text('x')",
-    "a scratch file away again": "os.unlink(os.environ['TMPDIR'] + '/a')",
+    "a file gone again": "(lambda p: (p.touch(), p.unlink()))(pathlib.Path(os.environ['TMPDIR'], 'b'))",
     "a temporary file": "tempfile.NamedTemporaryFile().write(b'x')",
     "an event loop": "asyncio.run(asyncio.sleep(0))",
     "a pair of sockets": "socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)",

@@ -163,7 +163,8 @@ def test_each_column_of_a_hedge_follows_from_its_fills(ratio, premium, noise, ev
 
 def index_row():
     tape = replace(straddle_market(Equity("SPY"), lambda level, _: level), hedge="")
-    return audited(load_settings("gamma-scalper", overrides=RULES), tape)
+    rules = (*RULES, "risk.index_orders=true")
+    return audited(load_settings("gamma-scalper", overrides=rules), tape)
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.2, 0.5])

@@ -26,7 +26,7 @@ from scalpdesk.core.events import (
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import DAY_NS, NEVER_NS, InstrumentId
+from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, InstrumentId
 from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
@@ -351,7 +351,8 @@ class LiveRunner:
         if start.is_fresh:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
             self._note_holdings(view)
-            self.reconciler.begin(view.ts_event_ns)
+            # a venue lists what is after an instant, and may show an execution of this one only later
+            self.reconciler.begin(view.ts_event_ns - NANOS_PER_MS)
             marks = await quotes_of_holdings(self.gateway, view)
             quoted = {quote.instrument_id for quote in marks}
             unquoted = [held for held in view.positions if held.quantity and held.instrument_id not in quoted]

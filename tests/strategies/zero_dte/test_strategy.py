@@ -4,6 +4,7 @@ import math
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from fakes.bookings import booked
@@ -638,7 +639,8 @@ def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():
     config = ZeroDteConfig(
         underlying="SPXW", triggers=TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0)
     )
-    desk = HandDesk(ZeroDteScalper(config), book, limits=LOOSE, mark_seconds=1e6)
+    limits = msgspec.structs.replace(LOOSE, index_orders=True)
+    desk = HandDesk(ZeroDteScalper(config), book, limits=limits, mark_seconds=1e6)
     desk.adopt({CALL: (1, "20.00")})
     desk.open()
     settle(desk, desk.go_to("15:30").market(5002.0))
