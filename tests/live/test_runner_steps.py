@@ -40,7 +40,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     Side,
 )
-from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
@@ -87,7 +87,7 @@ def test_a_notice_leads_to_a_look_where_something_may_have_been_missed(kind, str
         bench.gateway.notice(kind, stream)
         await bench.wait()
         since = [since_ns for _, since_ns in bench.gateway.looks[before:]]
-        assert since == [bench.started_ns] * looks  # what was before is the account's past
+        assert since == [bench.started_ns - NANOS_PER_MS] * looks  # what was before is the account's past
 
     bench.play(play)
     assert bench.runner.state.counters == {f"{kind}/{stream}/lost": 1}
