@@ -52,6 +52,7 @@ NOT_DONE = {
         r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
         r"|scalpdesk run .*underlying=SPX"
     ),
+    "asks a paper account that the reader has": r"scalpdesk certify ",
     "shows a page in a browser": r"jupyter",
     "history that only the vendor keeps": (
         r"scalpdesk data (download|process) |scalpdesk backtest .*--data deribit"

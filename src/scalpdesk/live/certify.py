@@ -125,7 +125,9 @@ class Certification:
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connection."""
-        await self.gateway.close(graceful=graceful)
+        gateway = getattr(self, "gateway", None)  # without keys none was made
+        if gateway is not None:
+            await gateway.close(graceful=graceful)
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
