@@ -31,7 +31,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.fees import NO_FEES, FeeModel, trade_date
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 
 CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
@@ -416,7 +416,9 @@ class OrderTracker:
         number = self._instruments.find(fill.symbol)
         if number is None:
             return fill
-        fee = self._fees.fee(self._instruments[number], fill.side, fill.quantity, fill.price)
+        fee = self._fees.on(trade_date(fill.ts_event_ns)).fee(
+            self._instruments[number], fill.side, fill.quantity, fill.price
+        )
         return msgspec.structs.replace(fill, fee=fee)
 
     def execution(
@@ -445,7 +447,8 @@ class OrderTracker:
         accepted: list[OrderEvent] = self.accept(order, order.venue_order_id, at_ns, now_ns)
         command = order.submitted
         if fee is None:
-            fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
+            schedule, item = self._fees.on(trade_date(at_ns)), self._instruments[command.instrument_id]
+            fee = schedule.fee(item, command.side, quantity, price)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
         if order.covered >= command.quantity:
             order.ended, order.unknown = True, False
@@ -463,7 +466,7 @@ class OrderTracker:
             return []
         (start, end), price = order.executions[execution_id]
         number, side = order.submitted.instrument_id, order.submitted.side
-        booked = self._fees.fee(self._instruments[number], side, end - start, price)
+        booked = self._fees.on(trade_date(at_ns)).fee(self._instruments[number], side, end - start, price)
         if fee == booked or start == end:
             return []
         reference = f"fee/{execution_id}"
