@@ -120,7 +120,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options regulatory fee in USD, both sides."""
     occ_per_contract: Decimal = ZERO
     occ_cap: Decimal = ZERO
-    """``occ_per_contract``, ``occ_cap``: Clearing fee in USD, both sides; its largest a trade, 0: none."""
+    """``occ_per_contract``, ``occ_cap``: Clearing fee in USD, both sides, and its cap a trade (0: uncapped)."""
     cat_per_share: Decimal = ZERO
     """Consolidated audit trail in USD a share or share of the underlying, both sides."""
     rounds_up: bool = True
@@ -166,8 +166,8 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> Decimal:
         """Return the fee of one execution in USD.
 
-        Executions of an order share its minimum, those of a day the rounding up to the cent: the first ones
-        pay them, later ones what is beyond.
+        An order's first execution pays its minimum, the day's first executions the rounding up to the cent;
+        each later execution pays the difference of the totals.
         """
         del is_maker
         if instrument.is_future:
@@ -197,6 +197,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def free_side(self, legs: Sequence[tuple[Instrument, Side, Decimal, Decimal]]) -> Side | None:
         """Return None: every leg pays its own fee."""
         del legs
+        return None
 
 
 def _at(prices: Prices, premium: Decimal) -> Decimal:
@@ -316,7 +317,7 @@ Row = TypeVar("Row", bound=_Dated)
 
 
 def _row_of(rows: Sequence[Row], day: date) -> tuple[Row, bool]:
-    """Return the row of a day and whether it holds then: the one before where none does, else the first."""
+    """Return the row of a day, else the row before or the first, and whether it holds then."""
     row = rows[max(bisect_right([each.since for each in rows], day) - 1, 0)]
     return row, row.since <= day <= row.until
 
@@ -425,7 +426,7 @@ def schedule_used(fees: DatedFees, first: date, last: date) -> dict[str, Any]:
     """Return which schedule a run from ``first`` to ``last`` is charged by, in JSON types.
 
     ``name``, ``since`` and ``until`` (start of the newest row of the first and of the last day), and
-    ``assumed``: rows that stand in because the table has none for the day, each with its start.
+    ``assumed``: the nearest rows, where the table has no row for the day, each with its start.
     """
     spans = [fees.rows(day) for day in (first, last)]
     newest = [max((row.since for row in rows if row.is_in_force), default=None) for rows in spans]
