@@ -120,7 +120,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options regulatory fee in USD, both sides."""
     occ_per_contract: Decimal = ZERO
     occ_cap: Decimal = ZERO
-    """``occ_per_contract``, ``occ_cap``: Clearing fee in USD, both sides, and its cap a trade (0: uncapped)."""
+    """``occ_per_contract``, ``occ_cap``: Clearing fee in USD, both sides, and its cap a trade; 0: no cap."""
     cat_per_share: Decimal = ZERO
     """Consolidated audit trail in USD a share or share of the underlying, both sides."""
     rounds_up: bool = True
