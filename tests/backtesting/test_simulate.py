@@ -12,6 +12,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.tape import until
 from scalpdesk import backtest, load_data
+from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
