@@ -1,5 +1,5 @@
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from hypothesis import given
@@ -70,7 +70,7 @@ PAGE_2014, PAGE_2016, PAGE_2024 = date(2014, 6, 2), date(2016, 6, 1), date(2024,
 def test_tiered_commissions_are_those_of_the_page(day, volume, contracts, premium, commission):
     terms = option("C"), BUY, D(contracts), D(premium)
     schedule = BrokerFees("ibkr_tiered", volume).on(day)
-    passed = schedule.passed_on(terms[0], *terms[1:])
+    passed = schedule.passed_on(terms[0], *terms[1:]).quantize(D("0.01"), ROUND_HALF_UP)
     assert schedule.fee(*terms) - passed == D(commission)
 
 
@@ -122,9 +122,14 @@ def test_alpaca_passes_on_the_rates_of_the_day(day, instrument, side, quantity, 
 
 def test_two_weekly_index_options_at_47_cost_the_published_sum():
     """Two at .65, Cboe .45 (.58 as the fixed page's surcharge), OCC .02 (.055), ORF .02685 (.0388)."""
-    terms = SPXW, BUY, D(2), D(47)
-    assert IBKR_TIERED_FEES.on(date(2024, 3, 4)).fee(*terms) == D("2.29370")
-    assert IBKR_FEES.on(date(2020, 10, 1)).fee(*terms) == D("2.6476")
+    for schedule, day, published in (
+        (IBKR_TIERED_FEES, date(2024, 3, 4), "2.2937"),
+        (IBKR_FEES, date(2020, 10, 1), "2.6476"),
+    ):
+        fees = schedule.on(day)
+        passed_on = fees.passed_on(SPXW, BUY, D(2), D(47))
+        assert fees.commission(SPXW, D(2), D(47)) + passed_on == D(published)
+        assert fees.fee(SPXW, BUY, D(2), D(47)) == D(published).quantize(D("0.01"), ROUND_HALF_UP)
 
 
 @pytest.mark.parametrize(("root", "future", "on_it"), [("ES", "2.25", "1.42"), ("MNQ", "0.62", "0.47")])

@@ -8,7 +8,7 @@ import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Protocol, Self, TypeVar
@@ -124,7 +124,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cat_per_share: Decimal = ZERO
     """Consolidated audit trail in USD a share or share of the underlying, both sides."""
     rounds_up: bool = True
-    """Whether the day's regulatory fees of an account are rounded up to the cent."""
+    """Whether the day's regulatory fees of an account are rounded up to the cent, or to the nearest one."""
 
     def on(self, day: date) -> Self:
         """Return itself: it holds on every day."""
@@ -187,7 +187,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return charged
 
     def _rounded(self, total: Decimal) -> Decimal:
-        return total.quantize(CENT, rounding=ROUND_UP) if self.rounds_up else total
+        return total.quantize(CENT, rounding=ROUND_UP if self.rounds_up else ROUND_HALF_UP)
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return 0: an exercise or settlement is free."""
@@ -433,6 +433,40 @@ def schedule_used(fees: DatedFees, first: date, last: date) -> dict[str, Any]:
     assumed = {row.name: str(row.since) for rows in spans for row in rows if not row.is_in_force}
     since, until = (None if day is None else str(day) for day in newest)
     return {"name": fees.name, "since": since, "until": until, "assumed": assumed}
+
+
+class FeeBook:
+    """Charges the executions of one account by the schedules of their dates, each once.
+
+    An execution is charged after those of its order and of its day: an order pays its minimum once, and the
+    day's total is rounded once.
+    """
+
+    def __init__(self, fees: FeeModel) -> None:
+        self._fees = fees
+        self._days: dict[date, FeesSoFar] = {}
+        self._charged: dict[str, Decimal] = {}
+
+    def charge(
+        self,
+        execution_id: str,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str,
+        ts_ns: int,
+    ) -> Decimal:
+        """Return the fee of an execution at an instant (UTC ns), in the instrument's currency."""
+        known = self._charged.get(execution_id)
+        if known is None:
+            day = trade_date(ts_ns)
+            so_far = self._days.setdefault(day, FeesSoFar())
+            terms = instrument, side, quantity, price
+            known = self._fees.on(day).fee(*terms, order=order, so_far=so_far)
+            self._charged[execution_id] = known
+        return known
 
 
 ALPACA_FEES = BrokerFees("alpaca")

@@ -378,7 +378,11 @@ class Ledger:
         assert number is not None
         assert instrument is not None
         account = self.accounts[order.account]
-        fee = NO_FEE if self._is_free or not pays else self._fee(order, instrument, quantity, price)
+        resting = order.resting
+        is_maker = resting is not None and resting.tries > 1 and order.limit_price is not None
+        fee = NO_FEE
+        if pays and not self._is_free:
+            fee = self._fee(order, instrument, quantity, price, is_maker=is_maker)
         value = quantity * price
         if order.filled is ZERO:  # most orders are filled whole, and at once
             filled = order.filled = quantity
@@ -404,13 +408,14 @@ class Ledger:
             self.now_ns,
             filled,
             left,
+            is_maker=is_maker,
         )
         posting = posting_of(execution, order)
         account.apply(posting)
         if self.keeps_filled:
             account.executions.append(execution)
-        if order.resting is not None:
-            order.resting.leaves = left
+        if resting is not None:
+            resting.leaves = left
         if self.keeps_history:
             cash = posting.cash + fee
             self.note(account, "FILL", instrument.symbol, posting.units, price, cash, execution=execution)
@@ -426,11 +431,20 @@ class Ledger:
             self._so_far.clear()
         return self._day_fees
 
-    def _fee(self, order: BrokerOrder, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+    def _fee(
+        self,
+        order: BrokerOrder,
+        instrument: Instrument,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        is_maker: bool,
+    ) -> Decimal:
         """Return the fee of an execution after those of the account's day."""
         schedule, so_far = self._fees_of_today(), self._so_far.setdefault(order.account, FeesSoFar())
         whole = order.parent if order.is_combo_leg and order.parent is not None else order.order_id
-        return schedule.fee(instrument, order.side, quantity, price, order=whole, so_far=so_far)
+        terms = instrument, order.side, quantity, price
+        return schedule.fee(*terms, order=whole, so_far=so_far, is_maker=is_maker)
 
     def free_side(self, combo: BrokerOrder, units: Decimal, prices: list[Decimal]) -> Side | None:
         """Return the side of a combo whose legs pay no fee."""

@@ -426,7 +426,7 @@ class Messages:
             "state": "open" if execution.leaves else "filled",
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
-            "liquidity": "T",
+            "liquidity": "M" if execution.is_maker else "T",
             "label": self._names.labels.get(parent or execution.order_id, ""),
             "index_price": self.index(item),
             "mark_price": float(self._world.ledger.mark(number)),
