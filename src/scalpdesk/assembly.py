@@ -23,7 +23,16 @@ from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instruments, Proxy
 from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES, NO_FEES, FeeModel
+from scalpdesk.instruments.fees import (
+    ALPACA_FEES,
+    IBKR_FEES,
+    IBKR_TIERED_FEES,
+    NO_FEES,
+    DatedFees,
+    FeeModel,
+    FeeSchedule,
+    schedule_used,
+)
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.margin.holdings import Holding
@@ -59,12 +68,21 @@ from scalpdesk.strategies.registry import bound_config, find_strategy, member_na
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-FEES: dict[str, FeeModel] = {
+FEES: dict[str, FeeSchedule | DatedFees] = {
     "none": NO_FEES,
     "alpaca": ALPACA_FEES,
     "ibkr": IBKR_FEES,
+    "ibkr_tiered": IBKR_TIERED_FEES,
     "deribit": DERIBIT_FEES,
 }
+
+
+def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
+    """Return the dated schedule of fees that a simulated run is charged by, for its header."""
+    fees = FEES[config.simulation.fees]
+    return {} if isinstance(fees, FeeSchedule) else {"fees": schedule_used(fees, first, last)}
+
+
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5

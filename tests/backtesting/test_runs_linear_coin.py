@@ -102,7 +102,7 @@ def test_fees_funding_and_settlement_are_in_dollars_and_the_parts_sum_to_the_cen
         signed = each.quantity * each.side.sign
         paid -= signed * each.price + each.fee
         terms = listed[each.instrument_id], each.side, each.quantity, each.price
-        assert each.fee == DERIBIT_FEES.fee(*terms)
+        assert each.fee == DERIBIT_FEES.on(DAY).fee(*terms)
         options[each.instrument_id] = options.get(each.instrument_id, D(0)) + signed
     swap = options.pop(0)
     for number, held in options.items():

@@ -12,6 +12,7 @@ import pytest
 from fakes.clock import ManualClock
 from fakes.tape import until
 from scalpdesk import backtest, load_data
+from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -157,3 +158,13 @@ def test_a_market_of_ones_own_goes_along_with_its_columns():
     assert same.tape.origin is None
     assert len(same.tape.quotes) > 150_000
     assert simulate(config, same).summary() == simulate(config, PreparedMarket(day)).summary()
+
+
+def test_a_run_names_the_schedule_of_its_days_and_the_rows_that_stand_in():
+    """No row of the broker reaches back to 2017: the first one answers, and the summary says so."""
+    settings, day = load_settings("st0cka", overrides=["simulation.fees=alpaca"]), date(2017, 11, 24)
+    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    summary = run_backtest(settings, tape, ManualClock(0), seed=1).summary
+    assert summary["fee_schedule"] == "alpaca"
+    assert (summary["fee_rows"]["name"], summary["fee_rows"]["until"]) == ("alpaca", "2017-07-04")
+    assert summary["fee_rows"]["assumed"] == {"alpaca": "2024-01-01"}

@@ -23,6 +23,7 @@ from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, fina
 
 D = Decimal
 HALF = TickRule(D("0.5"), D("0.5"))
+FEES = DERIBIT_FEES.on(date(2026, 3, 2))
 CALL = deribit_option("BTC-6MAR26-87000-C")
 
 
@@ -124,31 +125,55 @@ def test_a_linear_perpetual_pays_as_a_share_does():
     ],
 )
 def test_the_fee_of_an_option_is_at_most_an_eighth_of_its_premium(price, quantity, fee):
-    assert DERIBIT_FEES.fee(CALL, Side.BUY, D(quantity), D(price)) == D(fee)
-    assert DERIBIT_FEES.fee(CALL, Side.SELL, D(quantity), D(price)) == D(fee)
+    assert FEES.fee(CALL, Side.BUY, D(quantity), D(price)) == D(fee)
+    assert FEES.fee(CALL, Side.SELL, D(quantity), D(price)) == D(fee)
 
 
 def test_a_perpetual_pays_five_basis_points_of_its_coins():
-    assert DERIBIT_FEES.fee(perpetual("BTC"), Side.SELL, D(10_000), D(50_000)) == D("0.001")
-    assert DERIBIT_FEES.fee(LinearPerpetual("BTC_USDC-PERPETUAL", HALF), Side.BUY, D(2), D(50_000)) == D(50)
+    assert FEES.fee(perpetual("BTC"), Side.SELL, D(10_000), D(50_000)) == D("0.001")
+    assert FEES.fee(LinearPerpetual("BTC_USDC-PERPETUAL", HALF), Side.BUY, D(2), D(50_000)) == D(50)
+
+
+def test_the_examples_of_the_fees_page():
+    """Deribit support, article 25944746248989, undated, and its page of about 2019."""
+    maker = {"is_maker": True}
+    for coin, dollars, price, taken in (
+        ("BTC", 50_000, 100_000, "0.00025"),
+        ("ETH", 20_000, 4_000, "0.0025"),
+    ):
+        terms = perpetual(coin), Side.BUY, D(dollars) / perpetual(coin).contract_size, D(price)
+        assert (FEES.fee(*terms), FEES.fee(*terms, **maker)) == (D(taken), 0)
+    then = DERIBIT_FEES.on(date(2019, 6, 3))
+    assert then.fee(CALL, Side.BUY, D(1), D("0.1")) == D("0.0004")
+    assert then.fee(CALL, Side.BUY, D(1), D("0.0001")) == D("0.0000125")
+    terms = perpetual("BTC"), Side.BUY, D(1_000), D(10_000)
+    assert (then.fee(*terms), then.fee(*terms, **maker)) == (D("0.00075"), D("-0.00025"))
+
+
+def test_the_cheaper_side_of_a_combo_is_free():
+    """Release note of 2022-08-18; before it every leg paid."""
+    bought, sold = (CALL, Side.BUY, D(1), D("0.02")), (CALL, Side.SELL, D(1), D("0.001"))
+    assert FEES.free_side([bought, sold]) is Side.SELL
+    assert FEES.free_side([bought, bought]) is None
+    assert DERIBIT_FEES.on(date(2019, 6, 3)).free_side([bought, sold]) is None
 
 
 def test_a_linear_option_pays_its_fee_on_the_strike():
     option = deribit_option("BTC_USDC-25DEC26-100000-C")
-    assert DERIBIT_FEES.fee(option, Side.BUY, D("0.5"), D(2_000)) == D(15)
-    assert DERIBIT_FEES.fee(option, Side.BUY, D("0.5"), D(40)) == D("2.5")
+    assert FEES.fee(option, Side.BUY, D("0.5"), D(2_000)) == D(15)
+    assert FEES.fee(option, Side.BUY, D("0.5"), D(40)) == D("2.5")
 
 
 def test_the_fee_of_a_delivery_is_capped_as_well():
-    assert DERIBIT_FEES.delivery(CALL, D("0.2")) == D("0.00015")
-    assert DERIBIT_FEES.delivery(CALL, D("0.0004")) == D("0.00005")
+    assert FEES.delivery(CALL, D("0.2")) == D("0.00015")
+    assert FEES.delivery(CALL, D("0.0004")) == D("0.00005")
 
 
 @pytest.mark.parametrize("day", ["5MAR26", "7MAR26", "8MAR26", "31MAR26"])
 def test_the_delivery_of_a_daily_option_is_free(day):
     """Weekly, monthly and quarterly options expire on Fridays; 31 March 2026 is a Tuesday."""
-    assert DERIBIT_FEES.delivery(deribit_option(f"BTC-{day}-87000-C"), D("0.2")) == 0
-    assert DERIBIT_FEES.delivery(deribit_option("BTC-27MAR26-87000-C"), D("0.2")) == D("0.00015")
+    assert FEES.delivery(deribit_option(f"BTC-{day}-87000-C"), D("0.2")) == 0
+    assert FEES.delivery(deribit_option("BTC-27MAR26-87000-C"), D("0.2")) == D("0.00015")
 
 
 MARKS = st.integers(90_000, 110_000).map(D)

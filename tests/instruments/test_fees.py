@@ -1,12 +1,31 @@
-from decimal import Decimal
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.instruments import option, share
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeSchedule
+from scalpdesk.instruments.classes import FUTURES, us_option
+from scalpdesk.instruments.fees import (
+    ALPACA_FEES,
+    IBKR_FEES,
+    IBKR_TIERED_FEES,
+    NO_FEES,
+    BrokerFees,
+    FeeSchedule,
+    FeesSoFar,
+    day_trading_rule,
+    schedule_used,
+)
 
 D = Decimal
+BUY, SELL = Side.BUY, Side.SELL
+ALPACA = ALPACA_FEES.on(date(2025, 3, 3))
+SPXW, SPX = us_option("SPXW260320C06000000"), us_option("SPX260320C06000000")
+VIX, RUT, XEO = (us_option(f"{root}260320C00020000") for root in ("VIX", "RUT", "XEO"))
 
 
 @pytest.mark.parametrize("side", Side)
@@ -15,28 +34,172 @@ def test_no_fees_are_none(side):
     assert NO_FEES.fee(option("C"), side, D(1), D(5)) == 0
 
 
-def test_buying_shares_costs_nothing_at_alpaca_and_selling_the_regulatory_fees():
-    assert ALPACA_FEES.fee(share(), Side.BUY, D(100), D(500)) == 0
-    # 50 000 USD x 27.80 per million = 1.39; 100 x 0.000166 = 0.0166; together 1.4066, up to the cent
-    assert ALPACA_FEES.fee(share(), Side.SELL, D(100), D(500)) == D("1.41")
+# examples of the published pages ----------------------------------------------------------------------
+
+PAGE_2014, PAGE_2016, PAGE_2024 = date(2014, 6, 2), date(2016, 6, 1), date(2024, 3, 4)
 
 
-def test_options_pay_the_orf_on_both_sides_and_sec_and_taf_when_sold():
-    assert ALPACA_FEES.fee(option("C"), Side.BUY, D(10), D(5)) == D("0.30")  # 0.2915
-    # 0.2915 + 5000 x 27.80 / 1e6 = 0.139 + 0.0279 = 0.4584
-    assert ALPACA_FEES.fee(option("C"), Side.SELL, D(10), D(5)) == D("0.46")
+@pytest.mark.parametrize(
+    ("day", "volume", "contracts", "premium", "commission"),
+    [
+        # Interactive Brokers, options commissions, page of 2014 (SEC 22.10, ORF .0401), its own examples
+        (PAGE_2014, 0, 1, "2", "1.00"),
+        (PAGE_2014, 0, 2, "5", "1.40"),
+        (PAGE_2014, 0, 3, "0.075", "1.50"),
+        (PAGE_2014, 0, 5, "0.03", "1.25"),
+        (PAGE_2014, 10_001, 1, "2", "1.00"),
+        (PAGE_2014, 10_001, 2, "5", "1.00"),
+        (PAGE_2014, 10_001, 5, "0.03", "1.25"),
+        (PAGE_2014, 50_001, 1, "2", "1.00"),
+        (PAGE_2014, 50_001, 2, "5", "1.00"),
+        (PAGE_2014, 100_001, 2, "5", "1.00"),
+        # the page of 2016 (SEC 21.80, ORF .0404), its own examples
+        (PAGE_2016, 0, 2, "5", "1.40"),
+        (PAGE_2016, 0, 3, "0.075", "1.50"),
+        (PAGE_2016, 10_001, 5, "0.03", "1.25"),
+        # Interactive Brokers Canada, early 2024: its rates
+        (PAGE_2024, 0, 1, "2", "1.00"),
+        (PAGE_2024, 0, 2, "0.10", "1.30"),
+        (PAGE_2024, 0, 3, "0.09", "1.50"),
+        (PAGE_2024, 0, 5, "0.04", "1.25"),
+        (PAGE_2024, 10_001, 5, "0.05", "2.50"),
+        (PAGE_2024, 50_001, 5, "0.05", "1.25"),
+        (PAGE_2024, 100_001, 10, "3", "1.50"),
+    ],
+)
+def test_tiered_commissions_are_those_of_the_page(day, volume, contracts, premium, commission):
+    terms = option("C"), BUY, D(contracts), D(premium)
+    schedule = BrokerFees("ibkr_tiered", volume).on(day)
+    passed = schedule.passed_on(terms[0], *terms[1:]).quantize(D("0.01"), ROUND_HALF_UP)
+    assert schedule.fee(*terms) - passed == D(commission)
 
 
-def test_the_taf_of_shares_is_capped():
-    only_taf = FeeSchedule(taf_per_share=D("0.000166"), taf_cap=D("8.30"))
-    assert only_taf.fee(share(), Side.SELL, D(50_000), D(1)) == D("8.30")
-    assert only_taf.fee(share(), Side.SELL, D(10_000_000), D(1)) == D("8.30")
-    assert only_taf.fee(share(), Side.SELL, D(10_000), D(1)) == D("1.66")
+@pytest.mark.parametrize(
+    ("contract", "premium", "surcharge"),
+    [
+        # Interactive Brokers, fixed options commissions, page of 2020 (SEC 22.10, OCC .055)
+        (SPX, "0.99", "0.40"),
+        (SPX, "47", "0.50"),
+        (SPXW, "0.99", "0.49"),
+        (SPXW, "47", "0.58"),
+        (VIX, "0.10", "0.10"),
+        (VIX, "0.11", "0.25"),
+        (VIX, "1.00", "0.45"),
+        (VIX, "2.00", "0.50"),
+        (RUT, "5", "0.18"),
+        (XEO, "5", "0.40"),
+    ],
+)
+def test_index_options_pay_the_surcharge_of_the_fixed_page(contract, premium, surcharge):
+    schedule = IBKR_FEES.on(date(2020, 10, 1))
+    paid = schedule.fee(contract, BUY, D(10), D(premium)) - schedule.fee(option("C"), BUY, D(10), D(premium))
+    assert paid == 10 * D(surcharge)
 
 
-def test_commissions_have_a_minimum_an_execution():
-    schedule = FeeSchedule(per_share=D("0.005"), per_contract=D("0.65"), minimum_per_order=D(1))
-    assert schedule.fee(share(), Side.BUY, D(100), D(10)) == D(1)
-    assert schedule.fee(share(), Side.BUY, D(1000), D(10)) == D(5)
-    assert schedule.fee(option("P"), Side.BUY, D(1), D(2)) == D(1)
-    assert schedule.fee(option("P"), Side.BUY, D(2), D(2)) == D("1.30")
+@pytest.mark.parametrize(
+    ("day", "instrument", "side", "quantity", "price", "fee"),
+    [
+        # Alpaca support, regulatory fees (SEC 27.80), and its table of 2025 (CAT .000046, OCC .02)
+        (date(2024, 6, 3), share(), BUY, 100, "500", "0.00"),
+        (date(2024, 6, 3), share(), SELL, 100, "500", "1.41"),  # 1.39 + .0166
+        (date(2024, 6, 3), share(), SELL, 50_000, "1", "9.69"),  # 1.39 + 8.30
+        (date(2024, 6, 3), share(), SELL, 100_000, "1", "11.08"),  # 2.78 + at most 8.30
+        (date(2025, 1, 2), share(), BUY, 1_000, "10", "0.05"),  # .046
+        (date(2025, 1, 2), option("C"), BUY, 10, "5", "0.52"),  # .2 + .2685 + .046
+        (date(2025, 1, 2), option("C"), SELL, 10, "5", "0.69"),  # + .139 + .0279 = .6814
+        (date(2025, 1, 2), option("C"), BUY, 3_000, "1", "149.35"),  # 55 + 80.55 + 13.80
+        # Alpaca support, the page with SEC 0 and CAT .0000265; OCC .025, ORF .02815
+        (date(2025, 7, 7), share(), SELL, 1_000, "10", "0.20"),  # .0265 + .166
+        (date(2025, 7, 7), option("C"), SELL, 10, "5", "0.59"),  # .25 + .2815 + .0265 + .0279
+        # FINRA, 2018-05-07: 23.10 before 22 May 2018, then 13.00
+        (date(2018, 5, 21), share(), SELL, 100, "500", "1.17"),  # 1.155 + .0119
+        (date(2018, 5, 22), share(), SELL, 100, "500", "0.67"),  # .65 + .0119
+    ],
+)
+def test_alpaca_passes_on_the_rates_of_the_day(day, instrument, side, quantity, price, fee):
+    assert ALPACA_FEES.on(day).fee(instrument, side, D(quantity), D(price)) == D(fee)
+
+
+def test_two_weekly_index_options_at_47_cost_the_published_sum():
+    """Two at .65, Cboe .45 (.58 as the fixed page's surcharge), OCC .02 (.055), ORF .02685 (.0388)."""
+    for schedule, day, published in (
+        (IBKR_TIERED_FEES, date(2024, 3, 4), "2.2937"),
+        (IBKR_FEES, date(2020, 10, 1), "2.6476"),
+    ):
+        fees = schedule.on(day)
+        passed_on = fees.passed_on(SPXW, BUY, D(2), D(47))
+        assert fees.commission(SPXW, D(2), D(47)) + passed_on == D(published)
+        assert fees.fee(SPXW, BUY, D(2), D(47)) == D(published).quantize(D("0.01"), ROUND_HALF_UP)
+
+
+@pytest.mark.parametrize(("root", "future", "on_it"), [("ES", "2.25", "1.42"), ("MNQ", "0.62", "0.47")])
+def test_futures_and_options_on_them_pay_their_own_fee(root, future, on_it):
+    schedule = IBKR_FEES.on(date(2024, 3, 4))
+    assert schedule.per_future[root] == D(future)
+    assert schedule.per_future_option[root] == D(on_it)
+    assert schedule.per_future.keys() == FUTURES.keys()
+
+
+# laws -------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 900)), min_size=1, max_size=8),
+    st.sampled_from([ALPACA_FEES, IBKR_FEES, IBKR_TIERED_FEES]),
+)
+def test_an_order_in_pieces_pays_its_minimum_and_the_days_rounding_once(pieces, fees):
+    """The pieces have one price: together they cost what the order costs whole."""
+    schedule, so_far, price = fees.on(date(2025, 3, 3)), FeesSoFar(), D(pieces[0][1]) / 100
+    paid = [schedule.fee(option("C"), BUY, D(units), price, order="a", so_far=so_far) for units, _ in pieces]
+    whole = schedule.fee(option("C"), BUY, D(sum(units for units, _ in pieces)), price)
+    assert sum(paid) == whole
+    assert min(paid) >= 0
+
+
+def test_another_order_pays_its_own_minimum():
+    so_far, schedule = FeesSoFar(), FeeSchedule(per_contract=D("0.65"), minimum_per_order=D(1))
+    paid = [schedule.fee(option("C"), BUY, D(1), D(2), order=name, so_far=so_far) for name in "aaba"]
+    assert paid == [D("1"), D("0.30"), D("1"), D("0.65")]
+
+
+def test_options_on_an_index_pay_no_section_31():
+    sold = ALPACA.fee(SPX, SELL, D(1), D(50))
+    assert sold - ALPACA.fee(SPX, BUY, D(1), D(50)) <= D("0.01")
+    assert ALPACA.fee(option("C"), SELL, D(1), D(50)) - sold == D("0.13")  # .139, rounded with the rest
+
+
+@given(st.dates(date(2000, 1, 1), date(2030, 1, 1)), st.sampled_from([ALPACA_FEES, IBKR_TIERED_FEES]))
+def test_every_row_that_stands_in_is_named(day, fees):
+    rows = {row.name: row for row in fees.rows(day)}
+    assumed = schedule_used(fees, day, day)["assumed"]
+    assert assumed.keys() == {name for name, row in rows.items() if not row.is_in_force}
+    assert all(row.source for row in rows.values())
+    assert (fees.name in assumed) == (fees is ALPACA_FEES and day < date(2024, 1, 1)) or fees.name != "alpaca"
+
+
+def test_a_schedule_says_its_newest_row_and_what_it_assumes():
+    used = schedule_used(ALPACA_FEES, date(2025, 5, 13), date(2025, 5, 14))
+    assert used == {"name": "alpaca", "since": "2025-03-03", "until": "2025-05-14", "assumed": {}}
+    late = schedule_used(ALPACA_FEES, date(2026, 7, 1), date(2026, 7, 1))
+    assert late["assumed"] == {"orf": "2025-03-03", "cat": "2025-07-01"}
+
+
+def test_an_unknown_broker_is_refused():
+    with pytest.raises(ArgumentError, match="alpaca"):
+        BrokerFees("nobody").on(date(2025, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("broker", "day", "equity", "deficit"),
+    [
+        ("ibkr", date(2026, 6, 3), 25_000, False),
+        ("ibkr", date(2026, 6, 4), 0, True),
+        ("alpaca", date(2026, 7, 5), 0, True),
+        ("alpaca", date(2026, 7, 6), 0, True),
+    ],
+)
+def test_the_rule_of_day_trading_is_that_of_the_day(broker, day, equity, deficit):
+    rule = day_trading_rule(broker, day)
+    assert (rule.least_equity, rule.intraday_deficit) == (equity, deficit)
+    assert rule.since <= day <= rule.until
+    assert day_trading_rule(broker, date(2001, 9, 28) - timedelta(days=1)) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Proxy, Right, Settlement, Style
 from scalpdesk.instruments.fees import IBKR_FEES
 from scalpdesk.instruments.futures import (
@@ -151,10 +151,10 @@ def test_a_future_ties_up_a_margin_and_no_value(price, quantity):
 
 
 def test_fees_of_a_future_are_by_contract_and_root():
-    terms = Side.SELL, Decimal(4), Decimal(3700)
-    assert IBKR_FEES.fee(future_contract("ES_202103"), *terms) == Decimal("9.00")
-    assert IBKR_FEES.fee(future_contract("MES_202103"), *terms) == Decimal("2.48")
-    assert IBKR_FEES.fee(future_contract("NQ_202103"), *terms) == ZERO
+    terms, fees = (Side.SELL, Decimal(4), Decimal(3700)), IBKR_FEES.on(date(2021, 3, 1))
+    assert fees.fee(future_contract("ES_202103"), *terms) == Decimal("9.00")
+    assert fees.fee(future_contract("MES_202103"), *terms) == Decimal("2.48")
+    assert fees.fee(future_contract("NQ_202103"), *terms) == Decimal("9.00")
 
 
 def test_a_hand_worked_hedge_of_a_dollar_delta():

@@ -128,6 +128,16 @@ def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):
     assert venue.figures.equity == venue.account.cash - D("0.9")
 
 
+@pytest.mark.parametrize(("limit", "later", "rate"), [(90_001, 90_000, "0.0005"), (89_990, 89_989, "0")])
+def test_an_order_in_the_perpetual_that_rested_pays_no_taker_fee(venue, limit, later, rate):
+    request = OrderRequest("BTC-PERPETUAL", Side.BUY, OrderType.LIMIT, quantity=D(100), limit_price=D(limit))
+    venue.broker.submit(venue.account.name, request)
+    venue.market(float(later))
+    (execution,) = venue.account.executions
+    assert execution.is_maker is (rate == "0")
+    assert abs(execution.fee - D(1_000) / execution.price * D(rate)) < HALF_SATOSHI
+
+
 @pytest.mark.parametrize(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
 def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
     venue.trade(number, quantity)

@@ -22,7 +22,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, Submit
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
-from scalpdesk.instruments.fees import ALPACA_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES, trade_date
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import KnownOrder
@@ -360,7 +360,7 @@ def test_fees_come_from_the_schedule(side):
     tracker = OrderTracker(BOOK, ALPACA_FEES)
     one = tracker.track(submit(side=side), 0)
     (fill,) = fills(tracker.execution(one, "e1", D(12), D(500), D(12), 5, 9))
-    assert fill.fee == ALPACA_FEES.fee(BOOK[InstrumentId(0)], side, D(12), D(500))
+    assert fill.fee == ALPACA_FEES.on(trade_date(5)).fee(BOOK[InstrumentId(0)], side, D(12), D(500))
 
 
 # one order ------------------------------------------------------------------------------------------

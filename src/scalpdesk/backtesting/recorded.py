@@ -6,15 +6,16 @@ simulated broker with the configured conditions, except those that :class:`LiveT
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from statistics import median_low
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -58,7 +59,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.engine.timers import LOSS_TIMER, LossTimer
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.fees import FeeModel
+from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend
@@ -369,18 +370,38 @@ class _RecordedFees:
 
     def __init__(self, schedule: FeeModel) -> None:
         self._schedule = schedule
+        self._day: DayFees = NO_FEES
         self.per_unit: dict[str, Decimal] = {}
         """Fees of the execution that is booked now, by symbol."""
 
-    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+    def on(self, day: date) -> Self:
+        """Take the configured schedule of a trade date."""
+        self._day = self._schedule.on(day)
+        return self
+
+    def fee(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str = "",
+        so_far: FeesSoFar | None = None,
+        is_maker: bool = False,
+    ) -> Decimal:
         """Return the fee of one execution."""
         if instrument.symbol in self.per_unit:
             return self.per_unit[instrument.symbol] * quantity
-        return self._schedule.fee(instrument, side, quantity, price)
+        return self._day.fee(instrument, side, quantity, price, order=order, so_far=so_far, is_maker=is_maker)
+
+    def free_side(self, legs: Sequence[tuple[Instrument, Side, Decimal, Decimal]]) -> Side | None:
+        """Return the side of a combo that pays nothing."""
+        return None if self.per_unit else self._day.free_side(legs)
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return the fee of the settlement of one option."""
-        return self._schedule.delivery(instrument, payoff)
+        return self._day.delivery(instrument, payoff)
 
 
 class _RecordedOutcomes(StagedFaults):

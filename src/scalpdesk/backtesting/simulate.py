@@ -19,6 +19,7 @@ from scalpdesk.assembly import (
     connect_broker,
     describe,
     earlier_sessions,
+    fee_facts,
     fill_models,
     forecasts,
     gamma_events,
@@ -447,6 +448,8 @@ def build_backtest(
     tape_facts = market.facts() | folder_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     tape_facts["takes_combos"] = BrokerConnection.takes_combos
+    days = [session.day for session in tape.sessions]
+    tape_facts |= fee_facts(settings.config, days[0], days[-1])
     header = JournalHeader(
         schema=SCHEMA,
         run_id=run_id,

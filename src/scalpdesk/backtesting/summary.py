@@ -212,6 +212,8 @@ def run_summary(
     }
     if header.venue == "simulated":
         summary["fee_schedule"] = header.config.get("simulation", {}).get("fees", "none")
+        if "fees" in header.data:
+            summary["fee_rows"] = header.data["fees"]
     if unit != CENT:
         summary["currency"] = desk.instruments[desk.view.underlying].currency
         summary["usd"] = in_dollars(tally.marks)

@@ -178,6 +178,9 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     decimals = money_decimals(currency)
     table = new_table("where it came from", currency, "", text=("",))
     schedule = summary.get("fee_schedule", "none")
+    rows = summary.get("fee_rows")
+    if rows is not None:
+        schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
     labels = LABELS if schedule == "none" else LABELS | {"fees": f"fees ({schedule})"}
     for name in names:
         table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))

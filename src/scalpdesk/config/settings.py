@@ -162,9 +162,9 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Annotated[Decimal, above(0, 10**12, "an amount of money")] = Decimal(100_000)
     """Cash at the start, in the quote currency."""
-    fees: Literal["none", "alpaca", "ibkr", "deribit"] = "none"
-    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``ibkr``, ``deribit``: theirs, of
-    ``ibkr`` for index futures as well.
+    fees: Literal["none", "alpaca", "ibkr", "ibkr_tiered", "deribit"] = "none"
+    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``ibkr`` (fixed), ``ibkr_tiered``,
+    ``deribit``: theirs, of ``ibkr`` for index futures as well. Each as of the trade date.
     """
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""

@@ -7,8 +7,10 @@ Introduction Policy".
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +29,7 @@ from scalpdesk.instruments.contract import (
     Style,
     TickRule,
 )
+from scalpdesk.instruments.fees import FeesSoFar, RowUsed, coin_rates
 
 _OPTION = re.compile(r"([A-Z0-9]+(?:_[A-Z]+)?)-(\d{1,2}[A-Z]{3}\d{2})-(\d+(?:d\d+)?)-([CP])\Z")
 COIN_OPTION_TICK = TickRule(Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005"))
@@ -203,40 +206,61 @@ def deribit_option(name: str, tick_rule: TickRule = COIN_OPTION_TICK) -> OptionC
 
 
 class DeribitFees(msgspec.Struct, frozen=True):
-    """Deribit's fee schedule without tier discounts, in the currency of each instrument.
+    """Deribit's fee schedule of a day without tier discounts, in the currency of each instrument.
 
-    Maker and taker of an option pay the same. Every execution of a perpetual is charged as a taker's, the
-    dearer of the two. The delivery of a daily option is free. Source: Deribit, "Fees".
+    Maker and taker of an option pay the same. The figures are rows of ``fees.toml``.
     """
 
-    option_rate: Decimal = Decimal("0.0003")
-    delivery_rate: Decimal = Decimal("0.00015")
+    option_rate: Decimal
+    delivery_rate: Decimal
     """``option_rate``, ``delivery_rate``: Fraction of an option's underlying: of a trade, and of a
     delivery.
     """
-    most_of_premium: Decimal = Decimal("0.125")
+    most_of_premium: Decimal
     """Cap of both, as a fraction of the option's price."""
-    perpetual_taker: Decimal = Decimal("0.0005")
-    """Fraction of a perpetual's notional."""
+    perpetual_maker: Decimal
+    perpetual_taker: Decimal
+    """``perpetual_maker``, ``perpetual_taker``: Fractions of a perpetual's notional; negative: a rebate."""
+    daily_delivery_is_free: bool
+    nets_combos: bool
+    """Whether the cheaper of a combo's bought and sold legs is free."""
 
-    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+    def fee(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str = "",
+        so_far: FeesSoFar | None = None,
+        is_maker: bool = False,
+    ) -> Decimal:
         """Return the fee of one execution in the instrument's currency.
 
         Both sides pay the same. ``quantity`` is in unsigned contracts (options: coins), ``price`` in currency
         a unit, of an inverse perpetual US dollars a coin.
         """
-        del side
+        del side, order, so_far
         if instrument.is_option:
             return self._capped(self.option_rate, instrument, price) * quantity * instrument.multiplier
-        fee = abs(instrument.value(quantity, price)) * self.perpetual_taker
+        rate = self.perpetual_maker if is_maker else self.perpetual_taker
+        fee = abs(instrument.value(quantity, price)) * rate
         return round(fee, PLACES) if instrument.is_inverse else fee
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return the fee of the delivery of one option that pays ``payoff``, in its currency."""
         assert instrument.is_option
-        if instrument.expiry.weekday() != FRIDAY:
+        if self.daily_delivery_is_free and instrument.expiry.weekday() != FRIDAY:
             return Decimal(0)
         return self._capped(self.delivery_rate, instrument, payoff)
+
+    def free_side(self, legs: Sequence[tuple[Instrument, Side, Decimal, Decimal]]) -> Side | None:
+        """Return the side of a combo whose legs pay nothing: the cheaper one; None where all go one way."""
+        sums = dict.fromkeys((side for _, side, _, _ in legs), ZERO)
+        for leg in legs:
+            sums[leg[1]] += self.fee(*leg)
+        return min(sums, key=lambda side: sums[side]) if self.nets_combos and len(sums) > 1 else None
 
     def _capped(self, rate: Decimal, option: OptionContract, price: Decimal) -> Decimal:
         """Return the fee of one coin; of a linear option the strike stands for the index."""
@@ -244,7 +268,35 @@ class DeribitFees(msgspec.Struct, frozen=True):
         return min(rate * coin, self.most_of_premium * price)
 
 
-DERIBIT_FEES = DeribitFees()
+class CoinFees(msgspec.Struct, frozen=True):
+    """Deribit's fees by date, from the table."""
+
+    name: str = "deribit"
+
+    def on(self, day: date) -> DeribitFees:
+        """Return the schedule of a day."""
+        return _fees_on(day)
+
+    def rows(self, day: date) -> tuple[RowUsed, ...]:
+        """Return the row that the schedule of a day comes from."""
+        return (coin_rates(day)[1],)
+
+
+@lru_cache(maxsize=1024)
+def _fees_on(day: date) -> DeribitFees:
+    row, _ = coin_rates(day)
+    return DeribitFees(
+        row.option,
+        row.delivery,
+        row.most_of_premium,
+        row.maker,
+        row.taker,
+        row.daily_delivery_is_free,
+        row.nets_combos,
+    )
+
+
+DERIBIT_FEES = CoinFees()
 
 
 def funding_rate(mark: Decimal, index: Decimal) -> Decimal:

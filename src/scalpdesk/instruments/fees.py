@@ -1,94 +1,481 @@
-"""Commissions and regulatory fees, as exact amounts in the quote currency."""
+"""Commissions and regulatory fees by date, as exact amounts in the quote currency.
 
-from collections.abc import Mapping
-from decimal import ROUND_UP, Decimal
-from typing import Protocol
+The figures are rows of ``fees.toml``, each with its dates and its page. A model of fees answers by date:
+``ALPACA_FEES.on(day)`` is the schedule of that day, which charges executions.
+"""
+
+import tomllib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import CENT
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.core.units import CENT, ZERO
+from scalpdesk.instruments.classes import INDICES
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.sessions import LAST_DAY, to_new_york
+
+Prices = tuple[tuple[Decimal | None, Decimal], ...]
+"""Amounts by premium: each holds below the first figure, the last one (None) from there on."""
 
 
-class FeeModel(Protocol):
-    """Fees of a venue."""
+class FeesSoFar:
+    """Fees of one account on one trade date: what minimums and roundings of later executions depend on."""
 
-    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
-        """Return the fee of one execution in the instrument's currency; ``quantity`` is unsigned."""
+    __slots__ = ("commissions", "passed_on")
+
+    def __init__(self) -> None:
+        self.commissions: dict[str, Decimal] = {}
+        """Commissions of orders before their minimum, by order."""
+        self.passed_on = ZERO
+        """Regulatory and clearing fees before rounding."""
+
+
+class DayFees(Protocol):
+    """Fees of a venue on one trade date."""
+
+    def fee(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str = "",
+        so_far: FeesSoFar | None = None,
+        is_maker: bool = False,
+    ) -> Decimal:
+        """Return the fee of one execution in the instrument's currency.
+
+        Parameters
+        ----------
+        quantity, price
+            Unsigned units; currency a unit of the underlying.
+        order
+            Id of the order, which shares one minimum; it counts with ``so_far`` only.
+        so_far
+            Fees of the account on this day, which take the execution up; None charges it as if it were alone.
+        is_maker
+            Whether the order rested in the book.
+        """
         ...
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return the fee of the settlement of one option that pays ``payoff``, in the same currency."""
         ...
 
+    def free_side(self, legs: Sequence[tuple[Instrument, Side, Decimal, Decimal]]) -> Side | None:
+        """Return the side of a combo that pays nothing; None where each leg pays its own fee.
+
+        ``legs`` are instrument, side, unsigned quantity and price of the combo's executions.
+        """
+        ...
+
+
+class FeeModel(Protocol):
+    """Fees of a venue by trade date."""
+
+    def on(self, day: date) -> DayFees:
+        """Return the schedule of a trade date."""
+        ...
+
 
 class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Commissions and regulatory fees of one venue."""
+    """Commissions and regulatory fees of a broker in shares, listed options and futures, USD."""
 
-    per_share: Decimal = Decimal(0)
-    per_contract: Decimal = Decimal(0)
+    per_share: Decimal = ZERO
+    per_contract: Decimal = ZERO
     """``per_share``, ``per_contract``: Commission in USD a share and a contract."""
+    by_premium: Prices = ()
+    """Commission a contract by premium, in place of ``per_contract``."""
+    surcharges: Mapping[str, Prices] = {}
+    """Exchange fee a contract by root and premium."""
     per_future: Mapping[str, Decimal] = {}
-    """Commission, exchange and clearing fees in USD a contract and side, of futures by root."""
-    minimum_per_order: Decimal = Decimal(0)
-    """Smallest commission of one execution in USD."""
-    section_31_per_million: Decimal = Decimal(0)
-    """SEC fee in USD per million USD sold (shares and options, sells only)."""
-    taf_per_share: Decimal = Decimal(0)
-    taf_per_contract: Decimal = Decimal(0)
+    per_future_option: Mapping[str, Decimal] = {}
+    """``per_future``, ``per_future_option``: Commission, exchange and clearing fees in USD a contract and
+    side, by root of the future.
+    """
+    minimum_per_order: Decimal = ZERO
+    minimum_of_shares: Decimal | None = None
+    """``minimum_per_order``, ``minimum_of_shares``: Smallest commission of an order on one day in USD; of
+    shares None for the same.
+    """
+    section_31_per_million: Decimal = ZERO
+    """SEC fee in USD per million USD sold (shares and options, sells only; 17 CFR 240.31 exempts options on
+    an index).
+    """
+    taf_per_share: Decimal = ZERO
+    taf_per_contract: Decimal = ZERO
     """``taf_per_share``, ``taf_per_contract``: FINRA trading activity fee in USD, sells only."""
-    taf_cap: Decimal = Decimal(0)
+    taf_cap: Decimal = ZERO
     """Largest TAF of one execution in USD (shares)."""
-    orf_per_contract: Decimal = Decimal(0)
+    orf_per_contract: Decimal = ZERO
     """Options regulatory fee in USD, both sides."""
+    occ_per_contract: Decimal = ZERO
+    occ_cap: Decimal = ZERO
+    """``occ_per_contract``, ``occ_cap``: Clearing fee in USD, both sides, and its cap a trade; 0: no cap."""
+    cat_per_share: Decimal = ZERO
+    """Consolidated audit trail in USD a share or share of the underlying, both sides."""
+    rounds_up: bool = True
+    """Whether the day's regulatory fees of an account are rounded up to the cent, or to the nearest one."""
 
-    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
-        """Return the fee of one execution in USD, with the regulatory part rounded up to the cent.
+    def on(self, day: date) -> Self:
+        """Return itself: it holds on every day."""
+        del day
+        return self
 
-        ``quantity`` is unsigned contracts or shares, ``price`` per unit of the underlying.
-        """
-        if instrument.is_future:
-            return quantity * self.per_future.get(instrument.root, Decimal(0))
-        is_option = isinstance(instrument, OptionContract)
-        commission = quantity * (self.per_contract if is_option else self.per_share)
-        commission = max(commission, self.minimum_per_order)
-        regulatory = quantity * self.orf_per_contract if is_option else Decimal(0)
+    def commission(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the commission of an execution before the order's minimum."""
+        if instrument.is_option:
+            return quantity * (_at(self.by_premium, price) if self.by_premium else self.per_contract)
+        return quantity * self.per_share
+
+    def passed_on(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the regulatory, clearing and exchange fees of an execution before rounding."""
+        passed = quantity * instrument.multiplier * self.cat_per_share
+        is_option = instrument.is_option
+        if instrument.is_option:
+            occ = quantity * self.occ_per_contract
+            passed += quantity * self.orf_per_contract + (min(occ, self.occ_cap) if self.occ_cap else occ)
+            passed += quantity * _at(self.surcharges.get(instrument.root, ()), price)
         if side is Side.SELL:
-            notional = quantity * price * instrument.multiplier
-            regulatory += notional * self.section_31_per_million / 1_000_000
+            if not (instrument.is_option and instrument.underlying in INDICES):
+                notional = quantity * price * instrument.multiplier
+                passed += notional * self.section_31_per_million / 1_000_000
             taf = quantity * (self.taf_per_contract if is_option else self.taf_per_share)
-            regulatory += min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
-        return commission + regulatory.quantize(CENT, rounding=ROUND_UP)
+            passed += min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
+        return passed
+
+    def fee(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str = "",
+        so_far: FeesSoFar | None = None,
+        is_maker: bool = False,
+    ) -> Decimal:
+        """Return the fee of one execution in USD.
+
+        An order's first execution pays its minimum, the day's first executions the rounding up to the cent;
+        each later execution pays the difference of the totals.
+        """
+        del is_maker
+        if instrument.is_future:
+            return quantity * self.per_future.get(instrument.root, ZERO)
+        if instrument.is_option and instrument.is_on_future:
+            return quantity * self.per_future_option.get(instrument.underlying.partition("_")[0], ZERO)
+        least = self.minimum_per_order
+        if not instrument.is_option and self.minimum_of_shares is not None:
+            least = self.minimum_of_shares
+        book = FeesSoFar() if so_far is None else so_far
+        before = book.commissions.get(order)
+        after = (before or ZERO) + self.commission(instrument, quantity, price)
+        charged = max(after, least) - (ZERO if before is None else max(before, least))
+        passed = book.passed_on + self.passed_on(instrument, side, quantity, price)
+        charged += self._rounded(passed) - self._rounded(book.passed_on)
+        book.commissions[order], book.passed_on = after, passed
+        return charged
+
+    def _rounded(self, total: Decimal) -> Decimal:
+        return total.quantize(CENT, rounding=ROUND_UP if self.rounds_up else ROUND_HALF_UP)
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return 0: an exercise or settlement is free."""
         del instrument, payoff
-        return Decimal(0)
+        return ZERO
+
+    def free_side(self, legs: Sequence[tuple[Instrument, Side, Decimal, Decimal]]) -> Side | None:
+        """Return None: every leg pays its own fee."""
+        del legs
+        return None
+
+
+def _at(prices: Prices, premium: Decimal) -> Decimal:
+    """Return the amount of a premium; 0 without any."""
+    return next((amount for below, amount in prices if below is None or premium < below), ZERO)
 
 
 NO_FEES = FeeSchedule()
 
-ALPACA_FEES = FeeSchedule(
-    section_31_per_million=Decimal("27.80"),
-    taf_per_share=Decimal("0.000166"),
-    taf_per_contract=Decimal("0.00279"),
-    taf_cap=Decimal("8.30"),
-    orf_per_contract=Decimal("0.02915"),
-)
-"""No commission; the regulatory fees that brokers pass on (SEC, FINRA and OCC rates of 2025)."""
 
-IBKR_FEES = FeeSchedule(
-    per_share=Decimal("0.005"),
-    per_contract=Decimal("0.65"),
-    per_future={"ES": Decimal("2.25"), "MES": Decimal("0.62")},
-    minimum_per_order=Decimal(1),
-    section_31_per_million=ALPACA_FEES.section_31_per_million,
-    taf_per_share=ALPACA_FEES.taf_per_share,
-    taf_per_contract=ALPACA_FEES.taf_per_contract,
-    taf_cap=ALPACA_FEES.taf_cap,
-    orf_per_contract=ALPACA_FEES.orf_per_contract,
-)
-"""Fixed prices of Interactive Brokers in the US; the minimum, which is that of an order, applies to each
-execution here.
-"""
+# rows of the file -----------------------------------------------------------------------------------------
+
+
+class CoinRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Row of fees of a coin exchange: fractions of the underlying."""
+
+    option: Decimal
+    delivery: Decimal
+    most_of_premium: Decimal
+    maker: Decimal
+    taker: Decimal
+    source: str
+    since: date
+    until: date = LAST_DAY
+    daily_delivery_is_free: bool = False
+    nets_combos: bool = False
+
+
+class DayTradingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Row of the rules of day trading of margin accounts: a fact, no gate."""
+
+    broker: str
+    """Empty: every broker (FINRA)."""
+    least_equity: Decimal
+    """USD that a pattern day trader needs; 0: no such rule."""
+    intraday_deficit: bool
+    """Whether an intraday margin deficit is blocked or must be met."""
+    source: str
+    since: date
+    until: date = LAST_DAY
+    day_trades: int = 0
+    sessions: int = 0
+    """``day_trades``, ``sessions``: So many day trades in so many sessions make a pattern day trader; 0: not
+    counted.
+    """
+    phase_in_until: date | None = None
+    """Until when members may still apply the rule before."""
+
+
+class _Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    volume: int
+    prices: tuple[tuple[str, Decimal], ...]
+
+
+class _Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    since: date
+    source: str
+    until: date = LAST_DAY
+    tiers: tuple[_Volume, ...] = ()
+    minimum: Decimal = ZERO
+    per_share: Decimal = ZERO
+    minimum_of_shares: Decimal = ZERO
+    rounds_up: bool = False
+    surcharges: dict[str, tuple[tuple[str, Decimal], ...]] = {}
+
+
+class _Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    amounts: tuple[tuple[date, Decimal, str], ...]
+    until: date = LAST_DAY
+
+
+class _Futures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    brokers: str
+    roots: str
+    since: date
+    future: Decimal
+    option: Decimal
+    source: str
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sources: dict[str, str]
+    rates: tuple[_Rate, ...]
+    brokers: tuple[_Broker, ...]
+    futures: tuple[_Futures, ...]
+    coins: tuple[CoinRates, ...]
+    day_trading: tuple[DayTradingRule, ...]
+
+
+@cache
+def _table() -> _Table:
+    text = files(__package__).joinpath("fees.toml").read_text("utf-8")
+    found: dict[str, Any] = tomllib.loads(text)
+    return msgspec.convert(found, _Table, strict=False)
+
+
+class RowUsed(msgspec.Struct, frozen=True):
+    """Row of the table that answers for a day."""
+
+    name: str
+    since: date
+    source: str
+    is_in_force: bool
+    """False where no row holds on the day and the nearest one answers."""
+
+
+class _Dated(Protocol):
+    @property
+    def since(self) -> date: ...
+    @property
+    def until(self) -> date: ...
+
+
+Row = TypeVar("Row", bound=_Dated)
+
+
+def _row_of(rows: Sequence[Row], day: date) -> tuple[Row, bool]:
+    """Return the row of a day, else the row before or the first, and whether it holds then."""
+    row = rows[max(bisect_right([each.since for each in rows], day) - 1, 0)]
+    return row, row.since <= day <= row.until
+
+
+def _prices(pairs: Sequence[tuple[str, Decimal]]) -> Prices:
+    return tuple((Decimal(below) if below else None, amount) for below, amount in pairs)
+
+
+_FIELDS = {
+    "section_31": "section_31_per_million",
+    "taf_share": "taf_per_share",
+    "taf_contract": "taf_per_contract",
+    "taf_cap": "taf_cap",
+    "occ": "occ_per_contract",
+    "occ_cap": "occ_cap",
+    "orf": "orf_per_contract",
+    "cat": "cat_per_share",
+}
+
+
+class BrokerFees(msgspec.Struct, frozen=True):
+    """Fees of a broker in shares, options and futures by date, from the table."""
+
+    name: str
+    monthly_contracts: int = 0
+    """Contracts traded in the month, which the commission falls with."""
+
+    def on(self, day: date) -> FeeSchedule:
+        """Return the schedule of a trade date."""
+        return _schedule(self.name, self.monthly_contracts, day)[0]
+
+    def rows(self, day: date) -> tuple[RowUsed, ...]:
+        """Return the rows that make up the schedule of a day."""
+        return _schedule(self.name, self.monthly_contracts, day)[1]
+
+
+@lru_cache(maxsize=4096)
+def _schedule(name: str, volume: int, day: date) -> tuple[FeeSchedule, tuple[RowUsed, ...]]:
+    table = _table()
+    rows = [row for row in table.brokers if row.name == name]
+    if not rows:
+        known = sorted({row.name for row in table.brokers})
+        raise ArgumentError(
+            "no fees of this broker are known", where="fees", value=name, fix=" or ".join(known)
+        )
+    row, holds = _row_of(rows, day)
+    used = [RowUsed(name, row.since, row.source, holds)]
+    fields: dict[str, Decimal] = {}
+    for rate in table.rates:
+        at = max(bisect_right([since for since, _, _ in rate.amounts], day) - 1, 0)
+        since, fields[_FIELDS[rate.name]], source = rate.amounts[at]
+        used.append(RowUsed(rate.name, since, source, since <= day <= rate.until))
+    futures = [each for each in table.futures if name in each.brokers.split()]
+    tiers = [tier.prices for tier in row.tiers if tier.volume <= volume]
+    schedule = FeeSchedule(
+        per_share=row.per_share,
+        by_premium=_prices(tiers[-1]) if tiers else (),
+        surcharges={root: _prices(pairs) for root, pairs in row.surcharges.items()},
+        per_future={root: each.future for each in futures for root in each.roots.split()},
+        per_future_option={root: each.option for each in futures for root in each.roots.split()},
+        minimum_per_order=row.minimum,
+        minimum_of_shares=row.minimum_of_shares,
+        rounds_up=row.rounds_up,
+        **fields,
+    )
+    named = (msgspec.structs.replace(each, source=table.sources[each.source]) for each in used)
+    return schedule, tuple(named)
+
+
+def coin_rates(day: date) -> tuple[CoinRates, RowUsed]:
+    """Return the fees of the coin exchange on a day, and the row that says so."""
+    row, holds = _row_of(_table().coins, day)
+    return row, RowUsed("deribit", row.since, _table().sources[row.source], holds)
+
+
+def day_trading_rule(broker: str, day: date) -> DayTradingRule | None:
+    """Return the rule of day trading at a broker on a day: its own, else FINRA's; None before the first.
+
+    >>> day_trading_rule("ibkr", date(2026, 6, 3)).least_equity
+    Decimal('25000')
+    >>> day_trading_rule("ibkr", date(2026, 6, 4)).intraday_deficit
+    True
+    """
+    rules = [
+        rule
+        for rule in _table().day_trading
+        if rule.broker in {broker, ""} and rule.since <= day <= rule.until
+    ]
+    return max(rules, key=lambda rule: rule.broker, default=None)
+
+
+class DatedFees(FeeModel, Protocol):
+    """Fees from the table."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the schedule."""
+        ...
+
+    def rows(self, day: date) -> tuple[RowUsed, ...]:
+        """Return the rows that make up the schedule of a day."""
+        ...
+
+
+def schedule_used(fees: DatedFees, first: date, last: date) -> dict[str, Any]:
+    """Return which schedule a run from ``first`` to ``last`` is charged by, in JSON types.
+
+    ``name``, ``since`` and ``until`` (start of the newest row of the first and of the last day), and
+    ``assumed``: the nearest rows, where the table has no row for the day, each with its start.
+    """
+    spans = [fees.rows(day) for day in (first, last)]
+    newest = [max((row.since for row in rows if row.is_in_force), default=None) for rows in spans]
+    assumed = {row.name: str(row.since) for rows in spans for row in rows if not row.is_in_force}
+    since, until = (None if day is None else str(day) for day in newest)
+    return {"name": fees.name, "since": since, "until": until, "assumed": assumed}
+
+
+class FeeBook:
+    """Charges the executions of one account by the schedules of their dates, each once.
+
+    An execution is charged after those of its order and of its day: an order pays its minimum once, and the
+    day's total is rounded once.
+    """
+
+    def __init__(self, fees: FeeModel) -> None:
+        self._fees = fees
+        self._days: dict[date, FeesSoFar] = {}
+        self._charged: dict[str, Decimal] = {}
+
+    def charge(
+        self,
+        execution_id: str,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        order: str,
+        ts_ns: int,
+    ) -> Decimal:
+        """Return the fee of an execution at an instant (UTC ns), in the instrument's currency."""
+        known = self._charged.get(execution_id)
+        if known is None:
+            day = trade_date(ts_ns)
+            so_far = self._days.setdefault(day, FeesSoFar())
+            terms = instrument, side, quantity, price
+            known = self._fees.on(day).fee(*terms, order=order, so_far=so_far)
+            self._charged[execution_id] = known
+        return known
+
+
+ALPACA_FEES = BrokerFees("alpaca")
+"""No commission; the regulatory and clearing fees that the broker passes on."""
+IBKR_FEES = BrokerFees("ibkr")
+IBKR_TIERED_FEES = BrokerFees("ibkr_tiered")
+"""``IBKR_FEES``, ``IBKR_TIERED_FEES``: Interactive Brokers' fixed and tiered prices in the US."""
+
+
+def trade_date(ts_ns: int) -> date:
+    """Return the date in New York of an instant, UTC nanoseconds."""
+    return to_new_york(ts_ns).date()

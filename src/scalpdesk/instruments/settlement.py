@@ -88,7 +88,9 @@ def settle_option(
     if not contract.delivers:
         cash = round(held * contract.multiplier * intrinsic, PLACES)
         # in one change, as the venue's log has it: a reader counts what a trade came to when it ends
-        cash -= round(fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES)
+        cash -= round(
+            fees.on(contract.expiry).delivery(contract, intrinsic) * abs(held) * contract.multiplier, PLACES
+        )
         label, cause = f"expiry-{contract.symbol}", ChangeCause.CASH_SETTLEMENT
         return [PositionChanged(option_id, at_ns, known_ns, cause, -held, intrinsic, cash, label)]
     return delivery(contract, option_id, share_id, held, at_ns, known_ns)

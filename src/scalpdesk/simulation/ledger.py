@@ -4,6 +4,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from itertools import count
@@ -16,8 +17,8 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
+from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar, trade_date
 from scalpdesk.instruments.postings import Posting, of_change, of_fill
 from scalpdesk.margin.holdings import AccountFigures, MarginModel
 from scalpdesk.margin.regulation_t import RegulationT
@@ -182,6 +183,10 @@ class Ledger:
         self.models: dict[InstrumentId, FillModel] = {}
         self.fees = fees
         self._is_free = fees == NO_FEES
+        self._fee_day: date | None = None
+        self._day_fees: DayFees = NO_FEES
+        self._so_far: dict[str, FeesSoFar] = {}
+        """Fees of each account on ``_fee_day``."""
         self.keeps_history = keeps_history
         self.keeps_filled = True
         """Whether orders that were filled whole stay, and executions, for later questions."""
@@ -364,13 +369,20 @@ class Ledger:
         family = (order, parent, *parent.legs)
         return all(not each.is_open and each.updated_ns < before_ns for each in family)
 
-    def trade(self, order: BrokerOrder, quantity: Decimal, price: Decimal) -> Execution:
-        """Book one execution of a single order on its account; reports nothing yet."""
+    def trade(self, order: BrokerOrder, quantity: Decimal, price: Decimal, *, pays: bool = True) -> Execution:
+        """Book one execution of a single order on its account; reports nothing yet.
+
+        ``pays`` is false for the leg of a combo that the venue charges no fee for.
+        """
         number, instrument, side = order.instrument_id, order.instrument, order.side
         assert number is not None
         assert instrument is not None
         account = self.accounts[order.account]
-        fee = NO_FEE if self._is_free else self.fees.fee(instrument, side, quantity, price)
+        resting = order.resting
+        is_maker = resting is not None and resting.tries > 1 and order.limit_price is not None
+        fee = NO_FEE
+        if pays and not self._is_free:
+            fee = self._fee(order, instrument, quantity, price, is_maker=is_maker)
         value = quantity * price
         if order.filled is ZERO:  # most orders are filled whole, and at once
             filled = order.filled = quantity
@@ -396,19 +408,52 @@ class Ledger:
             self.now_ns,
             filled,
             left,
+            is_maker=is_maker,
         )
         posting = posting_of(execution, order)
         account.apply(posting)
         if self.keeps_filled:
             account.executions.append(execution)
-        if order.resting is not None:
-            order.resting.leaves = left
+        if resting is not None:
+            resting.leaves = left
         if self.keeps_history:
             cash = posting.cash + fee
             self.note(account, "FILL", instrument.symbol, posting.units, price, cash, execution=execution)
             if fee:
                 self.note(account, "FEE", instrument.symbol, ZERO, ZERO, -fee)
         return execution
+
+    def _fees_of_today(self) -> DayFees:
+        """Return the schedule of the present day; a new one begins with no fees so far."""
+        day = trade_date(self.now_ns)
+        if day != self._fee_day:
+            self._fee_day, self._day_fees = day, self.fees.on(day)
+            self._so_far.clear()
+        return self._day_fees
+
+    def _fee(
+        self,
+        order: BrokerOrder,
+        instrument: Instrument,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        is_maker: bool,
+    ) -> Decimal:
+        """Return the fee of an execution after those of the account's day."""
+        schedule, so_far = self._fees_of_today(), self._so_far.setdefault(order.account, FeesSoFar())
+        whole = order.parent if order.is_combo_leg and order.parent is not None else order.order_id
+        terms = instrument, order.side, quantity, price
+        return schedule.fee(*terms, order=whole, so_far=so_far, is_maker=is_maker)
+
+    def free_side(self, combo: BrokerOrder, units: Decimal, prices: list[Decimal]) -> Side | None:
+        """Return the side of a combo whose legs pay no fee."""
+        legs = [
+            (leg.instrument, leg.side, units * leg.ratio, price)
+            for leg, price in zip(combo.legs, prices, strict=True)
+            if leg.instrument is not None
+        ]
+        return None if self._is_free else self._fees_of_today().free_side(legs)
 
     def change(self, account: BrokerAccount, changes: list[PositionChanged]) -> None:
         """Book and report what happens to an account without an order."""

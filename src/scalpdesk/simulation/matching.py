@@ -383,9 +383,9 @@ class Matcher:
         ledger, net = self._ledger, ZERO
         for leg, price in zip(combo.legs, prices, strict=True):
             net += leg.side.sign * leg.ratio * price
-        trades = []
+        trades, free = [], ledger.free_side(combo, units, prices)
         for leg, price in zip(combo.legs, prices, strict=True):
-            trades.append(ledger.trade(leg, units * leg.ratio, price))
+            trades.append(ledger.trade(leg, units * leg.ratio, price, pays=leg.side is not free))
             done = leg.leaves == 0
             leg.status = Status.FILLED if done else Status.PARTIALLY_FILLED
             leg.updated_ns = ledger.now_ns

@@ -222,6 +222,8 @@ class Execution(FrozenLeaf, frozen=True, gc=False):
     """Still to be filled after it."""
     corrects: str | None = None
     """The execution that this one stands in for."""
+    is_maker: bool = False
+    """Whether the order rested in the book before it."""
 
 
 @final

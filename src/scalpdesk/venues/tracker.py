@@ -31,7 +31,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 
 CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
@@ -263,7 +263,7 @@ class OrderTracker:
 
     def __init__(self, instruments: Instruments, fees: FeeModel = NO_FEES) -> None:
         self._instruments = instruments
-        self._fees = fees
+        self._fees = FeeBook(fees)
         self.orders: dict[str, TrackedOrder] = {}
         self.combos: dict[str, tuple[str, ...]] = {}
         """Client order ids of a combo's legs by the combo's."""
@@ -287,6 +287,8 @@ class OrderTracker:
             at = ZERO
             for execution_id, (quantity, price) in known.executions.items():
                 order.executions[execution_id] = (Span(at, at + quantity), price)
+                if quantity:
+                    self._fee(order, execution_id, quantity, price, known.sent_ns)
                 at += quantity
             own = f"{known.venue_order_id}/"
             named = [name for name in order.executions if not (known.venue_order_id and name.startswith(own))]
@@ -416,8 +418,22 @@ class OrderTracker:
         number = self._instruments.find(fill.symbol)
         if number is None:
             return fill
-        fee = self._fees.fee(self._instruments[number], fill.side, fill.quantity, fill.price)
+        terms = self._instruments[number], fill.side, fill.quantity, fill.price
+        known = self.find("", fill.venue_order_id)
+        order = fill.venue_order_id
+        if known is not None:
+            order = known.parent_id or known.submitted.client_order_id
+        fee = self._fees.charge(fill.execution_id, *terms, order=order, ts_ns=fill.ts_event_ns)
         return msgspec.structs.replace(fill, fee=fee)
+
+    def _fee(
+        self, order: TrackedOrder, execution_id: str, quantity: Decimal, price: Decimal, at_ns: int
+    ) -> Decimal:
+        """Return the schedule's fee of an execution."""
+        command = order.submitted
+        terms = self._instruments[command.instrument_id], command.side, quantity, price
+        whole = order.parent_id or command.client_order_id
+        return self._fees.charge(execution_id, *terms, order=whole, ts_ns=at_ns)
 
     def execution(
         self,
@@ -445,7 +461,7 @@ class OrderTracker:
         accepted: list[OrderEvent] = self.accept(order, order.venue_order_id, at_ns, now_ns)
         command = order.submitted
         if fee is None:
-            fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
+            fee = self._fee(order, execution_id, quantity, price, at_ns)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
         if order.covered >= command.quantity:
             order.ended, order.unknown = True, False
@@ -462,8 +478,10 @@ class OrderTracker:
         if execution_id not in order.executions:
             return []
         (start, end), price = order.executions[execution_id]
-        number, side = order.submitted.instrument_id, order.submitted.side
-        booked = self._fees.fee(self._instruments[number], side, end - start, price)
+        number, booked = (
+            order.submitted.instrument_id,
+            self._fee(order, execution_id, end - start, price, at_ns),
+        )
         if fee == booked or start == end:
             return []
         reference = f"fee/{execution_id}"

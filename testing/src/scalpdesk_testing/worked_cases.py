@@ -369,13 +369,17 @@ def _pa_hedge(
     }
 
 
+FEES_OF = date(2025, 1, 2)
+"""Day whose fees the cases on Deribit's schedule take."""
+
+
 def _coin_option(cp: str, strike: float) -> OptionContract:
     return deribit_option(option_name("BTC", date(2026, 12, 25), Decimal(str(strike)), Right(cp)))
 
 
 def _settle(S: float, K: float, cp: str, prem: float, qty: float) -> Answer:
     payoff = expiry_payoff_coin(S, K, cp == "C")
-    fee = float(DERIBIT_FEES.delivery(_coin_option(cp, K), Decimal(str(payoff))))
+    fee = float(DERIBIT_FEES.on(FEES_OF).delivery(_coin_option(cp, K), Decimal(str(payoff))))
     return {
         "payoff_btc": payoff * qty,
         "delivery_fee_btc": fee * qty,
@@ -405,7 +409,7 @@ def _inv_pnl(usd: float, e: float, x: float) -> Answer:
 
 def _deribit_fee(price: float, qty: float) -> Answer:
     option = _coin_option("C", 100_000)
-    return {"result": DERIBIT_FEES.fee(option, Side.BUY, Decimal(str(qty)), Decimal(str(price)))}
+    return {"result": DERIBIT_FEES.on(FEES_OF).fee(option, Side.BUY, Decimal(str(qty)), Decimal(str(price)))}
 
 
 def _gex(rows: Sequence[Sequence[Any]], S: float) -> Answer:

@@ -714,7 +714,8 @@ async def test_a_combo_fills_whole_at_its_net_price(tws):
     assert [each.price for each in legs] == [above.ask, below.ask]
     assert len({each.execId for each in (whole, *legs)}) == 3
     assert trade.orderStatus.avgFillPrice == pytest.approx(whole.price)
-    assert trade.fills[1].commissionReport.commission == pytest.approx(2 * 0.65 + 0.06)
+    charged = sum(fill.commissionReport.commission for fill in trade.fills[1:3])
+    assert charged == pytest.approx(2.79)  # four at .65, OCC .02 and ORF .02685
     assert trade.fills[0].commissionReport.execId == ""
 
     def bought():
@@ -802,7 +803,7 @@ async def test_a_what_if_order_states_its_margin_and_leaves_nothing(tws):
         50 * (held.bid + held.ask) - 2_000 - state.commission
     )
     assert (float(state.maintMarginChange), state.status) == (0.0, "PreSubmitted")
-    assert state.commission == 1.03  # the least a trade costs, and the regulatory fee
+    assert state.commission == 1.05  # the least a trade costs, OCC .02 and ORF .02685
     shares = await ib.whatIfOrderAsync(spy(), MarketOrder("BUY", 100, account="DU1000002"))
     ask = quote(tws).ask
     mid = (bid + ask) / 2

@@ -96,7 +96,7 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 @pytest.mark.recorded
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded data is not here")
-@pytest.mark.parametrize(("threshold", "result", "calls"), [("0.20", "-3.89", 0), ("0.19", "-3.95", 1)])
+@pytest.mark.parametrize(("threshold", "result", "calls"), [("0.20", "-3.56", 0), ("0.19", "-3.69", 1)])
 def test_recorded_seconds_call_the_scalper_only_below_a_threshold_of_20(threshold, result, calls, tmp_path):
     for kind in ("quote", "trade"):
         source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"

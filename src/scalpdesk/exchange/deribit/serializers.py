@@ -11,7 +11,8 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, Inst
 from scalpdesk.exchange.deribit.rpc import NO_LEVELS, Levels
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
-from scalpdesk.instruments.deribit import DERIBIT_FEES, perpetual_symbol
+from scalpdesk.instruments.deribit import DERIBIT_FEES, DeribitFees, perpetual_symbol
+from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
@@ -182,8 +183,8 @@ class Messages:
                 "settlement_period": "week",
                 "min_trade_amount": plain_number(item.step),
                 "contract_size": 1,
-                "maker_commission": plain_number(DERIBIT_FEES.option_rate),
-                "taker_commission": plain_number(DERIBIT_FEES.option_rate),
+                "maker_commission": plain_number(self._fees.option_rate),
+                "taker_commission": plain_number(self._fees.option_rate),
                 "is_active": self._world.now_ns < expires_ns,
             }
         return shown | {
@@ -196,8 +197,8 @@ class Messages:
             "min_trade_amount": item.contract_size,
             "contract_size": item.contract_size,
             "max_leverage": 50,
-            "maker_commission": 0.0,
-            "taker_commission": plain_number(DERIBIT_FEES.perpetual_taker),
+            "maker_commission": plain_number(self._fees.perpetual_maker),
+            "taker_commission": plain_number(self._fees.perpetual_taker),
         }
 
     def ticker(self, number: InstrumentId) -> dict[str, Any]:
@@ -247,6 +248,10 @@ class Messages:
             "funding_8h": plain_number(sum(mine, ZERO) / 8),
             "interest_value": now,
         }
+
+    @property
+    def _fees(self) -> DeribitFees:
+        return DERIBIT_FEES.on(trade_date(self._world.now_ns))
 
     def _option_figures(
         self, item: OptionContract, quote: QuoteEvent | None, mark: float, forward: float
@@ -421,7 +426,7 @@ class Messages:
             "state": "open" if execution.leaves else "filled",
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
-            "liquidity": "T",
+            "liquidity": "M" if execution.is_maker else "T",
             "label": self._names.labels.get(parent or execution.order_id, ""),
             "index_price": self.index(item),
             "mark_price": float(self._world.ledger.mark(number)),

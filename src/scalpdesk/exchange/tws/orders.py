@@ -27,6 +27,7 @@ from scalpdesk.exchange.tws.layouts import (
     error_message,
 )
 from scalpdesk.exchange.tws.wire import Field, Message, Reader, TwsError, number_of
+from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
@@ -750,7 +751,7 @@ class TwsOrders:
             if not request.legs:
                 price = request.limit_price or request.kind.trigger_price(None, side.sign)
             price = price or self._far_price(number, side)
-            fee += ledger.fees.fee(item, side, quantity, price)
+            fee += ledger.fees.on(trade_date(ledger.now_ns)).fee(item, side, quantity, price)
             lines.append((number, Holding(item, side.sign * quantity, price)))
         before, at = (
             ledger.margin.figures(each) for each in (account, account_after(ledger, account, lines, fee))

@@ -36,6 +36,7 @@ from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
@@ -444,8 +445,9 @@ def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
     if not view.instruments[view.underlying].is_coin:
         return 0.0
     quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
+    schedule = DERIBIT_FEES.on(trade_date(view.now_ns))
     fees = (
-        float(DERIBIT_FEES.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
+        float(schedule.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
         for option, quote in quotes
         if quote is not None and quote.mid > 0.0
     )

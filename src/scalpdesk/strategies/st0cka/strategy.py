@@ -19,7 +19,7 @@ from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderReject
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, DayFees, FeeModel, trade_date
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
@@ -90,7 +90,7 @@ class Viability(msgspec.Struct, frozen=True):
 
 
 def viability(
-    instrument: Instrument, size: Decimal, bid: Decimal, ask: Decimal, limit: Decimal, fees: FeeSchedule
+    instrument: Instrument, size: Decimal, bid: Decimal, ask: Decimal, limit: Decimal, fees: DayFees
 ) -> Viability:
     """Return what a lot bought at ``ask`` and sold at ``limit`` brings (prices in currency a share)."""
     paid = fees.fee(instrument, Side.BUY, size, ask) + fees.fee(instrument, Side.SELL, size, limit)
@@ -238,7 +238,7 @@ class St0cka:
 
     def __init__(self, config: St0ckaConfig | None = None) -> None:
         self.config = config or St0ckaConfig()
-        self._fees = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
+        self._fees: FeeModel = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
         self._reversion: ReversionTracker | None = None
         self._leaving = Liquidation(
             None,
@@ -421,7 +421,7 @@ class St0cka:
         tick = instrument.tick_rule.tick_at(exact(quote.ask))
         ask = round_to_tick(exact(quote.ask), tick, "up")
         limit = sell_limit(ask, target, tick)
-        worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees)
+        worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees.on(trade_date(view.now_ns)))
         facts |= {
             "bid": quote.bid,
             "ask": quote.ask,

@@ -21,6 +21,7 @@ from scalpdesk.hedging.delta_models import (
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
 from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
@@ -37,8 +38,6 @@ UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NO
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 LARGEST = 1e15
-PERPETUAL_FEE = float(DERIBIT_FEES.perpetual_taker)
-"""Fraction of a perpetual's notional, one way."""
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
 
@@ -364,7 +363,10 @@ class DeltaHedger:
 
     def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
         """Return what trading one share or coin of the hedge costs one way: half the spread and the fee."""
-        fee = quote.mid * PERPETUAL_FEE if is_coin else self._fee_per_share
+        fee = self._fee_per_share
+        if is_coin:
+            schedule = DERIBIT_FEES.on(trade_date(quote.ts_recv_ns))
+            fee = quote.mid * float(schedule.perpetual_taker)
         return max(0.5 * (quote.ask - quote.bid) + fee, 0.0)
 
     def _seconds_since_hedge(self, view: DeskView) -> float:
