@@ -28,14 +28,26 @@ VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: 
 
 @inner
 def norm_cdf(x: float) -> float:
-    """Standard normal distribution function; 0 from ``VANISHING`` deviations below."""
-    return 0.5 * math.erfc(-x * SQRT_HALF) if x > -VANISHING else 0.0
+    """Standard normal distribution function."""
+    return 0.5 * math.erfc(-x * SQRT_HALF)
 
 
 @inner
 def norm_pdf(x: float) -> float:
-    """Standard normal density; 0 from ``VANISHING`` deviations on."""
-    return INV_SQRT_2PI * math.exp(-0.5 * x * x) if abs(x) < VANISHING else 0.0
+    """Standard normal density."""
+    return INV_SQRT_2PI * math.exp(-0.5 * x * x)
+
+
+@inner
+def visible_cdf(x: float) -> float:
+    """Distribution function of prices: 0 from ``VANISHING`` deviations below."""
+    return norm_cdf(x) if x > -VANISHING else 0.0
+
+
+@inner
+def visible_pdf(x: float) -> float:
+    """Density of Greeks: 0 from ``VANISHING`` deviations on."""
+    return norm_pdf(x) if abs(x) < VANISHING else 0.0
 
 
 @inner
@@ -140,8 +152,8 @@ def exp_quick(x: float) -> float:
 
 
 LEAST_EXPONENT = -300.0
-"""exp(-300) is 5e-131, nothing beside any price. Multiplied by a dozen small factors it is still a normal double
-(above 2e-308); on subnormal ones some processors take a hundred times as long.
+"""exp(-300) is 5e-131, nothing beside any price. Times a dozen small factors it is still a normal double
+(above 2e-308); each operation on a subnormal one takes some processors a hundred times as long.
 """
 
 

@@ -64,9 +64,9 @@ def outward(rows: Floats, z: float) -> float:
 
 @inner
 def is_never_reached(away: float, T: float, v: float, r: float, q: float) -> bool:
-    """Whether exercise by ``T`` is too unlikely to be worth anything, ``away`` in ln S from the limit at expiry.
+    """Whether exercise by ``T`` is too unlikely to count, ``away`` in ln S from the limit of the boundary.
 
-    No boundary is nearer than its limit. The drift is the larger one of the two measures, in either direction.
+    No point of the boundary is nearer. The drift is the larger one of the two measures, in either direction.
     """
     return away > FARTHEST * v * math.sqrt(T) + (abs(r - q) + 0.5 * v * v) * T
 

@@ -54,7 +54,7 @@ def fill_values(
     J: Floats,
     x: Floats,
 ) -> bool:
-    """H and its slope in the rate, over the squared volatility, at each node of the volatility into ``values``.
+    """Fill ``values``: H and its slope in the rate, over the squared volatility, at each volatility node.
 
     ``step`` is 1 from the highest volatility down, -1 from the lowest up: each boundary starts from its
     neighbours'. False when one does not converge.
