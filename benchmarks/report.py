@@ -46,15 +46,15 @@ def machine() -> tuple[str, dict[str, str]]:
 def occasion() -> str:
     """Day, commit and state of the machine at which a run begins."""
     commit = subprocess.check_output(("git", "rev-parse", "--short=8", "HEAD"), cwd=ROOT, text=True).strip()
-    said = [str(datetime.now(UTC).date()), f"commit {commit}"]
-    said.append("order path compiled" if COMPILED.is_dir() else "nothing compiled")
+    parts = [str(datetime.now(UTC).date()), f"commit {commit}"]
+    parts.append("order path compiled" if COMPILED.is_dir() else "nothing compiled")
     if hasattr(os, "getloadavg"):
-        said.append(f"load {os.getloadavg()[0]:.2f}")
-    return ", ".join(said)
+        parts.append(f"load {os.getloadavg()[0]:.2f}")
+    return ", ".join(parts)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What earlier runs measured: ``machines`` by processor, and ``results``, a row for each figure."""
+    """Read the results of earlier runs: ``machines`` by processor, ``results`` with a row for each figure."""
     records: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return records
 
@@ -131,7 +131,7 @@ def _table(rows: Sequence[Mapping[str, Any]], processors: Sequence[str]) -> list
 
 
 def peers_ahead(records: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows in which another program is better; our own work at another size is none."""
+    """Return the rows in which another program is better, not those against our own work at another size."""
     return [
         row
         for row in records["results"]
@@ -159,15 +159,15 @@ def write_page(path: Path, records: Mapping[str, Any], cases: Sequence[tuple[str
             for row in peers_ahead(records)
         ),
         "",
-        "## How to read the tables",
+        "## Reading the tables",
         "",
         f"Measured on: {', '.join(processors)}. Each processor has columns of its own, with the peer's time",
-        "on it: ratios carry over from one processor to another better than times do.",
+        "on it: ratios depend less on the processor than times do.",
         "",
         "Medians of the rounds in which the contenders take turns; a run of less than a second is the",
         "middle one of three. A ratio is the median of the ratios within each round and says how many times",
         "better than the peer; in brackets the lowest and highest of them. Without a peer the spread of the",
-        "figure stands there. A target is met where nothing else is said.",
+        "figure stands there. A target that is not met is marked as missed.",
         "",
     ]
     for name, title, about in cases:
@@ -197,7 +197,7 @@ def write_page(path: Path, records: Mapping[str, Any], cases: Sequence[tuple[str
         "",
         "```",
         "make bench                                   # all cases; sets up .venv-peers the first time",
-        ".venv/bin/python benchmarks/run.py --case event_engine --rounds 5   # these figures alone anew",
+        ".venv/bin/python benchmarks/run.py --case event_engine --rounds 5   # one case",
         ".venv/bin/python benchmarks/run.py --smoke   # small work, our side only, writes nothing",
         "```",
         "",
