@@ -153,7 +153,7 @@ def exp_quick(x: float) -> float:
 
 LEAST_EXPONENT = -300.0
 """exp(-300) is 5e-131, nothing beside any price. Times a dozen small factors it is still a normal double
-(above 2e-308); each operation on a subnormal one takes some processors a hundred times as long.
+(above 2e-308); each operation on a subnormal one takes some processors many times as long.
 """
 
 
