@@ -18,12 +18,11 @@ SPOT, RATE, YIELD = 100.0, 0.04, 0.013
 DAYS = (1 / 24, 4 / 24, 1, 3, 7, 14, 30, 60)
 GOLDEN = ROOT / "tests" / "golden" / "pricing" / "american_yield.csv"
 SEED = 1
-LEAST_TIME_VALUE = 1e-3
 LIMITS = {"price": 1e-5, "delta": 2e-6, "gamma": 1e-3}
 
 
-def write_chain(path: Path, strikes: int, *, with_time_value: bool = False) -> int:
-    """Write the chain's contracts (or those of them that have time value) as JSON; return how many."""
+def write_chain(path: Path, strikes: int) -> int:
+    """Write the chain's contracts as JSON; return how many."""
     rng = np.random.default_rng(SEED)
     rows = [
         (SPOT, float(strike), days / 365.0, float(rng.uniform(0.12, 0.80)), is_call, RATE, YIELD)
@@ -31,13 +30,6 @@ def write_chain(path: Path, strikes: int, *, with_time_value: bool = False) -> i
         for strike in np.linspace(80.0, 120.0, strikes)
         for is_call in (True, False)
     ]
-    if with_time_value:
-        spot, strike, years, vol, is_call, *_ = (np.array(column) for column in zip(*rows, strict=True))
-        worth, certain = (
-            greeks(spot, strike, years, each, is_call, rate=RATE, dividend_yield=YIELD).price
-            for each in (vol, 0.0)
-        )
-        rows = [row for row, value in zip(rows, worth - certain, strict=True) if value > LEAST_TIME_VALUE]
     path.write_text(json.dumps(rows), encoding="utf-8")
     return len(rows)
 

@@ -59,7 +59,7 @@ class Result:
         return self.value <= self.target if self.ratio is None else self.ratio >= self.target
 
     def as_json(self) -> dict[str, Any]:
-        """The seven fields of ``results.json``, rounded to five significant digits."""
+        """The fields of ``results.json`` that the case decides, rounded to five significant digits."""
         return {
             "name": self.name,
             "metric": self.metric,
@@ -68,6 +68,7 @@ class Result:
             "peer_value": None if self.peer_value is None else _short(self.peer_value),
             "ratio": None if self.ratio is None else _short(self.ratio),
             "spread": [_short(end) for end in self.spread],
+            "target": self.target,
         }
 
 

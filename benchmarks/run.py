@@ -1,7 +1,8 @@
 """Measure scalpdesk beside its peers: ``python benchmarks/run.py``.
 
-Cases are the modules of ``benchmarks/cases``; see `measuring` for what one consists of. A full run writes
-``benchmarks/results.json`` and ``docs/evidence/benchmarks.md``. ``--smoke`` runs small work on our side only,
+Cases are the modules of ``benchmarks/cases``; see `measuring` for what one consists of. A run replaces the
+figures of its cases and its processor in ``benchmarks/results.json`` and writes
+``docs/evidence/benchmarks.md`` from all that is there. ``--smoke`` runs small work on our side only,
 checks that its answer is right, and writes nothing.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from measuring import COMPILED, HERE, ROOT, BenchmarkError, Context, Result
-from report import machine, write_json, write_page
+from report import load, machine, occasion, replace, write_json, write_page
 
 
 def case_names() -> list[str]:
@@ -45,12 +46,11 @@ def main() -> int:
     """Run the chosen cases; 1 when a contender failed or did other work."""
     arguments = _arguments()
     names = arguments.case or case_names()
-    complete = not arguments.case
     if not (COMPILED.is_dir() or arguments.smoke):
         print("every run is one of the sources; make compiled")
-    facts = machine()
-    results: list[Result] = []
-    sections: list[tuple[str, str, list[Result]]] = []
+    processor, facts = machine()
+    measured = occasion()
+    results: dict[str, list[Result]] = {}
     with tempfile.TemporaryDirectory(prefix="scalpdesk-bench-") as scratch:
         context = Context(1 if arguments.smoke else arguments.rounds, arguments.smoke, Path(scratch))
         for name in names:
@@ -58,7 +58,6 @@ def main() -> int:
             missing = [need for need in getattr(case, "NEEDS", ()) if importlib.util.find_spec(need) is None]
             if missing:
                 print(f"{name}: not run, needs {', '.join(missing)}", file=sys.stderr)
-                complete = False
                 continue
             print(case.TITLE, flush=True)
             try:
@@ -70,16 +69,18 @@ def main() -> int:
                 beside = "" if result.ratio is None else f"  {result.ratio:.3g} x {result.peer}"
                 missed = "  (target missed)" if result.met is False and not arguments.smoke else ""
                 print(f"  {result.name} {result.metric} {result.value:.4g}{beside}{missed}")
-            results += found
-            sections.append((case.TITLE, case.ABOUT, found))
+            results[name] = found
     if arguments.smoke:
         return 0
-    if not complete:
-        print("only some cases were run: results.json and docs/evidence/benchmarks.md are left as they are")
-        return 0
-    write_json(HERE / "results.json", results)
+    facts["rounds"] = str(context.rounds)
+    records = load(HERE / "results.json")
+    replace(records, processor, facts, context.versions, results, measured)
+    write_json(HERE / "results.json", records)
+    cases = [(name, importlib.import_module(f"cases.{name}")) for name in case_names()]
     write_page(
-        ROOT / "docs" / "evidence" / "benchmarks.md", sections, context.versions, facts, context.rounds
+        ROOT / "docs" / "evidence" / "benchmarks.md",
+        records,
+        [(name, case.TITLE, case.ABOUT) for name, case in cases],
     )
     print("wrote benchmarks/results.json and docs/evidence/benchmarks.md")
     return 0

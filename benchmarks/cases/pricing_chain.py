@@ -16,8 +16,9 @@ Eight expiries from an hour to sixty days, 25 strikes from 80 to 120 % of the sp
 **Ours** is `scalpdesk.pricing.greeks` as a user calls it: arguments checked, arrays broadcast, the price and
 all eight Greeks, so nothing is left out of the four-Greek target. `warm` has its boundary tables, as every
 tick after the first of a day does; `rebuilt` throws all of them away before every chain. `10 contracts` and
-`10,000 contracts` are single calls; below some hundred contracts the fixed cost of a call shows. `legs` are
-two at-the-money options as the gamma scalper asks for them on a trigger.
+`10,000 contracts` are single calls; below some hundred contracts the fixed cost of a call shows. `two_legs`
+are two at-the-money options as the gamma scalper asks for them on a trigger, sixty days before expiry;
+`two_legs_0dte` the same an hour before it.
 
 **QuantLib** goes through its Python wheel with options, engines, processes and quotes made beforehand.
 Price, delta, gamma, theta and vega take five prices a contract (theta from the pricing equation), of the tree
@@ -42,7 +43,7 @@ def measure(context: Context) -> list[Result]:
     repeats = 3 if context.smoke else 40
     ours = {
         f"scalpdesk, {work}": partial(context.run_ours, "pricing_chain.py", contracts, work, repeats)
-        for work in ("greeks", "rebuilt", "ten", "big", "legs")
+        for work in ("greeks", "rebuilt", "ten", "big", "legs", "legs_0dte")
     }
     peers = {
         f"QuantLib, {engine}": partial(
@@ -70,8 +71,14 @@ def measure(context: Context) -> list[Result]:
             warm,
             target=0.9,
         ),
-        alone(
-            "two_legs", "us_a_pair", [1e6 * run["seconds"] for run in runs["scalpdesk, legs"]], target=100.0
+        *(
+            alone(
+                f"two_{work}",
+                "us_a_pair",
+                [1e6 * run["seconds"] for run in runs[f"scalpdesk, {work}"]],
+                target=100.0,
+            )
+            for work in ("legs", "legs_0dte")
         ),
     ]
     if context.smoke:

@@ -1,8 +1,8 @@
 """Price a chain, or invert its prices, some number of times; prints one JSON line.
 
 ``pricing_chain.py CONTRACTS WORK REPEATS`` with WORK one of greeks, rebuilt, ten (ten contracts a call), big
-(the chain 25 times over in one call), legs, iv, european_iv. ``seconds`` is the median of a repeat, in
-processor time.
+(the chain 25 times over in one call), legs, legs_0dte (two at-the-money options of the last expiry and of the
+first), iv, european_iv. ``seconds`` is the median of a repeat, in processor time.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from scalpdesk.pricing import greeks, implied_vol
-from scalpdesk.pricing.american import boundary_table
+from scalpdesk.pricing.american import boundary_table, stacked_tables
 from scalpdesk.pricing.scalar import option_greeks
 
 
@@ -33,11 +33,18 @@ def main():
         def run():
             return implied_vol(price, spot, strike, years, call, style=style, **terms).vol
 
-        again = greeks(spot, strike, years, run(), call, style=style, **terms).price
+        found = run()
+        known = np.isfinite(found)
+        without = greeks(spot, strike, years, 0.0, call, style=style, **terms).price
+        if (price > without)[~known].any():
+            raise SystemExit("a price with time value has no volatility")
+        again = greeks(spot, strike, years, np.where(known, found, 0.0), call, style=style, **terms).price
         answer["residual"] = float(np.abs(again - price).max())
-    elif work == "legs":
+        answer["without"] = int((~known).sum())
+    elif work in {"legs", "legs_0dte"}:
+        expiry = years[-1] if work == "legs" else years[0]
         at_the_money = [
-            (100.0, 100.0, years[-1], 0.3, is_call, rate[0], dividend_yield[0]) for is_call in (True, False)
+            (100.0, 100.0, expiry, 0.3, is_call, rate[0], dividend_yield[0]) for is_call in (True, False)
         ]
         answer["contracts"] = 2
 
@@ -55,6 +62,7 @@ def main():
 
         def run():
             if work == "rebuilt":
+                stacked_tables.cache_clear()
                 boundary_table.cache_clear()
             return greeks(*given, **terms)
 

@@ -94,7 +94,10 @@ def main():
                     return made.NPV() - price
 
                 # from 20 % off, within 1 % to 300 % a year
-                found.append(solver.solve(gap, 1e-9, 1.2 * start, 0.01 * root, 3.0 * root))
+                try:
+                    found.append(solver.solve(gap, 1e-9, 1.2 * start, 0.01 * root, 3.0 * root))
+                except RuntimeError:  # no volatility in that range has this price
+                    found.append(None)
             return found
 
         answer["contracts"] = len(asked)

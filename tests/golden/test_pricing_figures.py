@@ -67,8 +67,15 @@ def test_american_prices_with_a_yield(american_yield):
     rows, g = american_yield
     gap = np.abs(g.price - column(rows, "price"))
     assert len(rows) == 981
-    assert gap.max() <= 2e-5
-    assert np.mean(gap <= 1e-5) >= 0.995
+    assert gap.max() <= 2e-6
+    assert np.mean(gap <= 1e-6) >= 0.995
+
+
+def test_american_prices_where_the_boundary_is_hardest():
+    rows = table("american_wild.csv")
+    gap = np.abs(priced(rows, "american", spot=100.0).price - column(rows, "price"))
+    assert len(rows) == 17
+    assert (gap <= column(rows, "tolerance")).all(), gap
 
 
 def test_american_greeks_with_a_yield(american_yield):

@@ -21,11 +21,11 @@ REGIMES = [
 
 
 def exercise_spot(terms, years, vol, call):
-    """Spot at which the strike of 100 is just exercised, by bisection on gamma."""
+    """Spot at which the strike of 100 is just exercised, by bisection on delta."""
     inside, outside = (5000.0, 60.0) if call else (1.0, 180.0)
     for _ in range(70):
         middle = 0.5 * (inside + outside)
-        if float(greeks(middle, 100.0, years, vol, call, **terms).gamma) == 0.0:
+        if float(greeks(middle, 100.0, years, vol, call, **terms).delta) == (1.0 if call else -1.0):
             inside = middle
         else:
             outside = middle

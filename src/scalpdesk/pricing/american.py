@@ -73,14 +73,14 @@ def tables_for(
 
 
 def _tables_of(keys: Floats, futures: bool, slots: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    tables, bounds, missing = _stacked(keys.tobytes(), futures)
+    tables, bounds, missing = stacked_tables(keys.tobytes(), futures)
     for index in missing:
         slots[slots == index] = GRID
     return tables, bounds
 
 
 @lru_cache(maxsize=32)
-def _stacked(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[int, ...]]:
+def stacked_tables(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[int, ...]]:
     """Return tables by their keys' rows, their bounds, and the places of those that did not converge.
 
     The few strikes of a forward use the same boundaries over and over.

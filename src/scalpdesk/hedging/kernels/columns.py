@@ -22,7 +22,7 @@ from scalpdesk.hedging.kernels.rules import (
     rehedge_target,
 )
 from scalpdesk.pricing.kernels.compiling import inner, kernel, rule
-from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, exp_quick, tail_over_density
+from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, bell_quick, tail_over_density
 
 Instants = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -102,7 +102,7 @@ def straddle_row(
     """
     for i in range(delta.size):
         d = log_spot[i] / deviation[i] + shift[i]
-        density = INV_SQRT_2PI * exp_quick(-0.5 * d * d)
+        density = INV_SQRT_2PI * bell_quick(d)
         tail = density * tail_over_density(d)
         half = 0.5 - tail
         delta[i] = 2.0 * units * (half if d > 0.0 else -half)

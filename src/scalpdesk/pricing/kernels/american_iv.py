@@ -17,7 +17,7 @@ from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, e
 from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks
-from scalpdesk.pricing.kernels.normal import Floats, log_ratio, norm_cdf, norm_pdf
+from scalpdesk.pricing.kernels.normal import Floats, log_ratio, visible_cdf, visible_pdf
 from scalpdesk.pricing.kernels.premium import premium_and_vega
 from scalpdesk.pricing.kernels.tables import (
     ROWS,
@@ -106,11 +106,11 @@ def price_and_vega(
     sd = v * root
     ds = S * math.exp(-q * T)
     d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
-    price = phi * (ds * norm_cdf(phi * d1) - K * math.exp(-r * T) * norm_cdf(phi * (d1 - sd)))
+    price = phi * (ds * visible_cdf(phi * d1) - K * math.exp(-r * T) * visible_cdf(phi * (d1 - sd)))
     price += K * value
     if price < floor:
         return floor, 0.0
-    return price, ds * norm_pdf(d1) * root + K * slope
+    return price, ds * visible_pdf(d1) * root + K * slope
 
 
 @kernel

@@ -3,7 +3,7 @@
 import math
 
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, norm_cdf, norm_pdf
+from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, visible_cdf, visible_pdf
 
 TINY_DEVIATION = 1e-12  # v·sqrt(T) below which the payoff is certain to double precision
 
@@ -61,9 +61,9 @@ def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float
     d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
     d1 = min(max(d1, -1e10), 1e10)  # far beyond the density's underflow; keeps d1·d2 finite
     d2 = d1 - sd
-    spot_leg = phi * dq * norm_cdf(phi * d1)
-    cash_leg = phi * dk * norm_cdf(phi * d2)
-    density = dq * norm_pdf(d1)
+    spot_leg = phi * dq * visible_cdf(phi * d1)
+    cash_leg = phi * dk * visible_cdf(phi * d2)
+    density = dq * visible_pdf(d1)
     price = max(S * spot_leg - cash_leg, 0.0)
     gamma = density / (S * sd)
     vega = S * density * root

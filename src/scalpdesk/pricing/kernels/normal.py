@@ -23,6 +23,7 @@ SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 NORMAL_MAD = 1.4826  # standard deviation of a normal over its median absolute deviation
 HUBER = 1.345  # Huber's constant: 95 % efficiency under normal errors
+VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: at 38 they turn subnormal
 
 
 @inner
@@ -35,6 +36,18 @@ def norm_cdf(x: float) -> float:
 def norm_pdf(x: float) -> float:
     """Standard normal density."""
     return INV_SQRT_2PI * math.exp(-0.5 * x * x)
+
+
+@inner
+def visible_cdf(x: float) -> float:
+    """Distribution function of prices: 0 from ``VANISHING`` deviations below."""
+    return norm_cdf(x) if x > -VANISHING else 0.0
+
+
+@inner
+def visible_pdf(x: float) -> float:
+    """Density of Greeks: 0 from ``VANISHING`` deviations on."""
+    return norm_pdf(x) if abs(x) < VANISHING else 0.0
 
 
 @inner
@@ -136,6 +149,18 @@ def exp_quick(x: float) -> float:
     )
     series = low + f4 * (mid + f4 * (top + f4 * 2.08767569878681e-9))
     return series * number_of((bits_of(shifted) << 52) + ONE_BITS)
+
+
+LEAST_EXPONENT = -300.0
+"""exp(-300) is 5e-131, nothing beside any price. Times a dozen small factors it is still a normal double
+(above 2e-308); each operation on a subnormal one takes some processors many times as long.
+"""
+
+
+@inner
+def bell_quick(d: float) -> float:
+    """exp(-d²/2), at least exp(``LEAST_EXPONENT``)."""
+    return exp_quick(max(-0.5 * d * d, LEAST_EXPONENT))
 
 
 @inner

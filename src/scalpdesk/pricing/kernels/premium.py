@@ -11,7 +11,14 @@ from typing import TypeAlias
 import numpy as np
 
 from scalpdesk.pricing.kernels.compiling import inner
-from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, exp_quick, sine_quick, tail_over_density
+from scalpdesk.pricing.kernels.normal import (
+    INV_SQRT_2PI,
+    Floats,
+    bell_quick,
+    exp_quick,
+    sine_quick,
+    tail_over_density,
+)
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS
 
 LEGS = 32  # points of a panel
@@ -20,6 +27,7 @@ ROOM = 13 * LINE
 NOISE = 1e-7  # of H at the horizon: error of its series
 LEAST_HEIGHT = 1e-8  # of H, in squared deviations: used where rounding leaves the series no height
 NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
+FARTHEST = 10.0  # deviations: from there the spot comes to exercise with a chance of exp(-50), 2e-22
 BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
 
 Premium: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
@@ -52,6 +60,15 @@ def outward(rows: Floats, z: float) -> float:
     for k in range(TERMS - 1, 0, -1):
         b1, b2 = rows[k] + 2.0 * z * b1 - b2, b1
     return math.sqrt(max(rows[0] + z * b1 - b2, 0.0))
+
+
+@inner
+def is_never_reached(away: float, T: float, v: float, r: float, q: float) -> bool:
+    """Whether exercise by ``T`` is too unlikely to count, ``away`` in ln S from the limit of the boundary.
+
+    No point of the boundary is nearer. The drift is the larger one of the two measures, in either direction.
+    """
+    return away > FARTHEST * v * math.sqrt(T) + (abs(r - q) + 0.5 * v * v) * T
 
 
 @inner
@@ -147,7 +164,7 @@ def all_terms(
         eq = exp_quick(-q * u)
         er = exp_quick(-r * u)
         per_strike = exp_quick(-b)
-        mass = eq * INV_SQRT_2PI * exp_quick(-0.5 * dp * dp)
+        mass = eq * INV_SQRT_2PI * bell_quick(dp)
         tail_p = mass * tail_over_density(dp)
         tail_m = S * mass * per_strike * tail_over_density(dm)
         cash = phi * (tail_m if phi * dm < 0.0 else er - tail_m)
@@ -195,7 +212,7 @@ def premium_terms(
     limit = log_limit_of(phi, r, q)
     reach = outward(rows, 2.0 * stretch - 1.0)
     depth = phi * (math.log(S) - limit) - reach
-    if depth >= 0.0:
+    if depth >= 0.0 or is_never_reached(-depth - reach, T, v, r, q):
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, depth
     sd_T = v * math.sqrt(T)
     gap = max(-depth, NEAREST * sd_T)
@@ -227,7 +244,7 @@ def premium_and_vega(
     log_S = math.log(S)
     reach = outward(rows, 2.0 * stretch - 1.0)
     depth = phi * (log_S - limit) - reach
-    if depth >= 0.0:
+    if depth >= 0.0 or is_never_reached(-depth - reach, T, v, r, q):
         return 0.0, 0.0, depth
     root_T = math.sqrt(T)
     n = place_points(max(-depth, NEAREST * v * root_T), v * root_T, stretch, w)
@@ -248,7 +265,7 @@ def premium_and_vega(
         eq = exp_quick(-q * u)
         er = exp_quick(-r * u)
         per_strike = exp_quick(-b)
-        mass = eq * INV_SQRT_2PI * exp_quick(-0.5 * dp * dp)
+        mass = eq * INV_SQRT_2PI * bell_quick(dp)
         tail_p = mass * tail_over_density(dp)
         tail_m = S * mass * per_strike * tail_over_density(dm)
         cash = phi * (tail_m if phi * dm < 0.0 else er - tail_m)

@@ -40,6 +40,45 @@ def _vol_scheme() -> tuple[Floats, Floats]:
 VOL_AT, VOL_SERIES = _vol_scheme()
 
 
+@inner
+def fill_values(
+    step: int,
+    horizon: float,
+    vol_low: float,
+    put_r: float,
+    put_q: float,
+    by_rate: float,
+    by_yield: float,
+    values: NDArray[np.float64],
+    w: Floats,
+    J: Floats,
+    x: Floats,
+) -> bool:
+    """Fill ``values``: H and its slope in the rate, over the squared volatility, at each volatility node.
+
+    ``step`` is 1 from the highest volatility down, -1 from the lowest up: each boundary starts from its
+    neighbours'. False when one does not converge.
+    """
+    H = np.empty(NODES)
+    slope = np.empty(NODES)
+    for turn in range(VOL_NODES):
+        m = turn if step > 0 else VOL_NODES - 1 - turn
+        v = vol_low * 2.0 ** VOL_AT[m]
+        for i in range(NODES):  # ln B over the volatility is extrapolated linearly from the last two
+            root = math.sqrt(values[0, m - step, i]) if turn > 0 else 0.0
+            if turn > 1:
+                reach = (VOL_AT[m] - VOL_AT[m - step]) / (VOL_AT[m - step] - VOL_AT[m - 2 * step])
+                root += reach * (root - math.sqrt(values[0, m - 2 * step, i]))
+            H[i] = (v * root) ** 2
+        if not solve_boundary(horizon, v, put_r, put_q, H, turn > 0, w, J, x):
+            return False
+        rate_slope(horizon, v, put_r, put_q, by_rate, by_yield, H, w, J, slope)
+        for i in range(NODES):
+            values[0, m, i] = H[i] / (v * v)
+            values[1, m, i] = slope[i] / (v * v)
+    return True
+
+
 @kernel
 def fill_table(
     phi: float, horizon: float, vol_low: float, r: float, q: float, futures: bool, table: Floats
@@ -50,8 +89,6 @@ def fill_table(
     (for ``futures`` in rate and yield together). False when a boundary or its series does not converge: over
     a long horizon at a low volatility it is nearly a step.
     """
-    H = np.empty(NODES)
-    slope = np.empty(NODES)
     x = np.empty(NODES)
     J = np.empty(NODES * NODES)
     w = np.empty(ROOM)
@@ -59,20 +96,12 @@ def fill_table(
     put_r, put_q = (r, q) if phi < 0.0 else (q, r)
     by_rate = 1.0 if phi < 0.0 or futures else 0.0
     by_yield = 1.0 if phi > 0.0 or futures else 0.0
-    for m in range(VOL_NODES):
-        v = vol_low * 2.0 ** VOL_AT[m]
-        for i in range(NODES):  # ln B over the volatility is extrapolated linearly from the last two
-            root = math.sqrt(values[0, m - 1, i]) if m > 0 else 0.0
-            if m > 1:
-                reach = (VOL_AT[m] - VOL_AT[m - 1]) / (VOL_AT[m - 1] - VOL_AT[m - 2])
-                root += reach * (root - math.sqrt(values[0, m - 2, i]))
-            H[i] = (v * root) ** 2
-        if not solve_boundary(horizon, v, put_r, put_q, H, m > 0, w, J, x):
-            return False
-        rate_slope(horizon, v, put_r, put_q, by_rate, by_yield, H, w, J, slope)
-        for i in range(NODES):
-            values[0, m, i] = H[i] / (v * v)
-            values[1, m, i] = slope[i] / (v * v)
+    # at the highest volatilities the start without a neighbour is too far off where the rate is near 0
+    for step in (1, -1):
+        if fill_values(step, horizon, vol_low, put_r, put_q, by_rate, by_yield, values, w, J, x):
+            break
+    else:
+        return False
     rows = np.empty(TERMS)
     for part in range(2):
         table[part] = 0.0
