@@ -41,26 +41,37 @@ class CsvFlags(TableFlags, frozen=True, kw_only=True):
     ] = None
 
 
-def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
-    """Import the file by the names of its columns."""
-    from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
-
+def read_columns(words: Sequence[str]) -> dict[str, str]:
+    """Return the file's column by name, from the words of ``--map``."""
     columns = {}
-    for word in flags.columns:
+    for word in words:
         name, _, column = word.partition("=")
         if not column:
             raise ArgumentError(
                 "not a column and its name", where="--map", value=word, fix="write it as ts=quote_time"
             )
         columns[name.strip()] = column
-    if flags.timezone not in {None, *available_timezones()}:
+    return columns
+
+
+def check_zone(zone: str | None) -> None:
+    """Refuse a name of a time zone that is not known."""
+    if zone not in {None, *available_timezones()}:
         raise ConfigError(
             "unknown time zone",
             where="--timezone",
-            value=flags.timezone,
-            nearest=nearest_name(str(flags.timezone), available_timezones()),
+            value=zone,
+            nearest=nearest_name(str(zone), available_timezones()),
             fix="use a name such as UTC or America/New_York",
         )
+
+
+def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
+    """Import the file by the names of its columns."""
+    from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
+
+    columns = read_columns(flags.columns)
+    check_zone(flags.timezone)
     is_csv = isinstance(flags, CsvFlags)
     chosen = ImportChoices(
         flags.name,

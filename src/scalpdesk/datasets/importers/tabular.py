@@ -123,6 +123,28 @@ def import_table(
     if unread:
         without = " and ".join(_MARKS[kind])
         report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
+    store_rows(connection, catalog, source, choices, kind, report, progress)
+    return report
+
+
+def store_rows(
+    connection: Any,
+    catalog: Path,
+    source: TableSource,
+    choices: ImportChoices,
+    kind: str,
+    report: ImportReport,
+    progress: Progress = no_progress,
+    *,
+    whole_days: bool = True,
+) -> None:
+    """Put the rows of the table ``incoming`` into the data set ``choices.name``.
+
+    Raises
+    ------
+    DataError
+        For a symbol that does not belong to the underlying, or bars of more than one length.
+    """
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
@@ -136,7 +158,9 @@ def import_table(
     if bar_seconds % DAY_SECONDS and underlying_type != "future":
         leave_out_closed_days(connection, source, report)
     progress(1, 2, source.path.name)
-    keys = write_days(connection, catalog, choices.name, kind, bar_seconds, placed, report)
+    keys = write_days(
+        connection, catalog, choices.name, kind, bar_seconds, placed, report, whole_days=whole_days
+    )
     update_manifest(
         connection,
         catalog,
@@ -147,7 +171,6 @@ def import_table(
         keys={base: keys},
     )
     progress(2, 2, source.path.name)
-    return report
 
 
 def _described(connection: Any, source: TableSource) -> dict[str, str]:
