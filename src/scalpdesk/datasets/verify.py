@@ -26,6 +26,7 @@ from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
     connect,
+    day_file,
     day_files,
     impossible_figures,
     impossible_times,
@@ -37,6 +38,12 @@ from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
+MOST_BROKEN = 0.25
+"""Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
+EARLY_SECONDS = 900.0
+"""Time before the underlying's last quote at which an option has stopped being quoted."""
+SPLITS, SPLIT_MOVE = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50), 0.12
+"""Ratios of splits, and how far the night may move the price beside them."""
 MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
@@ -144,17 +151,22 @@ def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
 
 def parity_findings(rows: OptionRows) -> BoundBreaks:
     """Count pairs whose quotes break ``S - D - K <= C - P <= S - K DF`` even at their best sides."""
-    whole = (rows.bid > 0.0) & np.isfinite(rows.ask)
-    calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
-    _, moment = np.unique(rows.ts_ns, return_inverse=True)
-    key = moment.astype(np.int64) * (int(rows.pair.max()) + 1) + rows.pair
-    _, at_call, at_put = np.intersect1d(key[calls], key[puts], return_indices=True)
-    c, p = calls[at_call], puts[at_put]
+    c, p = _twins(rows)
     lowest, highest = rows.bid[c] - rows.ask[p], rows.ask[c] - rows.bid[p]
     floor = rows.spot_bid[c] - rows.payouts[c] - rows.strike[c]
     ceiling = rows.spot_ask[c] - rows.strike[c] * rows.discount[c]
     broken_by = np.maximum(floor - highest, lowest - ceiling) - rows.tolerance[c] - rows.tolerance[p] / 2
     return _finding(broken_by, rows.tolerance[c])
+
+
+def _twins(rows: OptionRows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of calls and of their puts that are quoted on both sides at the same instant."""
+    whole = (rows.bid > 0.0) & np.isfinite(rows.ask)
+    calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
+    _, moment = np.unique(rows.ts_ns, return_inverse=True)
+    key = moment.astype(np.int64) * (int(rows.pair.max()) + 1) + rows.pair
+    _, at_call, at_put = np.intersect1d(key[calls], key[puts], return_indices=True)
+    return calls[at_call], puts[at_put]
 
 
 def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> BoundBreaks:
@@ -449,8 +461,10 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     rows = option_rows(tape)
     if rows is not None:
         assumed = "; no rates known, zero assumed" if tape.rate_curve == FLAT_ZERO else ""
-        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed))
-        checks.append(_bound("put-call parity", parity_findings(rows), assumed))
+        cause = likely_cause(rows)
+        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
+        checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
+        checks.append(_last_quotes(tape))
     return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
 
 
@@ -497,6 +511,9 @@ def verify_data_set(
         if len(tape.quotes.whole()) and missing:
             uses, missing = (TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
+    if len(days) > 1 and not in_coin:
+        jump = unbooked_split(catalog, name, base, coverage.keys, min(days), max(days))
+        checks.append(_hard("splits are booked", len(days) - 1, int(bool(jump)), jump))
     return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
 
 
@@ -555,11 +572,124 @@ def _soft(name: str, checked: int, found: int, detail: str = "") -> Check:
     return Check(name, checked, found, CheckVerdict.WARNING if found else CheckVerdict.OK, detail)
 
 
-def _bound(name: str, finding: BoundBreaks, assumed: str) -> Check:
+def _bound(name: str, finding: BoundBreaks, assumed: str, cause: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
-    return _soft(name, finding.checked, finding.found, detail)
+    check = _soft(name, finding.checked, finding.found, detail)
+    if finding.found > MOST_BROKEN * finding.checked:
+        check = replace(check, verdict=CheckVerdict.FAILED, detail=f"{cause}; {detail}")
+    return check
+
+
+def likely_cause(rows: OptionRows) -> str:
+    """Return the likely reason why most quotes of options do not fit the underlying's."""
+    spot = 0.5 * (rows.spot_bid + rows.spot_ask)
+    scale = float(np.median(rows.strike / spot))
+    if not 0.02 < scale < 50:
+        return f"strikes are {scale:.3g} times the underlying: they are in another unit"
+    calls, puts = _twins(rows)
+    parity = 0.5 * (rows.bid + rows.ask)[calls] - 0.5 * (rows.bid + rows.ask)[puts]
+    strikes = rows.strike[calls]
+    unknown = "options and underlying are quoted at different moments, or terms of the options are wrong"
+    if len(calls) < 2 or not float(np.ptp(strikes)):
+        return unknown
+    # C - P = F - K: prices in another unit change the slope, an adjusted share the forward
+    slope, level = np.polyfit(strikes - strikes.mean(), parity, 1)
+    if not 0.2 < -slope < 5:
+        return f"prices of options are {-slope:.3g} times those of strikes: cents beside dollars"
+    ratio = float((strikes.mean() - level / slope) / np.median(spot))
+    if not 0.9 < ratio < 1.1:
+        return f"options are on {ratio:.3g} times the underlying's price: one is adjusted for a split"
+    return unknown
+
+
+def _last_quotes(tape: MarketTape) -> Check:
+    """Count options that stop being quoted before the underlying does; a whole side of them is unfit."""
+    quotes = tape.quotes.whole()
+    seconds = max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds)
+    last = np.full(len(tape.instruments), -1, dtype=np.int64)
+    known = np.isfinite(quotes.ask) | (quotes.bid > 0.0)
+    np.maximum.at(last, quotes.instrument_id[known], quotes.ts_ns[known])
+    latest = int(last[int(tape.instruments.id_of(tape.underlying))]) - round(seconds * NANOS_PER_SECOND)
+    ends = [
+        (each.is_call, int(at))
+        for each, at in zip(tape.instruments, last, strict=True)
+        if each.is_option and at >= 0
+    ]
+    check = _soft("options quoted to the end", len(ends), sum(at < latest for _, at in ends))
+    for is_call, name in ((True, "calls"), (False, "puts")):
+        end = max((at for side, at in ends if side is is_call), default=0)
+        if ends and end < latest:
+            when = f"after {_moment(end)}" if end else "at all"
+            check = replace(check, verdict=CheckVerdict.FAILED, detail=f"no {name} are quoted {when}")
+    return check
+
+
+def unbooked_split(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> str:
+    """Return over which night a share changes its scale with its options and without a booked action.
+
+    The price jumps by the ratio of a split, and fewer than a fifth of the contracts that live on are quoted
+    again; a crash leaves them where they are. Empty where there is no such night.
+    """
+    connection = connect()
+    actions = day_file(catalog, name, "corporate_actions", symbol, "all")
+    booked = "SELECT strftime(ex_date, '%Y-%m-%d') AS day FROM rows WHERE action <> 'dividend'"
+    known = set(read_columns(connection, [actions], booked)["day"]) if actions.is_file() else set[str]()
+    before, close = "", 0.0
+    for path in day_files(catalog, name, "quotes", symbol):
+        if not first.isoformat() <= path.stem <= last.isoformat():
+            continue
+        ends = read_columns(
+            connection,
+            [path],
+            "SELECT arg_min(bid + ask, ts) / 2 AS first, arg_max(bid + ask, ts) / 2 AS last FROM rows "
+            "WHERE bid > 0 AND ask < 'infinity'::DOUBLE",
+        )
+        opened, closed = (float(np.ma.filled(ends[each], np.nan)[0]) for each in ("first", "last"))
+        jump = max(close / opened, opened / close) if before and opened > 0.0 else 1.0
+        is_booked = any(before < day <= path.stem for day in known)
+        if min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE and not is_booked:
+            files = [day_files(catalog, name, "option_quotes", each, (before, path.stem)) for each in roots]
+            living, again = _contracts_again(
+                connection, [each for found in files for each in found], path.stem
+            )
+            if living and again < 0.2 * living:
+                return f"{symbol} goes from {close:g} to {opened:g} on {path.stem}, its options with it"
+        if closed > 0.0:
+            before, close = path.stem, closed
+    return ""
+
+
+def _contracts_again(connection: Any, files: Sequence[Path], day: str) -> tuple[int, int]:
+    """Return how many contracts of the day before live beyond ``day``, and how many of them it quotes."""
+    of_day = {kind: [each for each in files if (each.stem == day) is kind] for kind in (True, False)}
+    if not all(of_day.values()):
+        return 0, 0
+    asked = f"SELECT DISTINCT symbol FROM rows WHERE expiry > '{day}'"  # noqa: S608 - the day of a file
+    new, old = (set(read_columns(connection, found, asked)["symbol"]) for found in of_day.values())
+    return len(old), len(old & new)
+
+
+def refuse_unbooked_split(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> None:
+    """Refuse sessions over a split that the data set does not have.
+
+    Raises
+    ------
+    DataError
+        Names the day, and how to book it.
+    """
+    if jump := unbooked_split(catalog, name, symbol, roots, first, last):
+        raise DataError(
+            f"a split is not booked: {jump}",
+            where=f"{name} {symbol}",
+            value=f"{first} to {last}",
+            fix=f"scalpdesk data actions {name} FILE, with a line {symbol},EX_DATE,split,3:1; or end before",
+        )
 
 
 def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:

@@ -82,7 +82,7 @@ _FEW = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainChoices:
-    """What the user says of a wide table."""
+    """Properties of a wide table given by the user."""
 
     name: str
     underlying: str | None = None
@@ -97,7 +97,7 @@ class ChainChoices:
     default_size: int | None = None
     """Size of a quote without one, contracts or shares."""
     zero_bid: str | None = None
-    """What a bid of 0 is: ``none``, no quote, or ``real``, that nobody bids; None: by the format."""
+    """Meaning of a bid of 0: no quote (``none``), or nobody bids (``real``); None: by the format."""
     spread: float = 0.02
     """Spread of the quotes that are made of the underlying's price, currency per unit."""
 
@@ -161,7 +161,7 @@ def import_chain(
 
 
 class _Problems:
-    """What is missing or cannot be read, with the correction of each."""
+    """Missing columns and unreadable cells, with the correction of each."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._found, self._fixes = path, list[str](), dict[str, None]()
@@ -211,8 +211,7 @@ def _read(path: Path, file: Path, choices: ChainChoices) -> _Table:
     sides = tuple(
         f"{side}_" for side in ("call", "put") if f"{side}_bid" in heading or f"{side}_ask" in heading
     )
-    table = _Table(connection, source, heading, sides or ("",), above, unread)
-    return table
+    return _Table(connection, source, heading, sides or ("",), above, unread)
 
 
 def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> tuple[int, str]:
@@ -682,15 +681,15 @@ def _compare_terms(table: _Table, base: str) -> None:
             option = us_option(symbol, [base])
         except UnknownClassError:
             option = None
-        said = {}
+        stated = {}
         if style:
-            said["style"] = (
+            stated["style"] = (
                 "european" if style.startswith("e") else "american" if style.startswith("a") else style
             )
         if settlement and (word := _settlement(settlement, option)):
-            said["settlement"] = word
+            stated["settlement"] = word
         if multiplier is not None:
-            said["multiplier"] = int(multiplier)
+            stated["multiplier"] = int(multiplier)
         known = (
             {}
             if option is None
@@ -700,12 +699,12 @@ def _compare_terms(table: _Table, base: str) -> None:
                 "multiplier": option.multiplier,
             }
         )
-        differing = {name: value for name, value in said.items() if known.get(name) != value}
+        differing = {name: value for name, value in stated.items() if known.get(name) != value}
         if differing:
-            told = ", ".join(f"{name} {value}" for name, value in differing.items())
-            lines = ", ".join(f"{name} = {value!r}".replace("'", '"') for name, value in said.items())
+            differences = ", ".join(f"{name} {value}" for name, value in differing.items())
+            lines = ", ".join(f"{name} = {value!r}".replace("'", '"') for name, value in stated.items())
             raise DataError(
-                f"the file says {told} of {root}; its class says "
+                f"the file says {differences} of {root}; its class says "
                 + (", ".join(f"{name} {known[name]}" for name in differing) if known else "nothing"),
                 where=table.source.place(row),
                 value=symbol,

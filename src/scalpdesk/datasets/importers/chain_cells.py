@@ -1,6 +1,6 @@
 """Cells of a table as people write them, read by SQL: numbers, dates, times of day, instants, rights.
 
-Each function takes the SQL of a text and returns the SQL of its value, null where the text is none.
+Each function takes the SQL of a text and returns the SQL of its value: null where it cannot be read.
 """
 
 from scalpdesk.datasets.importers.staged import EXCHANGE_ZONE
@@ -62,7 +62,10 @@ def time_of_day(text: str, *, unit: str = "") -> str:
         f"WHEN regexp_matches({bare}, '[Aa]\\.?[Mm]') AND {hour} = 12 THEN -12 ELSE 0 END)"
     )
     digits = f"lpad({bare}, 6, '0')"
-    packed = f"left({digits}, 2)::INTEGER * 3600 + substr({digits}, 3, 2)::INTEGER * 60 + right({digits}, 2)::INTEGER"
+    packed = (
+        f"left({digits}, 2)::INTEGER * 3600 + substr({digits}, 3, 2)::INTEGER * 60 "
+        f"+ right({digits}, 2)::INTEGER"
+    )
     short = f"lpad({bare}, 4, '0')"
     return (
         f"CASE WHEN regexp_full_match({bare}, '{_CLOCK}') THEN {hour} * 3600 + {minute} * 60 + {second} "
@@ -105,9 +108,9 @@ def moment(date_sql: str, seconds_sql: str) -> str:
 
 
 def zone(text: str) -> str:
-    """Return the zone that a text ends with: an offset in minutes, the exchange's by name, or null for none.
+    """Return the zone that a text ends with: an offset in minutes, the exchange's by name, or null.
 
-    An epoch is in UTC. What is no zone comes back as it is written.
+    An epoch is in UTC. A zone that is not known comes back as it is written.
     """
     bare = f"trim({text})"
     tail = rf"trim(regexp_extract({bare}, ':\d\d(:\d\d([.,]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*(.*)$', 4))"
@@ -124,7 +127,7 @@ def zone(text: str) -> str:
 
 
 def right(text: str) -> str:
-    """Return ``C`` or ``P``: from a word, CE and PE, the letter's number, or a flag of calls."""
+    """Return ``C`` of call, CE, 67 or true, and ``P`` of put, PE, 80 or false."""
     word = f"lower(trim({text}))"
     return (
         f"CASE WHEN {word} IN ('67', '1', 'true') OR regexp_full_match({word}, 'c|ce|calls?') THEN 'C' "

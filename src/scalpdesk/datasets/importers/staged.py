@@ -194,16 +194,25 @@ def write_days(
                 f"(SELECT 1 FROM ({fresh}) AS new WHERE new.symbol = old.symbol{within})"
             )
             parameters += [str(path), *parameters]
-        write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
+        stored = _stored_rows(connection, path)
+        written = write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
         new = connection.execute(
             'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
             [is_option, key, day],
         ).fetchall()[0]
         report.add(table, key, int(new[0]))
+        if replaced := stored + int(new[0]) - written:
+            report.count(f"of {table} of {key} on {day} replaced", replaced)
         keys.add(key)
     connection.execute("DROP TABLE placed_rows")
     connection.unregister("places")
     return keys
+
+
+def _stored_rows(connection: Any, path: Path) -> int:
+    if not path.is_file():
+        return 0
+    return int(connection.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone()[0])
 
 
 def _register_places(connection: Any, placed: Mapping[str, OptionContract | str]) -> None:
