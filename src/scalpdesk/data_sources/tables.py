@@ -66,9 +66,7 @@ class WideFlags(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     zero_bid: Annotated[
         Literal["none", "real"] | None,
-        Flag(
-            "A bid of 0 is no quote, or real: nobody bids [default: real for a vendor's columns, else none]."
-        ),
+        Flag("Whether bids of 0 are real or missing [default: as the vendor of the columns means them]."),
     ] = None
     spread: Annotated[
         str, Flag("Spread of the quotes that are made of the underlying's price, USD.", "USD")
@@ -76,7 +74,7 @@ class WideFlags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_columns(words: Sequence[str]) -> dict[str, str]:
-    """Return the file's column by name, from the words of ``--map``."""
+    """Return the file's column by name, as ``--map`` gives it."""
     columns = {}
     for word in words:
         name, _, column = word.partition("=")

@@ -40,6 +40,7 @@ from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
 MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
+QUOTED_TO_END = "options quoted to the end"
 EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted."""
 SPLITS, SPLIT_MOVE = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50), 0.12
@@ -576,10 +577,8 @@ def _bound(name: str, finding: BoundBreaks, assumed: str, cause: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
-    check = _soft(name, finding.checked, finding.found, detail)
-    if finding.found > MOST_BROKEN * finding.checked:
-        check = replace(check, verdict=CheckVerdict.FAILED, detail=f"{cause}; {detail}")
-    return check
+    check = _share(Check(name, finding.checked, finding.found, CheckVerdict.OK, detail))
+    return replace(check, detail=f"{cause}; {detail}") if check.verdict is CheckVerdict.FAILED else check
 
 
 def likely_cause(rows: OptionRows) -> str:
@@ -605,7 +604,7 @@ def likely_cause(rows: OptionRows) -> str:
 
 
 def _last_quotes(tape: MarketTape) -> Check:
-    """Count options that stop being quoted before the underlying does; a whole side of them is unfit."""
+    """Count options that stop being quoted before the underlying does."""
     quotes = tape.quotes.whole()
     seconds = max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds)
     last = np.full(len(tape.instruments), -1, dtype=np.int64)
@@ -617,13 +616,23 @@ def _last_quotes(tape: MarketTape) -> Check:
         for each, at in zip(tape.instruments, last, strict=True)
         if each.is_option and at >= 0
     ]
-    check = _soft("options quoted to the end", len(ends), sum(at < latest for _, at in ends))
-    for is_call, name in ((True, "calls"), (False, "puts")):
-        end = max((at for side, at in ends if side is is_call), default=0)
-        if ends and end < latest:
-            when = f"after {_moment(end)}" if end else "at all"
-            check = replace(check, verdict=CheckVerdict.FAILED, detail=f"no {name} are quoted {when}")
-    return check
+    return _share(
+        Check(QUOTED_TO_END, len(ends), sum(at < latest for _, at in ends), CheckVerdict.WARNING, _stop(ends))
+    )
+
+
+def _stop(ends: Sequence[tuple[bool, int]]) -> str:
+    """Return when the calls and the puts are quoted last."""
+    sides = (("calls", True), ("puts", False))
+    last = {name: max((at for side, at in ends if side is is_call), default=0) for name, is_call in sides}
+    return ", ".join(f"the last of {name} at {_moment(at)}" for name, at in last.items() if at)
+
+
+def _share(check: Check) -> Check:
+    """Return a check with the verdict that the part of its rows that are bad deserves."""
+    if check.found > MOST_BROKEN * check.checked:
+        return replace(check, verdict=CheckVerdict.FAILED)
+    return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
 
 
 def unbooked_split(
@@ -714,7 +723,8 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
             max(before.verdict, check.verdict, key=severity.index),
             detail,
         )
-    return list(total.values())
+    # some contracts of a day are always given up early: the part of all days counts
+    return [_share(check) if check.name == QUOTED_TO_END else check for check in total.values()]
 
 
 def _impossible(tape: MarketTape) -> int:

@@ -1,7 +1,7 @@
 """Wide tables of an option chain in the shapes in which people have them."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from scalpdesk.marketdata.tape import MarketTape
 
 DAY = date(2024, 1, 17)
 CALL, PUT = "SPY240216C00470000", "SPY240216P00470000"
-MINUTES = tuple(datetime(2024, 1, 17, 10 + m // 60, m % 60) for m in range(0, 300, 60))
+MINUTES = tuple(datetime(2024, 1, 17, hour) for hour in range(10, 15))  # noqa: DTZ001 - as files write it
 
 
 def _rows(heading: str, row: Callable[[datetime], list[str]], comma: str = ",") -> str:
@@ -27,17 +27,13 @@ def _two(make: Callable[[str, str, str], str]) -> list[str]:
     return [make("Call", "7.10", "7.14"), make("Put", "6.20", "6.24")]
 
 
-def _orats(at: datetime) -> list[str]:
-    return [f"SPY,{at:%Y-%m-%d},2024-02-16,470,470.5,12,11,9,8,7.10,7.14,6.20,6.24,{at.hour + 5}:00:00Z"]
-
-
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "orats": (
         _rows(
             "ticker,expirDate,strike,spotPrice,callBidSize,callAskSize,putBidSize,putAskSize,callBidPrice,"
             "callAskPrice,putBidPrice,putAskPrice,callOpenInterest,quoteDate",
             lambda at: [
-                f"SPY,2024-02-16,470,470.5,12,11,9,8,7.10,7.14,6.20,6.24,50,{at:%Y-%m-%d}T{at.hour + 5}:00:00Z"
+                f"SPY,2024-02-16,470,470.5,12,11,9,8,7.1,7.14,6.2,6.24,50,{at:%Y-%m-%d}T{at.hour + 5}:00:00Z"
             ],
         ),
         {},
@@ -47,7 +43,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             "[QUOTE_READTIME], [UNDERLYING_LAST], [EXPIRE_DATE], [STRIKE], [C_BID], [C_ASK], [C_SIZE], [P_BID],"
             " [P_ASK], [P_SIZE], [C_IV]",
             lambda at: [
-                f"{at:%Y-%m-%d %H:%M}, 470.5, 2024-02-16, 470, 7.10, 7.14, 12 x 11, 6.20, 6.24, 9 x 8, "
+                f"{at:%Y-%m-%d %H:%M}, 470.5, 2024-02-16, 470, 7.1, 7.14, 12 x 11, 6.2, 6.24, 9 x 8,"
             ],
         ),
         {"underlying": "SPY"},
@@ -58,7 +54,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             "underlying_bid,underlying_ask,open_interest",
             lambda at: _two(
                 lambda word, bid, ask: (
-                    f"SPY,{at:%Y-%m-%d %H:%M:%S},SPY,2024-02-16,470,{word[0]},12,{bid},11,{ask},470.49,470.51,50"
+                    f"SPY,{at:%Y-%m-%d %H:%M:%S},SPY,2024-02-16,470,{word[0]},12,{bid},11,{ask},"
+                    "470.49,470.51,50"
                 )
             ),
         ),
@@ -80,7 +77,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             "ticker,sip_timestamp,bid_price,bid_size,ask_price,ask_size,underlying_price",
             lambda at: _two(
                 lambda word, bid, ask: (
-                    f"O:SPY240216{word[0]}00470000,{to_ns(at.replace(hour=at.hour + 5))},{bid},12,{ask},11,470.5"
+                    f"O:SPY240216{word[0]}00470000,{to_ns(at.replace(hour=at.hour + 5, tzinfo=UTC))},"
+                    f"{bid},12,{ask},11,470.5"
                 )
             ),
         ),
@@ -135,7 +133,7 @@ def _quote(tape: MarketTape, symbol: str) -> tuple[float, ...]:
     """Return the number of quotes, the first instant's New York hour, and the last bid and ask."""
     quotes = tape.quotes.whole()
     rows = quotes.instrument_id == tape.instruments.id_of(symbol)
-    hour = (int(quotes.ts_ns[rows][0]) - to_ns(datetime(2024, 1, 17, 5))) / 3.6e12
+    hour = (int(quotes.ts_ns[rows][0]) - to_ns(datetime(2024, 1, 17, 5, tzinfo=UTC))) / 3.6e12
     return int(rows.sum()), hour, float(quotes.bid[rows][-1]), float(quotes.ask[rows][-1])
 
 
@@ -148,9 +146,7 @@ def test_a_wide_table_becomes_quotes_of_the_share_and_its_options(tmp_path: Path
     assert _quote(tape, "SPY") == (5, 10.0, 470.49, 470.51)
     quotes = tape.quotes.whole()
     assert quotes.bid_size[quotes.instrument_id == tape.instruments.id_of(CALL)].tolist() == [12.0] * 5
-    assert tape.open_interest.get(CALL) == (
-        50 if "50" in text.split(",") or "50\n" in text or ",50," in text else None
-    )
+    assert tape.open_interest.get(CALL) == (50 if shape in {"orats", "cboe"} else None)
 
 
 def test_one_refusal_names_all_that_is_missing_with_cell_and_line(tmp_path: Path) -> None:
@@ -208,7 +204,7 @@ def test_terms_that_are_not_of_the_class_are_refused(tmp_path: Path, column: str
 
 def test_strikes_in_another_unit_are_refused(tmp_path: Path) -> None:
     text, choices = SHAPES["cboe"]
-    with pytest.raises(DataError, match="1e\\+03 times"):
+    with pytest.raises(DataError, match="999 times"):
         _imported(tmp_path, text.replace(",470,", ",470000,"), **choices)
 
 

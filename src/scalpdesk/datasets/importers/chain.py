@@ -31,7 +31,7 @@ from scalpdesk.datasets.store import SCHEMAS, connect, duckdb_error, sql_name, s
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, underlying_of_root, us_option
 
 NAMES: Mapping[str, str] = {
-    "ts": "ts timestamp quotedatetime datetime quotereadtime quotetimestamp siptimestamp snapshot "
+    "ts": "ts timestamp quotedate quotedatetime datetime quotereadtime quotetimestamp siptimestamp snapshot "
     "snapshottime quotets asof updatedat quoteunixtime",
     "date": "date quotedate tradedate day datadate snapshotdate asofdate cdate",
     "time": "time quotetime timeofday tradetime snapshotesttime msofday quotetimehours",
@@ -97,7 +97,7 @@ class ChainChoices:
     default_size: int | None = None
     """Size of a quote without one, contracts or shares."""
     zero_bid: str | None = None
-    """Meaning of a bid of 0: no quote (``none``), or nobody bids (``real``); None: by the format."""
+    """``none`` takes a bid of 0 for a missing quote, ``real`` for no buyer; None: by the format."""
     spread: float = 0.02
     """Spread of the quotes that are made of the underlying's price, currency per unit."""
 
@@ -386,7 +386,7 @@ def _stage(
         connection.execute("UPDATE chain SET bid = NULL WHERE bid = 0")
         connection.execute("UPDATE chain SET ask = NULL WHERE ask <= 0")
         if count:
-            report.count("with a bid of 0: read as no quote (--zero-bid real: as nobody bids)", count)
+            report.count("with a bid of 0: taken as missing (--zero-bid real keeps them)", count)
     if given is None and connection.execute("SELECT count(*) FROM chain WHERE base IS NULL").fetchone()[0]:
         problems.add("the underlying is not named", "--underlying SYMBOL")
 

@@ -9,7 +9,7 @@ from scalpdesk.datasets.store import sql_text
 DAY_ORDERS = {"mdy": ("%m/%d/%y", "%m/%d/%Y"), "dmy": ("%d/%m/%y", "%d/%m/%Y")}
 """Formats of a date that begins with its month or its day."""
 MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})\b"
-_EXCEL_DAYS = r"[34]\d{4}(\.\d+)?"
+_EXCEL_DAYS = r"[34]\d{4}([.,]\d+)?"
 """Days since 1899-12-30 of the years 1982 to 2036."""
 _CLOCK = r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?)"
 _COMPACT_DAY = r"(19|20)\d{6}"
@@ -28,13 +28,13 @@ def number(text: str, *, comma: bool) -> str:
 
 def day(text: str, order: str) -> str:
     """Return a date: ISO, compact, of an Excel sheet, of an epoch, with a month's name, or in an order."""
-    plain = rf"regexp_replace(trim({text}), '\.0+$', '')"
+    plain = rf"regexp_replace(trim({text}), '[.,]0+$', '')"
     apart = rf"regexp_replace({plain}, '[\s,./-]+', '-', 'g')"
     named = ", ".join(map(sql_text, _NAMED_DAYS))
     first = ", ".join(sql_text(each.replace("/", "-")) for each in DAY_ORDERS[order])
     return (
         f"CASE WHEN regexp_full_match({plain}, '{_EXCEL_DAYS}') "
-        f"THEN DATE '1899-12-30' + floor({plain}::DOUBLE)::INTEGER "
+        f"THEN DATE '1899-12-30' + left({plain}, 5)::INTEGER "
         f"WHEN regexp_full_match({plain}, '{_COMPACT_DAY}') THEN try_strptime({plain}, '%Y%m%d')::DATE "
         rf"WHEN regexp_full_match({plain}, '\d{{6}}') THEN try_strptime({plain}, '%y%m%d')::DATE "
         rf"WHEN regexp_full_match({plain}, '\d{{9,19}}') THEN ({_epoch(plain)})::DATE "
@@ -81,7 +81,8 @@ def time_of_day(text: str, *, unit: str = "") -> str:
 def has_time(text: str) -> str:
     """Return whether a text has a time of day beside its date."""
     return (
-        rf"regexp_matches({text}, ':\d\d') OR regexp_full_match(trim({text}), '[34]\d{{4}}\.\d*[1-9]\d*') OR "
+        rf"regexp_matches({text}, ':\d\d') OR "
+        rf"regexp_full_match(trim({text}), '[34]\d{{4}}[.,]\d*[1-9]\d*') OR "
         rf"regexp_full_match(trim({text}), '\d{{9,10}}(\.\d+)?|\d{{12,19}}|{_COMPACT_DAY}[ T]\d{{4,6}}')"
     )
 
@@ -95,7 +96,7 @@ def local_time(text: str, order: str) -> str:
     return (
         rf"CASE WHEN regexp_full_match({bare}, '\d{{9,10}}(\.\d+)?|\d{{12,19}}') THEN {_epoch(bare)} "
         f"WHEN regexp_full_match({bare}, '{_EXCEL_DAYS}') THEN TIMESTAMP '1899-12-30 00:00:00' "
-        f"+ to_seconds(round({bare}::DOUBLE * 86400)) "
+        f"+ to_seconds(round(replace({bare}, ',', '.')::DOUBLE * 86400)) "
         f"WHEN {compact} THEN {moment(day(f'left({bare}, 8)', order), time_of_day(f'substr({bare}, 10)'))} "
         f"ELSE {moment(day(date_part, order), time_of_day(clock))} END"
     )

@@ -1,0 +1,113 @@
+"""Data that lies in most rows is unfit, with the likely cause; a split has to be booked."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scalpdesk import load_data
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.chain import ChainChoices, import_chain
+from scalpdesk.datasets.importers.tabular import import_actions
+from scalpdesk.datasets.verify import CheckVerdict, VerifyReport, verify_data_set
+
+STRIKES = (460, 465, 470, 475, 480)
+
+
+def _market(
+    folder: Path,
+    day: str = "2024-01-17",
+    *,
+    spot: float = 470.0,
+    last: int = 359,
+    scale: float = 1.0,
+    unit: float = 1.0,
+    strikes: tuple[float, ...] = STRIKES,
+    puts_end: int = 359,
+) -> None:
+    """Import a day: the share at ``spot``, options worth ``unit`` times those at 470 times ``scale``."""
+    lines = ["ts,expiry,strike,right,bid,ask,bid_size,ask_size"]
+    for minute in range(0, 360, 3):
+        at = f"{day} {10 + minute // 60}:{minute % 60:02}"
+        lines.append(f"{at},,,,{spot - 0.01:.2f},{spot + 0.01:.2f},5,5")
+        for strike in strikes:
+            for right, sign in (("C", 1), ("P", -1)):
+                if minute <= min(last, puts_end if sign < 0 else 359):
+                    mid = (max(sign * (470.0 * scale - strike), 0.0) + 5.0) * unit
+                    lines.append(f"{at},2024-03-15,{strike},{right},{mid - 0.05:.2f},{mid + 0.05:.2f},5,5")
+    (folder / "day.csv").write_text("\n".join(lines) + "\n")
+    choices = ChainChoices(name="own", underlying="SPY", timezone="America/New_York")
+    import_chain(folder / "catalog", folder / "day.csv", choices)
+
+
+def _failed(folder: Path) -> dict[str, str]:
+    report: VerifyReport = verify_data_set(folder / "catalog", "own", "SPY")
+    return {each.name: each.detail for each in report.checks if each.verdict is CheckVerdict.FAILED}
+
+
+def test_sound_data_is_fit(tmp_path: Path) -> None:
+    _market(tmp_path)
+    assert _failed(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [({"unit": 100.0}, "100 times"), ({"spot": 156.67}, "3 times"), ({"spot": 940.0}, "0.5 times")],
+)
+def test_a_bound_that_most_rows_break_names_the_likely_cause(
+    tmp_path: Path, wrong: dict[str, float], cause: str
+) -> None:
+    _market(tmp_path, **wrong)  # type: ignore[arg-type] - floats by name
+    assert cause in _failed(tmp_path)["put-call parity"]
+
+
+@pytest.mark.parametrize("wrong", [{"last": 300}, {"puts_end": 120}])
+def test_options_that_stop_being_quoted_are_unfit(tmp_path: Path, wrong: dict[str, int]) -> None:
+    _market(tmp_path, **wrong)  # type: ignore[arg-type] - whole numbers by name
+    assert set(_failed(tmp_path)) == {"options quoted to the end"}
+
+
+def _two_days(folder: Path, spot: float, strikes: tuple[float, ...], scale: float) -> None:
+    _market(folder)
+    _market(folder, "2024-01-18", spot=spot, strikes=strikes, scale=scale)
+
+
+SPLIT = (93.0, tuple(each / 5 for each in STRIKES), 0.2)
+
+
+def test_a_run_over_a_split_is_refused_until_it_is_booked(tmp_path: Path) -> None:
+    _two_days(tmp_path, *SPLIT)
+    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
+    assert "splits are booked" in _failed(tmp_path)
+    with pytest.raises(DataError, match="2024-01-18"):
+        load_data(**span)
+    book = tmp_path / "actions.csv"
+    book.write_text("symbol,ex_date,action,amount\nSPY,2024-01-18,split,5:1\n")
+    for _ in range(2):  # a second time replaces
+        report = import_actions(tmp_path / "catalog", "own", book)
+    assert report.rows == {"corporate_actions/SPY": 1}
+    (action,) = load_data(**span).actions
+    assert (action.ex_date, action.ratio) == (date(2024, 1, 18), 5)
+    assert "splits are booked" not in _failed(tmp_path)
+
+
+def test_a_crash_is_no_split(tmp_path: Path) -> None:
+    _two_days(tmp_path, 235.0, STRIKES, 0.5)
+    assert _failed(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["SPY,2024-01-18,split,5", "SPY,2024-13-18,split,5:1", "SPY,2024-01-18,gift,1"]
+)
+def test_an_action_that_cannot_be_read_is_named_by_its_line(tmp_path: Path, line: str) -> None:
+    _market(tmp_path)
+    (tmp_path / "actions.csv").write_text(f"symbol,ex_date,action,amount\n{line}\n")
+    with pytest.raises(DataError) as refused:
+        import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+    assert str(refused.value.where).endswith("actions.csv:2")
+
+
+def test_load_data_looks_where_the_command_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _market(tmp_path)
+    monkeypatch.setenv("SCALPDESK_CATALOG", str(tmp_path / "catalog"))
+    assert len(load_data("own", start="2024-01-17").instruments) == 11
