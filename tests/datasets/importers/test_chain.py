@@ -40,11 +40,9 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "optionsdx": (
         _rows(
-            "[QUOTE_READTIME], [UNDERLYING_LAST], [EXPIRE_DATE], [STRIKE], [C_BID], [C_ASK], [C_SIZE], [P_BID],"
+            "[QUOTE_READTIME],[UNDERLYING_LAST],[EXPIRE_DATE],[STRIKE],[C_BID],[C_ASK],[C_SIZE],[P_BID],"
             " [P_ASK], [P_SIZE], [C_IV]",
-            lambda at: [
-                f"{at:%Y-%m-%d %H:%M}, 470.5, 2024-02-16, 470, 7.1, 7.14, 12 x 11, 6.2, 6.24, 9 x 8,"
-            ],
+            lambda at: [f"{at:%Y-%m-%d %H:%M}, 470.5, 2024-02-16,470,7.1, 7.14, 12 x 11, 6.2, 6.24, 9 x 8,"],
         ),
         {"underlying": "SPY"},
     ),
