@@ -1,5 +1,6 @@
 """CSV and Parquet files as sources: rows of one kind, or one wide table of an option chain."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -61,6 +62,9 @@ class WideFlags(msgspec.Struct, frozen=True, kw_only=True):
     decimal: Annotated[
         Literal["comma", "point"] | None, Flag("Mark of decimals [default: as the figures show it].")
     ] = None
+    time: Annotated[str | None, Flag("Time of day in New York of rows that have a date alone.", "HH:MM")] = (
+        None
+    )
     default_size: Annotated[
         int | None, Flag("Size of quotes without one, contracts or shares.", "N", least=1)
     ] = None
@@ -128,6 +132,8 @@ def run_chain(request: ImportRequest, flags: WideFlags) -> Sequence[ImportReport
         spread = -1.0
     if not 0 <= spread < 100:
         raise ArgumentError("not a spread", where="--spread", value=flags.spread, fix="write it as 0.02")
+    if flags.time is not None and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", flags.time):
+        raise ArgumentError("not a time of day", where="--time", value=flags.time, fix="write it as 15:45")
     choices = ChainChoices(
         name=flags.name,
         underlying=flags.underlying,
@@ -135,6 +141,7 @@ def run_chain(request: ImportRequest, flags: WideFlags) -> Sequence[ImportReport
         timezone=flags.timezone,
         dates=flags.dates,
         decimal=flags.decimal,
+        time=flags.time,
         default_size=flags.default_size,
         zero_bid=flags.zero_bid,
         spread=spread,

@@ -29,28 +29,32 @@ from scalpdesk.datasets.importers.vendor_files import as_csv
 from scalpdesk.datasets.importers.vendor_formats import INTEREST_TIME, OCC_TAIL
 from scalpdesk.datasets.store import SCHEMAS, connect, duckdb_error, sql_name, sql_text
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, underlying_of_root, us_option
+from scalpdesk.instruments.contract import OptionContract
 
 NAMES: Mapping[str, str] = {
-    "ts": "ts timestamp quotedate quotedatetime datetime quotereadtime quotetimestamp siptimestamp snapshot "
-    "snapshottime quotets asof updatedat quoteunixtime",
-    "date": "date quotedate tradedate day datadate snapshotdate asofdate cdate",
-    "time": "time quotetime timeofday tradetime snapshotesttime msofday quotetimehours",
+    # a snapshot is known when it was taken: after the quotes in it
+    "ts": "ts snapshotdate timestamp quotedate quotedatetime datetime quotereadtime quotetimestamp "
+    "siptimestamp snapshot snapshottime quotets asof updatedat lastupdated quoteunixtime date tradedate time",
+    "date": "date quotedate tradedate day datadate snapshotdate asofdate cdate timestamp asof ts",
+    "time": "time quotetime timeofday tradetime snapshotesttime msofday quotetimehours timestamp",
     "symbol": "symbol optionsymbol occsymbol contract contractsymbol osi occ optionticker ticker option "
     "instrument optionroot root",
-    "underlying": "underlying underlyingsymbol underlyingticker stocksymbol stockticker symbol ticker root",
+    "underlying": "underlying underlyingsymbol underlyingticker underlyingassetticker stocksymbol "
+    "stockticker symbol ticker root",
     "root": "root optionroot class",
     "expiry": "expiry expiration expirationdate expirdate expiredate expdate exp optionexpiration maturity "
     "maturitydate",
     "strike": "strike strikeprice optionstrike k",
-    "right": "right type optiontype callput cp cpflag putcall callputflag optionright iscall",
+    "right": "right type optiontype contracttype callput cp cpflag putcall callputflag optionright iscall",
     "bid": "bid bidprice bestbid bidpx bidclose optionbidprice",
     "ask": "ask askprice bestask askpx offer askclose optionaskprice",
     "bid_size": "bidsize bidsz bestbidsize bidqty optionbidsize",
     "ask_size": "asksize asksz bestasksize askqty offersize optionasksize",
     "sizes": "size",
     "open_interest": "openinterest oi openint",
-    "underlying_price": "underlyingprice underlyinglast spotprice spot stockprice undprice undlast "
-    "underlyingclose underlyingmid activeunderlyingprice stockpriceclose underlying",
+    "underlying_price": "underlyingprice underlyinglast spotprice spotpx spot stockprice stkpx undprice "
+    "undlast underlyingspot underlyingclose underlyingmid activeunderlyingprice stockpriceclose "
+    "stockpriceforiv unadjustedstockprice underlyingassetprice underlying",
     "underlying_bid": "underlyingbid underlyingbidprice stockbid",
     "underlying_ask": "underlyingask underlyingaskprice stockask",
     "style": "style exercisestyle exercise optionstyle",
@@ -71,10 +75,12 @@ _VENDORS = (
     {"expirdate", "strike"},
     {"quotedatetime", "optiontype", "underlyingbid"},
     {"msofday", "right"},
+    {"bidcondition", "askcondition"},
+    {"impliedvol", "iverror"},
     {"siptimestamp"},
 )
-"""Columns by which vendors are known whose bid of 0 is the exchange's own: OptionsDX, ORATS, Cboe, ThetaData,
-Polygon."""
+"""Columns by which vendors are known whose bid of 0 is the exchange's own: OptionsDX, ORATS, Cboe, ThetaData
+(the old and the new interface), Polygon."""
 _OCC = rf"^(O:)?[A-Z]{{1,6}}\d?\s*{OCC_TAIL}"
 _FEW = 3
 """Known columns by which a line is taken for the heading."""
@@ -94,6 +100,8 @@ class ChainChoices:
     """Order of dates that do not begin with their year: ``mdy`` or ``dmy``."""
     decimal: str | None = None
     """``comma`` or ``point``; None to see it from the figures."""
+    time: str | None = None
+    """New York time of day, ``HH:MM``, of rows that have a date alone."""
     default_size: int | None = None
     """Size of a quote without one, contracts or shares."""
     zero_bid: str | None = None
@@ -136,9 +144,12 @@ def import_chain(
     connection, source = table.connection, table.source
     symbols = [row[0] for row in connection.execute("SELECT DISTINCT base FROM chain ORDER BY 1").fetchall()]
     for base in symbols:
-        _compare_terms(table, base)
+        _compare_terms(table, base, catalog, choices, problems)
+    problems.refuse()
+    for base in symbols:
+        _say_what_is_made(table, base, choices, report)
         own = ImportChoices(choices.name, base, is_share=base not in INDICES)
-        for kind, select in _parts(table, base, choices):
+        for kind, select in _parts(table, base, choices, report):
             values = [c for c in SCHEMAS[kind] if c not in SCHEMAS["open_interest"] or c == kind]
             known = {"bid", "ask", "bid_size", "ask_size"} if kind == "quotes" else set(values)
             typed = ", ".join(
@@ -165,26 +176,25 @@ class _Problems:
 
     def __init__(self, path: Path) -> None:
         self._path, self._found, self._fixes = path, list[str](), dict[str, None]()
-        self._value: object = None
-        self._line: str | None = None
+        self._first: tuple[int, object] | None = None
 
     def add(self, what: str, fix: str, *, row: int | None = None, value: object = None) -> None:
         """Note a problem; ``row`` is its line."""
         cell = "" if row is None else f" (line {row}: {value!r})"
         self._found.append(what + cell)
         self._fixes[fix] = None
-        if self._line is None and row is not None:
-            self._line, self._value = str(row), value
+        if self._first is None and row is not None:
+            self._first = row, value
 
     def refuse(self) -> None:
         """Raise DataError where there is a problem."""
-        if self._found:
-            raise DataError(
-                "; ".join(self._found),
-                where=f"{self._path}:{self._line}" if self._line else str(self._path),
-                value=self._value,
-                fix="; ".join(self._fixes),
-            )
+        if not self._found:
+            return
+        what, fix = "; ".join(self._found), "; ".join(self._fixes)
+        if self._first is None:
+            raise DataError(what, where=str(self._path), fix=fix)
+        row, value = self._first
+        raise DataError(what, where=f"{self._path}:{row}", value=value, fix=fix)
 
 
 def _read(path: Path, file: Path, choices: ChainChoices) -> _Table:
@@ -253,7 +263,8 @@ def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> t
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    """Return a title without capitals, signs and the group that a flattened document puts before it."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"^(details|last_quote)\.", "", text.lower()))
 
 
 def _sided(plain: str) -> str | None:
@@ -306,7 +317,7 @@ def _fits(connection: Any, name: str, column: str) -> bool:
     asked = {
         "symbol": f"regexp_matches(cell, {sql_text(_OCC)})",
         "ts": cells.has_time("cell"),
-        "underlying": r"regexp_full_match(cell, '\^?[A-Z][A-Za-z0-9./]*')",
+        "underlying": r"regexp_full_match(cell, '\^?[A-Z][A-Za-z0-9./]*([ -][A-Z])?')",
         "root": r"regexp_full_match(cell, '[A-Za-z]+\d?')",
         "underlying_price": r"regexp_full_match(cell, '[$\d.,\s]+')",
         "settlement": r"regexp_matches(lower(cell), 'am|pm|cash|phys|a\.m|p\.m')",
@@ -346,7 +357,7 @@ def _stage(
     order = _day_order(table, choices, problems)
     comma = _has_decimal_comma(table, choices, problems)
     _missing_columns(table, catalog, choices, problems)
-    instant = _instant(table, order)
+    instant = _instant(table, order, choices.time)
     given = choices.underlying.upper() if choices.underlying else None
     selects = []
     for side in table.sides:
@@ -372,7 +383,9 @@ def _stage(
         "CREATE OR REPLACE TEMP TABLE parsed AS SELECT *, "  # noqa: S608 - our own words
         rf"regexp_replace(upper(replace(symbol_text, ' ', '')), '^O:', '') AS occ, "
         f"{cells.day('expiry_text', order)} AS expiry, {cells.right('right_text')} AS side, {numbers}, "
-        f"ltrim(upper({sql_text(given) if given else 'underlying_text'}), '^') AS written_base "
+        r"regexp_replace(ltrim(upper("
+        rf"{sql_text(given) if given else 'underlying_text'}), '^'), '^([A-Z]+)[ /-]([A-Z])$', '\1.\2') "
+        "AS written_base "
         f"FROM ({' UNION ALL '.join(selects)})"
     )
     _name_unreadable(table, problems)
@@ -392,7 +405,7 @@ def _stage(
 
 
 def _is_of_opra(table: _Table) -> bool:
-    titles = {_plain(column) for column in table.heading.values()}
+    titles = {_plain(column) for column in (*table.heading.values(), *table.unread)}
     return any(each <= titles for each in _VENDORS)
 
 
@@ -465,14 +478,15 @@ def _missing_columns(table: _Table, catalog: Path, choices: ChainChoices, proble
     """Name every column that a chain needs and the table lacks."""
     heading, has = table.heading, set(table.heading)
     wanted = {
-        "times": "ts" in has or {"date", "time"} <= has,
+        "times": "ts" in has or {"date", "time"} <= has or ("date" in has and choices.time is not None),
         "bids": bool(has & {"bid", "call_bid"}),
         "asks": bool(has & {"ask", "call_ask"}),
         "contracts": "symbol" in has
         or ({"expiry", "strike"} <= has and ("right" in has or table.sides != ("",))),
     }
     maps = {
-        "times": "--map ts=COLUMN (a date alone has no time of day), or --map date=COLUMN --map time=COLUMN",
+        "times": "--map ts=COLUMN, or --map date=COLUMN --map time=COLUMN, or --time 15:45 where a row has a "
+        "date alone",
         "bids": "--map bid=COLUMN",
         "asks": "--map ask=COLUMN",
         "contracts": "--map symbol=COLUMN, or --map expiry=COLUMN --map strike=COLUMN --map right=COLUMN",
@@ -507,9 +521,13 @@ def _has_share(table: _Table, catalog: Path, choices: ChainChoices) -> bool:
     )
 
 
-def _instant(table: _Table, order: str) -> str:
+def _instant(table: _Table, order: str, clock: str | None) -> str:
     """Return the SQL of the columns ``ts_text``, ``local`` and ``zone``."""
     heading = table.heading
+    if clock and "ts" not in heading and "date" in heading and "time" not in heading:
+        text = sql_name(heading["date"])
+        local = cells.moment(cells.day(text, order), cells.time_of_day(sql_text(clock)))
+        return f"{text} AS ts_text, {local} AS local, {sql_text(EXCHANGE_ZONE)} AS zone"
     if "ts" in heading:
         text = sql_name(heading["ts"])
         return f"{text} AS ts_text, {cells.local_time(text, order)} AS local, {cells.zone(text)} AS zone"
@@ -545,7 +563,7 @@ def _name_unreadable(table: _Table, problems: _Problems) -> None:
                 row=_line(table, row),
                 value=value,
             )
-    if {"ts", "time"} & set(table.heading):
+    if {"ts", "date"} & set(table.heading):
         count, row = table.connection.execute(
             "SELECT count(*), min(file_row) FROM parsed WHERE ts_text IS NULL"
         ).fetchone()
@@ -665,56 +683,60 @@ def _fill_sizes(table: _Table, choices: ChainChoices, problems: _Problems) -> No
             )
 
 
-def _compare_terms(table: _Table, base: str) -> None:
-    """Refuse terms of the table (style, settlement, multiplier) that are not those of the option's class."""
-    asked = [name for name in ("style", "settlement", "multiplier") if name in table.heading]
-    if not asked:
-        return
+def _compare_terms(
+    table: _Table, base: str, catalog: Path, choices: ChainChoices, problems: _Problems
+) -> None:
+    """Name roots without a class, and terms (style, settlement, multiplier) that are not those of theirs."""
     rows = table.connection.execute(
-        f"SELECT regexp_replace(written, '{OCC_TAIL}', '') AS root, any_value(written), lower(style_text), "  # noqa: S608 - our own words
-        "lower(settlement_text), multiplier, min(file_row) FROM chain WHERE is_option AND base = ? "
-        "GROUP BY ALL ORDER BY 6".replace("GROUP BY ALL", "GROUP BY 1, 3, 4, 5"),
+        f"SELECT regexp_replace(written, '{OCC_TAIL}', '') AS root, arg_min(written, file_row), "  # noqa: S608 - our own words
+        "lower(style_text), lower(settlement_text), multiplier, min(file_row) FROM chain "
+        "WHERE is_option AND base = ? GROUP BY 1, 3, 4, 5 ORDER BY 6",
         [base],
     ).fetchall()
+    shares = shown_shares(catalog, choices.name) | (set() if base in INDICES else {base})
+    named = set[str]()
     for root, symbol, style, settlement, multiplier, row in rows:
+        option: OptionContract | None = None
+        unknown = ""
         try:
-            option = us_option(symbol, [base])
-        except UnknownClassError:
-            option = None
-        stated = {}
+            option = us_option(symbol, shares)
+        except UnknownClassError as error:
+            unknown = error.what
+        stated: dict[str, object] = {}
         if style:
-            stated["style"] = (
-                "european" if style.startswith("e") else "american" if style.startswith("a") else style
-            )
+            stated["style"] = {"e": "european", "a": "american"}.get(style[0], style)
         if settlement and (word := _settlement(settlement, option)):
             stated["settlement"] = word
         if multiplier is not None:
             stated["multiplier"] = int(multiplier)
-        known = (
-            {}
-            if option is None
-            else {
+        known: dict[str, object] = {}
+        if option is not None:
+            known = {
                 "style": option.style.value,
                 "settlement": option.settlement.value,
                 "multiplier": option.multiplier,
             }
-        )
         differing = {name: value for name, value in stated.items() if known.get(name) != value}
-        if differing:
-            differences = ", ".join(f"{name} {value}" for name, value in differing.items())
-            lines = ", ".join(f"{name} = {value!r}".replace("'", '"') for name, value in stated.items())
-            raise DataError(
-                f"the file says {differences} of {root}; its class says "
-                + (", ".join(f"{name} {known[name]}" for name in differing) if known else "nothing"),
-                where=table.source.place(row),
-                value=symbol,
-                fix=f"if the file is right, write into scalpdesk.toml: [classes.{root}] with underlying = "
-                f'"{base}", {lines}; else correct the column, or map another: '
-                f"--map {next(iter(differing))}=COLUMN",
-            )
+        if root in named or not (differing or unknown):
+            continue
+        named.add(root)
+        lines = "".join(f", {name} = {value!r}".replace("'", '"') for name, value in stated.items())
+        own = f'write into scalpdesk.toml [classes.{root}] with underlying = "{base}"{lines}'
+        if unknown:
+            problems.add(f"options of {root}: {unknown}", own, row=_line(table, row), value=symbol)
+            continue
+        differences = ", ".join(
+            f"{name} {value} (its class: {known[name]})" for name, value in differing.items()
+        )
+        problems.add(
+            f"the file says of {root}: {differences}",
+            f"if the file is right, {own}; else correct the column",
+            row=_line(table, row),
+            value=symbol,
+        )
 
 
-def _settlement(text: str, option: Any) -> str | None:
+def _settlement(text: str, option: OptionContract | None) -> str | None:
     """Return the catalogue's word for a settlement; ``am`` and ``pm`` say nothing of a physical one."""
     bare = re.sub(r"[^a-z]", "", text)
     if "phys" in bare:
@@ -725,8 +747,35 @@ def _settlement(text: str, option: Any) -> str | None:
     return "cash_am" if is_am else "cash_pm" if "pm" in bare else None
 
 
-def _parts(table: _Table, base: str, choices: ChainChoices) -> Iterator[tuple[str, str]]:
-    """Yield the kind of rows and their SQL: the underlying first, so that its options have a class."""
+def _say_what_is_made(table: _Table, base: str, choices: ChainChoices, report: ImportReport) -> None:
+    """Note of what the quotes of the underlying are made, and prices of one time that differ."""
+    has = set(table.heading)
+    if {"underlying_bid", "underlying_ask"} <= has or "underlying_price" not in has:
+        return
+    column = table.heading["underlying_price"]
+    what = f"level of {base} is {column}"
+    if base not in INDICES:
+        what = f"quotes of {base} are made of {column}, {choices.spread:g} wide (--spread)"
+    report.note(what)
+    times, apart = table.connection.execute(
+        "SELECT count(*), max(apart) FROM (SELECT max(underlying_price) - min(underlying_price) AS apart "
+        "FROM chain WHERE base = ? GROUP BY ts HAVING apart > ?)",
+        [base, choices.spread],
+    ).fetchone()
+    if times:
+        report.note(
+            f"{column} of {base} differs among rows of one time: at {count_text(times, 'time')}, "
+            f"by up to {apart:.2f}; the last row of each counts"
+        )
+
+
+def _parts(
+    table: _Table, base: str, choices: ChainChoices, report: ImportReport
+) -> Iterator[tuple[str, str]]:
+    """Yield the kind of rows and their SQL: the underlying first, so that its options have a class.
+
+    Of rows of one instrument and time the last of the file counts: no quote between them is of another time.
+    """
     rows = f"FROM chain WHERE base = {sql_text(base)}"
     price = "underlying_price" in table.heading
     sided = {"underlying_bid", "underlying_ask"} <= set(table.heading)
@@ -739,6 +788,18 @@ def _parts(table: _Table, base: str, choices: ChainChoices) -> Iterator[tuple[st
     own = f"{sql_text(base)} AS written, file_row"
     last = f"{rows} AND {middle} > 0 QUALIFY row_number() OVER (PARTITION BY ts ORDER BY file_row DESC) = 1"
     quote = "bid, ask, bid_size, ask_size"
+    latest = "QUALIFY row_number() OVER (PARTITION BY ts, written ORDER BY file_row DESC) = 1"
+    again, row = table.connection.execute(
+        f"SELECT count(*), min(file_row) FROM (SELECT file_row, row_number() OVER "  # noqa: S608 - our own words
+        f"(PARTITION BY ts, written ORDER BY file_row DESC) AS nth {rows}"
+        f"{' AND is_option' if price or sided else ''}) WHERE nth > 1"
+    ).fetchone()
+    if again:
+        report.count(
+            f"of {base} that come again for their time: the last of the file counts",
+            again,
+            table.source.place(row),
+        )
     if (price or sided) and base in INDICES:
         level = ", ".join(f"{middle} AS {name}" for name in ("open", "high", "low", "close"))
         yield "trades", f"SELECT ts, {own}, {level}, 0 AS volume {last}"
@@ -746,8 +807,7 @@ def _parts(table: _Table, base: str, choices: ChainChoices) -> Iterator[tuple[st
         sizes = f"{size} AS bid_size, {size} AS ask_size"
         yield "quotes", f"SELECT ts, {own}, {bid} AS bid, {ask} AS ask, {sizes} {last}"
     elif base not in INDICES:
-        yield "quotes", f"SELECT ts, {own}, {quote} {rows} AND NOT is_option"
-    latest = "QUALIFY row_number() OVER (PARTITION BY ts, written ORDER BY file_row DESC) = 1"
+        yield "quotes", f"SELECT ts, {own}, {quote} {rows} AND NOT is_option {latest}"
     yield "quotes", f"SELECT ts, written, file_row, {quote} {rows} AND is_option {latest}"
     at = f"((ts AT TIME ZONE '{EXCHANGE_ZONE}')::DATE + TIME {INTEREST_TIME}) AT TIME ZONE '{EXCHANGE_ZONE}'"
     first = f"QUALIFY row_number() OVER (PARTITION BY written, {at} ORDER BY file_row) = 1"

@@ -13,7 +13,7 @@ _EXCEL_DAYS = r"[34]\d{4}([.,]\d+)?"
 """Days since 1899-12-30 of the years 1982 to 2036."""
 _CLOCK = r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?)"
 _COMPACT_DAY = r"(19|20)\d{6}"
-_NAMED_DAYS = ("%d-%b-%y", "%d-%b-%Y", "%d%b%y", "%d%b%Y", "%b-%d-%Y", "%B-%d-%Y", "%d-%B-%Y")
+_NAMED_DAYS = ("%d-%b-%y", "%d-%b-%Y", "%d%b%y", "%d%b%Y", "%b-%d-%y", "%b-%d-%Y", "%B-%d-%Y", "%d-%B-%Y")
 _UNITS = {"9,10": 1_000_000, "12,13": 1_000, "15,16": 1}
 """Microseconds of an epoch by its number of digits."""
 
@@ -21,14 +21,17 @@ _UNITS = {"9,10": 1_000_000, "12,13": 1_000, "15,16": 1}
 def number(text: str, *, comma: bool) -> str:
     """Return a number that may have a sign of money or groups of thousands; ``comma`` marks its decimals."""
     group, mark = (".", ",") if comma else (",", ".")
-    bare = rf"regexp_replace({text}, '[$€£%\s{group}]|USD', '', 'g')"
+    bare = rf"regexp_replace({text}, '[$€£\s\x{{A0}}\x{{202F}}’''{group}]|USD', '', 'g')"
     value = f"try_cast(replace({bare}, '{mark}', '.') AS DOUBLE)"
     return f"CASE WHEN isfinite({value}) THEN {value} END"
 
 
 def day(text: str, order: str) -> str:
-    """Return a date: ISO, compact, of an Excel sheet, of an epoch, with a month's name, or in an order."""
-    plain = rf"regexp_replace(trim({text}), '[.,]0+$', '')"
+    """Return a date: ISO, compact, of an Excel sheet, of an epoch, with a month's name, or in an order.
+
+    A time of day behind it is left out: the date counts as it is written.
+    """
+    plain = rf"regexp_replace(trim({text}), '[.,]0+$|[T\s]+\d{{1,2}}:\d\d.*$', '')"
     apart = rf"regexp_replace({plain}, '[\s,./-]+', '-', 'g')"
     named = ", ".join(map(sql_text, _NAMED_DAYS))
     first = ", ".join(sql_text(each.replace("/", "-")) for each in DAY_ORDERS[order])
@@ -49,14 +52,13 @@ def time_of_day(text: str, *, unit: str = "") -> str:
 
     ``unit`` is ``ms`` or ``hours`` where the column's name says so.
     """
-    bare = f"trim({text})"
+    bare = f"replace(trim({text}), ',', '.')"
     if unit == "ms":
         return f"try_cast({bare} AS DOUBLE) / 1000"
     if unit == "hours":
         return f"round(try_cast({bare} AS DOUBLE) * 3600)"
     hour, minute = f"split_part({bare}, ':', 1)::INTEGER", f"left(split_part({bare}, ':', 2), 2)::INTEGER"
-    written = rf"regexp_extract({bare}, ':\d+:(\d+([.,]\d+)?)', 1)"
-    second = f"coalesce(try_cast(replace({written}, ',', '.') AS DOUBLE), 0)"
+    second = rf"coalesce(try_cast(regexp_extract({bare}, ':\d+:(\d+([.]\d+)?)', 1) AS DOUBLE), 0)"
     hour = (
         f"({hour} + CASE WHEN regexp_matches({bare}, '[Pp]\\.?[Mm]') AND {hour} < 12 THEN 12 "
         f"WHEN regexp_matches({bare}, '[Aa]\\.?[Mm]') AND {hour} = 12 THEN -12 ELSE 0 END)"
@@ -79,9 +81,9 @@ def time_of_day(text: str, *, unit: str = "") -> str:
 
 
 def has_time(text: str) -> str:
-    """Return whether a text has a time of day beside its date."""
+    """Return whether a text has a date and a time of day."""
     return (
-        rf"regexp_matches({text}, ':\d\d') OR "
+        rf"(regexp_matches({text}, ':\d\d') AND NOT regexp_full_match(trim({text}), '{_CLOCK}')) OR "
         rf"regexp_full_match(trim({text}), '[34]\d{{4}}[.,]\d*[1-9]\d*') OR "
         rf"regexp_full_match(trim({text}), '\d{{9,10}}(\.\d+)?|\d{{12,19}}|{_COMPACT_DAY}[ T]\d{{4,6}}')"
     )

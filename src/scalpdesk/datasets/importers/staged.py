@@ -183,19 +183,21 @@ def write_days(
         table = _table_of(kind, bool(is_option), key)
         columns = ", ".join(f'"{column}"' for column in SCHEMAS[table])
         path = day_file(catalog, name, table, key, day)
-        chosen = f'SELECT {columns} FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
+        chosen = f'SELECT {columns}, file_row FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
         parameters: list[object] = [is_option, key, day]
         if path.is_file():
             fresh = 'FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'
             fresh = f"SELECT symbol, min(ts) AS since, max(ts) AS until {fresh} GROUP BY symbol"
             within = "" if whole_days else " AND old.ts BETWEEN new.since AND new.until"
             chosen += (
-                f" UNION ALL SELECT {columns} FROM read_parquet(?) AS old WHERE NOT EXISTS "  # noqa: S608 - our own columns
+                f" UNION ALL SELECT {columns}, 0 AS file_row FROM read_parquet(?) AS old WHERE NOT EXISTS "  # noqa: S608 - our own columns
                 f"(SELECT 1 FROM ({fresh}) AS new WHERE new.symbol = old.symbol{within})"
             )
             parameters += [str(path), *parameters]
         stored = _stored_rows(connection, path)
-        written = write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
+        # of rows of one instant the last of the file counts
+        ordered = f"SELECT {columns} FROM ({chosen}) ORDER BY ts, symbol, file_row"  # noqa: S608 - our own columns
+        written = write_table(connection, ordered, path, parameters=parameters)
         new = connection.execute(
             'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
             [is_option, key, day],
