@@ -7,8 +7,8 @@ import pytest
 
 from scalpdesk import load_data
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.actions import book_known_actions, import_actions
 from scalpdesk.datasets.importers.chain import ChainChoices, import_chain
-from scalpdesk.datasets.importers.tabular import import_actions
 from scalpdesk.datasets.verify import CheckVerdict, VerifyReport, verify_data_set
 
 STRIKES = (460, 465, 470, 475, 480)
@@ -24,6 +24,8 @@ def _market(
     unit: float = 1.0,
     strikes: tuple[float, ...] = STRIKES,
     puts_end: int = 359,
+    symbol: str = "SPY",
+    expiry: str = "2024-03-15",
 ) -> None:
     """Import a day: the share at ``spot``, options worth ``unit`` times those at 470 times ``scale``."""
     lines = ["ts,expiry,strike,right,bid,ask,bid_size,ask_size"]
@@ -34,9 +36,9 @@ def _market(
             for right, sign in (("C", 1), ("P", -1)):
                 if minute <= min(last, puts_end if sign < 0 else 359):
                     mid = (max(sign * (470.0 * scale - strike), 0.0) + 5.0) * unit
-                    lines.append(f"{at},2024-03-15,{strike},{right},{mid - 0.05:.2f},{mid + 0.05:.2f},5,5")
+                    lines.append(f"{at},{expiry},{strike},{right},{mid - 0.05:.2f},{mid + 0.05:.2f},5,5")
     (folder / "day.csv").write_text("\n".join(lines) + "\n")
-    choices = ChainChoices(name="own", underlying="SPY", timezone="America/New_York")
+    choices = ChainChoices(name="own", underlying=symbol, timezone="America/New_York")
     import_chain(folder / "catalog", folder / "day.csv", choices)
 
 
@@ -78,7 +80,7 @@ SPLIT = (93.0, tuple(each / 5 for each in STRIKES), 0.2)
 def test_a_run_over_a_split_is_refused_until_it_is_booked(tmp_path: Path) -> None:
     _two_days(tmp_path, *SPLIT)
     span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
-    assert "splits are booked" in _failed(tmp_path)
+    assert "splits and special dividends are booked" in _failed(tmp_path)
     with pytest.raises(DataError, match="2024-01-18"):
         load_data(**span)
     book = tmp_path / "actions.csv"
@@ -88,7 +90,56 @@ def test_a_run_over_a_split_is_refused_until_it_is_booked(tmp_path: Path) -> Non
     assert report.rows == {"corporate_actions/SPY": 1}
     (action,) = load_data(**span).actions
     assert (action.ex_date, action.ratio) == (date(2024, 1, 18), 5)
-    assert "splits are booked" not in _failed(tmp_path)
+    assert "splits and special dividends are booked" not in _failed(tmp_path)
+
+
+def test_a_known_split_is_booked_without_a_file(tmp_path: Path) -> None:
+    known = {"symbol": "TSLA", "expiry": "2022-09-16"}
+    _market(tmp_path, "2022-08-24", **known)
+    _market(
+        tmp_path, "2022-08-25", spot=155.0, strikes=tuple(each / 3 for each in STRIKES), scale=0.33, **known
+    )
+    span = {"name": "own", "start": "2022-08-24", "end": "2022-08-25", "catalog": tmp_path / "catalog"}
+    span["underlying"] = "TSLA"
+    with pytest.raises(DataError) as refused:
+        load_data(**span)
+    assert "data actions own;" in str(refused.value.fix)
+    report = book_known_actions(tmp_path / "catalog", "own")
+    assert report.rows == {"corporate_actions/TSLA": 1}
+    (action,) = load_data(**span).actions
+    assert (action.ex_date, action.ratio) == (date(2022, 8, 25), 3)
+
+
+def test_a_split_of_adjusted_prices_is_not_booked(tmp_path: Path) -> None:
+    for day in ("2022-08-24", "2022-08-25"):
+        _market(tmp_path, day, symbol="TSLA", expiry="2022-09-16")
+    report = book_known_actions(tmp_path / "catalog", "own")
+    assert report.rows == {}
+    assert "adjusted" in " ".join(report.notes)
+
+
+def test_a_special_dividend_that_moves_the_strikes_has_to_be_booked(tmp_path: Path) -> None:
+    _two_days(tmp_path, 458.0, tuple(each - 12 for each in STRIKES), 458 / 470)
+    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
+    with pytest.raises(DataError, match="strikes fall by 12"):
+        load_data(**span)
+    book = tmp_path / "actions.csv"
+    book.write_text("symbol,ex_date,action,amount\nSPY,2024-01-18,special_dividend,12.00\n")
+    import_actions(tmp_path / "catalog", "own", book)
+    assert [each.cash for each in load_data(**span).actions] == [12]
+
+
+def test_a_share_that_falls_while_its_options_are_relisted_is_no_dividend(tmp_path: Path) -> None:
+    _two_days(tmp_path, 457.0, (443, 449, 456, 461, 468), 457 / 470)
+    assert _failed(tmp_path) == {}
+
+
+def test_an_action_of_another_share_is_refused(tmp_path: Path) -> None:
+    _market(tmp_path)
+    (tmp_path / "actions.csv").write_text("symbol,ex_date,action,amount\nSPX,2024-01-18,split,5:1\n")
+    with pytest.raises(DataError) as refused:
+        import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+    assert refused.value.value == "SPX"
 
 
 def test_a_crash_is_no_split(tmp_path: Path) -> None:

@@ -37,17 +37,19 @@ def import_() -> None:
 
 @desk_command("actions", example="scalpdesk data actions mine splits.csv")
 @click.argument("name")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
 @catalog_option
-def actions(*, as_json: bool, name: str, path: Path, catalog: Path) -> None:
+def actions(*, as_json: bool, name: str, path: Path | None, catalog: Path) -> None:
     """Book the splits and dividends of FILE in the data set NAME.
 
     FILE is a CSV file with the columns symbol, ex_date, action (split, dividend, special_dividend) and
-    amount: 3:1 of a split, currency a share of a dividend.
+    amount: 3:1 of a split, currency a share of a dividend. Without FILE those of the built-in table are
+    booked that the data set's own prices show.
     """
-    from scalpdesk.datasets.importers.tabular import import_actions
+    from scalpdesk.datasets.importers.actions import book_known_actions, import_actions
 
-    show_imports([import_actions(catalog, name, path)], catalog, as_json=as_json)
+    report = book_known_actions(catalog, name) if path is None else import_actions(catalog, name, path)
+    show_imports([report], catalog, as_json=as_json)
 
 
 EXAMPLE_COLUMNS = {

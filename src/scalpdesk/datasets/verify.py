@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.catalog import find_underlying, load_tape
 from scalpdesk.datasets.coin_data import coin_tape
+from scalpdesk.datasets.importers.actions import SPLIT_MOVE, Night, known_actions, share_nights
 from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
@@ -35,6 +36,7 @@ from scalpdesk.datasets.store import (
     read_columns,
 )
 from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
@@ -43,8 +45,12 @@ MOST_BROKEN = 0.25
 QUOTED_TO_END = "options quoted to the end"
 EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted."""
-SPLITS, SPLIT_MOVE = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50), 0.12
-"""Ratios of splits, and how far the night may move the price beside them."""
+SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
+"""Ratios of splits."""
+LEAST_DROP, DROP_MOVE = 0.015, 0.03
+"""Fall of a share over a night that may be a special dividend, and how far the night moves it besides."""
+FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
+"""Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
 MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
@@ -513,8 +519,11 @@ def verify_data_set(
             uses, missing = (TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
     if len(days) > 1 and not in_coin:
-        jump = unbooked_split(catalog, name, base, coverage.keys, min(days), max(days))
-        checks.append(_hard("splits are booked", len(days) - 1, int(bool(jump)), jump))
+        jump = unbooked_action(catalog, name, base, coverage.keys, min(days), max(days))
+        detail = "" if jump is None else jump.words
+        checks.append(
+            _hard("splits and special dividends are booked", len(days) - 1, int(jump is not None), detail)
+        )
     return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
 
 
@@ -635,70 +644,106 @@ def _share(check: Check) -> Check:
     return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
 
 
-def unbooked_split(
-    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
-) -> str:
-    """Return over which night a share changes its scale with its options and without a booked action.
+class UnbookedAction(NamedTuple):
+    """A night over which a share and its options change their scale without a booked action."""
 
-    The price jumps by the ratio of a split, and fewer than a fifth of the contracts that live on are quoted
-    again; a crash leaves them where they are. Empty where there is no such night.
+    ex_date: date
+    kind: ActionKind
+    words: str
+
+
+def unbooked_action(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> UnbookedAction | None:
+    """Return the first night over which a share changes its scale with its options and without an action.
+
+    Its price jumps by the ratio of a split, or falls by a dividend by which its strikes fall too, and fewer
+    than a fifth of the contracts that live on are quoted again; a crash leaves them where they are.
     """
+    nights = [n for n in share_nights(catalog, name, symbol, first, last) if _may_be_action(n)]
+    if not nights:
+        return None
     connection = connect()
     actions = day_file(catalog, name, "corporate_actions", symbol, "all")
     booked = "SELECT strftime(ex_date, '%Y-%m-%d') AS day FROM rows WHERE action <> 'dividend'"
-    known = set(read_columns(connection, [actions], booked)["day"]) if actions.is_file() else set[str]()
-    before, close = "", 0.0
-    for path in day_files(catalog, name, "quotes", symbol):
-        if not first.isoformat() <= path.stem <= last.isoformat():
+    known = read_columns(connection, [actions], booked)["day"] if actions.is_file() else ()
+    days = [date.fromisoformat(str(each)) for each in known]
+    for night in nights:
+        if any(night.before < day <= night.day for day in days):
             continue
-        ends = read_columns(
-            connection,
-            [path],
-            "SELECT arg_min(bid + ask, ts) / 2 AS first, arg_max(bid + ask, ts) / 2 AS last FROM rows "
-            "WHERE bid > 0 AND ask < 'infinity'::DOUBLE",
-        )
-        opened, closed = (float(np.ma.filled(ends[each], np.nan)[0]) for each in ("first", "last"))
-        jump = max(close / opened, opened / close) if before and opened > 0.0 else 1.0
-        is_booked = any(before < day <= path.stem for day in known)
-        if min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE and not is_booked:
-            files = [day_files(catalog, name, "option_quotes", each, (before, path.stem)) for each in roots]
-            living, again = _contracts_again(
-                connection, [each for found in files for each in found], path.stem
+        span = (night.before.isoformat(), night.day.isoformat())
+        found = [path for root in roots for path in day_files(catalog, name, "option_quotes", root, span)]
+        living, again, old, new = _contracts_again(connection, found, night.day.isoformat())
+        if not living or again >= FEW_AGAIN * living:
+            continue
+        moved = f"{symbol} goes from {night.close:g} to {night.opened:g} on {night.day}, its options with it"
+        if _is_split(night):
+            return UnbookedAction(night.day, ActionKind.SPLIT, moved)
+        if cash := _shift_of_strikes(old, new, night.close - night.opened, night.close):
+            return UnbookedAction(
+                night.day,
+                ActionKind.SPECIAL_DIVIDEND,
+                f"{moved}: strikes fall by {cash:g}, as by a special dividend",
             )
-            if living and again < 0.2 * living:
-                return f"{symbol} goes from {close:g} to {opened:g} on {path.stem}, its options with it"
-        if closed > 0.0:
-            before, close = path.stem, closed
-    return ""
+    return None
 
 
-def _contracts_again(connection: Any, files: Sequence[Path], day: str) -> tuple[int, int]:
-    """Return how many contracts of the day before live beyond ``day``, and how many of them it quotes."""
-    of_day = {kind: [each for each in files if (each.stem == day) is kind] for kind in (True, False)}
+def _is_split(night: Night) -> bool:
+    jump = max(night.close / night.opened, night.opened / night.close)
+    return min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE
+
+
+def _may_be_action(night: Night) -> bool:
+    if not (night.close > 0.0 and night.opened > 0.0):
+        return False
+    return _is_split(night) or night.opened < (1.0 - LEAST_DROP) * night.close
+
+
+def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> float:
+    """Return by how much the strikes fall together, near the fall of the price; 0 where they do not."""
+    best = (0.0, 0.0)
+    for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < DROP_MOVE * close}:
+        share = sum(round(each - cash, 2) in new for each in old) / len(old)
+        best = max(best, (share, cash))
+    return best[1] if best[0] > MOST_SHIFTED else 0.0
+
+
+def _contracts_again(
+    connection: Any, found: Sequence[Path], day: str
+) -> tuple[int, int, set[float], set[float]]:
+    """Return how many contracts of the day before outlive ``day``, how many it quotes, and both strikes."""
+    of_day = {kind: [each for each in found if (each.stem == day) is kind] for kind in (True, False)}
     if not all(of_day.values()):
-        return 0, 0
-    asked = f"SELECT DISTINCT symbol FROM rows WHERE expiry > '{day}'"  # noqa: S608 - the day of a file
-    new, old = (set(read_columns(connection, found, asked)["symbol"]) for found in of_day.values())
-    return len(old), len(old & new)
+        return 0, 0, set(), set()
+    asked = f"SELECT DISTINCT symbol, round(strike, 2) AS strike FROM rows WHERE expiry > '{day}'"  # noqa: S608 - the day of a file
+    new, old = (read_columns(connection, paths, asked) for paths in of_day.values())
+    was, is_quoted = set(old["symbol"]), set(new["symbol"])
+    strikes_before, strikes_after = ({round(float(k), 2) for k in each["strike"]} for each in (old, new))
+    return len(was), len(was & is_quoted), strikes_before, strikes_after
 
 
-def refuse_unbooked_split(
+def refuse_unbooked_action(
     catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
 ) -> None:
-    """Refuse sessions over a split that the data set does not have.
+    """Refuse sessions over a split or a special dividend that the data set does not have.
 
     Raises
     ------
     DataError
         Names the day, and how to book it.
     """
-    if jump := unbooked_split(catalog, name, symbol, roots, first, last):
-        raise DataError(
-            f"a split is not booked: {jump}",
-            where=f"{name} {symbol}",
-            value=f"{first} to {last}",
-            fix=f"scalpdesk data actions {name} FILE, with a line {symbol},EX_DATE,split,3:1; or end before",
-        )
+    found = unbooked_action(catalog, name, symbol, roots, first, last)
+    if found is None:
+        return
+    known = any(each.ex_date == found.ex_date for each in known_actions().get(symbol, ()))
+    amount = "3:1" if found.kind is ActionKind.SPLIT else "15.00"
+    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{amount} by its announcement"
+    raise DataError(
+        f"a {found.kind.replace('_', ' ')} is not booked: {found.words}",
+        where=f"{name} {symbol}",
+        value=f"{first} to {last}",
+        fix=f"scalpdesk data actions {name}{'' if known else file}; or end before",
+    )
 
 
 def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:

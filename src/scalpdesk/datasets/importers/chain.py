@@ -774,7 +774,7 @@ def _parts(
 ) -> Iterator[tuple[str, str]]:
     """Yield the kind of rows and their SQL: the underlying first, so that its options have a class.
 
-    Of rows of one instrument and time the last of the file counts: no quote between them is of another time.
+    The last row of an instrument and a time counts.
     """
     rows = f"FROM chain WHERE base = {sql_text(base)}"
     price = "underlying_price" in table.heading

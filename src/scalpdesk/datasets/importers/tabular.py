@@ -4,7 +4,6 @@ The kind of rows (quotes, trades, open interest) follows from the columns; the k
 underlying, one of its options, a dated future) follows from its form.
 """
 
-import csv
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.datasets.importers.actions import add_actions
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.importers.chain_cells import right as read_right
 from scalpdesk.datasets.importers.staged import (
@@ -31,22 +31,18 @@ from scalpdesk.datasets.importers.staged import (
 from scalpdesk.datasets.manifests import (
     manifest_bar_seconds,
     manifest_to_extend,
-    read_manifest,
     update_manifest,
 )
 from scalpdesk.datasets.store import (
     SCHEMAS,
     TRADE_COLUMNS,
     connect,
-    day_file,
     duckdb_error,
     sql_name,
     sql_text,
-    write_table,
 )
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, roots_of, underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract, parse_occ
-from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.futures import future_contract, future_option
 from scalpdesk.instruments.sessions import from_ns
 
@@ -600,64 +596,5 @@ def import_download(
     if dividends:
         connection.executemany("INSERT INTO paid VALUES (?, 'dividend', ?)", [list(row) for row in dividends])
     kept = "action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
-    _add_actions(connection, catalog, choices.underlying.upper(), report, kept, span)
-    return report
-
-
-def _add_actions(
-    connection: Any, catalog: Path, symbol: str, report: ImportReport, kept: str, parameters: Sequence[object]
-) -> None:
-    """Write the table ``paid`` and the stored actions of a share that are ``kept``."""
-    path = day_file(catalog, report.name, "corporate_actions", symbol, "all")
-    select, values = "SELECT ? AS symbol, ex_date, action, amount FROM paid", [symbol]
-    if path.is_file():
-        select += f" UNION ALL SELECT symbol, ex_date, action, amount FROM read_parquet(?) WHERE {kept}"  # noqa: S608 - our own words
-        values += [str(path), *map(str, parameters)]
-    if path.is_file() or connection.execute("SELECT count(*) FROM paid").fetchone()[0]:
-        rows = write_table(connection, f"{select} ORDER BY ex_date, action", path, parameters=values)
-        report.add("corporate_actions", symbol, rows)
-
-
-def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
-    """Book the splits and dividends of a CSV file: ``symbol``, ``ex_date``, ``action``, ``amount``.
-
-    The amount of a split is written as shares after and before (``3:1``), that of a dividend in currency a
-    share. Stored actions of the same share, day and kind are replaced.
-
-    Raises
-    ------
-    DataError
-        Naming the line that cannot be read.
-    """
-    read_manifest(catalog, name)
-    report, booked = ImportReport(name, files_read=1), dict[str, list[list[object]]]()
-    try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError("the file cannot be read", where=str(path), value=str(error)) from error
-    for number, line in enumerate(lines, 2):
-        try:
-            symbol, action, figure = (str(line[each]).strip() for each in ("symbol", "action", "amount"))
-            day = date.fromisoformat(str(line["ex_date"]).strip())
-            after, colon, before = figure.partition(":")
-            amount = Decimal(before) / Decimal(after) if colon else Decimal(figure)
-            kind = action if action == "dividend" else ActionKind(action).value
-            amount /= amount > 0 and (kind == "split") == bool(colon)
-        except (KeyError, ValueError, ArithmeticError) as error:
-            raise DataError(
-                "no corporate action",
-                where=f"{path}:{number}",
-                value=",".join(map(str, line.values())),
-                fix="write symbol,ex_date,action,amount as TSLA,2022-08-25,split,3:1 or"
-                " KO,2024-03-14,dividend,0.485",
-            ) from error
-        booked.setdefault(symbol.upper(), []).append([day, kind, round(amount, 6)])
-    connection = connect()
-    for symbol, rows in booked.items():
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))"
-        )
-        connection.executemany("INSERT INTO paid VALUES (?, ?, ?)", rows)
-        kept = "(ex_date, action) NOT IN (SELECT (ex_date, action) FROM paid)"
-        _add_actions(connection, catalog, symbol, report, kept, ())
+    add_actions(connection, catalog, choices.underlying.upper(), report, kept, span)
     return report
