@@ -1,7 +1,10 @@
 """Data that lies in most rows is unfit, with the likely cause; a split has to be booked."""
 
+import math
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,3 +165,64 @@ def test_load_data_looks_where_the_command_looks(tmp_path: Path, monkeypatch: py
     _market(tmp_path)
     monkeypatch.setenv("SCALPDESK_CATALOG", str(tmp_path / "catalog"))
     assert len(load_data("own", start="2024-01-17").instruments) == 11
+
+
+def _day(
+    folder: Path, row: Callable[[int, float], list[str]], expiry: str = "2024-03-15", **choices: Any
+) -> None:
+    """Import a day of a share that swings, a row a minute to the close."""
+    lines = ["ts,expiry,strike,right,bid,ask,bid_size,ask_size"]
+    for minute in range(1, 391):
+        spot = 470.0 + 3.0 * math.sin(minute / 29) + math.sin(minute / 5)
+        at = f"2024-01-17 {(570 + minute) // 60:02}:{(570 + minute) % 60:02}"
+        lines.append(f"{at},,,,{spot - 0.01:.2f},{spot + 0.01:.2f},5,5")
+        lines += [f"{at},{expiry},{each},5,5" for each in row(minute, spot)]
+    (folder / "day.csv").write_text("\n".join(lines) + "\n")
+    chosen = ChainChoices(name="own", underlying="SPY", timezone="America/New_York", **choices)
+    import_chain(folder / "catalog", folder / "day.csv", chosen)
+
+
+def _pair(spot: float, strike: float = 470.0, time_value: float = 5.0) -> list[str]:
+    call, put = max(spot - strike, 0.0) + time_value, max(strike - spot, 0.0) + time_value
+    return [f"{strike},{right},{mid - 0.02:.2f},{mid + 0.02:.2f}" for right, mid in (("C", call), ("P", put))]
+
+
+@pytest.mark.parametrize(("minutes", "side"), [(60, "later"), (-60, "earlier"), (-15, "earlier")])
+def test_times_of_another_zone_are_named(tmp_path: Path, minutes: int, side: str) -> None:
+    def shifted(minute: int, _: float) -> list[str]:
+        then = minute + minutes
+        spot = 470.0 + 3.0 * math.sin(then / 29) + math.sin(then / 5)
+        return [*_pair(spot), *_pair(spot, 475.0)]
+
+    _day(tmp_path, shifted)
+    assert f"{abs(minutes)} minutes {side}" in _failed(tmp_path)["put-call parity"]
+
+
+@pytest.mark.parametrize(("time_value", "failed"), [(1.5, True), (0.04, False)])
+def test_an_option_that_expires_with_time_value_has_the_expiry_of_another_zone(
+    tmp_path: Path, time_value: float, failed: bool
+) -> None:
+    _day(tmp_path, lambda _, spot: _pair(spot, 472.0, time_value), "2024-01-17")
+    assert ("options end at their intrinsic value" in _failed(tmp_path)) is failed
+
+
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_a_side_that_vanishes_is_unfit(tmp_path: Path, side: str) -> None:
+    def one_sided(minute: int, spot: float) -> list[str]:
+        found = _pair(spot)
+        if minute < 200:
+            return found
+        cells = [each.split(",") for each in found]
+        return [
+            ",".join([k, r, "0" if side == "bid" else b, "0" if side == "ask" else a]) for k, r, b, a in cells
+        ]
+
+    _day(tmp_path, one_sided, zero_bid="real")
+    assert f"no {side} after" in _failed(tmp_path)["sides quoted to the end"]
+
+
+def test_a_mark_of_no_price_is_named_or_read_as_no_ask(tmp_path: Path) -> None:
+    _day(tmp_path, lambda minute, spot: [*_pair(spot), f"480,C,0.50,{9999.99 if minute > 9 else 1.0}"])
+    assert "9999.99" in _failed(tmp_path)["asks not above underlying and strike"]
+    _day(tmp_path, lambda minute, spot: [*_pair(spot), f"480,C,0.50,{9999999 if minute > 9 else 1.0}"])
+    assert set(_failed(tmp_path)) == {"sides quoted to the end"}

@@ -7,6 +7,7 @@ between zero and the tape's own, for American and European options alike (Merton
 option pricing", Bell Journal of Economics 4).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -43,6 +44,16 @@ from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
 QUOTED_TO_END = "options quoted to the end"
+SIDES_TO_END, WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
+BY_CONTRACT = frozenset({QUOTED_TO_END, SIDES_TO_END, WORTH_AT_EXPIRY})
+"""Checks that count contracts: some of each day are given up early, so that the part of all days counts."""
+LEAST_BID = 0.25
+"""Bid, currency per unit, from which a bid does not fall to nothing unseen."""
+AT_EXPIRY_SECONDS, NEAR_MONEY, TIME_VALUE = 120.0, 0.005, 0.0015
+"""Time to expiry, distance of the strike and time value, both as a share of the spot, at which it is over: a
+minute before it an option at 100 % a year is worth 0.0006 of the spot, a day before it one at 10 % 0.002."""
+LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
+"""Minutes by which the times of options and underlying may be apart."""
 EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted."""
 SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
@@ -471,7 +482,8 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         cause = likely_cause(rows)
         checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
         checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
-        checks.append(_last_quotes(tape))
+        checks.append(_highest_asks(rows))
+        checks.extend((_last_quotes(tape), _last_sides(tape), _worth_at_expiry(tape)))
     return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
 
 
@@ -609,7 +621,44 @@ def likely_cause(rows: OptionRows) -> str:
     ratio = float((strikes.mean() - level / slope) / np.median(spot))
     if not 0.9 < ratio < 1.1:
         return f"options are on {ratio:.3g} times the underlying's price: one is adjusted for a split"
+    if minutes := _lag(rows, calls, parity + strikes, spot):
+        side = "later" if minutes > 0 else "earlier"
+        return (
+            f"options show the underlying of {abs(minutes)} minutes {side}: times of one are in another zone"
+        )
     return unknown
+
+
+def _lag(
+    rows: OptionRows, calls: NDArray[np.intp], forward: NDArray[np.float64], spot: NDArray[np.float64]
+) -> int:
+    """Return by how many minutes the underlying that the options show is ahead of its quotes; 0 where not."""
+    times, first = np.unique(rows.ts_ns, return_index=True)
+    path, at = spot[first], rows.ts_ns[calls]
+
+    def apart(minutes: int) -> float:
+        then = at + minutes * 60 * NANOS_PER_SECOND
+        inside = (then >= times[0]) & (then <= times[-1])
+        if np.count_nonzero(inside) < 0.25 * len(at):
+            return math.inf
+        gap = forward[inside] - path[np.searchsorted(times, then[inside], side="right") - 1]
+        return float(np.median(np.abs(gap - np.median(gap))))
+
+    best = min(LAGS_MINUTES, key=apart)
+    return best if apart(best) < 0.2 * apart(0) else 0
+
+
+def _highest_asks(rows: OptionRows) -> Check:
+    """Count asks far above the underlying and the strike: a vendor's mark of no price."""
+    asks = np.isfinite(rows.ask)
+    far = asks & (rows.ask > 1.5 * np.maximum(rows.spot_ask, rows.strike))
+    detail = (
+        f"highest {float(rows.ask[far].max()):g}: a mark of no price, such as 9999.99" if far.any() else ""
+    )
+    found = int(far.sum())
+    return _share(
+        Check("asks not above underlying and strike", int(asks.sum()), found, CheckVerdict.OK, detail)
+    )
 
 
 def _last_quotes(tape: MarketTape) -> Check:
@@ -625,9 +674,69 @@ def _last_quotes(tape: MarketTape) -> Check:
         for each, at in zip(tape.instruments, last, strict=True)
         if each.is_option and at >= 0
     ]
-    return _share(
-        Check(QUOTED_TO_END, len(ends), sum(at < latest for _, at in ends), CheckVerdict.WARNING, _stop(ends))
+    found = sum(at < latest for _, at in ends)
+    return _share(Check(QUOTED_TO_END, len(ends), found, CheckVerdict.WARNING, _stop(ends) if found else ""))
+
+
+def _last_sides(tape: MarketTape) -> Check:
+    """Count options of which a side vanishes while the other is quoted on."""
+    quotes = tape.quotes.whole()
+    last = np.full((3, len(tape.instruments)), -1, dtype=np.int64)
+    has_bid, has_ask = quotes.bid > 0.0, np.isfinite(quotes.ask)
+    for row, known in enumerate((has_bid, has_ask, has_bid | has_ask)):
+        np.maximum.at(last[row], quotes.instrument_id[known], quotes.ts_ns[known])
+    bid = np.zeros(len(tape.instruments))
+    bid[quotes.instrument_id[has_bid]] = quotes.bid[has_bid]  # rows are in time: the last stays
+    early = last[2] - round(max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    options = np.array([each.is_option for each in tape.instruments], dtype=np.bool_) & (last[2] >= 0)
+    gone = {
+        "bid": options & (last[0] >= 0) & (last[0] < early) & (bid >= LEAST_BID),
+        "ask": options & (last[1] >= 0) & (last[1] < early),
+    }
+    symbols = [each.symbol for each in tape.instruments]
+    first = {
+        f"{symbols[at]} has no {side} after {_moment(int(last[row][at]))}"
+        for row, (side, which) in enumerate(gone.items())
+        for at in np.flatnonzero(which)[:1]
+    }
+    found = int((gone["bid"] | gone["ask"]).sum())
+    detail = ", ".join(sorted(first))
+    return _share(Check(SIDES_TO_END, int(options.sum()), found, CheckVerdict.OK, detail))
+
+
+def _worth_at_expiry(tape: MarketTape) -> Check:
+    """Count options near the money that have time value left when they expire."""
+    quotes = tape.quotes.whole()
+    share = quotes.instrument_id == int(tape.instruments.id_of(tape.underlying))
+    share &= (quotes.bid > 0.0) & np.isfinite(quotes.ask)
+    times, prices = quotes.ts_ns[share], 0.5 * (quotes.bid + quotes.ask)[share]
+    checked, symbols = 0, []
+    for option in tape.instruments:
+        if not option.is_option or option.is_inverse:
+            continue
+        ends = expiry_instant_ns(option)
+        within = ends - round(AT_EXPIRY_SECONDS * NANOS_PER_SECOND)
+        if not len(times) or not within <= times[-1]:
+            continue
+        own = quotes.instrument_id == int(tape.instruments.id_of(option.symbol))
+        own &= (
+            (quotes.ts_ns >= within) & (quotes.ts_ns <= ends) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
+        )
+        rows = np.flatnonzero(own)[-1:]
+        spot_at = np.searchsorted(times, quotes.ts_ns[rows], side="right") - 1
+        if not len(rows) or spot_at[0] < 0:
+            continue
+        spot, strike = float(prices[spot_at[0]]), float(option.strike)
+        if abs(strike / spot - 1.0) > NEAR_MONEY:
+            continue
+        checked += 1
+        value = max((spot - strike) * (1.0 if option.is_call else -1.0), 0.0)
+        if float(quotes.bid[rows[0]]) - value > TIME_VALUE * spot:
+            symbols.append(option.symbol)
+    detail = (
+        f"{symbols[0]} has time value left: the expiry is of another zone, a day early" if symbols else ""
     )
+    return _share(Check(WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
 
 
 def _stop(ends: Sequence[tuple[bool, int]]) -> str:
@@ -768,8 +877,7 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
             max(before.verdict, check.verdict, key=severity.index),
             detail,
         )
-    # some contracts of a day are always given up early: the part of all days counts
-    return [_share(check) if check.name == QUOTED_TO_END else check for check in total.values()]
+    return [_share(check) if check.name in BY_CONTRACT else check for check in total.values()]
 
 
 def _impossible(tape: MarketTape) -> int:

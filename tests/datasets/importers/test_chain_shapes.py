@@ -1,5 +1,6 @@
 """Wide tables with the headings that vendors write, and with the dirt of a spreadsheet."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.importers.chain import ChainChoices, import_chain
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.tape import MarketTape
 
@@ -321,3 +323,28 @@ def test_an_end_of_day_table_is_refused_once_with_the_flag_that_helps(tmp_path: 
         _import(tmp_path, SHAPES["ORATS, end of day"].text())
     assert "--time 15:45" in str(refused.value.fix)
     assert "--default-size" in str(refused.value.fix)
+
+
+def test_of_ticks_of_one_second_the_last_of_the_file_counts(tmp_path: Path) -> None:
+    lines = ["ts,expiry,strike,right,bid,ask,bid_size,ask_size"]
+    for second in range(60):
+        at = f"2024-01-17 10:00:{second:02}"
+        lines += [f"{at},,,,{470 + tick / 100:.2f},{470.02 + tick / 100:.2f},5,5" for tick in range(100)]
+    (tmp_path / "ticks.csv").write_text("\n".join(lines) + "\n")
+    choices = ImportChoices("own", "SPY", timezone="America/New_York")
+    import_table(tmp_path / "catalog", tmp_path / "ticks.csv", choices)
+    tape = load_tape(tmp_path / "catalog", "own", underlying="SPY", start=DAY, end=DAY)
+    last = {at: bid for at, bid, _ in _quotes(tape, "SPY")}
+    assert len(last) == 60
+    assert set(last.values()) == {470.99}
+
+
+@pytest.mark.parametrize("mark", ["2147483647", "9999999", "1.79e308"])
+def test_a_mark_of_no_value_is_no_figure(tmp_path: Path, mark: str) -> None:
+    head = f"{HEAD},open_interest"
+    rows = [ROW.format(at=f"2024-01-17 1{hour}:00", spot=470.5, bid=7.1) for hour in range(3)]
+    rows[1] = rows[1].replace("7.14", mark)
+    report, tape = _import(tmp_path, "\n".join([head, *(f"{row},2147483647" for row in rows)]))
+    assert report.rows == {"quotes/SPY": 3, "option_quotes/SPY": 3}
+    assert "open interest beyond sense" in " ".join(report.notes)
+    assert [math.isfinite(ask) for _, _, ask in _quotes(tape, CALL)] == [True, False, True]

@@ -27,7 +27,7 @@ from scalpdesk.datasets.importers.staged import (
 from scalpdesk.datasets.importers.tabular import ImportChoices, store_rows
 from scalpdesk.datasets.importers.vendor_files import as_csv
 from scalpdesk.datasets.importers.vendor_formats import INTEREST_TIME, OCC_TAIL
-from scalpdesk.datasets.store import SCHEMAS, connect, duckdb_error, sql_name, sql_text
+from scalpdesk.datasets.store import NO_FIGURE, SCHEMAS, connect, duckdb_error, sql_name, sql_text
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract
 
@@ -400,6 +400,11 @@ def _stage(
         connection.execute("UPDATE chain SET ask = NULL WHERE ask <= 0")
         if count:
             report.count("with a bid of 0: taken as missing (--zero-bid real keeps them)", count)
+    beyond = f"open_interest NOT BETWEEN 0 AND {NO_FIGURE - 1}"
+    count = connection.execute(f"SELECT count(*) FROM chain WHERE {beyond}").fetchone()[0]  # noqa: S608 - our own words
+    if count:
+        connection.execute(f"UPDATE chain SET open_interest = NULL WHERE {beyond}")  # noqa: S608 - the same
+        report.count("with an open interest beyond sense: read as none", count)
     if given is None and connection.execute("SELECT count(*) FROM chain WHERE base IS NULL").fetchone()[0]:
         problems.add("the underlying is not named", "--underlying SYMBOL")
 

@@ -16,6 +16,7 @@ import numpy as np
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import ImportReport, UnreadableFileError
 from scalpdesk.datasets.store import (
+    NO_PRICE,
     SCHEMAS,
     day_file,
     impossible_figures,
@@ -143,11 +144,18 @@ def mark_absent_sides(connection: Any, report: ImportReport) -> None:
 
     Not null, which is a side without an update and is carried forward (:mod:`scalpdesk.datasets.sides`).
     """
-    for side, absent, found in (("ask", "'infinity'", "ask <= 0"), ("bid", "0", "bid < 0")):
+    beyond = f">= {NO_PRICE}"
+    for side, absent, found in (
+        ("ask", "'infinity'", "ask <= 0"),
+        ("bid", "0", "bid < 0"),
+        ("ask", "'infinity'", f"ask {beyond} AND isfinite(ask)"),
+        ("bid", "0", f"bid {beyond} AND isfinite(bid)"),
+    ):
         count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
         if count:
             connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
-            report.count(f"with {found}: read as no {side}", count)
+            words = f"with {side} of {NO_PRICE} or more" if beyond in found else f"with {found}"
+            report.count(f"{words}: read as no {side}", count)
 
 
 def write_days(
