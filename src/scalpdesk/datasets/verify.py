@@ -483,7 +483,9 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
         checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
         checks.append(_highest_asks(rows))
-        checks.extend((_last_quotes(tape), _last_sides(tape), _worth_at_expiry(tape)))
+        checks.extend((_last_quotes(tape), _last_sides(tape)))
+        if (ends := _worth_at_expiry(tape)).checked:
+            checks.append(ends)
     return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
 
 
