@@ -197,6 +197,11 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         if coverage.type == "coin":
             tape = coin_tape(Path(data.catalog), manifest, base, coverage, source.start, source.end)
         else:
+            from scalpdesk.datasets.verify import refuse_unbooked_action
+
+            refuse_unbooked_action(
+                Path(data.catalog), source.data_set, base, coverage.keys, source.start, source.end
+            )
             age = data.max_side_age_seconds
             tape = load_tape(
                 Path(data.catalog),

@@ -1,6 +1,7 @@
 """The desk from Python: load a market, run a strategy over it, look at the result."""
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -76,7 +77,8 @@ def load_data(
             value=str(last),
             fix=f'start="{last}", end="{first}", or leave end out for one day',
         )
-    settings = load_settings(None, overrides=() if catalog is None else (f"data.catalog={catalog}",))
+    overrides = () if catalog is None else (f"data.catalog={catalog}",)
+    settings = load_settings(None, overrides=overrides, environ=os.environ, cwd=Path())
     tape = load_market(settings, name, underlying=underlying, start=first, end=last, seed=seed)
     return tape if catalog is None else replace(tape, catalog=str(Path(catalog).absolute()))
 

@@ -114,11 +114,14 @@ def test_a_recorded_chain_has_the_venues_values_and_own_ones(socket_enabled, mon
     assert counted["option_quotes/SPY"] == counted["option_marks/SPY"] > 40
     names = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
     compared = 0
-    columns = f"underlying_price * gamma, {', '.join(f'{name}, venue_{name}' for name in names)}"
-    for _, *values in rows(tmp_path, "alpaca-chain", "option_marks", "SPY", columns):
+    columns = ", ".join(f"{name}, venue_{name}" for name in names)
+    for values in rows(tmp_path, "alpaca-chain", "option_marks", "SPY", columns):
         if None in values:
             continue
         own, venues = values[::2], values[1::2]
+        vega = own[-2]
+        if vega < 0.02:  # a cent of the price is half a point of volatility, and today's expiry has many such
+            continue
         compared += 1
         # the venue prices at its own rate, which moves a week's values by little
         assert own == pytest.approx(venues, rel=0.06, abs=0.012)

@@ -98,7 +98,7 @@ def test_an_ask_far_below_intrinsic_value_is_found():
     assert found.found == 1
     # 10 - 8, less a nickel tick and five basis points of the spot.
     assert "worst 1.90 beyond it" in found.detail
-    assert report.ok
+    assert found.verdict is CheckVerdict.FAILED  # every row
 
 
 def test_broken_parity_is_found_and_a_dividend_can_explain_it():

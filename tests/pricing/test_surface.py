@@ -125,7 +125,7 @@ def test_no_arbitrage_whatever_the_quotes_say(vols, seed, noise):
     before = None
     for expiry in surface.expiries:
         assert expiry.smile is not None
-        assert expiry.verdict in {FitVerdict.OK, FitVerdict.ARBITRAGE_REPAIRED}
+        assert expiry.verdict is not FitVerdict.ARBITRAGE_LEFT
         theta = float(expiry.smile.total_variance(0.0))
         found = check_arbitrage(expiry.smile, theta, before)
         # on another grid than the fit's own: a dip between two points of that may show, to the fourth digit
@@ -247,3 +247,15 @@ def test_bad_calls_are_refused(surface):
     with pytest.raises(ArgumentError, match="no expiry"):
         VolSurface(100.0, ()).total_variance(0.0, 0.1)
     assert VolSurface(100.0, ()).forward(1.0) == 100.0
+
+
+@pytest.mark.parametrize(
+    ("half_width", "verdict"), [(0.0005, FitVerdict.OUTSIDE_QUOTES), (0.1, FitVerdict.OK)]
+)
+def test_a_fit_that_most_quotes_do_not_hold_is_not_ok(half_width, verdict):
+    noise = 0.02 * np.array([1.0, -1.0] * 12 + [1.0])
+    (expiry,) = fit_surface(
+        [quotes("month", 30 / 365, 0.20, half_width=half_width, noise=noise)], 100.0
+    ).expiries
+    assert expiry.verdict is verdict
+    assert (expiry.share_inside < 0.5) is (verdict is FitVerdict.OUTSIDE_QUOTES)

@@ -55,13 +55,18 @@ def market():
         ("straddles=2, 2,3", ("2", "3")),
         ("hedge.threshold_shares=1:3:lin:5", ("1", "1.5", "2", "2.5", "3")),
         ("hedge.risk_aversion=0.001:0.1:log:3", ("0.001", "0.01", "0.1")),
-        ("entry.not_before=09:31,10:00", None),
+        ("entry.not_before=09:31,10:00", ("09:31", "10:00")),
+        ("entry.not_before=09:31:30", ("09:31:30",)),
+        ("entry.not_before=09:31:10:00:lin:3", None),
     ],
 )
 def test_a_parameter_is_a_list_or_a_range(text, values):
-    if values is None:  # a time of day is no range
-        with pytest.raises(ArgumentError, match="a range is"):
+    if values is None:  # times of day make no range
+        with pytest.raises(ArgumentError, match="a range is") as refused:
             read_parameter(text)
+        example = str(refused.value.fix).split()[0]
+        assert example.startswith(text.partition("=")[0])
+        assert len(read_parameter(example).values) == 2
     else:
         assert read_parameter(text).values == values
 

@@ -23,6 +23,7 @@ EMBEDDED_SESSION, COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
 """Session of a reconstructed market that is checked when none is named."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "actions": ("scalpdesk.cli.data_import:actions", "Book splits and dividends of a data set."),
     "download": ("scalpdesk.cli.data_download:download", "Fill the catalogue from a venue's history."),
     "example": ("scalpdesk.cli.data_import:example", "Write a CSV file of quotes to try the import with."),
     "import": (

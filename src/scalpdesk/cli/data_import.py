@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.data import show_imports
+from scalpdesk.cli.data import catalog_option, show_imports
 from scalpdesk.cli.data_sources import SourceGroup, source_command
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
@@ -33,6 +33,23 @@ def import_command(spec: ImporterSpec[Any]) -> click.Command:
 @click.group("import", cls=SourceGroup, sources=IMPORTERS, kind=ImporterSpec, declare=import_command)
 def import_() -> None:
     """Fill the catalogue from files: LEAN's folder, CSV, Parquet, files of data vendors."""
+
+
+@desk_command("actions", example="scalpdesk data actions mine splits.csv")
+@click.argument("name")
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@catalog_option
+def actions(*, as_json: bool, name: str, path: Path | None, catalog: Path) -> None:
+    """Book the splits and dividends of FILE in the data set NAME.
+
+    FILE is a CSV file with the columns symbol, ex_date, action (split, dividend, special_dividend) and
+    amount: 3:1 of a split, currency a share of a dividend. Without FILE those of the built-in table are
+    booked that the data set's own prices show.
+    """
+    from scalpdesk.datasets.importers.actions import book_known_actions, import_actions
+
+    report = book_known_actions(catalog, name) if path is None else import_actions(catalog, name, path)
+    show_imports([report], catalog, as_json=as_json)
 
 
 EXAMPLE_COLUMNS = {

@@ -140,6 +140,7 @@ IMPORTERS = Plugs(
     "scalpdesk.importers",
     {
         "cboe": "scalpdesk.data_sources.vendors:CBOE_FILES",
+        "chain": "scalpdesk.data_sources.tables:CHAIN",
         "csv": "scalpdesk.data_sources.tables:CSV",
         "databento": "scalpdesk.data_sources.databento:IMPORTER",
         "deribit": "scalpdesk.data_sources.deribit:IMPORTER",

@@ -103,19 +103,29 @@ COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding"
 """Tables of markets in coin: messages of the venue at their own instants, around the clock."""
 OPTION_TABLES = ("option_quotes", "option_trades", "open_interest")
 
+NO_FIGURE, NO_PRICE = 2_000_000_000, 9_999_999
+"""Sizes, volumes, open interest and prices from which a figure is a format's mark of no value: 2**31 - 1,
+1.79e308, 9999999."""
+
 _IMPOSSIBLE = {
     "trades": {
         "high < greatest(open, low, close)": "whose high lies below another price",
         "low > least(open, high, close)": "whose low lies above another price",
         "low < 0": "with a price below 0",
         "volume < 0": "with a volume below 0",
+        f"volume >= {NO_FIGURE}": "with a volume beyond sense",
+        f"isfinite(high) AND high >= {NO_PRICE}": "with a price beyond sense",
     },
     "quotes": {
         "bid < 0 OR ask < 0": "with a price below 0",
         "bid_size < 0 OR ask_size < 0": "with a size below 0",
+        f"bid_size >= {NO_FIGURE} OR ask_size >= {NO_FIGURE}": "with a size beyond sense",
         "bid_high < bid_low OR ask_high < ask_low": "whose high lies below its low",
     },
-    "open_interest": {"open_interest < 0": "with an open interest below 0"},
+    "open_interest": {
+        "open_interest < 0": "with an open interest below 0",
+        f"open_interest >= {NO_FIGURE}": "with an open interest beyond sense",
+    },
 }
 
 

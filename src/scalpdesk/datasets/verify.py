@@ -7,13 +7,14 @@ between zero and the tape's own, for American and European options alike (Merton
 option pricing", Bell Journal of Economics 4).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,12 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
 from scalpdesk.datasets.catalog import find_underlying, load_tape
 from scalpdesk.datasets.coin_data import coin_tape
+from scalpdesk.datasets.importers.actions import SPLIT_MOVE, Night, known_actions, share_nights
 from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
     connect,
+    day_file,
     day_files,
     impossible_figures,
     impossible_times,
@@ -34,9 +37,31 @@ from scalpdesk.datasets.store import (
     read_columns,
 )
 from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
+MOST_BROKEN = 0.25
+"""Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
+QUOTED_TO_END = "options quoted to the end"
+SIDES_TO_END, WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
+BY_CONTRACT = frozenset({QUOTED_TO_END, SIDES_TO_END, WORTH_AT_EXPIRY})
+"""Checks that count contracts: some of each day are given up early, so that the part of all days counts."""
+LEAST_BID = 0.25
+"""Bid, currency per unit, from which a bid does not fall to nothing unseen."""
+AT_EXPIRY_SECONDS, NEAR_MONEY, TIME_VALUE = 120.0, 0.005, 0.0015
+"""Time to expiry, distance of the strike and time value, both as a share of the spot, at which it is over: a
+minute before it an option at 100 % a year is worth 0.0006 of the spot, a day before it one at 10 % 0.002."""
+LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
+"""Minutes by which the times of options and underlying may be apart."""
+EARLY_SECONDS = 900.0
+"""Time before the underlying's last quote at which an option has stopped being quoted."""
+SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
+"""Ratios of splits."""
+LEAST_DROP, DROP_MOVE = 0.015, 0.03
+"""Fall of a share over a night that may be a special dividend, and how far the night moves it besides."""
+FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
+"""Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
 MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
@@ -144,17 +169,22 @@ def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
 
 def parity_findings(rows: OptionRows) -> BoundBreaks:
     """Count pairs whose quotes break ``S - D - K <= C - P <= S - K DF`` even at their best sides."""
-    whole = (rows.bid > 0.0) & np.isfinite(rows.ask)
-    calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
-    _, moment = np.unique(rows.ts_ns, return_inverse=True)
-    key = moment.astype(np.int64) * (int(rows.pair.max()) + 1) + rows.pair
-    _, at_call, at_put = np.intersect1d(key[calls], key[puts], return_indices=True)
-    c, p = calls[at_call], puts[at_put]
+    c, p = _twins(rows)
     lowest, highest = rows.bid[c] - rows.ask[p], rows.ask[c] - rows.bid[p]
     floor = rows.spot_bid[c] - rows.payouts[c] - rows.strike[c]
     ceiling = rows.spot_ask[c] - rows.strike[c] * rows.discount[c]
     broken_by = np.maximum(floor - highest, lowest - ceiling) - rows.tolerance[c] - rows.tolerance[p] / 2
     return _finding(broken_by, rows.tolerance[c])
+
+
+def _twins(rows: OptionRows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows of calls and of their puts that are quoted on both sides at the same instant."""
+    whole = (rows.bid > 0.0) & np.isfinite(rows.ask)
+    calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
+    _, moment = np.unique(rows.ts_ns, return_inverse=True)
+    key = moment.astype(np.int64) * (int(rows.pair.max()) + 1) + rows.pair
+    _, at_call, at_put = np.intersect1d(key[calls], key[puts], return_indices=True)
+    return calls[at_call], puts[at_put]
 
 
 def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> BoundBreaks:
@@ -449,8 +479,13 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     rows = option_rows(tape)
     if rows is not None:
         assumed = "; no rates known, zero assumed" if tape.rate_curve == FLAT_ZERO else ""
-        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed))
-        checks.append(_bound("put-call parity", parity_findings(rows), assumed))
+        cause = likely_cause(rows)
+        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
+        checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
+        checks.append(_highest_asks(rows))
+        checks.extend((_last_quotes(tape), _last_sides(tape)))
+        if (ends := _worth_at_expiry(tape)).checked:
+            checks.append(ends)
     return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
 
 
@@ -497,6 +532,12 @@ def verify_data_set(
         if len(tape.quotes.whole()) and missing:
             uses, missing = (TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
+    if len(days) > 1 and not in_coin:
+        jump = unbooked_action(catalog, name, base, coverage.keys, min(days), max(days))
+        detail = "" if jump is None else jump.words
+        checks.append(
+            _hard("splits and special dividends are booked", len(days) - 1, int(jump is not None), detail)
+        )
     return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
 
 
@@ -555,11 +596,265 @@ def _soft(name: str, checked: int, found: int, detail: str = "") -> Check:
     return Check(name, checked, found, CheckVerdict.WARNING if found else CheckVerdict.OK, detail)
 
 
-def _bound(name: str, finding: BoundBreaks, assumed: str) -> Check:
+def _bound(name: str, finding: BoundBreaks, assumed: str, cause: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
-    return _soft(name, finding.checked, finding.found, detail)
+    check = _share(Check(name, finding.checked, finding.found, CheckVerdict.OK, detail))
+    return replace(check, detail=f"{cause}; {detail}") if check.verdict is CheckVerdict.FAILED else check
+
+
+def likely_cause(rows: OptionRows) -> str:
+    """Return the likely reason why most quotes of options do not fit the underlying's."""
+    spot = 0.5 * (rows.spot_bid + rows.spot_ask)
+    scale = float(np.median(rows.strike / spot))
+    if not 0.02 < scale < 50:
+        return f"strikes are {scale:.3g} times the underlying: they are in another unit"
+    calls, puts = _twins(rows)
+    parity = 0.5 * (rows.bid + rows.ask)[calls] - 0.5 * (rows.bid + rows.ask)[puts]
+    strikes = rows.strike[calls]
+    unknown = "options and underlying are quoted at different moments, or terms of the options are wrong"
+    if len(calls) < 2 or not float(np.ptp(strikes)):
+        return unknown
+    # C - P = F - K: prices in another unit change the slope, an adjusted share the forward
+    slope, level = np.polyfit(strikes - strikes.mean(), parity, 1)
+    if not 0.2 < -slope < 5:
+        return f"prices of options are {-slope:.3g} times those of strikes: cents beside dollars"
+    ratio = float((strikes.mean() - level / slope) / np.median(spot))
+    if not 0.9 < ratio < 1.1:
+        return f"options are on {ratio:.3g} times the underlying's price: one is adjusted for a split"
+    if minutes := _lag(rows, calls, parity + strikes, spot):
+        side = "later" if minutes > 0 else "earlier"
+        return (
+            f"options show the underlying of {abs(minutes)} minutes {side}: times of one are in another zone"
+        )
+    return unknown
+
+
+def _lag(
+    rows: OptionRows, calls: NDArray[np.intp], forward: NDArray[np.float64], spot: NDArray[np.float64]
+) -> int:
+    """Return by how many minutes the underlying that the options show is ahead of its quotes; 0 where not."""
+    times, first = np.unique(rows.ts_ns, return_index=True)
+    path, at = spot[first], rows.ts_ns[calls]
+
+    def apart(minutes: int) -> float:
+        then = at + minutes * 60 * NANOS_PER_SECOND
+        inside = (then >= times[0]) & (then <= times[-1])
+        if np.count_nonzero(inside) < 0.25 * len(at):
+            return math.inf
+        gap = forward[inside] - path[np.searchsorted(times, then[inside], side="right") - 1]
+        return float(np.median(np.abs(gap - np.median(gap))))
+
+    best = min(LAGS_MINUTES, key=apart)
+    return best if apart(best) < 0.2 * apart(0) else 0
+
+
+def _highest_asks(rows: OptionRows) -> Check:
+    """Count asks far above the underlying and the strike: a vendor's mark of no price."""
+    asks = np.isfinite(rows.ask)
+    far = asks & (rows.ask > 1.5 * np.maximum(rows.spot_ask, rows.strike))
+    detail = (
+        f"highest {float(rows.ask[far].max()):g}: a mark of no price, such as 9999.99" if far.any() else ""
+    )
+    found = int(far.sum())
+    return _share(
+        Check("asks not above underlying and strike", int(asks.sum()), found, CheckVerdict.OK, detail)
+    )
+
+
+def _last_quotes(tape: MarketTape) -> Check:
+    """Count options that stop being quoted before the underlying does."""
+    quotes = tape.quotes.whole()
+    seconds = max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds)
+    last = np.full(len(tape.instruments), -1, dtype=np.int64)
+    known = np.isfinite(quotes.ask) | (quotes.bid > 0.0)
+    np.maximum.at(last, quotes.instrument_id[known], quotes.ts_ns[known])
+    latest = int(last[int(tape.instruments.id_of(tape.underlying))]) - round(seconds * NANOS_PER_SECOND)
+    ends = [
+        (each.is_call, int(at))
+        for each, at in zip(tape.instruments, last, strict=True)
+        if each.is_option and at >= 0
+    ]
+    found = sum(at < latest for _, at in ends)
+    return _share(Check(QUOTED_TO_END, len(ends), found, CheckVerdict.WARNING, _stop(ends) if found else ""))
+
+
+def _last_sides(tape: MarketTape) -> Check:
+    """Count options of which a side vanishes while the other is quoted on."""
+    quotes = tape.quotes.whole()
+    last = np.full((3, len(tape.instruments)), -1, dtype=np.int64)
+    has_bid, has_ask = quotes.bid > 0.0, np.isfinite(quotes.ask)
+    for row, known in enumerate((has_bid, has_ask, has_bid | has_ask)):
+        np.maximum.at(last[row], quotes.instrument_id[known], quotes.ts_ns[known])
+    bid = np.zeros(len(tape.instruments))
+    bid[quotes.instrument_id[has_bid]] = quotes.bid[has_bid]  # rows are in time: the last stays
+    early = last[2] - round(max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    options = np.array([each.is_option for each in tape.instruments], dtype=np.bool_) & (last[2] >= 0)
+    gone = {
+        "bid": options & (last[0] >= 0) & (last[0] < early) & (bid >= LEAST_BID),
+        "ask": options & (last[1] >= 0) & (last[1] < early),
+    }
+    symbols = [each.symbol for each in tape.instruments]
+    first = {
+        f"{symbols[at]} has no {side} after {_moment(int(last[row][at]))}"
+        for row, (side, which) in enumerate(gone.items())
+        for at in np.flatnonzero(which)[:1]
+    }
+    found = int((gone["bid"] | gone["ask"]).sum())
+    detail = ", ".join(sorted(first))
+    return _share(Check(SIDES_TO_END, int(options.sum()), found, CheckVerdict.OK, detail))
+
+
+def _worth_at_expiry(tape: MarketTape) -> Check:
+    """Count options near the money that have time value left when they expire."""
+    quotes = tape.quotes.whole()
+    share = quotes.instrument_id == int(tape.instruments.id_of(tape.underlying))
+    share &= (quotes.bid > 0.0) & np.isfinite(quotes.ask)
+    times, prices = quotes.ts_ns[share], 0.5 * (quotes.bid + quotes.ask)[share]
+    checked, symbols = 0, []
+    for option in tape.instruments:
+        if not option.is_option or option.is_inverse:
+            continue
+        ends = expiry_instant_ns(option)
+        within = ends - round(AT_EXPIRY_SECONDS * NANOS_PER_SECOND)
+        if not len(times) or not within <= times[-1]:
+            continue
+        own = quotes.instrument_id == int(tape.instruments.id_of(option.symbol))
+        own &= (
+            (quotes.ts_ns >= within) & (quotes.ts_ns <= ends) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
+        )
+        rows = np.flatnonzero(own)[-1:]
+        spot_at = np.searchsorted(times, quotes.ts_ns[rows], side="right") - 1
+        if not len(rows) or spot_at[0] < 0:
+            continue
+        spot, strike = float(prices[spot_at[0]]), float(option.strike)
+        if abs(strike / spot - 1.0) > NEAR_MONEY:
+            continue
+        checked += 1
+        value = max((spot - strike) * (1.0 if option.is_call else -1.0), 0.0)
+        if float(quotes.bid[rows[0]]) - value > TIME_VALUE * spot:
+            symbols.append(option.symbol)
+    detail = (
+        f"{symbols[0]} has time value left: the expiry is of another zone, a day early" if symbols else ""
+    )
+    return _share(Check(WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
+
+
+def _stop(ends: Sequence[tuple[bool, int]]) -> str:
+    """Return when the calls and the puts are quoted last."""
+    sides = (("calls", True), ("puts", False))
+    last = {name: max((at for side, at in ends if side is is_call), default=0) for name, is_call in sides}
+    return ", ".join(f"the last of {name} at {_moment(at)}" for name, at in last.items() if at)
+
+
+def _share(check: Check) -> Check:
+    """Return a check with the verdict that the part of its rows that are bad deserves."""
+    if check.found > MOST_BROKEN * check.checked:
+        return replace(check, verdict=CheckVerdict.FAILED)
+    return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
+
+
+class UnbookedAction(NamedTuple):
+    """A night over which a share and its options change their scale without a booked action."""
+
+    ex_date: date
+    kind: ActionKind
+    words: str
+
+
+def unbooked_action(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> UnbookedAction | None:
+    """Return the first night over which a share changes its scale with its options and without an action.
+
+    Its price jumps by the ratio of a split, or falls by a dividend by which its strikes fall too, and fewer
+    than a fifth of the contracts that live on are quoted again; a crash leaves them where they are.
+    """
+    nights = [n for n in share_nights(catalog, name, symbol, first, last) if _may_be_action(n)]
+    if not nights:
+        return None
+    connection = connect()
+    actions = day_file(catalog, name, "corporate_actions", symbol, "all")
+    booked = "SELECT strftime(ex_date, '%Y-%m-%d') AS day FROM rows WHERE action <> 'dividend'"
+    known = read_columns(connection, [actions], booked)["day"] if actions.is_file() else ()
+    days = [date.fromisoformat(str(each)) for each in known]
+    for night in nights:
+        if any(night.before < day <= night.day for day in days):
+            continue
+        span = (night.before.isoformat(), night.day.isoformat())
+        found = [path for root in roots for path in day_files(catalog, name, "option_quotes", root, span)]
+        living, again, old, new = _contracts_again(connection, found, night.day.isoformat())
+        if not living or again >= FEW_AGAIN * living:
+            continue
+        moved = f"{symbol} goes from {night.close:g} to {night.opened:g} on {night.day}, its options with it"
+        if _is_split(night):
+            return UnbookedAction(night.day, ActionKind.SPLIT, moved)
+        if cash := _shift_of_strikes(old, new, night.close - night.opened, night.close):
+            return UnbookedAction(
+                night.day,
+                ActionKind.SPECIAL_DIVIDEND,
+                f"{moved}: strikes fall by {cash:g}, as by a special dividend",
+            )
+    return None
+
+
+def _is_split(night: Night) -> bool:
+    jump = max(night.close / night.opened, night.opened / night.close)
+    return min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE
+
+
+def _may_be_action(night: Night) -> bool:
+    if not (night.close > 0.0 and night.opened > 0.0):
+        return False
+    return _is_split(night) or night.opened < (1.0 - LEAST_DROP) * night.close
+
+
+def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> float:
+    """Return by how much the strikes fall together, near the fall of the price; 0 where they do not."""
+    best = (0.0, 0.0)
+    for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < DROP_MOVE * close}:
+        share = sum(round(each - cash, 2) in new for each in old) / len(old)
+        best = max(best, (share, cash))
+    return best[1] if best[0] > MOST_SHIFTED else 0.0
+
+
+def _contracts_again(
+    connection: Any, found: Sequence[Path], day: str
+) -> tuple[int, int, set[float], set[float]]:
+    """Return how many contracts of the day before outlive ``day``, how many it quotes, and both strikes."""
+    of_day = {kind: [each for each in found if (each.stem == day) is kind] for kind in (True, False)}
+    if not all(of_day.values()):
+        return 0, 0, set(), set()
+    asked = f"SELECT DISTINCT symbol, round(strike, 2) AS strike FROM rows WHERE expiry > '{day}'"  # noqa: S608 - the day of a file
+    new, old = (read_columns(connection, paths, asked) for paths in of_day.values())
+    was, is_quoted = set(old["symbol"]), set(new["symbol"])
+    strikes_before, strikes_after = ({round(float(k), 2) for k in each["strike"]} for each in (old, new))
+    return len(was), len(was & is_quoted), strikes_before, strikes_after
+
+
+def refuse_unbooked_action(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> None:
+    """Refuse sessions over a split or a special dividend that the data set does not have.
+
+    Raises
+    ------
+    DataError
+        Names the day, and how to book it.
+    """
+    found = unbooked_action(catalog, name, symbol, roots, first, last)
+    if found is None:
+        return
+    known = any(each.ex_date == found.ex_date for each in known_actions().get(symbol, ()))
+    amount = "3:1" if found.kind is ActionKind.SPLIT else "15.00"
+    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{amount} by its announcement"
+    raise DataError(
+        f"a {found.kind.replace('_', ' ')} is not booked: {found.words}",
+        where=f"{name} {symbol}",
+        value=f"{first} to {last}",
+        fix=f"scalpdesk data actions {name}{'' if known else file}; or end before",
+    )
 
 
 def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
@@ -584,7 +879,7 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
             max(before.verdict, check.verdict, key=severity.index),
             detail,
         )
-    return list(total.values())
+    return [_share(check) if check.name in BY_CONTRACT else check for check in total.values()]
 
 
 def _impossible(tape: MarketTape) -> int:

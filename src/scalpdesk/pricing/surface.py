@@ -28,6 +28,8 @@ Clock = Callable[[float], float]
 """Converts calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
 
 NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
+LEAST_INSIDE = 0.5
+"""Part of the quotes used that hold a fit which is worth the word *ok*."""
 _NEAR_ENOUGH = 1.0
 """Mean loss, in squares of half-spreads, up to which the last held smile is a good start."""
 _FAR = np.geomspace(6.0, 200.0, 401)
@@ -39,6 +41,8 @@ class FitVerdict(StrEnum):
     """Result of the fit of one expiry."""
 
     OK = "ok"
+    OUTSIDE_QUOTES = "outside_quotes"
+    """The fit is free of arbitrage, but fewer than half of its quotes hold it (:data:`LEAST_INSIDE`)."""
     FEW_QUOTES = "few_quotes"
     """Two to four quotes: level and skew were fitted, the curvature is assumed; one quote: a flat smile."""
     TOO_FEW_QUOTES = "too_few_quotes"
@@ -359,6 +363,8 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
         vol = np.sqrt(smile.total_variance(quotes.k) / quotes.years)
         residual = np.where(used, vol - 0.5 * (low + high), np.nan)
         inside = used & (vol >= low) & (vol <= high)
+        if verdict is FitVerdict.OK and np.count_nonzero(inside) < LEAST_INSIDE * np.count_nonzero(used):
+            verdict = FitVerdict.OUTSIDE_QUOTES
     return SurfaceExpiry(
         quotes.label,
         quotes.years,

@@ -6,6 +6,7 @@ market: the same sweep goes on where it ended.
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,10 @@ def read_axis(text: str) -> Parameter | Range:
     return Range(key, low, high, parts[2] == "log", is_whole)
 
 
+_CLOCK = r"\d\d:\d\d(:\d\d)?"
+"""A time of day among the values of a parameter."""
+
+
 def read_parameter(text: str) -> Parameter:
     """Read ``KEY=VALUE,VALUE`` or ``KEY=LOW:HIGH:SCALE:NUMBER`` with the scale ``lin`` or ``log``.
 
@@ -134,7 +139,7 @@ def read_parameter(text: str) -> Parameter:
             "a parameter is KEY=VALUES", where="--param", value=text, fix="hedge.threshold_shares=2,5,10"
         )
     low, *rest = values.split(":")
-    if not rest:
+    if not rest or re.fullmatch(rf"{_CLOCK}(\s*,\s*{_CLOCK})*", values):
         found = tuple(value.strip() for value in values.split(","))
         if "" in found:
             raise ArgumentError("a value is empty", where=f"--param {key}", value=values)
@@ -150,7 +155,9 @@ def read_parameter(text: str) -> Parameter:
             "a range is LOW:HIGH:SCALE:NUMBER, the scale lin or (above 0) log, the number 2 or more",
             where=f"--param {key}",
             value=values,
-            fix=f"{key}=0.01:1:log:5; without a number: --search N",
+            fix=f"{key}=09:45,10:30 lists times"
+            if re.search(_CLOCK, values)
+            else f"{key}=0.01:1:log:5; without a number: --search N",
         )
     steps = np.geomspace(*ends, count) if scale == "log" else np.linspace(*ends, count)
     return Parameter(key, tuple(dict.fromkeys(f"{value:.10g}" for value in steps)))

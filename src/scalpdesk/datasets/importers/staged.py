@@ -16,6 +16,7 @@ import numpy as np
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import ImportReport, UnreadableFileError
 from scalpdesk.datasets.store import (
+    NO_PRICE,
     SCHEMAS,
     day_file,
     impossible_figures,
@@ -143,11 +144,18 @@ def mark_absent_sides(connection: Any, report: ImportReport) -> None:
 
     Not null, which is a side without an update and is carried forward (:mod:`scalpdesk.datasets.sides`).
     """
-    for side, absent, found in (("ask", "'infinity'", "ask <= 0"), ("bid", "0", "bid < 0")):
+    beyond = f">= {NO_PRICE}"
+    for side, absent, found in (
+        ("ask", "'infinity'", "ask <= 0"),
+        ("bid", "0", "bid < 0"),
+        ("ask", "'infinity'", f"ask {beyond} AND isfinite(ask)"),
+        ("bid", "0", f"bid {beyond} AND isfinite(bid)"),
+    ):
         count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
         if count:
             connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
-            report.count(f"with {found}: read as no {side}", count)
+            words = f"with {side} of {NO_PRICE} or more" if beyond in found else f"with {found}"
+            report.count(f"{words}: read as no {side}", count)
 
 
 def write_days(
@@ -183,27 +191,38 @@ def write_days(
         table = _table_of(kind, bool(is_option), key)
         columns = ", ".join(f'"{column}"' for column in SCHEMAS[table])
         path = day_file(catalog, name, table, key, day)
-        chosen = f'SELECT {columns} FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
+        chosen = f'SELECT {columns}, file_row FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
         parameters: list[object] = [is_option, key, day]
         if path.is_file():
             fresh = 'FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'
             fresh = f"SELECT symbol, min(ts) AS since, max(ts) AS until {fresh} GROUP BY symbol"
             within = "" if whole_days else " AND old.ts BETWEEN new.since AND new.until"
             chosen += (
-                f" UNION ALL SELECT {columns} FROM read_parquet(?) AS old WHERE NOT EXISTS "  # noqa: S608 - our own columns
+                f" UNION ALL SELECT {columns}, 0 AS file_row FROM read_parquet(?) AS old WHERE NOT EXISTS "  # noqa: S608 - our own columns
                 f"(SELECT 1 FROM ({fresh}) AS new WHERE new.symbol = old.symbol{within})"
             )
             parameters += [str(path), *parameters]
-        write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
+        stored = _stored_rows(connection, path)
+        # of rows of one instant the last of the file counts
+        ordered = f"SELECT {columns} FROM ({chosen}) ORDER BY ts, symbol, file_row"  # noqa: S608 - our own columns
+        written = write_table(connection, ordered, path, parameters=parameters)
         new = connection.execute(
             'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
             [is_option, key, day],
         ).fetchall()[0]
         report.add(table, key, int(new[0]))
+        if replaced := stored + int(new[0]) - written:
+            report.count(f"of {table} of {key} on {day} replaced", replaced)
         keys.add(key)
     connection.execute("DROP TABLE placed_rows")
     connection.unregister("places")
     return keys
+
+
+def _stored_rows(connection: Any, path: Path) -> int:
+    if not path.is_file():
+        return 0
+    return int(connection.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone()[0])
 
 
 def _register_places(connection: Any, placed: Mapping[str, OptionContract | str]) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.datasets.importers.actions import add_actions
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.importers.chain_cells import right as read_right
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
     TableSource,
@@ -26,16 +28,18 @@ from scalpdesk.datasets.importers.staged import (
     unreadable,
     write_days,
 )
-from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
+from scalpdesk.datasets.manifests import (
+    manifest_bar_seconds,
+    manifest_to_extend,
+    update_manifest,
+)
 from scalpdesk.datasets.store import (
     SCHEMAS,
     TRADE_COLUMNS,
     connect,
-    day_file,
     duckdb_error,
     sql_name,
     sql_text,
-    write_table,
 )
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, roots_of, underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract, parse_occ
@@ -123,6 +127,28 @@ def import_table(
     if unread:
         without = " and ".join(_MARKS[kind])
         report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
+    store_rows(connection, catalog, source, choices, kind, report, progress)
+    return report
+
+
+def store_rows(
+    connection: Any,
+    catalog: Path,
+    source: TableSource,
+    choices: ImportChoices,
+    kind: str,
+    report: ImportReport,
+    progress: Progress = no_progress,
+    *,
+    whole_days: bool = True,
+) -> None:
+    """Put the rows of the table ``incoming`` into the data set ``choices.name``.
+
+    Raises
+    ------
+    DataError
+        For a symbol that does not belong to the underlying, or bars of more than one length.
+    """
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
@@ -136,7 +162,9 @@ def import_table(
     if bar_seconds % DAY_SECONDS and underlying_type != "future":
         leave_out_closed_days(connection, source, report)
     progress(1, 2, source.path.name)
-    keys = write_days(connection, catalog, choices.name, kind, bar_seconds, placed, report)
+    keys = write_days(
+        connection, catalog, choices.name, kind, bar_seconds, placed, report, whole_days=whole_days
+    )
     update_manifest(
         connection,
         catalog,
@@ -147,7 +175,6 @@ def import_table(
         keys={base: keys},
     )
     progress(2, 2, source.path.name)
-    return report
 
 
 def _described(connection: Any, source: TableSource) -> dict[str, str]:
@@ -441,9 +468,10 @@ def _symbol_of_terms(columns: Mapping[str, str], whose: str) -> str:
         expiry = '"expiry"::VARCHAR'
         expiry = f"coalesce(try_cast({expiry} AS DATE), try_strptime({expiry}, '%Y%m%d')::DATE)"
     root = "coalesce(root, {whose})" if "root" in columns else "{whose}"
+    side = read_right('"right"::VARCHAR')
     return (
         f'CASE WHEN expiry IS NULL AND strike IS NULL AND "right" IS NULL THEN {whose} ELSE'
-        f" {root.format(whose=whose)} || strftime({expiry}, '%y%m%d') || upper(left(trim(\"right\"), 1))"
+        f" {root.format(whose=whose)} || strftime({expiry}, '%y%m%d') || {side}"
         " || printf('%08d', round(strike::DOUBLE * 1000)::BIGINT) END"
     )
 
@@ -563,20 +591,10 @@ def import_download(
                 symbol, end_ns, *figures = bar
                 out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
         report = import_table(catalog, path, replace(choices, is_share=True))
-    connection, symbol = connect(), choices.underlying.upper()
-    path = day_file(catalog, choices.name, "corporate_actions", symbol, "all")
-    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, amount DECIMAL(18,6))")
+    connection = connect()
+    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))")
     if dividends:
-        connection.executemany("INSERT INTO paid VALUES (?, ?)", [list(row) for row in dividends])
-    select = "SELECT ? AS symbol, ex_date, 'dividend' AS action, amount FROM paid"
-    parameters: list[object] = [symbol]
-    if path.is_file():
-        select += (
-            " UNION ALL SELECT symbol, ex_date, action, amount FROM read_parquet(?) "
-            "WHERE action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
-        )
-        parameters += [str(path), *span]
-    if dividends or path.is_file():
-        rows = write_table(connection, f"{select} ORDER BY ex_date, action", path, parameters=parameters)
-        report.add("corporate_actions", symbol, rows)
+        connection.executemany("INSERT INTO paid VALUES (?, 'dividend', ?)", [list(row) for row in dividends])
+    kept = "action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
+    add_actions(connection, catalog, choices.underlying.upper(), report, kept, span)
     return report

@@ -420,7 +420,7 @@ def csv_stage(formats: Sequence[FileFormat]) -> Stage:
 
     def stage(connection: Any, path: Path, choices: VendorChoices) -> tuple[FileFormat, TableSource]:
         source = TableSource(path, "CSV")
-        with _as_csv(path) as file:
+        with as_csv(path) as file:
             header = _header(connection, file, source)
             form = _format_of(header, formats, source)
             types = {
@@ -460,7 +460,7 @@ def _damaged(source: TableSource, error: Exception) -> UnreadableFileError:
 
 
 @contextmanager
-def _as_csv(path: Path) -> Iterator[Path]:
+def as_csv(path: Path) -> Iterator[Path]:
     """Give the file as DuckDB reads it: the member of a zip is unpacked to the disk."""
     if not path.name.lower().endswith(".zip"):
         yield path
