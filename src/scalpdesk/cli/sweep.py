@@ -176,7 +176,7 @@ def sweep(
         return
     judged = found.overfitting
     if as_json:
-        document = {"table": str(found.table), "fees": fees, "fill_model": fill}
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": tape.quality}
         document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
         print_json(document)
         return

@@ -169,7 +169,9 @@ def walkforward(
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     if as_json:
         document = msgspec.to_builtins(made.report)
-        print_json(document | {"folder": str(parent), "fees": fees, "fill_model": fill})
+        print_json(
+            document | {"folder": str(parent), "fees": fees, "fill_model": fill, "quality": tape.quality}
+        )
         return
     _show(made.report)
     console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)
