@@ -60,8 +60,8 @@ def selftest(
     unbound, by name.
 
     A trial runs the whole desk against the simulated exchange in virtual time while things go wrong:
-    line, venue, data, process, people. Its small market has clean quotes. At every event its invariants must hold. Every tenth seed runs
-    again in another process and must give the same there.
+    line, venue, data, process, people. Its small market has clean quotes. At every event its invariants
+    must hold. Every tenth seed runs again in another process and must give the same there.
     """
     asked = [given for given in (cases_file, seeds, seed) if given is not None]
     if len(asked) != 1:
@@ -241,7 +241,8 @@ def _range(text: str) -> tuple[int, int]:
 def _print_campaign(document: dict[str, Any]) -> None:
     hits = document["path_hits"]
     click.echo(
-        f"{document['seeds']} seeds, {document['seeds_repeated']} of them twice, quotes {document['quality']},"
+        f"{document['seeds']} seeds, {document['seeds_repeated']} of them twice,"
+        f" quotes {document['quality']},"
         f" in {document['wall_seconds']:.1f} s:"
         f" {document['events']} events, {document['orders']} orders, {document['faults_injected']} faults,"
         f" {document['lives'] - document['seeds']} restarts"
