@@ -99,13 +99,23 @@ def load_market(
 
     Raises
     ------
+    ConfigError
+        When the quotes of another market than the embedded one are to have faults.
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
     use_classes(settings.config.classes)
     terms = hedge_terms(settings)
     hedge, hedge_set = ("", "") if terms is None else (terms.symbol, settings.config.data.hedge_set or "")
-    source = TapeOrigin(data, underlying, start, end, seed, hedge, hedge_set)
+    quality = settings.config.data.quality
+    if quality != "clean" and data != EMBEDDED:
+        raise ConfigError(
+            "only the embedded market of shares is drawn with the faults of recorded quotes",
+            where="data.quality",
+            value=f"{quality} for {data}",
+            fix=f"leave data.quality out, or --data {EMBEDDED}",
+        )
+    source = TapeOrigin(data, underlying, start, end, seed, hedge, hedge_set, quality)
     return _load(source, settings.config.data, settings.strategy)
 
 
@@ -185,10 +195,13 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
     elif source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
+        seed, underlying, quality = source.seed, source.underlying, source.quality
         if source.start != source.end:
-            tape = reconstruct_span(source.start, source.end, seed=source.seed, underlying=source.underlying)
+            tape = reconstruct_span(
+                source.start, source.end, seed=seed, underlying=underlying, quality=quality
+            )
         else:
-            tape = reconstruct(source.start, seed=source.seed, underlying=source.underlying)
+            tape = reconstruct(source.start, seed=seed, underlying=underlying, quality=quality)
     else:
         from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, find_underlying, load_tape
         from scalpdesk.datasets.coin_data import coin_tape
@@ -352,6 +365,7 @@ def describe(tape: MarketTape) -> dict[str, Any]:
     return {
         "name": tape.name,
         "kind": tape.kind,
+        **({} if tape.quality is None else {"quality": tape.quality}),
         "session": first if first == last else f"{first}..{last}",
         "underlying": tape.underlying,
         **_prices(tape),

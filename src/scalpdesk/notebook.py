@@ -16,6 +16,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
@@ -39,6 +40,7 @@ def load_data(
     underlying: str = "SPY",
     catalog: str | Path | None = None,
     seed: int = 1,
+    quality: Quality | None = None,
 ) -> MarketTape:
     """Load sessions of a market.
 
@@ -56,6 +58,8 @@ def load_data(
         daily history there too, and their replays for the quotes.
     seed
         Path of the embedded market.
+    quality
+        Quotes of the embedded market: ``real`` has faults; None takes ``data.quality``.
 
     Raises
     ------
@@ -77,8 +81,9 @@ def load_data(
             value=str(last),
             fix=f'start="{last}", end="{first}", or leave end out for one day',
         )
-    overrides = () if catalog is None else (f"data.catalog={catalog}",)
-    settings = load_settings(None, overrides=overrides, environ=os.environ, cwd=Path())
+    named = {"data.catalog": catalog, "data.quality": quality}
+    chosen = [f"{key}={value}" for key, value in named.items() if value is not None]
+    settings = load_settings(None, overrides=chosen, environ=os.environ, cwd=Path())
     tape = load_market(settings, name, underlying=underlying, start=first, end=last, seed=seed)
     return tape if catalog is None else replace(tape, catalog=str(Path(catalog).absolute()))
 

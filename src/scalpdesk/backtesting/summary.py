@@ -243,7 +243,7 @@ def run_summary(
 
 
 DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
-DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock")
+DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock", "quality")
 
 
 NEVER_ASKED = "no trade: the strategy never asked for one"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import NumberRange, desk_command, settings_from
-from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, read_span
+from scalpdesk.cli.market import DEFAULT_SESSION, load_tape, quality_option, quality_override, read_span
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED, require_own_coin
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of prices and keys."
 )
+@quality_option
 @click.option(
     "--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="Number of accounts."
 )
@@ -112,6 +113,7 @@ def exchange(
     faults_file: str | None,
     fault_seed: int | None,
     seed: int,
+    quality: str | None,
     accounts: int,
     cash: float | None,
     options_level: int,
@@ -148,10 +150,12 @@ def exchange(
             "TWS trades no coins", where="--tws-port", value=tws_port, fix="leave --tws-port out"
         )
     if generated is not None:
-        _refuse_beside_generated({"--start": session, "--end": end, "--underlying": underlying})
+        _refuse_beside_generated(
+            {"--start": session, "--end": end, "--underlying": underlying, "--quality": quality}
+        )
     symbol = _underlying_of(data_set, underlying)
     currency = coin_of(symbol) if in_coin else "USD"
-    source = _source(data_set, generated, session, end, symbol, clock, seed)
+    source = _source(data_set, generated, session, end, symbol, clock, seed, quality)
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
     if in_coin:
         for rule in rules:
@@ -240,6 +244,7 @@ def _source(
     underlying: str,
     clock: str | None,
     seed: int,
+    quality: str | None,
 ) -> "MarketSource":
     if generated is not None:
         if data_set is not None:
@@ -261,7 +266,7 @@ def _source(
     usual = COIN_SESSION if data in COIN_MARKETS else DEFAULT_SESSION
     first, last = read_span(session or usual, end)
     tape = load_tape(
-        settings_from(),
+        settings_from(overrides=quality_override(quality)),
         data,
         underlying,
         first,

@@ -4,7 +4,14 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape, read_span
+from scalpdesk.cli.market import (
+    DEFAULT_SESSION,
+    data_option,
+    load_tape,
+    quality_option,
+    quality_override,
+    read_span,
+)
 from scalpdesk.cli.output import console, print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.datasets.embedded import RECONSTRUCTED
@@ -34,6 +41,7 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
     help="Leave out contracts that only later sessions quote: a tape lists them from the first on.",
 )
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@quality_option
 @settings_options
 def lookahead(
     *,
@@ -45,6 +53,7 @@ def lookahead(
     cuts: int,
     listing: bool,
     seed: int | None,
+    quality: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> int:
@@ -57,7 +66,7 @@ def lookahead(
     from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, find_look_ahead
     from scalpdesk.strategies.contract import configured_underlyings
 
-    settings = settings_from(config_file, overrides, strategy)
+    settings = settings_from(config_file, (*overrides, *quality_override(quality)), strategy)
     first, last = read_span(start, end)
     path_seed = settings.config.simulation.seed if seed is None else seed
     config = BacktestConfig.of(settings, seed=path_seed if data_set in RECONSTRUCTED else None)

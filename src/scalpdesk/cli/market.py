@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from datetime import date, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from scalpdesk.cli.command import Body
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 
@@ -26,6 +27,18 @@ session_option = click.option(
 seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
 )
+
+quality_option = click.option(
+    "--quality",
+    type=click.Choice(get_args(Quality)),
+    default=None,
+    help="Quotes of the embedded market: clean, or real with faults [data.quality].",
+)
+
+
+def quality_override(quality: str | None) -> tuple[str, ...]:
+    """Return the settings that ``--quality`` stands for."""
+    return () if quality is None else (f"data.quality={quality}",)
 
 
 max_age_option = click.option(

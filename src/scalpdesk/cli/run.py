@@ -12,7 +12,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
-from scalpdesk.cli.market import pace_of, read_date
+from scalpdesk.cli.market import pace_of, quality_option, quality_override, read_date
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
@@ -97,6 +97,7 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--start", "session", default=None, metavar="DATE", help="Simulated venue: first day [2018-02-05]."
 )
 @click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: data set.")
+@quality_option
 @click.option(
     "--speed", default=None, metavar="X|max", help=f"Simulated venue: X times as fast [{SIMULATED_SPEED:g}]."
 )
@@ -128,6 +129,7 @@ def run(
     foreign_orders: str,
     session: str | None,
     data_set: str,
+    quality: str | None,
     speed: str | None,
     folder: str | None,
     dashboard: bool | None,
@@ -160,7 +162,7 @@ def run(
         _say("info", "--venue paper is now --venue sandbox: live quotes, simulated fills, no order leaves")
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
-    overrides = folder_overrides(strategy, folder, overrides)
+    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
     settings = settings_from(config_file, overrides, strategy, simulated_account=venue in SIMULATED_ACCOUNTS)
     keys = take_keys(os.environ)
     pace = pace_of(speed, SIMULATED_SPEED)

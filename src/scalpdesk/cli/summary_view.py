@@ -100,10 +100,11 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
             values.append(mark[name] if name == "ts_ns" else float(mark[name] or 0.0))
     spots = [spot for spot in series["spot"] if spot]  # nothing was quoted yet at the first mark
     data = summary["data"]
+    quality = ", quality [bold]real[/]" if data.get("quality") == "real" else ""
     traded = ", ".join((str(data.get("underlying")), *data.get("others", ())))
     out.print(
         f"[bold]{summary['strategy']}[/] on {traded}, {data.get('session') or summary['venue']}"
-        f"  ([bold]{data.get('kind')}[/] market '{data.get('name')}')",
+        f"  ([bold]{data.get('kind')}[/] market '{data.get('name')}'{quality})",
     )
     is_whole = "gamma_rent" in summary  # of one that did not end the store knows less
     if is_whole and data.get("open") is not None:

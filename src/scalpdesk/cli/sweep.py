@@ -17,7 +17,14 @@ from scalpdesk.cli.command import (
     typed_command,
     write_result_sheet,
 )
-from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
+from scalpdesk.cli.market import (
+    data_option,
+    load_tape,
+    quality_option,
+    quality_override,
+    read_span,
+    span_options,
+)
 from scalpdesk.cli.output import cell, console, print_json, print_table, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides
 from scalpdesk.datasets.embedded import RECONSTRUCTED
@@ -49,6 +56,7 @@ if TYPE_CHECKING:
 @span_options("First session.")
 @data_option
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@quality_option
 @click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
 @click.option(
@@ -86,6 +94,7 @@ def sweep(
     end: str | None,
     data_set: str,
     seed: int | None,
+    quality: str | None,
     folder: str | None,
     workers: int | None,
     engine: "EngineName",
@@ -120,7 +129,7 @@ def sweep(
         workers=workers,
         address=address,
     )
-    overrides = folder_overrides(strategy, folder, overrides)
+    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
     base = settings_from(config_file, overrides, strategy)
     first, last = read_span(start, end)
     path_seed = base.config.simulation.seed if seed is None else seed
@@ -133,7 +142,8 @@ def sweep(
     assert base.strategy is not None
     name = sweep_name(base.strategy, seeded, market)
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
-    facts = {key: market.facts()[key] for key in ("name", "kind", "session", "underlying")}
+    known = ("name", "kind", "quality", "session", "underlying")
+    facts = {key: value for key, value in market.facts().items() if key in known}
     about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
     about |= {"fees": fees, "fill_model": fill, "command": typed_command()}
 
@@ -166,7 +176,7 @@ def sweep(
         return
     judged = found.overfitting
     if as_json:
-        document = {"table": str(found.table), "fees": fees, "fill_model": fill}
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": tape.quality}
         document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
         print_json(document)
         return

@@ -19,6 +19,8 @@ from scalpdesk.cli.market import (
     data_option,
     load_tape,
     pace_of,
+    quality_option,
+    quality_override,
     read_date,
     read_span,
     session_option,
@@ -60,6 +62,7 @@ DEMO_SPEED = 400.0
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, help="Port of the web page.")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@quality_option
 @settings_options
 @strategy_flags
 def demo(
@@ -72,6 +75,7 @@ def demo(
     dashboard: bool | None,
     port: int,
     seed: int | None,
+    quality: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -85,6 +89,7 @@ def demo(
     from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.registry import find_strategy
 
+    overrides = (*overrides, *quality_override(quality))
     for_demo = find_strategy(strategy).demo_settings
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
@@ -144,6 +149,7 @@ def _refuse_resume(_: click.Context, __: click.Parameter, run: str | None) -> No
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
 @click.option("--fill-model", default=None, help="Fills: cross, mid, queue or adverse [default: cross].")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@quality_option
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
 @click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
@@ -161,6 +167,7 @@ def backtest(
     end: str | None,
     fill_model: str | None,
     seed: int | None,
+    quality: str | None,
     out: str | None,
     folder: str | None,
     no_journal: bool,
@@ -178,7 +185,7 @@ def backtest(
 
     if out is not None:
         _make_writable(Path(out))
-    overrides = folder_overrides(strategy, folder, overrides)
+    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
     settings = settings_from(config_file, overrides, strategy)

@@ -14,7 +14,14 @@ from scalpdesk.cli.command import (
     settings_options,
     write_result_sheet,
 )
-from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
+from scalpdesk.cli.market import (
+    data_option,
+    load_tape,
+    quality_option,
+    quality_override,
+    read_span,
+    span_options,
+)
 from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
@@ -78,6 +85,7 @@ if TYPE_CHECKING:
     help="Configurations tried before, beside these: the deflated Sharpe ratio counts them.",
 )
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@quality_option
 @click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
 @click.option(
     "--out", default=None, metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps]."
@@ -102,6 +110,7 @@ def walkforward(
     one_run: bool,
     earlier_trials: int,
     seed: int | None,
+    quality: str | None,
     workers: int | None,
     out: str | None,
     html_file: str | None,
@@ -125,6 +134,7 @@ def walkforward(
 
     plan = FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo)
     sweep = SweepPlan.read(params, workers=workers)
+    overrides = (*overrides, *quality_override(quality))
     base = settings_from(config_file, overrides, strategy)
     first, last = read_span(start, end)
     path_seed = base.config.simulation.seed if seed is None else seed
@@ -159,7 +169,9 @@ def walkforward(
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     if as_json:
         document = msgspec.to_builtins(made.report)
-        print_json(document | {"folder": str(parent), "fees": fees, "fill_model": fill})
+        print_json(
+            document | {"folder": str(parent), "fees": fees, "fill_model": fill, "quality": tape.quality}
+        )
         return
     _show(made.report)
     console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)

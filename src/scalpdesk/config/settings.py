@@ -38,6 +38,7 @@ from scalpdesk.config.sources import (
     refuse_open_keys,
 )
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.instruments.classes import OptionClass
@@ -143,6 +144,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Sessions of a future: those of the stock exchanges, or CME's around the clock."""
     hedge_set: str | None = None
     """Data set with the quotes of ``hedge.instrument``; None for that of the options."""
+    quality: Quality = "clean"
+    """Quotes of the embedded market: as drawn, or ``real``, with the faults that recorded quotes have."""
     keep_implied_vols: Literal["live", "always", "never"] = "live"
     """Which runs of strategies that read the IV rank store the day's value at the close. With ``always``
     backtests store theirs too, so a later backtest knows more history."""

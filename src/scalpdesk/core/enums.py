@@ -1,6 +1,10 @@
 """Fixed sets of values that events, decisions and the risk gate share; journals hold their values as text."""
 
 from enum import StrEnum
+from typing import Literal
+
+Quality = Literal["clean", "real"]
+"""Quotes of the embedded market: as they are drawn, or with the faults that recorded quotes have."""
 
 
 class Mode(StrEnum):

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.units import InstrumentId
@@ -252,6 +253,8 @@ class TapeOrigin:
     """Instrument that hedges the options in their underlying's place; empty where that one does."""
     hedge_set: str = ""
     """Data set of its quotes; empty for that of the options."""
+    quality: Quality = "clean"
+    """Quotes of the embedded market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +289,8 @@ class MarketTape:
     """Typical time between two updates of a live instrument; staleness limits scale with it."""
     notes: tuple[str, ...] = ()
     """Caveats that are shown with results (derived index, missing sides ...)."""
+    quality: Quality | None = None
+    """Quality of the quotes of the embedded market; None for other markets."""
     morning: Callable[[Session], Morning] | None = None
     """Where sessions differ in it; without it what the tape has is known at the first open."""
     loaded: tuple[TapeOrigin, QuoteColumns | LazyQuotes, tuple[Session, ...]] | None = None

@@ -160,7 +160,7 @@ class Projection:
             "seed": header.seed,
             "started_ns": header.started_ns,
             "data_name": _text(data.get("name")),
-            "data_kind": _text(data.get("kind")),
+            "data_kind": _kind_of(data),
             "session": _text(data.get("session")),
             "underlying": _text(data.get("underlying")),
             **{name: _amount(data.get(name)) for name in ("open", "high", "low", "close")},
@@ -368,6 +368,12 @@ def _shown(value: Decimal) -> Decimal:
 
 def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
+
+
+def _kind_of(data: Mapping[str, Any]) -> str | None:
+    """Return the kind of a run's market, with the quality of its quotes where they have faults."""
+    kind = _text(data.get("kind"))
+    return f"{kind}, quality real" if data.get("quality") == "real" else kind
 
 
 def _text(value: Any) -> str | None:

@@ -26,6 +26,18 @@ from scalpdesk.research.sweep_search import Search
 from scalpdesk.volatility.variance_time import clock_named
 
 EngineName = Literal["local", "ray"]
+OF_THE_MARKET = frozenset(
+    (
+        "data.catalog",
+        "data.hedge_set",
+        "data.hours",
+        "data.index_source",
+        "data.max_side_age_seconds",
+        "data.quality",
+        "simulation.seed",
+    )
+)
+"""Settings by which a market is loaded: all backtests of a sweep play one market."""
 Report = Callable[[int, int, str], None]
 """Called with what is done, all of it, and its name."""
 
@@ -58,6 +70,13 @@ class SweepPlan:
         is_search = rest.get("search") is not None
         axes = [(read_axis if is_search else read_parameter)(text) for text in params]
         refuse_doubled(axes)
+        for key in (axis.key for axis in axes if axis.key in OF_THE_MARKET):
+            raise ArgumentError(
+                "all backtests of a sweep play one market, which this setting chooses",
+                where="--param",
+                value=key,
+                fix=f"a sweep for each market: --set {key}=VALUE",
+            )
         if not axes:
             raise ArgumentError("no parameter varies", where="--param", fix="hedge.threshold_shares=2,5,10")
         plan = cls(axes=axes, **rest)

@@ -132,7 +132,10 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
         "part_names": [part.replace("_", " ") for part in PARTS],
         "problems": [[settings_text(row.settings), row.problem] for row in failed],
         "facts": [
-            ["Data", ", ".join(str(data[name]) for name in ("name", "kind", "session") if data.get(name))],
+            ["Data", ", ".join([
+                *(str(data[name]) for name in ("name", "kind", "session") if data.get(name)),
+                *([f"quality {data['quality']}"] if data.get("quality") else []),
+            ])],
             ["Parameters", "; ".join(map(str, about.get("params") or result.keys))],
             *([["Search", f"{about['search']} proposals by Optuna"]] if about.get("search") else []),
             *([[

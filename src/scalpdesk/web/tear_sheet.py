@@ -210,7 +210,7 @@ def sheet_document(
             "per_cost": _per_cost(paying),
         },
         "facts": [
-            ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _seed(header)],
+            ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _drawn(header)],
             ["Run", header.run_id],
             ["Hedges", f"{follower.taken['hedge']:,}"],
             ["Events", f"{follower.events:,}"],
@@ -286,8 +286,10 @@ def _span_of(sessions: int) -> str:
     return {0: "Live run", 1: "One session"}.get(sessions, f"{sessions} sessions")
 
 
-def _seed(header: JournalHeader) -> str:
-    return "" if header.seed is None else f", seed {header.seed}"
+def _drawn(header: JournalHeader) -> str:
+    quality, seed = header.data.get("quality"), header.seed
+    named = "" if quality is None else f", quality {quality}"
+    return named if seed is None else f"{named}, seed {seed}"
 
 
 def _decision_hash(follower: RunFollower) -> str:

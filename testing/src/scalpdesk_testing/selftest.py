@@ -11,8 +11,11 @@ import click
 
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import print_json, progress_bar
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
 
+QUALITY: Quality = "clean"
+"""Quotes of the small markets that trials play."""
 NEEDED = ("id", "area", "function", "inputs", "expected")
 
 
@@ -57,8 +60,8 @@ def selftest(
     unbound, by name.
 
     A trial runs the whole desk against the simulated exchange in virtual time while things go wrong:
-    line, venue, data, process, people. At every event its invariants must hold. Every tenth seed runs
-    again in another process and must give the same there.
+    line, venue, data, process, people. Its small market has clean quotes. At every event its invariants
+    must hold. Every tenth seed runs again in another process and must give the same there.
     """
     asked = [given for given in (cases_file, seeds, seed) if given is not None]
     if len(asked) != 1:
@@ -203,6 +206,7 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -
         )
     wall = time.perf_counter() - began
     document: dict[str, Any] = {
+        "quality": QUALITY,
         "seeds": found.seeds,
         "seeds_repeated": found.repeated,
         "violations": [violation.as_dict() for violation in found.violations],
@@ -238,6 +242,7 @@ def _print_campaign(document: dict[str, Any]) -> None:
     hits = document["path_hits"]
     click.echo(
         f"{document['seeds']} seeds, {document['seeds_repeated']} of them twice,"
+        f" quotes {document['quality']},"
         f" in {document['wall_seconds']:.1f} s:"
         f" {document['events']} events, {document['orders']} orders, {document['faults_injected']} faults,"
         f" {document['lives'] - document['seeds']} restarts"
@@ -283,6 +288,7 @@ def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
         "crashes": [f"{crash.how} write {crash.write}" for crash in schedule.crashes],
     }
     document = {
+        "quality": QUALITY,
         "seed": seed,
         "digest": outcome.digest,
         "session": schedule.day.isoformat(),

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.events import SessionBarsEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_MS, NANOS_PER_SECOND, InstrumentId
@@ -53,6 +54,7 @@ from scalpdesk.datasets.embedded.days import (
 )
 from scalpdesk.datasets.embedded.kernels import persistent
 from scalpdesk.datasets.embedded.path import Leader, SessionCents, UnderlyingPath, draw_path, u_shape
+from scalpdesk.datasets.embedded.quality import disturbed
 from scalpdesk.datasets.embedded.surface import log_vix_at_open, money_variance_from_vix, vix_path
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import Session, session_on
@@ -101,6 +103,7 @@ def reconstruct(
     underlying: str = "SPY",
     expiries: Sequence[date] | None = None,
     quote_seconds: float = 1.0,
+    quality: Quality = "clean",
 ) -> MarketTape:
     """Build the embedded market of one session.
 
@@ -117,6 +120,9 @@ def reconstruct(
         :func:`~scalpdesk.datasets.embedded.chain.listed_expiries`.
     quote_seconds
         Mean time between two quotes of the share; those of the options scale with it.
+    quality
+        ``real`` disturbs the quotes as often as recorded quotes were; see
+        :mod:`~scalpdesk.datasets.embedded.quality`.
 
     Returns
     -------
@@ -132,7 +138,7 @@ def reconstruct(
     ArgumentError
         When another argument is out of range.
     """
-    _check(seed, underlying, quote_seconds)
+    _check(seed, underlying, quote_seconds, quality)
     day = market_day(session, underlying)
     hours = session_on(session)
     listed = checked_expiries(session, expiries)
@@ -143,7 +149,8 @@ def reconstruct(
     for pair in pairs:
         instruments.add(pair.call)
         instruments.add(pair.put)
-    quotes, bars = drawn.columns(pairs, quote_seconds)
+    columns = drawn.columns(pairs, quote_seconds)
+    quotes, bars = _with_faults(columns, hours, seed, underlying, 2 * len(pairs), quality)
     return MarketTape(
         name=EMBEDDED,
         kind=RECONSTRUCTED,
@@ -156,7 +163,8 @@ def reconstruct(
         variance_clock=EMBEDDED_SESSIONS.name,
         settlement_prices={(underlying, session): session_cents(day).close / 100.0},
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
-        notes=_notes(day, seed),
+        notes=(*_notes(day, seed), *QUALITY_NOTES[quality]),
+        quality=quality,
     )
 
 
@@ -164,7 +172,9 @@ LISTED_AHEAD_DAYS = 100
 """Calendar days within which a strike that is still listed was listed first."""
 
 
-def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str = "SPY") -> MarketTape:
+def reconstruct_span(
+    start: date, end: date, *, seed: int = 1, underlying: str = "SPY", quality: Quality = "clean"
+) -> MarketTape:
     """Build the embedded market of consecutive sessions, with the nights between them.
 
     A session's path, VIX and bars are those of the lone session (:func:`reconstruct`) with the dividend that
@@ -172,7 +182,8 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     strikes that the hundred days before it have listed; its quotes are the same in every span. Options are
     quoted with the session's rate and the share's next dividend.
 
-    ``underlying`` is ``SPY`` or ``QQQ``, which pays no dividend here; the seed counts as for a lone session.
+    ``underlying`` is ``SPY`` or ``QQQ``, which pays no dividend here; seed and quality count as for a lone
+    session.
 
     Returns
     -------
@@ -186,7 +197,7 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     ArgumentError
         When another argument is out of range.
     """
-    _check(seed, underlying, 1.0)
+    _check(seed, underlying, 1.0, quality)
     every = available_sessions()
     days = [day for day in every if start <= day <= end]
     for day in (start, end):
@@ -196,21 +207,23 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     instruments = Instruments([Equity(underlying)])
     first_id: dict[StrikePair, int] = {}
     places: dict[date, NDArray[np.int32]] = {}
+    options: dict[date, int] = {}
     for day in days:
         pairs = listed_pairs(day, underlying)
         for pair in pairs:
             if pair not in first_id:
                 first_id[pair] = instruments.add(pair.call)
                 instruments.add(pair.put)
+        options[day] = 2 * len(pairs)
         calls = np.array([first_id[pair] for pair in pairs], dtype=np.int32)
         places[day] = np.concatenate(([np.int32(0)], np.column_stack((calls, calls + 1)).ravel()))
 
     @lru_cache(maxsize=2)
     def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
         after = bisect_right(days, day)
-        return SessionCache(cache_folder(), _drawn).read(
-            day, seed, underlying, days[after : after + DRAWN_AHEAD]
-        )
+        ahead = days[after : after + DRAWN_AHEAD]
+        columns = SessionCache(cache_folder(), _drawn).read(day, seed, underlying, ahead)
+        return _with_faults(columns, session_on(day), seed, underlying, options[day], quality)
 
     def quotes(session: Session) -> QuoteColumns:
         own = drawn(session.day)[0]
@@ -245,7 +258,8 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
             for day, (each, shift) in zip(days, ends, strict=True)
         },
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS,
-        notes=_span_notes(seed, underlying),
+        notes=(*_span_notes(seed, underlying), *QUALITY_NOTES[quality]),
+        quality=quality,
         morning=partial(_morning, underlying, days[0], seed),
     )
 
@@ -579,7 +593,7 @@ def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> Session
     return SessionOhlc(*(Decimal(f"{float(edge):.4f}") for edge in edges))
 
 
-def _check(seed: int, underlying: str, quote_seconds: float) -> None:
+def _check(seed: int, underlying: str, quote_seconds: float, quality: Quality = "clean") -> None:
     index_share(underlying)
     if not 0 <= seed < 2**63:
         raise ArgumentError(
@@ -588,6 +602,10 @@ def _check(seed: int, underlying: str, quote_seconds: float) -> None:
     if not 1.0 <= quote_seconds <= 60.0:
         raise ArgumentError(
             "the share is quoted every 1 to 60 seconds", where="quote_seconds", value=quote_seconds
+        )
+    if quality not in QUALITY_NOTES:
+        raise ArgumentError(
+            "the embedded market has no such quotes", where="quality", value=quality, fix="clean or real"
         )
 
 
@@ -672,6 +690,24 @@ def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
         both[is_option], both[at] = ours, theirs
         merged.append(both)
     return QuoteColumns(*merged)
+
+
+QUALITY_NOTES: dict[Quality, tuple[str, ...]] = {
+    "clean": (),
+    "real": (
+        "quality real: quotes are stale, one-sided, crossed, stubs or late as often as recorded quotes were",
+    ),
+}
+
+
+def _with_faults(
+    columns: "DrawnColumns", hours: Session, seed: int, symbol: str, options: int, quality: Quality
+) -> "DrawnColumns":
+    """Return a drawn session, with faults by its day, seed and share where the quality is real."""
+    if quality == "clean":
+        return columns
+    stream = hours.day.toordinal(), seed, *_stream_of(symbol)
+    return disturbed(*columns, hours, options, stream)
 
 
 def _real_prices(symbol: str) -> str:
