@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 30
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 133_000), "lines of tests": ("tests", 129_500)}
+MOST_LINES = {"source lines": ("src", 136_000), "lines of tests": ("tests", 132_000)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 
@@ -264,7 +264,7 @@ def print_figures(*, in_full: bool) -> list[str]:
         "tests of an instrument's kind outside instruments/": (kind_tests(), 0),
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
-        "modules imported by one other": (imported_by_one(), 83),
+        "modules imported by one other": (imported_by_one(), 84),
         "sentences of foreign syntax": (
             foreign_sentences([*all_files(), *(ROOT / "tests").rglob("*.py")]),
             MOST_FOREIGN,

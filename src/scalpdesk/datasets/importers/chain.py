@@ -110,7 +110,7 @@ class ChainChoices:
     """Spread of the quotes that are made of the underlying's price, currency per unit."""
 
 
-class _Table(NamedTuple):
+class _ChainTable(NamedTuple):
     """The table as it was read, and where its columns stand."""
 
     connection: Any
@@ -197,7 +197,7 @@ class _Problems:
         raise DataError(what, where=f"{self._path}:{row}", value=value, fix=fix)
 
 
-def _read(path: Path, file: Path, choices: ChainChoices) -> _Table:
+def _read(path: Path, file: Path, choices: ChainChoices) -> _ChainTable:
     """Read every cell as text into the table ``wide``, and find the columns."""
     if not file.is_file():
         raise DataError("no such file", where=str(path), fix="check the path")
@@ -221,7 +221,7 @@ def _read(path: Path, file: Path, choices: ChainChoices) -> _Table:
     sides = tuple(
         f"{side}_" for side in ("call", "put") if f"{side}_bid" in heading or f"{side}_ask" in heading
     )
-    return _Table(connection, source, heading, sides or ("",), above, unread)
+    return _ChainTable(connection, source, heading, sides or ("",), above, unread)
 
 
 def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> tuple[int, str]:
@@ -332,7 +332,7 @@ def _fits(connection: Any, name: str, column: str) -> bool:
     )
 
 
-def _leave_out_lines(table: _Table, report: ImportReport) -> None:
+def _leave_out_lines(table: _ChainTable, report: ImportReport) -> None:
     """Leave out headings that come again and lines with one cell, such as a sum at the end."""
     found = [row[0] for row in table.connection.execute("DESCRIBE wide").fetchall()][1:]
     filled = " + ".join(f"({sql_name(each)} IS NOT NULL)::INTEGER" for each in found)
@@ -349,7 +349,7 @@ def _leave_out_lines(table: _Table, report: ImportReport) -> None:
 
 
 def _stage(
-    table: _Table, catalog: Path, choices: ChainChoices, problems: _Problems, report: ImportReport
+    table: _ChainTable, catalog: Path, choices: ChainChoices, problems: _Problems, report: ImportReport
 ) -> None:
     """Write the table ``chain``, a row a contract (or the underlying) and instant, from ``wide``."""
     connection, heading = table.connection, table.heading
@@ -409,12 +409,12 @@ def _stage(
         problems.add("the underlying is not named", "--underlying SYMBOL")
 
 
-def _is_of_opra(table: _Table) -> bool:
+def _is_of_opra(table: _ChainTable) -> bool:
     titles = {_plain(column) for column in (*table.heading.values(), *table.unread)}
     return any(each <= titles for each in _VENDORS)
 
 
-def _day_order(table: _Table, choices: ChainChoices, problems: _Problems) -> str:
+def _day_order(table: _ChainTable, choices: ChainChoices, problems: _Problems) -> str:
     """Return the order of dates like 12/23/2015: the given one, or the only one in which all exist."""
     if choices.dates:
         return choices.dates
@@ -437,11 +437,11 @@ def _day_order(table: _Table, choices: ChainChoices, problems: _Problems) -> str
     return "dmy" if first is not None and first > 12 else "mdy"
 
 
-def _line(table: _Table, row: int) -> int:
+def _line(table: _ChainTable, row: int) -> int:
     return row + 1 if table.source.label == "CSV" else row
 
 
-def _has_decimal_comma(table: _Table, choices: ChainChoices, problems: _Problems) -> bool:
+def _has_decimal_comma(table: _ChainTable, choices: ChainChoices, problems: _Problems) -> bool:
     """Return whether a comma marks the decimals; figures that may be both are named."""
     if choices.decimal:
         return choices.decimal == "comma"
@@ -479,7 +479,7 @@ def _has_decimal_comma(table: _Table, choices: ChainChoices, problems: _Problems
     return comma is not None
 
 
-def _missing_columns(table: _Table, catalog: Path, choices: ChainChoices, problems: _Problems) -> None:
+def _missing_columns(table: _ChainTable, catalog: Path, choices: ChainChoices, problems: _Problems) -> None:
     """Name every column that a chain needs and the table lacks."""
     heading, has = table.heading, set(table.heading)
     wanted = {
@@ -512,7 +512,7 @@ def _missing_columns(table: _Table, catalog: Path, choices: ChainChoices, proble
         )
 
 
-def _has_share(table: _Table, catalog: Path, choices: ChainChoices) -> bool:
+def _has_share(table: _ChainTable, catalog: Path, choices: ChainChoices) -> bool:
     """Return whether rows of the underlying are in the table, or its quotes in the data set."""
     terms = [sql_name(table.heading[each]) for each in ("expiry", "strike") if each in table.heading]
     if "symbol" in table.heading:
@@ -526,7 +526,7 @@ def _has_share(table: _Table, catalog: Path, choices: ChainChoices) -> bool:
     )
 
 
-def _instant(table: _Table, order: str, clock: str | None) -> str:
+def _instant(table: _ChainTable, order: str, clock: str | None) -> str:
     """Return the SQL of the columns ``ts_text``, ``local`` and ``zone``."""
     heading = table.heading
     if clock and "ts" not in heading and "date" in heading and "time" not in heading:
@@ -547,7 +547,7 @@ def _instant(table: _Table, order: str, clock: str | None) -> str:
     )
 
 
-def _name_unreadable(table: _Table, problems: _Problems) -> None:
+def _name_unreadable(table: _ChainTable, problems: _Problems) -> None:
     """Name the first cell of each column that holds a text and no value."""
     zones = f"zone IS NULL OR zone = {sql_text(EXCHANGE_ZONE)} OR try_cast(zone AS INTEGER) IS NOT NULL"
     checks = {name: (f"{name}_text", f"{name} IS NULL") for name in ("expiry", *_FIGURES)}
@@ -595,7 +595,7 @@ def _name_unreadable(table: _Table, problems: _Problems) -> None:
             )
 
 
-def _name_scale(table: _Table, problems: _Problems) -> None:
+def _name_scale(table: _ChainTable, problems: _Problems) -> None:
     """Name strikes in another unit than the price of the underlying."""
     row, text, ratio = table.connection.execute(
         "SELECT min(file_row) FILTER (strike > 0), arg_min(strike_text, file_row) FILTER (strike > 0), "
@@ -611,7 +611,7 @@ def _name_scale(table: _Table, problems: _Problems) -> None:
         )
 
 
-def _name_contracts(table: _Table, given: str | None) -> None:
+def _name_contracts(table: _ChainTable, given: str | None) -> None:
     """Make the table ``chain`` of the parsed cells: contracts by OCC symbol, and whose they are."""
     connection = table.connection
     is_occ = f"regexp_matches(occ, '{OCC_TAIL}')"
@@ -633,7 +633,7 @@ def _name_contracts(table: _Table, given: str | None) -> None:
             connection.execute("UPDATE chain SET base = ? WHERE base = ?", [known, base])
 
 
-def _give_zone(table: _Table, choices: ChainChoices, problems: _Problems, report: ImportReport) -> None:
+def _give_zone(table: _ChainTable, choices: ChainChoices, problems: _Problems, report: ImportReport) -> None:
     """Make instants of the local times: by their own zones, the given one, or the only one that fits."""
     connection = table.connection
     unzoned = connection.execute(
@@ -668,7 +668,7 @@ def _give_zone(table: _Table, choices: ChainChoices, problems: _Problems, report
     )
 
 
-def _fill_sizes(table: _Table, choices: ChainChoices, problems: _Problems) -> None:
+def _fill_sizes(table: _ChainTable, choices: ChainChoices, problems: _Problems) -> None:
     """Give quotes without a size the chosen one; without a choice they are named."""
     connection = table.connection
     for side in ("bid", "ask"):
@@ -689,7 +689,7 @@ def _fill_sizes(table: _Table, choices: ChainChoices, problems: _Problems) -> No
 
 
 def _compare_terms(
-    table: _Table, base: str, catalog: Path, choices: ChainChoices, problems: _Problems
+    table: _ChainTable, base: str, catalog: Path, choices: ChainChoices, problems: _Problems
 ) -> None:
     """Name roots without a class, and terms (style, settlement, multiplier) that are not those of theirs."""
     rows = table.connection.execute(
@@ -752,7 +752,7 @@ def _settlement(text: str, option: OptionContract | None) -> str | None:
     return "cash_am" if is_am else "cash_pm" if "pm" in bare else None
 
 
-def _say_what_is_made(table: _Table, base: str, choices: ChainChoices, report: ImportReport) -> None:
+def _say_what_is_made(table: _ChainTable, base: str, choices: ChainChoices, report: ImportReport) -> None:
     """Note of what the quotes of the underlying are made, and prices of one time that differ."""
     has = set(table.heading)
     if {"underlying_bid", "underlying_ask"} <= has or "underlying_price" not in has:
@@ -775,7 +775,7 @@ def _say_what_is_made(table: _Table, base: str, choices: ChainChoices, report: I
 
 
 def _parts(
-    table: _Table, base: str, choices: ChainChoices, report: ImportReport
+    table: _ChainTable, base: str, choices: ChainChoices, report: ImportReport
 ) -> Iterator[tuple[str, str]]:
     """Yield the kind of rows and their SQL: the underlying first, so that its options have a class.
 
