@@ -48,7 +48,7 @@ def test_a_format_in_one_file_is_a_command_with_its_flags(tmp_path, capsys):
 
 
 def test_sources_are_found_by_name_and_kind():
-    own = ("cboe", "csv", "databento", "deribit", "lean", "parquet", "polygon", "thetadata")
+    own = ("cboe", "chain", "csv", "databento", "deribit", "lean", "parquet", "polygon", "thetadata")
     assert IMPORTERS.names() == tuple(sorted((*own, "piped")))
     assert all(IMPORTERS.find_spec(ImporterSpec, name, "add_an_importer.md").name == name for name in own)
     assert DOWNLOADERS.names() == RECORDERS.names() == ("alpaca", "deribit")

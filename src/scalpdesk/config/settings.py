@@ -450,7 +450,8 @@ class RunSettings:
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
-        for key, default in (("hedge_set", None), ("hours", "regular")):  # ids of runs before them stay
+        # ids of runs before these keys stay
+        for key, default in (("hedge_set", None), ("hours", "regular"), ("quality", "clean")):
             if tree["data"][key] == default:
                 tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
