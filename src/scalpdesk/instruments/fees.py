@@ -440,10 +440,18 @@ class FeeBook:
 
     An execution is charged after those of its order and of its day: an order pays its minimum once, and the
     day's total is rounded once.
+
+    Parameters
+    ----------
+    fees
+        The schedules.
+    are_stated
+        Whether the venue states each fee later: until then an execution is charged as if it were alone, so
+        that every process has the same estimate of it.
     """
 
-    def __init__(self, fees: FeeModel) -> None:
-        self._fees = fees
+    def __init__(self, fees: FeeModel, *, are_stated: bool = False) -> None:
+        self._fees, self._are_stated = fees, are_stated
         self._days: dict[date, FeesSoFar] = {}
         self._charged: dict[str, Decimal] = {}
 
@@ -462,11 +470,15 @@ class FeeBook:
         known = self._charged.get(execution_id)
         if known is None:
             day = trade_date(ts_ns)
-            so_far = self._days.setdefault(day, FeesSoFar())
+            so_far = None if self._are_stated else self._days.setdefault(day, FeesSoFar())
             terms = instrument, side, quantity, price
             known = self._fees.on(day).fee(*terms, order=order, so_far=so_far)
             self._charged[execution_id] = known
         return known
+
+    def state(self, execution_id: str, fee: Decimal) -> None:
+        """Take the venue's own fee of an execution in place of the estimate."""
+        self._charged[execution_id] = fee
 
 
 ALPACA_FEES = BrokerFees("alpaca")

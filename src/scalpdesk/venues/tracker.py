@@ -259,11 +259,15 @@ class OrderTracker:
         Instruments, for fees and symbols.
     fees
         Fee schedule, where the venue's messages state no fee.
+    are_stated
+        Whether the venue states the fee of an execution in a message that comes after it.
     """
 
-    def __init__(self, instruments: Instruments, fees: FeeModel = NO_FEES) -> None:
+    def __init__(
+        self, instruments: Instruments, fees: FeeModel = NO_FEES, *, are_stated: bool = False
+    ) -> None:
         self._instruments = instruments
-        self._fees = FeeBook(fees)
+        self._fees = FeeBook(fees, are_stated=are_stated)
         self.orders: dict[str, TrackedOrder] = {}
         self.combos: dict[str, tuple[str, ...]] = {}
         """Client order ids of a combo's legs by the combo's."""
@@ -484,6 +488,7 @@ class OrderTracker:
         )
         if fee == booked or start == end:
             return []
+        self._fees.state(execution_id, fee)
         reference = f"fee/{execution_id}"
         change = booked - fee
         return [PositionChanged(number, at_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)]

@@ -259,7 +259,8 @@ class Scene:
             self.booked[event.instrument_id] = (
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )
-            self.is_booked_twice = event.reference in self.references
+            # a fee is reported again by each process; the cash shows whether it counted once
+            self.is_booked_twice = event.cause != "fee" and event.reference in self.references
             self.references.add(event.reference)
             held = sum(line.instrument_id != SHARE for line in self.engine.desk.positions.held())
             trades = held or self.engine.desk.orders.live or self.phase not in ("entering", "waiting", "done")

@@ -148,7 +148,7 @@ class IbkrOrders:
         self._connection, self._ib = connection, connection.ib
         self._contracts, self._setup, self._publisher = contracts, setup, publisher
         self._instruments = setup.instruments
-        self.tracker = OrderTracker(setup.instruments, setup.fees)
+        self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True)
         a_minute = setup.requests_per_minute or REQUESTS_PER_MINUTE
         self.budget = RequestBudget(a_minute, max(a_minute // 60, 1))
         self.account = ""
