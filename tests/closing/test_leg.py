@@ -31,7 +31,7 @@ CALL = straddle_book(500)[1]
 )
 def test_the_rung_of_a_try_follows_from_what_is_seen(bid, is_unquoted, must_go, tries, allowed, rungs):
     is_fine = bid > 0 and not is_unquoted
-    seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go)
+    seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go=must_go)
     leg = ClosingLeg()
     leg.tries = tries
     found = [leg.rung(seen, Side.SELL, STYLE, allowed, is_patient=patient) for patient in (False, True)]

@@ -50,12 +50,13 @@ class PriceLadder(NamedTuple):
     def by_model(self, value: float, payoff: float, step: float, least_part: Decimal = DEEPEST) -> Decimal:
         """Return a limit between an option's value by the model (0) and the least for that (1).
 
-        The least of a sale is the payoff, and no less than ``least_part`` of the value, per unit.
+        The least of a sale is the payoff, and no less than ``least_part`` of the value, per unit; 95 % of
+        the payoff where less than that part of the value would do.
         """
         part = float(least_part)
         if self.side is Side.SELL:
-            least = max(payoff, value * part)
-            price = max(value + (least - value) * step, payoff)
+            floor = payoff if least_part >= DEEPEST else payoff * float(DEEPEST)
+            price = max(value + (max(floor, value * part) - value) * step, floor)
         else:
             price = value + (value / part - value) * step
         return max(self._round(exact(price, 8)), self.instrument.tick_rule.below)

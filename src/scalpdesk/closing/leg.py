@@ -194,7 +194,8 @@ class ClosingLeg:
         return not is_too_good and seen.now_ns - order.created_ns < PATIENCE_NS
 
     def _by_model(self, seen: Sight, ladder: PriceLadder) -> Decimal | None:
-        worth, least = seen.model(), LEAST_PART if seen.shows_no_price and seen.must_go else DEEPEST
+        worth, must_go = seen.model(), seen.shows_no_price and seen.must_go
+        least = LEAST_PART if must_go else DEEPEST
         return (
             None
             if worth is None

@@ -28,8 +28,8 @@ KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid quotes are only counted."""
 TRADABLE = frozenset({GOOD, LOCKED})
 """Verdicts of quotes on which every order may go."""
-WIDE_PART = 0.25
-"""Of the mid: sides so near to each other show a price to an eighth, whatever they are in currency."""
+WIDE_PART = 0.35
+"""Of the mid: sides so near to each other show a price to a sixth, whatever they are in currency."""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5
 """Of the strike (of an inverse option: of a coin), and in ticks of a cheap option: no further apart, sides
 show a price. Half a dollar on SPY, where wings are quoted 0.05 by 0.30.
@@ -72,7 +72,10 @@ def shows_price(quote: QuoteEvent, widest: float) -> bool:
 
     A bid of zero near the ask is a side: the market says that there is no bidder.
     """
-    return quote.bid >= 0.0 and quote.ask > 0.0 and not is_stub(quote, widest)  # NaN compares with nothing
+    bid, ask = quote.bid, quote.ask
+    if not (bid >= 0.0 and ask > 0.0):  # NaN compares with nothing
+        return False
+    return ask - bid <= widest or not is_stub(quote, widest)
 
 
 def mark_price(quote: QuoteEvent) -> float:

@@ -15,7 +15,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
-from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.quotes import mark_price, shows_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -436,7 +436,9 @@ class DeltaEngine:
         found: Valuation | None = None
         vol, last = None, 0.0
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if now_ns < option.expires_ns and (is_lost or not self._state.shows_price(quote)):
+        if now_ns < option.expires_ns and (
+            is_lost or not shows_price(quote, self._state.widest[instrument_id])
+        ):
             found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
         elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
             own = vols.quoted.of(option, quote, keeps=vols.learns)
