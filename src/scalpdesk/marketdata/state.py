@@ -185,8 +185,9 @@ class MarketView(Protocol):
         """Return the verdict on the latest quote as of ``now_ns``."""
         ...
 
-    def shows_price(self, quote: QuoteEvent) -> bool:
-        """Return whether a quote tells what its instrument is worth; see :func:`shows_price`."""
+    @property
+    def widest(self) -> Sequence[float]:
+        """How far apart the sides of each instrument always show a price; see :func:`shows_price`."""
         ...
 
     def is_stub(self, quote: QuoteEvent) -> bool:
@@ -301,7 +302,8 @@ class MarketState:
         if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in KEPT:
-            if last is not None and not self.shows_price(quote) and self.shows_price(last):
+            widest = self.widest[quote.instrument_id]
+            if last is not None and not shows_price(quote, widest) and shows_price(last, widest):
                 self._two_sided[quote.instrument_id] = last
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
@@ -315,11 +317,9 @@ class MarketState:
         if isinstance(quotes, LatestQuotes):
             return quotes.two_sided(instrument_id)
         quote = quotes[instrument_id]
-        return quote if quote is None or self.shows_price(quote) else self._two_sided.get(instrument_id)
-
-    def shows_price(self, quote: QuoteEvent) -> bool:
-        """Return whether a quote tells what its instrument is worth; see :func:`shows_price`."""
-        return shows_price(quote, self.widest[quote.instrument_id])
+        if quote is None or shows_price(quote, self.widest[instrument_id]):
+            return quote
+        return self._two_sided.get(instrument_id)
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether the sides of a quote tell no price; see :func:`is_stub`."""
@@ -328,7 +328,9 @@ class MarketState:
     def is_valid(self, instrument_id: InstrumentId) -> bool:
         """Return whether an option's mark is a quote's: one that shows a price, and is not lost."""
         quote = self.quotes[instrument_id]
-        return quote is not None and self.shows_price(quote) and not self.is_lost(instrument_id)
+        if quote is None or not shows_price(quote, self.widest[instrument_id]):
+            return False
+        return not self.is_lost(instrument_id)
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -592,7 +594,7 @@ class MarketState:
         An option whose quote shows no price has its last mid within the sides that are known; never quoted
         otherwise, it is worth between its sides.
         """
-        if self.shows_price(quote) or self._spot_of[quote.instrument_id] is None:
+        if shows_price(quote, self.widest[quote.instrument_id]) or self._spot_of[quote.instrument_id] is None:
             return mark_price(quote)
         before, low = self.two_sided(quote.instrument_id), max(0.0, quote.bid)
         if before is None:

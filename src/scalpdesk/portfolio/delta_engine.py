@@ -503,7 +503,7 @@ class DeltaEngine:
             own_kind = option.contract.style, option.contract.is_inverse
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
-            is_lost = is_lost or not self._state.shows_price(quote)
+            is_lost = is_lost or not shows_price(quote, self._state.widest[number])
             if is_lost or carry[0] <= 0.0 or own_kind != kind:
                 continue
             places.append((option, quote, spot_quote))

@@ -32,6 +32,7 @@ from scalpdesk.core.units import (
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
+from scalpdesk.marketdata.quotes import shows_price
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
@@ -201,9 +202,13 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
 
 def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
     """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
-    quotes = [market.quotes[leg] for leg in legs]
-    stamps = [quote.ts_event_ns for quote in quotes if quote is not None and market.shows_price(quote)]
-    return min(stamps) if len(stamps) == len(quotes) else None
+    stamps, widest = list[int](), market.widest
+    for leg in legs:
+        quote = market.quotes[leg]
+        if quote is None or not shows_price(quote, widest[leg]):
+            return None
+        stamps.append(quote.ts_event_ns)
+    return min(stamps)
 
 
 def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
