@@ -10,7 +10,7 @@ from scalpdesk.instruments.contract import Instrument
 DEEPEST = Decimal("0.95")
 """A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
 LEAST_PART = Decimal("0.5")
-"""Of an option's value by the model: for less no desk sells one that no quote shows a price of."""
+"""A desk sells an option without a price for no less than this part of its value by the model."""
 
 
 class PriceLadder(NamedTuple):

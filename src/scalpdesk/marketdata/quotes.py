@@ -29,10 +29,10 @@ KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 TRADABLE = frozenset({GOOD, LOCKED})
 """Verdicts of quotes on which every order may go."""
 WIDE_PART = 0.35
-"""Of the mid: sides so near to each other show a price to a sixth, whatever they are in currency."""
+"""Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5
-"""Of the strike (of an inverse option: of a coin), and in ticks of a cheap option: no further apart, sides
-show a price. Half a dollar on SPY, where wings are quoted 0.05 by 0.30.
+"""Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or five
+ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
 """
 
 

@@ -187,7 +187,7 @@ class MarketView(Protocol):
 
     @property
     def widest(self) -> Sequence[float]:
-        """How far apart the sides of each instrument always show a price; see :func:`shows_price`."""
+        """Return how far apart the sides of each instrument always show a price; see :func:`shows_price`."""
         ...
 
     def is_stub(self, quote: QuoteEvent) -> bool:

@@ -79,7 +79,7 @@ KINDS = {
     ),
     "lost": no_quote,
 }
-"""What becomes of the bids and asks of an option, currency per unit."""
+"""Bids and asks of an option after the disturbance, currency per unit."""
 
 
 def disturbed(tape, numbers, start_ns, seconds, change):

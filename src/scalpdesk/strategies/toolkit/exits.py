@@ -56,8 +56,8 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     premium_paid: Decimal = Decimal(0)
     """Cost of opening, whole position, in currency."""
     most_pnl: Decimal | None = None
-    """P&L at the best prices that the sides of quotes allow which show none; None without such quotes, and
-    where a side is missing.
+    """P&L at the best prices between the sides of quotes that show no price; None where all legs show theirs,
+    and where a side is missing.
     """
 
 
