@@ -31,8 +31,8 @@ TRADABLE = frozenset({GOOD, LOCKED})
 WIDE_PART = 0.35
 """Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5
-"""Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or five
-ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
+"""Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or
+five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
 """
 
 
