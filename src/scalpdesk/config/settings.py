@@ -455,8 +455,9 @@ class RunSettings:
             if tree["data"][key] == default:
                 tree["data"].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
-        if not tree["risk"]["index_orders"]:
-            tree["risk"].pop("index_orders")
+        for key, default in (("index_orders", False), ("least_sale_fraction", 0.5)):
+            if tree["risk"][key] == default:
+                tree["risk"].pop(key)
         for section in ("venues", "classes"):
             if not tree[section]:
                 tree.pop(section)
