@@ -8,7 +8,7 @@ from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE
 from scalpdesk.closing.ladder import PriceLadder
-from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Sight
+from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Rung, Sight
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity
 
@@ -31,7 +31,7 @@ CALL = straddle_book(500)[1]
 )
 def test_the_rung_of_a_try_follows_from_what_is_seen(bid, is_unquoted, must_go, tries, allowed, rungs):
     is_fine = bid > 0 and not is_unquoted
-    seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go)
+    seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go=must_go)
     leg = ClosingLeg()
     leg.tries = tries
     found = [leg.rung(seen, Side.SELL, STYLE, allowed, is_patient=patient) for patient in (False, True)]
@@ -46,3 +46,33 @@ def test_a_limit_gives_away_no_more_than_five_percent_and_lies_on_the_tick(cents
         assert least <= ladder.meeting(ticks) <= most
         assert low <= ladder.between(walked) <= high
         assert {ladder.between(walked) % TICK, ladder.meeting(ticks) % TICK} == {0}
+
+
+@given(st.integers(10, 5_000), st.integers(0, 5_000), st.integers(0, 5_000), st.booleans(), st.booleans())
+def test_an_option_whose_quote_shows_no_price_is_never_sold_at_the_market_nor_below_half_of_its_worth(
+    cents, intrinsic, stub, must_go, takes_all
+):
+    worth = max(cents, intrinsic) / 100
+    seen = Sight(
+        0,
+        CALL,
+        quote(1, 0, min(stub / 100, 0.05), worth + 30.0),
+        500.0,
+        is_fine=False,
+        has_no_bid=False,
+        is_halted=False,
+        is_unquoted=True,
+        shows_no_price=True,
+        must_go=must_go,
+        model=lambda: (worth, intrinsic / 100),
+    )
+    leg, offered = ClosingLeg(), []
+    for _ in range(8):
+        rung = leg.rung(seen, Side.SELL, STYLE, BOTH_TYPES if takes_all else LIMITS_ALONE, is_patient=False)
+        assert rung is Rung.MODEL
+        offered.append(leg.price(rung, seen, Side.SELL, ticks=0, walked=0.0))
+        leg.tries += 1
+    assert offered == sorted(offered, reverse=True)
+    least = max(worth / 2, 0.95 * intrinsic / 100) if must_go else max(0.95 * worth, intrinsic / 100)
+    assert float(offered[-1]) == pytest.approx(least, abs=0.05)
+    assert float(offered[-1]) >= worth / 2 - 1e-9

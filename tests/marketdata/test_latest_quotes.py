@@ -14,6 +14,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 
 COUNT = 4
+WIDEST = [0.5] * COUNT
 NAN, INF = float("nan"), float("inf")
 PRICES = [
     (1.0, 1.1),
@@ -24,6 +25,8 @@ PRICES = [
     (1.2, 1.1),
     (1.0, 1.0),
     (1.0, INF),
+    (0.05, 10.0),
+    (0.0, 6.7),
     (-1.0, 1),
 ]
 SEVERAL = st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(PRICES)), min_size=1, max_size=40)
@@ -56,8 +59,9 @@ def same(one, other):
 @given(st.lists(st.tuples(ROWS, STEPS), min_size=1, max_size=3))
 def test_reading_late_is_reading_each(sessions):
     plain = MarketState(Instruments([Equity(name) for name in "ABCD"]))
+    plain.widest = WIDEST
     last, kept = {}, dict.fromkeys(range(COUNT))
-    market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
+    market, broker = LatestQuotes(kept, WIDEST, valid=True), LatestQuotes({}, WIDEST, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
         seen = SessionRows(columns(rows), COUNT)

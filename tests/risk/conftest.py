@@ -7,7 +7,7 @@ from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.quotes import QuoteVerdict, is_stub
 from scalpdesk.risk.context import OrderContext, RiskFigures
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
@@ -58,6 +58,9 @@ class Facts:
     def held_by(self, owner, instrument_id):
         del owner, instrument_id
         return self.owner_held
+
+    def is_stub(self, quote):
+        return is_stub(quote, 0.5)
 
     def verdict_on(self, symbol):
         del symbol

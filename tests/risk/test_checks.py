@@ -158,6 +158,33 @@ def test_the_loss_rules_bound_what_opens_risk(context, changes, rule, ask):
     assert (reason if reason is None else reason.split(":")[0]) == rule
 
 
+@pytest.mark.parametrize(
+    ("side", "purpose", "limit", "bid", "ask_price", "part", "passes"),
+    [
+        (Side.BUY, Purpose.OPEN, "10", 0.05, 30.0, 0.5, False),
+        (Side.SELL, Purpose.OPEN, "10", 0.05, 30.0, 0.5, False),
+        (Side.SELL, Purpose.CLOSE, None, 0.05, 30.0, 0.5, False),  # it is worth 10
+        (Side.SELL, Purpose.CLOSE, None, math.nan, 30.0, 0.5, False),
+        (Side.SELL, Purpose.CLOSE, "4.99", 0.05, 30.0, 0.5, False),
+        (Side.SELL, Purpose.CLOSE, "5", 0.05, 30.0, 0.5, True),
+        (Side.SELL, Purpose.CLOSE, None, 0.05, 30.0, None, True),  # a person took the limit off
+        (Side.SELL, Purpose.CLOSE, None, 5.0, 30.0, 0.5, True),
+        (Side.BUY, Purpose.CLOSE, None, 0.05, 30.0, 0.5, True),
+        (Side.SELL, Purpose.CLOSE, "0.01", 0.0, 0.05, 0.5, True),  # no buyer: that is a price
+        (Side.SELL, Purpose.CLOSE, None, 9.9, 10.1, 0.5, True),
+    ],
+)
+def test_an_option_whose_quote_shows_no_price_is_not_opened_nor_sold_for_less_than_half_of_its_worth(
+    context, ask, side, purpose, limit, bid, ask_price, part, passes
+):
+    one = context(
+        intent=intent(purpose, side=side, limit=limit),
+        quote=quote(0, 0, bid, ask_price),
+        limits={"least_sale_fraction": part},
+    )
+    assert (ask(checks.price_is_shown, one) is None) is passes
+
+
 @pytest.mark.parametrize("purpose", LOWERING)
 def test_losses_never_stop_what_lowers_risk(context, purpose, ask):
     one = context(daily_pnl=D(-99_000), consecutive_losses=9, intent=intent(purpose))

@@ -83,6 +83,7 @@ max_messages_per_minute      10000000    none
 throttle_reserve_fraction    0.9         0.2
 max_live_orders              10000       20
 price_collar_fraction        1           0.1
+least_sale_fraction          1           0.5
 max_net_delta_fraction       1           0.2
 max_bought_delta_fraction    100         5
 max_underlying_fraction      1           1

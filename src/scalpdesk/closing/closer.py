@@ -152,7 +152,10 @@ class Closer:
         why = f"{why}; try {leg.tries + 1}"
         if rung is Rung.MODEL:
             minutes = (seen.now_ns - seen.quote.ts_recv_ns) / MINUTE_NS
-            why += f", priced by the model: no quote for {minutes:.0f} minutes"
+            known = f"no quote for {minutes:.0f} minutes"
+            if seen.shows_no_price:
+                known = f"the quote of {seen.quote.bid:g} by {seen.quote.ask:g} shows no price"
+            why += f", priced by the model: {known}"
         limit = OrderType.LIMIT
         return OrderIntent(line.instrument_id, side, abs(left), purpose, why, limit, price, owner=line.owner)
 

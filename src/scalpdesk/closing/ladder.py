@@ -9,6 +9,8 @@ from scalpdesk.instruments.contract import Instrument
 
 DEEPEST = Decimal("0.95")
 """A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
+LEAST_PART = Decimal("0.5")
+"""A desk sells an option without a price for no less than this part of its value by the model."""
 
 
 class PriceLadder(NamedTuple):
@@ -45,16 +47,18 @@ class PriceLadder(NamedTuple):
         mid = (exact(self.bid) + exact(self.ask)) / 2
         return self._round(mid + (far - mid) * exact(walked, 8))
 
-    def by_model(self, value: float, payoff: float, step: float) -> Decimal:
+    def by_model(self, value: float, payoff: float, step: float, least_part: Decimal = DEEPEST) -> Decimal:
         """Return a limit between an option's value by the model (0) and the least for that (1).
 
-        The least of a sale is the payoff, and no less than 95 % of the value, per unit.
+        The least of a sale is the payoff, and no less than ``least_part`` of the value, per unit; 95 % of
+        the payoff where less than that part of the value would do.
         """
+        part = float(least_part)
         if self.side is Side.SELL:
-            least = max(payoff, value * float(DEEPEST))
-            price = max(value + (least - value) * step, payoff)
+            floor = payoff if least_part >= DEEPEST else payoff * float(DEEPEST)
+            price = max(value + (max(floor, value * part) - value) * step, floor)
         else:
-            price = value + (value / float(DEEPEST) - value) * step
+            price = value + (value / part - value) * step
         return max(self._round(exact(price, 8)), self.instrument.tick_rule.below)
 
     def least(self) -> Decimal:

@@ -2,8 +2,9 @@
 
 An option without a good quote is offered at the model's value, then in steps, each twice as long, down to its
 payoff at the present spot, and no less than 95 % of the model's value. There the offer rests until the option
-is quoted again or the spot has moved away; what must go today is sold at the market. An option without a bid
-rests at 95 % of its payoff, or at the smallest price.
+is quoted again or the spot has moved away; what must go today is sold at the market. So is one whose quote
+shows no price, but never at the market: what must go today is offered down to half of the model's value, and
+for less a person sells it. An option without a bid rests at 95 % of its payoff, or at the smallest price.
 
 The rung is decided afresh at each try from what is seen, so that no answer of the venue leaves a leg on a
 rung that no longer fits: an option that is quoted again begins at the market once more.
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.ladder import PriceLadder
+from scalpdesk.closing.ladder import DEEPEST, LEAST_PART, PriceLadder
 from scalpdesk.core.backoff import doubled
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OrderType, Side
@@ -84,6 +85,8 @@ class Sight(NamedTuple):
     is_halted: bool
     is_unquoted: bool = False
     """Whether it is an option that was quoted, and for too long no more."""
+    shows_no_price: bool = False
+    """Whether its quote is there, and too wide to tell its price: ``is_unquoted`` as well."""
     must_go: bool = False
     """Whether such an option is left whatever it brings: flattening, or in its last hour."""
     model: Callable[[], tuple[float, float] | None] = lambda: None
@@ -191,9 +194,12 @@ class ClosingLeg:
         return not is_too_good and seen.now_ns - order.created_ns < PATIENCE_NS
 
     def _by_model(self, seen: Sight, ladder: PriceLadder) -> Decimal | None:
-        worth = seen.model()
+        worth, must_go = seen.model(), seen.shows_no_price and seen.must_go
+        least = LEAST_PART if must_go else DEEPEST
         return (
-            None if worth is None else ladder.by_model(*worth, min(self._offered, MODEL_STEPS) / MODEL_STEPS)
+            None
+            if worth is None
+            else ladder.by_model(*worth, min(self._offered, MODEL_STEPS) / MODEL_STEPS, least)
         )
 
 
@@ -204,4 +210,4 @@ def _ladder(seen: Sight, side: Side) -> PriceLadder:
 
 def _goes_at_any_price(seen: Sight, allowed: Collection[str]) -> bool:
     """Return whether an option without a quote goes at the market: in its last hour, or flattening."""
-    return seen.is_unquoted and seen.must_go and OrderType.MARKET in allowed
+    return seen.is_unquoted and seen.must_go and not seen.shows_no_price and OrderType.MARKET in allowed

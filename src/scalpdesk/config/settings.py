@@ -59,6 +59,14 @@ MOVED = {
     for key in ("stock_feed", "option_feed", "data_requests_per_minute")
 }
 """Keys that were in the section of all venues before each venue had its own; both places are read."""
+LATER: tuple[tuple[str, str, object], ...] = (
+    ("data", "hedge_set", None),
+    ("data", "hours", "regular"),
+    ("data", "quality", "clean"),
+    ("risk", "index_orders", False),
+    ("risk", "least_sale_fraction", 0.5),
+)
+"""Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 GONE = {("venue", "poll_seconds"): 0.002}
 """Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -450,13 +458,10 @@ class RunSettings:
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
-        # ids of runs before these keys stay
-        for key, default in (("hedge_set", None), ("hours", "regular"), ("quality", "clean")):
-            if tree["data"][key] == default:
-                tree["data"].pop(key)
+        for section, key, default in LATER:
+            if tree[section][key] == default:
+                tree[section].pop(key)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
-        if not tree["risk"]["index_orders"]:
-            tree["risk"].pop("index_orders")
         for section in ("venues", "classes"):
             if not tree[section]:
                 tree.pop(section)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, OrderType, Side, SubmitOrder
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
@@ -115,6 +116,10 @@ class ProposalFacts:
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of one unit, in currency, or None when it is not known."""
         return self._desk.market.mark(instrument_id)
+
+    def is_stub(self, quote: QuoteEvent) -> bool:
+        """Return whether the sides of an option's quote lie too far apart to tell its price."""
+        return self._desk.market.is_stub(quote)
 
     def verdict_on(self, symbol: str) -> QuoteVerdict:
         """Return the verdict on the latest quote of an underlying."""

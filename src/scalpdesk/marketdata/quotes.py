@@ -28,6 +28,12 @@ KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid quotes are only counted."""
 TRADABLE = frozenset({GOOD, LOCKED})
 """Verdicts of quotes on which every order may go."""
+WIDE_PART = 0.35
+"""Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
+WIDE_STRIKES, WIDE_TICKS = 0.001, 5
+"""Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or
+five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
+"""
 
 
 def judge_quote(bid: float, ask: float) -> QuoteVerdict:
@@ -49,9 +55,27 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     return QuoteVerdict.ZERO_BID if bid == 0 else QuoteVerdict.CROSSED
 
 
-def has_both_sides(quote: QuoteEvent) -> bool:
-    """Return whether both sides are known; a bid of zero is: the market says that there is no bidder."""
-    return quote.bid >= 0.0 and quote.ask > 0.0  # NaN compares with nothing
+def is_stub(quote: QuoteEvent, widest: float) -> bool:
+    """Return whether an option's sides lie so far apart that its price lies anywhere between.
+
+    Further than ``widest`` (currency per unit) and than :data:`WIDE_PART` of their mid: a market maker's
+    stub, or a vendor's zero for a side that is missing. A bid that is missing counts as zero.
+    """
+    bid, ask = quote.bid, quote.ask
+    bid = max(0.0, bid)  # in this order: 0 of NaN
+    width = ask - bid
+    return width > widest and width > WIDE_PART * 0.5 * (bid + ask)
+
+
+def shows_price(quote: QuoteEvent, widest: float) -> bool:
+    """Return whether a quote tells what an option is worth: both sides are known, and it :func:`is_stub` not.
+
+    A bid of zero near the ask is a side: the market says that there is no bidder.
+    """
+    bid, ask = quote.bid, quote.ask
+    if not (bid >= 0.0 and ask > 0.0):  # NaN compares with nothing
+        return False
+    return ask - bid <= widest or not is_stub(quote, widest)
 
 
 def mark_price(quote: QuoteEvent) -> float:

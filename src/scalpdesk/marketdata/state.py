@@ -26,7 +26,7 @@ from scalpdesk.core.events import (
     TradeEvent,
 )
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
@@ -35,10 +35,13 @@ from scalpdesk.marketdata.quotes import (
     KEPT,
     LOCKED,
     TRADABLE,
+    WIDE_STRIKES,
+    WIDE_TICKS,
     QuoteVerdict,
-    has_both_sides,
+    is_stub,
     judge_quote,
     mark_price,
+    shows_price,
 )
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 from scalpdesk.pricing.kernels.triggers import are_tradable
@@ -102,6 +105,14 @@ def holds_up_no_hedge(
     """
     unbid = unbid_option(instruments, quotes, number) if quantity > 0 else None
     return unbid is not None and not unbid[0].payoff(unbid[1])
+
+
+def widest_spread(instrument: Instrument) -> float:
+    """Return how far apart the sides of an instrument's quote may always lie, currency per unit."""
+    if not instrument.is_option:
+        return math.inf
+    scale = 1.0 if instrument.is_inverse else float(instrument.strike)
+    return max(WIDE_STRIKES * scale, WIDE_TICKS * float(instrument.tick_rule.below))
 
 
 def _midnight(ts_ns: int) -> int:
@@ -174,6 +185,15 @@ class MarketView(Protocol):
         """Return the verdict on the latest quote as of ``now_ns``."""
         ...
 
+    @property
+    def widest(self) -> Sequence[float]:
+        """Return how far apart the sides of each instrument always show a price; see :func:`shows_price`."""
+        ...
+
+    def is_stub(self, quote: QuoteEvent) -> bool:
+        """Return whether the sides of a quote tell no price; see :func:`is_stub`."""
+        ...
+
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return latest quotes as columns; see :meth:`MarketState.table`."""
         ...
@@ -222,7 +242,7 @@ class MarketState:
         self._rows: SessionRows | None = None
         """The session's rows, once quotes were passed over."""
         self._two_sided: dict[InstrumentId, QuoteEvent] = {}
-        """Last quotes with both sides, of instruments whose latest has one."""
+        """Last quotes that showed a price, of instruments whose latest does not."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.adjustments: list[PriceAdjustmentEvent] = []
@@ -264,6 +284,8 @@ class MarketState:
             for instrument in instruments
         ]
         """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
+        self.widest = [widest_spread(instrument) for instrument in instruments]
+        """Distance of an option's sides up to which any quote shows a price, currency per unit."""
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
@@ -280,7 +302,8 @@ class MarketState:
         if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in KEPT:
-            if last is not None and not has_both_sides(quote) and has_both_sides(last):
+            widest = self.widest[quote.instrument_id]
+            if last is not None and not shows_price(quote, widest) and shows_price(last, widest):
                 self._two_sided[quote.instrument_id] = last
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
@@ -289,17 +312,25 @@ class MarketState:
         return verdict in TRADABLE
 
     def two_sided(self, instrument_id: InstrumentId) -> QuoteEvent | None:
-        """Return the latest quote with both sides known; None where there was no such quote."""
+        """Return the latest quote that showed a price; None where there was no such quote."""
         quotes = self.quotes
         if isinstance(quotes, LatestQuotes):
             return quotes.two_sided(instrument_id)
         quote = quotes[instrument_id]
-        return quote if quote is None or has_both_sides(quote) else self._two_sided.get(instrument_id)
+        if quote is None or shows_price(quote, self.widest[instrument_id]):
+            return quote
+        return self._two_sided.get(instrument_id)
+
+    def is_stub(self, quote: QuoteEvent) -> bool:
+        """Return whether the sides of a quote tell no price; see :func:`is_stub`."""
+        return is_stub(quote, self.widest[quote.instrument_id])
 
     def is_valid(self, instrument_id: InstrumentId) -> bool:
-        """Return whether an option's mark is a quote's: both sides known, and not lost."""
+        """Return whether an option's mark is a quote's: one that shows a price, and is not lost."""
         quote = self.quotes[instrument_id]
-        return quote is not None and has_both_sides(quote) and not self.is_lost(instrument_id)
+        if quote is None or not shows_price(quote, self.widest[instrument_id]):
+            return False
+        return not self.is_lost(instrument_id)
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -535,8 +566,8 @@ class MarketState:
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the mark of one unit (currency per unit), or None when never quoted.
 
-        The mid. The model values an option whose quote :meth:`is_lost` or lacks a side, and one in the money
-        (:meth:`DeltaEngine.mark_price`).
+        The mid. The model values an option whose quote :meth:`is_lost` or shows no price, and one in the
+        money (:meth:`DeltaEngine.mark_price`).
         """
         quotes = self.quotes
         quote = quotes[instrument_id]
@@ -548,6 +579,7 @@ class MarketState:
             if spot is not None and (
                 spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]
                 or not (bid >= 0.0 and ask > 0.0)
+                or (ask - bid > self.widest[instrument_id] and not shows_price(quote, 0.0))
                 or side * (mark_price(spot) - strike) > 0.0
             ):
                 value = self.model_price(instrument_id)
@@ -559,12 +591,12 @@ class MarketState:
     def quoted_mark(self, quote: QuoteEvent) -> float:
         """Return the mark that the latest quote of an instrument gives alone, currency per unit.
 
-        An option that lacks a side has its last mid within the known side; never quoted on both, it is
-        worth between zero and its ask.
+        An option whose quote shows no price has its last mid within the sides that are known; never quoted
+        otherwise, it is worth between its sides.
         """
-        if has_both_sides(quote) or self._spot_of[quote.instrument_id] is None:
+        if shows_price(quote, self.widest[quote.instrument_id]) or self._spot_of[quote.instrument_id] is None:
             return mark_price(quote)
         before, low = self.two_sided(quote.instrument_id), max(0.0, quote.bid)
         if before is None:
-            return 0.5 * quote.ask if quote.ask > 0.0 else low
+            return 0.5 * (low + quote.ask) if quote.ask > 0.0 else low
         return min(max(mark_price(before), low), quote.ask if quote.ask > 0.0 else math.inf)

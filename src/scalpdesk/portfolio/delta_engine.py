@@ -15,7 +15,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
-from scalpdesk.marketdata.quotes import has_both_sides, mark_price
+from scalpdesk.marketdata.quotes import mark_price, shows_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -410,7 +410,7 @@ class DeltaEngine:
         by_quote: bool = False,
         is_mark: bool = False,
     ) -> Valuation | None:
-        """Value an option by its mid, or by the model where its quote is lost or lacks a side.
+        """Value an option by its mid, or by the model where its quote is lost or shows no price.
 
         ``by_quote`` takes the volatility that is kept with its quote; ``is_mark`` that of the quote's own
         instant, and values by parity what is deep in the money.
@@ -436,7 +436,9 @@ class DeltaEngine:
         found: Valuation | None = None
         vol, last = None, 0.0
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if now_ns < option.expires_ns and (is_lost or not has_both_sides(quote)):
+        if now_ns < option.expires_ns and (
+            is_lost or not shows_price(quote, self._state.widest[instrument_id])
+        ):
             found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
         elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
             own = vols.quoted.of(option, quote, keeps=vols.learns)
@@ -501,7 +503,7 @@ class DeltaEngine:
             own_kind = option.contract.style, option.contract.is_inverse
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
-            is_lost = is_lost or not has_both_sides(quote)
+            is_lost = is_lost or not shows_price(quote, self._state.widest[number])
             if is_lost or carry[0] <= 0.0 or own_kind != kind:
                 continue
             places.append((option, quote, spot_quote))

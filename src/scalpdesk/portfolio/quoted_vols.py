@@ -11,7 +11,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.marketdata.quotes import has_both_sides, mark_price
+from scalpdesk.marketdata.quotes import mark_price, shows_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -92,7 +92,7 @@ class QuotedVols:
         if known is not None and is_over:
             return known.found
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
-        if not has_both_sides(quote):
+        if not shows_price(quote, self._state.widest[number]):
             return None
         carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)

@@ -170,6 +170,25 @@ def price_within_collar(context: OrderContext) -> str | None:
     return None
 
 
+@concerns(Scope(on_options=True))
+def price_is_shown(context: OrderContext) -> str | None:
+    """An option whose quote is a stub is not opened, and not sold for less than a part of its worth."""
+    intent, quote = context.intent, context.quote
+    if quote is None or not context.facts.is_stub(quote):
+        return None
+    shown = f"the quote of {context.instrument.symbol}, {quote.bid:g} by {quote.ask:g}, shows no price"
+    if intent.purpose in OPENING:
+        return shown
+    worth = context.facts.mark(intent.instrument_id)
+    if intent.side is BUY or worth is None:
+        return None
+    price = quote.bid if intent.limit_price is None else float(intent.limit_price)
+    least = (context.limits.least_sale_fraction or 0.0) * worth
+    if price >= least or context.verdict is QuoteVerdict.STALE:
+        return None
+    return f"{shown}: it is worth {worth:.4g} by the model, and is not sold for less than {least:.4g}"
+
+
 @concerns(Scope(applies=lambda _, key: key.order_type not in ("market", "limit")))
 def stop_is_sound(context: OrderContext) -> str | None:
     """A stop waits for a price that the market has not reached, its limit is near; an exit need not wait."""
@@ -649,6 +668,7 @@ CHECKS: Sequence[Check] = (
     underlying_is_good,
     market_order_is_covered,
     price_within_collar,
+    price_is_shown,
     stop_is_sound,
     throttle_has_room,
     is_no_duplicate,

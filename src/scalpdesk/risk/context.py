@@ -92,6 +92,10 @@ class DeskFacts(Protocol):
         """Return the value of one unit (currency per unit), or None when it is not known."""
         ...
 
+    def is_stub(self, quote: QuoteEvent) -> bool:
+        """Return whether the sides of an option's quote lie too far apart to tell its price."""
+        ...
+
     def verdict_on(self, symbol: str) -> QuoteVerdict:
         """Return the verdict on the latest quote of an underlying."""
         ...

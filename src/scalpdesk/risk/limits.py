@@ -74,6 +74,8 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Orders at the venue at one time."""
     price_collar_fraction: Annotated[float, above(0, 1, "a fraction of the price: 0.10 is 10 %")] = 0.10
     """A limit price may be worse than the far side of the quote by this fraction at most."""
+    least_sale_fraction: Fraction | None = 0.5
+    """Least part of its worth that an option is sold for while its quote shows no price; None: any part."""
     max_net_delta_fraction: Fraction | None = 0.20
     """Net delta, beta-weighted, after an order in shares or of written options. None switches the cap off."""
     max_bought_delta_fraction: Annotated[float, above(0, 100, "a multiple of equity")] | None = 5.0

@@ -461,7 +461,8 @@ def test_an_option_in_the_money_that_nobody_bids_for_keeps_its_hedge():
     assert desk.positions[SHARE] == -97
     desk.go_to("15:45").quote(CALL, 0.0, 10.5)
     call, put = orders(desk.timer())
-    assert (call.order_type, call.limit_price) == (OrderType.LIMIT, Decimal("9.50"))
+    assert call.order_type is OrderType.LIMIT
+    assert 10 < call.limit_price < Decimal("10.5")  # a bid of zero beside that ask shows no price
     settle(desk, desk.fill(put))
     for _ in range(5):
         settle(desk, desk.wait(5).quote(SHARE, 509.99, 510.01))

@@ -26,6 +26,7 @@ from scalpdesk.strategies.toolkit.exits import (
     event_ahead,
     first_reason,
     minutes_before,
+    most_pnl,
     quoted_ns,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
@@ -279,6 +280,7 @@ class HoldingState(TradingState):
         legs = tools.held(view)
         if not legs:
             return self.leave(view, "the options are gone (expired or settled)")
+        pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.pair.legs)
         reason = first_reason(
             trade.exits,
             StraddleView(
@@ -288,12 +290,13 @@ class HoldingState(TradingState):
                 expiry=trade.pair.expiry,
                 expires_ns=trade.expires_ns,
                 premium_paid=trade.premium,
-                pnl=view.trade_pnl(trade.start),
+                pnl=pnl,
+                most_pnl=most_pnl(view, trade.pair.legs, pnl) if quoted is None else None,
                 sessions_held=trade.sessions_held,
                 edge_usd=self._edge_left(view),
                 currency=view.instruments.by_id[trade.pair.call_id].currency,
                 exercise_gain=early_exercise_gain(view, trade.pair),
-                quoted_ns=quoted_ns(view.market, trade.pair.legs),
+                quoted_ns=quoted,
                 ex_dividends_ns=tools.ex_dividends_ns(view),
             ),
         )

@@ -25,14 +25,16 @@ from scalpdesk.core.units import (
     NANOS_PER_SECOND,
     ZERO,
     InstrumentId,
+    exact,
     money_decimals,
     money_text,
 )
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
-from scalpdesk.marketdata.quotes import has_both_sides
+from scalpdesk.marketdata.quotes import shows_price
 from scalpdesk.marketdata.state import MarketView
+from scalpdesk.strategies.contract import DeskView
 
 RULES = Plugs("exit rule", "exits.rules", "scalpdesk.exit_rules")
 RISK_HALT = "risk halt: the desk is flattening"
@@ -53,6 +55,10 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
     """Cost of opening, whole position, in currency."""
+    most_pnl: Decimal | None = None
+    """P&L at the best prices between the sides of quotes that show no price; None where all legs show theirs,
+    and where a side is missing.
+    """
 
 
 Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
@@ -189,16 +195,33 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     exercise_gain: float | None = None
     """Gain of exercising a leg now over holding it, per unit; None where holding is better."""
     quoted_ns: int | None = 0
-    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one lacks a side."""
+    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
 
 def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
     """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
-    quotes = [market.quotes[leg] for leg in legs]
-    stamps = [quote.ts_event_ns for quote in quotes if quote is not None and has_both_sides(quote)]
-    return min(stamps) if len(stamps) == len(quotes) else None
+    stamps, widest = list[int](), market.widest
+    for leg in legs:
+        quote = market.quotes[leg]
+        if quote is None or not shows_price(quote, widest[leg]):
+            return None
+        stamps.append(quote.ts_event_ns)
+    return min(stamps)
+
+
+def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
+    """Return :attr:`TradeView.most_pnl` of legs that are held; None where a side is not known."""
+    for leg in legs:
+        quote, mark, units = view.market.quotes[leg], view.market.mark(leg), view.positions.quantity(leg)
+        if quote is None or mark is None:
+            return None
+        best = quote.ask if units > 0 else quote.bid
+        if math.isnan(best) or (units > 0 and not best > 0.0):
+            return None
+        pnl += units * view.instruments[leg].multiplier * (exact(best) - exact(mark))
+    return pnl
 
 
 class NearExpiry:
@@ -270,7 +293,7 @@ class BeforeExpiry:
 
 
 class QuotedMarks:
-    """Whether P&L stands on valid quotes: after a quote that lacked a side on two in a row."""
+    """Whether P&L stands on valid quotes: after a quote that shows no price on two in a row."""
 
     def __init__(self) -> None:
         self._after_ns: int | None = -1
@@ -284,7 +307,7 @@ class QuotedMarks:
 
 
 class StopLoss:
-    """Exit at a loss of a fraction of the premium, as valid quotes have it."""
+    """Exit at a loss of a fraction of the premium, by valid quotes, or by every price that is possible."""
 
     def __init__(self, fraction: float) -> None:
         self.fraction = fraction
@@ -297,11 +320,12 @@ class StopLoss:
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
             self._least_pnl = -self.fraction * float(trade.premium_paid)
-        if not self._marks.decide(trade.quoted_ns) or float(trade.pnl) > self._least_pnl:
+        pnl = trade.pnl if self._marks.decide(trade.quoted_ns) else trade.most_pnl
+        if pnl is None or float(pnl) > self._least_pnl:
             return None
         places = money_decimals(trade.currency)
         loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.{places}f}"
-        return f"stop: P&L {trade.pnl:.{places}f} is {loss}"
+        return f"stop: P&L {pnl:.{places}f} is {loss}"
 
 
 class TrailingStop:

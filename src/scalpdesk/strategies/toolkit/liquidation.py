@@ -42,16 +42,17 @@ def sight_of(view: DeskView, number: InstrumentId) -> Sight:
     """Return an instrument as a strategy sees it now."""
     contract, quote, now_ns = view.instruments[number], view.market.quotes[number], view.now_ns
     verdict = view.market.verdict(number, now_ns)
-    is_unquoted = contract.is_option and verdict is QuoteVerdict.STALE
+    shows_no_price = contract.is_option and quote is not None and view.market.is_stub(quote)
     return Sight(
         now_ns,
         contract,
         quote,
         view.market.mark(view.instruments.id_of(underlying_of(contract))),
-        is_fine=verdict in TRADABLE,
-        has_no_bid=contract.is_option and quote is not None and not quote.bid > 0,
+        is_fine=verdict in TRADABLE and not shows_no_price,
+        has_no_bid=contract.is_option and quote is not None and not (quote.bid > 0 or shows_no_price),
         is_halted=view.is_halted(number),
-        is_unquoted=is_unquoted,
+        is_unquoted=contract.is_option and (verdict is QuoteVerdict.STALE or shows_no_price),
+        shows_no_price=shows_no_price,
         must_go=contract.is_option
         and (view.mode is Mode.FLATTENING or must_go_now(contract, view.session, now_ns)),
         model=partial(_model, view, number),
