@@ -690,3 +690,15 @@ def test_the_share_of_an_unsold_option_may_be_worth_cents(spot, kind):
     quotes = quoted(_1=None) | {0: quote(0, NOW, spot, spot)}
     (sale,) = step([(1, 2)], quotes=quotes).orders
     assert sale.order_type is kind
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "offered"),
+    [(9.9, 10.2, None), (0.05, 20.0, "9.5"), (0.0, 20.0, "9.5"), (9.9, 20.0, "9.5"), (9.0, 11.0, None)],
+)
+def test_an_option_in_the_money_whose_quote_is_a_stub_is_offered_at_its_payoff(bid, ask, offered):
+    flattener, line = Flattener(straddle_book(500, expiry=DAY)), [ClosingLine("", 1, D(2))]
+    market = {0: quote(0, NOW, 509.99, 510.01), 1: quote(1, NOW, bid, ask)}
+    (order,) = flattener.step(NOW, line, [], market, RiskLimits()).orders
+    assert (order.side, order.quantity) == (Side.SELL, 2)
+    assert order.limit_price == (None if offered is None else D(offered))

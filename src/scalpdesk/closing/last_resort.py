@@ -3,10 +3,10 @@
 A strategy's own exit comes first, for it knows its legs; while its exit orders work, they are waited
 for. What then is still held is closed here, options before their hedge, again and again until nothing
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
-An option without a bid is offered at 95 % of what its exercise would pay, or at the smallest price,
-and left to rest there; where the venue does not take that, it is offered again after ever longer pauses, and
-at once when it is bid for. So is what is still held past the venue's cut-off, bid for or not. An option out
-of the money without a bid holds up no hedge: the shares would outlive it.
+An option without a bid, or whose quote is a stub, is offered at 95 % of what its exercise would pay, or at
+the smallest price, and left to rest there; where the venue does not take that, it is offered again after ever
+longer pauses, and at once when it is bid for. So is what is still held past the venue's cut-off, bid for or
+not. An option out of the money without a bid holds up no hedge: the shares would outlive it.
 """
 
 import math
@@ -121,7 +121,7 @@ class Flattener:
             return FlattenStep((), (), (), None)
 
         def look(number: InstrumentId) -> Sight:
-            unbid = unbid_option(self._instruments, quotes, number)
+            unbid = unbid_option(self._instruments, quotes, number, counts_stubs=True)
             return Sight(
                 now_ns,
                 self._instruments[number],

@@ -96,6 +96,8 @@ class Bookings:
         old = event.source
         if old is not None and old != event.instrument_id and desk.instruments[old].is_option:
             self._modes.note_adjusted(old, event.instrument_id)
+        if event.cause is ChangeCause.FEE:  # no strategy acts on it, and of a look more may follow
+            return None
         if not is_half:
             return Wake.ACCOUNT
         self._flattening.follow()  # the delivery of an exercise is still to come

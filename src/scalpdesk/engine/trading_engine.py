@@ -110,6 +110,7 @@ class TradingEngine:
         self._quotes: QuoteBook = desk.market.quotes
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
+        self._widest = desk.market.widest
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine.vols, desk.delta_engine.vols.carry
         self._valuer.learns = False  # from its first event on, and in events only
@@ -199,6 +200,7 @@ class TradingEngine:
                 # most quotes are good at sight and only kept; the others are judged
                 if (
                     0.0 < event.bid < event.ask < 1e300
+                    and event.ask - event.bid <= self._widest[number]
                     and now_ns - event.ts_event_ns <= OLD_NS
                     and (last is None or event.ts_event_ns >= last.ts_event_ns)
                 ):

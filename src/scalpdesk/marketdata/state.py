@@ -83,10 +83,17 @@ def unbid_option(
     instruments: Instruments,
     quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
     number: InstrumentId,
+    *,
+    counts_stubs: bool = False,
 ) -> tuple[OptionContract, float] | None:
-    """Return an option that has no bid, and its spot; None for another, or while a quote lacks."""
+    """Return an option that has no bid, and its spot; None for another, or while a quote lacks.
+
+    With ``counts_stubs`` one whose quote is a stub has no bid either.
+    """
     quote, contract = quotes[number], instruments[number]
-    if quote is None or not quote.ts_recv_ns or quote.bid > 0 or not contract.is_option:
+    if quote is None or not quote.ts_recv_ns or not contract.is_option:
+        return None
+    if quote.bid > 0 and not (counts_stubs and is_stub(quote, widest_spread(contract))):
         return None
     underlying = quotes[instruments.id_of(contract.underlying)]
     spot = 0.0 if underlying is None else mark_price(underlying)

@@ -85,8 +85,8 @@ class QuotedVols:
         """
         number = quote.instrument_id
         known = self._known.get(number)
-        if known is not None and known.quote is not quote:
-            known = None
+        if known is not None and known.quote is not quote and known.quote != quote:
+            known = None  # a quote of earlier rows is another object
         latest = self._state.quotes[option.underlying]
         is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
         if known is not None and is_over:

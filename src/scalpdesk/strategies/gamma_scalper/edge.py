@@ -203,7 +203,7 @@ class StraddleEdge:
         spread = 0.0
         for leg in pair.legs:
             quote = view.market.quotes[leg]
-            if quote is None or not quote.ask > quote.bid > 0:
+            if quote is None or not quote.ask > quote.bid > 0 or view.market.is_stub(quote):
                 return None
             spread += quote.ask - quote.bid
         fees = _option_fees(view, pair.legs)
