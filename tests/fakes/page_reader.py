@@ -50,7 +50,7 @@ NOT_DONE = {
     "installs from a package index": r'(sudo \S*/)?pip install "|pip install \.(\s|$)|python3 -m venv',
     "files that the reader brings from elsewhere": (
         r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
-        r"|scalpdesk run .*underlying=SPX"
+        r"|scalpdesk run .*underlying=SPX|scalpdesk .*\bown-chain\b"
     ),
     "asks a paper account that the reader has": r"scalpdesk certify ",
     "shows a page in a browser": r"jupyter",
