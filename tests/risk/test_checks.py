@@ -168,6 +168,7 @@ def test_the_loss_rules_bound_what_opens_risk(context, changes, rule, ask):
         (Side.SELL, Purpose.CLOSE, "4.99", 0.05, 30.0, 0.5, False),
         (Side.SELL, Purpose.CLOSE, "5", 0.05, 30.0, 0.5, True),
         (Side.SELL, Purpose.CLOSE, None, 0.05, 30.0, None, True),  # a person took the limit off
+        (Side.SELL, Purpose.CLOSE, None, math.nan, 30.0, None, True),
         (Side.SELL, Purpose.CLOSE, None, 5.0, 30.0, 0.5, True),
         (Side.BUY, Purpose.CLOSE, None, 0.05, 30.0, 0.5, True),
         (Side.SELL, Purpose.CLOSE, "0.01", 0.0, 0.05, 0.5, True),  # no buyer: that is a price

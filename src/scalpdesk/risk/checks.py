@@ -179,11 +179,11 @@ def price_is_shown(context: OrderContext) -> str | None:
     shown = f"the quote of {context.instrument.symbol}, {quote.bid:g} by {quote.ask:g}, shows no price"
     if intent.purpose in OPENING:
         return shown
-    worth = context.facts.mark(intent.instrument_id)
-    if intent.side is BUY or worth is None:
+    worth, part = context.facts.mark(intent.instrument_id), context.limits.least_sale_fraction
+    if intent.side is BUY or worth is None or part is None:
         return None
     price = quote.bid if intent.limit_price is None else float(intent.limit_price)
-    least = (context.limits.least_sale_fraction or 0.0) * worth
+    least = part * worth
     if price >= least or context.verdict is QuoteVerdict.STALE:
         return None
     return f"{shown}: it is worth {worth:.4g} by the model, and is not sold for less than {least:.4g}"
