@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scalpdesk.core.errors import DataError, nearest_name
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.importers import chain_cells as cells
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
@@ -24,7 +24,7 @@ from scalpdesk.datasets.importers.staged import (
     shown_shares,
     unreadable,
 )
-from scalpdesk.datasets.importers.tabular import ImportChoices, store_rows
+from scalpdesk.datasets.importers.tabular import ImportChoices, check_mapping, store_rows
 from scalpdesk.datasets.importers.vendor_files import as_csv
 from scalpdesk.datasets.importers.vendor_formats import INTEREST_TIME, OCC_TAIL
 from scalpdesk.datasets.store import NO_FIGURE, SCHEMAS, connect, duckdb_error, sql_name, sql_text
@@ -283,16 +283,7 @@ def _columns(
     connection: Any, found: Sequence[str], mapped: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the column of each name here, and the columns that are not read."""
-    for name, column in mapped.items():
-        for wrong, known in ((name, MAPPED), (column, found)):
-            if wrong not in known:
-                raise DataError(
-                    f"no such column {'of a chain' if wrong is name else 'in the file'}",
-                    where=f"--map {name}={column}",
-                    value=wrong,
-                    nearest=nearest_name(wrong, known),
-                    fix=f"write --map NAME=COLUMN with one of {', '.join(known)}",
-                )
+    check_mapping(mapped, MAPPED, found, "a chain")
     by_plain = {_plain(each): each for each in reversed(found) if each not in mapped.values()}
     heading = dict(mapped)
     taken = set(mapped.values())

@@ -193,21 +193,26 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
     return {row[0]: row[1] for row in described}
 
 
-def _named(
-    source: TableSource, columns: Iterable[str], choices: ImportChoices, report: ImportReport
-) -> TableSource:
-    """Return the source with the catalogue's names; without a mapping an unknown column is refused."""
-    found = list(columns)
-    for name, column in choices.columns.items():
-        for wrong, known in ((name, KNOWN_COLUMNS), (column, found)):
+def check_mapping(mapped: Mapping[str, str], names: Sequence[str], found: Sequence[str], what: str) -> None:
+    """Refuse ``--map`` of a name that ``what`` does not have, or of a column that the file does not have."""
+    for name, column in mapped.items():
+        for wrong, known in ((name, names), (column, found)):
             if wrong not in known:
                 raise DataError(
-                    f"no such column {'of the catalogue' if wrong is name else 'in the file'}",
+                    "no such column " + (f"of {what}" if wrong is name else "in the file"),
                     where=f"--map {name}={column}",
                     value=wrong,
                     nearest=nearest_name(wrong, known),
                     fix=f"write --map NAME=COLUMN with one of {', '.join(known)}",
                 )
+
+
+def _named(
+    source: TableSource, columns: Iterable[str], choices: ImportChoices, report: ImportReport
+) -> TableSource:
+    """Return the source with the catalogue's names; without a mapping an unknown column is refused."""
+    found = list(columns)
+    check_mapping(choices.columns, KNOWN_COLUMNS, found, "the catalogue")
     own = [
         column for column in found if column not in {*choices.columns, *choices.columns.values()}
     ]  # a name that is mapped is read from there alone
