@@ -198,16 +198,16 @@ class StraddleEdge:
         return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge)
 
     def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
-        """Return the edge left, with the spread and the fees of getting out only; None when unknown."""
+        """Return what holding on is worth beside selling now; None when unknown.
+
+        Spread and fees of getting out are paid either way and do not count.
+        """
         forecast = self.horizon.forecast(view, pair)
-        spread = 0.0
         for leg in pair.legs:
             quote = view.market.quotes[leg]
             if quote is None or not quote.ask > quote.bid > 0 or view.market.is_stub(quote):
                 return None
-            spread += quote.ask - quote.bid
-        fees = _option_fees(view, pair.legs)
-        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.5 * spread, fees=fees)
+        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.0, fees=0.0)
         if inputs is None or not forecast.known:
             return None
         return shifted_edge(inputs, forecast.vol)

@@ -364,27 +364,30 @@ class EdgeGone:
     Parameters
     ----------
     had_edge
-        Whether it was there at entry. One that was not cannot go: the rule then waits until it is.
+        Whether it was there at entry. One that was not cannot go: the rule then waits until it was there
+        three times a minute apart.
     """
 
     def __init__(self, *, had_edge: bool = True) -> None:
         self._had_edge = had_edge
         self._seen_ns: list[int] = []
+        """Looks in a row at an edge below zero; while it was never there, at one that is not."""
 
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
         if trade.edge_usd is None:
             return None
         seen = self._seen_ns
-        if trade.edge_usd >= 0.0:
-            self._had_edge = True
+        if (trade.edge_usd < 0.0) is not self._had_edge:
             seen.clear()
-            return None
-        if not self._had_edge:
             return None
         if not seen or trade.now_ns - seen[-1] >= EDGE_SPACING_NS:
             seen.append(trade.now_ns)
         if len(seen) < EDGE_TIMES:
+            return None
+        if not self._had_edge:
+            self._had_edge = True
+            seen.clear()
             return None
         return f"edge gone: {money_text(trade.edge_usd, trade.currency)} left, below zero {len(seen)} times"
 
