@@ -179,6 +179,20 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
+    def nav_ends(self, nav: Decimal) -> tuple[Decimal, Decimal]:
+        """Return the least and the most that a net asset value may be, by the options that no quote shows."""
+        least = most = nav
+        for position in self.positions.held():
+            if not position.instrument.is_option:
+                continue
+            value = self.delta_engine.marked(position.instrument_id, self.view.now_ns)
+            if value is None or not value.is_modelled:
+                continue
+            units, mark = position.quantity * position.multiplier, exact(value.mark)
+            ends = units * (exact(value.low) - mark), units * (exact(value.high) - mark)
+            least, most = least + min(ends), most + max(ends)
+        return least, most
+
     def margin_fraction(self) -> Decimal | None:
         """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.
 

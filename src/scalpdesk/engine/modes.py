@@ -86,8 +86,8 @@ class Modes:
     def judge(self, nav: Decimal) -> None:
         """Stop at the session's loss limit, and reduce or flatten where the margin is used up."""
         desk = self._desk
-        if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):
-            self._pass(why)
+        if nav < desk.session_equity and desk.gate.mode in LOSS_MODES:
+            self._judge_loss(nav)
         stage = desk.margin_stage() if desk.is_margined and desk.gate.mode in LOSS_MODES else None
         if stage is not None and stage[0] is not desk.gate.mode:
             mode, why = stage
@@ -95,6 +95,17 @@ class Modes:
                 self._pass(why)
             else:
                 self.tighten(mode, why)
+
+    def _judge_loss(self, nav: Decimal) -> None:
+        """Flatten at the session's loss limit; only reduce while nobody can know whether it is reached."""
+        desk = self._desk
+        least, most = desk.nav_ends(nav)
+        if why := desk.loss_at_limit(most):
+            self._pass(why)
+        elif why := desk.loss_at_limit(least):
+            self.tighten(
+                Mode.REDUCING, f"{why}, if options that no quote shows are worth the least they may be"
+            )
 
     def restore(self, event: ModeKept) -> Wake | None:
         """Begin in the mode that the account was left in."""

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
+from scalpdesk.marketdata.chain_bounds import ChainBounds
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import (
@@ -192,13 +193,12 @@ class MarketView(Protocol):
         """Return the verdict on the latest quote as of ``now_ns``."""
         ...
 
-    @property
-    def widest(self) -> Sequence[float]:
-        """Return how far apart the sides of each instrument always show a price; see :func:`shows_price`."""
+    def is_stub(self, quote: QuoteEvent) -> bool:
+        """Return whether the sides of a quote tell no price; see :meth:`MarketState.is_stub`."""
         ...
 
-    def is_stub(self, quote: QuoteEvent) -> bool:
-        """Return whether the sides of a quote tell no price; see :func:`is_stub`."""
+    def is_valid(self, instrument_id: InstrumentId) -> bool:
+        """Return whether an option's mark is a quote's: one that shows a price, and is not lost."""
         ...
 
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
@@ -293,6 +293,7 @@ class MarketState:
         """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
         self.widest = [widest_spread(instrument) for instrument in instruments]
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
+        self.bounds: Final = ChainBounds(instruments, self._shown)
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
@@ -328,16 +329,33 @@ class MarketState:
             return quote
         return self._two_sided.get(instrument_id)
 
+    def shows_price(self, quote: QuoteEvent) -> bool:
+        """Return whether a quote tells what its instrument is worth.
+
+        Its sides do, see :func:`~scalpdesk.marketdata.quotes.shows_price`, and the quotes of its expiry do
+        not contradict it.
+        """
+        return shows_price(quote, self.widest[quote.instrument_id]) and not self.is_contradicted(quote)
+
+    def is_contradicted(self, quote: QuoteEvent) -> bool:
+        """Return whether the other quotes of an option's expiry contradict its quote."""
+        share = self._spot_of[quote.instrument_id]
+        return share is not None and self.bounds.contradict(quote, self.quotes[share])
+
     def is_stub(self, quote: QuoteEvent) -> bool:
-        """Return whether the sides of a quote tell no price; see :func:`is_stub`."""
-        return is_stub(quote, self.widest[quote.instrument_id])
+        """Return whether a quote tells no price although it has sides: too far apart, or contradicted."""
+        return is_stub(quote, self.widest[quote.instrument_id]) or self.is_contradicted(quote)
 
     def is_valid(self, instrument_id: InstrumentId) -> bool:
         """Return whether an option's mark is a quote's: one that shows a price, and is not lost."""
         quote = self.quotes[instrument_id]
+        return quote is not None and not self.is_lost(instrument_id) and self.shows_price(quote)
+
+    def _shown(self, instrument_id: InstrumentId) -> QuoteEvent | None:
+        quote = self.quotes[instrument_id]
         if quote is None or not shows_price(quote, self.widest[instrument_id]):
-            return False
-        return not self.is_lost(instrument_id)
+            return None
+        return None if self.is_lost(instrument_id) else quote
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -588,6 +606,7 @@ class MarketState:
                 or not (bid >= 0.0 and ask > 0.0)
                 or (ask - bid > self.widest[instrument_id] and not shows_price(quote, 0.0))
                 or side * (mark_price(spot) - strike) > 0.0
+                or self.bounds.contradict(quote, spot)
             ):
                 value = self.model_price(instrument_id)
                 if value is not None:

@@ -15,7 +15,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
-from scalpdesk.marketdata.quotes import mark_price, shows_price
+from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, ExpiryCarry
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -56,12 +56,31 @@ class Valuation(Leaf, gc=False):
     own_greeks: OptionGreeks | None = None
     """At its own volatility, once they were asked for; see :attr:`greeks`."""
     is_modelled: bool = False
-    """Whether the quote was lost or lacks a side: the volatility is the last known, or its strike's."""
+    """Whether the quote was lost or shows no price: the volatility is the last known, or its strike's."""
+    deviation: float = 0.0
+    """Of the logarithm of such a volatility, three standard deviations."""
+    least: float = 0.0
+    most: float = math.inf
+    """``least``, ``most``: What its quote forbids to be worth less, or more, currency per unit."""
 
     @property
     def mark(self) -> float:
         """Value of one unit, worked out when first asked for where the model gives it."""
         return round(self.greeks.price, MODEL_DECIMALS) if self.quoted is None else self.quoted
+
+    @property
+    def low(self) -> float:
+        """The least it may be worth, currency per unit: the mark where a quote shows it."""
+        return self._at_deviation(-self.deviation) if self.is_modelled else self.mark
+
+    @property
+    def high(self) -> float:
+        """The most it may be worth, currency per unit: the mark where a quote shows it."""
+        return self._at_deviation(self.deviation) if self.is_modelled else self.mark
+
+    def _at_deviation(self, deviation: float) -> float:
+        price = self.greeks_at(self.vol * math.exp(deviation)).price
+        return min(max(price, self.least), self.most)
 
     def greeks_at(self, vol: float) -> OptionGreeks:
         """Return price and Greeks here and now at any volatility."""
@@ -141,12 +160,14 @@ class ModelMarks:
 
     Parameters
     ----------
-    pricer, terms, vols
-        The pricing model; time to expiry and rates; the volatilities of options.
+    pricer, terms, vols, state
+        The pricing model; time to expiry and rates; the volatilities of options; the latest market.
     """
 
-    def __init__(self, pricer: ContractPricer, terms: TimeAndRate, vols: OptionVols) -> None:
-        self._pricer, self._terms, self._vols = pricer, terms, vols
+    def __init__(
+        self, pricer: ContractPricer, terms: TimeAndRate, vols: OptionVols, state: MarketState
+    ) -> None:
+        self._pricer, self._terms, self._vols, self._state = pricer, terms, vols, state
 
     def unseen(
         self,
@@ -164,7 +185,10 @@ class ModelMarks:
         without a volatility.
         """
         contract, now_ns, spot = option.contract, spot_quote.ts_recv_ns, mark_price(spot_quote)
-        vol, (other, part) = self._vols.unseen(option, now_ns), self._parity(option, spot, now_ns)
+        (vol, deviation), (other, part) = (
+            self._vols.unseen(option, now_ns),
+            self._parity(option, spot, now_ns),
+        )
         if part > 0.0:
             vol = other if vol is None else vol + part * (other - vol)
         if vol is None:
@@ -172,12 +196,13 @@ class ModelMarks:
             if not vol > 0.0:
                 return None
         found = self._at(option, spot, now_ns, dividend_yield, vol)
-        found.is_modelled = True
-        if not is_lost:
-            low = (
-                quote.bid if quote.bid > 0.0 else contract.payoff(spot) if contract.style is AMERICAN else 0.0
-            )
-            price = min(max(found.mark, low), quote.ask if quote.ask > 0.0 else math.inf)
+        found.is_modelled, found.deviation = True, deviation
+        if contract.style is AMERICAN:
+            found.least = contract.payoff(spot)
+        if not (is_lost or self._state.is_contradicted(quote)):
+            found.least = quote.bid if quote.bid > 0.0 else found.least
+            found.most = quote.ask if quote.ask > 0.0 else math.inf
+            price = min(max(found.mark, found.least), found.most)
             if price != found.mark:
                 found = self._priced(found, price)
         return found
@@ -326,7 +351,7 @@ class DeltaEngine:
             by_parity=by_parity,
             half_life_seconds=vol_half_life_seconds,
         )
-        self.models: Final = ModelMarks(pricer, self.terms, self.vols)
+        self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
         self._kept_vols: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         """Volatilities that decisions have found, and the quotes that they are of."""
         self._values: Answers = {}
@@ -436,9 +461,7 @@ class DeltaEngine:
         found: Valuation | None = None
         vol, last = None, 0.0
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if now_ns < option.expires_ns and (
-            is_lost or not shows_price(quote, self._state.widest[instrument_id])
-        ):
+        if now_ns < option.expires_ns and (is_lost or not self._state.shows_price(quote)):
             found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
         elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
             own = vols.quoted.of(option, quote, keeps=vols.learns)
@@ -503,7 +526,7 @@ class DeltaEngine:
             own_kind = option.contract.style, option.contract.is_inverse
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
-            is_lost = is_lost or not shows_price(quote, self._state.widest[number])
+            is_lost = is_lost or not self._state.shows_price(quote)
             if is_lost or carry[0] <= 0.0 or own_kind != kind:
                 continue
             places.append((option, quote, spot_quote))

@@ -10,6 +10,7 @@ from scalpdesk.core.units import MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.quoted_vols import OptionFacts, QuotedVol, QuotedVols
@@ -25,6 +26,8 @@ from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Floats
 
 _SKEW_STEP = 1e-3
+LEAST_DEVIATION = 0.02
+"""Of the logarithm of a volatility that no quote shows now: a mid lies anywhere between its sides."""
 
 
 class OptionVols:
@@ -214,14 +217,21 @@ class OptionVols:
         forward = self.forward(option, spot, now_ns)
         return self.strikes.smile(option.contract, now_ns, forward, years, by_clock, keeps=keeps)
 
-    def unseen(self, option: OptionFacts, now_ns: int) -> float | None:
-        """Return the volatility of an option whose quote shows no volatility now; None without one.
+    def unseen(self, option: OptionFacts, now_ns: int) -> tuple[float | None, float]:
+        """Return the volatility of an option whose quote shows no volatility now, None without one.
 
-        Its own last one; of a lost one that with which hedges were sized last, where that is known.
+        Its own last one; of a lost one that with which hedges were sized last, where that is known. The
+        second figure is how far the logarithm of it may be off, three standard deviations.
         """
         is_lost = self._state.is_lost(option.instrument_id)
         known = self.known_strike_vol(option.instrument_id, now_ns) if is_lost else None
-        return known or self._last(option, now_ns)
+        if known is not None:
+            return known, LEAST_DEVIATION
+        last = self._when_quoted(option)
+        if last is None:
+            return None, LEAST_DEVIATION
+        gone = self._terms.variance_years(last[1], now_ns) if now_ns > last[1] else 0.0
+        return self._last(option, now_ns), LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(gone)
 
     def of_other_leg(self, option: OptionFacts, now_ns: int) -> float | None:
         """Return the volatility of a strike's other leg; None where it is not known."""
@@ -230,9 +240,9 @@ class OptionVols:
         if other is None:
             return None
         if not self._state.is_valid(other.instrument_id):
-            return self.unseen(other, now_ns)
+            return self.unseen(other, now_ns)[0]
         known = self._when_quoted(other)  # of a minute ago: no clock between
-        return None if known is None or not known.vol > 0.0 else known.vol
+        return None if known is None or not known[0].vol > 0.0 else known[0].vol
 
     def without_quotes(self, option: OptionFacts, now_ns: int) -> float:
         """Return the volatility of an option never quoted: the smile's, else its strike's last one; or 0."""
@@ -245,23 +255,28 @@ class OptionVols:
 
         Kept on the variance clock: by the calendar it falls through a session. None without one.
         """
-        quote, known = self._state.two_sided(option.instrument_id), self._when_quoted(option)
-        if quote is None or known is None:
+        known = self._when_quoted(option)
+        if known is None:
             return None
+        found, then_ns = known
         left, left_then = (
-            self._terms.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, quote.ts_event_ns)
+            self._terms.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, then_ns)
         )
         if not left > 0.0 or not left_then > 0.0:
-            return known.vol
-        years_then = self._terms.years(option.expires_ns, quote.ts_event_ns)
-        return known.vol * math.sqrt(
+            return found.vol
+        years_then = self._terms.years(option.expires_ns, then_ns)
+        return found.vol * math.sqrt(
             years_then / left_then * left / self._terms.years(option.expires_ns, now_ns)
         )
 
-    def _when_quoted(self, option: OptionFacts) -> QuotedVol | None:
-        """Return the volatility of an option's last quote with both sides; None without one."""
+    def _when_quoted(self, option: OptionFacts) -> tuple[QuotedVol, int] | None:
+        """Return the volatility of an option's last quote that showed a price, and its instant; None without."""
         quote = self._state.two_sided(option.instrument_id)
-        return None if quote is None else self.of_quote(option, quote)
+        found = None if quote is None else self.of_quote(option, quote)
+        if quote is not None and found is not None:
+            return found, quote.ts_event_ns
+        last = self.quoted.last(option.instrument_id)  # the latest is contradicted by its expiry
+        return None if last is None or last.found is None else (last.found, last.quote.ts_event_ns)
 
     def _minute_vols(self, option: OptionFacts, now_ns: int, *steps: float) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""

@@ -11,7 +11,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.marketdata.quotes import mark_price, shows_price
+from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -43,7 +43,7 @@ class QuotedVol(NamedTuple):
     vega: float
 
 
-class _SolvedQuote(NamedTuple):
+class SolvedQuote(NamedTuple):
     """A quote with its volatility, None where it gives no volatility, and what that was solved from."""
 
     quote: QuoteEvent
@@ -73,7 +73,7 @@ class QuotedVols:
     ) -> None:
         self._instruments, self._state, self._pricer = instruments, state, pricer
         self._terms, self._yield_of = terms, yield_of
-        self._known: dict[InstrumentId, _SolvedQuote] = {}
+        self._known: dict[InstrumentId, SolvedQuote] = {}
         """Latest quote with both sides that the desk has asked for."""
 
     def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
@@ -92,7 +92,7 @@ class QuotedVols:
         if known is not None and is_over:
             return known.found
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
-        if not shows_price(quote, self._state.widest[number]):
+        if not self._state.shows_price(quote):
             return None
         carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
@@ -100,10 +100,14 @@ class QuotedVols:
             return None
         terms = mark_price(then), *carry
         if known is None or known.terms != terms:
-            known = _SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms))
+            known = SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms))
         if keeps:
             self._known[number] = known
         return known.found
+
+    def last(self, instrument_id: InstrumentId) -> "SolvedQuote | None":
+        """Return the last quote that the desk has asked for and that gave a volatility or not."""
+        return self._known.get(instrument_id)
 
     def _solved(
         self,

@@ -105,7 +105,8 @@ GONE = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone
 
 def test_the_position_is_left_once_the_edge_is_gone_for_three_minutes():
     desk = holding(entry={"forecast_vol": 0.25}, exits=GONE, threshold_shares=50.0)
-    desk.wait(61).market(500.0)  # the edge is seen
+    for _ in range(3):
+        desk.wait(61).market(500.0)  # the edge is seen
     desk.vol = 0.35
     for _ in range(2):
         assert orders(desk.wait(61).market(500.0)) == []
@@ -130,14 +131,14 @@ def test_without_a_two_sided_quote_the_edge_is_unknown():
     assert strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger) is None
 
 
-def test_the_edge_left_counts_the_way_out_only():
+def test_the_edge_left_is_held_against_selling_now():
+    """The way out is paid whenever one leaves, and the way in has been paid."""
     desk = holding(entry={"forecast_vol": 0.30, "gate": "advise"}, exits=GONE, threshold_shares=50.0)
     view, strategy = desk.engine.desk.view, desk.strategy
     left = strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger)
     entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
-    # spreads of 0.10 a leg: 20 USD both ways at entry, half of it on the way out
-    assert entry["edge_spread_usd"] == pytest.approx(20.0)
-    assert left.net_usd - entry["edge_usd"] == pytest.approx(10.0, abs=1.0)
+    assert entry["edge_spread_usd"] == pytest.approx(20.0)  # 0.10 a leg
+    assert left.net_usd - entry["edge_usd"] == pytest.approx(20.0, abs=1.0)
     assert desk.engine.desk.positions.quantity(1) == Decimal(1)
 
 

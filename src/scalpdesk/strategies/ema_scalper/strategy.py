@@ -162,6 +162,8 @@ class EmaScalp(Scalp):
         quote = view.market.quotes[self.number]
         if quote is None or view.market.verdict(self.number, view.now_ns) is not QuoteVerdict.GOOD:
             return None
+        if not view.market.is_valid(self.number):
+            return None
         return mark_of(quote.bid, quote.ask, self._config.max_mark_spread_pct)
 
     def facts(self, view: DeskView) -> Facts:

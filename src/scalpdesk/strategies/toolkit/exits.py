@@ -32,7 +32,6 @@ from scalpdesk.core.units import (
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import Session, next_session, to_new_york
-from scalpdesk.marketdata.quotes import shows_price
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
@@ -56,8 +55,8 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     premium_paid: Decimal = Decimal(0)
     """Cost of opening, whole position, in currency."""
     most_pnl: Decimal | None = None
-    """P&L at the best prices between the sides of quotes that show no price; None where all legs show theirs,
-    and where a side is missing.
+    """P&L at the best values that are possible of legs whose quotes show no price; None where all legs show
+    theirs.
     """
 
 
@@ -195,32 +194,33 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     exercise_gain: float | None = None
     """Gain of exercising a leg now over holding it, per unit; None where holding is better."""
     quoted_ns: int | None = 0
-    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price."""
+    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
+    is lost.
+    """
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
 
 def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
     """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
-    stamps, widest = list[int](), market.widest
+    stamps = list[int]()
     for leg in legs:
         quote = market.quotes[leg]
-        if quote is None or not shows_price(quote, widest[leg]):
+        if quote is None or not market.is_valid(leg):
             return None
         stamps.append(quote.ts_event_ns)
     return min(stamps)
 
 
 def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
-    """Return :attr:`TradeView.most_pnl` of legs that are held; None where a side is not known."""
+    """Return :attr:`TradeView.most_pnl` of legs that are held; None where a leg is not valued."""
     for leg in legs:
-        quote, mark, units = view.market.quotes[leg], view.market.mark(leg), view.positions.quantity(leg)
-        if quote is None or mark is None:
+        units, value = view.positions.quantity(leg), view.delta_engine.marked(leg, view.now_ns)
+        if value is None:
             return None
-        best = quote.ask if units > 0 else quote.bid
-        if math.isnan(best) or (units > 0 and not best > 0.0):
-            return None
-        pnl += units * view.instruments[leg].multiplier * (exact(best) - exact(mark))
+        if value.is_modelled:
+            best = value.high if units > 0 else value.low
+            pnl += units * view.instruments[leg].multiplier * (exact(best) - exact(value.mark))
     return pnl
 
 

@@ -51,7 +51,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry, entry_facts
-from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
+from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason, most_pnl
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import (
@@ -405,7 +405,8 @@ class ZeroDteScalper:
         why = first_reason((PastDeadline(), RiskHalt()), trade)
         if why is None and self._plugin_rules and legs:
             pnl = view.trade_pnl(self._trade)
-            seen = msgspec.structs.replace(trade, pnl=pnl, premium_paid=cost_of(view, legs))
+            most = None if all(map(view.market.is_valid, legs)) else most_pnl(view, legs, pnl)
+            seen = msgspec.structs.replace(trade, pnl=pnl, premium_paid=cost_of(view, legs), most_pnl=most)
             why = first_reason(self._plugin_rules, seen)
         if why is not None:
             self._begin_leaving(view, why)
