@@ -39,7 +39,7 @@ class _Place(NamedTuple):
     other: InstrumentId | None
     """The put of a call's strike, the call of a put's."""
     near: tuple[tuple[InstrumentId, float], ...]
-    """The same right at other strikes, with how far above it lies; the nearest first, below and above in turn."""
+    """The same right at other strikes, the nearest first, each with how far above it lies."""
 
 
 class ChainBounds:

@@ -110,6 +110,10 @@ class OptionValuer(Protocol):
         """Value one option at its last volatility; see :meth:`DeltaEngine.value_at_kept_vol`."""
         ...
 
+    def marked(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
+        """Value one option as books are marked; see :meth:`DeltaEngine.marked`."""
+        ...
+
     def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Value options ahead of :meth:`value`; see :meth:`DeltaEngine.value_together`."""
         ...

@@ -270,7 +270,7 @@ class OptionVols:
         )
 
     def _when_quoted(self, option: OptionFacts) -> tuple[QuotedVol, int] | None:
-        """Return the volatility of an option's last quote that showed a price, and its instant; None without."""
+        """Return the volatility of an option's last quote that showed a price, and when; None without one."""
         quote = self._state.two_sided(option.instrument_id)
         found = None if quote is None else self.of_quote(option, quote)
         if quote is not None and found is not None:
