@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scalpdesk.cli.lookahead:lookahead",
         "Change the future of a market: do earlier decisions change?",
     ),
+    "stress": (
+        "scalpdesk.cli.stress:stress",
+        "Disturb quotes of held options: is the day traded as before?",
+    ),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
     "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
     "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),
