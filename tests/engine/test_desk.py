@@ -151,7 +151,7 @@ def test_a_loss_is_near_its_limit_from_the_price_at_which_it_is_lost(held, numbe
     desk, inner = margin_of_loss(held, cash=cash)
     assert inner.session_equity == 100_000
     way = 1 if at_limit < 500 and held[number][0] > 0 else -1
-    for off, is_near in ((0.02, False), (0.01, False), (0.0, True), (-0.01, True), (-3.0, True)):
+    for off, is_near in ((0.02, False), (0.01, False), (0.0, True), (-0.01, True), (-1.0, True)):
         price = at_limit + way * off
         desk.wait(1).quote(number, price - 0.01, price + 0.01)
         assert inner.is_near_loss_limit() is is_near, price

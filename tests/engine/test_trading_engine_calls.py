@@ -26,10 +26,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (83, 63)
-STRADDLE = (284, 200)
-WHOLE_TRIP = (117, 77)
-STRADDLE_DECISION = (412, 305)
+SHARES = (83, 64)
+STRADDLE = (298, 213)
+WHOLE_TRIP = (117, 78)
+STRADDLE_DECISION = (427, 315)
 """Python calls and C calls."""
 
 

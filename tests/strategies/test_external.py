@@ -508,7 +508,7 @@ def test_what_the_venue_refuses_of_a_flattening_desk_goes_again_after_pauses_tha
 def test_a_flattening_desk_offers_at_the_smallest_price_what_nobody_bids_for():
     bench = Bench()
     bench.adopt({CALL: (2, "10")})
-    bench.market(500.0)
+    bench.market(400.0)
     bench.quote(CALL, 0.0, 0.05)
     (offer,) = orders(bench.operate("flatten"))
     assert (offer.order_type, offer.limit_price) == (OrderType.LIMIT, Decimal("0.01"))

@@ -28,7 +28,7 @@ from scalpdesk.margin.liquidation import MarginDistance, OptionState, liquidatio
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
 from scalpdesk.portfolio.positions import Position, balance_of, mark_decimal
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
@@ -179,19 +179,12 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
-    def nav_ends(self, nav: Decimal) -> tuple[Decimal, Decimal]:
-        """Return the least and the most that a net asset value may be, by the options that no quote shows."""
-        least = most = nav
-        for position in self.positions.held():
-            if not position.instrument.is_option:
-                continue
-            value = self.delta_engine.marked(position.instrument_id, self.view.now_ns)
-            if value is None or not value.is_modelled:
-                continue
-            units, mark = position.quantity * position.multiplier, exact(value.mark)
-            ends = units * (exact(value.low) - mark), units * (exact(value.high) - mark)
-            least, most = least + min(ends), most + max(ends)
-        return least, most
+    def doubt(self, number: InstrumentId, value: Valuation) -> tuple[Decimal, Decimal]:
+        """Return by how much what is held of an option may be worth less, and more, than its mark."""
+        position, mark = self.positions.positions[number], exact(value.mark)
+        units = position.quantity * position.multiplier
+        ends = units * (exact(value.low) - mark), units * (exact(value.high) - mark)
+        return -min(ends), max(ends)
 
     def margin_fraction(self) -> Decimal | None:
         """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.

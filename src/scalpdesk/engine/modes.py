@@ -84,10 +84,26 @@ class Modes:
         self._flattening.open_session()
 
     def judge(self, nav: Decimal) -> None:
-        """Stop at the session's loss limit, and reduce or flatten where the margin is used up."""
+        """Stop at the session's loss limit, and reduce or flatten where the margin is used up.
+
+        ``nav`` is that of the mark just made. While nobody can know whether the limit is reached, because
+        options have no quote that shows their price, the desk only reduces.
+        """
         desk = self._desk
-        if nav < desk.session_equity and desk.gate.mode in LOSS_MODES:
-            self._judge_loss(nav)
+        least = most = nav
+        for number, (_, value) in desk.attribution.marks.items():
+            if value is not None and value.is_modelled:
+                below, above = desk.doubt(number, value)
+                least, most = least - below, most + above
+        if (
+            least < desk.session_equity
+            and desk.gate.mode in LOSS_MODES
+            and (why := desk.loss_at_limit(least))
+        ):
+            if most is least or desk.loss_at_limit(most):
+                self._pass(why)
+            else:
+                self.tighten(Mode.REDUCING, f"{why}, if what no quote shows is worth the least it may be")
         stage = desk.margin_stage() if desk.is_margined and desk.gate.mode in LOSS_MODES else None
         if stage is not None and stage[0] is not desk.gate.mode:
             mode, why = stage
@@ -95,17 +111,6 @@ class Modes:
                 self._pass(why)
             else:
                 self.tighten(mode, why)
-
-    def _judge_loss(self, nav: Decimal) -> None:
-        """Flatten at the session's loss limit; only reduce while nobody can know whether it is reached."""
-        desk = self._desk
-        least, most = desk.nav_ends(nav)
-        if why := desk.loss_at_limit(most):
-            self._pass(why)
-        elif why := desk.loss_at_limit(least):
-            self.tighten(
-                Mode.REDUCING, f"{why}, if options that no quote shows are worth the least they may be"
-            )
 
     def restore(self, event: ModeKept) -> Wake | None:
         """Begin in the mode that the account was left in."""

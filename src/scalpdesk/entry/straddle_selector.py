@@ -445,6 +445,8 @@ class StraddleSelector:
         put = delta_engine.value(pair.put_id, now_ns)
         if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
             return None
+        if call.is_modelled or put.is_modelled:  # its quote shows no price
+            return None
         spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
         gamma = call.greeks.gamma + put.greeks.gamma
         if market.instruments[pair.call_id].is_inverse:

@@ -1,22 +1,23 @@
 """Quotes that the other quotes of their expiry contradict: off by a factor, or of another hour.
 
 Whoever buys the lower call of two strikes and sells the higher loses nothing at expiry, and gains at most the
-distance of the strikes; of puts it is the reverse (Merton 1973). A call less a put of one strike is the
-forward less the strike. A quote that breaks more than half of these bounds, each with another quote, is off.
+distance of the strikes; of puts it is the reverse (Merton 1973). A quote that breaks these bounds with both
+of its neighbours is off. With one neighbour, or without any, it is off where it also breaks put-call parity.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from datetime import date
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.quotes import shows_price
 
+NANOS_PER_YEAR = SECONDS_PER_YEAR * NANOS_PER_SECOND
 MARGIN = 0.10
 """Fraction of the dearer of two options by which a bound is broken before it counts: quotes of a chain come
 one after the other.
@@ -24,22 +25,34 @@ one after the other.
 FEW_TICKS = 2
 YEARLY_CARRY = 0.10
 """Interest less dividends a year that parity may be off by, a fraction of the strike."""
+USUAL_MOVE = 0.002
+"""Fraction of the spot by which it moves between an option's quote and the next."""
 STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
-ShownQuote = Callable[[InstrumentId], QuoteEvent | None]
-"""Returns an option's quote where its sides tell a price and it is not lost, else None."""
+
+
+class LatestQuote(Protocol):
+    """Latest quotes by instrument id."""
+
+    def __getitem__(self, number: InstrumentId, /) -> QuoteEvent | None:
+        """Return the latest quote; None when never quoted."""
+        ...
 
 
 class _Place(NamedTuple):
-    contract: OptionContract
     side: float
     """1 of a call, whose price falls with the strike; -1 of a put."""
+    strike: float
+    expires_ns: int
+    is_inverse: bool
     least_room: float
     """Two ticks, currency per unit."""
     other: InstrumentId | None
     """The put of a call's strike, the call of a put's."""
-    near: tuple[tuple[InstrumentId, float], ...]
-    """The same right at other strikes, the nearest first, each with how far above it lies."""
+    near: tuple[tuple[tuple[InstrumentId, float], ...], ...]
+    """The same right at strikes below and above, the nearest first, each with how much cheaper it is at most,
+    before a coin's price: negative of those that are dearer.
+    """
 
 
 class ChainBounds:
@@ -49,54 +62,65 @@ class ChainBounds:
     ----------
     instruments
         Instruments of the run.
-    shown
-        Gives the quotes that count.
+    widest, lost_ns
+        By instrument: how far apart sides always show a price, and how much older than the underlying's a
+        quote may be, nanoseconds. Quotes beyond do not count.
     """
 
-    def __init__(self, instruments: Instruments, shown: ShownQuote) -> None:
-        self._instruments, self._shown = instruments, shown
+    def __init__(self, instruments: Instruments, widest: Sequence[float], lost_ns: Sequence[int]) -> None:
+        self._instruments, self._widest, self._lost_ns = instruments, widest, lost_ns
         self._places: dict[InstrumentId, _Place | None] = {}
         self._chains: dict[tuple[str, str, date, bool], list[tuple[float, InstrumentId]]] = {}
         """Strikes of each expiry and right, ascending."""
         self._known = 0
 
-    def contradict(self, quote: QuoteEvent, spot: QuoteEvent | None) -> bool:
-        """Return whether more of the neighbouring quotes contradict a quote than agree with it.
+    def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: LatestQuote) -> bool:
+        """Return whether the neighbouring quotes contradict a quote; one that agrees with it is enough.
 
-        One neighbour that agrees is enough. The strike's other leg is asked where no neighbour is quoted.
+        ``spot`` is the underlying's, ``quotes`` the latest by instrument.
         """
         number = quote.instrument_id
         place = self._places.get(number)
         if place is None and number not in self._places:
             place = self._places[number] = self._place_of(number)
-        price = 0.0 if spot is None else mark_price(spot)
-        if place is None or spot is None or not price > 0.0:
+        price = 0.5 * (spot.bid + spot.ask)
+        if place is None or not price > 0.0:
             return False
-        unit = 1.0 / price if place.contract.is_inverse else 1.0
-        broken = 0
-        for gap, near in self._quoted_near(place):
-            if not _is_broken(quote, near, place.side * gap, unit * abs(gap), place.least_room):
-                return False
-            broken += 1
-        other = None if place.other is None else self._shown(place.other)
-        if other is None or broken > 1:  # two strikes contradict it
-            return broken > 1
-        return self._breaks_parity(place, quote, other, spot)
-
-    def _quoted_near(self, place: _Place) -> Iterator[tuple[float, QuoteEvent]]:
-        for number, gap in place.near:
-            near = self._shown(number)
-            if near is not None:
-                yield gap, near
-
-    def _breaks_parity(self, place: _Place, quote: QuoteEvent, other: QuoteEvent, spot: QuoteEvent) -> bool:
-        contract, price = place.contract, mark_price(spot)
-        strike, own, theirs = float(contract.strike), mark_price(quote), mark_price(other)
-        years = max(expiry_instant_ns(contract) - spot.ts_recv_ns, 0) / (SECONDS_PER_YEAR * NANOS_PER_SECOND)
-        unit = 1.0 / price if contract.is_inverse else 1.0
-        room = 0.5 * (quote.ask - quote.bid + other.ask - other.bid) + MARGIN * max(own, theirs)
-        room += YEARLY_CARRY * years * strike * unit
-        return abs(place.side * (own - theirs) - (price - strike) * unit) > room
+        unit = 1.0 / price if place.is_inverse else 1.0
+        bid, ask, broken = quote.bid, quote.ask, 0  # every mark asks: no call that can be spared
+        widest, lost_ns, now_ns = self._widest, self._lost_ns, spot.ts_recv_ns
+        for side in place.near:
+            for neighbour, gap in side:
+                near = quotes[neighbour]
+                if near is None or now_ns - near.ts_recv_ns > lost_ns[neighbour]:
+                    continue
+                near_bid, near_ask = near.bid, near.ask
+                if not near_ask - near_bid <= widest[neighbour] and not shows_price(near, 0.0):
+                    continue
+                room = MARGIN * (max(ask, near_ask))
+                room = max(room, place.least_room)
+                if gap > 0.0:  # it is the dearer one
+                    is_broken = near_bid > ask + room or bid > near_ask + unit * gap + room
+                else:
+                    is_broken = bid > near_ask + room or near_bid > ask - unit * gap + room
+                if not is_broken:
+                    return False
+                broken += 1
+                break
+        if broken > 1:
+            return True
+        other = None if place.other is None else quotes[place.other]
+        if other is None or place.other is None or now_ns - other.ts_recv_ns > lost_ns[place.other]:
+            return False
+        if not other.ask - other.bid <= widest[place.other] and not shows_price(other, 0.0):
+            return False
+        own, theirs, width = bid + ask, other.bid + other.ask, ask - bid + other.ask - other.bid
+        room = 0.5 * (width + MARGIN * (max(own, theirs)))
+        if place.expires_ns > now_ns:
+            room += YEARLY_CARRY * (place.expires_ns - now_ns) / NANOS_PER_YEAR * place.strike * unit
+        room += USUAL_MOVE * price * unit
+        off = 0.5 * place.side * (own - theirs) - (price - place.strike) * unit
+        return off > room or off < -room
 
     def _place_of(self, number: InstrumentId) -> _Place | None:
         contract = self._instruments.by_id[number]
@@ -104,21 +128,22 @@ class ChainBounds:
             return None
         if self._known != len(self._instruments):
             self._learn()
-        strike = float(contract.strike)
+        strike, way = float(contract.strike), 1.0 if contract.is_call else -1.0
         key = contract.root, contract.underlying, contract.expiry
         own, others = self._chains[*key, contract.is_call], self._chains.get((*key, not contract.is_call), [])
         at = bisect_left(own, strike, key=itemgetter(0))
         below = own[max(at - STRIKES_EACH_SIDE, 0) : at][::-1]
         above = own[at + 1 : at + 1 + STRIKES_EACH_SIDE]
-        near = sorted((*below, *above), key=lambda each: (abs(each[0] - strike), each[0]))
         across = bisect_left(others, strike, key=itemgetter(0))
         is_listed = across < len(others) and others[across][0] == strike
         return _Place(
-            contract,
-            1.0 if contract.is_call else -1.0,
+            way,
+            strike,
+            expiry_instant_ns(contract),
+            contract.is_inverse,
             FEW_TICKS * float(contract.tick_rule.below),
             others[across][1] if is_listed else None,
-            tuple((each, price - strike) for price, each in near),
+            tuple(tuple((each, way * (price - strike)) for price, each in side) for side in (below, above)),
         )
 
     def _learn(self) -> None:
@@ -130,13 +155,3 @@ class ChainBounds:
         for chain in self._chains.values():
             chain.sort()
         self._known = len(self._instruments)
-
-
-def _is_broken(quote: QuoteEvent, near: QuoteEvent, gap: float, most: float, least_room: float) -> bool:
-    """Return whether two quotes of one right break a bound; ``gap`` is positive where ``near`` is cheaper.
-
-    ``most`` is the most that the cheaper one may be cheaper by, currency per unit.
-    """
-    dear, cheap = (quote, near) if gap > 0.0 else (near, quote)
-    room = max(MARGIN * max(dear.ask, cheap.ask), least_room)
-    return cheap.bid > dear.ask + room or dear.bid > cheap.ask + most + room

@@ -293,7 +293,7 @@ class MarketState:
         """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
         self.widest = [widest_spread(instrument) for instrument in instruments]
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
-        self.bounds: Final = ChainBounds(instruments, self._shown)
+        self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
@@ -339,8 +339,9 @@ class MarketState:
 
     def is_contradicted(self, quote: QuoteEvent) -> bool:
         """Return whether the other quotes of an option's expiry contradict its quote."""
-        share = self._spot_of[quote.instrument_id]
-        return share is not None and self.bounds.contradict(quote, self.quotes[share])
+        share, quotes = self._spot_of[quote.instrument_id], self.quotes
+        spot = None if share is None else quotes[share]
+        return spot is not None and self.bounds.contradict(quote, spot, quotes)
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells no price although it has sides: too far apart, or contradicted."""
@@ -350,12 +351,6 @@ class MarketState:
         """Return whether an option's mark is a quote's: one that shows a price, and is not lost."""
         quote = self.quotes[instrument_id]
         return quote is not None and not self.is_lost(instrument_id) and self.shows_price(quote)
-
-    def _shown(self, instrument_id: InstrumentId) -> QuoteEvent | None:
-        quote = self.quotes[instrument_id]
-        if quote is None or not shows_price(quote, self.widest[instrument_id]):
-            return None
-        return None if self.is_lost(instrument_id) else quote
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
@@ -606,7 +601,7 @@ class MarketState:
                 or not (bid >= 0.0 and ask > 0.0)
                 or (ask - bid > self.widest[instrument_id] and not shows_price(quote, 0.0))
                 or side * (mark_price(spot) - strike) > 0.0
-                or self.bounds.contradict(quote, spot)
+                or self.bounds.contradict(quote, spot, quotes)
             ):
                 value = self.model_price(instrument_id)
                 if value is not None:

@@ -715,7 +715,7 @@ async def test_a_combo_fills_whole_at_its_net_price(tws):
     assert len({each.execId for each in (whole, *legs)}) == 3
     assert trade.orderStatus.avgFillPrice == pytest.approx(whole.price)
     charged = sum(fill.commissionReport.commission for fill in trade.fills[1:3])
-    # Four at .65, OCC .02 and ORF .02685: the cent that a part falls in depends on what the day has paid before.
+    # Four at .65, OCC .02 and ORF .02685: which cent a part falls in depends on what the day has paid before.
     assert charged == pytest.approx(2.787, abs=0.01)
     assert trade.fills[0].commissionReport.execId == ""
 

@@ -123,8 +123,8 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
 @pytest.mark.parametrize(
     ("settings", "sold_at", "pnl"),
     [
-        (("entry.nowcast=false",), "09:52:15", "-3.88"),
-        (("entry.nowcast=true",), "10:13:56", "98.82"),
+        (("entry.nowcast=false",), "09:53:16", "-4.12"),
+        (("entry.nowcast=true",), "10:19:02", "131.53"),
         (("exits.edge_gone=false",), None, "795.29"),
     ],
 )
