@@ -37,9 +37,10 @@ LONGEST_SECONDS = 3_600.0
 STRIKES_KEPT = 6
 """Strikes on either side of the traded ones that stay quoted: enough for a smile."""
 LATE_SECONDS = 120.0
-"""A trade may come so much later, as the quote that it waits for."""
+"""A trade may come so much later, and after a disturbance that lay upon it: it waits for a quote."""
 WORST_FRACTION = 0.5
 LEAST_TICKS = 2
+"""What trades at so little is worth nothing: whether somebody still bids a tick for it is chance."""
 STOPS = DecisionKind.MODE, DecisionKind.EXIT
 
 
@@ -143,10 +144,14 @@ class _Seen(Journal):
 class _Trade(msgspec.Struct, frozen=True):
     instrument_id: InstrumentId
     side: Side
-    purpose: str
     quantity: float
     price: float
     ts_ns: int
+
+    def is_as(self, other: "_Trade") -> bool:
+        """Return whether as much of the same was traded the same way."""
+        own = self.instrument_id, self.side, self.quantity
+        return own == (other.instrument_id, other.side, other.quantity)
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -156,17 +161,26 @@ class _Run(msgspec.Struct, frozen=True):
     mode: Mode
     why: str
 
-    def is_as(self, other: "_Run") -> bool:
-        """Return whether the options were traded as in another run, at times near to those of it."""
-        if len(self.trades) != len(other.trades):
-            return False
-        late_ns = LATE_SECONDS * NANOS_PER_SECOND
-        return all(
-            own.instrument_id == theirs.instrument_id
-            and (own.side, own.quantity) == (theirs.side, theirs.quantity)
-            and abs(own.ts_ns - theirs.ts_ns) <= late_ns
-            for own, theirs in zip(self.trades, other.trades, strict=True)
-        )
+    def is_as(self, other: "_Run", tape: MarketTape, struck: Disturbance) -> bool:
+        """Return whether the options were traded as in another run, at times near to those of it.
+
+        A trade that the disturbance lay upon until the close cannot be made, and need not be.
+        """
+        late_ns = int(LATE_SECONDS * NANOS_PER_SECOND)
+        end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
+        close_ns = next(each.close_ns for each in tape.sessions if each.close_ns > struck.start_ns)
+        left = list(self.trades)
+        for theirs in other.trades:
+            is_under = struck.start_ns <= theirs.ts_ns <= end_ns
+            last_ns = end_ns + late_ns if is_under else theirs.ts_ns + late_ns
+            first_ns = theirs.ts_ns - late_ns
+            made = (each for each in left if each.is_as(theirs) and first_ns <= each.ts_ns <= last_ns)
+            own = next(made, None)
+            if own is not None:
+                left.remove(own)
+            elif not (is_under and end_ns + late_ns >= close_ns):
+                return False
+        return not left
 
 
 def stress_quotes(
@@ -201,7 +215,7 @@ def stress_quotes(
             fraction = min((_fraction(small, trade) for trade in run.trades), default=1.0)
             is_stopped = run.mode is not Mode.ACTIVE
             worst = min(worst, fraction)
-            if not run.is_as(plain) or fraction < WORST_FRACTION:
+            if not run.is_as(plain, small, struck) or fraction < WORST_FRACTION:
                 found.append(
                     Difference(
                         draw=draw,
@@ -249,12 +263,13 @@ def _run(config: BacktestConfig, tape: MarketTape) -> _Run:
     book, trades = engine.desk.instruments, list[_Trade]()
     for fill in seen.events:
         order = sent.get(fill.client_order_id)
-        if order is not None and book[order.instrument_id].is_option:
+        if order is None or not book[order.instrument_id].is_option:
+            continue
+        if float(fill.price) > LEAST_TICKS * float(book[order.instrument_id].tick_rule.below):
             trades.append(
                 _Trade(
                     order.instrument_id,
                     order.side,
-                    order.purpose.value,
                     float(fill.quantity),
                     float(fill.price),
                     fill.ts_event_ns,

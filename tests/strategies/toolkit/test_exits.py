@@ -127,6 +127,14 @@ def test_an_edge_that_returns_starts_the_count_again_and_an_unknown_one_does_not
     assert one.reason(view(now_ns=start + 6 * minute, edge_usd=-1.0)).startswith("edge gone")
 
 
+@pytest.mark.parametrize(("gap_minutes", "leaves"), [(3, True), (4, False), (30, False)])
+def test_looks_at_an_edge_count_together_only_while_it_is_known(gap_minutes, leaves):
+    one, minute = rules(edge_gone=True), 60 * NANOS_PER_SECOND
+    times = [0, 1, 1 + gap_minutes]
+    seen = [one.reason(view(now_ns=at("12:00") + each * minute, edge_usd=-1.0)) for each in times]
+    assert (seen[-1] is not None) is leaves
+
+
 def test_an_edge_that_never_was_is_not_gone():
     """A straddle bought whatever the gate says is not sold for what it never had."""
     one = EdgeGone(had_edge=False)

@@ -381,6 +381,8 @@ class EdgeGone:
         if (trade.edge_usd < 0.0) is not self._had_edge:
             seen.clear()
             return None
+        if seen and trade.now_ns - seen[-1] > EDGE_TIMES * EDGE_SPACING_NS:
+            seen.clear()  # it was unknown for too long: the looks are not in a row
         if not seen or trade.now_ns - seen[-1] >= EDGE_SPACING_NS:
             seen.append(trade.now_ns)
         if len(seen) < EDGE_TIMES:

@@ -1,0 +1,120 @@
+"""Quotes of held options are disturbed: the day is traded as before, or the desk stops and says so."""
+
+from dataclasses import replace
+from datetime import date, time
+
+import numpy as np
+import pytest
+
+from fakes.tape import until
+from scalpdesk.backtesting.simulate import BacktestConfig
+from scalpdesk.config.settings import load_settings
+from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.research import quote_stress
+from scalpdesk.research.quote_stress import KINDS, stress_quotes
+
+GAMMA = ("entry.gate=off", "exits.edge_gone=false")
+TEN = ("straddles=10", "risk.max_daily_loss_fraction=0.01", "risk.max_order_premium=20000")
+COIN = (
+    *(
+        "desk.currency=BTC",
+        "simulation.starting_cash=2",
+        "simulation.fees=deribit",
+        "underlying=BTC-PERPETUAL",
+    ),
+    *("selection.min_expiration_days=2", "selection.max_expiration_days=30", "entry.orders=legs"),
+    *("entry.gate=off", "entry.not_before=03:30", "entry.not_after=23:30", "exits.min_dte=none"),
+)
+
+
+def config_of(strategy, *overrides):
+    return BacktestConfig.of(load_settings(strategy, overrides=overrides), seed=1)
+
+
+def coin_tape():
+    day = date(2025, 3, 5)
+    return reconstruct_coin(day, day, seed=1, underlying="BTC-PERPETUAL")
+
+
+CASES = {
+    "gamma scalper": (
+        "gamma-scalper",
+        GAMMA,
+        lambda: until(embedded.reconstruct(date(2017, 5, 17)), time(12)),
+        90,
+    ),
+    "ten, small loss limit": (
+        "gamma-scalper",
+        (*GAMMA, *TEN),
+        lambda: until(embedded.reconstruct(date(2017, 5, 17)), time(12)),
+        50,
+    ),
+    "zero-dte": (
+        "zero-dte",
+        ("entry.mode=straddle",),
+        lambda: embedded.reconstruct(date(2018, 2, 5)),
+        40,
+    ),
+    "coin": ("gamma-scalper", COIN, coin_tape, 20),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_disturbed_quotes_change_no_trade_in_options(case):
+    """200 draws together."""
+    strategy, overrides, tape, draws = CASES[case]
+    found = stress_quotes(config_of(strategy, *overrides), tape(), draws=draws, seed=7)
+    assert found.trades >= 2
+    assert sum(found.draws.values()) == draws
+    assert [each for each in found.differences if not each.is_stopped] == []
+    assert found.worst_fraction > 0.9
+    assert found.passed
+
+
+def test_a_strategy_that_believes_a_stub_is_found(monkeypatch):
+    """The check itself: where every quote counts as a price, stubs change the trades."""
+    day = until(embedded.reconstruct(date(2017, 5, 17)), time(11))
+    monkeypatch.setattr("scalpdesk.marketdata.state.shows_price", lambda quote, _: quote.ask > 0.0)
+    monkeypatch.setattr("scalpdesk.marketdata.chain_bounds.ChainBounds.contradict", lambda *_: False)
+    monkeypatch.setattr(quote_stress, "KINDS", {kind: KINDS[kind] for kind in ("stub", "half of both")})
+    found = stress_quotes(config_of("gamma-scalper", *GAMMA), day, draws=6, seed=3)
+    assert found.differences
+    assert not found.passed
+    assert {each.kind for each in found.differences} <= {"stub", "half of both"}
+
+
+def test_equal_seeds_draw_equal_disturbances():
+    tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10, 30))
+    config = config_of("gamma-scalper", *GAMMA)
+    assert stress_quotes(config, tape, draws=4, seed=5) == stress_quotes(config, tape, draws=4, seed=5)
+
+
+def test_a_day_without_a_trade_in_options_has_nothing_to_disturb():
+    tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10))
+    found = stress_quotes(config_of("gamma-scalper", "entry.not_before=15:00"), tape, draws=3)
+    assert (found.trades, found.draws, found.differences, found.passed) == (0, {}, (), True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disturbance_strikes_its_options_and_its_span_alone(kind):
+    tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10))
+    quotes = tape.quotes.whole()
+    option = int(quotes.instrument_id.max())
+    start_ns = tape.sessions[0].open_ns + 600 * 10**9
+    struck = quote_stress.Disturbance(
+        kind=kind, symbols=(tape.instruments[option].symbol,), start_ns=start_ns, seconds=300.0
+    )
+    after = quote_stress._disturbed(replace(tape, quotes=quotes), struck).quotes
+    rows = (quotes.instrument_id == option) & (quotes.ts_ns >= start_ns)
+    rows &= quotes.ts_ns < start_ns + 300 * 10**9
+    assert rows.any()
+    if kind == "absent":
+        assert len(after) == len(quotes) - rows.sum()
+        return
+    same = ~rows
+    assert np.array_equal(after.bid[same], quotes.bid[same], equal_nan=True)
+    assert np.array_equal(after.ask[same], quotes.ask[same], equal_nan=True)
+    assert not np.array_equal(after.bid[rows], quotes.bid[rows]) or not np.array_equal(
+        after.ask[rows], quotes.ask[rows]
+    )
