@@ -1,9 +1,7 @@
 """Quotes of held options are disturbed: the day is traded as before, or the desk stops and says so."""
 
-from dataclasses import replace
 from datetime import date, time
 
-import numpy as np
 import pytest
 
 from fakes.tape import until
@@ -11,8 +9,7 @@ from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
-from scalpdesk.research import quote_stress
-from scalpdesk.research.quote_stress import KINDS, stress_quotes
+from scalpdesk.research.quote_stress import stress_quotes
 
 GAMMA = ("entry.gate=off", "exits.edge_gone=false")
 TEN = ("straddles=10", "risk.max_daily_loss_fraction=0.01", "risk.max_order_premium=20000")
@@ -72,18 +69,6 @@ def test_disturbed_quotes_change_no_trade_in_options(case):
     assert found.passed
 
 
-def test_a_strategy_that_believes_a_stub_is_found(monkeypatch):
-    """The check itself: where every quote counts as a price, stubs change the trades."""
-    day = until(embedded.reconstruct(date(2017, 5, 17)), time(11))
-    monkeypatch.setattr("scalpdesk.marketdata.state.shows_price", lambda quote, _: quote.ask > 0.0)
-    monkeypatch.setattr("scalpdesk.marketdata.chain_bounds.ChainBounds.contradict", lambda *_: False)
-    monkeypatch.setattr(quote_stress, "KINDS", {kind: KINDS[kind] for kind in ("stub", "half of both")})
-    found = stress_quotes(config_of("gamma-scalper", *GAMMA), day, draws=6, seed=3)
-    assert found.differences
-    assert not found.passed
-    assert {each.kind for each in found.differences} <= {"stub", "half of both"}
-
-
 def test_equal_seeds_draw_equal_disturbances():
     tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10, 30))
     config = config_of("gamma-scalper", *GAMMA)
@@ -94,27 +79,3 @@ def test_a_day_without_a_trade_in_options_has_nothing_to_disturb():
     tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10))
     found = stress_quotes(config_of("gamma-scalper", "entry.not_before=15:00"), tape, draws=3)
     assert (found.trades, found.draws, found.differences, found.passed) == (0, {}, (), True)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_disturbance_strikes_its_options_and_its_span_alone(kind):
-    tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10))
-    quotes = tape.quotes.whole()
-    option = int(quotes.instrument_id.max())
-    start_ns = tape.sessions[0].open_ns + 600 * 10**9
-    struck = quote_stress.Disturbance(
-        kind=kind, symbols=(tape.instruments[option].symbol,), start_ns=start_ns, seconds=300.0
-    )
-    after = quote_stress._disturbed(replace(tape, quotes=quotes), struck).quotes
-    rows = (quotes.instrument_id == option) & (quotes.ts_ns >= start_ns)
-    rows &= quotes.ts_ns < start_ns + 300 * 10**9
-    assert rows.any()
-    if kind == "absent":
-        assert len(after) == len(quotes) - rows.sum()
-        return
-    same = ~rows
-    assert np.array_equal(after.bid[same], quotes.bid[same], equal_nan=True)
-    assert np.array_equal(after.ask[same], quotes.ask[same], equal_nan=True)
-    assert not np.array_equal(after.bid[rows], quotes.bid[rows]) or not np.array_equal(
-        after.ask[rows], quotes.ask[rows]
-    )

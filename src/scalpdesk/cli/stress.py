@@ -28,7 +28,7 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
     show_default=True,
     help="Disturbances, each in a run of its own.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the draws.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the draws.")
 @settings_options
 def stress(
     *,

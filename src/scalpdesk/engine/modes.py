@@ -86,8 +86,8 @@ class Modes:
     def judge(self, nav: Decimal) -> None:
         """Stop at the session's loss limit, and reduce or flatten where the margin is used up.
 
-        ``nav`` is that of the mark just made. While nobody can know whether the limit is reached, because
-        options have no quote that shows their price, the desk only reduces.
+        ``nav`` is that of the mark just made. While it is unknown whether the limit is reached, as options
+        have no quote that shows their price, the desk only reduces.
         """
         desk = self._desk
         least = most = nav

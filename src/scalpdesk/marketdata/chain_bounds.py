@@ -1,6 +1,6 @@
 """Quotes that the other quotes of their expiry contradict: off by a factor, or of another hour.
 
-Whoever buys the lower call of two strikes and sells the higher loses nothing at expiry, and gains at most the
+A buyer of the lower call of two strikes who sells the higher loses nothing at expiry, and gains at most the
 distance of the strikes; of puts it is the reverse (Merton 1973). A quote that breaks these bounds with both
 of its neighbours is off. With one neighbour, or without any, it is off where it also breaks put-call parity.
 """
@@ -31,7 +31,7 @@ STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
 
 
-class LatestQuote(Protocol):
+class QuotesInForce(Protocol):
     """Latest quotes by instrument id."""
 
     def __getitem__(self, number: InstrumentId, /) -> QuoteEvent | None:
@@ -74,7 +74,7 @@ class ChainBounds:
         """Strikes of each expiry and right, ascending."""
         self._known = 0
 
-    def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: LatestQuote) -> bool:
+    def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: QuotesInForce) -> bool:
         """Return whether the neighbouring quotes contradict a quote; one that agrees with it is enough.
 
         ``spot`` is the underlying's, ``quotes`` the latest by instrument.

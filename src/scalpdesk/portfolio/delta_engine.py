@@ -58,7 +58,7 @@ class Valuation(Leaf, gc=False):
     is_modelled: bool = False
     """Whether the quote was lost or shows no price: the volatility is the last known, or its strike's."""
     deviation: float = 0.0
-    """Of the logarithm of such a volatility, three standard deviations."""
+    """Three standard deviations of the logarithm of such a volatility."""
     least: float = 0.0
     most: float = math.inf
     """``least``, ``most``: What its quote forbids to be worth less, or more, currency per unit."""

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
@@ -27,7 +27,21 @@ from scalpdesk.pricing.base import Floats
 
 _SKEW_STEP = 1e-3
 LEAST_DEVIATION = 0.02
-"""Of the logarithm of a volatility that no quote shows now: a mid lies anywhere between its sides."""
+"""Least error of the logarithm of a volatility that no quote shows: a mid lies anywhere between sides."""
+
+
+AGAIN_NS = 5 * NANOS_PER_SECOND
+"""So soon a smile is tried again that a session's first quotes did not show."""
+OFFSET_NS = 30 * MINUTE_NS
+"""So long after its last own quote a strike is still held against the smile of the others."""
+
+
+class _MinuteSmile(NamedTuple):
+    """Smile of an expiry that hedges strikes without quotes, renewed each minute while others are quoted."""
+
+    tried_ns: int
+    fitted_ns: int
+    smile: ExpirySmile
 
 
 class OptionVols:
@@ -66,8 +80,10 @@ class OptionVols:
         self._seen: dict[InstrumentId, OptionFacts] = {}
         """By id, of all that anybody has asked for."""
         self._carries: dict[tuple[str, str, date], ExpiryCarry] = {}
-        self._smiles: dict[ExpiryCarry, tuple[int, ExpirySmile | None]] = {}
-        """Smiles that hedge strikes without quotes, with when they were fitted; by their expiry's carry."""
+        self._smiles: dict[ExpiryCarry, _MinuteSmile] = {}
+        """Smiles that hedge strikes without quotes, by their expiry's carry."""
+        self._offsets: dict[InstrumentId, tuple[int, float]] = {}
+        """Logarithm of a strike's own volatility over the smile's, with the instant of that own quote."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
         legs = self._vol_of_leg, self._vols_of_legs
         self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds, pricer)
@@ -172,7 +188,7 @@ class OptionVols:
         if found is not None:
             return found
         vols = self._minute_vols(option, now_ns, 0.0)
-        return None if vols is None else StrikeVol(vols[0], SURFACE_DEVIATION)
+        return None if vols is None else StrikeVol(vols[0] * self._offset(option), SURFACE_DEVIATION)
 
     def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
@@ -182,10 +198,9 @@ class OptionVols:
         found = self.strikes.measured(option.contract, now_ns)
         if found is not None:
             return found.vol
-        fitted_ns, smile = self._smiles.get(option.carry, (-MINUTE_NS, None))
-        is_old = now_ns - fitted_ns > OLDEST_NS
-        vols = None if is_old else self._smile_vols(option, smile, now_ns, 0.0)
-        return None if vols is None else vols[0]
+        known = self._smiles.get(option.carry)
+        is_old = known is None or now_ns - known.fitted_ns > OLDEST_NS
+        return None if known is None or is_old else self._off_smile(option, known.smile, now_ns)
 
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
@@ -228,10 +243,24 @@ class OptionVols:
         if known is not None:
             return known, LEAST_DEVIATION
         last = self._when_quoted(option)
+        of_expiry = self._smiles.get(option.carry) if is_lost else None
+        if of_expiry is not None and (last is None or of_expiry.fitted_ns > last[1]):
+            moved = self._off_smile(option, of_expiry.smile, now_ns)  # the rest of the expiry knows it later
+            left = self._terms.variance_years(now_ns, option.expires_ns)
+            if moved is not None and left > 0.0:
+                then, years = of_expiry.smile, self._terms.years(option.expires_ns, now_ns)
+                moved *= math.sqrt(
+                    left / years * then.years / then.variance_years
+                )  # over a night both change
+                return moved, LEAST_DEVIATION + self._drift(of_expiry.fitted_ns, now_ns)
         if last is None:
             return None, LEAST_DEVIATION
-        gone = self._terms.variance_years(last[1], now_ns) if now_ns > last[1] else 0.0
-        return self._last(option, now_ns), LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(gone)
+        return self._last(option, now_ns), LEAST_DEVIATION + self._drift(last[1], now_ns)
+
+    def _drift(self, then_ns: int, now_ns: int) -> float:
+        """Return how far a volatility's logarithm may have moved since an instant: three deviations."""
+        gone = self._terms.variance_years(then_ns, now_ns) if now_ns > then_ns else 0.0
+        return 3.0 * VOL_OF_VOL * math.sqrt(gone)
 
     def of_other_leg(self, option: OptionFacts, now_ns: int) -> float | None:
         """Return the volatility of a strike's other leg; None where it is not known."""
@@ -280,11 +309,39 @@ class OptionVols:
 
     def _minute_vols(self, option: OptionFacts, now_ns: int, *steps: float) -> list[float] | None:
         """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
-        fitted_ns, smile = self._smiles.get(option.carry, (-MINUTE_NS, None))
-        if self.learns and now_ns - fitted_ns >= MINUTE_NS:
+        known = self._smiles.get(option.carry)
+        if self.learns and (known is None or now_ns - known.tried_ns >= MINUTE_NS):
             smile = self.smile(option.instrument_id, now_ns)
-            self._smiles[option.carry] = now_ns, smile
-        return self._smile_vols(option, smile, now_ns, *steps)
+            if smile is not None:
+                known = _MinuteSmile(now_ns, now_ns, smile)
+                self._note_offset(option, smile, now_ns)
+            elif known is not None:  # at an open: the last one of the evening tells more than nothing
+                known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
+            if known is not None:
+                self._smiles[option.carry] = known
+        if known is None or now_ns - known.fitted_ns > OLDEST_NS:
+            return None
+        return self._smile_vols(option, known.smile, now_ns, *steps)
+
+    def _note_offset(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> None:
+        """Note how far a strike lies off the first smile that is fitted after its own last quote."""
+        last = self._when_quoted(option)
+        if last is None or self._offsets.get(option.instrument_id, (-1, 0.0))[0] == last[1]:
+            return
+        if now_ns - last[1] > OFFSET_NS:
+            return
+        own, vols = self._last(option, now_ns), self._smile_vols(option, smile, now_ns, 0.0)
+        if own and vols is not None and vols[0] > 0.0:
+            self._offsets[option.instrument_id] = last[1], math.log(own / vols[0])
+
+    def _offset(self, option: OptionFacts) -> float:
+        """Return a strike's own volatility over that of its expiry's smile; 1 where it is not known."""
+        return math.exp(self._offsets.get(option.instrument_id, (0, 0.0))[1])
+
+    def _off_smile(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> float | None:
+        """Return the volatility of a strike by its expiry's smile and its own distance from that."""
+        vols = self._smile_vols(option, smile, now_ns, 0.0)
+        return None if vols is None else vols[0] * self._offset(option)
 
     def _smile_vols(
         self, option: OptionFacts, smile: ExpirySmile | None, now_ns: int, *steps: float

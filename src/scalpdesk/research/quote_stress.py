@@ -1,7 +1,7 @@
 """Quotes of held options disturbed for a while: whether a strategy trades as on the undisturbed day.
 
 Each draw strikes one or both sides of some held options, for a second to an hour, in one of ten ways. The
-trades in options are to be those of the undisturbed day, unless the desk stops and says so; and no option is
+trades in options are to be those of the undisturbed day, unless the desk stops and reports it. No option is
 sold for less than half of its undisturbed mid, or bought for more than twice that.
 """
 
@@ -35,12 +35,12 @@ Floats = NDArray[np.float64]
 Sides = tuple[Floats, Floats]
 LONGEST_SECONDS = 3_600.0
 STRIKES_KEPT = 6
-"""Strikes on either side of the traded ones that stay quoted: enough for a smile."""
+"""Strikes that stay quoted below and above the traded: enough for a smile."""
 LATE_SECONDS = 120.0
 """A trade may come so much later, and after a disturbance that lay upon it: it waits for a quote."""
 WORST_FRACTION = 0.5
 LEAST_TICKS = 2
-"""What trades at so little is worth nothing: whether somebody still bids a tick for it is chance."""
+"""An option that trades at so little is worth nothing: whether a tick is still bid for it is chance."""
 STOPS = DecisionKind.MODE, DecisionKind.EXIT
 
 
@@ -69,7 +69,7 @@ KINDS: dict[str, Callable[[Floats, Floats], Sides]] = {
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a draw does to the quotes."""
+    """A change of the quotes of some options for a while."""
 
     kind: str
     symbols: tuple[str, ...]
@@ -77,21 +77,21 @@ class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class TradedOtherwise(msgspec.Struct, frozen=True, kw_only=True):
     """A draw on which the strategy traded otherwise, or at a price that is too bad."""
 
     draw: int
     kind: str
     symbols: tuple[str, ...]
     time: str
-    """Of its start, New York."""
+    """Start, New York."""
     seconds: float
     mode: str
-    """Of the desk at the end."""
+    """Mode of the desk at the end."""
     is_stopped: bool
-    """Whether the desk had stopped and said so: no breach of the rule."""
+    """Whether the desk had stopped and had reported it: no breach of the rule."""
     worst_fraction: float
-    """Of the undisturbed mid, at the worst sale or purchase: 1 is the mid."""
+    """Worst sale or purchase as a fraction of the undisturbed mid: 1 is the mid."""
     nav_change: float
     """Against the undisturbed day, in the account's currency."""
     why: str
@@ -108,7 +108,7 @@ class StressReport(msgspec.Struct, frozen=True, kw_only=True):
     """Executions in options on the undisturbed day."""
     draws: dict[str, int]
     """By kind of disturbance."""
-    differences: tuple[Difference, ...]
+    differences: tuple[TradedOtherwise, ...]
     worst_fraction: float
     """Worst execution of all draws as a fraction of the undisturbed mid."""
 
@@ -141,21 +141,21 @@ class _Seen(Journal):
         self.outputs.extend(outputs)
 
 
-class _Trade(msgspec.Struct, frozen=True):
+class _OptionFill(msgspec.Struct, frozen=True):
     instrument_id: InstrumentId
     side: Side
     quantity: float
     price: float
     ts_ns: int
 
-    def is_as(self, other: "_Trade") -> bool:
+    def is_as(self, other: "_OptionFill") -> bool:
         """Return whether as much of the same was traded the same way."""
         own = self.instrument_id, self.side, self.quantity
         return own == (other.instrument_id, other.side, other.quantity)
 
 
 class _Run(msgspec.Struct, frozen=True):
-    trades: tuple[_Trade, ...]
+    trades: tuple[_OptionFill, ...]
     """In options."""
     nav: float
     mode: Mode
@@ -208,7 +208,7 @@ def stress_quotes(
             return _report(config, tape, _Run((), 0.0, Mode.ACTIVE, ""), Counter(), (), 1.0)
         small = _near(tape, traded)
         plain = _run(config, small)
-        dice, counts, found, worst = np.random.default_rng(seed), Counter[str](), list[Difference](), 1.0
+        dice, counts, found, worst = np.random.default_rng(seed), Counter[str](), list[TradedOtherwise](), 1.0
         for draw, struck in enumerate(_drawn(dice, small, plain, draws)):
             counts[struck.kind] += 1
             run = _run(config, _disturbed(small, struck))
@@ -217,7 +217,7 @@ def stress_quotes(
             worst = min(worst, fraction)
             if not run.is_as(plain, small, struck) or fraction < WORST_FRACTION:
                 found.append(
-                    Difference(
+                    TradedOtherwise(
                         draw=draw,
                         kind=struck.kind,
                         symbols=struck.symbols,
@@ -240,7 +240,7 @@ def _report(
     tape: MarketTape,
     plain: _Run,
     counts: Counter[str],
-    found: tuple[Difference, ...],
+    found: tuple[TradedOtherwise, ...],
     worst: float,
 ) -> StressReport:
     first, last = tape.sessions[0].day, tape.sessions[-1].day
@@ -260,14 +260,14 @@ def _run(config: BacktestConfig, tape: MarketTape) -> _Run:
     seen = _Seen()
     assemble_backtest(config, PreparedMarket(tape), header, engine, seen).runner.run()
     sent = {order.client_order_id: order for output in seen.outputs for order in orders_of(output)}
-    book, trades = engine.desk.instruments, list[_Trade]()
+    book, trades = engine.desk.instruments, list[_OptionFill]()
     for fill in seen.events:
         order = sent.get(fill.client_order_id)
         if order is None or not book[order.instrument_id].is_option:
             continue
         if float(fill.price) > LEAST_TICKS * float(book[order.instrument_id].tick_rule.below):
             trades.append(
-                _Trade(
+                _OptionFill(
                     order.instrument_id,
                     order.side,
                     float(fill.quantity),
@@ -345,7 +345,7 @@ def _disturbed(tape: MarketTape, struck: Disturbance) -> MarketTape:
     return replace(tape, quotes=replace(quotes, bid=bid, ask=ask))
 
 
-def _fraction(tape: MarketTape, trade: _Trade) -> float:
+def _fraction(tape: MarketTape, trade: _OptionFill) -> float:
     """Return a price as a fraction of the undisturbed mid: below 1 where it is worse."""
     stamps, mids = _whole(tape).mids(trade.instrument_id)
     at = int(np.searchsorted(stamps, trade.ts_ns, side="right")) - 1
