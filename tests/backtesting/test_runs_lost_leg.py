@@ -11,6 +11,7 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Mark, Purpose, orders_of
 from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk.engine.unquoted import on_model
 
 HELD = (
     *("entry.gate=off", "exits.edge_gone=false", "exits.stop_fraction=none", "exits.arm_fraction=none"),
@@ -77,3 +78,15 @@ def test_its_parts_close_and_nothing_is_left_open(days):
         total = sum(float(one.nav_change) for one in marks(day))
         parts = sum(float(amount) for one in marks(day) for amount in one.parts.values())
         assert parts == pytest.approx(total, abs=1e-6)
+
+
+def test_the_account_states_how_much_of_it_stands_on_no_quote(days):
+    tape, plain, lost = days
+    assert on_model(plain.engine.desk, plain.engine.now_ns) is None
+    found = on_model(lost.engine.desk, lost.engine.now_ns)
+    (symbol,) = found.symbols
+    position = lost.engine.desk.positions.positions[tape.instruments.id_of(symbol)]
+    mark = lost.engine.desk.market.mark(position.instrument_id)
+    assert float(found.worth) == pytest.approx(100 * float(position.quantity) * mark, abs=0.1)
+    assert found.least < found.worth < found.most
+    assert found.since_ns <= tape.sessions[0].open_ns + 3 * 3_600 * SECOND_NS

@@ -18,6 +18,7 @@ from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.engine.unquoted import on_model
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
@@ -199,6 +200,7 @@ def run_summary(
         "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),
+        **_on_model(engine, decimals),
         "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
         "config_hash": header.config_hash,
@@ -282,6 +284,16 @@ def folder_verdict(folder: Mapping[str, Any]) -> str:
         last = folder["last_refusal"]
         return f"no trade: each of {refused} intents of the folder was refused, the last one {last}"
     return NEVER_ASKED
+
+
+def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:
+    """Return what of the last net asset value stands on no quote, under ``on_model``; empty if nothing does."""
+    found = on_model(engine.desk, engine.now_ns)
+    if found is None:
+        return {}
+    amounts = {name: f"{getattr(found, name):.{decimals}f}" for name in ("worth", "least", "most")}
+    since = f"{to_new_york(found.since_ns):%Y-%m-%d %H:%M}"
+    return {"on_model": {"options": list(found.symbols), **amounts, "since": since}}
 
 
 def _positions(engine: TradingEngine) -> dict[str, str]:

@@ -195,7 +195,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
-    for line in filter(None, (unexplained_line(summary.get("explain")), better_line(summary.get("explain")))):
+    explained = summary.get("explain")
+    for line in filter(None, (unexplained_line(explained), better_line(explained), on_model_line(summary))):
         out.print(f"[bold red]{line}[/]")
 
 
@@ -207,6 +208,17 @@ def unexplained_line(explain: dict[str, Any] | None) -> str:
     return (
         f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
         f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
+    )
+
+
+def on_model_line(summary: Mapping[str, Any]) -> str:
+    """Return what of the last net asset value stands on no quote; empty where quotes show all of it."""
+    found = summary.get("on_model")
+    if not found:
+        return ""
+    return (
+        f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model"
+        f" ({found['least']} to {found['most']}), last quoted {found['since']} New York"
     )
 
 

@@ -20,6 +20,7 @@ from scalpdesk.core.units import (
     run_currency,
     years_between,
 )
+from scalpdesk.engine.unquoted import on_model
 from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
@@ -206,6 +207,12 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
     if expiries:
         first = min(expiries)
         note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
+        if (unseen := on_model(desk, now_ns)) is not None:
+            since = to_new_york(unseen.since_ns)
+            note += (
+                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M}"
+                f" ({plain(unseen.least)} to {plain(unseen.most)})"
+            )
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
     if spot and desk.instruments[desk.view.underlying].is_inverse:
         gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)

@@ -59,6 +59,8 @@ class Valuation(Leaf, gc=False):
     """Whether the quote was lost or shows no price: the volatility is the last known, or its strike's."""
     deviation: float = 0.0
     """Three standard deviations of the logarithm of such a volatility."""
+    since_ns: int = 0
+    """When its last quote was made that showed a price, UTC nanoseconds; 0 while the latest one does."""
     least: float = 0.0
     most: float = math.inf
     """``least``, ``most``: What its quote forbids to be worth less, or more, currency per unit."""
@@ -201,6 +203,7 @@ class ModelMarks:
                 return None
         found = self._at(option, spot, now_ns, dividend_yield, vol)
         found.is_modelled, found.deviation = True, deviation
+        found.since_ns = self._vols.shown_ns(option) or quote.ts_event_ns
         if contract.style is AMERICAN:
             found.least = contract.payoff(spot)
         if not (is_lost or self._state.is_contradicted(quote)):

@@ -257,6 +257,11 @@ class OptionVols:
             return None, LEAST_DEVIATION
         return self._last(option, now_ns), LEAST_DEVIATION + self._drift(last[1], now_ns)
 
+    def shown_ns(self, option: OptionFacts) -> int:
+        """Return when an option's last quote was made that showed a price, UTC nanoseconds; 0 without one."""
+        last = self._when_quoted(option)
+        return 0 if last is None else last[1]
+
     def _drift(self, then_ns: int, now_ns: int) -> float:
         """Return how far a volatility's logarithm may have moved since an instant: three deviations."""
         gone = self._terms.variance_years(then_ns, now_ns) if now_ns > then_ns else 0.0

@@ -1,0 +1,38 @@
+"""The part of an account's value that stands on no quote: options that are lost, or quoted without a price."""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+from scalpdesk.core.units import ZERO, exact
+from scalpdesk.engine.desk import Desk
+
+
+class OnModel(NamedTuple):
+    """Part of a net asset value that stands on no quote."""
+
+    symbols: tuple[str, ...]
+    worth: Decimal
+    """Value of these options at the model, in currency."""
+    least: Decimal
+    most: Decimal
+    """``least``, ``most``: What they may be worth at the least, and at the most."""
+    since_ns: int
+    """When the first of them was last shown by a quote, UTC nanoseconds."""
+
+
+def on_model(desk: Desk, now_ns: int) -> OnModel | None:
+    """Return what no quote shows of what is held; None where quotes show all of it."""
+    symbols, worth, least, most, since_ns = list[str](), ZERO, ZERO, ZERO, now_ns
+    for position in desk.positions.held():
+        if not position.instrument.is_option:
+            continue
+        value = desk.delta_engine.marked(position.instrument_id, now_ns)
+        if value is None or not value.is_modelled:
+            continue
+        units = position.quantity * position.multiplier
+        below, above = desk.doubt(position.instrument_id, value)
+        own = units * exact(value.mark)
+        worth, least, most = worth + own, least + own - below, most + own + above
+        symbols.append(position.instrument.symbol)
+        since_ns = min(since_ns, value.since_ns)
+    return OnModel(tuple(symbols), worth, least, most, since_ns) if symbols else None
