@@ -287,7 +287,7 @@ def folder_verdict(folder: Mapping[str, Any]) -> str:
 
 
 def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:
-    """Return what of the last net asset value stands on no quote, under ``on_model``; empty if nothing does."""
+    """Return what of the last net asset value stands on no quote, as ``on_model``; empty if nothing does."""
     found = on_model(engine.desk, engine.now_ns)
     if found is None:
         return {}

@@ -1,4 +1,4 @@
-"""The part of an account's value that stands on no quote: options that are lost, or quoted without a price."""
+"""The part of an account's value that stands on no quote: options lost, or quoted without a price."""
 
 from decimal import Decimal
 from typing import NamedTuple
