@@ -29,7 +29,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (83, 64)
 STRADDLE = (298, 213)
 WHOLE_TRIP = (117, 78)
-STRADDLE_DECISION = (427, 315)
+STRADDLE_DECISION = (441, 323)
 """Python calls and C calls."""
 
 

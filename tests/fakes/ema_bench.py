@@ -121,10 +121,18 @@ class EmaBench:
         return order
 
     def quote(self, order, mid, spread=0.02, seconds=1):
-        """Quote the bought option around ``mid`` and the underlying; return what follows."""
+        """Quote the bought option and those beside it around ``mid``, and the underlying; return the outputs."""
         self.desk.wait(seconds)
-        half = spread / 2
-        outputs = self.desk.quote(int(order.instrument_id), round(mid - half, 4), round(mid + half, 4))
+        half, book = spread / 2, self.desk.engine.desk.instruments
+        bought = book[order.instrument_id]
+        beside = [
+            number
+            for number, each in enumerate(book)
+            if each.is_option and (each.expiry, each.right) == (bought.expiry, bought.right)
+        ]
+        outputs = ()
+        for number in sorted(beside, key=lambda each: each == order.instrument_id):
+            outputs += self.desk.quote(number, round(mid - half, 4), round(mid + half, 4))
         outputs += self.desk.quote(0, 499.69, 499.71)
         return outputs + self.desk.quote(0, 499.74, 499.76)
 

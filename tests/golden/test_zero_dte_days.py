@@ -64,10 +64,7 @@ def assert_sound(played: PlayedDay) -> None:
 
 @recorded
 @needs_data
-@pytest.mark.parametrize(
-    "day",
-    [*(day for day in RECORDED if day != "2015-12-24"), pytest.param("2015-12-24", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("day", RECORDED)
 def test_recorded_days(recorded_catalog, day):
     played = play_day("lean", day, f"data.catalog={recorded_catalog}", *RECORDED[day])
     assert_sound(played)

@@ -41,7 +41,7 @@ class _MinuteSmile(NamedTuple):
 
     tried_ns: int
     fitted_ns: int
-    smile: ExpirySmile
+    smile: ExpirySmile | None
 
 
 class OptionVols:
@@ -247,8 +247,9 @@ class OptionVols:
         if of_expiry is not None and (last is None or of_expiry.fitted_ns > last[1]):
             moved = self._off_smile(option, of_expiry.smile, now_ns)  # the rest of the expiry knows it later
             left = self._terms.variance_years(now_ns, option.expires_ns)
-            if moved is not None and left > 0.0:
-                then, years = of_expiry.smile, self._terms.years(option.expires_ns, now_ns)
+            then = of_expiry.smile
+            if moved is not None and then is not None and left > 0.0:
+                years = self._terms.years(option.expires_ns, now_ns)
                 moved *= math.sqrt(
                     left / years * then.years / then.variance_years
                 )  # over a night both change
@@ -320,10 +321,11 @@ class OptionVols:
             if smile is not None:
                 known = _MinuteSmile(now_ns, now_ns, smile)
                 self._note_offset(option, smile, now_ns)
-            elif known is not None:  # at an open: the last one of the evening tells more than nothing
+            elif known is None or known.smile is None:
+                known = _MinuteSmile(now_ns, 0, None)
+            else:  # at an open: the last one of the evening tells more than nothing
                 known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
-            if known is not None:
-                self._smiles[option.carry] = known
+            self._smiles[option.carry] = known
         if known is None or now_ns - known.fitted_ns > OLDEST_NS:
             return None
         return self._smile_vols(option, known.smile, now_ns, *steps)
@@ -333,17 +335,20 @@ class OptionVols:
         last = self._when_quoted(option)
         if last is None or self._offsets.get(option.instrument_id, (-1, 0.0))[0] == last[1]:
             return
-        if now_ns - last[1] > OFFSET_NS:
-            return
+        if now_ns - last[1] > OFFSET_NS or not self._state.is_lost(option.instrument_id):
+            return  # a wide quote's own volatility is noise
         own, vols = self._last(option, now_ns), self._smile_vols(option, smile, now_ns, 0.0)
         if own and vols is not None and vols[0] > 0.0:
             self._offsets[option.instrument_id] = last[1], math.log(own / vols[0])
 
     def _offset(self, option: OptionFacts) -> float:
-        """Return a strike's own volatility over that of its expiry's smile; 1 where it is not known."""
-        return math.exp(self._offsets.get(option.instrument_id, (0, 0.0))[1])
+        """Return a lost strike's own volatility over that of its expiry's smile; 1 where it is not known."""
+        known = self._offsets.get(option.instrument_id)
+        if known is None or not self._state.is_lost(option.instrument_id):
+            return 1.0
+        return math.exp(known[1])
 
-    def _off_smile(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> float | None:
+    def _off_smile(self, option: OptionFacts, smile: ExpirySmile | None, now_ns: int) -> float | None:
         """Return the volatility of a strike by its expiry's smile and its own distance from that."""
         vols = self._smile_vols(option, smile, now_ns, 0.0)
         return None if vols is None else vols[0] * self._offset(option)
