@@ -121,7 +121,7 @@ class EmaBench:
         return order
 
     def quote(self, order, mid, spread=0.02, seconds=1):
-        """Quote the bought option and those beside it around ``mid``, and the underlying; return the outputs."""
+        """Quote the bought option and those beside it around ``mid``, then the underlying."""
         self.desk.wait(seconds)
         half, book = spread / 2, self.desk.engine.desk.instruments
         bought = book[order.instrument_id]
