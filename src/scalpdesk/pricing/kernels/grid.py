@@ -211,8 +211,11 @@ def march(  # noqa: PLR0912, PLR0915 - one loop over the steps, compiled as a wh
     until: float,
     dx: float,
     count: int,
+    damped: bool,
 ) -> None:
     """Step ``V`` back from ``start`` to ``until``, an interval without an ex-date inside, in ``count`` steps.
+
+    ``damped`` begins with implicit steps, as after a kink.
 
     ``X`` are the states at time 0; those of a node grow at ``r - q``, so that the scheme has no drift.
     """
@@ -247,11 +250,12 @@ def march(  # noqa: PLR0912, PLR0915 - one loop over the steps, compiled as a wh
     for i in range(n - 2, 0, -1):
         pivot[i] = 1.0 / (b - (a * c * pivot[i + 1] if i < n - 2 else 0.0))
         by_lower[i], by_upper[i] = a * pivot[i], c * pivot[i]
-    steps = 2 * count if is_wild else count + 2
+    halves = 4 if damped else 0
+    steps = 2 * count if is_wild else count + halves // 2
     t = start
     for step in range(steps):
         # the first two steps are halved and implicit (Rannacher 1984); the last ends exactly at a dividend
-        explicit = 0.0 if step < 4 or is_wild else implicit
+        explicit = 0.0 if step < halves or is_wild else implicit
         t = until if step == steps - 1 else t - implicit - explicit
         growth = math.exp((r - q) * t)
         later = dividends_ahead(t, T, r, cash, False)
@@ -373,7 +377,7 @@ def marched_value(
         start = now
         for part in range(1 - pieces, 1):
             end = start - whole * GRADING**part if part < 0 else until
-            march(V, phi, X, K, T, v, r, q, held, now, end, dx, refined * count)
+            march(V, phi, X, K, T, v, r, q, held, now, end, dx, refined * count, True)
             now = end
     if held.american:
         extend_parabola(V, phi, X, K - (0.0 if spot_model else S - state), dx, K, v, r, q)

@@ -1,0 +1,299 @@
+"""American exercise with known cash dividends at the speed of a desk: tables of what exercise adds.
+
+In the escrowed model the spot less the value of its coming dividends is lognormal. The European price is a
+closed form of it; what the right to exercise adds is smooth, so it is tabled. One march on the grid of
+``grid.py`` at a volatility gives it for every spot and for an octave of the time to the next ex-date. An
+option lies between four volatilities and four times, and is interpolated by cubic polynomials: at the same
+deviation from the strike, so that the exercise boundaries lie on one another. All Greeks are the slopes of
+that one function; theta and charm follow from the pricing equation.
+
+The strike is 1 in a table: amounts are fractions of it.
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind
+from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.european import european_greeks
+from scalpdesk.pricing.kernels.grid import (
+    GRADING,
+    GRID_STEPS,
+    LEAST_STEPS,
+    MOST_REFINED,
+    PIECES,
+    CashTerms,
+    dividends_ahead,
+    exercise_on_grid,
+    march,
+    spread_kink,
+)
+from scalpdesk.pricing.kernels.normal import Floats, Nine
+
+HALF = 180  # nodes on each side of the strike
+REACH = 8.0  # deviations of the longest time that they reach to either side
+NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
+TIMES = 12  # in an octave of the time to the ex-date
+VOLS = 10.0  # volatilities in an octave
+SLAB_SHAPE = (TIMES + 3, 2 * HALF + 1)  # one time before the octave, two from its end on
+EXERCISED = 1e-7  # of the strike: a value nearer to the payoff is that of exercise
+
+Slabs: TypeAlias = tuple[Floats, Floats, Floats, Floats]
+Weights: TypeAlias = tuple[tuple[float, float, float, float], ...]
+
+
+@inner
+def _slab_time(power: int, place: int) -> float:
+    """Years from a table's time to the next ex-date."""
+    return float(2.0 ** (power - 1 + (place - 1) / TIMES))
+
+
+@inner
+def _slab_step(v: float, longest: float) -> float:
+    """Step of a table in the logarithm of the state."""
+    return REACH * v * math.sqrt(longest) / HALF
+
+
+@inner
+def _fill_marched(
+    phi: float, T: float, v: float, r: float, q: float, cash: CashTerms, power: int, refined: int, out: Floats
+) -> None:
+    """Value at each of a table's times and nodes, of calls in shares; ``T`` years from the last of them."""
+    times, amounts, _, _ = cash
+    dx = _slab_step(v, T)
+    X = np.exp(-phi * (np.arange(2 * HALF + 1) - HALF) * dx)
+    grown = X * math.exp((r - q) * T)
+    V = np.maximum(phi * (grown - 1.0), 0.0)
+    if phi > 0.0:
+        V /= grown
+    spread_kink(V, phi * math.log(grown[0]) / dx, dx)
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    held = CashTerms(times, amounts, False, kind != NEVER)  # else exercised at ex-dates only
+    drift = abs(r - q) * math.sqrt(T) / (2.0 * v)
+    whole_steps = GRID_STEPS * min(max(drift, 4.0 * (abs(r) + abs(q)) * T, 1.0), MOST_REFINED)
+    now, is_kinked = T, True
+    for event in range(times.size - 1, -1, -1):
+        now = _marched_to(V, phi, X, T, v, r, q, held, now, times[event], dx, whole_steps, refined, is_kinked)
+        if phi > 0.0:
+            grown = X * math.exp((r - q) * now)
+            exercise_on_grid(V, 1.0 - (1.0 - dividends_ahead(now, T, r, cash, True)) / grown)
+        is_kinked = phi > 0.0 and held.american
+    for place in range(out.shape[0]):
+        until = times[0] - _slab_time(power, place)
+        if place == 0:
+            _marched_to(V, phi, X, T, v, r, q, held, now, until, dx, whole_steps, refined, is_kinked)
+        else:
+            count = max(math.ceil(whole_steps * math.sqrt((now - until) / T) / 3.0), 1)
+            march(V, phi, X, 1.0, T, v, r, q, held, now, until, dx, refined * count, False)
+        now = until
+        out[place] = V
+
+
+@inner
+def _marched_to(
+    V: Floats,
+    phi: float,
+    X: Floats,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    held: CashTerms,
+    now: float,
+    until: float,
+    dx: float,
+    whole_steps: float,
+    refined: int,
+    is_kinked: bool,
+) -> float:
+    """Step back from a kink; return the time reached."""
+    whole, start = now - until, now
+    pieces = PIECES if is_kinked else 1
+    count = max(math.ceil(whole_steps * math.sqrt(whole / T) / pieces), LEAST_STEPS)
+    for part in range(1 - pieces, 1):
+        end = start - whole * GRADING**part if part < 0 else until
+        march(V, phi, X, 1.0, T, v, r, q, held, now, end, dx, refined * count, True)
+        now = end
+    return until
+
+
+@kernel
+def fill_slab(
+    phi: float, v: float, r: float, q: float, before: Floats, amounts: Floats, power: int, out: Floats
+) -> None:
+    """Table what exercise adds at a volatility, for times to the next ex-date in an octave up to 2**``power``.
+
+    ``before`` are the years from each ex-date to the expiry, descending; ``amounts`` parts of the strike.
+    """
+    T = before[0] + _slab_time(power, out.shape[0] - 1)
+    cash = CashTerms(T - before, amounts, False, True)
+    fine = np.empty_like(out)
+    _fill_marched(phi, T, v, r, q, cash, power, 2, fine)
+    _fill_marched(phi, T, v, r, q, cash, power, 1, out)
+    dx = _slab_step(v, T)
+    for place in range(out.shape[0]):
+        left = before[0] + _slab_time(power, place)
+        growth = math.exp((r - q) * (T - left))
+        for i in range(out.shape[1]):
+            x = math.exp(-phi * (i - HALF) * dx) * growth
+            value = (4.0 * fine[place, i] - out[place, i]) / 3.0 * (x if phi > 0.0 else 1.0)
+            out[place, i] = value - european_greeks(phi, x, 1.0, left, v, r, q)[0]
+
+
+@inner
+def _cubic(at: float) -> Weights:
+    """Weights of the nodes -1, 0, 1, 2 at ``at`` in 0..1, of their slope and of their second derivative."""
+    a, b, c, d = at + 1.0, at, at - 1.0, at - 2.0
+    return (
+        (-b * c * d / 6.0, a * c * d / 2.0, -a * b * d / 2.0, a * b * c / 6.0),
+        (
+            -(b * c + b * d + c * d) / 6.0,
+            (a * c + a * d + c * d) / 2.0,
+            -(a * b + a * d + b * d) / 2.0,
+            (a * b + a * c + b * c) / 6.0,
+        ),
+        (-(b + c + d) / 3.0, a + c + d, -(a + b + d), (a + b + c) / 3.0),
+    )
+
+
+@inner
+def _read(row: Floats, at: float) -> tuple[float, float, float, float]:
+    """Value and three derivatives in the index at a fractional index: six-point Lagrange interpolation."""
+    i = min(max(int(at) - 2, 0), row.size - 6)
+    u = at - i
+    # Newton's form on the nodes 0..5, with derivatives by Horner's rule
+    d0 = row[i]
+    d1 = row[i + 1] - row[i]
+    e1 = row[i + 2] - row[i + 1]
+    f1 = row[i + 3] - row[i + 2]
+    g1 = row[i + 4] - row[i + 3]
+    h1 = row[i + 5] - row[i + 4]
+    d2, e2, f2, g2 = (e1 - d1) / 2.0, (f1 - e1) / 2.0, (g1 - f1) / 2.0, (h1 - g1) / 2.0
+    d3, e3, f3 = (e2 - d2) / 3.0, (f2 - e2) / 3.0, (g2 - f2) / 3.0
+    d4, e4 = (e3 - d3) / 4.0, (f3 - e3) / 4.0
+    d5 = (e4 - d4) / 5.0
+    value, first, second, third = d5, 0.0, 0.0, 0.0
+    for level, known in ((4.0, d4), (3.0, d3), (2.0, d2), (1.0, d1), (0.0, d0)):
+        gap = u - level
+        third = third * gap + second
+        second = second * gap + first
+        first = first * gap + value
+        value = value * gap + known
+    return value, first, 2.0 * second, 6.0 * third
+
+
+@kernel
+def slab_place(v: float) -> tuple[int, float]:
+    """Number of the tabled volatility at or below ``v``, and how far ``v`` lies from it to the next."""
+    at = math.log2(v) * VOLS
+    number = math.floor(at)
+    return number, at - number
+
+
+@kernel
+def tabled_greeks(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    before: Floats,
+    amounts: Floats,
+    power: int,
+    slabs: Slabs,
+) -> tuple[bool, Nine]:
+    """Price and eight Greeks from tables; False where the spot is beyond them. Rho is the European option's.
+
+    ``before`` and ``amounts`` as in :func:`fill_slab`, of the dividends ahead.
+    """
+    ahead = 0.0
+    slope = 0.0
+    for k in range(before.size):
+        years = T - before[k]
+        worth = K * amounts[k] * math.exp(-r * years)
+        ahead += worth
+        slope += years * worth
+    x = S - ahead
+    if not x > 0.0:
+        return False, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, x, K, T, v, r, q)
+    held = (
+        price,
+        delta,
+        gamma,
+        theta - r * ahead * delta,
+        vega,
+        rho + delta * slope,
+        vanna,
+        volga,
+        charm - r * ahead * gamma,
+    )
+    longest = before[0] + _slab_time(power, TIMES + 2)
+    root, level = math.sqrt(T), math.log(x / K)
+    z = level / (v * root)
+    if abs(level) > (REACH * math.sqrt(longest) - NEAR_ENDS * root) * v:
+        return False, held
+    by_vol = math.log2(v) * VOLS
+    first_vol = math.floor(by_vol)
+    by_time = (math.log2(T - before[0]) - power + 1) * TIMES
+    first_time = min(max(math.floor(by_time), 0), TIMES - 1)
+    at_vol, at_time = _cubic(by_vol - first_vol), _cubic(by_time - first_time)
+    p = pz = pzz = pzzz = pa = paa = paz = pazz = 0.0
+    for i in range(4):
+        own = 2.0 ** ((first_vol - 1 + i) / VOLS)
+        dx = _slab_step(own, longest)
+        f = fz = fzz = fzzz = 0.0
+        for k in range(4):
+            place = first_time + k
+            left = before[0] + _slab_time(power, place)
+            scale = own * math.sqrt(left)
+            at = HALF - phi * (z * scale - (r - q) * (longest - left)) / dx
+            if at < 0.0 or at > 2.0 * HALF:
+                return False, held
+            g, gz, gzz, gzzz = _read(slabs[i][place], at)
+            turn = -phi * scale / dx
+            weight = at_time[0][k]
+            f += weight * g
+            fz += weight * gz * turn
+            fzz += weight * gzz * turn * turn
+            fzzz += weight * gzzz * turn * turn * turn
+        p += at_vol[0][i] * f
+        pz += at_vol[0][i] * fz
+        pzz += at_vol[0][i] * fzz
+        pzzz += at_vol[0][i] * fzzz
+        pa += at_vol[1][i] * f
+        paz += at_vol[1][i] * fz
+        pazz += at_vol[1][i] * fzz
+        paa += at_vol[2][i] * f
+    p, pz, pzz, pzzz = K * p, K * pz, K * pzz, K * pzzz
+    unit = VOLS / math.log(2.0)  # per logarithm of the volatility
+    pa, paz, paa = K * pa * unit, K * paz * unit, K * paa * unit * unit
+    if not p > 0.0:
+        return True, held
+    price += p
+    payoff = phi * (S - K)
+    if price <= payoff + EXERCISED * K:
+        return True, (max(payoff, 0.0), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    sd, var = v * root, v * v
+    delta += pz / (x * sd)
+    gamma += (pzz / sd - pz) / (x * x * sd)
+    speed = _european_speed(phi, x, K, T, v, r, q) + (pzzz / sd**2 - 3.0 * pzz / sd + 2.0 * pz) / (x**3 * sd)
+    vega += (pa - z * pz) / v
+    volga += (paa - 2.0 * z * paz + z * z * pzz + z * pz - (pa - z * pz)) / var
+    vanna += (paz - pz - z * pzz) / (v * x * sd)
+    theta = r * price - (r - q) * x * delta - 0.5 * var * x * x * gamma - r * ahead * delta
+    charm = q * delta - (r - q + var) * x * gamma - 0.5 * var * x * x * speed - r * ahead * gamma
+    return True, (price, delta, gamma, theta, vega, held[5], vanna, volga, charm)
+
+
+@inner
+def _european_speed(phi: float, x: float, K: float, T: float, v: float, r: float, q: float) -> float:
+    """Third derivative of the European price in the state."""
+    sd = v * math.sqrt(T)
+    d1 = (math.log(x / K) + (r - q) * T) / sd + 0.5 * sd
+    gamma: float = european_greeks(phi, x, K, T, v, r, q)[2]
+    return -gamma / x * (d1 / sd + 1.0)
