@@ -12,6 +12,9 @@ from scalpdesk.core.errors import ArgumentError
 
 Floats: TypeAlias = NDArray[np.float64]
 Dividends: TypeAlias = Sequence[tuple[float, float]]
+Schedule: TypeAlias = tuple[tuple[float, float], ...]
+"""Known cash dividends of an expiry, the next one first: years from the ex-date to the expiry, and currency a
+share. It is the same while time passes; what has gone ex is no longer ahead."""
 
 NO_DIVIDENDS: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
 

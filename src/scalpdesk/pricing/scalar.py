@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.american import AmericanModel, boundary_table, premiums_at_yields, tables_for
-from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs
+from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs, Schedule
 from scalpdesk.pricing.implied import STATUSES, implied_vol
 from scalpdesk.pricing.kernels.american import (
     BOUNDLESS,
@@ -151,6 +151,8 @@ class PricedState(NamedTuple):
     """Calendar time to expiry, for interest."""
     rate: float = 0.0
     dividend_yield: float = 0.0
+    dividends: Schedule = ()
+    """Known cash dividends before its expiry."""
 
 
 def _is_never_exercised(phi: float, rate: float, dividend_yield: float) -> bool:

@@ -15,9 +15,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from scalpdesk.pricing.kernels.american_iv import bounds_verdict
+from scalpdesk.pricing.kernels.black_iv import BAD, OK, european_iv
 from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.european import european_greeks
+from scalpdesk.pricing.kernels.european import european_dividend_greeks, european_greeks
 from scalpdesk.pricing.kernels.grid import (
     GRADING,
     GRID_STEPS,
@@ -32,11 +34,11 @@ from scalpdesk.pricing.kernels.grid import (
 )
 from scalpdesk.pricing.kernels.normal import Floats, Nine
 
-HALF = 180  # nodes on each side of the strike
-REACH = 8.0  # deviations of the longest time that they reach to either side
+HALF = 200  # nodes on each side of the strike
+REACH = 7.0  # deviations of the longest time that they reach to either side
 NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
 TIMES = 12  # in an octave of the time to the ex-date
-VOLS = 10.0  # volatilities in an octave
+VOLS = 8.0  # volatilities in an octave
 SLAB_SHAPE = (TIMES + 3, 2 * HALF + 1)  # one time before the octave, two from its end on
 EXERCISED = 1e-7  # of the strike: a value nearer to the payoff is that of exercise
 
@@ -185,11 +187,50 @@ def _read(row: Floats, at: float) -> tuple[float, float, float, float]:
 
 
 @kernel
-def slab_place(v: float) -> tuple[int, float]:
-    """Number of the tabled volatility at or below ``v``, and how far ``v`` lies from it to the next."""
-    at = math.log2(v) * VOLS
-    number = math.floor(at)
-    return number, at - number
+def worth_ahead(T: float, r: float, before: Floats, amounts: Floats) -> float:
+    """Value now of dividends that go ex ``before`` years before the expiry, which is ``T`` years ahead."""
+    total = 0.0
+    for k in range(before.size):
+        total += amounts[k] * math.exp(-r * (T - before[k]))
+    return total
+
+
+@kernel
+def held_greeks(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, before: Floats, amounts: Floats
+) -> Nine:
+    """Price and eight Greeks of the option held to its expiry; ``amounts`` are parts of the strike."""
+    return european_dividend_greeks(phi, S, K, T, v, r, q, T - before, K * amounts)
+
+
+@kernel
+def is_worth_exercising(phi: float, T: float, r: float, q: float, before: Floats, amounts: Floats) -> bool:
+    """Return whether early exercise may gain anything: for a put interest, for a call dividends or yield."""
+    if phi < 0.0:
+        return not (r <= 0.0 and q >= r)
+    if not (q <= 0.0 and r >= q):
+        return True
+    for k in range(before.size):
+        coming = 0.0
+        for later in range(k, before.size):
+            coming += amounts[later] * math.exp(-r * (before[k] - before[later]))
+        if coming > -math.expm1(-r * before[k]):
+            return True
+    return False
+
+
+@kernel
+def quoted_start(
+    price: float, phi: float, S: float, K: float, T: float, r: float, q: float, ahead: float, american: bool
+) -> tuple[float, int]:
+    """European volatility of a price, and its status by the bounds of its kind; ``ahead`` in currency."""
+    verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
+    if verdict == OK and not S > ahead:
+        verdict = BAD
+    if verdict != OK:
+        return math.nan, verdict
+    vol, status = european_iv(price, phi, S - ahead, K, T, r, q)
+    return vol, OK if american else status
 
 
 @kernel
@@ -204,47 +245,32 @@ def tabled_greeks(
     before: Floats,
     amounts: Floats,
     power: int,
+    number: int,
     slabs: Slabs,
 ) -> tuple[bool, Nine]:
     """Price and eight Greeks from tables; False where the spot is beyond them. Rho is the European option's.
 
-    ``before`` and ``amounts`` as in :func:`fill_slab`, of the dividends ahead.
+    ``before`` and ``amounts`` as in :func:`fill_slab`, of the dividends ahead. ``slabs`` are the tables of
+    the volatilities 2^(n/VOLS) from the one before ``number`` on, which is the last not above ``v``.
     """
-    ahead = 0.0
-    slope = 0.0
-    for k in range(before.size):
-        years = T - before[k]
-        worth = K * amounts[k] * math.exp(-r * years)
-        ahead += worth
-        slope += years * worth
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = held = held_greeks(
+        phi, S, K, T, v, r, q, before, amounts
+    )
+    ahead = K * worth_ahead(T, r, before, amounts)
     x = S - ahead
     if not x > 0.0:
-        return False, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, x, K, T, v, r, q)
-    held = (
-        price,
-        delta,
-        gamma,
-        theta - r * ahead * delta,
-        vega,
-        rho + delta * slope,
-        vanna,
-        volga,
-        charm - r * ahead * gamma,
-    )
+        return False, held
     longest = before[0] + _slab_time(power, TIMES + 2)
     root, level = math.sqrt(T), math.log(x / K)
     z = level / (v * root)
     if abs(level) > (REACH * math.sqrt(longest) - NEAR_ENDS * root) * v:
         return False, held
-    by_vol = math.log2(v) * VOLS
-    first_vol = math.floor(by_vol)
     by_time = (math.log2(T - before[0]) - power + 1) * TIMES
     first_time = min(max(math.floor(by_time), 0), TIMES - 1)
-    at_vol, at_time = _cubic(by_vol - first_vol), _cubic(by_time - first_time)
+    at_vol, at_time = _cubic(math.log2(v) * VOLS - number), _cubic(by_time - first_time)
     p = pz = pzz = pzzz = pa = paa = paz = pazz = 0.0
     for i in range(4):
-        own = 2.0 ** ((first_vol - 1 + i) / VOLS)
+        own = 2.0 ** ((number - 1 + i) / VOLS)
         dx = _slab_step(own, longest)
         f = fz = fzz = fzzz = 0.0
         for k in range(4):
@@ -287,7 +313,7 @@ def tabled_greeks(
     vanna += (paz - pz - z * pzz) / (v * x * sd)
     theta = r * price - (r - q) * x * delta - 0.5 * var * x * x * gamma - r * ahead * delta
     charm = q * delta - (r - q + var) * x * gamma - 0.5 * var * x * x * speed - r * ahead * gamma
-    return True, (price, delta, gamma, theta, vega, held[5], vanna, volga, charm)
+    return True, (price, delta, gamma, theta, vega, rho, vanna, volga, charm)
 
 
 @inner

@@ -1,0 +1,266 @@
+"""One option with known cash dividends, in the escrowed model, at the speed of a desk.
+
+The spot less the value of its coming dividends is lognormal. So the forward is that of put-call parity, the
+European price is closed, and spot and forward move together when the share goes ex: neither the volatility
+nor the value jumps. What exercise adds is read from tables (``kernels/cash_premium.py``): within 1e-4 of a
+dollar of the grid at a strike of 200, its delta within 1e-5, in 3 µs once the four tables about an option
+are made (some 1.4 ms each; they serve all spots and an octave of time). A table follows from the terms of
+the option alone, so no answer depends on what was asked before.
+"""
+
+from functools import lru_cache
+from math import floor, frexp, log2, nan, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule, checked_inputs
+from scalpdesk.pricing.cash_dividends import CashDividendModel
+from scalpdesk.pricing.implied import STATUSES
+from scalpdesk.pricing.kernels.black_iv import ABOVE, BELOW, OK
+from scalpdesk.pricing.kernels.cash_premium import (
+    SLAB_SHAPE,
+    VOLS,
+    Slabs,
+    fill_slab,
+    held_greeks,
+    is_worth_exercising,
+    quoted_start,
+    tabled_greeks,
+    worth_ahead,
+)
+from scalpdesk.pricing.scalar import Corners, PricedState, implied_vol_scalar, option_greeks
+
+SLABS_KEPT = 1_024
+"""Tables kept, of 48 kB each."""
+LEAST_VOL, LARGEST_DEVIATION = 0.01, 2.0
+"""Volatility from which, and deviation to the expiry up to which, tables serve; else the grid does."""
+LARGEST_DRIFT = 8.0
+"""Drift over volatility, times the root of the years, up to which they do."""
+RATE_DECIMALS = 5
+"""Decimals of rate and borrow by which early exercise is valued: 1e-4 of a dollar at 200 in five weeks."""
+_ROUNDS = 60
+
+
+def due_by(schedule: Schedule, years: float) -> Schedule:
+    """Return the dividends that are still ahead ``years`` before the expiry."""
+    if not schedule or years > schedule[0][0]:
+        return schedule
+    return tuple(pair for pair in schedule if pair[0] < years)
+
+
+def years_ahead(schedule: Schedule, years: float) -> list[tuple[float, float]]:
+    """Return the dividends still ahead as (years to the ex-date, amount)."""
+    return [(years - before, amount) for before, amount in due_by(schedule, years)]
+
+
+def value_ahead(schedule: Schedule, years: float, rate: float) -> float:
+    """Return what the dividends still ahead are worth now, currency a share."""
+    ahead = due_by(schedule, years)
+    return worth_ahead(years, rate, *_columns(ahead, 1.0)) if ahead else 0.0
+
+
+@lru_cache(maxsize=4_096)
+def _columns(ahead: Schedule, strike: float) -> tuple[Floats, Floats]:
+    """Return years before the expiry and parts of the strike."""
+    return np.array([before for before, _ in ahead]), np.array([amount / strike for _, amount in ahead])
+
+
+@lru_cache(maxsize=SLABS_KEPT)
+def _slab(
+    phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
+) -> Floats:
+    """Return the table of one volatility."""
+    table = np.empty(SLAB_SHAPE)
+    fill_slab(phi, 2.0 ** (number / VOLS), rate, borrow, *_columns(ahead, strike), power, table)
+    return table
+
+
+@lru_cache(maxsize=SLABS_KEPT)
+def _slabs(
+    phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
+) -> Slabs:
+    """Return the four tables about a volatility."""
+    first, second, third, fourth = (
+        _slab(phi, strike, rate, borrow, ahead, power, number + step) for step in (-1, 0, 1, 2)
+    )
+    return first, second, third, fourth
+
+
+def known_greeks(
+    spot: float,
+    strike: float,
+    years: float,
+    vol: float,
+    is_call: bool,
+    rate: float,
+    borrow: float,
+    schedule: Schedule,
+    *,
+    american: bool,
+) -> OptionGreeks:
+    """Return price and Greeks of one option; without a dividend ahead those of :func:`.option_greeks`.
+
+    Parameters
+    ----------
+    spot, strike, years, vol, is_call, rate
+        As in :func:`scalpdesk.pricing.greeks`.
+    borrow
+        Continuous yield beyond the known dividends, a fraction a year.
+    schedule
+        Known dividends, the next one first: years from the ex-date to the expiry, and currency a share.
+
+    Returns
+    -------
+    OptionGreeks
+        Rho is that of the option held to its expiry.
+    """
+    ahead = due_by(schedule, years)
+    if not ahead:
+        return option_greeks(spot, strike, years, vol, is_call, rate, borrow, american=american)
+    phi = 1.0 if is_call else -1.0
+    terms = phi, spot, strike, years, vol, rate, borrow
+    columns = _columns(ahead, strike)
+    if not american or not is_worth_exercising(phi, years, rate, borrow, *columns):
+        return OptionGreeks._make(held_greeks(*terms, *columns))
+    if _is_tabled(years, vol, rate - borrow):
+        # a curve's rate moves at every instant: a table serves as long as it stands to a thousandth of a percent
+        rate, borrow = round(rate, RATE_DECIMALS), round(borrow, RATE_DECIMALS)
+        terms = phi, spot, strike, years, vol, rate, borrow
+        power, number = frexp(years - ahead[0][0])[1], floor(VOLS * log2(vol))
+        slabs = _slabs(phi, strike, rate, borrow, ahead, power, number)
+        is_inside, nine = tabled_greeks(*terms, *columns, power, number, slabs)
+        if is_inside:
+            return OptionGreeks._make(nine)
+    inputs = checked_inputs(
+        spot, strike, years, vol, is_call, rate=rate, dividend_yield=borrow, dividends=years_ahead(ahead, years)
+    )
+    g = CashDividendModel(american=True).greeks(inputs)
+    return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
+
+
+def _is_tabled(years: float, vol: float, drift: float) -> bool:
+    return (
+        vol >= LEAST_VOL
+        and vol * sqrt(years) <= LARGEST_DEVIATION
+        and abs(drift) * sqrt(years) <= LARGEST_DRIFT * vol
+    )
+
+
+def known_implied_vol(
+    price: float,
+    spot: float,
+    strike: float,
+    years: float,
+    is_call: bool,
+    rate: float,
+    borrow: float,
+    schedule: Schedule,
+    *,
+    american: bool,
+) -> tuple[float, str]:
+    """Return the volatility whose :func:`known_greeks` has this price (NaN without one), and its status."""
+    ahead = due_by(schedule, years)
+    if not ahead:
+        return implied_vol_scalar(price, spot, strike, years, is_call, rate, borrow, american=american)
+    phi, columns = 1.0 if is_call else -1.0, _columns(ahead, strike)
+    worth = strike * worth_ahead(years, rate, *columns)
+    early = american and is_worth_exercising(phi, years, rate, borrow, *columns)
+    vol, code = quoted_start(price, phi, spot, strike, years, rate, borrow, worth, early)
+    if code != OK or not early:
+        return (vol, STATUSES[OK]) if code == OK else (nan, STATUSES[code])
+    # an American option costs no less than a European one: its volatility is at most this
+    low, high = 0.0, np.inf
+    vol = max(vol, LEAST_VOL) if vol == vol else 0.3  # NaN without one
+    for _ in range(_ROUNDS):
+        g = known_greeks(
+            spot, strike, years, vol, is_call, rate, borrow, schedule, american=american
+        )
+        off = g.price - price
+        if off > 0.0:
+            high = vol
+        else:
+            low = vol
+        if vol <= LEAST_VOL and off > 0.0:
+            return nan, STATUSES[BELOW]
+        step = off / g.vega if g.vega > 0.0 else np.inf
+        if abs(step) <= 1e-12 * vol:
+            return vol, STATUSES[OK]
+        tried = vol - step
+        if not low < tried < high:
+            tried = 0.5 * (low + high) if high < np.inf else 1.6 * vol
+        tried = max(tried, LEAST_VOL)
+        if abs(tried - vol) <= 1e-12 * vol or high - low <= 1e-12 * vol:
+            return (tried, STATUSES[OK]) if g.vega > 0.0 else (nan, STATUSES[BELOW])
+        vol = tried
+    return nan, STATUSES[ABOVE if high == np.inf else BELOW]
+
+
+def known_vols_and_greeks(
+    price: Floats,
+    is_call: NDArray[np.bool_],
+    spot: Floats,
+    strike: Floats,
+    years: Floats,
+    rate: Floats,
+    borrow: Floats,
+    schedule: Schedule,
+    *,
+    american: bool,
+) -> tuple[Floats, Floats]:
+    """Return volatilities and Greeks as :func:`.vols_and_greeks`; each is that of the functions for one."""
+    vol, columns = np.full(price.size, nan), np.empty((9, price.size))
+    rows = zip(price, spot, strike, years, is_call, rate, borrow, strict=True)
+    for at, (paid, own_spot, own_strike, left, side, own_rate, own_borrow) in enumerate(rows):
+        option = float(own_spot), float(own_strike), float(left)
+        terms = bool(side), float(own_rate), float(own_borrow), schedule
+        vol[at], status = known_implied_vol(float(paid), *option, *terms, american=american)
+        if status == STATUSES[OK]:
+            columns[:, at] = known_greeks(*option, float(vol[at]), *terms, american=american)
+    return vol, columns
+
+
+def known_corners(
+    strike: float,
+    is_call: bool,
+    start: PricedState,
+    end: PricedState,
+    stepped_spot: float,
+    end_spot: float,
+    *,
+    american: bool,
+) -> Corners:
+    """Return the corners of :func:`.corner_prices`, where a dividend lies ahead at the start or the end.
+
+    The steps of spot, volatility and time have the dividends of the start ahead; the last two prices those
+    of the end.
+    """
+
+    def price(spot: float, variance: float, years: float, state: PricedState, schedule: Schedule) -> float:
+        vol = sqrt(variance / years) if years > 0.0 else 0.0
+        terms = is_call, state.rate, state.dividend_yield, schedule
+        return known_greeks(spot, strike, years, vol, *terms, american=american).price
+
+    s0, s1, years = start.spot, stepped_spot, start.years
+    variances = [
+        state.vol * state.vol * clock
+        for clock in (start.variance_years, end.variance_years)
+        for state in (start, end)
+    ]
+    then, later, then_spent, later_spent = variances
+    ahead = due_by(start.dividends, years)
+    spots_and_variances = (
+        (s0, then),
+        (s1, then),
+        (s0, later),
+        (s0, then_spent),
+        (s1, later),
+        (s1, then_spent),
+        (s0, later_spent),
+        (s1, later_spent),
+    )
+    first = [price(spot, variance, years, start, ahead) for spot, variance in spots_and_variances]
+    left = due_by(end.dividends, end.years)
+    paid = price(end_spot, later_spent, years, start, left)
+    last = price(end_spot, later_spent, end.years, end, left)
+    return (*first, paid, last)  # type: ignore[return-value]
