@@ -29,6 +29,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
 from scalpdesk.portfolio.greeks import gamma_in_coin
+from scalpdesk.pricing.known_dividends import value_ahead
 
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
@@ -468,7 +469,8 @@ def forward_of(market: MarketView, pair: StraddlePair, call: Valuation) -> float
     """Return the forward of a pair's expiry, currency per unit: an inverse option's spot is a forward."""
     if market.instruments[pair.call_id].is_inverse:
         return call.spot
-    return call.spot * math.exp((call.rate - call.dividend_yield) * call.years)
+    paid = value_ahead(call.dividends, call.years, call.rate) if call.dividends else 0.0
+    return (call.spot - paid) * math.exp((call.rate - call.dividend_yield) * call.years)
 
 
 def _spread(market: MarketView, number: InstrumentId) -> float:

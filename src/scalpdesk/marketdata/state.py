@@ -252,10 +252,12 @@ class MarketState:
         """Last quotes that showed a price, of instruments whose latest does not."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
+        self.on_dividend: list[Callable[[DividendEvent], None]] = []
+        """Called after a dividend has become known."""
         self.adjustments: list[PriceAdjustmentEvent] = []
         self._going_ex: list[PriceAdjustmentEvent] = []
         """Adjustments of the next open: what is marked before it still has the scale of before."""
-        self._opened_ns = 0
+        self.opened_ns = 0
         """Open of the session that was opened last, UTC nanoseconds."""
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
@@ -266,6 +268,8 @@ class MarketState:
         self.oddities: Counter[str] = Counter()
         self.model_price: Callable[[InstrumentId], float | None] = _no_price
         """Value of an option that its quote's mid does not tell, currency per unit."""
+        self._before_ex: dict[InstrumentId, tuple[int, QuoteEvent]] = {}
+        """Last quotes of shares that went ex with this session, and when: those of instants before."""
         self._carried: dict[InstrumentId, tuple[int, QuoteEvent | None]] = {}
         """When a price was last carried across a corporate action, and the quote of before, by instrument."""
         self._stale_ns = [
@@ -366,6 +370,10 @@ class MarketState:
         """
         latest = self.quotes[instrument_id]
         if latest is not None and latest.ts_event_ns <= at_ns:
+            if self._before_ex and instrument_id in self._before_ex:
+                ex_ns, before = self._before_ex[instrument_id]
+                if at_ns < ex_ns and latest.ts_event_ns == before.ts_event_ns:
+                    return before
             return latest
         for kept in reversed(self.recent.get(instrument_id, ())):
             if self._known_ns(kept) <= at_ns:
@@ -463,12 +471,14 @@ class MarketState:
         paid by now: a session whose equity had it beside a price with it would begin with a loss.
         """
         self._volumes.clear()
-        self._opened_ns = open_ns
+        self.opened_ns = open_ns
         due = self.going_ex(open_ns)
         self.adjustments += due
         self._going_ex = [item for item in self._going_ex if item.ts_event_ns > open_ns]
         instants = {open_ns, *(item.ts_event_ns for item in due)}
-        going_ex = {item.instrument_id for item in self.dividends} | {item.instrument_id for item in due}
+        rescaled = {item.instrument_id for item in due}
+        self._before_ex.clear()
+        going_ex = {item.instrument_id for item in self.dividends} | rescaled
         for number in going_ex:
             last, (carried_ns, before) = self.quotes[number], self._carried.get(number, (0, None))
             if last is None or last.ts_event_ns >= open_ns:
@@ -486,6 +496,8 @@ class MarketState:
                 if item.instrument_id == number and quote.ts_event_ns < _midnight(item.ts_event_ns):
                     bid, ask = item.price(bid), item.price(ask)
             if (bid, ask) != (quote.bid, quote.ask):
+                if paid and number not in rescaled:
+                    self._before_ex[number] = open_ns, quote
                 self._carried[number] = open_ns, quote
                 self.quotes[number] = msgspec.structs.replace(quote, bid=bid, ask=ask)
 
@@ -500,6 +512,8 @@ class MarketState:
     def apply_dividend(self, event: DividendEvent) -> None:
         """Apply a declared dividend."""
         self.dividends.append(event)
+        for listener in self.on_dividend:
+            listener(event)
 
     def apply_adjustment(self, event: PriceAdjustmentEvent) -> None:
         """Apply a change of the scale of an instrument's prices, from its open on, once.
@@ -508,7 +522,7 @@ class MarketState:
         latest days each morning.
         """
         known = (msgspec.structs.replace(item, ts_recv_ns=event.ts_recv_ns) for item in self._going_ex)
-        if event.ts_event_ns > self._opened_ns and event not in known:
+        if event.ts_event_ns > self.opened_ns and event not in known:
             self._going_ex.append(event)
 
     def going_ex(self, open_ns: int) -> list[PriceAdjustmentEvent]:

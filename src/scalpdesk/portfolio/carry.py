@@ -1,4 +1,4 @@
-"""The yield that carries the spot to the forward of an expiry, measured from quotes of calls and puts."""
+"""What carries the spot to the forward of an expiry: its known dividends, and a yield that quotes show."""
 
 import math
 from collections import deque
@@ -10,12 +10,15 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
-from scalpdesk.marketdata.state import MarketState, paid_between
+from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
+from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.strike_vols import StrikeVols
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
+from scalpdesk.pricing.base import Schedule
+from scalpdesk.pricing.known_dividends import value_ahead, years_ahead
 
 CARRY_NS = 15 * MINUTE_NS
-"""The yield is measured at each multiple of it: dividends, rates and borrow hardly move in a day."""
+"""The yield is measured at each multiple of it: rates and borrow hardly move in a day."""
 FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured yield stands."""
 SHORT_CARRY_YEARS = 1.0 / DAYS_PER_YEAR
@@ -30,6 +33,7 @@ class ExpiryCarry:
     __slots__ = (
         "contract",
         "dividend_yield",
+        "dividends",
         "due_ns",
         "earlier",
         "is_assumed",
@@ -49,6 +53,8 @@ class ExpiryCarry:
         self.is_assumed = False
         """Whether it is the configured one because quotes could not show another yet."""
         self.dividend_yield, self.since_ns = 0.0, 0
+        self.dividends: Schedule = ()
+        """Known cash dividends up to the expiry; the yield is what is left beside them."""
         self.earlier: deque[tuple[int, float]] = deque(maxlen=YIELDS_KEPT)
         """Yields that were in force before, each with since when."""
         self.tried_ns = self.due_ns = 0
@@ -154,14 +160,12 @@ class CarryMeter:
     def _measure(self, carry: ExpiryCarry, now_ns: int) -> None:
         """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
 
-        Where they fit another forward (dividends to come, a share that is dear to borrow, other rates), the
-        nearest yield that fits them; where they show no yield, the last one, and they are asked in a minute.
+        Where they fit another forward (a dividend that is not known, a share that is dear to borrow, other
+        rates), the nearest yield that fits them; where they show no yield, the last one, and they are asked in a minute.
         """
         configured = self._configured_of(carry.contract, now_ns)
         if not carry.is_followed:
             carry.change(configured, now_ns)
-        elif self._state.dividends:
-            self._go_ex(carry, configured, now_ns)
         carry.tried_ns, carry.due_ns = now_ns, (now_ns // CARRY_NS + 1) * CARRY_NS
         if not self._is_shown(carry.contract):
             carry.is_assumed = False
@@ -173,19 +177,32 @@ class CarryMeter:
         else:
             carry.change(found, now_ns)
 
-    def _go_ex(self, carry: ExpiryCarry, configured: float, now_ns: int) -> None:
-        """Take out of a measured yield what the share has paid since, down to the configured one.
+    def know(self, carry: ExpiryCarry) -> None:
+        """Let the schedule of an expiry be the dividends that are known by now."""
+        contract = carry.contract
+        if contract.is_inverse or contract.is_on_future:
+            return
+        expires_ns = expiry_instant_ns(contract)
+        known = coming_dividends(self._state.dividends, carry.underlying, contract.underlying, expires_ns)
+        carry.dividends = schedule_before(known, expires_ns)
 
-        The forward stands while the spot falls by the dividend. Quotes show it a minute or two after the
-        open: until then the yield of the day before would value the dividend a second time.
+    def learn(self, carry: ExpiryCarry, now_ns: int) -> None:
+        """Take in a dividend that has become known at ``now_ns``, UTC nanoseconds.
+
+        A measured yield had it as far as quotes had shown it: that part of it goes, down to the configured
+        yield. The forward stands.
         """
-        spot = self._state.quotes[carry.underlying]
+        spot, before = self._state.quotes[carry.underlying], carry.dividends
+        self.know(carry)
         years = self._terms.years(expiry_instant_ns(carry.contract), now_ns)
-        paid = paid_between(self._state.dividends, carry.underlying, carry.tried_ns, now_ns)
-        if paid and spot is not None and years > 0.0:
-            before = carry.dividend_yield
-            after = max(before - math.log1p(paid / mark_price(spot)) / years, min(before, configured))
-            carry.change(after, now_ns)
+        if not carry.is_followed or carry.dividends == before or spot is None or years <= 0.0:
+            return
+        price, rate = mark_price(spot), self._terms.rate(years)
+        was, left = (price - value_ahead(known, years, rate) for known in (before, carry.dividends))
+        if was > 0.0 and left > 0.0:
+            measured, configured = carry.dividend_yield, self._configured_of(carry.contract, now_ns)
+            after = measured + math.log(left / was) / years
+            carry.change(min(max(after, min(measured, configured)), max(measured, configured)), now_ns)
 
     def _by_quotes(self, carry: ExpiryCarry, now_ns: int, configured: float) -> float | None:
         """Return the yield nearest the configured one that fits calls and puts; None without pairs."""
@@ -195,9 +212,12 @@ class CarryMeter:
         if not spot > 0.0 or years <= 0.0 or not self._is_shown(contract):
             return None
         rate = self._terms.rate(years)
-        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate)
+        dividends = years_ahead(carry.dividends, years) if carry.dividends else None
+        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate, dividends or None)
         if implied is None:
             return None
+        if dividends:
+            spot -= value_ahead(carry.dividends, years, rate)
         room = FORWARD_ERRORS * implied.uncertainty
         forward = spot * math.exp((rate - configured) * years)
         nearest = min(max(forward, implied.forward - room), implied.forward + room)

@@ -25,7 +25,7 @@ from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
-from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.base import OptionGreeks, Schedule
 from scalpdesk.pricing.scalar import PricedState
 from scalpdesk.volatility.variance_time import US_SESSIONS, VarianceClock
 
@@ -52,7 +52,7 @@ class Valuation(Leaf, gc=False):
     contract: OptionContract
     pricer: ContractPricer
     dividend_yield: float = 0.0
-    """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
+    """Continuous yield that with the rate and the known dividends carries the spot to the forward, a year."""
     own_greeks: OptionGreeks | None = None
     """At its own volatility, once they were asked for; see :attr:`greeks`."""
     is_modelled: bool = False
@@ -64,6 +64,8 @@ class Valuation(Leaf, gc=False):
     least: float = 0.0
     most: float = math.inf
     """``least``, ``most``: What its quote forbids to be worth less, or more, currency per unit."""
+    dividends: Schedule = ()
+    """Cash dividends before the expiry that were known."""
 
     @property
     def mark(self) -> float:
@@ -86,7 +88,7 @@ class Valuation(Leaf, gc=False):
 
     def greeks_at(self, vol: float) -> OptionGreeks:
         """Return price and Greeks here and now at any volatility."""
-        terms = self.contract, self.spot, self.years, vol, self.rate, self.dividend_yield
+        terms = self.contract, self.spot, self.years, vol, self.rate, self.dividend_yield, self.dividends
         return self.pricer.greeks(*terms)
 
     @property
@@ -191,6 +193,8 @@ class ModelMarks:
         without a volatility.
         """
         contract, now_ns, spot = option.contract, spot_quote.ts_recv_ns, mark_price(spot_quote)
+        if option.carry.dividends:
+            now_ns = self._vols.after_open(now_ns)
         (vol, deviation), (other, part) = (
             self._vols.unseen(option, now_ns),
             self._parity(option, spot, now_ns),
@@ -223,6 +227,8 @@ class ModelMarks:
         deviations in the money the mark goes over from the mid to what parity says.
         """
         spot, now_ns = mark_price(spot_quote), spot_quote.ts_recv_ns
+        if option.carry.dividends:
+            now_ns = self._vols.after_open(now_ns)
         vol, part = self._parity(option, spot, now_ns)
         if not part > 0.0:
             return None
@@ -251,11 +257,12 @@ class ModelMarks:
     ) -> Valuation:
         years = self._terms.years(option.expires_ns, now_ns)
         terms = spot, years, self._terms.rate(years), vol
-        return Valuation(None, *terms, False, option.contract, self._pricer, dividend_yield)
+        own = option.contract, self._pricer, dividend_yield, None, False, option.carry.dividends
+        return Valuation(None, *terms, False, *own)
 
     def _priced(self, found: Valuation, price: float) -> Valuation:
         """Return a valuation with another mark, at the volatility of it."""
-        terms = (price, found.spot, found.years, found.rate, found.dividend_yield)
+        terms = (price, found.spot, found.years, found.rate, found.dividend_yield, found.dividends)
         vol = self._pricer.implied_vol(found.contract, *terms) or found.vol
         return msgspec.structs.replace(found, quoted=round(price, MODEL_DECIMALS), vol=vol, own_greeks=None)
 
@@ -284,21 +291,27 @@ class ModelMarks:
         if vol is None:
             return None
         carry = (0.0, 0.0) if option.is_inverse else (valuation.rate, valuation.dividend_yield)
-        return PricedState(valuation.spot, vol, by_clock, years, *carry)
+        return PricedState(valuation.spot, vol, by_clock, years, *carry, valuation.dividends)
 
     def at_carry(
-        self, contract: OptionContract, state: PricedState, rate: float, dividend_yield: float
+        self,
+        contract: OptionContract,
+        state: PricedState,
+        rate: float,
+        dividend_yield: float,
+        dividends: Schedule = (),
     ) -> tuple[PricedState, OptionGreeks] | None:
-        """Return the state of the same price at another rate and yield, and its Greeks; None without one."""
+        """Return the state of the same price at another carry, and its Greeks; None without one."""
         if not (state.years > 0.0 and state.variance_years > 0.0):
             return None
         to_calendar = math.sqrt(state.variance_years / state.years)
-        then, carry = (state.spot, state.years), (rate, dividend_yield)
-        old = self._pricer.greeks(contract, *then, state.vol * to_calendar, state.rate, state.dividend_yield)
+        then, carry = (state.spot, state.years), (rate, dividend_yield, dividends)
+        before = state.rate, state.dividend_yield, state.dividends
+        old = self._pricer.greeks(contract, *then, state.vol * to_calendar, *before)
         vol = self._pricer.implied_vol(contract, old.price, *then, *carry)
         if vol is None:
             return None
-        new = state._replace(vol=vol / to_calendar, rate=rate, dividend_yield=dividend_yield)
+        new = PricedState(state.spot, vol / to_calendar, state.variance_years, state.years, *carry)
         return new, self._pricer.greeks(contract, *then, vol, *carry)
 
 
@@ -397,7 +410,7 @@ class DeltaEngine:
 
     def vol_at_carry(self, then: Valuation, now: Valuation) -> float:
         """Return the volatility of an earlier valuation's mark at the rate and yield of a later one."""
-        terms = then.mark, then.spot, then.years, now.rate, now.dividend_yield
+        terms = then.mark, then.spot, then.years, now.rate, now.dividend_yield, now.dividends
         return self._pricer.implied_vol(then.contract, *terms) or then.vol
 
     def forget_answers(self) -> None:
@@ -485,13 +498,16 @@ class DeltaEngine:
             rate, mark = self.terms.rate(years), self._state.quoted_mark(quote)
             if vol is None:
                 if years > 0.0:
-                    vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield)
+                    vol = self._pricer.implied_vol(
+                        contract, mark, spot, years, rate, dividend_yield, carry.dividends
+                    )
                 is_fresh = vol is not None
                 vol = last if vol is None else vol
                 if is_fresh and not is_mark and vols.learns:
                     self._kept_vols[instrument_id] = quote, vol
             terms = mark, spot, years, rate, vol
-            found = Valuation(*terms, is_fresh, contract, self._pricer, dividend_yield)
+            own = contract, self._pricer, dividend_yield, None, False, carry.dividends
+            found = Valuation(*terms, is_fresh, *own)
         if vols.learns:
             for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any
                 each[instrument_id] = now_ns, quote, spot_quote, found
@@ -507,7 +523,8 @@ class DeltaEngine:
     def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Value options now, so that :meth:`value` has the answer at hand: in half the time for fifty.
 
-        What is left out, such as an option without a volatility, is valued when it is asked for.
+        What is left out, such as an option without a volatility or with dividends ahead, is valued when it is
+        asked for.
         """
         if not self.vols.learns:
             return
@@ -534,7 +551,7 @@ class DeltaEngine:
             kind = kind or own_kind
             is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
             is_lost = is_lost or not self._state.shows_price(quote)
-            if is_lost or carry[0] <= 0.0 or own_kind != kind:
+            if is_lost or carry[0] <= 0.0 or own_kind != kind or option.carry.dividends:
                 continue
             places.append((option, quote, spot_quote))
             rows.append((mark_price(quote), mark_price(spot_quote), option.strike, *carry))
@@ -565,7 +582,10 @@ class DeltaEngine:
         spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
         if spot is None:
             return None
-        found = self._answer(self._held, instrument_id, spot.ts_recv_ns, by_quote=True, is_mark=True)
+        now_ns = spot.ts_recv_ns
+        if self._state.dividends and self.vols.has_dividends(instrument_id):
+            now_ns = self.vols.after_open(now_ns)
+        found = self._answer(self._held, instrument_id, now_ns, by_quote=True, is_mark=True)
         if found is None or (not found.is_modelled and found.mark == self._state.quoted_mark(quote)):
             return None
         return found.mark
@@ -589,8 +609,8 @@ class DeltaEngine:
         if option is None or spot is None:
             return None
         contract, years = option.contract, self.terms.years(option.expires_ns, now_ns)
-        dividend_yield = self.vols.yield_of(option, now_ns)
-        return self._pricer.greeks(contract, spot, years, vol, self.terms.rate(years), dividend_yield)
+        carry = self.terms.rate(years), self.vols.yield_of(option, now_ns), option.carry.dividends
+        return self._pricer.greeks(contract, spot, years, vol, *carry)
 
     def delta_of(self, position: Position, mark: float) -> float:
         """Return the delta of a position in what is no option at a mark, in units of what it hedges."""

@@ -10,6 +10,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument, Style
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.known_dividends import known_corners
 from scalpdesk.pricing.scalar import Corners, PricedState, corner_prices
 
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
@@ -140,7 +141,10 @@ def explain(before: LegSnapshot, after: LegSnapshot) -> LegParts:
     delta, gamma, stepped = greeks.delta, greeks.gamma, end.spot + paid
     is_american = instrument.style is AMERICAN
     terms = float(instrument.strike), instrument.is_call, start, end, stepped, end.spot
-    corners = corner_prices(*terms, american=is_american)
+    if start.dividends or end.dividends:
+        corners = known_corners(*terms, american=is_american)
+    else:
+        corners = corner_prices(*terms, american=is_american)
     if instrument.is_inverse:
         corners = _in_coin(corners, start.spot, end.spot)
         delta, gamma = delta / start.spot, (gamma - delta / start.spot) / start.spot

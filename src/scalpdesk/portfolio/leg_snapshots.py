@@ -112,7 +112,7 @@ class LegSnapshots:
         """
         if start.state is None:
             return start
-        carry = now.rate, now.dividend_yield
+        carry = now.rate, now.dividend_yield, now.dividends
         found = self._delta_engine.models.at_carry(now.contract, start.state, *carry)
         return start if found is None else msgspec.structs.replace(start, state=found[0], greeks=found[1])
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.marketdata.chain_surface import ImpliedForward, implied_forward
-from scalpdesk.pricing.base import Floats, OptionGreeks
+from scalpdesk.pricing.base import Dividends, Floats, OptionGreeks, Schedule
+from scalpdesk.pricing.known_dividends import known_greeks, known_implied_vol, known_vols_and_greeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
 from scalpdesk.pricing.svi import SmileFit, SviSmile
 
@@ -37,8 +38,13 @@ class ContractPricer:
         vol: float,
         rate: float,
         dividend_yield: float,
+        dividends: Schedule = (),
     ) -> OptionGreeks:
-        """Return price and Greeks per unit of the underlying."""
+        """Return price and Greeks per unit of the underlying, with known dividends."""
+        if dividends:
+            is_american = (self._style or contract.style) is AMERICAN
+            option = spot, float(contract.strike), years, vol, contract.is_call
+            return known_greeks(*option, rate, dividend_yield, dividends, american=is_american)
         if contract.currency == contract.root:
             return coin_greeks(spot, float(contract.strike), years, vol, contract.is_call)
         return option_greeks(
@@ -60,8 +66,14 @@ class ContractPricer:
         years: float,
         rate: float,
         dividend_yield: float,
+        dividends: Schedule = (),
     ) -> float | None:
         """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
+        if dividends:
+            is_american = (self._style or contract.style) is AMERICAN
+            option = price, spot, float(contract.strike), years, contract.is_call
+            vol, status = known_implied_vol(*option, rate, dividend_yield, dividends, american=is_american)
+            return vol if status == "ok" else None
         if contract.currency == contract.root:
             price, rate, dividend_yield = price * spot, 0.0, 0.0
         vol, status = implied_vol_scalar(
@@ -86,6 +98,7 @@ class ContractPricer:
         years: Floats,
         rate: Floats,
         dividend_yield: Floats,
+        dividends: Schedule = (),
     ) -> tuple[Floats, Floats]:
         """Return volatilities of prices, NaN without one, and the Greeks at them, a column for each price.
 
@@ -96,6 +109,8 @@ class ContractPricer:
         if is_coin:
             price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
         terms = price, is_call, spot, strike, years, rate, dividend_yield
+        if dividends:
+            return known_vols_and_greeks(*terms, dividends, american=american)
         vol, greeks = vols_and_greeks(*terms, american=american)
         if is_coin:
             for at in np.flatnonzero(~np.isnan(vol)).tolist():
@@ -104,13 +119,21 @@ class ContractPricer:
         return vol, greeks
 
     def forward(
-        self, pairs: NDArray[np.float64], spot: float, years: float, rate: float, style: str
+        self,
+        pairs: NDArray[np.float64],
+        spot: float,
+        years: float,
+        rate: float,
+        style: str,
+        dividends: Dividends | None = None,
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs, as :func:`implied_forward` does.
 
         ``pairs`` has five rows: strike, bid and ask of the call, bid and ask of the put.
         """
-        return implied_forward(*pairs, spot=spot, years=years, rate=rate, style=style)
+        return implied_forward(
+            *pairs, spot=spot, years=years, rate=rate, style=style, dividends=dividends
+        )
 
     def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:
         """Return the free fit of a smile, as :meth:`SmileFit.free` does."""
@@ -150,12 +173,13 @@ class CachingPricer(ContractPricer):
         vol: float,
         rate: float,
         dividend_yield: float,
+        dividends: Schedule = (),
     ) -> OptionGreeks:
-        """Return price and Greeks per unit of the underlying."""
-        key = contract.symbol, contract.strike, spot, years, vol, rate, dividend_yield
+        """Return price and Greeks per unit of the underlying, with known dividends."""
+        key = contract.symbol, contract.strike, spot, years, vol, rate, dividend_yield, dividends
         found: OptionGreeks | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().greeks(contract, spot, years, vol, rate, dividend_yield))
+            found = self._keep(key, super().greeks(contract, spot, years, vol, rate, dividend_yield, dividends))
         return found
 
     def implied_vol(
@@ -166,11 +190,13 @@ class CachingPricer(ContractPricer):
         years: float,
         rate: float,
         dividend_yield: float,
+        dividends: Schedule = (),
     ) -> float | None:
         """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
-        key = price, contract.symbol, contract.strike, spot, years, rate, dividend_yield
+        key = price, contract.symbol, contract.strike, spot, years, rate, dividend_yield, dividends
         if key not in self._answers:  # None is an answer
-            self._keep(key, super().implied_vol(contract, price, spot, years, rate, dividend_yield))
+            answer = super().implied_vol(contract, price, spot, years, rate, dividend_yield, dividends)
+            self._keep(key, answer)
         found: float | None = self._answers[key]
         return found
 
@@ -184,15 +210,16 @@ class CachingPricer(ContractPricer):
         years: Floats,
         rate: Floats,
         dividend_yield: Floats,
+        dividends: Schedule = (),
     ) -> tuple[Floats, Floats]:
         """Return volatilities of prices and the Greeks at them; the arrays cannot be written."""
         terms = price, is_call, spot, strike, years, rate, dividend_yield
-        key = contract.root, contract.currency, contract.style, *(each.tobytes() for each in terms)
+        key = dividends, contract.root, contract.currency, contract.style, *(each.tobytes() for each in terms)
         found: tuple[Floats, Floats] | None = self._answers.get(key)
         if found is None:
             # mypyc hands a starred tuple to super() as one argument
             answer = super().vols_and_greeks(
-                contract, price, is_call, spot, strike, years, rate, dividend_yield
+                contract, price, is_call, spot, strike, years, rate, dividend_yield, dividends
             )
             found = self._keep(key, answer)
             for column in found:
@@ -200,13 +227,19 @@ class CachingPricer(ContractPricer):
         return found
 
     def forward(
-        self, pairs: NDArray[np.float64], spot: float, years: float, rate: float, style: str
+        self,
+        pairs: NDArray[np.float64],
+        spot: float,
+        years: float,
+        rate: float,
+        style: str,
+        dividends: Dividends | None = None,
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs."""
-        key = pairs.tobytes(), spot, years, rate, style
+        key = pairs.tobytes(), spot, years, rate, style, None if dividends is None else tuple(dividends)
         found: ImpliedForward | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().forward(pairs, spot, years, rate, style))
+            found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends))
         return found
 
     def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Final, NamedTuple
 
-from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.events import DividendEvent, QuoteEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -24,6 +24,7 @@ from scalpdesk.portfolio.strike_vols import (
 )
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.known_dividends import value_ahead
 
 _SKEW_STEP = 1e-3
 LEAST_DEVIATION = 0.02
@@ -90,6 +91,7 @@ class OptionVols:
         self.carry: Final = CarryMeter(
             instruments, state, self.strikes, terms, configured_yield, by_parity=by_parity
         )
+        state.on_dividend.append(self._on_dividend)
 
     def facts(self, instrument_id: InstrumentId) -> OptionFacts | None:
         """Return what is known of an option; None for another instrument."""
@@ -119,7 +121,22 @@ class OptionVols:
         found = self._carries.get(key)
         if found is None:
             found = self._carries[key] = ExpiryCarry(contract, underlying)
+            self.carry.know(found)
         return found
+
+    def _on_dividend(self, event: DividendEvent) -> None:
+        for carry in self._carries.values():
+            if carry.underlying == event.instrument_id:
+                self.carry.learn(carry, event.ts_recv_ns)
+
+    def has_dividends(self, instrument_id: InstrumentId) -> bool:
+        """Return whether an option's expiry has, or had, known cash dividends ahead."""
+        option = self.options.get(instrument_id) or self.facts(instrument_id)
+        return option is not None and bool(option.carry.dividends)
+
+    def after_open(self, at_ns: int) -> int:
+        """Return the instant as of which a price of ``at_ns`` stands: at an open it has lost its dividend."""
+        return max(at_ns, self._state.opened_ns)
 
     def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
         """Return whether the yield is the configured one because quotes could not show another yet."""
@@ -155,7 +172,10 @@ class OptionVols:
         if option.is_inverse:  # on the forward itself
             return spot
         years = self._terms.years(option.expires_ns, now_ns)
-        return spot * math.exp((self._terms.rate(years) - self.yield_of(option, now_ns)) * years)
+        rate, dividends = self._terms.rate(years), option.carry.dividends
+        if dividends:
+            spot -= value_ahead(dividends, years, rate)
+        return spot * math.exp((rate - self.yield_of(option, now_ns)) * years)
 
     def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
         """Return the volatility of an option's mid at the spot and the instant of its quote, by the calendar.
@@ -372,4 +392,4 @@ class OptionVols:
     def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
         carry = self._carry_of(contract, self._instruments.id_of(contract.underlying))
         dividend_yield = self.carry.as_of(carry, max(quotes.ts_event_ns))
-        return self.quoted.of_legs(contract, quotes, dividend_yield)
+        return self.quoted.of_legs(carry, quotes, dividend_yield)

@@ -17,7 +17,7 @@ from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import LegQuotes
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
-from scalpdesk.pricing.base import Floats, OptionGreeks
+from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
 
 VEGA = OptionGreeks._fields.index("vega")
 
@@ -47,8 +47,8 @@ class SolvedQuote(NamedTuple):
     """A quote with its volatility, None where it gives no volatility, and what that was solved from."""
 
     quote: QuoteEvent
-    terms: tuple[float, float, float]
-    """Spot, rate and yield at the quote's instant."""
+    terms: tuple[float, float, float, Schedule]
+    """Spot, rate, yield and known dividends at the quote's instant."""
     found: QuotedVol | None
 
 
@@ -98,7 +98,7 @@ class QuotedVols:
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
         if then is None:
             return None
-        terms = mark_price(then), *carry
+        terms = mark_price(then), *carry, option.carry.dividends
         if known is None or known.terms != terms:
             known = SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms))
         if keeps:
@@ -117,13 +117,15 @@ class QuotedVols:
         spot: float,
         rate: float,
         dividend_yield: float,
+        dividends: Schedule,
     ) -> QuotedVol | None:
         if years <= 0.0:
             return None
-        vol = self._pricer.implied_vol(contract, mid, spot, years, rate, dividend_yield)
+        carry = rate, dividend_yield, dividends
+        vol = self._pricer.implied_vol(contract, mid, spot, years, *carry)
         if vol is None:
             return None
-        return QuotedVol(vol, self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield).vega)
+        return QuotedVol(vol, self._pricer.greeks(contract, spot, years, vol, *carry).vega)
 
     def within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
@@ -148,9 +150,10 @@ class QuotedVols:
         return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
 
     def of_legs(
-        self, contract: OptionContract, quotes: LegQuotes, dividend_yield: float
+        self, carry: ExpiryCarry, quotes: LegQuotes, dividend_yield: float
     ) -> tuple[Floats, Floats]:
         """Return volatilities and vegas of mids of one expiry, each at its own instant; NaN without any."""
+        contract = carry.contract
         expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
         years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
         vol, greeks = self._pricer.vols_and_greeks(
@@ -162,5 +165,6 @@ class QuotedVols:
             np.array(years),
             np.array([self._terms.rate(left) for left in years]),
             np.full(len(years), dividend_yield),
+            carry.dividends,
         )
         return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])

@@ -19,7 +19,7 @@ from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.base import Dividends, Floats
 from scalpdesk.pricing.svi import SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
@@ -229,7 +229,13 @@ class StrikeVols:
         return self._state.are_silent(self._chain(_key(contract)[:3]).legs)
 
     def forward(
-        self, contract: OptionContract, now_ns: int, spot: float, years: float, rate: float
+        self,
+        contract: OptionContract,
+        now_ns: int,
+        spot: float,
+        years: float,
+        rate: float,
+        dividends: Dividends | None = None,
     ) -> ImpliedForward | None:
         """Return the forward of an expiry by put-call parity; None with fewer than three usable pairs.
 
@@ -245,6 +251,8 @@ class StrikeVols:
             UTC nanoseconds.
         spot, years, rate
             Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
+        dividends
+            Known cash dividends as (years to the ex-date, amount).
         """
         strikes = self._expiries[_key(contract)[:3]]
         underlying = self._instruments.id_of(contract.underlying)
@@ -266,7 +274,8 @@ class StrikeVols:
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
         if len(rows) < LEAST_PAIRS:
             return None
-        found = self._pricer.forward(np.array(rows).T, spot, years, rate, contract.style.value)
+        style = contract.style.value
+        found = self._pricer.forward(np.array(rows).T, spot, years, rate, style, dividends)
         return found if found.status is ForwardStatus.OK else None
 
     def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:
