@@ -25,10 +25,11 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.american import premiums_at_yields
-from scalpdesk.pricing.base import Dividends, dividend_schedule
+from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
 from scalpdesk.pricing.kernels.normal import robust_level
+from scalpdesk.pricing.known_dividends import known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
 Floats = NDArray[np.float64]
@@ -103,6 +104,7 @@ def implied_forward(
     pairs_near_money: int = PAIRS_NEAR_MONEY,
     later_borrow: float = 0.0,
     spot_offset: float = 0.0,
+    schedule: Schedule = (),
 ) -> ImpliedForward:
     """Estimate the forward of one expiry from the call-put pairs near the money.
 
@@ -127,6 +129,8 @@ def implied_forward(
         Borrow that later expiries are priced with, a year.
     spot_offset
         By how much the spot may be of another moment than the quotes, as a fraction of it.
+    schedule
+        The cash dividends as a desk has them, which asks all day: then what exercise adds comes from tables.
 
     Returns
     -------
@@ -152,6 +156,8 @@ def implied_forward(
         raise ArgumentError("the time to expiry must be above 0", where="years", value=years)
     if not math.isfinite(rate):
         raise ArgumentError("the rate must be finite", where="rate", value=rate)
+    if schedule:
+        dividends = years_ahead(schedule, years)
     quoted = (call_bid, call_ask, put_bid, put_ask)
     k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
     for name, side in zip(("call_bid", "call_ask", "put_bid", "put_ask"), sides, strict=True):
@@ -188,7 +194,7 @@ def implied_forward(
     premiums = np.zeros((2, len(k)))
     for _ in range(MAX_ROUNDS):
         _, at, borrow = _pricing_terms(forward, error, *carry)
-        premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends)
+        premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends, schedule)
         excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
         if not bool(known.any()):
@@ -257,6 +263,7 @@ def _premiums(
     rate: float,
     borrow: float,
     dividends: Dividends | None,
+    schedule: Schedule,
 ) -> Floats:
     """Early-exercise premiums of the calls and the puts, (2, strikes); NaN where no volatility is found.
 
@@ -287,11 +294,12 @@ def _premiums(
     yields: tuple[float, ...] = (borrow,)
     shares = np.ones((1, 1))
     found = None
-    if dividends is None:
+    if dividends is None or schedule:
         share = (borrow - low) / BORROW_STEP
         yields = around = low, low + BORROW_STEP
         shares = np.array([[1.0 - share, share]])
-        found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
+        terms = spot, strike[known], years, vol[known], rate, around
+        found = known_premiums(*terms, schedule) if schedule else premiums_at_yields(*terms)
     if found is None:
         rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
         found = exercise_premium(

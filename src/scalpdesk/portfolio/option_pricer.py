@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.marketdata.chain_surface import ImpliedForward, implied_forward
-from scalpdesk.pricing.base import Dividends, Floats, OptionGreeks, Schedule
+from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
 from scalpdesk.pricing.known_dividends import known_greeks, known_implied_vol, known_vols_and_greeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
 from scalpdesk.pricing.svi import SmileFit, SviSmile
@@ -125,15 +125,13 @@ class ContractPricer:
         years: float,
         rate: float,
         style: str,
-        dividends: Dividends | None = None,
+        dividends: Schedule = (),
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs, as :func:`implied_forward` does.
 
         ``pairs`` has five rows: strike, bid and ask of the call, bid and ask of the put.
         """
-        return implied_forward(
-            *pairs, spot=spot, years=years, rate=rate, style=style, dividends=dividends
-        )
+        return implied_forward(*pairs, spot=spot, years=years, rate=rate, style=style, schedule=dividends)
 
     def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:
         """Return the free fit of a smile, as :meth:`SmileFit.free` does."""
@@ -233,10 +231,10 @@ class CachingPricer(ContractPricer):
         years: float,
         rate: float,
         style: str,
-        dividends: Dividends | None = None,
+        dividends: Schedule = (),
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs."""
-        key = pairs.tobytes(), spot, years, rate, style, None if dividends is None else tuple(dividends)
+        key = pairs.tobytes(), spot, years, rate, style, dividends
         found: ImpliedForward | None = self._answers.get(key)
         if found is None:
             found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends))

@@ -19,7 +19,7 @@ from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.pricing.base import Dividends, Floats
+from scalpdesk.pricing.base import Floats, Schedule
 from scalpdesk.pricing.svi import SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
@@ -235,7 +235,7 @@ class StrikeVols:
         spot: float,
         years: float,
         rate: float,
-        dividends: Dividends | None = None,
+        dividends: Schedule = (),
     ) -> ImpliedForward | None:
         """Return the forward of an expiry by put-call parity; None with fewer than three usable pairs.
 
@@ -252,7 +252,7 @@ class StrikeVols:
         spot, years, rate
             Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
         dividends
-            Known cash dividends as (years to the ex-date, amount).
+            Known cash dividends that are ahead.
         """
         strikes = self._expiries[_key(contract)[:3]]
         underlying = self._instruments.id_of(contract.underlying)

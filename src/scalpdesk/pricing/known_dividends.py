@@ -31,8 +31,8 @@ from scalpdesk.pricing.kernels.cash_premium import (
 )
 from scalpdesk.pricing.scalar import Corners, PricedState, implied_vol_scalar, option_greeks
 
-SLABS_KEPT = 1_024
-"""Tables kept, of 48 kB each."""
+SLABS_KEPT = 2_048
+"""Tables kept, of 35 kB each."""
 LEAST_VOL, LARGEST_DEVIATION = 0.01, 2.0
 """Volatility from which, and deviation to the expiry up to which, tables serve; else the grid does."""
 LARGEST_DRIFT = 8.0
@@ -194,6 +194,26 @@ def known_implied_vol(
             return (tried, STATUSES[OK]) if g.vega > 0.0 else (nan, STATUSES[BELOW])
         vol = tried
     return nan, STATUSES[ABOVE if high == np.inf else BELOW]
+
+
+def known_premiums(
+    spot: float,
+    strike: Floats,
+    years: float,
+    vol: Floats,
+    rate: float,
+    yields: tuple[float, float],
+    schedule: Schedule,
+) -> Floats:
+    """Return what early exercise adds to the calls and the puts of an expiry at two yields, (2, 2, strikes)."""
+    found = np.empty((2, 2, len(strike)))
+    for which, borrow in enumerate(yields):
+        for side, is_call in enumerate((True, False)):
+            for at, (own, own_vol) in enumerate(zip(strike.tolist(), vol.tolist(), strict=True)):
+                terms = spot, own, years, own_vol, is_call, rate, borrow, schedule
+                american, held = (known_greeks(*terms, american=early).price for early in (True, False))
+                found[which, side, at] = max(american - held, 0.0)
+    return found
 
 
 def known_vols_and_greeks(

@@ -37,7 +37,7 @@ from scalpdesk.pricing.kernels.normal import Floats, Nine
 HALF = 200  # nodes on each side of the strike
 REACH = 7.0  # deviations of the longest time that they reach to either side
 NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
-TIMES = 12  # in an octave of the time to the ex-date
+TIMES = 8  # in an octave of the time to the ex-date
 VOLS = 8.0  # volatilities in an octave
 SLAB_SHAPE = (TIMES + 3, 2 * HALF + 1)  # one time before the octave, two from its end on
 EXERCISED = 1e-7  # of the strike: a value nearer to the payoff is that of exercise
