@@ -130,7 +130,8 @@ def implied_forward(
     spot_offset
         By how much the spot may be of another moment than the quotes, as a fraction of it.
     schedule
-        The cash dividends as a desk has them, which asks all day: then what exercise adds comes from tables.
+        The cash dividends as a desk has them, which asks all day: then what exercise adds comes from tables,
+        all of it at ``later_borrow``.
 
     Returns
     -------
@@ -194,6 +195,8 @@ def implied_forward(
     premiums = np.zeros((2, len(k)))
     for _ in range(MAX_ROUNDS):
         _, at, borrow = _pricing_terms(forward, error, *carry)
+        if schedule:
+            at, borrow = _spot_at(forward, years, rate, dividends, later_borrow), later_borrow
         premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends, schedule)
         excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
@@ -249,7 +252,14 @@ def _pricing_terms(
     doubt = SIGNIFICANT_ERRORS * error + spot_offset * spot
     if is_plausible and not abs(borrow - later_borrow) * years * spot < doubt:
         return borrow, spot, borrow
-    return borrow, forward * float(np.exp((later_borrow - rate) * years)) + paid, later_borrow
+    return borrow, _spot_at(forward, years, rate, dividends, later_borrow), later_borrow
+
+
+def _spot_at(
+    forward: float, years: float, rate: float, dividends: Dividends | None, borrow: float
+) -> float:
+    """Return the spot that a borrow carries to the forward."""
+    return forward * float(np.exp((borrow - rate) * years)) + _present_value(dividends, years, rate)
 
 
 def _premiums(
@@ -294,12 +304,13 @@ def _premiums(
     yields: tuple[float, ...] = (borrow,)
     shares = np.ones((1, 1))
     found = None
-    if dividends is None or schedule:
+    if schedule:
+        found = known_premiums(spot, strike[known], years, vol[known], rate, borrow, schedule)
+    elif dividends is None:
         share = (borrow - low) / BORROW_STEP
         yields = around = low, low + BORROW_STEP
         shares = np.array([[1.0 - share, share]])
-        terms = spot, strike[known], years, vol[known], rate, around
-        found = known_premiums(*terms, schedule) if schedule else premiums_at_yields(*terms)
+        found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
     if found is None:
         rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
         found = exercise_premium(

@@ -217,7 +217,8 @@ class CarryMeter:
             return None
         rate = self._terms.rate(years)
         dividends = due_by(carry.dividends, years)
-        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate, dividends)
+        before = carry.dividend_yield if carry.is_followed else round(configured, BORROW_DECIMALS)
+        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate, dividends, before)
         if implied is None:
             return None
         if dividends:

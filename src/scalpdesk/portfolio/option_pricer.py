@@ -126,12 +126,21 @@ class ContractPricer:
         rate: float,
         style: str,
         dividends: Schedule = (),
+        borrow: float = 0.0,
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs, as :func:`implied_forward` does.
 
         ``pairs`` has five rows: strike, bid and ask of the call, bid and ask of the put.
         """
-        return implied_forward(*pairs, spot=spot, years=years, rate=rate, style=style, schedule=dividends)
+        return implied_forward(
+            *pairs,
+            spot=spot,
+            years=years,
+            rate=rate,
+            style=style,
+            schedule=dividends,
+            later_borrow=borrow if dividends else 0.0,
+        )
 
     def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:
         """Return the free fit of a smile, as :meth:`SmileFit.free` does."""
@@ -232,12 +241,13 @@ class CachingPricer(ContractPricer):
         rate: float,
         style: str,
         dividends: Schedule = (),
+        borrow: float = 0.0,
     ) -> ImpliedForward:
         """Return the forward of an expiry from its pairs."""
-        key = pairs.tobytes(), spot, years, rate, style, dividends
+        key = pairs.tobytes(), spot, years, rate, style, dividends, borrow
         found: ImpliedForward | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends))
+            found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends, borrow))
         return found
 
     def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:

@@ -236,6 +236,7 @@ class StrikeVols:
         years: float,
         rate: float,
         dividends: Schedule = (),
+        borrow: float = 0.0,
     ) -> ImpliedForward | None:
         """Return the forward of an expiry by put-call parity; None with fewer than three usable pairs.
 
@@ -251,8 +252,8 @@ class StrikeVols:
             UTC nanoseconds.
         spot, years, rate
             Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
-        dividends
-            Known cash dividends that are ahead.
+        dividends, borrow
+            Known cash dividends that are ahead, and the yield beside them so far, a fraction a year.
         """
         strikes = self._expiries[_key(contract)[:3]]
         underlying = self._instruments.id_of(contract.underlying)
@@ -275,7 +276,7 @@ class StrikeVols:
         if len(rows) < LEAST_PAIRS:
             return None
         style = contract.style.value
-        found = self._pricer.forward(np.array(rows).T, spot, years, rate, style, dividends)
+        found = self._pricer.forward(np.array(rows).T, spot, years, rate, style, dividends, borrow)
         return found if found.status is ForwardStatus.OK else None
 
     def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:

@@ -37,6 +37,8 @@ LEAST_VOL, LARGEST_DEVIATION = 0.01, 2.0
 """Volatility from which, and deviation to the expiry up to which, tables serve; else the grid does."""
 LARGEST_DRIFT = 8.0
 """Drift over volatility, times the root of the years, up to which they do."""
+STRIKES = 12.0
+"""Tabled strikes in an octave: the dividend as a part of the strike changes by 6 % from one to the next."""
 RATE_DECIMALS = 5
 """Decimals of rate and borrow by which early exercise is valued: 1e-4 of a dollar at 200 in five weeks."""
 _ROUNDS = 60
@@ -70,9 +72,25 @@ def _columns(ahead: Schedule, strike: float) -> tuple[Floats, Floats]:
 def _slab(
     phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
 ) -> Floats:
-    """Return the table of one volatility."""
-    table = np.empty(SLAB_SHAPE)
-    fill_slab(phi, 2.0 ** (number / VOLS), rate, borrow, *_columns(ahead, strike), power, table)
+    """Return the table of one volatility: between those of the four tabled strikes about the option's."""
+    at = STRIKES * log2(strike)
+    nearest = floor(at)
+    a, b, c, d = (at - nearest - step for step in (-1, 0, 1, 2))
+    weights = -b * c * d / 6.0, a * c * d / 2.0, -a * b * d / 2.0, a * b * c / 6.0
+    tables = [_marched(phi, nearest + step, rate, borrow, ahead, power, number) for step in (-1, 0, 1, 2)]
+    found = weights[0] * tables[0]
+    for weight, table in zip(weights[1:], tables[1:], strict=True):
+        found += weight * table
+    return found
+
+
+@lru_cache(maxsize=SLABS_KEPT)
+def _marched(
+    phi: float, place: int, rate: float, borrow: float, ahead: Schedule, power: int, number: int
+) -> Floats:
+    """Return the table of one volatility and one tabled strike, which serve all strikes about it."""
+    table, columns = np.empty(SLAB_SHAPE), _columns(ahead, 2.0 ** (place / STRIKES))
+    fill_slab(phi, 2.0 ** (number / VOLS), rate, borrow, *columns, power, table)
     return table
 
 
@@ -197,22 +215,15 @@ def known_implied_vol(
 
 
 def known_premiums(
-    spot: float,
-    strike: Floats,
-    years: float,
-    vol: Floats,
-    rate: float,
-    yields: tuple[float, float],
-    schedule: Schedule,
+    spot: float, strike: Floats, years: float, vol: Floats, rate: float, borrow: float, schedule: Schedule
 ) -> Floats:
-    """Return what early exercise adds to the calls and the puts of an expiry at two yields, (2, 2, strikes)."""
-    found = np.empty((2, 2, len(strike)))
-    for which, borrow in enumerate(yields):
-        for side, is_call in enumerate((True, False)):
-            for at, (own, own_vol) in enumerate(zip(strike.tolist(), vol.tolist(), strict=True)):
-                terms = spot, own, years, own_vol, is_call, rate, borrow, schedule
-                american, held = (known_greeks(*terms, american=early).price for early in (True, False))
-                found[which, side, at] = max(american - held, 0.0)
+    """Return what early exercise adds to the calls and to the puts of an expiry, (2, strikes)."""
+    found = np.empty((2, len(strike)))
+    for side, is_call in enumerate((True, False)):
+        for at, (own, own_vol) in enumerate(zip(strike.tolist(), vol.tolist(), strict=True)):
+            terms = spot, own, years, own_vol, is_call, rate, borrow, schedule
+            american, held = (known_greeks(*terms, american=early).price for early in (True, False))
+            found[side, at] = max(american - held, 0.0)
     return found
 
 
