@@ -255,9 +255,7 @@ def _pricing_terms(
     return borrow, _spot_at(forward, years, rate, dividends, later_borrow), later_borrow
 
 
-def _spot_at(
-    forward: float, years: float, rate: float, dividends: Dividends | None, borrow: float
-) -> float:
+def _spot_at(forward: float, years: float, rate: float, dividends: Dividends | None, borrow: float) -> float:
     """Return the spot that a borrow carries to the forward."""
     return forward * float(np.exp((borrow - rate) * years)) + _present_value(dividends, years, rate)
 

@@ -33,7 +33,7 @@ class ComingDividend(NamedTuple):
 def coming_dividends(
     events: Iterable[DividendEvent], instrument_id: InstrumentId, symbol: str, until_ns: int
 ) -> tuple[ComingDividend, ...]:
-    """Return the known dividends of a share that go ex by ``until_ns`` (UTC nanoseconds), the first one first.
+    """Return the known dividends of a share that go ex by ``until_ns`` (UTC nanoseconds), in order.
 
     Those that went ex before are among them: they are ahead of quotes of that time.
     """

@@ -9,8 +9,8 @@ from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
-from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
+from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.strike_vols import StrikeVols
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
@@ -24,8 +24,8 @@ FORWARD_ERRORS = 2.0
 SHORT_CARRY_YEARS = 1.0 / DAYS_PER_YEAR
 """Up to so long before its expiry a configured yield moves a forward by nothing that matters."""
 BORROW_DECIMALS = 4
-"""Decimals of a yield that is measured beside known dividends: what exercise adds is tabled for each. The forward
-moves by a tenth of a cent at 200 in five weeks, less than quotes can tell.
+"""Decimals of a yield that is measured beside known dividends: what exercise adds is tabled for each. The
+forward moves by a tenth of a cent at 200 in five weeks, less than quotes can tell.
 """
 YIELDS_KEPT = 32
 """Yields kept of each expiry: more than a day of them, for quotes that are older than the last one."""
@@ -44,7 +44,6 @@ class ExpiryCarry:
         "is_followed",
         "seen",
         "since_ns",
-        "tried_ns",
         "underlying",
     )
 
@@ -61,8 +60,8 @@ class ExpiryCarry:
         """Known cash dividends up to the expiry; the yield is what is left beside them."""
         self.earlier: deque[tuple[int, float]] = deque(maxlen=YIELDS_KEPT)
         """Yields that were in force before, each with since when."""
-        self.tried_ns = self.due_ns = 0
-        """When quotes were asked last, and when they are asked again."""
+        self.due_ns = 0
+        """When quotes are asked again."""
         self.seen: tuple[int, QuoteEvent | None, float] = -1, None, 0.0
         """The last answer while it is not followed, after its instant and its spot."""
 
@@ -165,12 +164,13 @@ class CarryMeter:
         """Let the configured yield be in force, as far as the quotes of calls and puts leave room for it.
 
         Where they fit another forward (a dividend that is not known, a share that is dear to borrow, other
-        rates), the nearest yield that fits them; where they show no yield, the last one, and they are asked in a minute.
+        rates), the nearest yield that fits them; where they show no yield, the last one, and they are asked
+        in a minute.
         """
         configured = self._configured_of(carry.contract, now_ns)
         if not carry.is_followed:
             carry.change(configured, now_ns)
-        carry.tried_ns, carry.due_ns = now_ns, (now_ns // CARRY_NS + 1) * CARRY_NS
+        carry.due_ns = (now_ns // CARRY_NS + 1) * CARRY_NS
         if not self._is_shown(carry.contract):
             carry.is_assumed = False
             return

@@ -257,8 +257,8 @@ class ModelMarks:
     ) -> Valuation:
         years = self._terms.years(option.expires_ns, now_ns)
         terms = spot, years, self._terms.rate(years), vol
-        own = option.contract, self._pricer, dividend_yield, None, False, option.carry.dividends
-        return Valuation(None, *terms, False, *own)
+        contract, dividends = option.contract, option.carry.dividends
+        return Valuation(None, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
 
     def _priced(self, found: Valuation, price: float) -> Valuation:
         """Return a valuation with another mark, at the volatility of it."""
@@ -305,14 +305,15 @@ class ModelMarks:
         if not (state.years > 0.0 and state.variance_years > 0.0):
             return None
         to_calendar = math.sqrt(state.variance_years / state.years)
-        then, carry = (state.spot, state.years), (rate, dividend_yield, dividends)
-        before = state.rate, state.dividend_yield, state.dividends
-        old = self._pricer.greeks(contract, *then, state.vol * to_calendar, *before)
-        vol = self._pricer.implied_vol(contract, old.price, *then, *carry)
+        spot, years, priced = state.spot, state.years, self._pricer.greeks
+        was = state.rate, state.dividend_yield
+        old = priced(contract, spot, years, state.vol * to_calendar, *was, state.dividends)
+        vol = self._pricer.implied_vol(contract, old.price, spot, years, rate, dividend_yield, dividends)
         if vol is None:
             return None
-        new = PricedState(state.spot, vol / to_calendar, state.variance_years, state.years, *carry)
-        return new, self._pricer.greeks(contract, *then, vol, *carry)
+        is_now = rate, dividend_yield
+        new = PricedState(spot, vol / to_calendar, state.variance_years, years, *is_now, dividends)
+        return new, priced(contract, spot, years, vol, rate, dividend_yield, dividends)
 
 
 class DeltaEngine:
@@ -506,8 +507,8 @@ class DeltaEngine:
                 if is_fresh and not is_mark and vols.learns:
                     self._kept_vols[instrument_id] = quote, vol
             terms = mark, spot, years, rate, vol
-            own = contract, self._pricer, dividend_yield, None, False, carry.dividends
-            found = Valuation(*terms, is_fresh, *own)
+            ahead = carry.dividends
+            found = Valuation(*terms, is_fresh, contract, self._pricer, dividend_yield, dividends=ahead)
         if vols.learns:
             for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any
                 each[instrument_id] = now_ns, quote, spot_quote, found

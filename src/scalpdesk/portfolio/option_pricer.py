@@ -186,7 +186,9 @@ class CachingPricer(ContractPricer):
         key = contract.symbol, contract.strike, spot, years, vol, rate, dividend_yield, dividends
         found: OptionGreeks | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().greeks(contract, spot, years, vol, rate, dividend_yield, dividends))
+            found = self._keep(
+                key, super().greeks(contract, spot, years, vol, rate, dividend_yield, dividends)
+            )
         return found
 
     def implied_vol(

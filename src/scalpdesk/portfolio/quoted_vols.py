@@ -149,9 +149,7 @@ class QuotedVols:
         nearest = mark + math.copysign(half_tick, off)
         return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
 
-    def of_legs(
-        self, carry: ExpiryCarry, quotes: LegQuotes, dividend_yield: float
-    ) -> tuple[Floats, Floats]:
+    def of_legs(self, carry: ExpiryCarry, quotes: LegQuotes, dividend_yield: float) -> tuple[Floats, Floats]:
         """Return volatilities and vegas of mids of one expiry, each at its own instant; NaN without any."""
         contract = carry.contract
         expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns

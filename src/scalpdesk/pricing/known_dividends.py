@@ -9,7 +9,7 @@ the option alone, so no answer depends on what was asked before.
 """
 
 from functools import lru_cache
-from math import floor, frexp, log2, nan, sqrt
+from math import floor, frexp, isnan, log2, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,10 +139,10 @@ def known_greeks(
     phi = 1.0 if is_call else -1.0
     terms = phi, spot, strike, years, vol, rate, borrow
     columns = _columns(ahead, strike)
-    if not american or not is_worth_exercising(phi, years, rate, borrow, *columns):
+    if not american or not is_worth_exercising(phi, rate, borrow, *columns):
         return OptionGreeks._make(held_greeks(*terms, *columns))
     if _is_tabled(years, vol, rate - borrow):
-        # a curve's rate moves at every instant: a table serves as long as it stands to a thousandth of a percent
+        # a curve's rate moves at every instant; a table serves while it stands to a thousandth of a percent
         rate, borrow = round(rate, RATE_DECIMALS), round(borrow, RATE_DECIMALS)
         terms = phi, spot, strike, years, vol, rate, borrow
         power, number = frexp(years - ahead[0][0])[1], floor(VOLS * log2(vol))
@@ -150,8 +150,9 @@ def known_greeks(
         is_inside, nine = tabled_greeks(*terms, *columns, power, number, slabs)
         if is_inside:
             return OptionGreeks._make(nine)
+    coming = years_ahead(ahead, years)
     inputs = checked_inputs(
-        spot, strike, years, vol, is_call, rate=rate, dividend_yield=borrow, dividends=years_ahead(ahead, years)
+        spot, strike, years, vol, is_call, rate=rate, dividend_yield=borrow, dividends=coming
     )
     g = CashDividendModel(american=True).greeks(inputs)
     return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
@@ -183,17 +184,15 @@ def known_implied_vol(
         return implied_vol_scalar(price, spot, strike, years, is_call, rate, borrow, american=american)
     phi, columns = 1.0 if is_call else -1.0, _columns(ahead, strike)
     worth = strike * worth_ahead(years, rate, *columns)
-    early = american and is_worth_exercising(phi, years, rate, borrow, *columns)
+    early = american and is_worth_exercising(phi, rate, borrow, *columns)
     vol, code = quoted_start(price, phi, spot, strike, years, rate, borrow, worth, early)
     if code != OK or not early:
         return (vol, STATUSES[OK]) if code == OK else (nan, STATUSES[code])
     # an American option costs no less than a European one: its volatility is at most this
     low, high = 0.0, np.inf
-    vol = max(vol, LEAST_VOL) if vol == vol else 0.3  # NaN without one
+    vol = 0.3 if isnan(vol) else max(vol, LEAST_VOL)
     for _ in range(_ROUNDS):
-        g = known_greeks(
-            spot, strike, years, vol, is_call, rate, borrow, schedule, american=american
-        )
+        g = known_greeks(spot, strike, years, vol, is_call, rate, borrow, schedule, american=american)
         off = g.price - price
         if off > 0.0:
             high = vol
@@ -243,11 +242,16 @@ def known_vols_and_greeks(
     vol, columns = np.full(price.size, nan), np.empty((9, price.size))
     rows = zip(price, spot, strike, years, is_call, rate, borrow, strict=True)
     for at, (paid, own_spot, own_strike, left, side, own_rate, own_borrow) in enumerate(rows):
-        option = float(own_spot), float(own_strike), float(left)
-        terms = bool(side), float(own_rate), float(own_borrow), schedule
-        vol[at], status = known_implied_vol(float(paid), *option, *terms, american=american)
+        option, carry = (
+            (float(own_spot), float(own_strike), float(left)),
+            (float(own_rate), float(own_borrow)),
+        )
+        found, status = known_implied_vol(
+            float(paid), *option, bool(side), *carry, schedule, american=american
+        )
+        vol[at] = found
         if status == STATUSES[OK]:
-            columns[:, at] = known_greeks(*option, float(vol[at]), *terms, american=american)
+            columns[:, at] = known_greeks(*option, found, bool(side), *carry, schedule, american=american)
     return vol, columns
 
 

@@ -125,7 +125,7 @@ def _marched_to(
 def fill_slab(
     phi: float, v: float, r: float, q: float, before: Floats, amounts: Floats, power: int, out: Floats
 ) -> None:
-    """Table what exercise adds at a volatility, for times to the next ex-date in an octave up to 2**``power``.
+    """Table what exercise adds at a volatility: for times to the next ex-date in the octave to 2**``power``.
 
     ``before`` are the years from each ex-date to the expiry, descending; ``amounts`` parts of the strike.
     """
@@ -204,7 +204,7 @@ def held_greeks(
 
 
 @kernel
-def is_worth_exercising(phi: float, T: float, r: float, q: float, before: Floats, amounts: Floats) -> bool:
+def is_worth_exercising(phi: float, r: float, q: float, before: Floats, amounts: Floats) -> bool:
     """Return whether early exercise may gain anything: for a put interest, for a call dividends or yield."""
     if phi < 0.0:
         return not (r <= 0.0 and q >= r)
@@ -225,7 +225,7 @@ def quoted_start(
 ) -> tuple[float, int]:
     """European volatility of a price, and its status by the bounds of its kind; ``ahead`` in currency."""
     verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
-    if verdict == OK and not S > ahead:
+    if verdict == OK and not ahead < S:
         verdict = BAD
     if verdict != OK:
         return math.nan, verdict
@@ -268,7 +268,7 @@ def tabled_greeks(
     by_time = (math.log2(T - before[0]) - power + 1) * TIMES
     first_time = min(max(math.floor(by_time), 0), TIMES - 1)
     at_vol, at_time = _cubic(math.log2(v) * VOLS - number), _cubic(by_time - first_time)
-    p = pz = pzz = pzzz = pa = paa = paz = pazz = 0.0
+    p = pz = pzz = pzzz = pa = paa = paz = 0.0
     for i in range(4):
         own = 2.0 ** ((number - 1 + i) / VOLS)
         dx = _slab_step(own, longest)
@@ -293,7 +293,6 @@ def tabled_greeks(
         pzzz += at_vol[0][i] * fzzz
         pa += at_vol[1][i] * f
         paz += at_vol[1][i] * fz
-        pazz += at_vol[1][i] * fzz
         paa += at_vol[2][i] * f
     p, pz, pzz, pzzz = K * p, K * pz, K * pzz, K * pzzz
     unit = VOLS / math.log(2.0)  # per logarithm of the volatility
