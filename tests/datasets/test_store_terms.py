@@ -63,6 +63,19 @@ def test_dividends_and_splits_are_those_with_ex_dates_in_the_span(catalog):
     assert upcoming_actions(connect(), catalog, "lean", "ABC", (first, last), last) == ((), ())
 
 
+@pytest.mark.parametrize(("symbol", "known"), [("SPY", 2), ("XYZ", 1)])
+def test_of_an_index_fund_the_dividends_of_the_year_before_are_read_too(tmp_path, symbol, known):
+    path = day_file(tmp_path, "own", "corporate_actions", symbol, "all")
+    rows = (
+        "SELECT ? AS symbol, UNNEST([DATE '2014-03-21', DATE '2014-09-19', DATE '2015-09-18']) AS ex_date, "
+        "'dividend' AS action, 1.0::DECIMAL(18,6) AS amount"
+    )
+    write_table(connect(), rows, path, parameters=[symbol])
+    days = date(2015, 8, 19), date(2015, 8, 26)
+    dividends, _ = upcoming_actions(connect(), tmp_path, "own", symbol, days, date(2015, 9, 18))
+    assert len(dividends) == known
+
+
 @pytest.mark.parametrize("action", ["merger", "spin_off"])
 def test_a_run_over_a_merger_or_a_spin_off_is_refused_by_day_and_share(tmp_path, action):
     path = day_file(tmp_path, "own", "corporate_actions", "XYZ", "all")

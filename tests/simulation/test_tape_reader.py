@@ -129,6 +129,21 @@ def test_before_a_later_session_what_changes_the_scale_of_prices_since_the_one_b
     ]
 
 
+def test_a_dividend_is_known_from_the_ex_date_before_it_and_not_earlier():
+    days = date(2024, 3, 14), date(2024, 3, 15), date(2024, 3, 18)
+    tape = TapeBuilder(days=days).dividend("1.9", date(2024, 9, 20)).dividend("1.7", date(2024, 6, 21))
+    tape = tape.dividend("1.5", date(2023, 12, 15)).dividend("1.6", date(2024, 3, 15)).build()
+
+    def known(session, *, is_first):
+        found = opening_events(tape, session, is_first=is_first)
+        return sorted(float(each.amount) for each in found if isinstance(each, DividendEvent))
+
+    first, second, third = tape.sessions
+    assert known(first, is_first=True) == [1.5, 1.6]
+    assert known(second, is_first=False) == [1.7]
+    assert known(third, is_first=False) == []
+
+
 def test_a_share_goes_ex_at_the_open_of_the_ex_date():
     assert ex_instant_ns(CashDividend("SPY", date(2024, 3, 15), Decimal(1))) == at("09:30", date(2024, 3, 15))
     assert ex_instant_ns(CashDividend("SPY", date(2024, 3, 16), Decimal(1))) == 0  # a Saturday: unknown

@@ -212,6 +212,17 @@ def run_summary(
         "evaluations": engine.evaluations,
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
     }
+    dividends = desk.delta_engine.vols.coming_dividends()
+    if dividends:
+        summary["dividends"] = [
+            {
+                "symbol": symbol,
+                "ex_date": to_new_york(paid.ts_ex_ns).date().isoformat(),
+                "amount": paid.amount,
+                "known": "expected" if paid.is_expected else "declared",
+            }
+            for symbol, paid in dividends
+        ]
     if header.venue == "simulated":
         summary["fee_schedule"] = header.config.get("simulation", {}).get("fees", "none")
         if "fees" in header.data:

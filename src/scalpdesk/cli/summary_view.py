@@ -129,6 +129,9 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
         out.print(exposure_text(summary["exposure"], currency), markup=False)
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
+    for row in summary.get("dividends", ()):
+        text = f"{row['known']} dividend of {row['symbol']}: {row['amount']:g} a share, ex {row['ex_date']}"
+        out.print(f"[dim]{text}[/]")
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     if is_whole:
         out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")

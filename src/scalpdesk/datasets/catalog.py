@@ -1,7 +1,7 @@
 """A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
     why_closed,
 )
+from scalpdesk.marketdata.dividends import INDEX_FUNDS, YEAR_DAYS
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
 
@@ -185,6 +186,8 @@ def upcoming_actions(
 ) -> tuple[tuple[CashDividend, ...], tuple[CorporateAction, ...]]:
     """Return the dividends and the corporate actions from the first of a run's days to ``last``.
 
+    Of an index fund also the dividends of the year before, from which later ones are expected.
+
     Raises
     ------
     DataError
@@ -192,6 +195,7 @@ def upcoming_actions(
         the last, or the table names an action that is none of these, a dividend or of :data:`KINDS`.
     """
     first, end = days
+    since = first - timedelta(days=YEAR_DAYS) if symbol in INDEX_FUNDS else first
     path = day_file(catalog, name, "corporate_actions", symbol, "all")
     if not path.is_file():
         return (), ()
@@ -200,13 +204,15 @@ def upcoming_actions(
         [path],
         "SELECT strftime(ex_date, '%Y-%m-%d') AS day, action, amount::VARCHAR AS amount FROM rows "
         "WHERE ex_date BETWEEN ? AND ? ORDER BY ex_date, action",
-        [first, last],
+        [since, last],
     )
     dividends, actions = list[CashDividend](), list[CorporateAction]()
     for day, action, amount in zip(got["day"], got["action"], got["amount"], strict=True):
         ex_date, figure = date.fromisoformat(day), Decimal(amount).normalize() + 0
         if action == "dividend":
             dividends.append(CashDividend(symbol, ex_date, figure))
+        elif ex_date < first:
+            continue
         elif action in KINDS:
             actions.append(CorporateAction.of_figure(symbol, ex_date, action, figure))
         elif action not in UNCARRIED:

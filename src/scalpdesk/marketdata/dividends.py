@@ -31,21 +31,30 @@ class ComingDividend(NamedTuple):
 
 
 def coming_dividends(
-    events: Iterable[DividendEvent], instrument_id: InstrumentId, symbol: str, until_ns: int
+    events: Iterable[DividendEvent],
+    instrument_id: InstrumentId,
+    symbol: str,
+    until_ns: int,
+    *,
+    expects: bool = True,
 ) -> tuple[ComingDividend, ...]:
     """Return the known dividends of a share that go ex by ``until_ns`` (UTC nanoseconds), in order.
 
-    Those that went ex before are among them: they are ahead of quotes of that time.
+    Those that have gone ex since they were declared are among them: they are ahead of quotes of before.
+    ``expects`` adds those
+    that a fund of :data:`INDEX_FUNDS` is expected to pay.
     """
-    amounts = {
-        event.ts_ex_ns: float(event.amount)
-        for event in events  # of two with one ex-date the later one corrects
-        if event.instrument_id == instrument_id
-    }
+    own = [event for event in events if event.instrument_id == instrument_id]
+    amounts = {event.ts_ex_ns: float(event.amount) for event in own}  # a later event corrects
+    history = {event.ts_ex_ns for event in own if event.ts_ex_ns < event.ts_event_ns}
     found = [ComingDividend(at_ns, amount) for at_ns, amount in sorted(amounts.items())]
-    if symbol in INDEX_FUNDS:
+    if expects and symbol in INDEX_FUNDS:
         found += _expected(found, INDEX_FUNDS[symbol], until_ns)
-    return tuple(each for each in found if each.ts_ex_ns <= until_ns and each.amount > 0.0)
+    return tuple(
+        each
+        for each in found
+        if each.ts_ex_ns <= until_ns and each.amount > 0.0 and each.ts_ex_ns not in history
+    )
 
 
 def schedule_before(dividends: Sequence[ComingDividend], expires_ns: int) -> Schedule:

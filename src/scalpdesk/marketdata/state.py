@@ -252,6 +252,8 @@ class MarketState:
         """Last quotes that showed a price, of instruments whose latest does not."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
+        self.expects_dividends = True
+        """Whether index funds are expected to pay as in the past year."""
         self.on_dividend: list[Callable[[DividendEvent], None]] = []
         """Called after a dividend has become known."""
         self.adjustments: list[PriceAdjustmentEvent] = []

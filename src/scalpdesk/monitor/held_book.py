@@ -13,6 +13,7 @@ from scalpdesk.monitor.position_documents import currency_of
 from scalpdesk.portfolio.risk_book import RiskBook, RiskLeg, RiskPart, SmileShape, risk_leg, step_instants
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.known_dividends import years_ahead
 from scalpdesk.volatility.variance_time import clock_of
 
 
@@ -128,6 +129,7 @@ def _leg(
         clock_years=follower.desk.delta_engine.variance_years,
         rate=valuation.rate,
         dividend_yield=valuation.dividend_yield,
+        dividends=years_ahead(valuation.dividends, valuation.years),
         forward=valuation.spot if contract.is_inverse else None,
         smile=None if smile is None else _shape(smile),
     )

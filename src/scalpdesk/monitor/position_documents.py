@@ -31,6 +31,7 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
+from scalpdesk.pricing.known_dividends import years_ahead
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 
 SHOCK_SPOT = 0.10
@@ -140,6 +141,7 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
                 multiplier=float(contract.multiplier),
                 rate=0.0 if contract.is_inverse else valuation.rate,
                 dividend_yield=0.0 if contract.is_inverse else valuation.dividend_yield,
+                dividends=years_ahead(valuation.dividends, valuation.years),
                 style=contract.style.value,
                 is_inverse=contract.is_inverse,
                 forward_premium=premium,

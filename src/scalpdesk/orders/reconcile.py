@@ -373,7 +373,8 @@ def expected_dividends(
     for paid in dividends:
         number, held = paid.instrument_id, desk.holdings.get(paid.instrument_id, ZERO)
         reference = f"dividend-{number}-{from_ns(paid.ts_ex_ns):%Y-%m-%d}"
-        if paid.ts_ex_ns > now_ns or is_booked(reference):
+        is_history = paid.ts_ex_ns < paid.ts_event_ns  # went ex before this desk knew of it
+        if paid.ts_ex_ns > now_ns or is_history or is_booked(reference):
             continue
         found += [
             [_booking(event, f"dividend of {paid.amount} on {held:f}")]

@@ -9,7 +9,7 @@ from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
-from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
+from scalpdesk.marketdata.dividends import ComingDividend, coming_dividends, schedule_before
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.strike_vols import StrikeVols
@@ -35,6 +35,7 @@ class ExpiryCarry:
     """Yield of one expiry, a fraction a year, as it was measured through the day."""
 
     __slots__ = (
+        "coming",
         "contract",
         "dividend_yield",
         "dividends",
@@ -56,6 +57,7 @@ class ExpiryCarry:
         self.is_assumed = False
         """Whether it is the configured one because quotes could not show another yet."""
         self.dividend_yield, self.since_ns = 0.0, 0
+        self.coming: tuple[ComingDividend, ...] = ()
         self.dividends: Schedule = ()
         """Known cash dividends up to the expiry; the yield is what is left beside them."""
         self.earlier: deque[tuple[int, float]] = deque(maxlen=YIELDS_KEPT)
@@ -187,8 +189,10 @@ class CarryMeter:
         if contract.is_inverse or contract.is_on_future:
             return
         expires_ns = expiry_instant_ns(contract)
-        known = coming_dividends(self._state.dividends, carry.underlying, contract.underlying, expires_ns)
-        carry.dividends = schedule_before(known, expires_ns)
+        share = carry.underlying, contract.underlying
+        state = self._state
+        known = coming_dividends(state.dividends, *share, expires_ns, expects=state.expects_dividends)
+        carry.coming, carry.dividends = known, schedule_before(known, expires_ns)
 
     def learn(self, carry: ExpiryCarry, now_ns: int) -> None:
         """Take in a dividend that has become known at ``now_ns``, UTC nanoseconds.

@@ -9,6 +9,7 @@ from scalpdesk.core.events import DividendEvent, QuoteEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.dividends import ComingDividend
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, CarryMeter, ExpiryCarry
@@ -133,6 +134,11 @@ class OptionVols:
         """Return whether an option's expiry has, or had, known cash dividends ahead."""
         option = self.options.get(instrument_id) or self.facts(instrument_id)
         return option is not None and bool(option.carry.dividends)
+
+    def coming_dividends(self) -> list[tuple[str, ComingDividend]]:
+        """Return the known dividends up to the expiries that were asked for, with their symbols, in order."""
+        known = {(each.contract.underlying, paid) for each in self._carries.values() for paid in each.coming}
+        return sorted(known)
 
     def after_open(self, at_ns: int) -> int:
         """Return the instant as of which a price of ``at_ns`` stands: at an open it has lost its dividend."""

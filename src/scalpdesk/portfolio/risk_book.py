@@ -267,7 +267,8 @@ def risk_leg(
     expires_ns = expiry_instant_ns(contract)
     years = tuple(max(years_between(at_ns, expires_ns), 0.0) for at_ns in instants)
     if forward is None:
-        forward = spot * math.exp((rate - dividend_yield) * years[0])
+        paid = sum(amount * math.exp(-rate * ahead) for ahead, amount in dividends if ahead <= years[0])
+        forward = (spot - paid) * math.exp((rate - dividend_yield) * years[0])
     return RiskLeg(
         symbol=contract.symbol,
         strike=float(contract.strike),

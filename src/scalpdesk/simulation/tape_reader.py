@@ -39,9 +39,9 @@ def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> lis
     if tape.morning is not None:
         known = tape.morning(session)
     elif is_first:
-        known = Morning(tape.rate_curve, tape.open_interest, tape.dividends)
+        known = Morning(tape.rate_curve, tape.open_interest, _declared(tape, session, is_first=True))
     else:
-        known = Morning(tape.rate_curve, {}, ())
+        known = Morning(tape.rate_curve, {}, _declared(tape, session, is_first=False))
     curve = known.rate_curve
     events: list[Event] = [RateEvent(at_ns, at_ns, tuple(curve.days), tuple(curve.rates))]
     for symbol, contracts in sorted(known.open_interest.items()):
@@ -52,6 +52,23 @@ def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> lis
             number = tape.instruments.id_of(dividend.symbol)
             events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
     return [*events, *price_adjustments(tape, session)]
+
+
+def _declared(tape: MarketTape, session: Session, *, is_first: bool) -> tuple[CashDividend, ...]:
+    """Return the dividends that become known with a session.
+
+    A data set does not say when a dividend was declared: it is taken as known from the ex-date of the one
+    before it, as estimates of the next one are close; what lies further ahead is not known.
+    """
+    earlier = (each.day for each in tape.sessions if each.day < session.day)
+    before = date.min if is_first else max(earlier, default=session.day)
+    known, last = dict[CashDividend, date](), dict[str, date]()
+    for dividend in sorted(tape.dividends, key=lambda each: each.ex_date):
+        known[dividend] = last.get(dividend.symbol, date.min)
+        last[dividend.symbol] = dividend.ex_date
+    return tuple(
+        each for each in tape.dividends if known[each] <= session.day and (is_first or known[each] > before)
+    )
 
 
 def price_adjustments(tape: MarketTape, session: Session) -> list[PriceAdjustmentEvent]:

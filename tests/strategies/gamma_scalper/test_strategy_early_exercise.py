@@ -43,6 +43,7 @@ class Valued:
     mark: float
     vol: float = VOL
     years: float = YEARS
+    dividends: tuple[tuple[float, float], ...] = ()
 
 
 class Evening:

@@ -38,9 +38,11 @@ from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
+from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.known_dividends import value_ahead
 from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
@@ -475,17 +477,13 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
         return None
     spot, strike = calls.spot, float(call.strike)
     interest = strike * -math.expm1(-calls.rate * calls.years)
-    last_ns, opens_ns = expiry_instant_ns(call), next_session(session.day).open_ns
-    coming = [
-        (item.ts_ex_ns, float(item.amount))
-        for item in view.market.dividends
-        if item.instrument_id == view.underlying and view.now_ns < item.ts_ex_ns <= last_ns
-    ]
-    tonight = sum((amount for at_ns, amount in coming if at_ns <= opens_ns), 0.0)
+    opens_ns = next_session(session.day).open_ns
+    declared = view.market.dividends  # for one that is only expected nothing is exercised
+    tonight = paid_between(declared, view.underlying, view.now_ns, min(opens_ns, expiry_instant_ns(call)))
     if spot > strike and tonight:
         gain = tonight - interest - puts.mark
     elif spot < strike:
-        if interest - sum((amount for _, amount in coming), 0.0) <= calls.mark:
+        if interest - value_ahead(calls.dividends, calls.years, 0.0) <= calls.mark:
             return None
         # at the volatility that the strike's call shows: the put's own says nothing at its payoff
         put = view.delta_engine.greeks_at(pair.put_id, view.now_ns, calls.vol)
