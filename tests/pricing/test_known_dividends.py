@@ -256,7 +256,7 @@ def test_corners_over_an_ex_night_have_no_step_of_the_dividend(is_call, american
     end = PricedState(204.0, 0.2, 0.05, 0.05, 0.02, 0.0, schedule)
     corners = known_corners(209.0, is_call, start, end, 205.0, 204.0, american=american)
     assert corners[-3:] == pytest.approx([corners[0]] * 3, abs=2e-3)
-    plain = tuple(state._replace(dividends=()) for state in (start, end))
+    plain = PricedState(*start[:6]), PricedState(*end[:6])
     without = known_corners(209.0, is_call, *plain, 205.0, 204.0, american=american)
     assert without == pytest.approx(
         corner_prices(209.0, is_call, *plain, 205.0, 204.0, american=american), abs=1e-9

@@ -186,7 +186,7 @@ def upcoming_actions(
 ) -> tuple[tuple[CashDividend, ...], tuple[CorporateAction, ...]]:
     """Return the dividends and the corporate actions from the first of a run's days to ``last``.
 
-    Of an index fund also the dividends of the year before, from which later ones are expected.
+    For an index fund the dividends of the year before are among them: the desk expects them again.
 
     Raises
     ------

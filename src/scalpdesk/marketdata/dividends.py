@@ -1,4 +1,4 @@
-"""The schedule of cash dividends that an expiry has ahead: declared ones, and those that index funds repeat.
+"""The schedule of cash dividends that an expiry has ahead: those declared, and those that index funds repeat.
 
 A dividend is known from its event's own time on: no look-ahead. A fund of :data:`INDEX_FUNDS` pays at the
 same weekdays of the same months each year; where its whole past year is known, what lies beyond the last

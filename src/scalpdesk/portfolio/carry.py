@@ -1,4 +1,4 @@
-"""What carries the spot to the forward of an expiry: its known dividends, and a yield that quotes show."""
+"""The way from the spot to the forward of an expiry: its known dividends, and a yield that quotes show."""
 
 import math
 from collections import deque

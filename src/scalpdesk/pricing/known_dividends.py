@@ -255,6 +255,11 @@ def known_vols_and_greeks(
     return vol, columns
 
 
+def _corners_of(prices: list[float]) -> Corners:
+    a, b, c, d, e, f, g, h, i, j = prices
+    return a, b, c, d, e, f, g, h, i, j
+
+
 def known_corners(
     strike: float,
     is_call: bool,
@@ -298,4 +303,4 @@ def known_corners(
     left = due_by(end.dividends, end.years)
     paid = price(end_spot, later_spent, years, start, left)
     last = price(end_spot, later_spent, end.years, end, left)
-    return (*first, paid, last)  # type: ignore[return-value]
+    return _corners_of([*first, paid, last])

@@ -38,6 +38,15 @@ from scalpdesk.pricing.kernels.american_iv import (
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.cash_premium import (
+    SLAB_SHAPE,
+    fill_slab,
+    held_greeks,
+    is_worth_exercising,
+    quoted_start,
+    tabled_greeks,
+    worth_ahead,
+)
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
 from scalpdesk.pricing.kernels.normal import Nine, robust_level
 from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
@@ -322,17 +331,28 @@ def vols_and_greeks(
     return vol, columns
 
 
+def _warm_up_dividends() -> None:
+    ex_date, parts, table = np.array([0.05]), np.array([0.005]), np.empty(SLAB_SHAPE)
+    option, carry = (-1.0, 100.0, 100.0, 0.1, 0.2), (0.03, 0.0)
+    worth_ahead(0.1, 0.03, ex_date, parts)
+    is_worth_exercising(-1.0, *carry, ex_date, parts)
+    quoted_start(3.0, *option[:4], *carry, 0.5, True)
+    held_greeks(*option, *carry, ex_date, parts)
+    fill_slab(-1.0, 0.2, *carry, ex_date, parts, -4, table)
+    tabled_greeks(*option, *carry, ex_date, parts, -4, -19, (table, table, table, table))
+
+
 def warm_up() -> None:
     """Run each fast path of pricing once; machine code is cached on disk.
 
-    Finite differences (cash dividends, yields below a negative rate) compile on first use: no decision of
+    Finite differences for whole columns (yields below a negative rate) compile on first use: no decision of
     the engine waits for them.
     """
     for _ in warm_up_steps():
         pass
 
 
-WARM_UP_STEPS = 8
+WARM_UP_STEPS = 9
 
 
 def warm_up_steps() -> Iterator[int]:
@@ -365,4 +385,6 @@ def warm_up_steps() -> Iterator[int]:
     next_move(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
     average_after(nothing, nothing, 0, 0, 0.0, 0.0, 0.0)
     are_tradable(nothing, nothing)
+    yield 8
+    _warm_up_dividends()
     yield WARM_UP_STEPS
