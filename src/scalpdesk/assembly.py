@@ -300,7 +300,7 @@ def build_engine(
         stale_seconds_option=max(config.marketdata.stale_seconds_option, 5.0 * pace),
         max_exposure_seconds=config.gex.max_age_seconds,
     )
-    market.expects_dividends = data["kind"] != "reconstructed"  # its quotes know the next dividend alone
+    market.expects_dividends = data.get("kind") != "reconstructed"  # its quotes know the next dividend alone
     delta_engine = DeltaEngine(
         instruments,
         market,

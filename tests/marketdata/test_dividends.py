@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.instruments import straddle_book
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
+from scalpdesk.marketdata.state import MarketState, paid_between
 
 PAID = (
     (date(2014, 9, 19), "0.939"),
@@ -67,6 +69,18 @@ def test_the_past_year_leads_to_expectations_and_is_not_ahead_itself():
     found = coming_dividends(history, 0, "SPY", until_ns)
     assert [(each.amount, each.is_expected) for each in found] == [(1.135, True)]
     assert coming_dividends(history, 0, "SPY", until_ns, expects=False) == ()
+
+
+def test_a_list_that_comes_each_morning_is_known_once_and_a_correction_replaces():
+    state, heard = MarketState(straddle_book()), []
+    state.on_dividend.append(heard.append)
+    morning = [events([(PAID[4][0], amount)])[0] for amount in ("1.033", "1.033", "1.05")]
+    for event in morning:
+        state.apply_dividend(event)
+    assert [event.amount for event in state.dividends] == [Decimal("1.05")]
+    assert heard == [morning[0], morning[2]]
+    ex_ns = morning[0].ts_ex_ns
+    assert paid_between(state.dividends, 0, ex_ns - 1, ex_ns) == 1.05
 
 
 def test_a_schedule_counts_from_the_expiry_and_ends_with_it():

@@ -39,7 +39,7 @@ from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorte
 from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeRecord, record_of, state_text
 from scalpdesk.live.arming import AccountLock, DeskHolder, token_for
 from scalpdesk.live.core import DecisionLog, LiveCore
-from scalpdesk.live.market import daily_update, first_market, listed_splits
+from scalpdesk.live.market import daily_update, first_market, listed_actions
 from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
@@ -342,7 +342,7 @@ async def open_desk(
             notify=notify,
             watchdog=watchdog,
             daily_update=None if plan.venue == "simulated" else update,
-            splits=partial(listed_splits, gateway, instruments, clock),
+            splits=partial(listed_actions, gateway, instruments, clock),
         )
         if folder is not None:
             folder.deliver_to(runner.put)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from scalpdesk.config.settings import DeskConfig, LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, Notify, RetryError
 from scalpdesk.core.events import (
+    DividendEvent,
     Event,
     GammaExposureEvent,
     OpenInterestEvent,
@@ -37,11 +38,19 @@ from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.classes import INDICES
 from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
 from scalpdesk.instruments.corporate_actions import price_scale
-from scalpdesk.instruments.sessions import ex_instant_ns, new_york_ns, next_session, to_new_york
+from scalpdesk.instruments.sessions import (
+    ex_instant_ns,
+    is_session,
+    new_york_ns,
+    next_session,
+    session_on,
+    to_new_york,
+)
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.sessions import session_of
 from scalpdesk.live.supervision import describe as describe_error
 from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS
+from scalpdesk.marketdata.dividends import INDEX_FUNDS, YEAR_DAYS
 from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, VenueView, sessions_of
@@ -90,6 +99,10 @@ async def first_market(
                     events.append(OpenInterestEvent(contract_id, now_ns, now_ns, interest))
     else:
         notes.insert(0, "no options: this strategy trades shares alone")
+    try:
+        events += await _dividends(gateway, instruments, numbers.values(), now_ns)
+    except RetryError as error:
+        notes.append(f"dividends are not known before tomorrow: {error.what}")
     await _name_holdings(plan, gateway, instruments)
     data = {
         "name": plan.venue,
@@ -143,24 +156,39 @@ async def daily_update(
     return tuple(events)
 
 
-async def listed_splits(
-    gateway: Gateway, instruments: Instruments, clock: Clock
-) -> tuple[PriceAdjustmentEvent, ...]:
-    """Return the splits of shares from some days ago to the next session, each at the open of its ex-date.
+async def _dividends(
+    gateway: Gateway, instruments: Instruments, shares: Iterable[int], now_ns: int
+) -> list[Event]:
+    """Return the dividends that the venue lists: of an index fund the past year's, too."""
+    today, events = to_new_york(now_ns).date(), list[Event]()
+    for number in map(InstrumentId, shares):
+        if not instruments[number].is_share:
+            continue
+        since = today - timedelta(days=YEAR_DAYS) if instruments[number].symbol in INDEX_FUNDS else today
+        for paid in await gateway.dividends(number, since, today + timedelta(days=YEAR_DAYS)):
+            if is_session(paid.ex_date):
+                ex_ns = session_on(paid.ex_date).open_ns
+                events.append(DividendEvent(number, now_ns, now_ns, ex_ns, paid.amount))
+    return events
 
-    The engine takes those of the opens that are still to come.
+
+async def listed_actions(gateway: Gateway, instruments: Instruments, clock: Clock) -> tuple[Event, ...]:
+    """Return declared dividends, and the splits of shares from some days ago to the next session.
+
+    Each split is stamped at the open of its ex-date: the engine takes those of opens that are still to come.
 
     Raises
     ------
     RetryError
         When the venue does not answer.
     """
-    now_ns, events = clock.now_ns(), list[PriceAdjustmentEvent]()
+    now_ns, events = clock.now_ns(), list[Event]()
     today = to_new_york(now_ns).date()
     shares = [number for number, item in enumerate(instruments) if item.is_share]
     if not shares:
         return ()
     first, last = today - timedelta(days=SPLIT_DAYS), next_session(today).day
+    events += await _dividends(gateway, instruments, shares, now_ns)
     for number in map(InstrumentId, shares):
         for split in await gateway.splits(number, first, last):
             open_ns = ex_instant_ns(new_york_ns(split.ex_date, time(0)))

@@ -444,7 +444,7 @@ class DailyRollover:
 
     def _learn_splits(self) -> None:
         if self._splits is not None:
-            kept = "splits are not known, what is remembered of earlier sessions keeps its scale"
+            kept = "new dividends and splits are not known, what is remembered keeps its scale"
             self._supervisor.spawn("the query of splits", self._refresh(self._splits, kept))
 
     def _why_not(self) -> str | None:

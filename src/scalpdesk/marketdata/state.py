@@ -512,7 +512,17 @@ class MarketState:
         self.rate_curve = RateCurve(event.days, event.rates)
 
     def apply_dividend(self, event: DividendEvent) -> None:
-        """Apply a declared dividend."""
+        """Apply a declared dividend; a later one of the same ex-date corrects it.
+
+        A live desk gets the venue's list each morning: what it knows changes nothing.
+        """
+        paid_then = event.instrument_id, event.ts_ex_ns
+        for known in self.dividends:
+            if (known.instrument_id, known.ts_ex_ns) == paid_then:
+                if known.amount == event.amount:
+                    return
+                self.dividends.remove(known)
+                break
         self.dividends.append(event)
         for listener in self.on_dividend:
             listener(event)

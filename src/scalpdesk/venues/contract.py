@@ -55,6 +55,7 @@ from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deadlines import CAUTIOUS, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
+from scalpdesk.marketdata.tape import CashDividend
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
@@ -521,6 +522,15 @@ class Gateway(Protocol):
         """Return the splits of a share that go ex from ``first`` to ``last``, oldest first.
 
         None where the account does not follow them.
+        """
+        ...
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return the ordinary cash dividends of a share that go ex from ``first`` to ``last``, oldest first.
+
+        Those that are declared by now; none where the venue does not list them.
         """
         ...
 

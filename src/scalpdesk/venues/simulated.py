@@ -35,7 +35,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.tape import CashDividend, MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.tape_reader import TapeReader
@@ -456,6 +456,13 @@ class SimulatedGateway:
         del instrument_id, first, last
         return ()
 
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return an empty tuple: a tape brings its own dividends."""
+        del instrument_id, first, last
+        return ()
+
     async def resolve(self, symbol: str) -> Instrument:
         """Return the tape's instrument of a symbol."""
         return self.venue.tape.instruments[self.venue.tape.instruments.id_of(symbol)]
@@ -615,6 +622,12 @@ class SandboxGateway:
         """Return an empty tuple: the account in this process does not split."""
         del instrument_id, first, last
         return ()
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return the dividends that the real venue lists."""
+        return await self._data.dividends(instrument_id, first, last)
 
     async def resolve(self, symbol: str) -> Instrument:
         """Return the underlying as the real venue has it."""

@@ -910,6 +910,35 @@ def test_a_split_that_cannot_be_believed_is_no_split(wrong):
         made.run(lambda: made.gateway.splits(SHARE, date(2026, 11, 17), date(2026, 11, 20)))
 
 
+def test_declared_dividends_are_read_a_page_at_a_time_and_a_special_one_is_left_out():
+    def page(asked):
+        assert asked.query["types"] == "cash_dividend"
+        if asked.query.get("page_token") is None:
+            rows = [paid("2026-12-18", 1.31), paid("2026-12-11", 9.0, special=True)]
+            return 200, {"corporate_actions": {"cash_dividends": rows}, "next_page_token": "p2"}
+        rows = [paid("2026-09-18", 1.25), paid("2026-09-18", 7.0, symbol="OTHER")]
+        return 200, {"corporate_actions": {"cash_dividends": rows}, "next_page_token": None}
+
+    def paid(day, rate, **more):
+        return {"symbol": samples.STOCK, "rate": rate, "ex_date": day, "special": False, **more}
+
+    made = talk({"GET /v1/corporate-actions": page})
+    found = made.run(lambda: made.gateway.dividends(SHARE, date(2025, 11, 20), date(2027, 11, 20)))
+    assert [(one.symbol, one.ex_date, one.amount) for one in found] == [
+        (samples.STOCK, date(2026, 9, 18), Decimal("1.25")),
+        (samples.STOCK, date(2026, 12, 18), Decimal("1.31")),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0}, {"rate": -1}, {"ex_date": "soon"}, {"rate": None}])
+def test_a_dividend_that_cannot_be_believed_is_no_dividend(wrong):
+    row = {"symbol": samples.STOCK, "rate": 1.25, "ex_date": "2026-12-18", **wrong}
+    listed = {"corporate_actions": {"cash_dividends": [row]}, "next_page_token": None}
+    made = talk({"GET /v1/corporate-actions": (200, listed)})
+    with pytest.raises(RetryError, match="cannot be believed"):
+        made.run(lambda: made.gateway.dividends(SHARE, date(2026, 11, 17), date(2027, 11, 20)))
+
+
 def test_the_venues_own_count_of_requests_is_believed():
     headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1795185060"}
     made = talk({**ACCOUNT, "GET /v2/clock": (429, {"message": "rate limit exceeded"}, headers)})

@@ -18,6 +18,7 @@ from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instrument, parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.alpaca.fields import (
     BadMessage,
     Malformed,
@@ -265,9 +266,17 @@ class _Split(msgspec.Struct):
     ex_date: str
 
 
+class _Dividend(msgspec.Struct):
+    symbol: str
+    rate: Decimal
+    ex_date: str
+    special: bool = False
+
+
 class _Splits(msgspec.Struct):
     forward_splits: tuple[msgspec.Raw, ...] = ()
     reverse_splits: tuple[msgspec.Raw, ...] = ()
+    cash_dividends: tuple[msgspec.Raw, ...] = ()
 
 
 class _SplitPage(msgspec.Struct):
@@ -277,13 +286,23 @@ class _SplitPage(msgspec.Struct):
 
 _SPLIT_PAGE = msgspec.json.Decoder(_SplitPage).decode
 _SPLIT = msgspec.json.Decoder(_Split).decode
+_DIVIDEND = msgspec.json.Decoder(_Dividend).decode
 
 
 def splits_request(symbol: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of the splits of a share of the days ``first`` to ``last``."""
+    return _actions_request(symbol, "forward_split,reverse_split", first, last, page_token)
+
+
+def dividends_request(symbol: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
+    """Return the request for one page of the dividends of a share of the days ``first`` to ``last``."""
+    return _actions_request(symbol, "cash_dividend", first, last, page_token)
+
+
+def _actions_request(symbol: str, types: str, first: date, last: date, page_token: str | None) -> RestRequest:
     query = {
         "symbols": symbol,
-        "types": "forward_split,reverse_split",
+        "types": types,
         "start": first.isoformat(),
         "end": last.isoformat(),
         "limit": str(SPLITS_PER_PAGE),
@@ -316,6 +335,28 @@ def _split(row: _Split) -> CorporateAction:
         raise Malformed("bad_split", f"{row.symbol} {new} for {old}")
     ex_date = day_of(row.ex_date, "ex_date")
     return CorporateAction(symbol=row.symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=new / old)
+
+
+def read_dividends(raw: bytes, symbol: str) -> tuple[list[CashDividend], str | None]:
+    """Return the ordinary dividends of a share on a page, and the token of the next page (None: the last).
+
+    A special dividend lowers strikes instead.
+
+    Raises
+    ------
+    Malformed
+        When a dividend cannot be believed.
+    """
+    page = decode(_SPLIT_PAGE, raw, "malformed_dividends")
+    rows = [
+        decode(_DIVIDEND, bytes(part), "malformed_dividend") for part in page.corporate_actions.cash_dividends
+    ]
+    found = [
+        CashDividend(row.symbol, day_of(row.ex_date, "ex_date"), positive(row.rate, "rate"))
+        for row in rows
+        if row.symbol == symbol and not row.special
+    ]
+    return found, page.next_page_token or None
 
 
 def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> RestRequest:

@@ -11,6 +11,7 @@ from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
 from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
@@ -275,6 +276,12 @@ class AlpacaGateway:
     ) -> tuple[CorporateAction, ...]:
         """Return the splits of a share that go ex from ``first`` to ``last``."""
         return await self._queries.splits(instrument_id, first, last)
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return the ordinary dividends of a share that go ex from ``first`` to ``last``."""
+        return await self._queries.dividends(instrument_id, first, last)
 
     async def resolve(self, symbol: str) -> Equity:
         """Return a share: the venue trades no other underlying."""

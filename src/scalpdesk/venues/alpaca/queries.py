@@ -12,6 +12,7 @@ from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, Instrument
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import rfc3339
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.alpaca import market_data, order_messages
 from scalpdesk.venues.alpaca.account_messages import (
     ACCOUNT,
@@ -21,11 +22,13 @@ from scalpdesk.venues.alpaca.account_messages import (
     activities_request,
     asset_request,
     contracts_request,
+    dividends_request,
     latest_quotes_request,
     read_account,
     read_activities,
     read_clock,
     read_contracts,
+    read_dividends,
     read_latest_quotes,
     read_may_short,
     read_positions,
@@ -356,6 +359,19 @@ class Queries:
             lambda raw: read_splits(raw, symbol),
         )
         found = {split.ex_date: split for split in listed}
+        return tuple(found[day] for day in sorted(found) if first <= day <= last)
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return the ordinary dividends of a share that go ex from ``first`` to ``last``."""
+        symbol = self._instruments[instrument_id].symbol
+        listed = await self._pages(
+            f"dividends of {symbol}",
+            lambda token: self._ask_data(dividends_request(symbol, first, last, token)),
+            lambda raw: read_dividends(raw, symbol),
+        )
+        found = {paid.ex_date: paid for paid in listed}
         return tuple(found[day] for day in sorted(found) if first <= day <= last)
 
     async def account(self) -> AccountFacts:

@@ -13,6 +13,7 @@ from scalpdesk.instruments.contract import Instruments, Perpetual
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deribit import inverse_perpetual
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -365,6 +366,13 @@ class DeribitGateway:
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CorporateAction, ...]:
         """Return an empty tuple: instruments of this venue do not split."""
+        del instrument_id, first, last
+        return ()
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return an empty tuple: instruments of this venue pay none."""
         del instrument_id, first, last
         return ()
 

@@ -18,6 +18,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.futures import front_contract
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -314,6 +315,13 @@ class IbkrGateway:
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CorporateAction, ...]:
         """Return an empty tuple: the API does not follow splits."""
+        del instrument_id, first, last
+        return ()
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return an empty tuple: the API lists no dividends."""
         del instrument_id, first, last
         return ()
 
