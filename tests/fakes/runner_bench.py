@@ -315,7 +315,7 @@ class BenchGateway:
         """Return no bar, split or contract."""
         return ()
 
-    daily_bars = minute_bars = splits = discover = no_history
+    daily_bars = minute_bars = splits = dividends = discover = no_history
 
     async def resolve(self, symbol: str) -> Equity:
         return Equity(symbol)
