@@ -530,7 +530,7 @@ class Gateway(Protocol):
     ) -> tuple[CashDividend, ...]:
         """Return the ordinary cash dividends of a share that go ex from ``first`` to ``last``, oldest first.
 
-        Those that are declared by now; none where the venue does not list them.
+        Those that are declared by now. The tuple is empty where the venue does not list them.
         """
         ...
 

@@ -266,7 +266,7 @@ class _Split(msgspec.Struct):
     ex_date: str
 
 
-class _Dividend(msgspec.Struct):
+class _CashRow(msgspec.Struct):
     symbol: str
     rate: Decimal
     ex_date: str
@@ -286,7 +286,7 @@ class _SplitPage(msgspec.Struct):
 
 _SPLIT_PAGE = msgspec.json.Decoder(_SplitPage).decode
 _SPLIT = msgspec.json.Decoder(_Split).decode
-_DIVIDEND = msgspec.json.Decoder(_Dividend).decode
+_DIVIDEND = msgspec.json.Decoder(_CashRow).decode
 
 
 def splits_request(symbol: str, first: date, last: date, page_token: str | None = None) -> RestRequest:

@@ -372,7 +372,7 @@ class DeribitGateway:
     async def dividends(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[CashDividend, ...]:
-        """Return an empty tuple: instruments of this venue pay none."""
+        """Return an empty tuple: instruments of this venue pay no dividend."""
         del instrument_id, first, last
         return ()
 
