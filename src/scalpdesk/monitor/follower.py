@@ -32,6 +32,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.hedging.base import words_of_delta
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -224,8 +225,13 @@ class RunFollower:
 
     @property
     def price_places(self) -> int:
-        """Decimals of an option's price, and of a delta: two, and four of a desk in coin."""
+        """Decimals of an option's price: two, and four of a desk in coin."""
         return 2 if self.desk.attribution.unit == CENT else 4
+
+    @property
+    def delta_places(self) -> int:
+        """Decimals of a delta: two of shares, four of coins, whatever currency the desk counts in."""
+        return words_of_delta(self.desk.instruments[self.desk.view.underlying].symbol)[1]
 
     def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
         """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""

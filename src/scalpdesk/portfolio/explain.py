@@ -230,20 +230,21 @@ class PnlExplain:
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
 
-        The noise of its last mark ends with it. The price that an inverse one is settled at is the mean of
-        the index over half an hour: for that leg a last step of the spot.
+        The noise of its last mark ends with it. An option on a coin is settled at the mean of the index over
+        half an hour: for that leg a last step of the spot.
         """
         leg = self._legs.get(instrument_id)
         if leg is None or leg.start.state is None:
             return
         start, contract, state, price = leg.start, leg.start.instrument, leg.start.state, float(payoff)
         assert contract.is_option
-        if not contract.is_inverse:
+        if not contract.is_coin:
             mark = self.marks[instrument_id][0] if instrument_id in self.marks else None
             self.details["mark_noise"] += 0.0 if mark is None else start.units * (price - mark)
             return
         side = -1.0 if contract.is_call else 1.0
-        level = float(contract.strike) / (1.0 + side * price)
+        strike = float(contract.strike)
+        level = strike / (1.0 + side * price) if contract.is_inverse else strike - side * price
         if not payoff:
             last = self._state.mark(self._instruments.id_of(contract.underlying)) or level
             level = min(last, level) if contract.is_call else max(last, level)

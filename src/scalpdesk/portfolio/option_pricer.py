@@ -39,7 +39,7 @@ class ContractPricer:
         dividend_yield: float,
     ) -> OptionGreeks:
         """Return price and Greeks per unit of the underlying."""
-        if contract.currency == contract.root:
+        if contract.is_inverse:
             return coin_greeks(spot, float(contract.strike), years, vol, contract.is_call)
         return option_greeks(
             spot,
@@ -62,7 +62,7 @@ class ContractPricer:
         dividend_yield: float,
     ) -> float | None:
         """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
-        if contract.currency == contract.root:
+        if contract.is_inverse:
             price, rate, dividend_yield = price * spot, 0.0, 0.0
         vol, status = implied_vol_scalar(
             price,
@@ -91,13 +91,13 @@ class ContractPricer:
 
         For options of the contract's kind, whatever their strikes and sides.
         """
-        is_coin = contract.currency == contract.root
-        american = not is_coin and (self._style or contract.style) is AMERICAN
-        if is_coin:
+        is_inverse = contract.is_inverse
+        american = not is_inverse and (self._style or contract.style) is AMERICAN
+        if is_inverse:
             price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
         terms = price, is_call, spot, strike, years, rate, dividend_yield
         vol, greeks = vols_and_greeks(*terms, american=american)
-        if is_coin:
+        if is_inverse:
             for at in np.flatnonzero(~np.isnan(vol)).tolist():
                 option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
                 greeks[:, at] = coin_greeks(*option, bool(is_call[at]))
