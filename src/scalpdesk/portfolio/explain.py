@@ -168,6 +168,8 @@ class PnlExplain:
         """Lines under the totals, in currency."""
         self.better_fills, self.better_by = 0, ZERO
         """Fills that beat the mark by more than the quote's near side and a tick, and their sum, currency."""
+        self.hedge_fills = self.fills_without_spread = 0
+        """Fills of what is no option, and those at a quote whose sides were one price."""
         self.meter = MoveMeter()
         self._interval: tuple[int, float, HeldGamma] | None = None
         """State of the meter: its start, the spot, and the gamma held."""
@@ -222,6 +224,8 @@ class PnlExplain:
         self._slippage -= cost.slippage
         self.details["mark_noise"] += cost.mark_noise
         if not instrument.is_option:
+            self.hedge_fills += 1
+            self.fills_without_spread += quote.bid == quote.ask
             self._hedge_costs -= cost.spread + cost.slippage + fee
         if cost.better_by:
             self.better_fills += 1
@@ -548,6 +552,7 @@ def explain_lines(explained: PnlExplain) -> dict[str, Any]:
     return {
         "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explained).items()},
         "unexplained": unexplained(explained, decimals),
+        "without_spread": {"fills": explained.fills_without_spread, "of": explained.hedge_fills},
         "better_than_quoted": {
             "fills": explained.better_fills,
             "amount": f"{explained.better_by:.{decimals}f}",
