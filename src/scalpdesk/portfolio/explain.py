@@ -5,7 +5,8 @@ ANOVA: Rabitz and Aliş 1999; for options Carr and Wu 2020): the step in time al
 clock of the session; the step in spot alone is delta, gamma and what is left of it; the step in volatility
 alone is vega and volga; the cross terms are vanna, charm and veta; rates and dividends come last. A mark
 shows the running values, so that marks change nothing: anchors are the changes of a position, the session's
-open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). The path between
+open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). Each underlying
+has anchors of its own: a trade in another one moves none of them. The path between
 is never interpolated: n straight steps would call (n-1)/n of gamma delta. What hedges in the underlying's
 place is anchored at its own trades alone: its basis follows from fills, and a quote of an hour ago makes no
 new dollar delta of each step of the underlying.
@@ -104,6 +105,8 @@ class _Leg(Leaf, gc=False):
     """Position since its anchor, and what of the interval was shown."""
 
     start: LegSnapshot
+    underlying: InstrumentId
+    """Underlying that its anchors are of; of a hedge in another's place that one."""
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
@@ -173,8 +176,12 @@ class PnlExplain:
         self.meter = MoveMeter()
         self._interval: tuple[int, float, HeldGamma] | None = None
         """State of the meter: its start, the spot, and the gamma held."""
-        self._anchor_ns = 0
-        self._is_overnight = self._opens = self._is_found = self._is_restated = False
+        self._anchors: dict[InstrumentId, int] = {}
+        """When the interval of what is held began, by its underlying; UTC nanoseconds."""
+        self._owners: dict[InstrumentId, InstrumentId] = {}
+        self._found: set[InstrumentId] = set()
+        """Underlyings of legs that have a quote again."""
+        self._is_overnight = self._opens = self._is_restated = False
         self._has_guesses = False
         """Whether a leg may stand on the configured yield: spares the question at most marks."""
         self._opened_ns = self._opened_before_ns = 0
@@ -270,24 +277,47 @@ class PnlExplain:
         self._is_overnight = bool(self._legs)
         self._opens = True
 
-    def rebase(self, now_ns: int, marks: Mapping[InstrumentId, Marked] = NO_MARKS) -> None:
+    def rebase(
+        self,
+        now_ns: int,
+        marks: Mapping[InstrumentId, Marked] = NO_MARKS,
+        of: InstrumentId | None = None,
+    ) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions.
 
-        ``marks`` are those that are known already, as :attr:`marks` is just after a mark.
+        ``marks`` are those that are known already, as :attr:`marks` is just after a mark. ``of`` is the
+        instrument whose trade ends the interval: only the legs on its underlying begin again.
         """
-        self._anchor_ns = now_ns
+        changed = None if of is None else self._anchored_with(of)
+        for own in (*self._anchors,) if changed is None else (changed,):
+            self._anchors[own] = now_ns
         before, legs, has_options = self._legs, {}, False
         for number, position in self._positions.positions.items():
             if position.quantity and position.instrument.currency == self._account.currency:
                 leg, units = before.get(number), position.float_quantity * position.multiplier
-                if leg is None or not leg.start.proxied or leg.start.units != units:
+                own = leg.underlying if leg is not None else self._anchored_with(number)
+                begins = leg is None or ((changed is None or own == changed) and not leg.start.proxied)
+                if leg is None or begins or leg.start.units != units:
                     marked = marks.get(number) or self._snapshots.marked(number, now_ns)
-                    leg = self._leg(position, now_ns, leg, marked)
+                    leg = self._leg(position, now_ns, leg, marked, own)
+                    self._anchors[own] = now_ns
                 legs[number] = leg
                 has_options = has_options or leg.start.state is not None
         self._legs = legs
-        if has_options or self._interval is not None:
+        if (changed is None or changed == self._underlying) and (has_options or self._interval is not None):
             self._renew_interval(now_ns)
+
+    def _anchored_with(self, number: InstrumentId) -> InstrumentId:
+        """Return the underlying whose anchors are an instrument's."""
+        found = self._owners.get(number)
+        if found is None:
+            proxy = self._delta_engine.proxies.get(number)
+            instrument = self._instruments.by_id[number]
+            found = number if proxy is None else proxy.underlying_id
+            if instrument.is_option:
+                found = self._instruments.id_of(instrument.underlying)
+            self._owners[number] = found
+        return found
 
     def _renew_interval(self, now_ns: int) -> None:
         """End the meter's interval and begin the next with the gamma of now."""
@@ -305,18 +335,20 @@ class PnlExplain:
         found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
         self._interval = None if found is None else (now_ns, spot, found)
 
-    def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
+    def _leg(
+        self, position: Position, now_ns: int, before: _Leg | None, marked: Marked, underlying: InstrumentId
+    ) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
         number, (mark, valuation) = position.instrument_id, marked
         vol = None if before is None or before.start.state is None else before.start.state.vol
         start = self._snapshots.first(position, now_ns, marked, vol)
         if mark is None or not position.instrument.is_option:
-            return _Leg(start)
+            return _Leg(start, underlying)
         is_modelled = valuation is not None and valuation.is_modelled
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
         is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
         self._has_guesses = self._has_guesses or is_carry_assumed
-        return _Leg(start, is_lost, is_carry_assumed)
+        return _Leg(start, underlying, is_lost, is_carry_assumed)
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -327,7 +359,7 @@ class PnlExplain:
             return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
-    def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
+    def mark(self, now_ns: int, *, is_anchor: bool = False, of: InstrumentId | None = None) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.
 
         Parameters
@@ -336,15 +368,19 @@ class PnlExplain:
             UTC nanoseconds.
         is_anchor
             Whether a new interval begins here whatever the clock says: the close of a session.
+        of
+            Instrument whose trade asks for the mark: legs on other underlyings show their running values and
+            stay as they are. None for a mark by the clock.
         """
+        changed = None if of is None else self._anchored_with(of)
         if self._opens:
             self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
-        nav, marks, greeks, vol, is_last_hours = self._book_now(now_ns)
+        nav, marks, greeks, vol, last_hours = self._book_now(now_ns)
         self.marks = marks
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        delta, gamma, theta, vega, higher_order, carry, basis = self._legs_moved(now_ns, marks)
+        delta, gamma, theta, vega, higher_order, carry, basis = self._legs_moved(now_ns, marks, changed)
         parts, booked = self._parts.copy(), self.noted_carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         explained = NO_AMOUNT + spread + slippage + fees + booked
@@ -366,10 +402,15 @@ class PnlExplain:
         self._last_ns, self.nav = now_ns, nav
         self.hedge_costs += self._hedge_costs
         self._spread = self._fees = self._slippage = self.noted_carry = self._hedge_costs = ZERO
-        grid = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
-        if is_anchor or now_ns // grid != self._anchor_ns // grid or self._is_overnight or self._is_found:
-            self._is_found = False
+        if is_anchor or (self._is_overnight and changed is None):
             self.rebase(now_ns, marks)
+        else:
+            for number, anchor_ns in list(self._anchors.items()):
+                grid = LAST_ANCHOR_NS if number in last_hours else ANCHOR_NS
+                is_due = now_ns // grid != anchor_ns // grid or number in self._found
+                if is_due and (changed is None or number == changed):
+                    self.rebase(now_ns, marks, number)
+        self._found.clear()
         self._is_overnight = False
         spot = (marks.get(self._underlying) or self._snapshots.marked(self._underlying, now_ns))[0] or 0.0
         return Mark(  # by position: names take twice as long
@@ -388,7 +429,7 @@ class PnlExplain:
         )
 
     def _legs_moved(
-        self, now_ns: int, marks: Mapping[InstrumentId, Marked]
+        self, now_ns: int, marks: Mapping[InstrumentId, Marked], changed: InstrumentId | None
     ) -> tuple[float, float, float, float, float, float, float]:
         """Bring the legs to the marks of now, and the lines under the parts with them.
 
@@ -401,7 +442,7 @@ class PnlExplain:
             legs, self._ended = (*legs, *self._ended), []
         for leg in legs:
             before = structs.astuple(leg.shown)
-            leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
+            leg.shown = leg.final or self._since_anchor(leg, now_ns, marks, changed)
             steps = [now - then for now, then in zip(structs.astuple(leg.shown), before, strict=True)]
             by_delta, by_gamma, by_time, by_vol, *lines = steps
             delta += by_delta
@@ -443,16 +484,18 @@ class PnlExplain:
             return whole * self._least if whole or value > 0.0 else -self._least * 0
         return Decimal(value)
 
-    def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
+    def _book_now(
+        self, now_ns: int
+    ) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, set[InstrumentId]]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
 
         Then the mean implied volatility of the options by their size (fractions a year; 0 without any, and
-        before quotes have shown their forward), and whether one of them is in its last hours.
+        before quotes have shown their forward), and the underlyings with an option in its last hours.
         """
         nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
         marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
-        is_last_hours = False
+        last_hours = set[InstrumentId]()
         for instrument_id, position in self._positions.positions.items():
             quantity = position.quantity
             instrument = position.instrument
@@ -476,15 +519,19 @@ class PnlExplain:
             if not self._has_guesses or self._delta_engine.knows_forward(instrument_id, now_ns):
                 vol_sum += abs(units) * shown.vol
                 vol_weight += abs(units)
-            is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
-        return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours
+            if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
+                last_hours.add(self._anchored_with(instrument_id))
+        return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, last_hours
 
-    def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
+    def _since_anchor(
+        self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked], changed: InstrumentId | None
+    ) -> LegParts:
         """Return what has moved a leg since its anchor; a leg that is gone is explained to its last mark."""
         number = leg.start.instrument_id
         marked = marks.get(number) or self._snapshots.marked(number, now_ns)
         valuation = marked[1]
-        if valuation is not None and leg.is_carry_assumed:
+        is_own = changed is None or leg.underlying == changed
+        if valuation is not None and leg.is_carry_assumed and is_own:
             leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
             if not leg.is_carry_assumed:
                 leg.start, self._is_restated = self._snapshots.restated(leg.start, valuation), True
@@ -493,7 +540,8 @@ class PnlExplain:
         end = self._snapshots.later(leg.start, now_ns, marked, keeps_vol=is_found)
         if end is None:
             return leg.shown
-        self._is_found = self._is_found or is_found
+        if is_found:
+            self._found.add(leg.underlying)
         return explain(leg.start, end)
 
 
