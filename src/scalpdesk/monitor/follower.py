@@ -28,14 +28,13 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.mode import ModeEntry
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents, years_between
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.hedging.base import words_of_delta
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.monitor.texts import plain
@@ -322,9 +321,7 @@ class RunFollower:
         """Return what turns an option's volatility by the calendar into that on the variance clock."""
         contract = self.desk.instruments[option]
         assert contract.is_option
-        now_ns, expires_ns = self.now_ns, expiry_instant_ns(contract)
-        by_clock = self.desk.delta_engine.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
-        return math.sqrt(years_between(now_ns, expires_ns) / by_clock) if by_clock else 1.0
+        return self.desk.delta_engine.to_clock(contract, self.now_ns)
 
     def smile(self, option: InstrumentId) -> ExpirySmile | None:
         """Return the fitted smile of an option's expiry; None without quotes to fit it to."""

@@ -293,7 +293,7 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "mark": follower.price(contract, mark),
         "verdict": desk.market.verdict(number, follower.now_ns).value,
         "delta": signed(delta, 4 if contract.is_coin else 1),
-        "vol": per_cent(None if valuation is None else valuation.vol),
+        "vol": per_cent(None if valuation is None else valuation.vol * follower.on_clock(number)),
         "open_pnl": signed(open_pnl),
         "open_tone": tone(open_pnl),
         "gamma": None

@@ -489,8 +489,9 @@ class PnlExplain:
     ) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, set[InstrumentId]]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
 
-        Then the mean implied volatility of the options by their size (fractions a year; 0 without any, and
-        before quotes have shown their forward), and the underlyings with an option in its last hours.
+        Then the mean implied volatility of the options by their size (fractions a year of the variance clock;
+        0 without any, and before quotes have shown their forward), and the underlyings with an option in its
+        last hours.
         """
         nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
         marks: dict[InstrumentId, Marked] = {}
@@ -517,7 +518,7 @@ class PnlExplain:
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
             greeks.add(units, shown.greeks)
             if not self._has_guesses or self._delta_engine.knows_forward(instrument_id, now_ns):
-                vol_sum += abs(units) * shown.vol
+                vol_sum += abs(units) * shown.vol * self._delta_engine.to_clock(shown.contract, now_ns)
                 vol_weight += abs(units)
             if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
                 last_hours.add(self._anchored_with(instrument_id))
