@@ -19,6 +19,7 @@ Realised against implied is gamma plus theta: what moving earned less what the i
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -86,6 +87,8 @@ LARGEST_UNEXPLAINED = 0.05
 """Fraction of the gross: a larger residual with its three-way term is flagged."""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
+MOST_ASSUMED = 500
+"""Intervals on the configured yield that are kept to be restated; older ones stay as they are."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
@@ -114,6 +117,10 @@ class _Leg(Leaf, gc=False):
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """Parts since its anchor, once it has been delivered."""
+    assumed: tuple[tuple[LegSnapshot, LegSnapshot, LegParts], ...] = ()
+    """Its earlier intervals on the configured yield: start, end and parts."""
+    corrected: LegParts = NO_LEG_PARTS
+    """What those parts are more at the yield that quotes have shown since."""
 
 
 class PnlExplain:
@@ -182,6 +189,10 @@ class PnlExplain:
         self._found: set[InstrumentId] = set()
         """Underlyings of legs that have a quote again."""
         self._is_overnight = self._opens = self._is_restated = False
+        self._starts: list[LegSnapshot] = []
+        """Starts of the meter's interval, while one of them stands on the configured yield."""
+        self._assumed = deque[tuple[list[LegSnapshot], float, float, float, HeldGamma]](maxlen=MOST_ASSUMED)
+        """Intervals of the meter that began so: starts, spot, move, years and gamma."""
         self._has_guesses = False
         """Whether a leg may stand on the configured yield: spares the question at most marks."""
         self._opened_ns = self._opened_before_ns = 0
@@ -331,8 +342,13 @@ class PnlExplain:
             if years > 0.0:
                 if self._state.dividends or self._state.adjustments:
                     paid = self._snapshots.dividends(self._underlying, start_ns, now_ns)
-                self.meter.add(held.gamma, start_spot, spot + paid - start_spot, held.vol, years)
-        found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
+                d_spot = spot + paid - start_spot
+                self.meter.add(held.gamma, start_spot, d_spot, held.vol, years)
+                if self._starts:
+                    self._assumed.append((self._starts, start_spot, d_spot, years, held))
+        starts = [leg.start for leg in self._legs.values()]
+        found = held_gamma(starts, self._symbol)
+        self._starts = starts if self._has_guesses else []
         self._interval = None if found is None else (now_ns, spot, found)
 
     def _leg(
@@ -348,7 +364,12 @@ class PnlExplain:
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
         is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
         self._has_guesses = self._has_guesses or is_carry_assumed
-        return _Leg(start, underlying, is_lost, is_carry_assumed)
+        leg = _Leg(start, underlying, is_lost, is_carry_assumed)
+        if is_carry_assumed and before is not None and before.is_carry_assumed:
+            end = self._snapshots.later(before.start, now_ns, marked, keeps_vol=False)
+            if end is not None:
+                leg.assumed = (*before.assumed, (before.start, end, before.shown))[-MOST_ASSUMED:]
+        return leg
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -465,6 +486,9 @@ class PnlExplain:
             found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
             if self._interval is not None:
                 self._interval = None if found is None else (*self._interval[:2], found)
+            self._restate_meter(marks)
+            if not self._has_guesses:
+                self._starts = []
         return delta, gamma, theta, vega, higher_order, carry, basis
 
     def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
@@ -535,7 +559,12 @@ class PnlExplain:
         if valuation is not None and leg.is_carry_assumed and is_own:
             leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
             if not leg.is_carry_assumed:
-                leg.start, self._is_restated = self._snapshots.restated(leg.start, valuation), True
+                restated = self._snapshots.restated
+                leg.start, self._is_restated = restated(leg.start, valuation), True
+                for start, ended, shown in leg.assumed:
+                    parts = explain(restated(start, valuation), restated(ended, valuation))
+                    leg.corrected = _added(leg.corrected, parts, shown)
+                leg.assumed = ()
         # what was not seen is no move of this interval
         is_found = leg.is_lost and valuation is not None and not valuation.is_modelled
         end = self._snapshots.later(leg.start, now_ns, marked, keeps_vol=is_found)
@@ -543,7 +572,33 @@ class PnlExplain:
             return leg.shown
         if is_found:
             self._found.add(leg.underlying)
-        return explain(leg.start, end)
+        moved = explain(leg.start, end)
+        return moved if leg.corrected is NO_LEG_PARTS else _added(leg.corrected, moved, NO_LEG_PARTS)
+
+    def _restate_meter(self, marks: Mapping[InstrumentId, Marked]) -> None:
+        """Count the intervals that began on a configured yield at the yield that quotes have shown since."""
+        kept = self._assumed.copy()
+        self._assumed.clear()
+        for starts, spot, d_spot, years, held in kept:
+            wrong = MoveMeter()
+            wrong.add(held.gamma, spot, d_spot, held.vol, years)
+            known = [self._as_shown(start, marks) for start in starts]
+            found = held_gamma(known, self._symbol) or held
+            self.meter = self.meter.since(wrong)
+            self.meter.add(found.gamma, spot, d_spot, found.vol, years)
+            if self._has_guesses:
+                self._assumed.append((known, spot, d_spot, years, found))
+
+    def _as_shown(self, start: LegSnapshot, marks: Mapping[InstrumentId, Marked]) -> LegSnapshot:
+        leg, valuation = self._legs.get(start.instrument_id), marks.get(start.instrument_id, (None, None))[1]
+        if valuation is None or leg is None or leg.is_carry_assumed:
+            return start
+        return self._snapshots.restated(start, valuation)
+
+
+def _added(before: LegParts, more: LegParts, less: LegParts) -> LegParts:
+    parts = zip(structs.astuple(before), structs.astuple(more), structs.astuple(less), strict=True)
+    return LegParts(*(have + plus - minus for have, plus, minus in parts))
 
 
 def parts_in_cents(
