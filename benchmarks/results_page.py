@@ -128,6 +128,16 @@ def _facts(run: Run) -> list[str]:
     ]
 
 
+WHY_DELTA = """\
+Delta is the trend within days. A hedge goes back to the edge of the band, not to zero, so a day that moves
+further from open to close than its quadratic variation leaves delta in its direction, and a choppy day takes
+some back. Higher order is vanna less volga: volatility rises as SPY falls, and a straddle held for weeks has
+its strike above the spot then. In runs of the second half of August 2015, January 2016 and the first half of
+February 2018 alone, delta was 13.91 on 2015-08-21, 9.12 on 2018-02-02 and -6.19 on 2016-01-12; higher order
+-44.11 on 2018-02-09 and -26.56 on 2015-08-24; vanna -176.2 and volga +50.3 made -126.7 of that February. Both
+come of many days; no single one makes them.
+"""
+
 LABELS = [
     "sessions",
     "of them with a P&L",
@@ -217,6 +227,7 @@ def main() -> None:
         ["", *PARTS],
         [[n, *(f"{r.parts[p]:,.2f}" for p in PARTS)] for n, r in zip(("with", "without"), runs, strict=True)],
     )
+    print(WHY_DELTA)
     print("## By year\n")
     years = [_by_year(run) for run in runs]
     rows = []

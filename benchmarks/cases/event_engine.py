@@ -9,6 +9,7 @@ from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, al
 
 BACKTRADER_EVENTS = 100_000
 NAUTILUS, SKIP_AHEAD = "nautilus_trader", "scalpdesk, skip-ahead"
+OPENQUANTER = "openquanter"
 LEAN_BACKTRADER = "backtrader, observers off"
 SKIP_AHEAD_ROUNDS = 15
 """Rounds of skip-ahead and its peer: single pairs of a short run and a long one scatter by a fourth."""
@@ -51,6 +52,10 @@ SPY); its peer does this work too, to the same fills.
 **nautilus_trader** gets `QuoteTick`s, a margin account, its default risk engine, logging off, no closing
 analysis. Its profit is summed from its fill events; its account, which rounds at each closing fill, shows
 29 cents more.
+
+**openquanter** gets its `Tick`s and calls a Python strategy once a tick, with margin enforced. It fills a
+market order at the sides of the next tick, so a tick shows its quote as the last price and the sides of the
+quote before: each order then fills at the quote that caused it. It keeps no explain, no gate and no journal.
 
 **backtrader** knows bars only: each quote is one bar at the mid, cheat-on-close fills at the bar that
 caused the order, and a fixed slippage of half a tick outside the bar's range turns the mid into the bid or
@@ -114,12 +119,16 @@ def measure(context: Context) -> list[Result]:
             run = context.run_peer("nautilus_dead_band.py", wide_columns)
             return _checked(wide_expected, "nautilus_trader", run)
 
+        def openquanter() -> dict[str, Any]:
+            return _checked(expected, OPENQUANTER, context.run_peer("openquanter_dead_band.py", columns))
+
         def backtrader(*options: str) -> dict[str, Any]:
             run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS, *options)
             return _checked(few, "backtrader", run)
 
         contenders |= {
             NAUTILUS: nautilus,
+            OPENQUANTER: openquanter,
             "nautilus_trader, wide band": nautilus_wide,
             "backtrader": backtrader,
             LEAN_BACKTRADER: partial(backtrader, "--no-observers"),
@@ -155,6 +164,7 @@ def _results(runs: dict[str, list[dict[str, Any]]], pair: dict[str, list[dict[st
     memory = _memory(runs["scalpdesk"])
     return [
         against("event_engine", metric, plain, NAUTILUS, nautilus, target=5.0),
+        against("event_engine", metric, plain, OPENQUANTER, _us_per_event(runs[OPENQUANTER])),
         against("event_engine", metric, plain, "backtrader", backtrader, target=30.0),
         against("event_engine", metric, plain, LEAN_BACKTRADER, lean),
         against("event_engine_journal", metric, journal, NAUTILUS, nautilus, target=3.0),
@@ -162,5 +172,6 @@ def _results(runs: dict[str, list[dict[str, Any]]], pair: dict[str, list[dict[st
         against("event_engine_skip_ahead", metric, skipping, NAUTILUS, beside_skipping, target=25.0),
         against("event_engine_skip_ahead_wide", metric, wide, NAUTILUS, nautilus_wide),
         against("event_engine", "peak_rss_mb", memory, NAUTILUS, _memory(runs[NAUTILUS])),
+        against("event_engine", "peak_rss_mb", memory, OPENQUANTER, _memory(runs[OPENQUANTER])),
         against("event_engine", "peak_rss_mb", memory, "backtrader", _memory(runs["backtrader"])),
     ]

@@ -49,6 +49,7 @@ from scalpdesk.marketdata.tape import (
     TapeOrigin,
     hedged_tape,
     joined_tape,
+    with_spread,
 )
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -124,6 +125,30 @@ def hedge_terms(settings: RunSettings) -> HedgeTerms | None:
     if settings.strategy is None:
         return None
     return find_strategy(settings.strategy).hedge_of(settings.strategy_config)
+
+
+def require_tradable(settings: RunSettings, instruments: Instruments, data: Mapping[str, Any]) -> None:
+    """Refuse a run that would buy and sell a cash index; ``data`` is that of its journal header.
+
+    Raises
+    ------
+    ConfigError
+        When a study does not trade its level on purpose (``risk.index_orders``).
+    """
+    if settings.config.risk.index_orders or settings.strategy is None:
+        return
+    traded = [str(data["hedge"])] if data.get("hedge") else []
+    if find_strategy(settings.strategy).trades_underlying(settings.strategy_config):
+        traded += [str(data["underlying"]), *data.get("others", ())]
+    for symbol in traded:
+        if instruments[instruments.id_of(symbol)].is_index:
+            raise ConfigError(
+                f"{symbol} is a cash index: it cannot be bought or sold, and {settings.strategy} trades it",
+                where="hedge.instrument",
+                value=symbol,
+                fix="name a fund or a future on it (SPY, ES or MES on SPX), or let a study trade its level:"
+                " risk.index_orders=true",
+            )
 
 
 def journaled_market(header: JournalHeader) -> MarketTape:
@@ -228,6 +253,8 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
                 # without a strategy (a notebook loads data first) whatever any of them reads
                 option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
             )
+    if len(symbols) == 1:
+        tape = with_spread(tape, data.assumed_spread_bps)
     return _from(source, data, strategy, tape)
 
 
@@ -255,6 +282,7 @@ def _load_alone(source: TapeOrigin, data: DataSection, strategy: str | None) -> 
         hours=data.hours,
     )
     is_month = month and source.underlying in tape.instruments
+    tape = with_spread(tape, data.assumed_spread_bps)
     return replace(tape, underlying=source.underlying) if is_month else tape
 
 

@@ -199,7 +199,12 @@ RECORDED = {
     "gamma-scalper": ("GOOG", ("entry.gate=off", "selection.min_open_interest=0"), date(2015, 12, 23)),
     "zero-dte": (
         "SPXW",
-        ("entry.mode=straddle", "data.index_source=parity", "simulation.starting_cash=1000000"),
+        (
+            "entry.mode=straddle",
+            "data.index_source=parity",
+            "simulation.starting_cash=1000000",
+            "risk.index_orders=true",
+        ),
         date(2021, 1, 4),
     ),
     "st0cka": ("SPY", (), date(2013, 10, 7)),

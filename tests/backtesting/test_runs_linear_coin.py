@@ -7,12 +7,16 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.alerts.rules import status_text
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, run_backtest
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, TickRule
 from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, QuoteColumns
+from scalpdesk.monitor.documents import desk_page
+from scalpdesk.monitor.follower import RunFollower
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -66,16 +70,34 @@ def linear(coin):
 
 
 @pytest.fixture(scope="module")
-def tape():
-    return linear(reconstruct_coin(DAY, DAY))
+def market():
+    return reconstruct_coin(DAY, DAY)
+
+
+@pytest.fixture(scope="module")
+def tape(market):
+    return linear(market)
 
 
 @pytest.fixture(scope="module")
 def run(tape):
     """Return a day's run that holds its straddle to the expiry."""
-    chosen = load_settings("gamma-scalper", overrides=DESK, environ={})
+    return traded(tape, DESK)
+
+
+class EnoughError(Exception):
+    """Ends a run in the middle of its day."""
+
+
+def number(text):
+    return D(text.replace("−", "-").replace(",", ""))
+
+
+def traded(tape, settings, *watchers):
+    """Run a day with its executions kept."""
+    chosen = load_settings("gamma-scalper", overrides=settings, environ={})
     header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
-    made = assemble_backtest(chosen, tape, header, engine, None)
+    made = assemble_backtest(chosen, tape, header, engine, None, watchers=watchers)
     made.runner.broker.broker.ledger.keeps_filled = True  # the tests read its executions
     made.runner.run()
     return made
@@ -88,9 +110,57 @@ def test_a_straddle_in_dollars_is_hedged_in_thousandths_of_a_coin(run):
     assert len(hedges) > 100
     assert all(quantity % D("0.001") == 0 for quantity in hedges)
     assert 0 < min(hedges) < max(hedges) < 1
-    totals = run.engine.desk.attribution.totals
-    assert abs(totals["delta"]) < 20
-    assert totals["gamma"] > 0 > totals["theta"]
+
+
+def test_the_parts_of_a_day_are_those_of_the_inverse_contracts_in_dollars(tape, market):
+    """Settled at a mean of half an hour, both show it as a last step of the spot."""
+    spot = 57_775.25
+    settled = {"desk.currency": "BTC", "strategies.gamma-scalper.underlying": "BTC-PERPETUAL"}
+    changed = [f"{name}={settled.get(name, value)}" for name, value in (each.split("=") for each in DESK)]
+    entries = []
+
+    def watch(_event, outputs):
+        entries.extend(each.facts for each in outputs if "breakeven_move_usd" in getattr(each, "facts", {}))
+
+    again = traded(tape, DESK, watch)
+    inverse = traded(market, (*changed, "simulation.starting_cash=2"), watch)
+    ours, theirs = (each.engine.desk.attribution.totals for each in (again, inverse))
+    for name in ("gamma", "theta", "vega", "fees"):
+        assert float(ours[name]) == pytest.approx(spot * float(theirs[name]), rel=0.05, abs=6), name
+    assert float(ours["delta"]) == pytest.approx(spot * float(theirs["delta"]), abs=6)  # 55 in the residual
+    assert abs(ours["residual"]) < 1
+    assert entries[0]["forward"] == pytest.approx(entries[1]["forward"], rel=1e-6)
+    moves = [each["breakeven_move_usd"] for each in entries]
+    assert moves[0] == pytest.approx(moves[1], rel=0.02)  # ticks of 5 USDC beside .0001 BTC
+
+
+def test_the_page_shows_coins_to_their_decimals_though_money_is_in_dollars(tape, tmp_path):
+    """The net delta of a tenth of a coin was 0.00 there: decimals went by the account's currency."""
+    stop_ns = tape.sessions[0].open_ns + 5 * 3_600 * 10**9
+
+    def observe(_run, now_ns):
+        if now_ns > stop_ns:
+            raise EnoughError
+
+    chosen = load_settings("gamma-scalper", overrides=DESK, environ={})
+    with pytest.raises(EnoughError):
+        run_backtest(chosen, tape, SystemClock(), seed=1, runs_dir=tmp_path, observer=observe)
+    (folder,) = tmp_path.iterdir()
+    follower = RunFollower(folder)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    page = desk_page(follower)["position"]
+    swap = next(row for row in page["legs"] if row["symbol"] == SWAP)
+    assert abs(number(swap["held"])) == abs(number(swap["delta"])) == D("0.092")
+    assert float(number(page["greeks"]["delta"])) == pytest.approx(
+        follower.greeks().net_delta_shares, abs=5e-5
+    )
+    call = page["legs"][0]
+    assert D("-0.00001") < number(page["greeks"]["gamma"]) - 2 * number(call["gamma"]) < D("0.00001")
+    assert len(call["mark"].partition(".")[2]) == 2
+    net = status_text(follower, is_running=False).partition("Net delta ")[2].partition(",")[0]
+    assert number(net) == number(page["greeks"]["delta"]) != 0
 
 
 def test_fees_funding_and_settlement_are_in_dollars_and_the_parts_sum_to_the_cent(run, tape):

@@ -266,7 +266,7 @@ def test_the_close_begins_a_new_interval_of_the_explanation_and_a_mark_does_not(
     monkeypatch.setattr(
         one.engine.desk.attribution,
         "mark",
-        lambda now_ns, *, is_anchor: marked.append((now_ns, is_anchor)),
+        lambda now_ns, *, is_anchor, of=None: marked.append((now_ns, is_anchor)),
     )
     one.timer("mark")
     began_ns = one.now_ns

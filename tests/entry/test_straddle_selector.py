@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -312,6 +313,16 @@ def test_an_empty_chain_says_so():
     assert Selection(None, 0, {"greeks": 0}).why_none() == (
         "no straddle passes the filters: the chain holds no pair of call and put"
     )
+
+
+def test_the_reason_names_the_move_of_the_underlying_that_pays_for_a_straddle():
+    """The score itself is in squared dollars: a million for a straddle on Bitcoin."""
+    selection = Chain(495, 500, 505).select()
+    best = selection.best
+    cost = abs(best.call.greeks.theta + best.put.greeks.theta) / 365 + best.spread
+    move = math.sqrt(2.0 * cost / (best.call.greeks.gamma + best.put.greeks.gamma))
+    shown = re.findall(r"([\d.]+) \(([\d.]+)%\)", selection.why_best())
+    assert shown == [(f"{move:.2f}", f"{100 * move / SPOT:.2f}")]
 
 
 @pytest.mark.parametrize(("root", "carry"), [("BTC", 0.0), ("BTC_USDC", 0.05)])

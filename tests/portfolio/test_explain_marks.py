@@ -1,5 +1,6 @@
 """The marks of the P&L explain: what each shows, what counts as overnight, and the lines under the parts."""
 
+import math
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SATOSHI
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
-from scalpdesk.instruments.sessions import next_session, session_on
+from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import (
@@ -25,6 +26,7 @@ from scalpdesk.portfolio.explain import (
 )
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
+from scalpdesk.volatility.variance_time import US_SESSIONS
 
 D = Decimal
 NOON = at("12:00")
@@ -156,7 +158,9 @@ def test_the_greeks_of_a_mark_are_those_of_the_whole_book():
     assert mark.gamma_shares_per_usd == pytest.approx(sum(n * one.gamma for n, one in ours))
     assert mark.theta_usd_per_day == pytest.approx(sum(n * one.theta for n, one in ours) / 365.0)
     assert mark.vega_usd_per_point == pytest.approx(sum(n * one.vega for n, one in ours) / 100.0)
-    assert mark.implied_vol == pytest.approx((2 * call.vol + put.vol) / 3.0)
+    years = US_SESSIONS.years(NOON + 1, expiry_instant_ns(desk.instruments[1]))
+    by_clock = math.sqrt(call.years / years)
+    assert mark.implied_vol == pytest.approx(by_clock * (2 * call.vol + put.vol) / 3.0)
     assert mark.nav == desk.explain.current_nav() == pytest.approx(D(100_000), abs=D(1))
 
 

@@ -339,7 +339,7 @@ class DeskRules:
             yield Alert(
                 "unhedged",
                 Level.ALARM,
-                f"Net delta {signed(delta, follower.price_places)} is outside of its band ±{band:g}"
+                f"Net delta {signed(delta, follower.delta_places)} is outside of its band ±{band:g}"
                 f" for {span(lasted)}.",
                 did,
                 "Does the venue take orders? Else hedge by hand, or scalpdesk flatten.",
@@ -434,7 +434,7 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
         (
             f"{head['account']['label']} · {head['title']} · {head['mode']} · {head['state']}",
             f"P&L of the session {head['pnl']} {head['currency']}, worst case {head['worst'] or '·'}",
-            f"Net delta {signed(delta, follower.price_places)}, theta {signed(follower.money(theta))}",
+            f"Net delta {signed(delta, follower.delta_places)}, theta {signed(follower.money(theta))}",
             f"Held: {holdings(follower)}",
             f"Orders: {counted}",
             f"{head['clock']}",

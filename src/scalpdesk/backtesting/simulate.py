@@ -26,6 +26,7 @@ from scalpdesk.assembly import (
     implied_vols,
     played_market,
     reads_gamma,
+    require_tradable,
     starting_positions,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal, Watcher
@@ -445,6 +446,7 @@ def build_backtest(
         fill_model(name)
     market = prepared(market)
     tape = market.tape
+    require_tradable(settings, tape.instruments, market.facts())
     tape_facts = market.facts() | folder_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     tape_facts["takes_combos"] = BrokerConnection.takes_combos

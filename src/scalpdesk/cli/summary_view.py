@@ -198,8 +198,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
-    explained = summary.get("explain")
-    for line in filter(None, (unexplained_line(explained), better_line(explained), on_model_line(summary))):
+    findings = (line(summary.get("explain")) for line in (unexplained_line, better_line, one_price_line))
+    for line in filter(None, (*findings, on_model_line(summary))):
         out.print(f"[bold red]{line}[/]")
 
 
@@ -241,6 +241,18 @@ def better_line(explain: dict[str, Any] | None) -> str:
     return (
         f"FINDING: {count_text(found['fills'], 'fill')} better than quoted by more than a tick,"
         f" {found['amount']} in sum: a mark was off, or the quote that filled was not known yet"
+    )
+
+
+def one_price_line(explain: dict[str, Any] | None) -> str:
+    """Return the fills at a price that has no spread; empty without such fills, and of earlier versions."""
+    found = (explain or {}).get("without_spread")
+    if not found or not found["fills"]:
+        return ""
+    return (
+        f"NO SPREAD: {found['fills']} of {count_text(found['of'], 'fill')} of the hedge at a price without a"
+        " spread: the data has one price for both sides, so hedging costs more than this. Assume a spread:"
+        " data.assumed_spread_bps"
     )
 
 

@@ -263,6 +263,9 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     theta_usd_per_day: float
     vega_usd_per_point: float
     implied_vol: float
+    """Mean of the held options by their size, a fraction a year of the variance clock, as realised volatility
+    is; 0 without any.
+    """
     gamma_rent: float
     theta_paid: float
     """Gamma rent meter over the interval, in USD: ½Γ(dS² − S²σ²dt), and the theta paid."""

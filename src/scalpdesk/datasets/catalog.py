@@ -475,7 +475,8 @@ def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tu
         contracts = [future_contract(symbol) for symbol in reader.symbols(("quotes", "trades"), (base,))]
         front = front_contract(contracts, reader.sessions[0].day)
         return Instruments([front, *contracts]), front.symbol
-    underlying = Index(base) if coverage.type == "index" else Equity(base)
+    # a data set that calls an index a share does not make it one
+    underlying = Index(base) if coverage.type == "index" or base in INDICES else Equity(base)
     return Instruments([underlying]), base
 
 

@@ -3,6 +3,7 @@
 from scalpdesk.core.enums import EXERCISED, ChangeCause, Mode
 from scalpdesk.core.events import FillBusted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import EXITS
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import weighted_mark
 from scalpdesk.engine.flattening import Flattening
@@ -22,16 +23,16 @@ class Bookings:
         self._half_booked_ns = -1
         """Time of a booking whose other parts are still to come; NAV is meaningless until they arrive."""
 
-    def mark(self, *, is_anchor: bool = False) -> None:
+    def mark(self, *, is_anchor: bool = False, of: InstrumentId | None = None) -> None:
         """Mark the book, explain the change since the last mark, and stop at the session's loss limit.
 
-        A book that is half booked is not judged.
+        A book that is half booked is not judged. The arguments are those of :meth:`PnlExplain.mark`.
         """
         desk, now_ns = self._desk, self._turn.now_ns
-        mark = desk.attribution.mark(now_ns, is_anchor=is_anchor)
+        mark = desk.attribution.mark(now_ns, is_anchor=is_anchor, of=of)
         nav = desk.attribution.nav
         for division in desk.divisions:
-            division.mark(now_ns, is_anchor=is_anchor)
+            division.mark(now_ns, is_anchor=is_anchor, of=of)
         if mark is not None:
             self._turn.out.append(mark if desk.by_underlying is None else weighted_mark(desk, mark))
         if self._half_booked_ns != now_ns:
@@ -45,11 +46,11 @@ class Bookings:
         if not is_first and order.has_seen(event.execution_id):
             desk.orders.fill(order, event)
             return None
-        self.mark()
+        self.mark(of=sent.instrument_id)
         held_before = desk.positions.quantity(sent.instrument_id)
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
-        desk.attribution.rebase(now_ns, desk.attribution.marks)
+        desk.attribution.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
             if why is not None and desk.gate.desk_mode.mode is Mode.ACTIVE:
@@ -67,10 +68,11 @@ class Bookings:
         if event.execution_id not in order.executions:
             desk.orders.apply(event)
             return None
-        self.mark()
+        number = order.submitted.instrument_id
+        self.mark(of=number)
         desk.orders.apply(event)
         desk.book_bust(event)
-        desk.attribution.rebase(self._turn.now_ns)
+        desk.attribution.rebase(self._turn.now_ns, of=number)
         if not event.is_corrected and not event.more_follow:
             return Wake.ORDER
         self._flattening.follow()  # the book is incomplete, and no strategy is woken
@@ -85,14 +87,15 @@ class Bookings:
             desk.book_change(event)  # before the first quote without it: one step with the night
             return None if event.more_follow else Wake.ACCOUNT
         in_action = event.cause is ChangeCause.CORPORATE_ACTION
+        of = event.instrument_id if event.source in (None, event.instrument_id) else None
         if not (in_action and self._half_booked_ns == now_ns):  # one step with its other parts
-            self.mark()
+            self.mark(of=of)
         desk.book_change(event)
-        desk.attribution.rebase(now_ns)
+        desk.attribution.rebase(now_ns, of=of)
         is_half = event.more_follow or event.cause in EXERCISED
         self._half_booked_ns = now_ns if is_half else -1
         if not (in_action and event.more_follow):
-            self.mark()
+            self.mark(of=of)
         old = event.source
         if old is not None and old != event.instrument_id and desk.instruments[old].is_option:
             self._modes.note_adjusted(old, event.instrument_id)

@@ -352,15 +352,11 @@ class Desk:
                 instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
             )
         )
-        if self.by_underlying is not None:  # intervals as the account's: then each part sums to its own
-            self.by_underlying.rebase(event.ts_recv_ns)
 
     def book_bust(self, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back."""
         posting = self.positions.execution(f"{event.client_order_id}/{event.execution_id}")
         self._post(of_bust(posting, event.ts_recv_ns))
-        if self.by_underlying is not None:
-            self.by_underlying.rebase(event.ts_recv_ns)
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""

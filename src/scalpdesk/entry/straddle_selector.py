@@ -5,7 +5,8 @@ The score of a straddle is what it costs to hold for W days, per unit of gamma:
     C = |θ_call + θ_put|·W + spread_call + spread_put       (currency per unit of the underlying)
     score = C / (Γ_call + Γ_put)                            (lower is better)
 
-and √(2C/Γ) is the single move of the underlying that pays for it. The first published bot of this
+and √(2C/Γ) is the single move of the underlying that pays for it. Reasons show that move: the score is in
+squared dollars. Both rank alike. The first published bot of this
 strategy multiplied the spread by 100 and by the number of straddles but not the theta, so that the
 spread outweighed theta a hundredfold; that ``legacy`` score stays available for comparison.
 """
@@ -158,6 +159,11 @@ class Candidate(msgspec.Struct, frozen=True):
         return self.call.greeks.delta + self.put.greeks.delta
 
     @property
+    def pays(self) -> float:
+        """Move of the underlying that pays for what the ranking counts, ``√(2 · rank)``, in its currency."""
+        return math.sqrt(2.0 * self.rank)
+
+    @property
     def distance(self) -> float:
         """Between strike and forward, currency per unit."""
         return abs(float(self.pair.strike) - self.forward)
@@ -182,8 +188,8 @@ class Selection(msgspec.Struct, frozen=True):
         assert best is not None
         return (
             f"straddle {best.pair.expiry} {number_text(best.pair.strike)} ({self.chosen_by}"
-            f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates},"
-            f" score {best.rank:.2f}"
+            f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates}:"
+            f" a move of {best.pays:.2f} ({best.pays / best.call.spot:.2%}) pays its theta and spread"
         )
 
     def why_none(self) -> str:

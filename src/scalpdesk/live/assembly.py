@@ -17,6 +17,7 @@ from scalpdesk.assembly import (
     gamma_events,
     implied_vol_recorders,
     load_market,
+    require_tradable,
     starting_positions,
 )
 from scalpdesk.backtesting.summary import Tally
@@ -478,6 +479,7 @@ async def _new_run(
 ) -> AssembledRun:
     """Begin a run: its market, its header, an engine with the account's cash, an empty journal."""
     data, opening = await first_market(plan, gateway, instruments, clock)
+    require_tradable(plan.settings, instruments, data)
     data["account_id"], data["url"] = facts.account_id, plan.url
     data["takes_combos"] = gateway.takes_combos
     assert plan.settings.strategy is not None

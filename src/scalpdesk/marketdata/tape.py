@@ -136,7 +136,11 @@ class LazyQuotes:
 
     def without_sizes(self) -> "LazyQuotes":
         """Return the quotes with unknown displayed sizes."""
-        return LazyQuotes(self._sessions, lambda session: self._load(session).without_sizes())
+        return self.changed(QuoteColumns.without_sizes)
+
+    def changed(self, change: Callable[[QuoteColumns], QuoteColumns]) -> "LazyQuotes":
+        """Return the quotes as a function of the rows of a session gives them."""
+        return LazyQuotes(self._sessions, lambda session: change(self._load(session)))
 
 
 NO_QUOTES = QuoteColumns(
@@ -481,6 +485,35 @@ def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
         loaded=None,
         hedge=instrument.symbol,
     )
+
+
+BASIS_POINT, PRICE_PLACES = 1e-4, 4
+"""Decimals of an assumed side, as the importers round theirs."""
+
+
+def with_spread(tape: MarketTape, basis_points: float) -> MarketTape:
+    """Return a market in which a price that stands for both sides of the underlying has a spread around it.
+
+    What is quoted with two sides stays as it is, and so do the options.
+    """
+    if not basis_points:
+        return tape
+    is_option = np.array([each.is_option for each in tape.instruments], dtype=np.bool_)
+    part = 0.5 * basis_points * BASIS_POINT
+
+    def widened(rows: QuoteColumns) -> QuoteColumns:
+        is_one = (rows.bid == rows.ask) & ~is_option[rows.instrument_id]
+        sides = (
+            np.where(is_one, np.round(side * (1.0 + away), PRICE_PLACES), side)
+            for side, away in ((rows.bid, -part), (rows.ask, part))
+        )
+        bid, ask = sides
+        return replace(rows, bid=bid, ask=ask)
+
+    quotes = tape.quotes
+    if isinstance(quotes, LazyQuotes):
+        return replace(tape, quotes=quotes.changed(widened))
+    return replace(tape, quotes=widened(quotes))
 
 
 def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:

@@ -150,7 +150,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "cost_note": cost_note(parts, paying),
         "delta_note": None
         if delta is None
-        else f"{delta} of {'·' if band is None else f'±{plain(band, follower.price_places)}'}",
+        else f"{delta} of {'·' if band is None else f'±{plain(band, follower.delta_places)}'}",
         "band_note": band_note(hedges, paying) + _exposure_note(follower),
         "position": position,
         "decisions": [

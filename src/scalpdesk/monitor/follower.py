@@ -28,13 +28,13 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.mode import ModeEntry
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents, years_between
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.hedging.base import words_of_delta
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.monitor.texts import plain
@@ -224,8 +224,13 @@ class RunFollower:
 
     @property
     def price_places(self) -> int:
-        """Decimals of an option's price, and of a delta: two, and four of a desk in coin."""
+        """Decimals of an option's price: two, and four of a desk in coin."""
         return 2 if self.desk.attribution.unit == CENT else 4
+
+    @property
+    def delta_places(self) -> int:
+        """Decimals of a delta: two of shares, four of coins, whatever currency the desk counts in."""
+        return words_of_delta(self.desk.instruments[self.desk.view.underlying].symbol)[1]
 
     def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
         """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""
@@ -316,9 +321,7 @@ class RunFollower:
         """Return what turns an option's volatility by the calendar into that on the variance clock."""
         contract = self.desk.instruments[option]
         assert contract.is_option
-        now_ns, expires_ns = self.now_ns, expiry_instant_ns(contract)
-        by_clock = self.desk.delta_engine.variance_years(now_ns, expires_ns) if now_ns < expires_ns else 0.0
-        return math.sqrt(years_between(now_ns, expires_ns) / by_clock) if by_clock else 1.0
+        return self.desk.delta_engine.to_clock(contract, self.now_ns)
 
     def smile(self, option: InstrumentId) -> ExpirySmile | None:
         """Return the fitted smile of an option's expiry; None without quotes to fit it to."""

@@ -239,10 +239,10 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
 def _greek_texts(
     follower: RunFollower, delta: float, gamma: float, theta: float, vega: float
 ) -> answers.GreekTexts:
-    is_coin = follower.price_places != 2
+    places = follower.delta_places
     return {
-        "delta": signed(delta, 4 if is_coin else None),
-        "gamma": signed(gamma, 6 if is_coin else None),
+        "delta": signed(delta, places),
+        "gamma": signed(gamma, places if places == 2 else 6),
         "theta": signed(follower.money(theta)),
         "vega": signed(follower.money(vega)),
     }
@@ -284,22 +284,23 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         delta = units if mark is None else contract.delta(float(position.quantity), mark)
     is_option = contract.is_option
     open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
-    is_coin = follower.price_places != 2
-    small = 6 if is_coin else 2
+    small = 6 if follower.price_places != 2 else 2
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
         "quantity": str(position.quantity),
-        "held": signed(position.quantity, 0 if position.quantity == int(position.quantity) else 2),
+        "held": signed(position.quantity, max(-int(position.quantity.normalize().as_tuple().exponent), 0)),
         "entry": follower.price(contract, position.average_price) if is_option else None,
         "mark": follower.price(contract, mark),
         "verdict": desk.market.verdict(number, follower.now_ns).value,
-        "delta": signed(delta, 4 if is_coin else 1),
-        "vol": per_cent(None if valuation is None else valuation.vol),
+        "delta": signed(delta, 4 if contract.is_coin else 1),
+        "vol": per_cent(None if valuation is None else valuation.vol * follower.on_clock(number)),
         "open_pnl": signed(open_pnl),
         "open_tone": tone(open_pnl),
-        "gamma": None if valuation is None else signed(units * valuation.greeks.gamma, small),
+        "gamma": None
+        if valuation is None
+        else signed(units * valuation.greeks.gamma, 6 if contract.is_coin else 2),
         "theta": None if valuation is None else signed(units * valuation.greeks.theta / DAYS_PER_YEAR, small),
         "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
     }

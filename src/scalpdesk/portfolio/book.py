@@ -75,9 +75,9 @@ class Book:
         """Signed contracts or shares held."""
         return self.positions.quantity(instrument_id)
 
-    def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
-        """Explain the P&L since the last mark; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
-        self.last_mark = self.attribution.mark(now_ns, is_anchor=is_anchor) or self.last_mark
+    def mark(self, now_ns: int, *, is_anchor: bool = False, of: InstrumentId | None = None) -> None:
+        """Explain the P&L since the last mark; the arguments are those of :meth:`PnlExplain.mark`."""
+        self.last_mark = self.attribution.mark(now_ns, is_anchor=is_anchor, of=of) or self.last_mark
 
     def begin(self, now_ns: int) -> None:
         """Start the explain and the round trips from what is held."""

@@ -5,7 +5,8 @@ ANOVA: Rabitz and Aliş 1999; for options Carr and Wu 2020): the step in time al
 clock of the session; the step in spot alone is delta, gamma and what is left of it; the step in volatility
 alone is vega and volga; the cross terms are vanna, charm and veta; rates and dividends come last. A mark
 shows the running values, so that marks change nothing: anchors are the changes of a position, the session's
-open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). The path between
+open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). Each underlying
+has anchors of its own: a trade in another one moves none of them. The path between
 is never interpolated: n straight steps would call (n-1)/n of gamma delta. What hedges in the underlying's
 place is anchored at its own trades alone: its basis follows from fills, and a quote of an hour ago makes no
 new dollar delta of each step of the underlying.
@@ -18,6 +19,7 @@ Realised against implied is gamma plus theta: what moving earned less what the i
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
@@ -85,6 +87,8 @@ LARGEST_UNEXPLAINED = 0.05
 """Fraction of the gross: a larger residual with its three-way term is flagged."""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
+MOST_ASSUMED = 500
+"""Intervals on the configured yield that are kept to be restated; older ones stay as they are."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
@@ -104,6 +108,8 @@ class _Leg(Leaf, gc=False):
     """Position since its anchor, and what of the interval was shown."""
 
     start: LegSnapshot
+    underlying: InstrumentId
+    """Underlying that its anchors are of; of a hedge in another's place that one."""
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     is_carry_assumed: bool = False
@@ -111,6 +117,10 @@ class _Leg(Leaf, gc=False):
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
     """Parts since its anchor, once it has been delivered."""
+    assumed: tuple[tuple[LegSnapshot, LegSnapshot, LegParts], ...] = ()
+    """Its earlier intervals on the configured yield: start, end and parts."""
+    corrected: LegParts = NO_LEG_PARTS
+    """What those parts are more at the yield that quotes have shown since."""
 
 
 class PnlExplain:
@@ -168,11 +178,21 @@ class PnlExplain:
         """Lines under the totals, in currency."""
         self.better_fills, self.better_by = 0, ZERO
         """Fills that beat the mark by more than the quote's near side and a tick, and their sum, currency."""
+        self.hedge_fills = self.fills_without_spread = 0
+        """Fills of what is no option, and those at a quote whose sides were one price."""
         self.meter = MoveMeter()
         self._interval: tuple[int, float, HeldGamma] | None = None
         """State of the meter: its start, the spot, and the gamma held."""
-        self._anchor_ns = 0
-        self._is_overnight = self._opens = self._is_found = self._is_restated = False
+        self._anchors: dict[InstrumentId, int] = {}
+        """When the interval of what is held began, by its underlying; UTC nanoseconds."""
+        self._owners: dict[InstrumentId, InstrumentId] = {}
+        self._found: set[InstrumentId] = set()
+        """Underlyings of legs that have a quote again."""
+        self._is_overnight = self._opens = self._is_restated = False
+        self._starts: list[LegSnapshot] = []
+        """Starts of the meter's interval, while one of them stands on the configured yield."""
+        self._assumed = deque[tuple[list[LegSnapshot], float, float, float, HeldGamma]](maxlen=MOST_ASSUMED)
+        """Intervals of the meter that began so: starts, spot, move, years and gamma."""
         self._has_guesses = False
         """Whether a leg may stand on the configured yield: spares the question at most marks."""
         self._opened_ns = self._opened_before_ns = 0
@@ -222,6 +242,8 @@ class PnlExplain:
         self._slippage -= cost.slippage
         self.details["mark_noise"] += cost.mark_noise
         if not instrument.is_option:
+            self.hedge_fills += 1
+            self.fills_without_spread += quote.bid == quote.ask
             self._hedge_costs -= cost.spread + cost.slippage + fee
         if cost.better_by:
             self.better_fills += 1
@@ -230,20 +252,21 @@ class PnlExplain:
     def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
 
-        The noise of its last mark ends with it. The price that an inverse one is settled at is the mean of
-        the index over half an hour: for that leg a last step of the spot.
+        The noise of its last mark ends with it. An option on a coin is settled at the mean of the index over
+        half an hour: for that leg a last step of the spot.
         """
         leg = self._legs.get(instrument_id)
         if leg is None or leg.start.state is None:
             return
         start, contract, state, price = leg.start, leg.start.instrument, leg.start.state, float(payoff)
         assert contract.is_option
-        if not contract.is_inverse:
+        if not contract.is_coin:
             mark = self.marks[instrument_id][0] if instrument_id in self.marks else None
             self.details["mark_noise"] += 0.0 if mark is None else start.units * (price - mark)
             return
         side = -1.0 if contract.is_call else 1.0
-        level = float(contract.strike) / (1.0 + side * price)
+        strike = float(contract.strike)
+        level = strike / (1.0 + side * price) if contract.is_inverse else strike - side * price
         if not payoff:
             last = self._state.mark(self._instruments.id_of(contract.underlying)) or level
             level = min(last, level) if contract.is_call else max(last, level)
@@ -265,24 +288,47 @@ class PnlExplain:
         self._is_overnight = bool(self._legs)
         self._opens = True
 
-    def rebase(self, now_ns: int, marks: Mapping[InstrumentId, Marked] = NO_MARKS) -> None:
+    def rebase(
+        self,
+        now_ns: int,
+        marks: Mapping[InstrumentId, Marked] = NO_MARKS,
+        of: InstrumentId | None = None,
+    ) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions.
 
-        ``marks`` are those that are known already, as :attr:`marks` is just after a mark.
+        ``marks`` are those that are known already, as :attr:`marks` is just after a mark. ``of`` is the
+        instrument whose trade ends the interval: only the legs on its underlying begin again.
         """
-        self._anchor_ns = now_ns
+        changed = None if of is None else self._anchored_with(of)
+        for own in (*self._anchors,) if changed is None else (changed,):
+            self._anchors[own] = now_ns
         before, legs, has_options = self._legs, {}, False
         for number, position in self._positions.positions.items():
             if position.quantity and position.instrument.currency == self._account.currency:
                 leg, units = before.get(number), position.float_quantity * position.multiplier
-                if leg is None or not leg.start.proxied or leg.start.units != units:
+                own = leg.underlying if leg is not None else self._anchored_with(number)
+                begins = leg is None or ((changed is None or own == changed) and not leg.start.proxied)
+                if leg is None or begins or leg.start.units != units:
                     marked = marks.get(number) or self._snapshots.marked(number, now_ns)
-                    leg = self._leg(position, now_ns, leg, marked)
+                    leg = self._leg(position, now_ns, leg, marked, own)
+                    self._anchors[own] = now_ns
                 legs[number] = leg
                 has_options = has_options or leg.start.state is not None
         self._legs = legs
-        if has_options or self._interval is not None:
+        if (changed is None or changed == self._underlying) and (has_options or self._interval is not None):
             self._renew_interval(now_ns)
+
+    def _anchored_with(self, number: InstrumentId) -> InstrumentId:
+        """Return the underlying whose anchors are an instrument's."""
+        found = self._owners.get(number)
+        if found is None:
+            proxy = self._delta_engine.proxies.get(number)
+            instrument = self._instruments.by_id[number]
+            found = number if proxy is None else proxy.underlying_id
+            if instrument.is_option:
+                found = self._instruments.id_of(instrument.underlying)
+            self._owners[number] = found
+        return found
 
     def _renew_interval(self, now_ns: int) -> None:
         """End the meter's interval and begin the next with the gamma of now."""
@@ -296,22 +342,34 @@ class PnlExplain:
             if years > 0.0:
                 if self._state.dividends or self._state.adjustments:
                     paid = self._snapshots.dividends(self._underlying, start_ns, now_ns)
-                self.meter.add(held.gamma, start_spot, spot + paid - start_spot, held.vol, years)
-        found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
+                d_spot = spot + paid - start_spot
+                self.meter.add(held.gamma, start_spot, d_spot, held.vol, years)
+                if self._starts:
+                    self._assumed.append((self._starts, start_spot, d_spot, years, held))
+        starts = [leg.start for leg in self._legs.values()]
+        found = held_gamma(starts, self._symbol)
+        self._starts = starts if self._has_guesses else []
         self._interval = None if found is None else (now_ns, spot, found)
 
-    def _leg(self, position: Position, now_ns: int, before: _Leg | None, marked: Marked) -> _Leg:
+    def _leg(
+        self, position: Position, now_ns: int, before: _Leg | None, marked: Marked, underlying: InstrumentId
+    ) -> _Leg:
         """Return a position at an anchor and its mark; ``before`` is its leg of the interval that ends."""
         number, (mark, valuation) = position.instrument_id, marked
         vol = None if before is None or before.start.state is None else before.start.state.vol
         start = self._snapshots.first(position, now_ns, marked, vol)
         if mark is None or not position.instrument.is_option:
-            return _Leg(start)
+            return _Leg(start, underlying)
         is_modelled = valuation is not None and valuation.is_modelled
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
         is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
         self._has_guesses = self._has_guesses or is_carry_assumed
-        return _Leg(start, is_lost, is_carry_assumed)
+        leg = _Leg(start, underlying, is_lost, is_carry_assumed)
+        if is_carry_assumed and before is not None and before.is_carry_assumed:
+            end = self._snapshots.later(before.start, now_ns, marked, keeps_vol=False)
+            if end is not None:
+                leg.assumed = (*before.assumed, (before.start, end, before.shown))[-MOST_ASSUMED:]
+        return leg
 
     def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
@@ -322,7 +380,7 @@ class PnlExplain:
             return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
         return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
-    def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
+    def mark(self, now_ns: int, *, is_anchor: bool = False, of: InstrumentId | None = None) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.
 
         Parameters
@@ -331,15 +389,19 @@ class PnlExplain:
             UTC nanoseconds.
         is_anchor
             Whether a new interval begins here whatever the clock says: the close of a session.
+        of
+            Instrument whose trade asks for the mark: legs on other underlyings show their running values and
+            stay as they are. None for a mark by the clock.
         """
+        changed = None if of is None else self._anchored_with(of)
         if self._opens:
             self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
-        nav, marks, greeks, vol, is_last_hours = self._book_now(now_ns)
+        nav, marks, greeks, vol, last_hours = self._book_now(now_ns)
         self.marks = marks
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        delta, gamma, theta, vega, higher_order, carry, basis = self._legs_moved(now_ns, marks)
+        delta, gamma, theta, vega, higher_order, carry, basis = self._legs_moved(now_ns, marks, changed)
         parts, booked = self._parts.copy(), self.noted_carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
         explained = NO_AMOUNT + spread + slippage + fees + booked
@@ -361,10 +423,15 @@ class PnlExplain:
         self._last_ns, self.nav = now_ns, nav
         self.hedge_costs += self._hedge_costs
         self._spread = self._fees = self._slippage = self.noted_carry = self._hedge_costs = ZERO
-        grid = LAST_ANCHOR_NS if is_last_hours else ANCHOR_NS
-        if is_anchor or now_ns // grid != self._anchor_ns // grid or self._is_overnight or self._is_found:
-            self._is_found = False
+        if is_anchor or (self._is_overnight and changed is None):
             self.rebase(now_ns, marks)
+        else:
+            for number, anchor_ns in list(self._anchors.items()):
+                grid = LAST_ANCHOR_NS if number in last_hours else ANCHOR_NS
+                is_due = now_ns // grid != anchor_ns // grid or number in self._found
+                if is_due and (changed is None or number == changed):
+                    self.rebase(now_ns, marks, number)
+        self._found.clear()
         self._is_overnight = False
         spot = (marks.get(self._underlying) or self._snapshots.marked(self._underlying, now_ns))[0] or 0.0
         return Mark(  # by position: names take twice as long
@@ -383,7 +450,7 @@ class PnlExplain:
         )
 
     def _legs_moved(
-        self, now_ns: int, marks: Mapping[InstrumentId, Marked]
+        self, now_ns: int, marks: Mapping[InstrumentId, Marked], changed: InstrumentId | None
     ) -> tuple[float, float, float, float, float, float, float]:
         """Bring the legs to the marks of now, and the lines under the parts with them.
 
@@ -396,7 +463,7 @@ class PnlExplain:
             legs, self._ended = (*legs, *self._ended), []
         for leg in legs:
             before = structs.astuple(leg.shown)
-            leg.shown = leg.final or self._since_anchor(leg, now_ns, marks)
+            leg.shown = leg.final or self._since_anchor(leg, now_ns, marks, changed)
             steps = [now - then for now, then in zip(structs.astuple(leg.shown), before, strict=True)]
             by_delta, by_gamma, by_time, by_vol, *lines = steps
             delta += by_delta
@@ -419,6 +486,9 @@ class PnlExplain:
             found = held_gamma([leg.start for leg in self._legs.values()], self._symbol)
             if self._interval is not None:
                 self._interval = None if found is None else (*self._interval[:2], found)
+            self._restate_meter(marks)
+            if not self._has_guesses:
+                self._starts = []
         return delta, gamma, theta, vega, higher_order, carry, basis
 
     def _add_to_totals(self, parts: Mapping[str, Decimal]) -> None:
@@ -438,16 +508,19 @@ class PnlExplain:
             return whole * self._least if whole or value > 0.0 else -self._least * 0
         return Decimal(value)
 
-    def _book_now(self, now_ns: int) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, bool]:
+    def _book_now(
+        self, now_ns: int
+    ) -> tuple[Decimal, Mapping[InstrumentId, Marked], GreekSum, float, set[InstrumentId]]:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
 
-        Then the mean implied volatility of the options by their size (fractions a year; 0 without any, and
-        before quotes have shown their forward), and whether one of them is in its last hours.
+        Then the mean implied volatility of the options by their size (fractions a year of the variance clock;
+        0 without any, and before quotes have shown their forward), and the underlyings with an option in its
+        last hours.
         """
         nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
         marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
-        is_last_hours = False
+        last_hours = set[InstrumentId]()
         for instrument_id, position in self._positions.positions.items():
             quantity = position.quantity
             instrument = position.instrument
@@ -469,27 +542,63 @@ class PnlExplain:
             shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
             greeks.add(units, shown.greeks)
             if not self._has_guesses or self._delta_engine.knows_forward(instrument_id, now_ns):
-                vol_sum += abs(units) * shown.vol
+                vol_sum += abs(units) * shown.vol * self._delta_engine.to_clock(shown.contract, now_ns)
                 vol_weight += abs(units)
-            is_last_hours = is_last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
-        return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, is_last_hours
+            if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
+                last_hours.add(self._anchored_with(instrument_id))
+        return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, last_hours
 
-    def _since_anchor(self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked]) -> LegParts:
+    def _since_anchor(
+        self, leg: _Leg, now_ns: int, marks: Mapping[InstrumentId, Marked], changed: InstrumentId | None
+    ) -> LegParts:
         """Return what has moved a leg since its anchor; a leg that is gone is explained to its last mark."""
         number = leg.start.instrument_id
         marked = marks.get(number) or self._snapshots.marked(number, now_ns)
         valuation = marked[1]
-        if valuation is not None and leg.is_carry_assumed:
+        is_own = changed is None or leg.underlying == changed
+        if valuation is not None and leg.is_carry_assumed and is_own:
             leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
             if not leg.is_carry_assumed:
-                leg.start, self._is_restated = self._snapshots.restated(leg.start, valuation), True
+                restated = self._snapshots.restated
+                leg.start, self._is_restated = restated(leg.start, valuation), True
+                for start, ended, shown in leg.assumed:
+                    parts = explain(restated(start, valuation), restated(ended, valuation))
+                    leg.corrected = _added(leg.corrected, parts, shown)
+                leg.assumed = ()
         # what was not seen is no move of this interval
         is_found = leg.is_lost and valuation is not None and not valuation.is_modelled
         end = self._snapshots.later(leg.start, now_ns, marked, keeps_vol=is_found)
         if end is None:
             return leg.shown
-        self._is_found = self._is_found or is_found
-        return explain(leg.start, end)
+        if is_found:
+            self._found.add(leg.underlying)
+        moved = explain(leg.start, end)
+        return moved if leg.corrected is NO_LEG_PARTS else _added(leg.corrected, moved, NO_LEG_PARTS)
+
+    def _restate_meter(self, marks: Mapping[InstrumentId, Marked]) -> None:
+        """Count the intervals that began on a configured yield at the yield that quotes have shown since."""
+        kept = self._assumed.copy()
+        self._assumed.clear()
+        for starts, spot, d_spot, years, held in kept:
+            wrong = MoveMeter()
+            wrong.add(held.gamma, spot, d_spot, held.vol, years)
+            known = [self._as_shown(start, marks) for start in starts]
+            found = held_gamma(known, self._symbol) or held
+            self.meter = self.meter.since(wrong)
+            self.meter.add(found.gamma, spot, d_spot, found.vol, years)
+            if self._has_guesses:
+                self._assumed.append((known, spot, d_spot, years, found))
+
+    def _as_shown(self, start: LegSnapshot, marks: Mapping[InstrumentId, Marked]) -> LegSnapshot:
+        leg, valuation = self._legs.get(start.instrument_id), marks.get(start.instrument_id, (None, None))[1]
+        if valuation is None or leg is None or leg.is_carry_assumed:
+            return start
+        return self._snapshots.restated(start, valuation)
+
+
+def _added(before: LegParts, more: LegParts, less: LegParts) -> LegParts:
+    parts = zip(structs.astuple(before), structs.astuple(more), structs.astuple(less), strict=True)
+    return LegParts(*(have + plus - minus for have, plus, minus in parts))
 
 
 def parts_in_cents(
@@ -547,6 +656,7 @@ def explain_lines(explained: PnlExplain) -> dict[str, Any]:
     return {
         "details": {name: f"{amount:f}" for name, amount in _details_in_cents(explained).items()},
         "unexplained": unexplained(explained, decimals),
+        "without_spread": {"fills": explained.fills_without_spread, "of": explained.hedge_fills},
         "better_than_quoted": {
             "fills": explained.better_fills,
             "amount": f"{explained.better_by:.{decimals}f}",

@@ -45,7 +45,7 @@ class ContractPricer:
             is_american = (self._style or contract.style) is AMERICAN
             option = spot, float(contract.strike), years, vol, contract.is_call
             return known_greeks(*option, rate, dividend_yield, dividends, american=is_american)
-        if contract.currency == contract.root:
+        if contract.is_inverse:
             return coin_greeks(spot, float(contract.strike), years, vol, contract.is_call)
         return option_greeks(
             spot,
@@ -74,7 +74,7 @@ class ContractPricer:
             option = price, spot, float(contract.strike), years, contract.is_call
             vol, status = known_implied_vol(*option, rate, dividend_yield, dividends, american=is_american)
             return vol if status == "ok" else None
-        if contract.currency == contract.root:
+        if contract.is_inverse:
             price, rate, dividend_yield = price * spot, 0.0, 0.0
         vol, status = implied_vol_scalar(
             price,
@@ -104,15 +104,15 @@ class ContractPricer:
 
         For options of the contract's kind, whatever their strikes and sides.
         """
-        is_coin = contract.currency == contract.root
-        american = not is_coin and (self._style or contract.style) is AMERICAN
-        if is_coin:
+        is_inverse = contract.is_inverse
+        american = not is_inverse and (self._style or contract.style) is AMERICAN
+        if is_inverse:
             price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
         terms = price, is_call, spot, strike, years, rate, dividend_yield
         if dividends:
             return known_vols_and_greeks(*terms, dividends, american=american)
         vol, greeks = vols_and_greeks(*terms, american=american)
-        if is_coin:
+        if is_inverse:
             for at in np.flatnonzero(~np.isnan(vol)).tolist():
                 option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
                 greeks[:, at] = coin_greeks(*option, bool(is_call[at]))

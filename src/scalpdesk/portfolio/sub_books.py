@@ -165,9 +165,9 @@ class SubBooks:
         """
         if isinstance(posting.cause, Purpose) or posting.cause is ChangeCause.BUST:
             book = self._book_of(posting.instrument_id, posting.owner)
-            book.mark(posting.ts_ns)
+            book.mark(posting.ts_ns, of=posting.instrument_id)
             book.apply(posting)
-            book.attribution.rebase(posting.ts_ns)
+            book.attribution.rebase(posting.ts_ns, of=posting.instrument_id)
             return
         self._fold(self._divided(posting), more_follow=more_follow)
         if posting.cause is ChangeCause.CORPORATE_ACTION:
@@ -335,17 +335,12 @@ class SubBooks:
             self._exercised.append(((shares, option.strike), parts))
             del self._exercised[:-_MOST_UNDELIVERED]
 
-    def rebase(self, now_ns: int) -> None:
-        """Begin a new interval of the explain in every book; just after a mark."""
-        for book in self.books.values():
-            book.attribution.rebase(now_ns, book.attribution.marks)
-
     # reading --------------------------------------------------------------------------------------
 
-    def mark(self, now_ns: int, *, is_anchor: bool = False) -> None:
-        """Mark every book; ``is_anchor`` as :meth:`PnlExplain.mark` has it."""
+    def mark(self, now_ns: int, *, is_anchor: bool = False, of: InstrumentId | None = None) -> None:
+        """Mark every book; the arguments are those of :meth:`PnlExplain.mark`."""
         for book in self.books.values():
-            book.mark(now_ns, is_anchor=is_anchor)
+            book.mark(now_ns, is_anchor=is_anchor, of=of)
 
     def opened_value(self, owner: str) -> Decimal:
         """Return the value of the owner's opened units at their marks, in currency."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from scalpdesk.assembly import require_tradable
 from scalpdesk.backtesting.simulate import (
     BacktestConfig,
     BacktestResult,
@@ -377,7 +378,7 @@ class JobMaker:
 
     def __init__(self, load: Loader, seed: int | None, market: PreparedMarket) -> None:
         self._load, self._seed = load, seed
-        self._content = market_digest(market)
+        self._content, self._market = market_digest(market), market
 
     def job(self, settings: Mapping[str, str]) -> Job | SweepRow:
         """Return the backtest of some values; a row with the reason where they are no configuration."""
@@ -385,6 +386,7 @@ class JobMaker:
             loaded = self._load(tuple(f"{key}={value}" for key, value in settings.items()))
             config = BacktestConfig.of(loaded, seed=self._seed)
             assert config.strategy is not None
+            require_tradable(config, self._market.tape.instruments, self._market.facts())
             folder = folder_facts(config.strategy, config.config.strategies)
         except ConfigError as error:
             return SweepRow(config_hash="", settings=dict(settings), problem=error.render())

@@ -28,6 +28,7 @@ from scalpdesk.volatility.variance_time import clock_named
 EngineName = Literal["local", "ray"]
 OF_THE_MARKET = frozenset(
     (
+        "data.assumed_spread_bps",
         "data.catalog",
         "data.hedge_set",
         "data.hours",

@@ -528,6 +528,10 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """
     hedge_of: Callable[[Any], HedgeTerms | None] = lambda _: None
     """Instrument that it hedges with, from its settings; None for the underlying."""
+    trades_underlying: Callable[[Any], bool] = lambda _: False
+    """Whether it buys and sells the underlying itself, from its settings: on a cash index that is refused
+    before the run begins. Without it an order in an index is refused when it is sent.
+    """
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}

@@ -103,6 +103,9 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
             item.wants_dealer_gamma(shared.members[item.name]) for item in members
         ),
         hedge_of=lambda shared: _shared_hedge([item.hedge_of(shared.members[item.name]) for item in members]),
+        trades_underlying=lambda shared: any(
+            item.trades_underlying(shared.members[item.name]) for item in members
+        ),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
         history_sessions=lambda shared: max(

@@ -109,4 +109,5 @@ PLUG = StrategySpec(
     build=BandTrader,
     summary="a share bought below its moving average, sold above it",
     trades_options=False,
+    trades_underlying=lambda _: True,
 )

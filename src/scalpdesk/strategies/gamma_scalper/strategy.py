@@ -128,6 +128,7 @@ PLUG = StrategySpec(
         config.selection.max_expiration_days,
     ),
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
+    trades_underlying=lambda config: config.hedge.instrument is None,
     # one session long: it enters whatever the gate advises and ends flat
     demo_settings=("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10"),
 )

@@ -555,6 +555,7 @@ PLUG = StrategySpec(
     build=St0cka,
     summary="one to three shares in the morning, sold a cent or a few higher",
     trades_options=False,
+    trades_underlying=lambda _: True,
     flags={
         "--volatility-off": ("use_volatility_sizing=false",),
         "--mean-reversion": ("use_mean_reversion=true",),

@@ -165,8 +165,6 @@ def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
         "call": view.instruments[best.pair.call_id].symbol,
         "put": view.instruments[best.pair.put_id].symbol,
         "implied_vol": 0.5 * (best.call.vol + best.put.vol),
-        "score": best.score.score or 0.0,
-        "legacy_score": best.score.legacy_score or 0.0,
         "breakeven_move_usd": best.score.breakeven_move or 0.0,
         "spread_usd_per_unit": best.spread,
     }

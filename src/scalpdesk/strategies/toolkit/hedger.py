@@ -37,6 +37,8 @@ FINE = TRADABLE
 UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
+FIRST_QUOTES_NS = MINUTE_NS
+"""Longest wait of a session's first hedge for its options' first quotes; most come within seconds."""
 LARGEST = 1e15
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
@@ -395,7 +397,12 @@ class DeltaHedger:
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
+        first_ns = _first_quote_ns(view)
         for leg in legs:
+            last = view.market.quotes[leg] if first_ns else None
+            if last is not None and last.ts_recv_ns < first_ns:
+                self.unusable = f"{view.instruments[leg].symbol}: no quote of this session yet"
+                return None
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
             valuation = None if verdict in UNUSABLE else view.delta_engine.value_at_kept_vol(leg, view.now_ns)
             if valuation is None:
@@ -454,6 +461,18 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
+
+
+def _first_quote_ns(view: DeskView) -> int:
+    """Return the session's open while a hedge waits for the options' first quotes; 0 from a minute on.
+
+    Over a night volatilities move with the spot: by those of yesterday a gap is hedged with a wrong delta. A
+    leg that has no quote after a minute is valued by the model. A coin has no night.
+    """
+    session = view.session
+    if session is None or view.now_ns - session.open_ns >= FIRST_QUOTES_NS:
+        return 0
+    return 0 if view.instruments[view.underlying].is_coin else session.open_ns
 
 
 def _smallest_delta(view: DeskView, price: float) -> float:

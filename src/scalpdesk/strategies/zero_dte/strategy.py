@@ -571,6 +571,7 @@ PLUG = StrategySpec(
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
+    trades_underlying=lambda config: config.hedge.instrument is None,
     takes_over=lambda contract, day: to_new_york(final_close_ns(contract)).date() == day,
     demo_settings=("entry.mode=straddle",),  # its account holds nothing
 )
