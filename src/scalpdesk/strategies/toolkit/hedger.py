@@ -469,7 +469,7 @@ def _waited_for(view: DeskView) -> tuple[int, int]:
     """Return the session's open and an instant: a hedge waits for options whose last quote lies between.
 
     Over a night volatilities move with the spot: by those of yesterday a gap is hedged with a wrong delta. A
-    leg that has no quote after a minute, or had none as the session before ended, is valued by the model. A
+    leg that has no quote after a minute, or lost it before the last close, is valued by the model. A
     coin has no night: zeros, as from a minute on.
     """
     session = view.session
