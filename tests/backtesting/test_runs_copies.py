@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
@@ -16,9 +17,21 @@ JOURNAL = Path(__file__).parents[1] / "journal/data/v0.1.0_exchange.sdj.gz"
 @pytest.fixture
 def written(tmp_path):
     """Return the folder of a run, and its journal without the room that was reserved behind it."""
-    found = gzip.decompress(JOURNAL.read_bytes()).rstrip(b"\0")
-    segment_path(tmp_path, 1).write_bytes(found)
-    return tmp_path, found
+    segment_path(tmp_path, 1).write_bytes(gzip.decompress(JOURNAL.read_bytes()))
+    reader, run_dir = JournalReader(tmp_path), tmp_path / "now"
+    engine = engine_from_header(reader.header)
+    journal = JournalWriter.create(run_dir, reader.header)
+    for events, _ in reader.steps():  # its events, decided on as today
+        for event in events:
+            journal.add_event(event)
+            outputs = engine.handle(event)
+            if outputs:
+                journal.add_outputs(outputs)
+    journal.flush()
+    journal.abandon()
+    found = segment_path(run_dir, 1).read_bytes().rstrip(b"\0")
+    segment_path(run_dir, 1).write_bytes(found)
+    return run_dir, found
 
 
 def test_a_copy_that_ends_within_a_record_decides_as_the_journal_up_to_it(written):

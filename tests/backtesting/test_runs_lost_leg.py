@@ -70,7 +70,9 @@ def test_its_first_mark_of_a_session_is_that_of_the_evening_before_moved_by_the_
     first = next(one for one in marks(lost) if one.ts_ns >= open_ns)
     undisturbed = next(one for one in marks(plain) if one.ts_ns >= open_ns)
     assert first.implied_vol == pytest.approx(undisturbed.implied_vol, abs=0.02)
-    assert abs(float(first.nav - undisturbed.nav)) < 100.0
+    # the first hedge waits for quotes: by then the plain day's own leg has moved, this one's surface not yet
+    assert abs(float(first.nav - undisturbed.nav)) < 200.0
+    assert abs(float(first.nav_change)) < 100.0
 
 
 def test_its_parts_close_and_nothing_is_left_open(days):

@@ -26,10 +26,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (83, 64)
-STRADDLE = (298, 213)
-WHOLE_TRIP = (117, 78)
-STRADDLE_DECISION = (441, 323)
+SHARES = (85, 68)
+STRADDLE = (316, 227)
+WHOLE_TRIP = (119, 82)
+STRADDLE_DECISION = (447, 323)
 """Python calls and C calls."""
 
 

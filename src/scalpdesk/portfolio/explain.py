@@ -88,7 +88,7 @@ LARGEST_UNEXPLAINED = 0.05
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
 MOST_ASSUMED = 500
-"""Intervals on the configured yield that are kept to be restated; older ones stay as they are."""
+"""Intervals on the configured yield that are kept to be restated; the oldest stay as they are."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
@@ -120,7 +120,7 @@ class _Leg(Leaf, gc=False):
     assumed: tuple[tuple[LegSnapshot, LegSnapshot, LegParts], ...] = ()
     """Its earlier intervals on the configured yield: start, end and parts."""
     corrected: LegParts = NO_LEG_PARTS
-    """What those parts are more at the yield that quotes have shown since."""
+    """Correction of those parts to the yield that quotes have shown since."""
 
 
 class PnlExplain:

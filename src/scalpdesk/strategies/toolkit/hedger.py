@@ -22,7 +22,7 @@ from scalpdesk.hedging.delta_models import (
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import trade_date
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.sessions import Session, previous_session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.delta_engine import Valuation
@@ -39,6 +39,8 @@ LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 FIRST_QUOTES_NS = MINUTE_NS
 """Longest wait of a session's first hedge for its options' first quotes; most come within seconds."""
+LAST_QUOTES_NS = 10 * MINUTE_NS
+"""A leg without a quote in that time before a close is lost already: nothing waits for it."""
 LARGEST = 1e15
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
@@ -397,10 +399,10 @@ class DeltaHedger:
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
-        first_ns = _first_quote_ns(view)
+        first_ns, lost_ns = _waited_for(view)
         for leg in legs:
             last = view.market.quotes[leg] if first_ns else None
-            if last is not None and last.ts_recv_ns < first_ns:
+            if last is not None and lost_ns < last.ts_recv_ns < first_ns:
                 self.unusable = f"{view.instruments[leg].symbol}: no quote of this session yet"
                 return None
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
@@ -463,16 +465,19 @@ class DeltaHedger:
         )
 
 
-def _first_quote_ns(view: DeskView) -> int:
-    """Return the session's open while a hedge waits for the options' first quotes; 0 from a minute on.
+def _waited_for(view: DeskView) -> tuple[int, int]:
+    """Return the session's open and an instant: a hedge waits for options whose last quote lies between.
 
     Over a night volatilities move with the spot: by those of yesterday a gap is hedged with a wrong delta. A
-    leg that has no quote after a minute is valued by the model. A coin has no night.
+    leg that has no quote after a minute, or lost it before the last close, is valued by the model. A
+    coin has no night: zeros, as from a minute on.
     """
     session = view.session
     if session is None or view.now_ns - session.open_ns >= FIRST_QUOTES_NS:
-        return 0
-    return 0 if view.instruments[view.underlying].is_coin else session.open_ns
+        return 0, 0
+    if view.instruments[view.underlying].is_coin:
+        return 0, 0
+    return session.open_ns, previous_session(session.day).close_ns - LAST_QUOTES_NS
 
 
 def _smallest_delta(view: DeskView, price: float) -> float:
