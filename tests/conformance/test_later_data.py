@@ -112,6 +112,7 @@ RECORDED = {
             "entry.mode=straddle",
             "entry.max_straddle_delta=none",
             "data.index_source=parity",
+            "risk.index_orders=true",
             "simulation.starting_cash=1000000",
         ),
         (date(2021, 1, 4), date(2021, 1, 4)),

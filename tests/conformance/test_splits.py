@@ -18,7 +18,7 @@ from scalpdesk.strategies.registry import strategy_names
 
 DAYS = date(2016, 3, 10), date(2016, 3, 11)
 CASES = [
-    ("gamma-scalper", ("entry.gate=advise", "hedge.threshold_shares=0.5"), 8, 10),
+    ("gamma-scalper", ("entry.gate=advise", "hedge.threshold_shares=0.5"), 8, 6),
     ("zero-dte", ("entry.mode=straddle", "entry.max_straddle_delta=none"), 30, 3),
     ("st0cka", ("use_mean_reversion=true",), 40, 3),
     ("st0ckg", ("volume_sessions=1",), 60, 2),

@@ -23,9 +23,10 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     QuoteEvent,
 )
-from scalpdesk.core.intents import Output
+from scalpdesk.core.intents import Output, is_command
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import ZERO
+from scalpdesk.core.version import VERSION
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
@@ -63,6 +64,9 @@ class Rebuilt:
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
     """Replay a journal into a fresh engine; ``watch`` sees each event that led to outputs.
 
+    A journal of this version gives every output again. One of another version gives the same commands: its
+    marks, and the words of its decisions, may be another version's.
+
     Raises
     ------
     InvariantError
@@ -77,12 +81,13 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     failed: FailedEvent | None = None
     has_account = False
     unwritten: tuple[Output, ...] = ()
+    is_own = reader.header.build == VERSION
     for step, journaled in reader.steps():
-        if unwritten:
+        if unwritten and (is_own or any(map(is_command, unwritten))):
             raise _differs(reader.run_dir, events, "outputs that the journal does not have")
         produced: tuple[Output, ...] = ()
         for event in step:
-            if produced:
+            if produced and (is_own or any(map(is_command, produced))):
                 raise _differs(reader.run_dir, events, "outputs that the journal does not have")
             try:
                 produced = engine.handle(event)
@@ -110,9 +115,18 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             events += 1
         if not journaled:
             unwritten = produced
-        elif not same_outputs(journaled, produced):
+        elif not _agree(journaled, produced, is_own=is_own):
             raise _differs(reader.run_dir, events, "other outputs than the journal has")
     return Rebuilt(timers, unwritten, events, failed)
+
+
+def _agree(journaled: Sequence[Output], produced: Sequence[Output], *, is_own: bool) -> bool:
+    """Return whether a step gives what the journal has: all of it, or of another version the commands."""
+    if is_own:
+        return same_outputs(journaled, produced)
+    return same_outputs(
+        *([each for each in outputs if is_command(each)] for outputs in (journaled, produced))
+    )
 
 
 def _never_began(event: FailedEvent, run_dir: Path) -> StopError:
