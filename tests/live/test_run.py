@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from fakes.desk import HandDesk, Scripted, buy
 from fakes.instruments import DAY
 from fakes.live import until
 from fakes.runner_bench import BenchGateway, bench_plan
-from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
+from scalpdesk.core.enums import DecisionKind, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
@@ -27,8 +27,9 @@ from scalpdesk.core.events import (
     QuoteEvent,
     RateEvent,
 )
-from scalpdesk.core.intents import SetTimer
+from scalpdesk.core.intents import Decision, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.core.version import VERSION
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
@@ -422,11 +423,19 @@ def test_a_gateway_learns_of_each_order_what_was_booked_and_of_an_unproven_one_n
 
 
 @dataclass
+class Build:
+    """The part of a journal's header that names the version that wrote it."""
+
+    build: str = VERSION
+
+
+@dataclass
 class Steps:
     """A journal that was read: events and outputs, step by step."""
 
     listed: list
     run_dir: Path = Path("folder")
+    header: Build = field(default_factory=Build)
 
     def steps(self) -> Iterator:
         yield from self.listed
@@ -464,6 +473,34 @@ def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
     assert (found.unwritten, told) == (unwritten, watched)
     assert found.events == sum(len(step) for step, _ in steps)
     assert found.timers.due_ns == (3 if watched else NEVER_NS)
+
+
+class Deciding:
+    """An engine whose every event leads to a decision and an order; in other words than another version's."""
+
+    def __init__(self, words, quantity=1):
+        self.words, self.quantity = words, quantity
+
+    def handle(self, event):
+        terms = Side.BUY, Decimal(self.quantity), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN
+        order = SubmitOrder("a-1", 0, *terms)
+        return Decision(event.ts_recv_ns, DecisionKind.ENTRY, True, (self.words,), {}), order
+
+
+@pytest.mark.parametrize(
+    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (VERSION, 1, False)]
+)
+def test_another_versions_journal_is_gone_on_with_where_its_commands_are_the_same(
+    build, quantity, is_resumed
+):
+    """An order that differs is always refused; other words are refused within one version."""
+    written = Deciding("in its words").handle(rate(1))
+    reader = Steps([([rate(1)], written)], header=Build(build))
+    if is_resumed:
+        assert rebuild(reader, Deciding("in ours", quantity)).events == 1
+        return
+    with pytest.raises(InvariantError, match="other outputs"):
+        rebuild(reader, Deciding("in ours", quantity))
 
 
 def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on():
