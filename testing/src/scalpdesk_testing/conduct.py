@@ -525,7 +525,8 @@ class Conduct:
             self.is_stated = False
             yield "14 stated_difference_reduces: the desk goes on beside a difference without a cause"
         limit = scene.plan.limits.max_daily_loss
-        if limit is not None and mode in (Mode.ACTIVE, Mode.REDUCING) and self.ledger.loss() >= limit:
+        goes_on = limit is not None and mode in (Mode.ACTIVE, Mode.REDUCING) and not self._is_in_doubt(now_ns)
+        if limit is not None and goes_on and self.ledger.loss() >= limit:
             since_ns = self._lost_since_ns = self._lost_since_ns or now_ns
             if now_ns - since_ns > LOSS_PATIENCE_NS:
                 self._lost_since_ns = None
@@ -537,6 +538,12 @@ class Conduct:
         yield from self._over_at_the_desk(now_ns)
         yield from self._crossing_unfinished(now_ns)
         yield from self._doubts_not_asked()
+
+    def _is_in_doubt(self, now_ns: int) -> bool:
+        """Return whether a held option has no good quote: the loss may be another, and the desk reduces."""
+        desk = self._scene.engine.desk
+        held = [number for number in (CALL, PUT) if desk.positions.quantity(number)]
+        return any(desk.market.verdict(number, now_ns).value != "good" for number in held)
 
     def _exits_missing(self, now_ns: int) -> Iterator[str]:
         """A flattening desk that could trade has an exit of each option at work."""
