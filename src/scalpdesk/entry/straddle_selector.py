@@ -5,10 +5,10 @@ The score of a straddle is what it costs to hold for W days, per unit of gamma:
     C = |θ_call + θ_put|·W + spread_call + spread_put       (currency per unit of the underlying)
     score = C / (Γ_call + Γ_put)                            (lower is better)
 
-and √(2C/Γ) is the single move of the underlying that pays for it. Reasons show that move: the score is in
-squared dollars. Both rank alike. The first published bot of this
-strategy multiplied the spread by 100 and by the number of straddles but not the theta, so that the
-spread outweighed theta a hundredfold; that ``legacy`` score stays available for comparison.
+and √(2C/Γ) is the single move of the underlying that pays for it. Reasons show that move, for the score is
+in squared dollars; both rank alike. The first published bot of this strategy multiplied the spread by 100
+and by the number of straddles but not the theta, so that the spread outweighed theta a hundredfold; that
+``legacy`` score stays available for comparison.
 """
 
 import math

@@ -41,8 +41,7 @@ def coming_dividends(
     """Return the known dividends of a share that go ex by ``until_ns`` (UTC nanoseconds), in order.
 
     Those that have gone ex since they were declared are among them: they are ahead of quotes of before.
-    ``expects`` adds those
-    that a fund of :data:`INDEX_FUNDS` is expected to pay.
+    ``expects`` adds those that a fund of :data:`INDEX_FUNDS` is expected to pay.
     """
     own = [event for event in events if event.instrument_id == instrument_id]
     amounts = {event.ts_ex_ns: float(event.amount) for event in own}  # a later event corrects

@@ -127,8 +127,8 @@ class SignalScalp(Scalp):
 
     def _seen(self, view: DeskView, entry_spot: Decimal) -> ScalpView:
         spot, price = view.market.mark(view.underlying), view.market.mark(self.number)
-        is_priced = view.market.verdict(self.number, view.now_ns) in PRICED
-        is_priced = is_priced and view.market.is_valid(self.number)
+        verdict = view.market.verdict(self.number, view.now_ns)
+        is_priced = verdict in PRICED and view.market.is_valid(self.number)
         return ScalpView(
             now_ns=view.now_ns,
             mode=view.mode,
