@@ -759,3 +759,25 @@ def test_what_a_price_moves_between_close_and_open_is_the_nights(closes):
     (mark,) = marks(desk.timer("mark"))
     assert mark.nav_change == 200
     assert night["delta"] - before == (200 if closes else 0)
+
+
+def test_a_loss_that_no_quote_shows_reduces_once_and_what_a_person_lets_go_on_goes_on():
+    """Ten calls of 14 quoted 0.05 by 30: whether 300 are lost lies within what they may be worth."""
+    desk, inner = margin_of_loss({1: (10, "14")}, cash="90000", max_daily_loss=D(300))
+    desk.wait(1).quote(1, 0.05, 30.0)
+    desk.quote(0, 499.99, 500.01)
+    value = inner.delta_engine.marked(1, desk.now_ns)
+    assert value.is_modelled
+    least, mark, most = value.low, value.mark, value.high
+    assert least < mark < most
+    inner.account.cash -= inner.view.nav - inner.session_equity + D(300) - inner.doubt(1, value)[0] / 2
+    modes = [inner.gate.mode]
+    for command in ("", "resume", ""):
+        if command:
+            desk.operate(command)
+        desk.wait(1).timer("mark")
+        modes.append(inner.gate.mode)
+    assert modes == [Mode.ACTIVE, Mode.REDUCING, Mode.ACTIVE, Mode.ACTIVE]
+    inner.account.cash -= D(1_000)
+    desk.wait(1).timer("mark")
+    assert inner.gate.mode is Mode.FLATTENING  # lost at the best value that is possible

@@ -28,6 +28,8 @@ class Modes:
         self._flattening = flattening
         self._adjusted: dict[InstrumentId, str] = {}
         """Adjusted options in the book, with the reason to show: no strategy knows them."""
+        self._is_in_doubt = False
+        """Whether the session's loss may be at its limit, and no quote shows whether it is."""
 
     @property
     def _session(self) -> str:
@@ -87,7 +89,7 @@ class Modes:
         """Stop at the session's loss limit, and reduce or flatten where the margin is used up.
 
         ``nav`` is that of the mark just made. While it is unknown whether the limit is reached, as options
-        have no quote that shows their price, the desk only reduces.
+        have no quote that shows their price, the desk only reduces: once, for a person may let it go on.
         """
         desk = self._desk
         least = most = nav
@@ -95,15 +97,16 @@ class Modes:
             if value is not None and value.is_modelled:
                 below, above = desk.doubt(number, value)
                 least, most = least - below, most + above
-        if (
-            least < desk.session_equity
-            and desk.gate.mode in LOSS_MODES
-            and (why := desk.loss_at_limit(least))
-        ):
-            if most is least or desk.loss_at_limit(most):
+        if least >= desk.session_equity:
+            self._is_in_doubt = False
+        elif desk.gate.mode in LOSS_MODES:
+            why = desk.loss_at_limit(least)
+            is_sure = bool(why) and (most is least or bool(desk.loss_at_limit(most)))
+            if is_sure:
                 self._pass(why)
-            else:
+            elif why and not self._is_in_doubt:
                 self.tighten(Mode.REDUCING, f"{why}, if what no quote shows is worth the least it may be")
+            self._is_in_doubt = bool(why) and not is_sure
         stage = desk.margin_stage() if desk.is_margined and desk.gate.mode in LOSS_MODES else None
         if stage is not None and stage[0] is not desk.gate.mode:
             mode, why = stage
