@@ -81,7 +81,7 @@ def exposure(engine: TradingEngine) -> GreekExposure | None:
         (held.instrument_id, desk.instruments[held.instrument_id], float(held.quantity))
         for held in desk.positions.held()
     ]
-    marks = Marks(lambda number: desk.delta_engine.value(number, engine.now_ns), desk.market.mark)
+    marks = Marks(lambda number: desk.delta_engine.state(number, engine.now_ns), desk.delta_engine.mark)
     found = exposure_of(lines, marks, {})
     if not isinstance(found, GreekExposure):
         return None

@@ -235,7 +235,7 @@ class Looks:
         """Years to expiry over those of the variance clock, on which the strategy counts."""
         engine, now_ns = self.engine.desk.delta_engine, self.engine.now_ns
         expires_ns = expiry_instant_ns(self.engine.desk.instruments[pair.call_id])
-        return engine.value(pair.call_id, now_ns).years / engine.variance_years(now_ns, expires_ns)
+        return engine.state(pair.call_id, now_ns).years / engine.variance_years(now_ns, expires_ns)
 
 
 def coins_of(spot, strike, years, vols):
@@ -571,7 +571,7 @@ def test_a_desk_hedged_by_the_plain_delta_carries_its_premium(days, tape, monkey
     def by_plain_delta(self, view, quote, known, legs):
         found = true(self, view, quote, known, legs)
         premiums = sum(
-            float(view.positions.quantity(leg)) * view.delta_engine.value(leg, view.now_ns).greeks.price
+            float(view.positions.quantity(leg)) * view.delta_engine.state(leg, view.now_ns).greeks.price
             for leg in legs
         )
         return msgspec.structs.replace(found, net_delta_shares=found.net_delta_shares + premiums)

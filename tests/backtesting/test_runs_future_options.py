@@ -91,7 +91,7 @@ def traded(catalog):
         if not isinstance(event, QuoteEvent) or event.instrument_id:
             return outputs
         for symbol in SYMBOLS.values():
-            value = engine.desk.delta_engine.value(
+            value = engine.desk.delta_engine.state(
                 engine.desk.instruments.id_of(symbol), engine.desk.view.now_ns
             )
             if value is not None:

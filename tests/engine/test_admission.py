@@ -201,15 +201,15 @@ def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch)
     one = desk(held={1: (1, "12")})
     asked = []
     engine = one.engine.desk.delta_engine
-    plain = engine.held
-    monkeypatch.setattr(engine, "held", lambda *a, **k: asked.append(a) or plain(*a, **k))
+    plain = engine.state
+    monkeypatch.setattr(engine, "state", lambda *a, **k: asked.append(a) or plain(*a, **k))
     propose(one, intent(quantity=1))  # 100 units of an option and a share: 50 500 USD against 20 000
     assert asked
     asked.clear()
     rich = desk(held={1: (1, "12")}, cash=D(1_000_000))
     engine = rich.engine.desk.delta_engine
-    other = engine.held
-    monkeypatch.setattr(engine, "held", lambda *a, **k: asked.append(a) or other(*a, **k))
+    other = engine.state
+    monkeypatch.setattr(engine, "state", lambda *a, **k: asked.append(a) or other(*a, **k))
     assert len(orders(propose(rich, intent(quantity=1)))) == 1
     assert asked == []
 
@@ -331,7 +331,7 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     admitted = admission(one).cut((wanted,), (), one.now_ns, [], [])
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
-        delta += 100 * contracts * inner.delta_engine.held(number, one.now_ns).greeks.delta
+        delta += 100 * contracts * inner.delta_engine.state(number, one.now_ns).hedge_greeks.delta
     cap = float("inf") if fraction is None else fraction * float(inner.attribution.nav) / 500.0
     sign = 1 if side is Side.BUY else -1
     if works_for is Purpose.HEDGE:

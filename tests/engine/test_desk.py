@@ -159,10 +159,10 @@ def test_a_loss_is_near_its_limit_from_the_price_at_which_it_is_lost(held, numbe
 
 
 def test_bought_options_are_asked_for_only_where_the_rest_alone_may_have_lost_too_much():
-    desk, inner = margin_of_loss({1: (1, "5")}, cash="99500")
+    _, inner = margin_of_loss({1: (1, "5")}, cash="99500")
     asked = []
-    plain, desk.engine.desk.market.mark = (
-        inner.market.mark,
+    plain, inner.delta_engine.mark = (
+        inner.delta_engine.mark,
         lambda number: asked.append(number) or plain(number),
     )
     assert not inner.is_near_loss_limit()
@@ -722,10 +722,10 @@ def test_an_option_whose_quote_is_lost_is_worth_what_the_model_says():
     desk.go_to("10:00").market(500.0)
     desk.timer("mark")
     inner = desk.engine.desk
-    quoted = inner.market.mark(1)
+    quoted = inner.view.mark(1)
     desk.wait(1_000_000).quote(0, 519.99, 520.01)
-    model = inner.delta_engine.model_price(1)
-    assert inner.market.mark(1) == model > quoted + 5.0
+    assert inner.delta_engine.state(1, desk.now_ns).is_modelled
+    assert inner.view.mark(1) > quoted + 5.0
 
 
 def test_a_session_counts_its_volumes_losses_and_gains_from_its_open():
@@ -766,7 +766,7 @@ def test_a_loss_that_no_quote_shows_reduces_once_and_what_a_person_lets_go_on_go
     desk, inner = margin_of_loss({1: (10, "14")}, cash="90000", max_daily_loss=D(300))
     desk.wait(1).quote(1, 0.05, 30.0)
     desk.quote(0, 499.99, 500.01)
-    value = inner.delta_engine.marked(1, desk.now_ns)
+    value = inner.delta_engine.state(1, desk.now_ns)
     assert value.is_modelled
     least, mark, most = value.low, value.mark, value.high
     assert least < mark < most

@@ -56,7 +56,7 @@ def test_the_net_delta_is_beta_weighted_dollars_as_the_caps_have_it():
     assert list(found["underlyings"]) == list(spots_of(inner)) == ["SPY", "QQQ"]
     lines = [(each.instrument_id, each.instrument, each.float_quantity) for each in inner.positions.held()]
     valuer = inner.delta_engine
-    marks = Marks(lambda number: valuer.value(number, desk.now_ns), inner.market.mark)
+    marks = Marks(lambda number: valuer.state(number, desk.now_ns), valuer.mark)
     assert found["net_delta_usd"] == pytest.approx(exposure_of(lines, marks, {}).delta_usd, rel=1e-3)
     assert found["underlyings"]["SPY"] == {"net_delta_shares": 100.0, "beta_delta_usd": 50_000.0}
 

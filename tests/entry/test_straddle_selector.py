@@ -29,7 +29,7 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
+from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.option_pricer import ContractPricer
 
 NOON = at("12:00")
@@ -204,7 +204,7 @@ def test_what_is_chosen_is_within_the_delta_and_nothing_nearer_is(spot, vol, mos
     selection = selector.select(chain.pairs, chain.state, chain.engine, spot, NOON + 1)
     deltas = {
         pair.strike: 100.0
-        * sum(chain.engine.value(leg, NOON + 1).greeks.delta for leg in (pair.call_id, pair.put_id))
+        * sum(chain.engine.state(leg, NOON + 1).greeks.delta for leg in (pair.call_id, pair.put_id))
         for pair in chain.pairs
     }
     allowed = [strike for strike, delta in deltas.items() if abs(delta) <= most]
@@ -285,7 +285,7 @@ def test_strikes_beyond_the_expected_move_are_left_out_except_the_money():
     strikes = (450, 464, 466, 500, 534, 536)
     chain = Chain(*strikes)
     selection = chain.select(most=None)
-    move = strike_range(SPOT, chain.engine.value(7, NOON).vol, 46)[0]
+    move = strike_range(SPOT, chain.engine.state(7, NOON).vol, 46)[0]
     assert 34 < move < 36
     beyond = sum(abs(strike - SPOT) > move for strike in strikes)
     assert selection.removed["strike within one expected move"] == beyond == 3
@@ -334,5 +334,5 @@ def test_the_spot_of_an_inverse_option_is_its_forward_and_that_of_a_linear_one_i
     listed = Instruments([swap, *options])
     market = MarketState(listed)
     (pair,) = straddle_pairs(options_in_order(listed, swap.symbol))
-    call = Valuation(None, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
+    call = OptionState(None, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
     assert forward_of(market, pair, call) == pytest.approx(100_000.0 * math.exp(carry))

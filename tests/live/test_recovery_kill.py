@@ -15,6 +15,7 @@ from fakes.killing import (
     live_and_die,
     plan_for,
 )
+from fakes.valuation import observed_strike_vol
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.core.errors import JournalError
 from scalpdesk.journal.reader import JournalReader
@@ -75,7 +76,7 @@ def net_delta(engine):
     desk, total = engine.desk, 0.0
     for position in desk.positions.held():
         number, units = position.instrument_id, position.float_quantity * position.multiplier
-        at_strike = desk.delta_engine.strike_vol(number, engine.now_ns)
+        at_strike = observed_strike_vol(desk.delta_engine, number, engine.now_ns)
         if at_strike is not None:
             units *= desk.delta_engine.greeks_at(number, engine.now_ns, at_strike.vol).delta
         else:

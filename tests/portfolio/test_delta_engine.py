@@ -7,7 +7,8 @@ import pytest
 
 from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
-from scalpdesk.core.events import DividendEvent, RateEvent
+from fakes.valuation import observed_strike_vol
+from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Equity, Instruments, Style
 from scalpdesk.instruments.deribit import deribit_option, perpetual
@@ -63,78 +64,20 @@ def market():
     return one
 
 
-def test_valued_together_or_each_alone_is_the_same(market):
-    together, alone = market.engine, DeltaEngine(market.book, market.state, market.pricer)
-    market.state.apply_rates(RateEvent(NOON, NOON, (1.0,), (0.04,)))
-    for spot in (500.0, 501.0):  # with the same quotes of the options again
-        market.quote(spot, only={0} if spot > 500.0 else None)
-        together.value_together([CALL, PUT, 0], NOON)
-        solved = market.pricer.solved
-        values = [together.value(leg, NOON) for leg in (CALL, PUT)]
-        assert market.pricer.solved == solved
-        for leg, value in zip((CALL, PUT), values, strict=True):
-            expected = alone.value(leg, NOON)
-            assert value.greeks == expected.greeks
-            assert value.greeks_at(0.3) == expected.greeks_at(0.3)
-            for name in value.__struct_fields__:
-                if name not in {"greeks_at", "own_greeks"}:
-                    assert getattr(value, name) == getattr(expected, name)
-    assert together.value(0, NOON) is None
-
-
-def test_what_was_valued_at_an_earlier_instant_is_valued_again_with_the_others(market):
-    """At the money a price is one of volatility times root time: an hour later the same mid is more of it."""
-    market.engine.value_together([CALL, PUT], NOON)
-    later = at("13:00")
-    ends_ns = expiry_instant_ns(market.book[CALL])
-    vol = 0.20 * math.sqrt(years_between(NOON, ends_ns) / years_between(later, ends_ns))
-    market.engine.value_together([CALL, PUT], later)
-    solved = market.pricer.solved
-    for leg in (CALL, PUT):
-        assert market.engine.value(leg, later).vol == pytest.approx(vol, rel=1e-6)
-    assert market.pricer.solved == solved
-
-
-def test_what_needs_no_value_does_not_keep_the_rest_from_being_valued_together():
-    """Before the put come a share and a call: one that was never quoted, then one that is valued already."""
-    market = Market()
-    market.quote(500.0, only={0, PUT})
-    for now_ns, asked in ((NOON, (0, PUT)), (NOON + 1, (CALL, PUT)), (NOON + 2, (CALL, PUT))):
-        if now_ns == NOON + 2:
-            market.quote(500.0, now_ns=now_ns)
-            market.engine.value(CALL, now_ns)
-        market.quote(500.0, now_ns=now_ns, only={PUT})
-        market.engine.value_together(asked, now_ns)
-        solved = market.pricer.solved
-        assert market.engine.value(PUT, now_ns).vol == pytest.approx(0.20, abs=1e-3)
-        assert market.pricer.solved == solved
-
-
-def test_a_value_at_the_kept_volatility_is_no_value_at_the_spot_of_now(market):
-    market.engine.value_at_kept_vol(CALL, NOON)
-    market.engine.value_together([CALL, PUT], NOON)
-    solved = market.pricer.solved
-    assert market.engine.value(CALL, NOON).vol == pytest.approx(0.20, abs=1e-9)
-    assert market.engine.value(CALL, NOON).vol_is_fresh
-    assert market.pricer.solved == solved
-
-
-def test_a_lost_quote_is_not_valued_at_its_mid_with_the_others(market):
+def test_a_lost_quote_is_not_valued_at_its_mid(market):
     now_ns = NOON + market.state.lost_ns[CALL] + 1
-    market.state.keep_quotes(0)
+    market.engine.observe([CALL, PUT], NOON)
     market.quote(505.0, now_ns=now_ns, only={0, PUT})
-    market.engine.value_together([CALL, PUT], now_ns)
-    call, put = (market.engine.value(leg, now_ns) for leg in (CALL, PUT))
+    call, put = (market.engine.state(leg, now_ns) for leg in (CALL, PUT))
     assert (call.is_modelled, put.is_modelled) == (True, False)
     assert call.mark == pytest.approx(model_price(market.book[CALL], 505.0, 0.20, now_ns), rel=0.02)
 
 
-def test_at_the_expiry_nothing_is_solved_with_the_others(market):
+def test_at_the_expiry_an_option_is_its_payoff(market):
     expires_ns = expiry_instant_ns(market.book[CALL])
     market.quote(500.0, now_ns=expires_ns - 1)
     market.state.apply_quote(quote(0, expires_ns - 1, 503.99, 504.01))
-    market.engine.value_together([CALL, PUT], expires_ns)
-    value = market.engine.value(CALL, expires_ns)
+    value = market.engine.state(CALL, expires_ns)
     assert (value.years, value.greeks.delta, value.greeks.gamma) == (0.0, 1.0, 0.0)
 
 
@@ -152,40 +95,35 @@ def test_the_smile_stands_on_the_forward_at_the_carry_of_its_expiry(rate, divide
 
 
 def test_a_mid_is_carried_to_the_spot_of_now_at_the_volatility_of_its_quote(market):
-    market.state.keep_quotes(0)
-    assert market.engine.quoted_price(CALL, NOON) == pytest.approx(market.state.quotes[CALL].mid, abs=1e-6)
+    market.engine.observe([CALL, PUT], NOON)
+    assert market.engine.state(CALL, NOON).greeks.price == pytest.approx(
+        market.state.quotes[CALL].mid, abs=1e-6
+    )
     market.quote(504.0, now_ns=NOON + 1, only={0})
-    for leg in (CALL, PUT):
-        carried = market.engine.quoted_price(leg, NOON + 1)
-        assert carried == pytest.approx(model_price(market.book[leg], 504.0, 0.20, NOON + 1), abs=1e-6)
-
-
-def test_what_is_no_option_or_was_never_quoted_has_no_quoted_price(market):
-    fresh = Market()
-    assert fresh.engine.quoted_price(CALL, NOON) is None
-    assert fresh.engine.quoted_price(0, NOON) is None
-    assert market.engine.quoted_price(0, NOON) is None
-    fresh.state.apply_quote(quote(CALL, NOON, 9.0, 9.2))
-    assert fresh.engine.quoted_price(CALL, NOON) == pytest.approx(9.1)  # without a spot: the mid itself
+    state = market.engine.state(PUT, NOON + 1)
+    assert state.mark == market.state.quotes[PUT].mid
+    carried = model_price(market.book[PUT], 504.0, 0.20, NOON + 1)
+    assert state.greeks.price == pytest.approx(carried, abs=1e-6)
+    assert state.greeks_at(state.mark_vol).price == pytest.approx(state.mark, abs=1e-9)
 
 
 def test_the_volatility_of_a_lost_quote_stays_when_the_spot_of_its_instant_is_no_longer_kept(market):
-    market.state.keep_quotes(0)
+    market.engine.observe([CALL], NOON)
     lost_ns = NOON + market.state.lost_ns[CALL] + 1
     market.quote(500.0, now_ns=lost_ns, only={0})
-    first = market.engine.value(CALL, lost_ns)
+    first = market.engine.state(CALL, lost_ns)
     assert first.is_modelled
     for count in range(1, 1_100):
         market.state.apply_quote(quote(0, lost_ns + count, 504.99, 505.01))
     assert market.state.quote_in_force(0, NOON) is None
     solved = market.pricer.solved
-    again = market.engine.value(CALL, lost_ns + count)
+    again = market.engine.state(CALL, lost_ns + count)
     assert (again.vol, again.spot) == (pytest.approx(first.vol, rel=1e-9), 505.0)
     assert market.pricer.solved == solved
 
 
 def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
-    value = market.engine.value(CALL, NOON)
+    value = market.engine.state(CALL, NOON)
     assert value.vol == pytest.approx(0.20, abs=1e-9)
     assert value.vol_is_fresh
     assert (value.spot, value.rate) == (500.0, 0.0)
@@ -198,67 +136,62 @@ def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
 
 def test_what_was_not_quoted_has_no_value(market):
     fresh = Market()
-    assert fresh.engine.value(CALL, NOON) is None
+    assert fresh.engine.state(CALL, NOON) is None
     fresh.quote(500.0, only={1})
-    assert fresh.engine.value(CALL, NOON) is None  # its underlying is missing
-    assert market.engine.value(0, NOON) is None  # a share has no option value
+    assert fresh.engine.state(CALL, NOON) is None  # its underlying is missing
+    assert market.engine.state(0, NOON) is None  # a share has no option value
     assert fresh.engine.greeks_at(CALL, NOON, 0.2) is None
     assert market.engine.greeks_at(0, NOON, 0.2) is None
 
 
 def test_equal_questions_at_one_instant_are_answered_once(market):
-    first = market.engine.value(CALL, NOON)
-    assert market.engine.value(CALL, NOON) is first
+    first = market.engine.state(CALL, NOON)
+    assert market.engine.state(CALL, NOON) is first
     assert market.pricer.solved == 1
-    market.engine.value(CALL, NOON + 1)
-    assert market.pricer.solved == 2
-    assert market.engine.value_at_kept_vol(CALL, NOON) is market.engine.value_at_kept_vol(CALL, NOON)
-    market.engine.value_at_kept_vol(CALL, NOON + 1)
-    assert market.pricer.solved == 2  # kept from the value
-    assert market.engine.held(CALL, NOON) == market.engine.held(CALL, NOON)
-    market.engine.held(CALL, NOON + 1)
-    assert market.pricer.solved == 3  # of one quote the volatility is solved once
+    market.engine.observe([CALL], NOON)
+    solved = market.pricer.solved
+    for later in (1, 2, 3):
+        market.engine.state(CALL, NOON + later)
+    assert market.pricer.solved == solved  # of one quote the volatility is solved once
 
 
-def test_a_stale_volatility_is_kept_until_the_option_is_quoted_again(market):
-    market.engine.value(CALL, NOON)
+def test_a_quotes_volatility_stands_until_the_option_is_quoted_again(market):
+    market.engine.observe([PUT], NOON)
     later = NOON + 10**9
     market.quote(505.0, now_ns=later, only={0})
-    kept = market.engine.value_at_kept_vol(CALL, later)
-    assert kept.vol == pytest.approx(0.20, abs=1e-9)
-    assert not kept.vol_is_fresh
-    assert kept.spot == 505.0
-    solved = market.engine.value(CALL, later)  # the old premium at the new spot
-    assert solved.vol < 0.18
-    market.quote(505.0, vol=0.25, now_ns=later, only={1})
-    assert market.engine.value_at_kept_vol(CALL, later).vol == pytest.approx(0.25, abs=1e-9)
+    state = market.engine.state(PUT, later)
+    assert state.vol == pytest.approx(0.20, abs=1e-9)
+    assert state.spot == 505.0
+    assert state.mark_vol > 0.22  # the old premium at the new spot
+    market.quote(505.0, vol=0.25, now_ns=later, only={PUT})
+    assert market.engine.state(PUT, later).vol == pytest.approx(0.25, abs=1e-9)
 
 
 def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
-    market.engine.value(CALL, NOON)
+    market.engine.observe([CALL], NOON)
     later = NOON + 10**9
     market.state.apply_quote(quote(0, later, 559.99, 560.01))  # the call's mark is below intrinsic now
-    value = market.engine.value(CALL, later)
-    assert value.vol == pytest.approx(0.20, abs=1e-9)
-    assert not value.vol_is_fresh
+    value = market.engine.state(CALL, later)
+    assert value.vol == pytest.approx(0.20, abs=1e-6)
+    assert value.mark == pytest.approx(60.0, abs=0.01)
     fresh = Market()
     fresh.quote(500.0)
     fresh.state.apply_quote(quote(0, later, 559.99, 560.01))
-    nothing_known = fresh.engine.value(CALL, later)
+    nothing_known = fresh.engine.state(CALL, later)
     assert (nothing_known.vol, nothing_known.vol_is_fresh) == (0.0, False)
     assert nothing_known.greeks.delta == pytest.approx(1.0)
 
 
 def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
-    market.engine.value(CALL, NOON)
+    market.engine.observe([CALL], NOON)
     lost_ns = market.state.lost_ns[CALL]
-    market.quote(501.0, now_ns=NOON + lost_ns, only={0})
-    assert market.engine.model_price(CALL) is None
+    market.quote(499.0, now_ns=NOON + lost_ns, only={0})
+    assert market.engine.mark(CALL) == market.state.quotes[CALL].mid
     market.quote(501.0, now_ns=NOON + lost_ns + 1, only={0})
     now = model_price(market.book[CALL], 501.0, 0.20, NOON + lost_ns + 1)
     # sessions count for more variance than the calendar has: a little of the premium
-    assert market.engine.model_price(CALL) == pytest.approx(now, rel=0.02)
-    assert market.engine.model_price(0) is None
+    assert market.engine.mark(CALL) == pytest.approx(now, rel=0.02)
+    assert market.engine.mark(0) == 501.0
 
 
 @pytest.mark.parametrize(("off_errors", "moves_errors"), [(1.9, 0.0), (2.5, 0.5), (-2.5, -0.5), (-1.9, 0.0)])
@@ -276,7 +209,8 @@ def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_e
     monkeypatch.setattr(engine.vols.strikes, "forward", lambda *_: found)
     monkeypatch.setattr(engine.vols.strikes, "has_pairs", lambda _contract: True)
     wanted = rate - math.log((forward + moves_errors * error) / 500.0) / years
-    assert engine.value(CALL, NOON).dividend_yield == pytest.approx(wanted, abs=1e-12)
+    engine.follow([CALL], NOON)
+    assert engine.state(CALL, NOON).dividend_yield == pytest.approx(wanted, abs=1e-12)
 
 
 def test_the_carry_is_measured_each_quarter_of_an_hour_and_after_a_minute_where_no_quote_shows_it(
@@ -295,9 +229,10 @@ def test_the_carry_is_measured_each_quarter_of_an_hour_and_after_a_minute_where_
     found = []
     for after_ns in (0, 15 * minute - 1, 15 * minute, 16 * minute - 1, 16 * minute):
         market.quote(500.0, now_ns=NOON + after_ns, only={0})
+        engine.follow([CALL], NOON + after_ns)
         if NOON + after_ns >= engine.vols.carry.due_ns:
             engine.vols.carry.measure_due(NOON + after_ns)
-        found.append(engine.value(CALL, NOON + after_ns).dividend_yield)
+        found.append(engine.state(CALL, NOON + after_ns).dividend_yield)
     first = -math.log(501.0 / 500.0) / engine.terms.years(expiry_instant_ns(contract), NOON)
     last = -math.log(502.0 / 500.0) / engine.terms.years(expiry_instant_ns(contract), NOON + 16 * minute)
     assert found == pytest.approx([first] * 4 + [last], rel=1e-12)
@@ -320,8 +255,8 @@ def test_at_expiry_delta_is_all_or_nothing():
     market.state.apply_quote(quote(0, end, 504.99, 505.01))
     market.state.apply_quote(quote(CALL, end, 4.9, 5.1))
     market.state.apply_quote(quote(PUT, end, 0.01, 0.02))
-    assert market.engine.value(CALL, end).greeks.delta == 1.0
-    assert market.engine.value(PUT, end).greeks.delta == 0.0
+    assert market.engine.state(CALL, end).greeks.delta == 1.0
+    assert market.engine.state(PUT, end).greeks.delta == 0.0
 
 
 def test_the_rate_is_the_curves_unless_one_is_given():
@@ -364,13 +299,14 @@ def test_over_an_ex_date_the_forward_stands_before_the_first_option_is_quoted(co
     for number, instrument in enumerate(book):
         mid = 500.0 if number == 0 else model_price(instrument, 500.0 - paid, 0.20, close_ns)
         state.apply_quote(quote(number, close_ns, mid - 0.01, mid + 0.01))
-    before = engine.value(call, close_ns)
+    engine.observe([call], close_ns)
+    before = engine.state(call, close_ns)
     assert before.dividend_yield == pytest.approx(0.0, abs=2e-3)
     assert before.vol == pytest.approx(0.20, abs=2e-3)
     engine.vols.carry.measure_due(open_ns - 1)  # without a quote of the session nothing is measured
     state.apply_quote(quote(0, open_ns, 500.0 - paid - 0.01, 500.0 - paid + 0.01))
     engine.vols.carry.measure_due(open_ns)
-    found = engine.value(call, open_ns)
+    found = engine.state(call, open_ns)
     assert found.dividend_yield == pytest.approx(0.0, abs=2e-3)
     assert found.vol == pytest.approx(0.20, abs=0.01)  # that of the quote at its own instant
     aged = model_price(book[call], 500.0 - paid, found.vol, open_ns)
@@ -395,7 +331,7 @@ def test_each_underlying_has_its_own_dividend_yield():
             quote(number, NOON, 500.0, 500.0) if number in (0, other[0]) else quote(number, NOON, 12.0, 12.2)
         )
     for number, expected in ((CALL, 0.01), (other[1], 0.06)):
-        found = engine.value(number, NOON)
+        found = engine.state(number, NOON)
         contract = book[number]
         terms = (500.0, 500.0, found.years, found.vol, True)
         by_hand = greeks(*terms, rate=found.rate, dividend_yield=expected, style=contract.style.value)
@@ -405,7 +341,7 @@ def test_each_underlying_has_its_own_dividend_yield():
 
 
 def test_the_book_sums_options_by_contract_and_multiplier_and_shares_beside_them(market):
-    call, put = (market.engine.value(number, NOON).greeks for number in (CALL, PUT))
+    call, put = (market.engine.state(number, NOON).greeks for number in (CALL, PUT))
     held = [Position(0, Equity("SPY"), D(-30)), Position(CALL, HUNDRED, D(3)), Position(PUT, HUNDRED, D(3))]
     total = market.engine.position_greeks(held, NOON)
     assert total.option_delta_shares == pytest.approx(300 * (call.delta + put.delta))
@@ -485,74 +421,7 @@ def test_a_price_below_intrinsic_has_no_volatility():
     assert ContractPricer().implied_vol(option("C", 400), 50.0, 500.0, 0.1, 0.0, 0.0) is None
 
 
-ASKERS = {
-    "marks": lambda engine, leg, now_ns: engine.marked(leg, now_ns),
-    "page": lambda engine, leg, now_ns: engine.held(leg, now_ns),
-    "quoted": lambda engine, leg, now_ns: engine.quoted_price(leg, now_ns),
-    "model": lambda engine, leg, now_ns: engine.model_price(leg),
-    "known": lambda engine, leg, now_ns: engine.vols.known_strike_vol(leg, now_ns),
-    "book": lambda engine, leg, now_ns: engine.position_greeks([Position(leg, HUNDRED, D(1))], now_ns),
-}
-
-
-DECISIONS = (DeltaEngine.value_at_kept_vol, DeltaEngine.value, DeltaEngine.strike_vol, DeltaEngine.smile)
-
-
-QUESTIONS = {
-    **ASKERS,
-    "value": DeltaEngine.value,
-    "kept": DeltaEngine.value_at_kept_vol,
-    "together": lambda engine, leg, now_ns: engine.value_together([leg], now_ns),
-    "strike": DeltaEngine.strike_vol,
-    "skew": DeltaEngine.skew,
-    "fit": DeltaEngine.smile,
-    "greeks": lambda engine, leg, now_ns: engine.greeks_at(leg, now_ns, 0.3),
-    "vol": lambda engine, leg, now_ns: engine.quoted_vol(leg),
-}
-
-
-def answers_after(ask):
-    """Return all answers after three seconds, in each of which ``ask`` was called for every option."""
-    book = Instruments([share(), *(option(side, strike=strike) for strike in STRIKES for side in "CP")])
-    market = Market()
-    market.book, market.state = book, MarketState(book)
-    engine = market.engine = DeltaEngine(book, market.state, ContractPricer())
-    market.state.keep_quotes(0)
-    market.quote(500.0)
-    for second, spot in enumerate((503.0, 512.0, 491.0), 1):
-        now_ns = NOON + second * 10**9
-        market.quote(spot, now_ns=now_ns, only={0})
-        for leg in range(1, len(book)):
-            ask(engine, leg, now_ns)
-        if second == 1:
-            market.quote(spot, vol=0.25, now_ns=now_ns + 1, only={3, 4, 5})
-            market.quote(spot + 2.0, now_ns=now_ns + 2, only={0})
-    found = []
-    for asked in (*ASKERS.values(), *DECISIONS):
-        for leg in range(1, len(book)):
-            answer = asked(engine, leg, now_ns)
-            is_value = hasattr(answer, "greeks")
-            found.append((answer.vol, answer.mark, *answer.greeks) if is_value else answer)
-    return found
-
-
-@pytest.mark.parametrize("first", [*ASKERS])
-def test_a_question_of_marks_caps_or_pages_changes_no_later_answer(first):
-    """A volatility was learnt at the spot of the first question: a page that asked changed the next hedge."""
-    assert answers_after(ASKERS[first]) == answers_after(lambda *_: None)
-
-
-@pytest.mark.parametrize("first", [*QUESTIONS])
-def test_no_question_between_two_events_of_the_desk_leaves_a_trace(first):
-    def ask(engine, leg, now_ns):
-        engine.vols.learns = False
-        QUESTIONS[first](engine, leg, now_ns)
-        engine.vols.learns = True
-
-    assert answers_after(ask) == answers_after(lambda *_: None)
-
-
-def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers():
+def test_the_carry_is_that_of_the_desks_first_look_and_not_of_an_onlookers():
     """A page that asked between two events set when the carry was measured, and the next hedge with it."""
     found = []
     for is_asked in (False, True):
@@ -562,14 +431,14 @@ def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers()
         engine = market.engine = DeltaEngine(book, market.state, ContractPricer(), dividend_yield=0.08)
         market.quote(500.0)
         if is_asked:
-            engine.vols.learns = False
             assert engine.greeks_at(CALL, NOON, 0.2).price > 0.0
-            assert engine.held(CALL, NOON).dividend_yield == pytest.approx(0.0, abs=1e-3)
-            engine.vols.learns = True
+            assert engine.state(CALL, NOON).dividend_yield == pytest.approx(0.0, abs=1e-3)
         later = NOON + 10**9
         market.quote(503.0, now_ns=later)
         market.quote(501.0, now_ns=later + 1, only={0})
-        found.append((engine.value(CALL, later + 1).dividend_yield, engine.strike_vol(CALL, later + 1)))
+        engine.observe([CALL], later + 1)
+        state = engine.state(CALL, later + 1)
+        found.append((state.dividend_yield, state.strike_vol, state.greeks))
     assert found[0] == found[1]
 
 
@@ -588,17 +457,16 @@ def test_the_carry_is_that_of_the_desks_first_question_and_not_of_an_onlookers()
     ],
 )
 def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_sides(market, bid, ask, mark):
-    market.state.model_price = market.engine.model_price
-    market.engine.marked(CALL, NOON)
-    before = market.state.mark(CALL)
+    market.engine.observe([CALL], NOON)
+    before = market.engine.mark(CALL)
     for minute in range(1, 61):  # the one side is renewed for an hour
         now_ns = NOON + minute * 60 * 10**9
         market.quote(498.0, now_ns=now_ns, only={0, PUT})
         market.state.apply_quote(quote(CALL, now_ns, bid, ask))
         model = model_price(market.book[CALL], 498.0, 0.20, now_ns)
-        assert market.state.mark(CALL) == pytest.approx(model if mark is None else mark, rel=0.01)
-        valued = market.engine.marked(CALL, now_ns)
-        assert valued.mark == pytest.approx(market.state.mark(CALL), abs=1e-6)
+        assert market.engine.mark(CALL) == pytest.approx(model if mark is None else mark, rel=0.01)
+        valued = market.engine.state(CALL, now_ns)
+        assert valued.mark == pytest.approx(market.engine.mark(CALL), abs=1e-6)
         assert valued.is_modelled
     assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
 
@@ -606,14 +474,13 @@ def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_
 def test_a_put_in_the_money_whose_bid_is_lost_is_marked_by_its_strikes_call_and_not_below_its_payoff(market):
     """Its bid was counted as zero: half of the premium was lost in an instant."""
     state = market.state
-    state.model_price = market.engine.model_price
     later = NOON + 60 * 10**9
     for spot in (480.0, 440.0):
         market.quote(spot, now_ns=later, only={0, CALL})
         put = model_price(market.book[PUT], spot, 0.20, later)
         state.apply_quote(quote(PUT, later, math.nan, put + 0.05))
-        assert state.mark(PUT) == pytest.approx(put, abs=0.02)
-        assert state.mark(PUT) >= 500.0 - spot
+        assert market.engine.mark(PUT) == pytest.approx(put, abs=0.02)
+        assert market.engine.mark(PUT) >= 500.0 - spot
 
 
 def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
@@ -622,17 +489,16 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     market = Market()
     market.book, market.state = book, MarketState(book)
     market.engine = DeltaEngine(book, market.state, ContractPricer())
-    market.state.model_price = market.engine.model_price
     market.quote(500.0)
     lost = next(n for n, one in enumerate(book) if n and one.strike == 500 and one.is_call)
     both = {lost, lost + 1}
     for minute in range(1, 11):
         now_ns = NOON + minute * 60 * 10**9
         market.quote(499.5, vol=0.28, now_ns=now_ns, only=set(range(len(book))) - both)
-        hedged = market.engine.strike_vol(lost, now_ns)
+        hedged = observed_strike_vol(market.engine, lost, now_ns)
     assert hedged.vol == pytest.approx(0.28, abs=0.01)
-    for valued in (market.engine.value(lost, now_ns), market.engine.marked(lost, now_ns)):
-        assert valued.is_modelled
-        assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
+    valued = market.engine.state(lost, now_ns)
+    assert valued.is_modelled
+    assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
     price = model_price(book[lost], 499.5, hedged.vol, now_ns)
-    assert market.state.mark(lost) == pytest.approx(price, abs=0.01)
+    assert market.engine.mark(lost) == pytest.approx(price, abs=0.01)

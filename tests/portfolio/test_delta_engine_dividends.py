@@ -36,7 +36,6 @@ class Market:
         self.rate = rate
         self.state = MarketState(self.book)
         self.engine = DeltaEngine(self.book, self.state, ContractPricer(), flat_rate=rate, **engine)
-        self.state.model_price = self.engine.model_price
         self.ex_ns = session_on(EX_DAY).open_ns
 
     def declare(self, now_ns, amount=AMOUNT, ex_ns=None):
@@ -68,7 +67,7 @@ def test_volatility_delta_and_forward_are_those_of_the_dividend_and_no_yield_is_
     market.quote(now_ns, 200.0)
     years = years_between(now_ns, expiry_instant_ns(market.book[CALL]))
     for number in (CALL, PUT):
-        found = market.engine.value(number, now_ns)
+        found = market.engine.state(number, now_ns)
         exact = greeks(
             200.0,
             200.0,
@@ -93,7 +92,7 @@ def test_call_and_put_of_a_strike_show_one_volatility_only_with_the_dividend():
         if is_known:
             market.declare(now_ns)
         market.quote(now_ns, 200.0)
-        call, put = (market.engine.value(number, now_ns).vol for number in (CALL, PUT))
+        call, put = (market.engine.state(number, now_ns).vol for number in (CALL, PUT))
         spread.append(abs(call - put))
     assert spread[0] < 2e-3
     assert spread[1] > 0.02
@@ -103,6 +102,7 @@ def test_what_becomes_known_is_no_longer_yield_and_the_forward_stands():
     market, now_ns = Market(), at("12:00", DAY)
     market.quote(now_ns, 200.0)
     facts = market.engine.vols.facts(CALL)
+    market.engine.follow([CALL], now_ns)
     before = market.engine.vols.forward(facts, 200.0, now_ns)
     measured = facts.carry.dividend_yield
     assert measured == pytest.approx(1.25 / 200.0 / years_between(now_ns, facts.expires_ns), rel=0.05)
@@ -128,15 +128,14 @@ def test_asking_between_two_events_changes_no_answer():
     for market in (asked, silent):
         market.declare(now_ns)
         market.quote(now_ns, 200.0)
-        market.engine.vols.learns = False
     for number in range(1, len(asked.book)):
-        asked.engine.value(number, now_ns)
+        asked.engine.state(number, now_ns)
         asked.engine.smile(number, now_ns)
         asked.engine.greeks_at(number, now_ns, 0.31)
     for market in (asked, silent):
-        market.engine.vols.learns = True
+        market.engine.observe((CALL, PUT), now_ns)
     for number in (CALL, PUT):
-        first, second = (market.engine.value(number, now_ns) for market in (asked, silent))
+        first, second = (market.engine.state(number, now_ns) for market in (asked, silent))
         assert (first.vol, first.greeks) == (second.vol, second.greeks)
 
 
@@ -145,11 +144,11 @@ def test_a_deep_put_is_marked_within_its_own_quote():
     market, start_ns = Market(), at("12:00", DAY)
     market.declare(start_ns)
     market.quote(start_ns, 200.0)
-    market.engine.marked(PUT, start_ns)
+    market.engine.state(PUT, start_ns)
     for step, spot in enumerate((197.0, 194.0, 191.0, 188.0, 185.0)):
         now_ns = start_ns + (step + 1) * 60 * 10**9
         market.quote(now_ns, spot, vol=0.20 + 0.01 * step)
-        mark = market.engine.marked(PUT, now_ns).mark
+        mark = market.engine.state(PUT, now_ns).mark
         seen = market.state.quotes[PUT]
         assert seen.bid - 0.005 <= mark <= seen.ask + 0.005
 
@@ -165,7 +164,7 @@ def test_over_an_ex_night_a_held_straddle_has_neither_carry_nor_vega(spot):
     market.quote(close_ns, spot)
     held = {0: -48, CALL: 4, PUT: 4}
     for number, quantity in held.items():
-        price = D(str(round(market.state.mark(number), 4)))
+        price = D(str(round(market.engine.mark(number), 4)))
         booked(positions, number, D(quantity), price, f"x{number}")
         account.cash -= market.book[number].value(D(quantity), price)
     explain.begin(close_ns)
@@ -197,12 +196,12 @@ def test_a_quote_of_before_the_ex_date_is_valued_at_the_spot_of_then():
     close_ns, open_ns = session_on(DAY).close_ns, session_on(EX_DAY).open_ns
     market.declare(at("09:30", DAY))
     market.quote(close_ns, 200.0)
-    market.engine.value(CALL, close_ns)
+    market.engine.observe([CALL], close_ns)
     market.state.open_session(open_ns)
     assert market.state.mark(0) == pytest.approx(200.0 - float(AMOUNT))
     assert market.state.quote_in_force(0, close_ns).mid == pytest.approx(200.0)
     assert market.state.quote_in_force(0, open_ns).mid == pytest.approx(200.0 - float(AMOUNT))
-    assert market.engine.quoted_vol(CALL) == pytest.approx(0.20, abs=1e-3)
+    assert market.engine.state(CALL, open_ns).vol == pytest.approx(0.20, abs=1e-3)
 
 
 def test_dividends_of_another_share_change_nothing():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import NamedTuple
 
 from hypothesis import example, given, settings
@@ -12,21 +13,28 @@ from fakes.tape import at, model_price, quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.positions import Position
 
 NOON = at("12:00")
 SECOND = 10**9
 SHARE, CALL, PUT = 0, 1, 2
 QUESTIONS: dict[str, Callable[[DeltaEngine, int, int], object]] = {
-    "value": DeltaEngine.value,
-    "kept": DeltaEngine.value_at_kept_vol,
-    "marked": DeltaEngine.marked,
-    "held": DeltaEngine.held,
-    "strike": DeltaEngine.strike_vol,
+    "state": DeltaEngine.state,
+    "strike": lambda engine, leg, now_ns: getattr(engine.state(leg, now_ns), "strike_vol", None),
     "smile": DeltaEngine.smile,
     "skew": DeltaEngine.skew,
-    "price": DeltaEngine.quoted_price,
-    "vol": lambda engine, leg, _now_ns: engine.quoted_vol(leg),
-    "model": lambda engine, leg, _now_ns: engine.model_price(leg),
+    "mark": lambda engine, leg, _now_ns: engine.mark(leg),
+    "forward": DeltaEngine.knows_forward,
+    "greeks": lambda engine, leg, now_ns: engine.greeks_at(leg, now_ns, 0.3),
+    "book": lambda engine, leg, now_ns: engine.position_greeks(
+        [Position(leg, engine._instruments[leg], Decimal(1))], now_ns
+    ),
+}
+LEARNT: dict[str, Callable[[DeltaEngine, int, int], object]] = {
+    "follow": lambda engine, leg, now_ns: engine.follow([leg], now_ns),
+    "observe": lambda engine, leg, now_ns: engine.observe([leg], now_ns),
+    "skew": lambda engine, leg, now_ns: engine.observe([leg], now_ns, smile=True),
+    "smile": DeltaEngine.observe_smile,
 }
 
 
@@ -37,6 +45,13 @@ class Quoted(NamedTuple):
     later_ns: int = 0
     move: float = 0.0
     sides: str = "both"
+
+
+class Learnt(NamedTuple):
+    """The desk learns from a leg's quotes."""
+
+    how: str
+    leg: int
 
 
 class Asked(NamedTuple):
@@ -56,6 +71,7 @@ STEPS = st.lists(
             st.sampled_from((0.0, 0.4, -3.0, 6.0)),
             st.sampled_from(("both", "both", "bid", "ask")),
         ),
+        st.builds(Learnt, st.sampled_from(sorted(LEARNT)), st.sampled_from((CALL, PUT))),
         st.builds(Asked, st.sampled_from(sorted(QUESTIONS)), st.sampled_from((CALL, PUT)), st.booleans()),
     ),
     min_size=4,
@@ -63,12 +79,11 @@ STEPS = st.lists(
 )
 
 
-def answers(steps: list[Quoted | Asked], *, is_watched: bool) -> list[object]:
+def answers(steps: list[Quoted | Asked | Learnt], *, is_watched: bool) -> list[object]:
     """Return what the desk is answered."""
     book, now_ns, spot = straddle_book(), NOON, 500.0
     state = MarketState(book)
     engine = DeltaEngine(book, state, ContractPricer())
-    state.keep_quotes(SHARE)
     found: list[object] = []
     for step in (Quoted(SHARE), Quoted(CALL), Quoted(PUT), *steps):
         if isinstance(step, Quoted):
@@ -78,8 +93,12 @@ def answers(steps: list[Quoted | Asked], *, is_watched: bool) -> list[object]:
             bid = math.nan if step.sides == "ask" else mid - 0.01
             ask = math.nan if step.sides == "bid" else mid + 0.01
             state.apply_quote(quote(step.number, now_ns, bid, ask))
+        elif isinstance(step, Learnt):
+            engine.keeps_answers = True
+            answer = LEARNT[step.how](engine, step.leg, now_ns)
+            found.append(repr(answer))
         elif step.is_desk or is_watched:
-            engine.vols.learns = step.is_desk
+            engine.keeps_answers = step.is_desk
             answer = QUESTIONS[step.question](engine, step.leg, now_ns)
             if step.is_desk:
                 greeks = getattr(answer, "greeks", None)
@@ -92,12 +111,12 @@ def answers(steps: list[Quoted | Asked], *, is_watched: bool) -> list[object]:
 @example(  # the share's quote of the option's own instant comes after it, and an onlooker asks in between
     [
         Quoted(CALL, 2 * SECOND),
-        Asked("marked", CALL, is_desk=True),
+        Learnt("observe", CALL),
         Quoted(SHARE, 0, 6.0),
-        Asked("marked", CALL, is_desk=False),
+        Asked("state", CALL, is_desk=False),
         Quoted(SHARE, 2 * SECOND, -3.0),
         Quoted(CALL, 1, sides="bid"),
-        Asked("marked", CALL, is_desk=True),
+        Asked("state", CALL, is_desk=True),
     ]
 )
 def test_what_the_desk_is_answered_does_not_depend_on_who_else_asks(steps):

@@ -16,13 +16,14 @@ from scipy.special import ndtr
 from fakes.bookings import booked
 from fakes.instruments import EXPIRY, option, share, straddle_book
 from fakes.tape import at, model_price, quote
+from fakes.valuation import ObservedExplain
 from scalpdesk.core.events import DividendEvent, RateEvent
 from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents, unexplained
+from scalpdesk.portfolio.explain import PARTS, parts_in_cents, unexplained
 from scalpdesk.portfolio.interval import MoveMeter, leg_parts
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
@@ -46,10 +47,10 @@ class Book:
         )
         self.account = Account(D(cash))
         self.positions = PositionManager(self.instruments)
-        self.state.model_price = self.engine.model_price
-        self.attribution = PnlExplain(
+        self.attribution = ObservedExplain(
             self.instruments, self.state, self.engine, self.account, self.positions, 0
         )
+        self.attribution.valuer, self.attribution.book = self.engine, self.positions
         self.count = 0
 
     def quote(self, now_ns, number, mid, half=0.0):
@@ -70,6 +71,8 @@ class Book:
         booked(self.positions, number, quantity, price, f"x{self.count}", fee=fee)
         self.account.cash -= self.instruments[number].value(quantity, price) + fee
         self.attribution.note_trade(self.state.quotes[number], quantity, price, fee)
+        if number:
+            self.engine.observe([number], now_ns)
         self.attribution.rebase(now_ns)
         return marked
 
@@ -84,13 +87,13 @@ def test_parts_headline_and_meter_are_restated_together_over_all_intervals(legs,
         held, every = (5, 6), range(1, 11)
         book.market(NOON, 500.0, numbers=held if shown_at else every)
         for leg in legs:
-            book.trade(NOON, leg, 1, book.state.mark(leg))
+            book.trade(NOON, leg, 1, book.engine.mark(leg))
         for minute in range(1, 22):
             at_ns = NOON + minute * MINUTE
             book.market(at_ns, 500.0 + 0.3 * minute, numbers=held if minute < shown_at else every)
             book.engine.vols.carry.measure_due(at_ns)
             if minute == trade_at:
-                book.trade(at_ns, 0, -10, book.state.mark(0))
+                book.trade(at_ns, 0, -10, book.engine.mark(0))
             book.attribution.mark(at_ns, is_anchor=minute == 21)
         return book.attribution
 
@@ -131,8 +134,8 @@ def test_the_parts_of_a_leg_are_those_of_a_second_calculation():
         if not values:
             booked(book.positions, 1, D(2), D(10), "had")
             book.attribution.begin(NOON)
-            start = book.engine.value(1, NOON)
-        values.append((spot, book.engine.value(1, now_ns).vol ** 2 * years_between(now_ns, end)))
+            start = book.engine.state(1, NOON)
+        values.append((spot, book.engine.state(1, now_ns).vol ** 2 * years_between(now_ns, end)))
     mark = book.attribution.mark(later)
     (s0, w0), (s1, w1) = values
     tau0, tau1 = US_SESSIONS.years(NOON, end), US_SESSIONS.years(later, end)
@@ -219,13 +222,14 @@ def test_how_often_a_leg_is_looked_at_before_its_quote_is_lost_changes_no_value(
         book = Book()
         book.market(NOON, 500.0, half=0.0)
         booked(book.positions, 1, D(1), D(10), "had")
+        book.engine.observe([1], NOON)
         book.attribution.begin(NOON)
         for second in range(10, 601, 10):
             now_ns = NOON + second * 10**9
             book.quote(now_ns, 0, 500.0 + 0.005 * second)
             if not second % seconds:
                 book.attribution.mark(now_ns)
-        lost, end = book.engine.value(1, now_ns), expiry_instant_ns(book.instruments[1])
+        lost, end = book.engine.state(1, now_ns), expiry_instant_ns(book.instruments[1])
         assert lost.is_modelled
         by_clock = [US_SESSIONS.years(at_ns, end) / years_between(at_ns, end) for at_ns in (NOON, now_ns)]
         assert lost.vol == pytest.approx(0.20 * math.sqrt(by_clock[1] / by_clock[0]), rel=1e-4)
@@ -279,7 +283,7 @@ def test_a_leg_in_the_money_leaves_its_quotes_between_a_quarter_and_half_a_devia
         book.quote(NOON, number, mid)
     booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
-    assert book.state.mark(1) == pytest.approx(call, abs=1e-4)
+    assert book.engine.mark(1) == pytest.approx(call, abs=1e-4)
     book.quote(NOON + 1, 1, call + noise)
     mark = book.attribution.mark(NOON + 1)
     assert float(mark.nav_change) == pytest.approx(100 * part * noise, abs=0.3 * part + 0.01)
@@ -303,7 +307,7 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
         if not 11 <= minute < 50:
             book.quote(now_ns, 1, call + (noise if minute == 10 else 0.0))
         book.attribution.mark(now_ns)
-        lost.append(book.engine.value(1, now_ns).is_modelled)
+        lost.append(book.engine.state(1, now_ns).is_modelled)
     assert sum(lost) > 20
     totals = {name: float(amount) for name, amount in book.attribution.totals.items()}
     assert totals["vega"] == pytest.approx(0.0, abs=0.5)
@@ -401,7 +405,7 @@ def test_a_dividend_is_no_move_of_the_spot():
     book.attribution.begin(NOON)
     later = NOON + MINUTE
     book.state.apply_dividend(DividendEvent(0, NOON, NOON, later, D(2)))
-    price = book.state.mark(1)
+    price = book.engine.mark(1)
     book.quote(later, 0, 498.0)
     book.quote(later, 1, price)  # the market knew of it
     book.account.cash += 200
@@ -441,7 +445,7 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     booked(book.positions, 1, D(1), D(10), "had-1")
     booked(book.positions, 2, D(1), D(10), "had-2")
     book.attribution.begin(NOON)
-    start = [book.engine.value(number, NOON) for number in (1, 2)]
+    start = [book.engine.state(number, NOON) for number in (1, 2)]
     gamma = 100 * sum(value.greeks.gamma for value in start)
     book.market(NOON + 60 * MINUTE, 504.0)
     mark = book.attribution.mark(NOON + 60 * MINUTE)
@@ -452,7 +456,7 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     assert mark.gamma_rent == pytest.approx(float(mark.parts["gamma"] + mark.parts["theta"]), abs=1e-5)
     shown = by_clock(0.20, book.instruments[1], NOON + 60 * MINUTE)
     assert mark.implied_vol == pytest.approx(shown, abs=1e-3)
-    end = [book.engine.value(number, NOON + 60 * MINUTE).greeks for number in (1, 2)]
+    end = [book.engine.state(number, NOON + 60 * MINUTE).greeks for number in (1, 2)]
     assert mark.gamma_shares_per_usd == pytest.approx(100 * sum(one.gamma for one in end))
     assert mark.theta_usd_per_day == pytest.approx(100 * sum(one.theta for one in end) / 365)
     assert mark.vega_usd_per_point == pytest.approx(sum(one.vega for one in end))
@@ -591,7 +595,7 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     held, every = (5, 6), range(1, 11)
     book.market(NOON, 500.0, numbers=held if is_late else every)
     for leg in held:
-        book.trade(NOON, leg, 1, book.state.mark(leg))
+        book.trade(NOON, leg, 1, book.engine.mark(leg))
     parts = []
     for minute in range(1, 16):
         is_blind = is_late and minute < 8
@@ -621,7 +625,7 @@ def test_volatilities_are_restated_with_the_forward_as_the_parts_are(legs):
         held, every = (5, 6), range(1, 11)
         book.market(NOON, 500.0, numbers=every if not shown_at else held)
         for leg in legs:
-            book.trade(NOON, leg, 1, book.state.mark(leg))
+            book.trade(NOON, leg, 1, book.engine.mark(leg))
         vols = []
         for minute in range(1, 7):
             at_ns = NOON + minute * MINUTE

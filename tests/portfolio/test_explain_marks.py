@@ -149,10 +149,10 @@ def test_the_greeks_of_a_mark_are_those_of_the_whole_book():
         desk.quote(number, round(model_price(desk.instruments[number], 500.0, vol, NOON), 2))
     desk.explain.begin(NOON)
     desk.trade(0, -30, 500)
-    desk.trade(1, 2, desk.state.mark(1))
-    desk.trade(2, -1, desk.state.mark(2))
+    desk.trade(1, 2, desk.engine.mark(1))
+    desk.trade(2, -1, desk.engine.mark(2))
     mark = desk.explain.mark(NOON + 1)
-    call, put = (desk.engine.value(number, NOON + 1) for number in (1, 2))
+    call, put = (desk.engine.state(number, NOON + 1) for number in (1, 2))
     ours = [(200.0, call.greeks), (-100.0, put.greeks)]
     assert mark.net_delta_shares == pytest.approx(-30 + sum(n * one.delta for n, one in ours))
     assert mark.gamma_shares_per_usd == pytest.approx(sum(n * one.gamma for n, one in ours))

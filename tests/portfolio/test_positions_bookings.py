@@ -13,6 +13,8 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import (
     MOST_PRICES,
     Account,
@@ -302,10 +304,11 @@ def test_a_second_bust_takes_no_later_loss_back():
 def test_earnings_are_taken_at_the_mark_and_counted_from_what_they_were():
     state = MarketState(straddle_book())
     state.apply_quote(quote(0, 0, 499.99, 500.01))
+    engine = DeltaEngine(state.instruments, state, ContractPricer())
     held = {0: Position(0, Equity("SPY"), D(10), D(490)), 1: Position(1, HUNDRED, D(2), D(4))}
-    assert (earned(0, held, state), earned(1, held, state), earned(2, held, state)) == (100, 0, 0)
-    assert earned_since({0: D(30), 2: D(5)}, held, state) == 65
-    assert earned_since({}, held, state) == 0
+    assert (earned(0, held, engine), earned(1, held, engine), earned(2, held, engine)) == (100, 0, 0)
+    assert earned_since({0: D(30), 2: D(5)}, held, engine) == 65
+    assert earned_since({}, held, engine) == 0
 
 
 def test_net_asset_value_counts_an_inverse_position_against_the_coin():

@@ -191,7 +191,7 @@ def test_a_hedged_straddle_earns_half_the_dollar_gamma_over_the_price():
     desk.market(OPEN_NS, 90_000.0)
     for number in (1, 2):
         desk.trade(number, 1, str(desk.state.quotes[number].mid))
-    held = [desk.engine.value(number, OPEN_NS).greeks for number in (1, 2)]
+    held = [desk.engine.state(number, OPEN_NS).greeks for number in (1, 2)]
     delta = sum(each.delta for each in held)
     desk.trade(0, round(-delta * 90_000.0 / 10), "90000")
     desk.explain.begin(OPEN_NS)

@@ -6,6 +6,7 @@ import pytest
 
 from fakes.instruments import straddle_book
 from fakes.tape import at, model_price, quote
+from fakes.valuation import observed_skew, observed_strike_vol
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.embedded.market import reconstruct
@@ -44,8 +45,8 @@ class Market:
 
     @property
     def vol(self):
-        found = self.engine.strike_vol(CALL, self.state.quotes[SHARE].ts_event_ns)
-        assert found == self.engine.strike_vol(PUT, self.state.quotes[SHARE].ts_event_ns)
+        found = observed_strike_vol(self.engine, CALL, self.state.quotes[SHARE].ts_event_ns)
+        assert found == observed_strike_vol(self.engine, PUT, self.state.quotes[SHARE].ts_event_ns)
         return None if found is None else found.vol
 
 
@@ -67,8 +68,9 @@ def test_a_quote_is_inverted_with_the_spot_of_its_own_instant(market):
     market.option(CALL, market.strike - 1.0, 0)
     market.share(market.strike - 4.0, 10)  # the spot has moved, the option was not quoted again
     assert market.vol == pytest.approx(VOL, abs=1e-6)
-    own = market.engine.value(CALL, NOON + 10 * NANOS_PER_SECOND).vol
-    assert abs(own - VOL) > 0.01
+    state = market.engine.state(CALL, NOON + 10 * NANOS_PER_SECOND)
+    assert state.vol == pytest.approx(VOL, abs=1e-6)
+    assert abs(state.mark_vol - VOL) > 0.01
 
 
 def test_an_option_quoted_before_its_share_at_one_instant_is_inverted_with_it(market):
@@ -88,19 +90,19 @@ def test_the_in_the_money_leg_is_not_listened_to(market):
 def test_a_quote_is_measured_once(market):
     market.share(market.strike)
     market.option(CALL, market.strike)
-    first = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
+    first = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
     market.share(market.strike + 0.02, 1)
     market.share(market.strike, 2)
-    assert market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns) == first
+    assert observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns) == first
 
 
 @pytest.mark.parametrize("half", [1.5, 0.5])
 def test_a_wide_quote_is_no_measurement(market, half):
     market.share(market.strike)
     market.option(CALL, market.strike, half=0.01)
-    before = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
+    before = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
     market.option(CALL, market.strike, 60, vol=0.28, half=half)
-    after = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
+    after = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
     assert abs(after.vol - before.vol) < 0.01
 
 
@@ -134,7 +136,7 @@ def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):
     """A price anywhere within the quote deviates by its width over the root of 12."""
     market.share(market.strike)
     market.option(CALL, market.strike, half=0.02)
-    found = market.engine.strike_vol(CALL, NOON)
+    found = observed_strike_vol(market.engine, CALL, NOON)
     up, down = (model_price(market.book[CALL], market.strike, VOL + step, NOON) for step in (1e-4, -1e-4))
     assert found.deviation == pytest.approx(0.04 / np.sqrt(12.0) / ((up - down) / 2e-4), rel=1e-4)
 
@@ -159,26 +161,26 @@ class Smile:
 
 def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_once_a_minute(market):
     asked = []
-    market.engine.vols.smile = lambda _, now_ns: asked.append(now_ns) or Smile()
+    market.engine.vols.smile = lambda _, now_ns, **_keeps: asked.append(now_ns) or Smile()
     market.share(market.strike * 1.02)
     level = 0.2 + 0.1 * np.log(1.0 / 1.02)
-    assert market.engine.strike_vol(CALL, NOON).vol == pytest.approx(level, abs=1e-12)
-    assert market.engine.skew(PUT, NOON + 60 * NANOS_PER_SECOND - 1) == pytest.approx(0.1, abs=1e-9)
+    assert observed_strike_vol(market.engine, CALL, NOON).vol == pytest.approx(level, abs=1e-12)
+    assert observed_skew(market.engine, PUT, NOON + 60 * NANOS_PER_SECOND - 1) == pytest.approx(0.1, abs=1e-9)
     assert asked == [NOON]
-    market.engine.skew(PUT, NOON + 60 * NANOS_PER_SECOND)
+    observed_skew(market.engine, PUT, NOON + 60 * NANOS_PER_SECOND)
     assert asked == [NOON, NOON + 60 * NANOS_PER_SECOND]
 
 
 @pytest.mark.parametrize("spot_ratio", [1.0, 1.03, 0.96])
 def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(market, spot_ratio):
     svi = SviSmile(0.0004, 0.02, -0.45, 0.01, 0.02)  # bends within two percent of the money
-    market.engine.vols.smile = lambda *_: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))
+    market.engine.vols.smile = lambda *_, **_keeps: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))
     market.share(market.strike * spot_ratio)
     y = -np.log(spot_ratio) - svi.m  # no rates: the forward is the spot
     variance = svi.a + svi.b * (svi.rho * y + np.sqrt(y * y + svi.s * svi.s))
     slope = svi.b * (svi.rho + y / np.sqrt(y * y + svi.s * svi.s)) / (2.0 * np.sqrt(variance * 0.1))
     assert abs(slope) > 0.03
-    assert market.engine.skew(CALL, NOON) == pytest.approx(slope, rel=2e-3)
+    assert observed_skew(market.engine, CALL, NOON) == pytest.approx(slope, rel=2e-3)
 
 
 def test_wide_quotes_do_not_draw_a_smile_away_from_tight_ones():
@@ -236,6 +238,13 @@ def test_an_average_takes_every_quote_by_its_age_and_none_by_its_width(market):
     assert market.vol == pytest.approx(0.22, abs=1e-5)
 
 
+def at_the_spot_of_now(engine, quoted, now_ns):
+    """Return the volatility of a quote's mid, however old, at the spot of now."""
+    found = engine.state(quoted.instrument_id, now_ns)
+    terms = quoted.mid, found.spot, found.years, found.rate, found.dividend_yield
+    return found.pricer.implied_vol(found.contract, *terms)
+
+
 def minute_vols(day, call, put):
     """Return the mean of the legs' own volatilities and their strike's at each minute, in points."""
     tape = reconstruct(day, seed=1)
@@ -253,8 +262,8 @@ def minute_vols(day, call, put):
     next_ns, found = session.open_ns + 10 * 60 * NANOS_PER_SECOND, []
     for number, ts_ns, bid, ask, bid_size, ask_size in zip(*lists, strict=True):
         while ts_ns >= next_ns:
-            own = [engine.value(leg, next_ns).vol for leg in legs[1:]]
-            found.append((100.0 * np.mean(own), 100.0 * engine.strike_vol(legs[1], next_ns).vol))
+            own = [at_the_spot_of_now(engine, state.quotes[leg], next_ns) for leg in legs[1:]]
+            found.append((100.0 * np.mean(own), 100.0 * observed_strike_vol(engine, legs[1], next_ns).vol))
             next_ns += 60 * NANOS_PER_SECOND
         state.apply_quote(QuoteEvent(number, ts_ns, ts_ns, bid, ask, bid_size, ask_size))
     return np.array(found)
@@ -263,7 +272,7 @@ def minute_vols(day, call, put):
 @pytest.mark.parametrize(
     ("day", "call", "put", "before", "now"),
     [
-        ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.412, -0.354), (0.165, -0.05)),
+        ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.430, -0.354), (0.165, -0.05)),
         ("2016-03-01", "SPY160415C00200000", "SPY160415P00200000", (0.031, -0.18), (0.022, 0.11)),
     ],
 )

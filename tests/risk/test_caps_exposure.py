@@ -11,7 +11,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import CENT_TICK, Future
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.risk.caps import (
     GreekExposure,
@@ -46,7 +46,7 @@ def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500
     greeks = OptionGreeks(
         price=mark, delta=delta, gamma=gamma, theta=theta, vega=vega, rho=0.0, vanna=0.0, volga=0.0, charm=0.0
     )
-    return Valuation(
+    return OptionState(
         mark, spot, 0.1, 0.0, 0.2, vol_is_fresh=True, contract=None, pricer=None, own_greeks=greeks
     )
 

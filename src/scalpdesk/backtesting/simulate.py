@@ -419,7 +419,7 @@ class Assembled:
             pnl={name: Decimal(amount) for name, amount in document["pnl"].items()},
             trades=tuple(profit for each in ledgers for profit in each.closed_trades.results),
             pnl_by_symbol={
-                held.instrument.symbol: held.profit(mark_decimal(desk.market, held))
+                held.instrument.symbol: held.profit(mark_decimal(desk.delta_engine, held))
                 for held in desk.positions.positions.values()
                 if held.instrument.currency == desk.account.currency
             },

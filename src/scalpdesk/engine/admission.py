@@ -13,7 +13,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.risk.caps import (
     BookLine,
     HeldAndWorking,
@@ -115,7 +115,7 @@ class ProposalFacts:
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of one unit, in currency, or None when it is not known."""
-        return self._desk.market.mark(instrument_id)
+        return self._desk.delta_engine.mark(instrument_id)
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether the sides of an option's quote lie too far apart to tell its price."""
@@ -138,7 +138,7 @@ class OrderAdmission:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._facts = ProposalFacts(desk)
-        self._marks = Marks(self._value, desk.market.mark)
+        self._marks = Marks(self._value, desk.delta_engine.mark)
         proxies, instruments = desk.delta_engine.proxies.values(), desk.instruments.by_id
         self._hedges = {each.instrument_id: instruments[each.underlying_id].symbol for each in proxies}
 
@@ -299,8 +299,8 @@ class OrderAdmission:
                 cuts.append((int(most * sets_of([i.quantity for i in trade]) / intent.quantity), reason))
         return SizeCut(min(sets for sets, _ in cuts), "; ".join([why for _, why in cuts])) if cuts else None
 
-    def _value(self, instrument_id: InstrumentId) -> Valuation | None:
-        return self._desk.delta_engine.held(instrument_id, self._facts.now_ns)
+    def _value(self, instrument_id: InstrumentId) -> OptionState | None:
+        return self._desk.delta_engine.state(instrument_id, self._facts.now_ns)
 
     def _book(self, before: Sequence[OrderIntent]) -> HeldAndWorking:
         """Return what is held, and what orders at the venue and ``before`` may still change of it."""

@@ -24,11 +24,11 @@ from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_chan
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.liquidation import MarginDistance, OptionState, liquidation_distance
+from scalpdesk.margin.liquidation import MarginDistance, ValuedOption, liquidation_distance
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
-from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
+from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.positions import Position, balance_of, mark_decimal
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
@@ -74,7 +74,6 @@ class Desk:
         self.book = Book(UNASSIGNED, *parts, cash=cash, closed_trades=gate.closed_trades)
         self.account, self.positions = self.book.account, self.book.positions
         self.attribution = self.book.attribution
-        market.model_price = delta_engine.model_price
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
@@ -136,7 +135,7 @@ class Desk:
         least = self._near_loss_nav if is_known else self._least_nav()
         if self.account.cash is not self._cash_of:
             self._cash_of, self._cash = self.account.cash, float(self.account.cash)
-        value, mark = self._cash, self.market.mark
+        value, mark = self._cash, self.delta_engine.mark
         for part in self._units:
             for number, units in part:
                 price = mark(number)
@@ -179,7 +178,12 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
-    def doubt(self, number: InstrumentId, value: Valuation) -> tuple[Decimal, Decimal]:
+    def observe(self, now_ns: int) -> None:
+        """Learn from the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds."""
+        held = [each.instrument_id for each in self.positions.held() if each.instrument.is_option]
+        self.delta_engine.observe(held, now_ns)
+
+    def doubt(self, number: InstrumentId, value: OptionState) -> tuple[Decimal, Decimal]:
         """Return by how much what is held of an option may be worth less, and more, than its mark."""
         position, mark = self.positions.positions[number], exact(value.mark)
         units = position.quantity * position.multiplier
@@ -200,7 +204,7 @@ class Desk:
         for position in self.positions.held():
             instrument = position.instrument
             if instrument.is_coin:
-                held.append(Holding(instrument, position.quantity, mark_decimal(self.market, position)))
+                held.append(Holding(instrument, position.quantity, mark_decimal(self.delta_engine, position)))
         if not held:
             return known
         options = sum((holding.value for holding in held if holding.is_option), ZERO)
@@ -222,11 +226,11 @@ class Desk:
                 continue
             known = None
             if position.instrument.is_option:
-                value = self.delta_engine.marked(position.instrument_id, self.view.now_ns)
+                value = self.delta_engine.state(position.instrument_id, self.view.now_ns)
                 if value is None:
                     return None
-                known = OptionState(value.spot, value.years, value.vol)
-            mark = mark_decimal(self.market, position)
+                known = ValuedOption(value.spot, value.years, value.vol)
+            mark = mark_decimal(self.delta_engine, position)
             held.append((Holding(position.instrument, position.quantity, mark), known))
         return liquidation_distance(used, self.view.nav, held, self._spot) if held else None
 
@@ -308,7 +312,7 @@ class Desk:
         self.is_margined |= any(instrument.is_coin for instrument in listed[self._instruments_seen :])
         self._instruments_seen = len(listed)
         self.gate.new_session()
-        unbooked = [(held, mark_decimal(self.market, held)) for held in self._unbooked(event.open_ns)]
+        unbooked = [(held, mark_decimal(self.delta_engine, held)) for held in self._unbooked(event.open_ns)]
         going_ex = self.market.going_ex(event.open_ns)
         self.market.open_session(event.open_ns)
         if self.books is not None:
@@ -320,7 +324,7 @@ class Desk:
             self.correlation.forget_prices()
         self.session_equity = self.attribution.current_nav()
         for held, before in unbooked:  # units of before at the price of after: the account ends that
-            self.session_equity -= held.quantity * (mark_decimal(self.market, held) - before)
+            self.session_equity -= held.quantity * (mark_decimal(self.delta_engine, held) - before)
 
     def forget(self, before_ns: int) -> None:
         """Forget orders sent before an instant (UTC nanoseconds) that are over.
@@ -364,7 +368,7 @@ class Desk:
         posting = of_change(instrument, event)
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
-            self.delta_engine.forget_answers()  # the other leg of a strike has another price at this instant
+            self.delta_engine.renew()  # the other leg of a strike has another price at this instant
         elif event.cause is ChangeCause.TRANSFER and instrument.currency == self.account.currency:
             self.session_equity += posting.income
         self._post(posting, more_follow=event.more_follow)

@@ -112,8 +112,8 @@ class TradingEngine:
         self._apply_quote = desk.market.apply_quote
         self._widest = desk.market.widest
         self._on_wake = strategy.on_wake
-        self._valuer, self._carry = desk.delta_engine.vols, desk.delta_engine.vols.carry
-        self._valuer.learns = False  # from its first event on, and in events only
+        self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
+        self._valuer.keeps_answers = False
         market, orders = desk.market, desk.orders
         self.cases: dict[type[Any], Callable[[Any], Wake | None]] = {
             OrderFilled: self._bookings.fill,
@@ -221,7 +221,7 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                self._valuer.learns = True
+                self._valuer.keeps_answers = True
                 wake = self.cases[type(event)](event)
                 if wake is not None:
                     self._wake(event, wake)
@@ -230,7 +230,7 @@ class TradingEngine:
             out.clear()
             raise
         finally:
-            self._valuer.learns = False
+            self._valuer.keeps_answers = False
         if not out:
             return NOTHING
         outputs = tuple(out)
@@ -243,7 +243,7 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        self._valuer.learns = True
+        self._valuer.keeps_answers = True
         if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
             self._carry.measure_due(now_ns)
         view.now_ns = now_ns
@@ -289,6 +289,7 @@ class TradingEngine:
 
     def _on_account(self, event: AccountSnapshot) -> Wake:
         self.desk.adopt(event)
+        self.desk.observe(self.now_ns)
         return Wake.ACCOUNT
 
     def _on_bar(self, event: BarEvent) -> Wake | None:
@@ -315,6 +316,7 @@ class TradingEngine:
         if name == MARK_TIMER:
             if now_ns >= self._carry.due_ns:
                 self._carry.measure_due(now_ns)
+            self.desk.observe(now_ns)
             self._bookings.mark()
             if self.desk.correlation is not None:
                 note_returns(self.desk, self.desk.correlation)

@@ -26,7 +26,7 @@ def on_model(desk: Desk, now_ns: int) -> OnModel | None:
     for position in desk.positions.held():
         if not position.instrument.is_option:
             continue
-        value = desk.delta_engine.marked(position.instrument_id, now_ns)
+        value = desk.delta_engine.state(position.instrument_id, now_ns)
         if value is None or not value.is_modelled:
             continue
         units = position.quantity * position.multiplier

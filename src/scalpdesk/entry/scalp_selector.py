@@ -183,7 +183,8 @@ class ScalpContractSelector:
         if interest < config.min_open_interest_contracts and not is_traded:
             traded = "" if volume is None else f" and {config.min_volume_contracts} traded"
             return f"with fewer than {config.min_open_interest_contracts} open{traded}"
-        valuation = delta_engine.value(number, now_ns)
+        delta_engine.follow((number,), now_ns)
+        valuation = delta_engine.state(number, now_ns)
         if valuation is None or not valuation.vol_is_fresh:
             return "without an implied volatility"
         delta = valuation.greeks.delta

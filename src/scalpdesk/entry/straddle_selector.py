@@ -28,7 +28,7 @@ from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds, number_te
 from scalpdesk.instruments.contract import Instruments, StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.state import MarketView
-from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
+from scalpdesk.portfolio.delta_engine import OptionState, OptionValuer
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.pricing.known_dividends import value_ahead
 
@@ -150,8 +150,8 @@ class Candidate(msgspec.Struct, frozen=True):
     spread: float
     forward: float
     """Forward of its expiry, currency per unit."""
-    call: Valuation
-    put: Valuation
+    call: OptionState
+    put: OptionState
 
     @property
     def delta(self) -> float:
@@ -279,7 +279,6 @@ class StraddleSelector:
         far = len(places)
         left = self._near_enough_delta(window, places, market, delta_engine, now_ns, spot)
         lopsided = far - len(left)
-        delta_engine.value_together([leg for pair in left for leg in pair.legs], now_ns)
 
         def order(each: Candidate) -> tuple[float, float, float, date, str]:
             symbol = market.instruments[each.pair.call_id].symbol
@@ -368,9 +367,9 @@ class StraddleSelector:
     ) -> Places:
         """Drop expiries whose forward no calls and puts have shown yet: by it the strike is chosen."""
         chains, first = np.unique(window.chains[places], return_index=True)
-        shown = [
-            delta_engine.knows_forward(window.legs[place][0], now_ns) for place in places[first].tolist()
-        ]
+        calls = [window.legs[place][0] for place in places[first].tolist()]
+        delta_engine.follow(calls, now_ns)
+        shown = [delta_engine.knows_forward(call, now_ns) for call in calls]
         if all(shown):
             return places
         left = places[np.isin(window.chains[places], chains[np.array(shown, dtype=np.bool_)])]
@@ -396,7 +395,7 @@ class StraddleSelector:
             strikes = window.strikes[of_expiry]
             at_the_money = int(np.argmin(np.abs(strikes - spot)))  # of two as near the lower one
             pair = window.pairs[of_expiry[at_the_money]]
-            valuation = delta_engine.value(pair.call_id, now_ns)
+            valuation = delta_engine.state(pair.call_id, now_ns)
             if valuation is None or not valuation.vol > 0.0:
                 continue
             days = max((pair.expiry - window.today).days, valuation.years * DAYS_PER_YEAR)
@@ -434,7 +433,7 @@ class StraddleSelector:
         for place, strike, day in zip(*columns, strict=True):
             pair = window.pairs[place]
             if day not in levels:  # the nearest the money comes first
-                valuation = delta_engine.value(pair.call_id, now_ns)
+                valuation = delta_engine.state(pair.call_id, now_ns)
                 levels[day] = spot, 0.0
                 if valuation is not None:
                     width = valuation.vol * math.sqrt(valuation.years)
@@ -448,8 +447,8 @@ class StraddleSelector:
     def _score(
         self, pair: StraddlePair, market: MarketView, delta_engine: OptionValuer, now_ns: int
     ) -> Candidate | None:
-        call = delta_engine.value(pair.call_id, now_ns)
-        put = delta_engine.value(pair.put_id, now_ns)
+        call = delta_engine.state(pair.call_id, now_ns)
+        put = delta_engine.state(pair.put_id, now_ns)
         if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
             return None
         if call.is_modelled or put.is_modelled:  # its quote shows no price
@@ -471,7 +470,7 @@ class StraddleSelector:
         return Candidate(pair, score, rank, spread, forward_of(market, pair, call), call, put)
 
 
-def forward_of(market: MarketView, pair: StraddlePair, call: Valuation) -> float:
+def forward_of(market: MarketView, pair: StraddlePair, call: OptionState) -> float:
     """Return the forward of a pair's expiry, currency per unit: an inverse option's spot is a forward."""
     if market.instruments[pair.call_id].is_inverse:
         return call.spot

@@ -16,7 +16,7 @@ FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.
 """Moves of the price at which margin is looked at; between two of them the nearest is bisected."""
 
 
-class OptionState(NamedTuple):
+class ValuedOption(NamedTuple):
     """Inputs of the price of an option on a coin: forward, years to expiry, volatility (fraction a year)."""
 
     forward: float
@@ -52,7 +52,7 @@ class MarginDistance(NamedTuple):
 def liquidation_distance(
     used: Decimal,
     equity: Decimal,
-    held: Sequence[tuple[Holding, OptionState | None]],
+    held: Sequence[tuple[Holding, ValuedOption | None]],
     spot_of: Callable[[str], Decimal],
 ) -> MarginDistance:
     """Return the smallest moves of the price at which the margin exceeds the margin balance.

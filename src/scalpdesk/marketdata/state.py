@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
@@ -128,10 +129,6 @@ def _midnight(ts_ns: int) -> int:
     return new_york_ns(to_new_york(ts_ns).date(), time(0))
 
 
-def _no_price(_: InstrumentId) -> float | None:
-    return None
-
-
 class MarketView(Protocol):
     """The latest market, read-only."""
 
@@ -210,12 +207,7 @@ class MarketView(Protocol):
         ...
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
-        """Return the value of one unit, None when never quoted."""
-        ...
-
-    @property
-    def model_price(self) -> Callable[[InstrumentId], float | None]:
-        """Returns what marks take for an option whose quote is lost, currency per unit; None without."""
+        """Return the value of one unit of what is no option; see :meth:`MarketState.mark`."""
         ...
 
 
@@ -268,8 +260,6 @@ class MarketState:
         self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
-        self.model_price: Callable[[InstrumentId], float | None] = _no_price
-        """Value of an option that its quote's mid does not tell, currency per unit."""
         self._before_ex: dict[InstrumentId, tuple[int, QuoteEvent]] = {}
         """Last quotes of shares that went ex with this session, and when: those of instants before."""
         self._carried: dict[InstrumentId, tuple[int, QuoteEvent | None]] = {}
@@ -290,13 +280,6 @@ class MarketState:
             else None
             for instrument in instruments
         ]
-        self._strikes = [
-            (float(instrument.strike), 1.0 if instrument.is_call else -1.0)
-            if instrument.is_option and not instrument.is_inverse
-            else (0.0, 0.0)
-            for instrument in instruments
-        ]
-        """Strike and, 1 of a call and -1 of a put, the side on which it is in the money."""
         self.widest = [widest_spread(instrument) for instrument in instruments]
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
@@ -610,30 +593,24 @@ class MarketState:
         )
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
-        """Return the mark of one unit (currency per unit), or None when never quoted.
+        """Return the mark of one unit of what is no option: its mid, currency per unit.
 
-        The mid. The model values an option whose quote :meth:`is_lost` or shows no price, and one in the
-        money (:meth:`DeltaEngine.mark_price`).
+        None when never quoted.
+
+        Raises
+        ------
+        ArgumentError
+            Of an option: its quote may tell nothing, and :meth:`DeltaEngine.mark` knows what it is worth.
         """
-        quotes = self.quotes
-        quote = quotes[instrument_id]
-        if quote is None:
-            return None
-        number, bid, ask = self._spot_of[instrument_id], quote.bid, quote.ask
-        if number is not None:
-            spot, (strike, side) = quotes[number], self._strikes[instrument_id]
-            if spot is not None and (
-                spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]
-                or not (bid >= 0.0 and ask > 0.0)
-                or (ask - bid > self.widest[instrument_id] and not shows_price(quote, 0.0))
-                or side * (mark_price(spot) - strike) > 0.0
-                or self.bounds.contradict(quote, spot, quotes)
-            ):
-                value = self.model_price(instrument_id)
-                if value is not None:
-                    return value
-        # the common case first, without a call
-        return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else self.quoted_mark(quote)
+        quote = self.quotes[instrument_id]
+        if self._spot_of[instrument_id] is not None:
+            raise ArgumentError(
+                "quotes alone do not tell the mark of an option",
+                where="instrument_id",
+                value=self.instruments[instrument_id].symbol,
+                fix="ask view.mark(instrument_id)",
+            )
+        return None if quote is None else mark_price(quote)
 
     def quoted_mark(self, quote: QuoteEvent) -> float:
         """Return the mark that the latest quote of an instrument gives alone, currency per unit.

@@ -38,7 +38,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.monitor.texts import plain
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.interval import MoveMeter
@@ -69,7 +69,7 @@ class _HeldLeg(NamedTuple):
     units: float
     to_clock: float
     """Factor from its volatility by the calendar to that on the variance clock."""
-    valuation: Valuation
+    valuation: OptionState
 
     def weighted(self, vol: float) -> tuple[float, float]:
         """Return a volatility by the calendar times its weight on the variance clock, and the weight."""
@@ -269,9 +269,9 @@ class RunFollower:
         """Net delta beyond which the desk hedges, as its last hedge has it; None before the first."""
         return self._unhedged_from if math.isfinite(self._unhedged_from) else None
 
-    def value(self, instrument_id: InstrumentId) -> Valuation | None:
+    def value(self, instrument_id: InstrumentId) -> OptionState | None:
         """Value an option at the latest market; None while it or its underlying was never quoted."""
-        return self.desk.delta_engine.held(instrument_id, self.now_ns)
+        return self.desk.delta_engine.state(instrument_id, self.now_ns)
 
     def greeks(self) -> PositionGreeks:
         """Return the Greeks of all that is held; a future that settles in coin counts in coin."""
@@ -284,14 +284,14 @@ class RunFollower:
         It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
         of an option in its last hours is another number.
         """
-        return _mean_of([leg.weighted(leg.valuation.vol) for leg in self._held_legs()])
+        return _mean_of([leg.weighted(leg.valuation.hedge_vol) for leg in self._held_legs()])
 
     def _held_legs(self) -> list[_HeldLeg]:
         found = []
         for position in self.desk.positions.held():
             number = position.instrument_id
             valuation = self.value(number)
-            if valuation is not None and valuation.vol > 0.0:
+            if valuation is not None and valuation.hedge_vol > 0.0:
                 units = abs(position.float_quantity) * position.multiplier
                 found.append(_HeldLeg(number, units, self.on_clock(number), valuation))
         return found
@@ -308,7 +308,7 @@ class RunFollower:
             vols = []
             for leg in legs:
                 now = self.value(leg.number)
-                vol = leg.valuation.vol if now is None else engine.vol_at_carry(leg.valuation, now)
+                vol = leg.valuation.hedge_vol if now is None else engine.vol_at_carry(leg.valuation, now)
                 vols.append(leg.weighted(vol))
             self.last_implied = implied = _mean_of(vols)
             if is_first:
@@ -326,10 +326,6 @@ class RunFollower:
     def smile(self, option: InstrumentId) -> ExpirySmile | None:
         """Return the fitted smile of an option's expiry; None without quotes to fit it to."""
         return self.desk.delta_engine.smile(option, self.now_ns)
-
-    def quoted_vol(self, option: InstrumentId) -> float | None:
-        """Return the implied volatility of an option's mid at the instant of its quote, by the calendar."""
-        return self.desk.delta_engine.quoted_vol(option)
 
     def meter_today(self) -> dict[str, float]:
         """Return the figures of realised against implied volatility of this session."""
@@ -515,7 +511,7 @@ class RunFollower:
         if self._guessed:
             self._restate_implied()
         legs = self._held_legs()
-        implied = _mean_of([leg.weighted(leg.valuation.vol) for leg in legs])
+        implied = _mean_of([leg.weighted(leg.valuation.hedge_vol) for leg in legs])
         if not all(desk.delta_engine.knows_forward(leg.number, now_ns) for leg in legs):
             self._guessed.append((now_ns / NANOS_PER_SECOND, legs, math.isnan(self.first_implied)))
         if not math.isnan(implied):

@@ -123,7 +123,7 @@ def _leg(
     return risk_leg(
         contract,
         quantity,
-        vol=valuation.vol,
+        vol=valuation.hedge_vol,
         spot=spot,
         instants=instants,
         clock_years=follower.desk.delta_engine.variance_years,

@@ -14,7 +14,7 @@ from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
@@ -36,7 +36,7 @@ BUCKETS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 PICKED_STRIKES = 10
 """Strikes of the picker on each side of spot."""
 
-Priced = tuple[InstrumentId, OptionContract, Valuation]
+Priced = tuple[InstrumentId, OptionContract, OptionState]
 
 
 def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
@@ -71,14 +71,14 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
         if smile is None or not smile.spans_money:
             continue
         quoted: dict[float, float | None] = {}
-        for number, contract, _ in options:
+        for number, contract, state in options:
             strike = float(contract.strike)
             is_beyond = abs(strike / spot - 1.0) > SMILE_WIDTH
             if is_beyond or (strike >= smile.forward) != contract.is_call:
                 continue
-            vol = follower.quoted_vol(number)
-            if vol is not None and market.verdict(number, follower.now_ns) in TRADABLE:
-                quoted[strike] = 100.0 * vol
+            known = state.vol_is_fresh and not state.is_modelled
+            if known and market.verdict(number, follower.now_ns) in TRADABLE:
+                quoted[strike] = 100.0 * state.vol
         if len(quoted) < LEAST_QUOTES:
             continue
         grid = np.linspace(min(quoted), max(quoted), CURVE_POINTS).tolist()
@@ -248,7 +248,7 @@ def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: floa
     exposure = gamma_exposure(
         listed_rows(
             [(number, contract) for number, contract, _ in rows],
-            [valuation.greeks.gamma for _, _, valuation in rows],
+            [valuation.hedge_greeks.gamma for _, _, valuation in rows],
             interest,
         ),
         spot,
@@ -312,7 +312,7 @@ def _picked(
     follower: RunFollower,
     number: InstrumentId,
     contract: OptionContract,
-    valuation: Valuation,
+    valuation: OptionState,
     underlying: str,
     config: ScalpConfig,
 ) -> answers.Picked:
@@ -328,10 +328,10 @@ def _picked(
         ask=math.nan if quote is None else quote.ask,
         open_interest=market.open_interest.get(number, 0),
         volume=market.volume_today(number),
-        delta=valuation.greeks.delta,
-        gamma=valuation.greeks.gamma,
-        theta=valuation.greeks.theta / DAYS_PER_YEAR,
-        iv=valuation.vol,
+        delta=valuation.hedge_greeks.delta,
+        gamma=valuation.hedge_greeks.gamma,
+        theta=valuation.hedge_greeks.theta / DAYS_PER_YEAR,
+        iv=valuation.hedge_vol,
     )
     selector = StrikeSelector(config)
     chosen = selector.select(

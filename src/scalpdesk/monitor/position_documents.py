@@ -136,7 +136,7 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
                 strike=float(contract.strike) * scale,
                 years=years,
                 is_call=contract.is_call,
-                vol=valuation.vol,
+                vol=valuation.hedge_vol,
                 contracts=float(quantity) / scale,
                 multiplier=float(contract.multiplier),
                 rate=0.0 if contract.is_inverse else valuation.rate,
@@ -277,9 +277,9 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     contract = desk.instruments[number]
     units = float(position.quantity) * position.multiplier
     valuation = follower.value(number) if contract.is_option else None
-    mark, delta = desk.market.mark(number), None
+    mark, delta = desk.delta_engine.mark(number), None
     if valuation is not None:
-        delta = units * valuation.greeks.delta
+        delta = units * valuation.hedge_greeks.delta
     elif not contract.is_option:
         delta = units if mark is None else contract.delta(float(position.quantity), mark)
     is_option = contract.is_option
@@ -295,14 +295,16 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "mark": follower.price(contract, mark),
         "verdict": desk.market.verdict(number, follower.now_ns).value,
         "delta": signed(delta, 4 if contract.is_coin else 1),
-        "vol": per_cent(None if valuation is None else valuation.vol * follower.on_clock(number)),
+        "vol": per_cent(None if valuation is None else valuation.hedge_vol * follower.on_clock(number)),
         "open_pnl": signed(open_pnl),
         "open_tone": tone(open_pnl),
         "gamma": None
         if valuation is None
-        else signed(units * valuation.greeks.gamma, 6 if contract.is_coin else 2),
-        "theta": None if valuation is None else signed(units * valuation.greeks.theta / DAYS_PER_YEAR, small),
-        "vega": None if valuation is None else signed(units * valuation.greeks.vega / 100.0, small),
+        else signed(units * valuation.hedge_greeks.gamma, 6 if contract.is_coin else 2),
+        "theta": None
+        if valuation is None
+        else signed(units * valuation.hedge_greeks.theta / DAYS_PER_YEAR, small),
+        "vega": None if valuation is None else signed(units * valuation.hedge_greeks.vega / 100.0, small),
     }
 
 
@@ -374,7 +376,7 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
     ArgumentError
         When a leg is no such text, the run has no such instrument, or it has no price.
     """
-    market, instruments, found = follower.desk.market, follower.desk.instruments, []
+    instruments, found = follower.desk.instruments, list[Position]()
     for leg in legs:
         symbol, _, text = leg.rpartition(":")
         number, quantity = instruments.find(symbol), ZERO
@@ -387,7 +389,7 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
         if number is None or instruments[number].is_index:
             fix = "the symbols of /api/contracts"
             raise ArgumentError("the run has no such contract", where="leg", value=symbol, fix=fix)
-        mark, contract = market.mark(number), instruments[number]
+        mark, contract = follower.desk.delta_engine.mark(number), instruments[number]
         if mark is None or (contract.is_option and follower.value(number) is None):
             raise ArgumentError("the contract has no price yet", where="leg", value=symbol)
         price = Decimal(str(mark))
@@ -564,7 +566,7 @@ def risk_level(follower: RunFollower) -> answers.Risk:
     limits, equity = desk.gate.limits, desk.attribution.nav
     tied = 0.0
     for position in desk.positions.held():
-        mark = desk.market.mark(position.instrument_id)
+        mark = desk.delta_engine.mark(position.instrument_id)
         if mark is not None:
             tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
     limit = limits.daily_loss_limit(desk.session_equity)

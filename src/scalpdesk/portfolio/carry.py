@@ -4,7 +4,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import DAYS_PER_YEAR, MINUTE_NS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -43,7 +42,6 @@ class ExpiryCarry:
         "earlier",
         "is_assumed",
         "is_followed",
-        "seen",
         "since_ns",
         "underlying",
     )
@@ -64,8 +62,6 @@ class ExpiryCarry:
         """Yields that were in force before, each with since when."""
         self.due_ns = 0
         """When quotes are asked again."""
-        self.seen: tuple[int, QuoteEvent | None, float] = -1, None, 0.0
-        """The last answer while it is not followed, after its instant and its spot."""
 
     def at(self, at_ns: int) -> float:
         """Return the yield that was in force at an instant, UTC nanoseconds; before all of them the first."""
@@ -135,14 +131,9 @@ class CarryMeter:
         """Return a yield as of an instant: measured for this answer alone where it is not followed."""
         if carry.is_followed:
             return carry.at(at_ns)
-        spot = self._state.quotes[carry.underlying]
-        known_ns, known_spot, known = carry.seen
-        if known_ns != at_ns or known_spot is not spot:
-            configured = self._configured_of(carry.contract, at_ns)
-            found = self._by_quotes(carry, at_ns, configured)
-            known = configured if found is None else found
-            carry.seen = at_ns, spot, known
-        return known
+        configured = self._configured_of(carry.contract, at_ns)
+        found = self._by_quotes(carry, at_ns, configured)
+        return configured if found is None else found
 
     def is_assumed(self, carry: ExpiryCarry, at_ns: int) -> bool:
         """Return whether a yield is the configured one because quotes could not show another yet."""

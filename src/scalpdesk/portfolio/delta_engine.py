@@ -1,4 +1,4 @@
-"""Valuation of options and sum of Greeks, from positions, market and pricing model.
+"""OptionState of options and sum of Greeks, from positions, market and pricing model.
 
 Values are computed on request and cached: equal requests at one instant are computed once.
 """
@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 import msgspec
-import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
@@ -18,7 +17,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, S
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, ExpiryCarry
+from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.option_vols import OptionVols
@@ -39,8 +38,8 @@ MODEL_DECIMALS = 8
 """Decimals of a mark that the model gives: fine enough for a premium in coin."""
 
 
-class Valuation(Leaf, gc=False):
-    """Valuation of one option; prices in currency per unit of the underlying."""
+class OptionState(Leaf, gc=False):
+    """What one option is worth at an instant; prices in currency per unit of the underlying."""
 
     quoted: float | None
     """Mark that quotes give; None where it is the model's value."""
@@ -48,14 +47,15 @@ class Valuation(Leaf, gc=False):
     years: float
     rate: float
     vol: float
-    """Implied volatility of the mark as a fraction a year; the last known one while no quote gives it."""
+    """Volatility that values it here and now, a fraction a year: that of its mid at the spot of its own
+    quote; deep in the money that of its strike's other leg; the last known one while no quote gives any."""
     vol_is_fresh: bool
     contract: OptionContract
     pricer: ContractPricer
     dividend_yield: float = 0.0
     """Continuous yield that with the rate and the known dividends carries the spot to the forward, a year."""
     own_greeks: OptionGreeks | None = None
-    """At its own volatility, once they were asked for; see :attr:`greeks`."""
+    """At its volatility, once they were asked for; see :attr:`greeks`."""
     is_modelled: bool = False
     """Whether the quote was lost or shows no price: the volatility is the last known, or its strike's."""
     deviation: float = 0.0
@@ -67,10 +67,18 @@ class Valuation(Leaf, gc=False):
     """``least``, ``most``: What its quote forbids to be worth less, or more, currency per unit."""
     dividends: Schedule = ()
     """Cash dividends before the expiry that were known."""
+    strike_vol: StrikeVol | None = None
+    """Volatility of its strike, common to call and put, as the desk has observed it."""
+    is_forward_assumed: bool = False
+    """Whether the yield is the configured one because quotes could not show another yet."""
+    own_mark_vol: float = -1.0
+    """Once it was asked for; NaN without any; see :attr:`mark_vol`."""
+    own_hedge_greeks: OptionGreeks | None = None
+    """Once they were asked for; see :attr:`hedge_greeks`."""
 
     @property
     def mark(self) -> float:
-        """Value of one unit, worked out when first asked for where the model gives it."""
+        """Value of one unit in the books, worked out when first asked for where the model gives it."""
         return round(self.greeks.price, MODEL_DECIMALS) if self.quoted is None else self.quoted
 
     @property
@@ -94,57 +102,60 @@ class Valuation(Leaf, gc=False):
 
     @property
     def greeks(self) -> OptionGreeks:
-        """Price and Greeks at its own volatility, worked out when first asked for."""
+        """Price and Greeks at its volatility: the price is its mid carried to the spot of now."""
         if self.own_greeks is None:
             self.own_greeks = self.greeks_at(self.vol)
         return self.own_greeks
 
+    @property
+    def hedge_vol(self) -> float:
+        """Volatility by which it is hedged: that of its strike, else its own."""
+        return self.vol if self.strike_vol is None else self.strike_vol.vol
 
-Answers = dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, Valuation]]
-"""Last valuations by one rule, each with its instant and the quotes that it was made from."""
+    @property
+    def hedge_greeks(self) -> OptionGreeks:
+        """Price and Greeks by which it is hedged, shown and capped."""
+        if self.own_hedge_greeks is None:
+            vol = self.hedge_vol
+            self.own_hedge_greeks = self.greeks if vol == self.vol else self.greeks_at(vol)
+        return self.own_hedge_greeks
+
+    @property
+    def mark_vol(self) -> float | None:
+        """Volatility that gives the mark at the spot of now; None without any.
+
+        The spot may have moved since the quote: of an old mid it says more about that than about volatility.
+        """
+        if self.quoted is None or self.is_modelled:
+            return self.vol
+        if self.own_mark_vol == -1.0:
+            carry = self.rate, self.dividend_yield, self.dividends
+            terms = self.contract, self.quoted, self.spot, self.years
+            found = self.pricer.implied_vol(*terms, *carry) if self.years > 0.0 else None
+            self.own_mark_vol = math.nan if found is None else found
+        return None if math.isnan(self.own_mark_vol) else self.own_mark_vol
 
 
 class OptionValuer(Protocol):
-    """Read-only interface of :class:`DeltaEngine`."""
+    """What an option is worth: one answer, which no question changes.
 
-    def value(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value one option; see :meth:`DeltaEngine.value`."""
-        ...
+    What the desk learns it learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
+    """
 
-    def value_at_kept_vol(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value one option at its last volatility; see :meth:`DeltaEngine.value_at_kept_vol`."""
-        ...
-
-    def marked(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value one option as books are marked; see :meth:`DeltaEngine.marked`."""
-        ...
-
-    def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
-        """Value options ahead of :meth:`value`; see :meth:`DeltaEngine.value_together`."""
+    def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
+        """Return what one option is worth; see :meth:`DeltaEngine.state`."""
         ...
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
         ...
 
-    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
-        """Return the volatility of an option's strike on the smile; see :meth:`DeltaEngine.strike_vol`."""
-        ...
-
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Return the smile of an option's expiry; see :meth:`StrikeVols.smile`."""
+        """Return the smile of an option's expiry from its latest quotes; see :meth:`DeltaEngine.smile`."""
         ...
 
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike."""
-        ...
-
-    def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
-        """Return what an option's mid is at the spot of now; see :meth:`DeltaEngine.quoted_price`."""
-        ...
-
-    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
-        """Return the volatility of an option's mid at its quote; see :meth:`DeltaEngine.quoted_vol`."""
         ...
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
@@ -161,6 +172,18 @@ class OptionValuer(Protocol):
 
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions."""
+        ...
+
+    def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+        """Measure the forwards of options' expiries from now on; see :meth:`DeltaEngine.follow`."""
+        ...
+
+    def observe(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
+        """Learn from the latest quotes of options; see :meth:`DeltaEngine.observe`."""
+        ...
+
+    def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
+        """Fit the smile of an option's expiry and keep it; see :meth:`DeltaEngine.observe_smile`."""
         ...
 
 
@@ -186,7 +209,7 @@ class ModelMarks:
         dividend_yield: float,
         *,
         is_lost: bool,
-    ) -> Valuation | None:
+    ) -> OptionState | None:
         """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
         A lost one at the volatility that hedges go by, one that lacks a side at its own last one; deep in the
@@ -221,7 +244,7 @@ class ModelMarks:
 
     def deep(
         self, option: OptionFacts, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float
-    ) -> Valuation | None:
+    ) -> OptionState | None:
         """Value an option in the money by the volatility of its strike's other leg; None near the money.
 
         Its own drowns in the width and the age of its quote. From :data:`DEEP_FROM` to :data:`DEEP_WHOLLY`
@@ -255,20 +278,21 @@ class ModelMarks:
 
     def _at(
         self, option: OptionFacts, spot: float, now_ns: int, dividend_yield: float, vol: float
-    ) -> Valuation:
+    ) -> OptionState:
         years = self._terms.years(option.expires_ns, now_ns)
         terms = spot, years, self._terms.rate(years), vol
         contract, dividends = option.contract, option.carry.dividends
-        return Valuation(None, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
+        return OptionState(None, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
 
-    def _priced(self, found: Valuation, price: float) -> Valuation:
+    def _priced(self, found: OptionState, price: float) -> OptionState:
         """Return a valuation with another mark, at the volatility of it."""
         terms = (price, found.spot, found.years, found.rate, found.dividend_yield, found.dividends)
         vol = self._pricer.implied_vol(found.contract, *terms) or found.vol
-        return msgspec.structs.replace(found, quoted=round(price, MODEL_DECIMALS), vol=vol, own_greeks=None)
+        quoted = round(price, MODEL_DECIMALS)
+        return msgspec.structs.replace(found, quoted=quoted, vol=vol, own_greeks=None, own_mark_vol=vol)
 
     def state(
-        self, option: OptionFacts, valuation: Valuation, now_ns: int, vol: float | None
+        self, option: OptionFacts, valuation: OptionState, now_ns: int, vol: float | None
     ) -> PricedState | None:
         """Return the state in which an option's mark is valued, on the variance clock.
 
@@ -283,12 +307,12 @@ class ModelMarks:
         """
         by_clock, years = self._terms.variance_left(option.expires_ns, now_ns), valuation.years
         if by_clock > 0.0 and valuation.vol > 0.0:
-            scale = math.sqrt(years / by_clock)
+            scale, own = math.sqrt(years / by_clock), valuation.mark_vol
             if option.is_inverse and not valuation.is_modelled:
-                vol = valuation.vol if vol is None else vol / scale
+                vol = (own or valuation.vol) if vol is None else vol / scale
                 vol = self._vols.quoted.within_tick(option.contract, vol) * scale
-            elif vol is None or valuation.vol_is_fresh or valuation.is_modelled:
-                vol = valuation.vol * scale
+            elif vol is None or own is not None:
+                vol = (own or valuation.vol) * scale
         if vol is None:
             return None
         carry = (0.0, 0.0) if option.is_inverse else (valuation.rate, valuation.dividend_yield)
@@ -320,7 +344,8 @@ class ModelMarks:
 class DeltaEngine:
     """Values options at the latest market and sums the Greeks of positions.
 
-    Pages, terminal and status may ask when they like: between two events a question leaves no trace.
+    Pages, terminal and status may ask when they like: no question leaves a trace. What the desk learns, it
+    learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
 
     Parameters
     ----------
@@ -374,13 +399,39 @@ class DeltaEngine:
             half_life_seconds=vol_half_life_seconds,
         )
         self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
-        self._kept_vols: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
-        """Volatilities that decisions have found, and the quotes that they are of."""
-        self._values: Answers = {}
-        self._at_kept_vol: Answers = {}
-        self._marks: Answers = {}
-        self._held: Answers = {}
-        self._answers = self._values, self._at_kept_vol, self._marks, self._held
+        self._states: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, OptionState]] = {}
+        """Answers of this instant, each with its time and the quotes that it was made from."""
+        self.renew: Final = self._states.clear
+        """Has all answered anew: prices have changed without a quote."""
+        self.keeps_answers = True
+        """Whether an answer stands for its instant: with a desk, while it handles an event. What an onlooker
+        was told between two quotes of one instant is not what the desk finds after them."""
+
+    def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+        """Measure forwards of options' expiries now and each quarter hour, and keep quotes of their spots."""
+        for number in numbers:
+            option = self.vols.options.get(number) or self.vols.facts(number)
+            if option is not None and not option.carry.is_followed:
+                self.vols.follow(option, now_ns)
+                self.renew()
+
+    def observe(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
+        """Learn from the latest quotes of options.
+
+        Takes in the volatility of each quote at its own instant, that of its strike, and where quotes do not
+        show that one, or with ``smile``, the smile of the expiry: once a minute. ``now_ns`` in UTC
+        nanoseconds.
+        """
+        for number in numbers:
+            option = self.vols.options.get(number) or self.vols.facts(number)
+            if option is not None:
+                self.vols.observe(option, now_ns, smile=smile)
+        self.renew()
+
+    def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
+        """Fit the smile of an option's expiry, starting from the last one, and keep it for the next."""
+        option = self.vols.facts(instrument_id)
+        return None if option is None else self.vols.smile(option, now_ns, keeps=True)
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the variance clock between two instants; by the calendar where it knows no more."""
@@ -390,89 +441,44 @@ class DeltaEngine:
         """Return the continuous rate for a maturity, a fraction a year."""
         return self.terms.rate(years)
 
-    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
-        """Return the volatility of an option's mid at its quote; see :meth:`OptionVols.quoted_vol`."""
-        return self.vols.quoted_vol(instrument_id)
-
-    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
-        """Return the volatility of an option's strike; see :meth:`OptionVols.strike_vol`."""
-        return self.vols.strike_vol(instrument_id, now_ns)
-
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
-        """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
-        return self.vols.skew(instrument_id, now_ns)
+        """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile.
+
+        That of :meth:`observe` with ``smile``.
+        """
+        option = self.vols.facts(instrument_id)
+        return None if option is None else self.vols.skew(option, now_ns)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from its latest quotes; see :meth:`OptionVols.smile`."""
-        return self.vols.smile(instrument_id, now_ns)
+        option = self.vols.facts(instrument_id)
+        return None if option is None else self.vols.smile(option, now_ns)
 
     def knows_forward(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether an option's forward was shown by quotes; see :meth:`OptionVols.knows_forward`."""
         return self.vols.knows_forward(instrument_id, now_ns)
 
-    def vol_at_carry(self, then: Valuation, now: Valuation) -> float:
+    def vol_at_carry(self, then: OptionState, now: OptionState) -> float:
         """Return the volatility of an earlier valuation's mark at the rate and yield of a later one."""
         terms = then.mark, then.spot, then.years, now.rate, now.dividend_yield, now.dividends
         return self._pricer.implied_vol(then.contract, *terms) or then.vol
 
-    def forget_answers(self) -> None:
-        """Value again what was valued at this instant: prices have changed without a quote."""
-        for answers in self._answers:
-            answers.clear()
+    def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
+        """Return what an option is worth: by its mid, or by the model where no quote tells it.
 
-    def value(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value an option, to decide on, at the volatility that its mid has at the spot of now.
-
-        None while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
-        """
-        return self._answer(self._values, instrument_id, now_ns)
-
-    def value_at_kept_vol(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value an option, to decide on, at the volatility that a decision has found for its quote before.
-
-        For a delta between two updates, when the spot has moved and the option's quote has not. Before the
-        first one as :meth:`value`. Only these two and :meth:`value_together` set that volatility: marks, caps
-        and pages read it of the quote at its own instant.
-        """
-        return self._answer(self._at_kept_vol, instrument_id, now_ns, by_quote=True)
-
-    def marked(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value an option as books are marked: as :meth:`value`, and deep in the money by parity."""
-        return self._answer(self._marks, instrument_id, now_ns, is_mark=True)
-
-    def held(self, instrument_id: InstrumentId, now_ns: int) -> Valuation | None:
-        """Value an option as what is held is shown and capped: at its mark, with the Greeks of its hedge.
-
-        They are those of the volatility that hedges were sized with last; without it, of its quote's.
-        """
-        found = self._answer(self._held, instrument_id, now_ns, by_quote=True, is_mark=True)
-        return None if found is None else self.as_hedged(found, instrument_id, now_ns)
-
-    def _answer(
-        self,
-        answers: Answers,
-        instrument_id: InstrumentId,
-        now_ns: int,
-        *,
-        by_quote: bool = False,
-        is_mark: bool = False,
-    ) -> Valuation | None:
-        """Value an option by its mid, or by the model where its quote is lost or shows no price.
-
-        ``by_quote`` takes the volatility that is kept with its quote; ``is_mark`` that of the quote's own
-        instant, and values by parity what is deep in the money.
+        The model values an option whose quote is lost or shows no price, and one deep in the money. None for
+        what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
         """
         vols = self.vols
-        option = vols.options.get(instrument_id) or vols.facts(
-            instrument_id
-        )  # nearly always known: a call less
+        # nearly always known: a call less
+        option = vols.options.get(instrument_id) or vols.facts(instrument_id)
         if option is None:
             return None
         quotes = self._state.quotes
         quote, spot_quote = quotes[instrument_id], quotes[option.underlying]
         if quote is None or spot_quote is None:
             return None
-        known = answers.get(instrument_id)
+        known = self._states.get(instrument_id)
         if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
             return known[3]
         spot, carry = mark_price(spot_quote), option.carry
@@ -480,47 +486,29 @@ class DeltaEngine:
             return None
         # nearly always it is followed: a call less
         dividend_yield = carry.dividend_yield if carry.is_followed else vols.yield_of(option, now_ns)
-        found: Valuation | None = None
-        vol, last = None, 0.0
+        found: OptionState | None = None
         is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if now_ns < option.expires_ns and (is_lost or not self._state.shows_price(quote)):
-            found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
-        elif is_mark:  # asked while the spot of the quote's instant is kept: the quote may be lost later
-            own = vols.quoted.of(option, quote, keeps=vols.learns)
-            last = vols.strikes.last(option.contract) if own is None else own.vol
-            vol = last if by_quote and last > 0.0 else None
-            if option.side * (spot - option.strike) > 0.0 and now_ns < option.expires_ns:
+        if now_ns < option.expires_ns:
+            if is_lost or not self._state.shows_price(quote):
+                found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
+            elif option.side * (spot - option.strike) > 0.0:
                 found = self.models.deep(option, quote, spot_quote, dividend_yield)
-        else:
-            kept = self._kept_vols.get(instrument_id)
-            last = 0.0 if kept is None else kept[1]
-            vol = last if by_quote and kept is not None and kept[0] is quote else None
         if found is None:
-            contract, years, is_fresh = option.contract, self.terms.years(option.expires_ns, now_ns), False
+            contract, ahead, own = option.contract, carry.dividends, vols.quoted.of(option, quote)
+            years, vol = self.terms.years(option.expires_ns, now_ns), None if own is None else own.vol
             rate, mark = self.terms.rate(years), self._state.quoted_mark(quote)
-            if vol is None:
-                if years > 0.0:
-                    vol = self._pricer.implied_vol(
-                        contract, mark, spot, years, rate, dividend_yield, carry.dividends
-                    )
-                is_fresh = vol is not None
-                vol = last if vol is None else vol
-                if is_fresh and not is_mark and vols.learns:
-                    self._kept_vols[instrument_id] = quote, vol
+            if vol is None and years > 0.0:
+                vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield, ahead)
+            is_fresh = vol is not None and years > 0.0
+            vol = vols.strikes.last(contract) if vol is None else vol
             terms = mark, spot, years, rate, vol
-            ahead = carry.dividends
-            found = Valuation(*terms, is_fresh, contract, self._pricer, dividend_yield, dividends=ahead)
-        if vols.learns:
-            for each in self._answers if found.is_modelled else (answers,):  # the model's is the same by any
-                each[instrument_id] = now_ns, quote, spot_quote, found
+            found = OptionState(*terms, is_fresh, contract, self._pricer, dividend_yield, dividends=ahead)
+        found.strike_vol, found.is_forward_assumed = vols.strike_vol(option, now_ns), carry.is_assumed
+        if not carry.is_followed:
+            found.is_forward_assumed = vols.carry.is_assumed(carry, now_ns)
+        if self.keeps_answers:
+            self._states[instrument_id] = now_ns, quote, spot_quote, found
         return found
-
-    def as_hedged(self, found: Valuation, instrument_id: InstrumentId, now_ns: int) -> Valuation:
-        """Return a valuation with the volatility that hedges were sized with last, and its Greeks."""
-        vol = self.vols.known_strike_vol(instrument_id, now_ns)
-        if vol is None:
-            return found
-        return msgspec.structs.replace(found, quoted=found.mark, vol=vol, own_greeks=None)
 
     def to_clock(self, contract: OptionContract, now_ns: int) -> float:
         """Return what turns an option's volatility by the calendar into that on the variance clock.
@@ -532,87 +520,40 @@ class DeltaEngine:
         by_clock = self.terms.variance_left(expires_ns, now_ns)
         return math.sqrt(self.terms.years(expires_ns, now_ns) / by_clock) if by_clock > 0.0 else 1.0
 
-    def value_together(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
-        """Value options now, so that :meth:`value` has the answer at hand: in half the time for fifty.
+    def mark(self, instrument_id: InstrumentId) -> float | None:
+        """Return the mark of one unit, currency per unit, as of the underlying's latest quote.
 
-        What is left out, such as an option without a volatility or with dividends ahead, is valued when it is
-        asked for.
+        The mid; an option's is that of its :meth:`state`. None when never quoted.
         """
-        if not self.vols.learns:
-            return
-        quotes, lost_ns, kind = self._state.quotes, self._state.lost_ns, None
-        terms: dict[ExpiryCarry, tuple[float, float, float]] = {}
-        places: list[tuple[OptionFacts, QuoteEvent, QuoteEvent]] = []
-        rows: list[tuple[float, ...]] = []
-        for number in numbers:
-            option = self.vols.facts(number)
+        market, quotes = self._state, self._state.quotes
+        quote, option = quotes[instrument_id], self.vols.options.get(instrument_id)
+        if quote is None:
+            return None
+        bid, ask = quote.bid, quote.ask
+        if option is None:
+            option = (
+                self.vols.facts(instrument_id) if self._instruments.by_id[instrument_id].is_option else None
+            )
             if option is None:
-                continue
-            quote, spot_quote = quotes[number], quotes[option.underlying]
-            if quote is None or spot_quote is None:
-                continue
-            known = self._values.get(number)
-            if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
-                continue
-            carry = terms.get(option.carry)
-            if carry is None:
-                years = self.terms.years(option.expires_ns, now_ns)
-                carry = years, self.terms.rate(years), self.vols.yield_of(option, now_ns)
-                terms[option.carry] = carry
-            own_kind = option.contract.style, option.contract.is_inverse
-            kind = kind or own_kind
-            is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > lost_ns[number]
-            is_lost = is_lost or not self._state.shows_price(quote)
-            if is_lost or carry[0] <= 0.0 or own_kind != kind or option.carry.dividends:
-                continue
-            places.append((option, quote, spot_quote))
-            rows.append((mark_price(quote), mark_price(spot_quote), option.strike, *carry))
-        if not places:
-            return
-        is_call = np.array([option.contract.is_call for option, _, _ in places])
-        columns = np.array(rows).T.copy()
-        vols, greeks = self._pricer.vols_and_greeks(places[0][0].contract, columns[0], is_call, *columns[1:])
-        for place, row, vol, own in zip(places, rows, vols.tolist(), greeks.T.tolist(), strict=True):
-            if math.isnan(vol):
-                continue
-            option, quote, spot_quote = place
-            mark, spot, _, years, rate, dividend_yield = row
-            priced = mark, spot, years, rate, vol
-            own_greeks = OptionGreeks._make(own)
-            found = Valuation(*priced, True, option.contract, self._pricer, dividend_yield, own_greeks)
-            self._kept_vols[option.instrument_id] = quote, vol
-            self._values[option.instrument_id] = now_ns, quote, spot_quote, found
-
-    def model_price(self, instrument_id: InstrumentId) -> float | None:
-        """Return an option's mark where its quote does not tell it, as of its underlying's latest quote.
-
-        Currency per unit: where its quote is lost or lacks a side, and deep in the money; else None.
-        """
-        contract, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
-        if quote is None or not contract.is_option:
-            return None
-        spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
-        if spot is None:
-            return None
-        now_ns = spot.ts_recv_ns
-        if self._state.dividends and self.vols.has_dividends(instrument_id):
+                return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)
+        spot = quotes[option.underlying]
+        if (
+            spot is not None
+            and spot.ts_recv_ns - quote.ts_recv_ns <= market.lost_ns[instrument_id]
+            and bid > 0.0
+            and 0.0 <= ask - bid <= market.widest[instrument_id]
+            and not option.side * (mark_price(spot) - option.strike) > 0.0
+            and not market.bounds.contradict(quote, spot, quotes)
+        ):
+            return 0.5 * (bid + ask)  # the common case first
+        known = self._states.get(instrument_id)
+        if known is not None and known[1] is quote and known[2] is spot and known[0] < option.expires_ns:
+            return known[3].mark
+        now_ns = 0 if spot is None else spot.ts_recv_ns
+        if option.carry.dividends:
             now_ns = self.vols.after_open(now_ns)
-        found = self._answer(self._held, instrument_id, now_ns, by_quote=True, is_mark=True)
-        if found is None or (not found.is_modelled and found.mark == self._state.quoted_mark(quote)):
-            return None
-        return found.mark
-
-    def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
-        """Return an option's mid carried to the spot of now at the volatility that it had when it was quoted.
-
-        An option's quote is often older than the spot. Currency per unit; the mid itself where it has no
-        volatility, None where it was never quoted.
-        """
-        vol, quote = self.quoted_vol(instrument_id), self._state.quotes[instrument_id]
-        if quote is None or not self._instruments.by_id[instrument_id].is_option:
-            return None
-        greeks = None if vol is None else self.greeks_at(instrument_id, now_ns, vol)
-        return mark_price(quote) if greeks is None else greeks.price
+        found = self.state(instrument_id, now_ns)
+        return market.quoted_mark(quote) if found is None else found.mark
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
@@ -640,12 +581,12 @@ class DeltaEngine:
         total = GreekSum()
         for position in held:
             units = position.float_quantity * position.multiplier
-            valuation = self.held(position.instrument_id, now_ns)
+            state = self.state(position.instrument_id, now_ns)
             instrument = self._instruments[position.instrument_id]
-            if valuation is not None:
-                total.add(units, valuation.greeks)
+            if state is not None:
+                total.add(units, state.hedge_greeks)
             elif not instrument.is_option:
-                mark = self._state.mark(position.instrument_id) or 0.0
+                mark = self.mark(position.instrument_id) or 0.0
                 if self.proxies:
                     total.shares += self.delta_of(position, mark)
                 else:

@@ -211,7 +211,7 @@ class PnlExplain:
 
     def current_nav(self) -> Decimal:
         """Return the current net asset value."""
-        return net_asset_value(self._account, self._positions.held(), self._state)
+        return net_asset_value(self._account, self._positions.held(), self._delta_engine)
 
     def begin(self, now_ns: int) -> None:
         """Start the explain from the current positions."""
@@ -231,7 +231,7 @@ class PnlExplain:
         if quote is None:
             return
         number = quote.instrument_id
-        instrument, mark, fair = self._instruments.by_id[number], self._state.mark(number), None
+        instrument, mark, fair = self._instruments.by_id[number], self._delta_engine.mark(number), None
         is_lost = instrument.is_option and self._state.is_lost(number)
         if instrument.is_option and instrument.is_inverse and not is_lost:
             leg = self._legs.get(number)
@@ -362,7 +362,7 @@ class PnlExplain:
             return _Leg(start, underlying)
         is_modelled = valuation is not None and valuation.is_modelled
         is_lost = is_modelled and self._is_long_lost(number, now_ns)
-        is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
+        is_carry_assumed = valuation is not None and valuation.is_forward_assumed
         self._has_guesses = self._has_guesses or is_carry_assumed
         leg = _Leg(start, underlying, is_lost, is_carry_assumed)
         if is_carry_assumed and before is not None and before.is_carry_assumed:
@@ -517,7 +517,7 @@ class PnlExplain:
         0 without any, and before quotes have shown their forward), and the underlyings with an option in its
         last hours.
         """
-        nav, greeks, state, currency = self._account.cash, GreekSum(), self._state, self._account.currency
+        nav, greeks, currency = self._account.cash, GreekSum(), self._account.currency
         marks: dict[InstrumentId, Marked] = {}
         vol_sum = vol_weight = 0.0
         last_hours = set[InstrumentId]()
@@ -526,9 +526,9 @@ class PnlExplain:
             instrument = position.instrument
             if not quantity or instrument.currency != currency:
                 continue
-            mark, valuation = state.mark(instrument_id), None
+            mark, valuation = self._delta_engine.mark(instrument_id), None
             if instrument.is_option:
-                valuation = self._delta_engine.marked(instrument_id, now_ns)
+                valuation = self._delta_engine.state(instrument_id, now_ns)
             marks[instrument_id] = mark, valuation
             price = position.average_price if mark is None else exact_price(mark)
             nav += instrument.value(quantity, price)
@@ -539,10 +539,10 @@ class PnlExplain:
                     greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
             units = position.float_quantity * position.multiplier
-            shown = self._delta_engine.as_hedged(valuation, instrument_id, now_ns)
-            greeks.add(units, shown.greeks)
+            greeks.add(units, valuation.hedge_greeks)
             if not self._has_guesses or self._delta_engine.knows_forward(instrument_id, now_ns):
-                vol_sum += abs(units) * shown.vol * self._delta_engine.to_clock(shown.contract, now_ns)
+                to_clock = self._delta_engine.to_clock(valuation.contract, now_ns)
+                vol_sum += abs(units) * valuation.hedge_vol * to_clock
                 vol_weight += abs(units)
             if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
                 last_hours.add(self._anchored_with(instrument_id))
@@ -557,7 +557,7 @@ class PnlExplain:
         valuation = marked[1]
         is_own = changed is None or leg.underlying == changed
         if valuation is not None and leg.is_carry_assumed and is_own:
-            leg.is_carry_assumed = self._delta_engine.vols.is_carry_assumed(number)
+            leg.is_carry_assumed = valuation.is_forward_assumed
             if not leg.is_carry_assumed:
                 restated = self._snapshots.restated
                 leg.start, self._is_restated = restated(leg.start, valuation), True

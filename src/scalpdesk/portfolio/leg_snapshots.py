@@ -8,13 +8,13 @@ import msgspec
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState, paid_between
-from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
+from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.interval import LegSnapshot
 from scalpdesk.portfolio.positions import Position
 
 COIN_DECIMALS = 12
 """Decimals of an amount in coin, where an amount in dollars has six."""
-Marked = tuple[float | None, Valuation | None]
+Marked = tuple[float | None, OptionState | None]
 """Mark of one unit, None before a quote, and an option's valuation, None while it is not valued."""
 
 
@@ -32,10 +32,10 @@ class LegSnapshots:
 
     def marked(self, instrument_id: InstrumentId, now_ns: int) -> Marked:
         """Return the mark of one unit and, of an option, its valuation."""
-        mark = self._state.mark(instrument_id)
+        mark = self._delta_engine.mark(instrument_id)
         if not self._instruments.by_id[instrument_id].is_option:
             return mark, None
-        return mark, self._delta_engine.marked(instrument_id, now_ns)
+        return mark, self._delta_engine.state(instrument_id, now_ns)
 
     def first(self, position: Position, now_ns: int, marked: Marked, vol: float | None) -> LegSnapshot:
         """Return a position where an interval begins, UTC nanoseconds.
@@ -104,7 +104,7 @@ class LegSnapshots:
             start.instrument_id, instrument, now_ns, start.units, mark, state, paid=paid, spot=spot
         )
 
-    def restated(self, start: LegSnapshot, now: Valuation) -> LegSnapshot:
+    def restated(self, start: LegSnapshot, now: OptionState) -> LegSnapshot:
         """Return the start of an option's interval at the carry of now, worth the same.
 
         The first correction of a configured carry is no move of the market: neither rates nor volatility
@@ -122,7 +122,7 @@ class LegSnapshots:
         A trade's cost is measured from it: the quote is often older than the spot. ``start`` is where its
         interval began, if it is held.
         """
-        valuation = self._delta_engine.marked(instrument_id, now_ns)
+        valuation = self._delta_engine.state(instrument_id, now_ns)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
             return None
         vol, state = valuation.vol, None if start is None else start.state

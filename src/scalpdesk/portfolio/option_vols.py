@@ -49,7 +49,8 @@ class _MinuteSmile(NamedTuple):
 class OptionVols:
     """Volatilities of options, and what they rest on: the facts, the carry and the smile of each expiry.
 
-    What it learns it learns while the desk handles an event. In between questions only read.
+    It learns where the desk says so, by :meth:`follow`, :meth:`observe` and :meth:`fit_smile`; questions only
+    read, whoever asks.
 
     Parameters
     ----------
@@ -75,11 +76,7 @@ class OptionVols:
         half_life_seconds: float | None,
     ) -> None:
         self._instruments, self._state, self._terms = instruments, state, terms
-        self.learns = True
-        """Whether an answer may leave a trace: with a desk, only while it handles an event."""
         self.options: Final[dict[InstrumentId, OptionFacts]] = {}
-        """By id, of all that the desk has asked for."""
-        self._seen: dict[InstrumentId, OptionFacts] = {}
         """By id, of all that anybody has asked for."""
         self._carries: dict[tuple[str, str, date], ExpiryCarry] = {}
         self._smiles: dict[ExpiryCarry, _MinuteSmile] = {}
@@ -102,20 +99,35 @@ class OptionVols:
         contract = self._instruments.by_id[instrument_id]
         if not contract.is_option:
             return None
-        found = self._seen.get(instrument_id)
-        if found is None:
-            underlying = self._instruments.id_of(contract.underlying)
-            is_inverse = contract.is_inverse
-            side = 0.0 if is_inverse else 1.0 if contract.is_call else -1.0
-            dated = expiry_instant_ns(contract), self._carry_of(contract, underlying)
-            found = OptionFacts(
-                instrument_id, contract, underlying, *dated, float(contract.strike), is_inverse, side
-            )
-            self._seen[instrument_id] = found
-        if self.learns:
-            self.options[instrument_id] = found
-            self._state.keep_quotes(found.underlying)  # a quote of the option has its spot there
+        underlying = self._instruments.id_of(contract.underlying)
+        is_inverse = contract.is_inverse
+        side = 0.0 if is_inverse else 1.0 if contract.is_call else -1.0
+        dated = expiry_instant_ns(contract), self._carry_of(contract, underlying)
+        found = OptionFacts(
+            instrument_id, contract, underlying, *dated, float(contract.strike), is_inverse, side
+        )
+        self.options[instrument_id] = found
         return found
+
+    def follow(self, option: OptionFacts, now_ns: int) -> None:
+        """Measure the carry of an option's expiry from now on, and keep the quotes of its underlying."""
+        if not option.carry.is_followed:
+            self._state.keep_quotes(option.underlying)  # a quote of the option has its spot there
+            self.carry.follow(option.carry, now_ns)
+
+    def observe(self, option: OptionFacts, now_ns: int, *, smile: bool = False) -> None:
+        """Take in the latest quote of an option and of its strike's other leg.
+
+        Where they show its strike's volatility no more, or with ``smile``, the smile of the expiry is fitted
+        once a minute.
+        """
+        self.follow(option, now_ns)
+        quote = self._state.quotes[option.instrument_id]
+        if quote is not None:
+            self.quoted.of(option, quote, keeps=True)
+        self.strikes.measure(option.contract)
+        if smile or self.strikes.measured(option.contract, now_ns) is None:
+            self._renew_smile(option, now_ns)
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
         key = (contract.root, contract.underlying, contract.expiry)
@@ -130,48 +142,30 @@ class OptionVols:
             if carry.underlying == event.instrument_id:
                 self.carry.learn(carry, event.ts_recv_ns)
 
-    def has_dividends(self, instrument_id: InstrumentId) -> bool:
-        """Return whether an option's expiry has, or had, known cash dividends ahead."""
-        option = self.options.get(instrument_id) or self.facts(instrument_id)
-        return option is not None and bool(option.carry.dividends)
-
     def coming_dividends(self) -> list[tuple[str, ComingDividend]]:
-        """Return the known dividends up to the expiries that were asked for, with their symbols, in order."""
-        known = {(each.contract.underlying, paid) for each in self._carries.values() for paid in each.coming}
-        return sorted(known)
+        """Return the known dividends up to the expiries that are followed, with their symbols, in order."""
+        followed = (each for each in self._carries.values() if each.is_followed)
+        return sorted({(each.contract.underlying, paid) for each in followed for paid in each.coming})
 
     def after_open(self, at_ns: int) -> int:
         """Return the instant as of which a price of ``at_ns`` stands: at an open it has lost its dividend."""
         return max(at_ns, self._state.opened_ns)
 
-    def is_carry_assumed(self, instrument_id: InstrumentId) -> bool:
-        """Return whether the yield is the configured one because quotes could not show another yet."""
-        option = self.options.get(instrument_id) or self.facts(instrument_id)
-        return option is not None and option.carry.is_assumed
-
     def knows_forward(self, instrument_id: InstrumentId, now_ns: int) -> bool:
         """Return whether an option's forward is more than a guess by the configured rate and yield.
 
         It is where calls and puts have shown it once, and where they need not: an expiry of fewer strikes
-        than a fit needs, the last day, a forward that is given or configured. The desk's question has it
-        measured.
+        than a fit needs, the last day, a forward that is given or configured.
         """
-        option = self.options.get(instrument_id) or self.facts(instrument_id)
+        option = self.facts(instrument_id)
         if option is None:
             return True
-        self.yield_of(option, now_ns)
         is_assumed = self.carry.is_assumed(option.carry, now_ns)
         return not is_assumed or self._terms.years(option.expires_ns, now_ns) <= SHORT_CARRY_YEARS
 
     def yield_of(self, option: OptionFacts, at_ns: int) -> float:
-        """Return the yield of an option's expiry at an instant, a fraction a year.
-
-        The desk's first question has it measured, and the underlying's quotes kept, from then on.
-        """
-        carry = option.carry
-        if self.learns and not carry.is_followed:
-            self.carry.follow(carry, at_ns)
-        return self.carry.as_of(carry, at_ns)
+        """Return the yield of an option's expiry at an instant, a fraction a year."""
+        return self.carry.as_of(option.carry, at_ns)
 
     def forward(self, option: OptionFacts, spot: float, now_ns: int) -> float:
         """Return the forward of an option's expiry, currency per unit."""
@@ -183,70 +177,42 @@ class OptionVols:
             spot -= value_ahead(dividends, years, rate)
         return spot * math.exp((rate - self.yield_of(option, now_ns)) * years)
 
-    def quoted_vol(self, instrument_id: InstrumentId) -> float | None:
-        """Return the volatility of an option's mid at the spot and the instant of its quote, by the calendar.
+    def strike_vol(self, option: OptionFacts, now_ns: int) -> StrikeVol | None:
+        """Return the volatility of an option's strike, common to its call and put, as the desk observed it.
 
-        None for what is no option, was never quoted, or has no volatility.
+        Filtered from its own quotes; where they are missing, too wide or older than two minutes, from the
+        smile that the other strikes of its expiry show. None where there is neither.
         """
-        option, quote = self.facts(instrument_id), self._state.quotes[instrument_id]
-        if option is None or quote is None:
-            return None
-        found = self.of_quote(option, quote)
-        return None if found is None else found.vol
-
-    def of_quote(self, option: OptionFacts, quote: QuoteEvent) -> QuotedVol | None:
-        """Return the volatility and the vega of a quote; see :meth:`QuotedVols.of`."""
-        return self.quoted.of(option, quote, keeps=self.learns)
-
-    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
-        """Return the volatility of an option's strike, common to its call and put.
-
-        Filtered from its own quotes; where they are missing, too wide or older than two minutes from the
-        smile that the other strikes of its expiry show, renewed once a minute. None for what is no option,
-        and where there is neither.
-        """
-        option = self.facts(instrument_id)
-        if option is None:
-            return None
-        if self.learns:
-            self.strikes.measure(option.contract)
         found = self.strikes.measured(option.contract, now_ns)
         if found is not None:
             return found
-        vols = self._minute_vols(option, now_ns, 0.0)
-        return None if vols is None else StrikeVol(vols[0] * self._offset(option), SURFACE_DEVIATION)
-
-    def known_strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
-        """Return what :meth:`strike_vol` has found in the last two minutes, without looking at the market."""
-        option = self.options.get(instrument_id)
-        if option is None:
-            return None
-        found = self.strikes.measured(option.contract, now_ns)
-        if found is not None:
-            return found.vol
         known = self._smiles.get(option.carry)
-        is_old = known is None or now_ns - known.fitted_ns > OLDEST_NS
-        return None if known is None or is_old else self._off_smile(option, known.smile, now_ns)
+        if known is None or now_ns - known.fitted_ns > OLDEST_NS:
+            return None
+        vol = self._off_smile(option, known.smile, now_ns)
+        return None if vol is None else StrikeVol(vol, SURFACE_DEVIATION)
 
-    def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+    def skew(self, option: OptionFacts, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
-        option = self.facts(instrument_id)
-        vols = None if option is None else self._minute_vols(option, now_ns, -_SKEW_STEP, _SKEW_STEP)
+        known = self._smiles.get(option.carry)
+        if known is None or now_ns - known.fitted_ns > OLDEST_NS:
+            return None
+        vols = self._smile_vols(option, known.smile, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
-    def smile(self, instrument_id: InstrumentId, now_ns: int, *, keeps: bool = True) -> ExpirySmile | None:
+    def smile(self, option: OptionFacts, now_ns: int, *, keeps: bool = False) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
 
-        A decision's fit starts from that of the last one, and is kept for the next, if it ``keeps``. None for
-        what is no option, at its expiry, and where the spot or no strike can be measured.
+        With ``keeps`` the fit starts from the last one that was kept, and is kept, too. None at its expiry,
+        and where the spot or no strike can be measured.
         """
-        option, keeps = self.facts(instrument_id), keeps and self.learns
-        if option is None:
-            return None
+        if keeps:
+            self._state.keep_quotes(option.underlying)
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
-        self.yield_of(option, now_ns)
+        if keeps:
+            self.follow(option, now_ns)
         if self.strikes.is_silent(option.contract):  # of a listing of years, not out yet
             if keeps:
                 self.strikes.forget_smile(option.contract)
@@ -265,9 +231,9 @@ class OptionVols:
         second figure is how far the logarithm of it may be off, three standard deviations.
         """
         is_lost = self._state.is_lost(option.instrument_id)
-        known = self.known_strike_vol(option.instrument_id, now_ns) if is_lost else None
+        known = self.strike_vol(option, now_ns) if is_lost else None
         if known is not None:
-            return known, LEAST_DEVIATION
+            return known.vol, LEAST_DEVIATION
         last = self._when_quoted(option)
         of_expiry = self._smiles.get(option.carry) if is_lost else None
         if of_expiry is not None and (last is None or of_expiry.fitted_ns > last[1]):
@@ -307,7 +273,7 @@ class OptionVols:
 
     def without_quotes(self, option: OptionFacts, now_ns: int) -> float:
         """Return the volatility of an option never quoted: the smile's, else its strike's last one; or 0."""
-        smile = self.smile(option.instrument_id, now_ns, keeps=False)
+        smile = self.smile(option, now_ns)
         on_smile = self._smile_vols(option, smile, now_ns, 0.0)
         return self.strikes.last(option.contract) if on_smile is None else on_smile[0]
 
@@ -333,28 +299,26 @@ class OptionVols:
     def _when_quoted(self, option: OptionFacts) -> tuple[QuotedVol, int] | None:
         """Return the volatility of an option's last quote that showed a price, and when; None without one."""
         quote = self._state.two_sided(option.instrument_id)
-        found = None if quote is None else self.of_quote(option, quote)
+        found = None if quote is None else self.quoted.of(option, quote)
         if quote is not None and found is not None:
             return found, quote.ts_event_ns
         last = self.quoted.last(option.instrument_id)  # the latest is contradicted by its expiry
         return None if last is None or last.found is None else (last.found, last.quote.ts_event_ns)
 
-    def _minute_vols(self, option: OptionFacts, now_ns: int, *steps: float) -> list[float] | None:
-        """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
+    def _renew_smile(self, option: OptionFacts, now_ns: int) -> None:
+        """Fit the smile that strikes without quotes go by, once a minute."""
         known = self._smiles.get(option.carry)
-        if self.learns and (known is None or now_ns - known.tried_ns >= MINUTE_NS):
-            smile = self.smile(option.instrument_id, now_ns)
-            if smile is not None:
-                known = _MinuteSmile(now_ns, now_ns, smile)
-                self._note_offset(option, smile, now_ns)
-            elif known is None or known.smile is None:
-                known = _MinuteSmile(now_ns, 0, None)
-            else:  # at an open: the last one of the evening tells more than nothing
-                known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
-            self._smiles[option.carry] = known
-        if known is None or now_ns - known.fitted_ns > OLDEST_NS:
-            return None
-        return self._smile_vols(option, known.smile, now_ns, *steps)
+        if known is not None and now_ns - known.tried_ns < MINUTE_NS:
+            return
+        smile = self.smile(option, now_ns, keeps=True)
+        if smile is not None:
+            known = _MinuteSmile(now_ns, now_ns, smile)
+            self._note_offset(option, smile, now_ns)
+        elif known is None or known.smile is None:
+            known = _MinuteSmile(now_ns, 0, None)
+        else:  # at an open: the last one of the evening tells more than nothing
+            known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
+        self._smiles[option.carry] = known
 
     def _note_offset(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> None:
         """Note how far a strike lies off the first smile that is fitted after its own last quote."""
@@ -393,7 +357,7 @@ class OptionVols:
 
     def _vol_of_leg(self, instrument_id: InstrumentId, quote: QuoteEvent) -> QuotedVol | None:
         option = self.facts(instrument_id)
-        return None if option is None else self.of_quote(option, quote)
+        return None if option is None else self.quoted.of(option, quote, keeps=True)
 
     def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
         carry = self._carry_of(contract, self._instruments.id_of(contract.underlying))

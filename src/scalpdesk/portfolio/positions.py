@@ -11,7 +11,6 @@ from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instrument, Instruments
 from scalpdesk.instruments.postings import OF_HOLDERS, Posting
-from scalpdesk.marketdata.state import MarketState
 
 
 class Position:
@@ -546,32 +545,40 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
     return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
-def mark_decimal(state: MarketState, position: Position) -> Decimal:
+class MarkSource(Protocol):
+    """Who knows the mark of each instrument: the desk's valuation."""
+
+    def mark(self, instrument_id: InstrumentId) -> float | None:
+        """Return the mark of one unit, currency per unit; None when never quoted."""
+        ...
+
+
+def mark_decimal(source: MarkSource, position: Position) -> Decimal:
     """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
-    value = state.mark(position.instrument_id)
+    value = source.mark(position.instrument_id)
     return position.average_price if value is None else exact_price(value)
 
 
-def earned(number: InstrumentId, held: dict[InstrumentId, Position], state: MarketState) -> Decimal:
+def earned(number: InstrumentId, held: dict[InstrumentId, Position], source: MarkSource) -> Decimal:
     """Return what an instrument has earned at its mark, in currency: fees and income included."""
     position = held.get(number)
-    return ZERO if position is None else position.profit(mark_decimal(state, position))
+    return ZERO if position is None else position.profit(mark_decimal(source, position))
 
 
 def earned_since(
-    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], state: MarketState
+    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], source: MarkSource
 ) -> Decimal:
     """Return what instruments have earned beyond so much ``before``, in currency."""
     total = ZERO
     for number, known in before.items():
-        total += earned(number, held, state) - known
+        total += earned(number, held, source) - known
     return total
 
 
-def net_asset_value(account: Account, held: Iterable[Position], state: MarketState) -> Decimal:
+def net_asset_value(account: Account, held: Iterable[Position], source: MarkSource) -> Decimal:
     """Return cash plus the positions at their marks, in the account's own currency."""
     total, currency = account.cash, account.currency
     for position in held:
         if position.instrument.currency == currency:
-            total += position.value(mark_decimal(state, position))
+            total += position.value(mark_decimal(source, position))
     return total

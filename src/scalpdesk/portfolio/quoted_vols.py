@@ -76,7 +76,7 @@ class QuotedVols:
         self._known: dict[InstrumentId, SolvedQuote] = {}
         """Latest quote with both sides that the desk has asked for."""
 
-    def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool) -> QuotedVol | None:
+    def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool = False) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
         With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was

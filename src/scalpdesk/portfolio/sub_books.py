@@ -87,7 +87,7 @@ class SubBooks:
         self._adopter = adopts[0] if adopts else UNASSIGNED
         own = own_underlying or {}
         self._adopter_of = {instruments[own[name]].symbol: name for name in adopts if name in own}
-        self._state = state
+        self._state, self._marks = state, delta_engine
         self.instruments = instruments
         self._is_by_underlying = is_by_underlying
         self.books: dict[str, Book] = {
@@ -139,7 +139,7 @@ class SubBooks:
             book.begin(now_ns)
 
     def _worth(self, book: Book) -> Decimal:
-        return net_asset_value(Account(ZERO, book.account.currency), book.positions.held(), self._state)
+        return net_asset_value(Account(ZERO, book.account.currency), book.positions.held(), self._marks)
 
     def new_session(self) -> None:
         """Reset the session's counters; the interval up to the next mark is the night's."""
@@ -230,7 +230,7 @@ class SubBooks:
         ends = [ZERO, *(summed.to_integral_value(ROUND_HALF_EVEN) for summed in accumulate(held))]
         moved = [after - before - units for (before, after), units in zip(pairwise(ends), held, strict=True)]
         instrument = self.instruments[number]
-        price = mark_decimal(self._state, self.books[holders[0][0]].positions.positions[number])
+        price = mark_decimal(self._marks, self.books[holders[0][0]].positions.positions[number])
         cash = self._rounded((-instrument.value(units, price) for units in moved[:-1]), ZERO)
         reference = f"{posting.reference}/whole"
         change = msgspec.structs.replace(posting, price=price, reference=reference, source=None)
@@ -349,13 +349,13 @@ class SubBooks:
         for instrument_id, opened in book.opened.items():
             position = book.positions.positions.get(instrument_id)
             if opened and position is not None:
-                mark = mark_decimal(self._state, position)
+                mark = mark_decimal(self._marks, position)
                 value += abs(position.instrument.value(opened, mark))
         return value
 
     def nav(self, owner: str) -> Decimal:
         """Return the owner's current net asset value, in the quote currency."""
-        return net_asset_value(self.of(owner).account, self.of(owner).positions.held(), self._state)
+        return net_asset_value(self.of(owner).account, self.of(owner).positions.held(), self._marks)
 
     def explained(self, account_change: Decimal) -> dict[str, dict[str, Decimal]]:
         """Return the explained P&L of each book in cents; the totals sum to the account's exactly.

@@ -17,7 +17,7 @@ from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO, InstrumentId, money_decimals
 from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import Instrument, underlying_of
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.risk.limits import RiskLimits
 
@@ -84,7 +84,7 @@ class UnknownExposure(NamedTuple):
 class Marks(NamedTuple):
     """Where exposures take their values from."""
 
-    value: Callable[[InstrumentId], Valuation | None]
+    value: Callable[[InstrumentId], OptionState | None]
     """Values an option as of now; None when it cannot."""
     mark: Callable[[InstrumentId], float | None]
     """Value of one share in currency; None when it was never quoted."""
@@ -239,12 +239,12 @@ def exposure_of(
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
             # in coin a delta is an amount already
             worth[underlying] = 1.0 if instrument.is_inverse else valued.spot
-        total.add(units, valued.greeks)
+        total.add(units, valued.hedge_greeks)
         if delta_only:
             continue
         # near expiry a rate per day promises more than there is to lose
         to_lose = max(valued.mark - instrument.payoff(valued.spot), 0.0)
-        theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -to_lose)
+        theta += units * max(valued.hedge_greeks.theta / DAYS_PER_YEAR, -to_lose)
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
         delta += total.delta * worth[underlying] * beta

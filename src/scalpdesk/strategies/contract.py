@@ -255,6 +255,10 @@ class DeskView(Protocol):
         """Return the order that an event is about, None for any other event."""
         ...
 
+    def mark(self, instrument_id: InstrumentId) -> float | None:
+        """Value of one unit at the latest market, currency per unit; None when never quoted."""
+        ...
+
     def begin_trade(self, instrument_ids: Iterable[InstrumentId]) -> TradeStart:
         """Return where a trade in these instruments starts: what each has earned before it."""
         ...
@@ -336,19 +340,23 @@ class WritableDeskView:
             return instrument.delta(quantity, price)
         return proxy.delta(instrument, quantity, price, self.market.mark(self.underlying) or math.nan)
 
+    def mark(self, instrument_id: InstrumentId) -> float | None:
+        """Value of one unit at the latest market, currency per unit; None when never quoted."""
+        return self.delta_engine.mark(instrument_id)
+
     @property
     def nav(self) -> Decimal:
         """Net asset value at the current marks, in the quote currency."""
-        return net_asset_value(self.account, self.positions.held(), self.market)
+        return net_asset_value(self.account, self.positions.held(), self.delta_engine)
 
     def begin_trade(self, instrument_ids: Iterable[InstrumentId]) -> TradeStart:
         """Return where a trade in these instruments starts: what each has earned before it."""
         held = self.positions.positions
-        return TradeStart({number: earned(number, held, self.market) for number in instrument_ids})
+        return TradeStart({number: earned(number, held, self.delta_engine) for number in instrument_ids})
 
     def trade_pnl(self, trade: TradeStart) -> Decimal:
         """Return the P&L of a trade at the current marks, fees and dividends included, in currency."""
-        return earned_since(trade.earned, self.positions.positions, self.market)
+        return earned_since(trade.earned, self.positions.positions, self.delta_engine)
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""

@@ -56,7 +56,7 @@ class Evening:
         self.value, self.dividends = value, dividends
         self.delta_engine = self.market = self
 
-    def value_at_kept_vol(self, leg, now_ns):
+    def state(self, leg, now_ns):
         assert now_ns == NOW_NS
         return self.value(leg)
 

@@ -161,10 +161,10 @@ def added_delta(skew, **hedge):
     desk.quote(0, 499.99, 500.01)
     view = desk.engine.desk.view
     view.now_ns = desk.now_ns
-    view.delta_engine.vols.learns = True  # as while the desk handles an event
     number = next(i for i, one in enumerate(desk.book) if i and one.strike == 500 and one.is_call)
+    view.delta_engine.observe([number], view.now_ns, smile=True)
     greeks = view.delta_engine.greeks_at(number, view.now_ns, 0.20)
-    valuation = view.delta_engine.value(number, view.now_ns)
+    valuation = view.delta_engine.state(number, view.now_ns)
     return strategy.tools.hedger._by_dynamics(view, number, greeks, valuation, 0.20), greeks.vega
 
 
@@ -198,7 +198,7 @@ def test_call_and_put_of_a_strike_show_one_volatility_whatever_rate_the_desk_rec
         next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and one.is_call is c)
         for c in (True, False)
     )
-    values = [view.delta_engine.value(leg, view.now_ns) for leg in (call, put)]
+    values = [view.delta_engine.state(leg, view.now_ns) for leg in (call, put)]
     assert values[0].vol == pytest.approx(values[1].vol, abs=0.01)
     forward = 500.0 * math.exp((values[0].rate - values[0].dividend_yield) * values[0].years)
     # at the desk's rate the right to exercise the put is worth a few cents

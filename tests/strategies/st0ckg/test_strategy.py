@@ -42,7 +42,7 @@ def test_the_signals_direction_decides_between_calls_and_puts(direction, right):
     contract = bench.desk.book[order.instrument_id]
     assert contract.right == right
     assert contract.expiry == DAY
-    delta = bench.desk.engine.desk.delta_engine.value(order.instrument_id, bench.desk.now_ns).greeks.delta
+    delta = bench.desk.engine.desk.delta_engine.state(order.instrument_id, bench.desk.now_ns).greeks.delta
     assert 0.20 <= abs(delta) <= 0.40
     quote = bench.desk.engine.desk.market.quotes[order.instrument_id]
     ask = Decimal(f"{quote.ask:.2f}")

@@ -271,9 +271,10 @@ class DeskChain(OptionsChain):
 
     def valued(self, rows: Sequence[ChainRow]) -> list[ChainRow]:
         """Return these rows with the Greeks of their mids; one without an implied volatility is left out."""
-        found = []
+        found, view = [], self._view
+        view.delta_engine.follow([self.ids[row.option_symbol] for row in rows], view.now_ns)
         for row in rows:
-            valuation = self._view.delta_engine.value(self.ids[row.option_symbol], self._view.now_ns)
+            valuation = view.delta_engine.state(self.ids[row.option_symbol], view.now_ns)
             if valuation is None or not valuation.vol_is_fresh:
                 continue
             greeks = valuation.greeks

@@ -65,7 +65,7 @@ class Exposures:
         """Delta of the options in shares; None when one is not known."""
         total = 0.0
         for number, quantity in self.options().items():
-            value = self._view.delta_engine.value_at_kept_vol(number, self._view.now_ns)
+            value = self._view.delta_engine.state(number, self._view.now_ns)
             if value is None or not -1.5 < value.greeks.delta < 1.5:
                 return None
             total += float(quantity) * value.greeks.delta * self._view.instruments[number].multiplier
@@ -294,7 +294,7 @@ class MarketPicture:
             "multiplier": contract.multiplier,
             "underlying_price": spot,
         }
-        value = view.delta_engine.value_at_kept_vol(number, view.now_ns)
+        value = view.delta_engine.state(number, view.now_ns)
         greeks = None if value is None else value.greeks
         if greeks is None or not math.isfinite(greeks.delta):
             if held or number not in self._shown:
@@ -306,7 +306,7 @@ class MarketPicture:
                 figure = float(getattr(greeks, name))
                 if math.isfinite(figure):
                     payload[name] = round(figure / (DAYS_PER_YEAR if name == "theta" else 1.0), DECIMALS)
-        mark = view.market.mark(number)
+        mark = view.mark(number)
         if mark is not None:
             payload["price"] = mark
         payload |= _prices(view, number)

@@ -119,7 +119,7 @@ class StraddleEdge:
             seen.setdefault((contract.root, expiry_instant_ns(contract)), pair.call_id)
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
-            view.delta_engine.smile(leg, view.now_ns)
+            view.delta_engine.observe_smile(leg, view.now_ns)
 
     def is_far(self, view: DeskView) -> bool:
         """Return whether the forecast is below the market by so much that no strike can pass.
@@ -147,7 +147,8 @@ class StraddleEdge:
 
     def _level(self, pair: StraddlePair, view: DeskView) -> float | None:
         """Return the market's level to the horizon, from the smile of a straddle's expiry; None without."""
-        smile, call = view.delta_engine.smile(pair.call_id, view.now_ns), view.instruments[pair.call_id]
+        call = view.instruments[pair.call_id]
+        smile = view.delta_engine.observe_smile(pair.call_id, view.now_ns)
         if smile is None or smile.variance_years <= 0.0:
             return None
         assert call.is_option
@@ -231,14 +232,14 @@ class StraddleEdge:
             and (other := view.instruments[each.call_id]).is_option
             and other.root == held.root
         ]
-        value = view.delta_engine.value_at_kept_vol(pair.call_id, view.now_ns)
+        value = view.delta_engine.state(pair.call_id, view.now_ns)
         forward = spot if value is None else forward_of(view.market, pair, value)
         new = min(near, key=lambda each: abs(float(each.strike) - forward), default=pair)
         legs = (*pair.legs, *new.legs)
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
         if new.strike == pair.strike or not is_quoted:
             return None
-        values = [view.delta_engine.value_at_kept_vol(leg, view.now_ns) for leg in legs]
+        values = [view.delta_engine.state(leg, view.now_ns) for leg in legs]
         quotes = [view.market.quotes[leg] for leg in legs]
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(held))
         known = [value for value in values if value is not None and value.years > 0.0]
@@ -273,11 +274,11 @@ class StraddleEdge:
     ) -> EdgeInputs | None:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
         engine, now_ns, legs = view.delta_engine, view.now_ns, pair.legs
-        smile = engine.smile(pair.call_id, now_ns)
+        smile = engine.observe_smile(pair.call_id, now_ns)
         quotes = [view.market.quotes[leg] for leg in legs]
-        mids = [engine.quoted_price(leg, now_ns) for leg in legs]
+        states = [engine.state(leg, now_ns) for leg in legs]
         call, share = view.instruments[pair.call_id], view.market.quotes[view.underlying]
-        if smile is None or smile.variance_years <= 0.0 or None in mids or not forecast.known:
+        if smile is None or smile.variance_years <= 0.0 or None in states or not forecast.known:
             return None
         if share is None or not share.bid > 0.0 or not share.ask > 0.0:
             return None  # of one side alone: what hedging costs is not known
@@ -292,7 +293,7 @@ class StraddleEdge:
         on_smile = greeks(float(smile.vols(np.array(k))))
         gamma = max(sum((_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0), 0.0)
         half = 0.5 * sum((max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None), 0.0)
-        quoted = sum((mid for mid in mids if mid is not None), 0.0)
+        quoted = sum((each.greeks.price for each in states if each is not None), 0.0)
         mid = price_in_market(sum((each.price for each in on_smile), 0.0), quoted, half)
         horizon = min(self.horizon.years(view), smile.variance_years)
         return EdgeInputs(
@@ -472,7 +473,7 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     assert call.is_option
     if call.style is not Style.AMERICAN:
         return None
-    calls, puts = (view.delta_engine.value_at_kept_vol(leg, view.now_ns) for leg in pair.legs)
+    calls, puts = (view.delta_engine.state(leg, view.now_ns) for leg in pair.legs)
     if calls is None or puts is None or not calls.years > 0.0:
         return None
     spot, strike = calls.spot, float(call.strike)

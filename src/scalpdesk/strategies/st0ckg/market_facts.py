@@ -316,14 +316,14 @@ class ChainExposure:
         ]
         if not listed:
             return None, "no options are listed near the price" if within else "no options are listed"
+        self._engine.follow([number for number, _ in listed], view.now_ns)
         rows = listed_rows(listed, [self._gamma(number, view.now_ns) for number, _ in listed], interest)
         made = gamma_exposure(rows, spot)
         return made.net_usd, made.reason
 
     def _gamma(self, number: InstrumentId, now_ns: int) -> float:
-        vol = self._engine.quoted_vol(number)
-        greeks = None if vol is None else self._engine.greeks_at(number, now_ns, vol)
-        return float("nan") if greeks is None else greeks.gamma
+        state = self._engine.state(number, now_ns)
+        return state.greeks.gamma if state is not None and state.vol_is_fresh else float("nan")
 
     def _quantile(self, history: deque[float]) -> float | None:
         """Return the 90 % quantile of what earlier sessions showed; None while there are too few."""

@@ -126,7 +126,7 @@ class SignalScalp(Scalp):
         return super().facts(view) | spots
 
     def _seen(self, view: DeskView, entry_spot: Decimal) -> ScalpView:
-        spot, price = view.market.mark(view.underlying), view.market.mark(self.number)
+        spot, price = view.market.mark(view.underlying), view.mark(self.number)
         verdict = view.market.verdict(self.number, view.now_ns)
         is_priced = verdict in PRICED and view.market.is_valid(self.number)
         return ScalpView(

@@ -215,7 +215,7 @@ def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
 def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
     """Return :attr:`TradeView.most_pnl` of legs that are held; None where a leg is not valued."""
     for leg in legs:
-        units, value = view.positions.quantity(leg), view.delta_engine.marked(leg, view.now_ns)
+        units, value = view.positions.quantity(leg), view.delta_engine.state(leg, view.now_ns)
         if value is None:
             return None
         if value.is_modelled:

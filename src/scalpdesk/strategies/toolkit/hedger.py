@@ -25,7 +25,7 @@ from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import Session, previous_session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
 from scalpdesk.orders.order import Order
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks, gamma_beside_perpetual
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
@@ -395,10 +395,11 @@ class DeltaHedger:
         if number == view.underlying:
             total.shares = hedge.delta(owned, spot)
         elif owned:
-            total.shares = view.hedge_delta(owned, view.market.mark(number) or math.nan)
+            total.shares = view.hedge_delta(owned, view.mark(number) or math.nan)
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
+        view.delta_engine.observe(legs, view.now_ns, smile=model.dynamics == "sticky_delta")
         first_ns, lost_ns = _waited_for(view)
         for leg in legs:
             last = view.market.quotes[leg] if first_ns else None
@@ -406,13 +407,13 @@ class DeltaHedger:
                 self.unusable = f"{view.instruments[leg].symbol}: no quote of this session yet"
                 return None
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
-            valuation = None if verdict in UNUSABLE else view.delta_engine.value_at_kept_vol(leg, view.now_ns)
+            valuation = None if verdict in UNUSABLE else view.delta_engine.state(leg, view.now_ns)
             if valuation is None:
                 self._note_unusable(view, leg, verdict)
                 return None
             implied, deviation = valuation.vol, 0.0
             if model.source == "smile":
-                implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
+                implied, deviation = valuation.strike_vol or (implied, 0.0)
             vol = model.vol(leg, implied, forecast_vol) * vol_factor
             greeks = valuation.greeks if vol == valuation.vol else valuation.greeks_at(vol)
             if not abs(greeks.delta + (greeks.price if hedge.is_inverse else 0.0)) <= 1.0 + 1e-6:
@@ -440,7 +441,7 @@ class DeltaHedger:
         if noise:
             unit = float(hedge.step)
             if hedge.multiplier != 1 or number != view.underlying:
-                unit = _smallest_delta(view, view.market.mark(number) or spot)  # before its first quote
+                unit = _smallest_delta(view, view.mark(number) or spot)  # before its first quote
             least = least_hedge(noise / unit)
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
@@ -450,7 +451,7 @@ class DeltaHedger:
         self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
 
     def _by_dynamics(
-        self, view: DeskView, leg: InstrumentId, greeks: OptionGreeks, valuation: Valuation, vol: float
+        self, view: DeskView, leg: InstrumentId, greeks: OptionGreeks, valuation: OptionState, vol: float
     ) -> float:
         """Return what a delta gains as the strike's volatility moves with the spot."""
         if self._delta_model.dynamics == "sticky_delta":

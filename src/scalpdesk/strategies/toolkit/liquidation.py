@@ -60,12 +60,13 @@ def sight_of(view: DeskView, number: InstrumentId) -> Sight:
 
 
 def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
-    contract, valuation = view.instruments[number], view.delta_engine.value_at_kept_vol(number, view.now_ns)
+    contract, valuation = view.instruments[number], view.delta_engine.state(number, view.now_ns)
     if valuation is None or not contract.is_option:
         return None
     # at the volatility of the marks: the risk gate holds the limit against the mark
-    value = view.market.model_price(number) or valuation.greeks.price
-    return value, contract.payoff(valuation.spot)
+    return valuation.mark if valuation.is_modelled else valuation.greeks.price, contract.payoff(
+        valuation.spot
+    )
 
 
 class Liquidation:

@@ -172,7 +172,7 @@ class Scalp:
         return self.tag | {
             "contract": self.contract.symbol,
             "entry_price": float(self.entry_price),
-            "price": view.market.mark(self.number) or 0.0,
+            "price": view.mark(self.number) or 0.0,
             "held_contracts": int(self.held(view)),
         }
 
