@@ -50,7 +50,7 @@ class Bookings:
         held_before = desk.positions.quantity(sent.instrument_id)
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
-        desk.attribution.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
+        desk.attribution.legs.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
             if why is not None and desk.gate.desk_mode.mode is Mode.ACTIVE:
@@ -72,7 +72,7 @@ class Bookings:
         self.mark(of=number)
         desk.orders.apply(event)
         desk.book_bust(event)
-        desk.attribution.rebase(self._turn.now_ns, of=number)
+        desk.attribution.legs.rebase(self._turn.now_ns, of=number)
         if not event.is_corrected and not event.more_follow:
             return Wake.ORDER
         self._flattening.follow()  # the book is incomplete, and no strategy is woken
@@ -91,7 +91,7 @@ class Bookings:
         if not (in_action and self._half_booked_ns == now_ns):  # one step with its other parts
             self.mark(of=of)
         desk.book_change(event)
-        desk.attribution.rebase(now_ns, of=of)
+        desk.attribution.legs.rebase(now_ns, of=of)
         is_half = event.more_follow or event.cause in EXERCISED
         self._half_booked_ns = now_ns if is_half else -1
         if not (in_action and event.more_follow):
