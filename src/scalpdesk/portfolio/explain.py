@@ -286,7 +286,7 @@ class PnlExplain:
         instrument, mark, fair = self._positions.instruments.by_id[number], self._state.mark(number), None
         is_lost = instrument.is_option and self._state.is_lost(number)
         if instrument.is_option and instrument.is_inverse and not is_lost:
-            fair = self.legs.fair(number, booked.ts_ns)
+            fair = self.legs.fair(number, instrument, booked.ts_ns)
         at = price if mark is None else exact_price(mark)
         cost = trade_cost(instrument, quote, signed_quantity, price, at, fair=fair, is_lost=is_lost)
         booked.trade(cost, fee, is_hedge=not instrument.is_option)

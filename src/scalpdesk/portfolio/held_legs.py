@@ -138,12 +138,12 @@ class HeldLegs:
             return Marked(mark)
         return Marked(mark, self._delta_engine.marked(number, now_ns))
 
-    def fair(self, number: InstrumentId, now_ns: int) -> Decimal | None:
+    def fair(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Decimal | None:
         """Return an inverse option's mark carried to the spot of now; None while it has no volatility.
 
         A trade's cost is measured from it: the quote is often older than the spot.
         """
-        valuation, leg = self._delta_engine.marked(number, now_ns), self.held.get(number)
+        valuation, leg = self.marked(number, instrument, now_ns).valuation, self.held.get(number)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
             return None
         vol, state = valuation.vol, None if leg is None else leg.start.state
