@@ -141,7 +141,7 @@ def test_fills_and_the_hedgers_belief_are_of_the_assumed_spread():
         made = assemble_backtest(chosen, tape, header, engine, None, watchers=(watch,))
         made.runner.run()
         widths.append(np.mean([each["half_width_shares"] for each in facts]))
-        costs.append(float(engine.desk.attribution.hedge_costs))
+        costs.append(float(engine.desk.attribution.sums.hedge_costs))
     assert widths[0] < widths[1] < widths[2]
     assert costs[0] == 0 > costs[1] > costs[2]
     quoted = tape.quotes.take(tape.quotes.instrument_id == 0)

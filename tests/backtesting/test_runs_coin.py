@@ -33,7 +33,7 @@ from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
-from scalpdesk.portfolio.explain import NO_PARTS
+from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -487,7 +487,7 @@ def test_bought_options_are_no_collateral_for_their_hedge(tape):
 
 
 def mark(nav, change, spot):
-    return Mark(0, D(nav), D(change), NO_PARTS, spot, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return Mark(0, D(nav), D(change), dict.fromkeys(PARTS, D(0)), spot, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_coin_that_only_rises_in_price_is_currency_and_no_trading():

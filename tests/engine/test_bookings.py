@@ -250,7 +250,7 @@ def test_the_noise_of_an_options_last_mark_ends_with_its_settlement(desk):
     one.quote(0, 501.99, 502.01)
     one.quote(1, 2.95, 3.05)
     one.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
-    details = one.engine.desk.attribution.details
+    details = one.engine.desk.attribution.sums.details
     assert details["mark_noise"] == pytest.approx(100.0, abs=0.01)  # 3.00 where 2.00 is paid
     one.handle(change(one, "cash_settlement", -1, 2, 200, number=1))
     assert details["mark_noise"] == pytest.approx(0.0, abs=0.01)

@@ -211,7 +211,7 @@ def test_the_fee_of_a_delivery_is_in_the_trade_and_in_the_carry_once():
     carry = inner.attribution.totals["carry"]
     end = PositionChanged(1, 1, 1, ChangeCause.CASH_SETTLEMENT, D(-1), payoff, payoff - fee, "end")
     inner.book_change(end)
-    inner.attribution.rebase(inner.view.now_ns)
+    inner.attribution.legs.rebase(inner.view.now_ns)
     mark = inner.attribution.mark(inner.view.now_ns)
     assert inner.view.trade_pnl(trade) == D("0.00002") - fee
     assert mark.nav - nav == D("0.00002") - fee
@@ -611,7 +611,7 @@ def test_each_underlying_has_a_row_without_a_share_of_the_cash():
         "fills",
     }
     book_of = inner.by_underlying.books
-    assert [book_of[name].attribution._underlying for name in ("SPY", "QQQ")] == [0, 2]
+    assert [book_of[name].attribution.legs.meter.underlying for name in ("SPY", "QQQ")] == [0, 2]
 
 
 def test_what_desk_and_strategies_forget_stays_in_their_rows():
@@ -750,7 +750,7 @@ def test_what_a_price_moves_between_close_and_open_is_the_nights(closes):
     desk.quote(0, 499.99, 500.01)
     desk.wait(1).quote(0, 500.99, 501.01)
     desk.timer("mark")
-    night = desk.engine.desk.attribution.overnight
+    night = desk.engine.desk.attribution.sums.overnight
     before = night["delta"]
     if closes:
         desk.close()

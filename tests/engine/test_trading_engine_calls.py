@@ -26,9 +26,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (85, 68)
-STRADDLE = (316, 227)
-WHOLE_TRIP = (119, 82)
+SHARES = (85, 66)
+STRADDLE = (314, 227)
+WHOLE_TRIP = (119, 80)
 STRADDLE_DECISION = (447, 323)
 """Python calls and C calls."""
 

@@ -18,7 +18,7 @@ from scalpdesk.entry.edge_gate import (
     shifted_edge,
 )
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.portfolio.interval import MoveMeter
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import swap_vol
 from scalpdesk.volatility.forecast import VolForecast

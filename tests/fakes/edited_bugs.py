@@ -20,7 +20,7 @@ from scalpdesk.engine.halts import TradingHalts
 from scalpdesk.engine.timers import LossTimer
 from scalpdesk.live import core, reconciliation, recovery, runner, sessions
 from scalpdesk.orders import order, order_manager, reconcile
-from scalpdesk.portfolio import book, delta_engine, explain, leg_snapshots, option_vols, positions
+from scalpdesk.portfolio import book, delta_engine, explain, held_legs, option_vols, positions
 from scalpdesk.risk.checks import (
     account_is_compared,
     losses_allow,
@@ -343,10 +343,10 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "fees_explained_as_gains": Edit(
         "the explanation counts fees as gains",
-        explain.PnlExplain,
-        "note_trade",
-        "self._fees -= fee",
-        "self._fees += fee",
+        explain.BookedSinceMark,
+        "trade",
+        "self.fees -= fee",
+        "self.fees += fee",
     ),
     "second_order_forgotten": Edit(
         "the second order of a hedge across zero is forgotten",
@@ -472,8 +472,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "the explanation counts carry with the wrong sign",
         explain.PnlExplain,
         "note_carry",
-        "self.noted_carry += amount",
-        "self.noted_carry -= amount",
+        "self.booked.carry += amount",
+        "self.booked.carry -= amount",
     ),
     "late_cancel_not_told": Edit(
         "no alert names an order that is not over a minute after its cancel",
@@ -554,8 +554,8 @@ DRAWN: dict[str, Edit | CheckEdit] = {
     ),
     "unseen_move_of_the_volatility": Edit(
         "what a volatility did unseen counts as a move of this interval",
-        leg_snapshots.LegSnapshots,
-        "later",
+        held_legs.HeldLegs,
+        "_later",
         "state = state._replace(vol=start.state.vol)",
         "pass",
     ),

@@ -13,7 +13,7 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded.market import _DrawnSession
 from scalpdesk.datasets.embedded.surface import option_prices, total_variance, variance_years
-from scalpdesk.portfolio.explain import PnlExplain, unexplained
+from scalpdesk.portfolio.held_legs import HeldLegs
 
 ROOT = Path(__file__).resolve().parents[2]
 WEEK = ROOT / "examples" / "validation" / "spxw-2021-01-08.toml"
@@ -55,8 +55,8 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
         "residual": 0,
     }
     explain = engine.desk.attribution
-    assert unexplained(explain)["of_gross"] < 0.02
-    assert explain.details["mark_noise"] == pytest.approx(float(explain.totals["residual"]), abs=0.01)
+    assert explain.sums.unexplained()["of_gross"] < 0.02
+    assert explain.sums.details["mark_noise"] == pytest.approx(float(explain.totals["residual"]), abs=0.01)
 
 
 def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
@@ -72,8 +72,8 @@ def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
         "residual": 0,
     }
     explain = engine.desk.attribution
-    found = unexplained(explain)
-    left = abs(float(explain.totals["residual"])) + abs(explain.details["mark_noise"])
+    found = explain.sums.unexplained()
+    left = abs(float(explain.totals["residual"])) + abs(explain.sums.details["mark_noise"])
     assert left < 0.02 * float(found["gross"])
     # 5 of three-way terms besides, of a gross that was 941 while vega and higher order cancelled
     assert found["of_gross"] == pytest.approx(0.0209, abs=1e-4)
@@ -104,19 +104,19 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch, name):
 
     Noise of the filtered volatility, squared or with the spot, stands in volga and vanna at each anchor.
     """
-    steps, rebase = [], PnlExplain.rebase
+    steps, rebase = [], HeldLegs.rebase
 
-    def noting(explain, now_ns, *marks):
-        before = explain._legs
-        rebase(explain, now_ns, *marks)
+    def noting(legs, now_ns, *marks):
+        before = legs.held
+        rebase(legs, now_ns, *marks)
         for number, leg in before.items():
-            after = explain._legs.get(number)
+            after = legs.held.get(number)
             if leg.start.state is not None and after is not None:
                 steps.append(
                     (number, leg.start.units, leg.start.ts_ns, leg.start.state, now_ns, after.start.state)
                 )
 
-    monkeypatch.setattr(PnlExplain, "rebase", noting)
+    monkeypatch.setattr(HeldLegs, "rebase", noting)
     held = "entry.gate=off exits.edge_gone=false exits.flat_minutes_before_close=10"
     unstopped = "exits.stop_fraction=null exits.arm_fraction=null"
     strike = ["selection.strike=281"] * ("strike 281" in name)
@@ -144,7 +144,7 @@ def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch, name):
         volga += units * (turned - first - linear)
         vanna += units * (both - moved - turned + first)
     explain = engine.desk.attribution
-    found = float(explain.totals["vega"]), explain.details["volga"], explain.details["vanna"]
+    found = float(explain.totals["vega"]), explain.sums.details["volga"], explain.sums.details["vanna"]
     cells = (", ".join(f"{part:.1f}" for part in parts) for parts in ((vega, volga, vanna), found))
     assert f"| {name} | {' | '.join(cells)} |" in PAGE
     assert found[0] == pytest.approx(vega, rel=0.05)

@@ -171,7 +171,7 @@ def test_over_an_ex_night_a_held_straddle_has_neither_carry_nor_vega(spot):
     explain.mark(close_ns, is_anchor=True)
     start = {name: float(amount) for name, amount in explain.totals.items()}
     market.state.open_session(open_ns)
-    explain.open_session()
+    explain.legs.open_session()
     paid = D(AMOUNT) * D(held[0])
     account.cash += paid
     explain.note_carry(paid)

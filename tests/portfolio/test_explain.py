@@ -4,7 +4,6 @@ import math
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,8 +22,10 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, parts_in_cents, unexplained
-from scalpdesk.portfolio.interval import MoveMeter, leg_parts
+from scalpdesk.portfolio.explain import PARTS, ExplainSums, parts_in_cents
+from scalpdesk.portfolio.held_legs import AnchorSession
+from scalpdesk.portfolio.interval import leg_parts
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices
@@ -73,7 +74,7 @@ class Book:
         self.attribution.note_trade(self.state.quotes[number], quantity, price, fee)
         if number:
             self.engine.observe([number], now_ns)
-        self.attribution.rebase(now_ns)
+        self.attribution.legs.rebase(now_ns)
         return marked
 
 
@@ -100,10 +101,12 @@ def test_parts_headline_and_meter_are_restated_together_over_all_intervals(legs,
     late, known = played(shown_at), played(0)
     for name, amount in known.totals.items():
         assert float(late.totals[name]) == pytest.approx(float(amount), abs=0.02), name
-    assert late.realised_vs_implied == pytest.approx(known.realised_vs_implied, abs=0.01)
-    assert late.theta_paid == pytest.approx(known.theta_paid, abs=0.01)
-    assert late.meter.figures() == pytest.approx(known.meter.figures(), rel=5e-3)
-    assert late.meter.figures()["headline"] == pytest.approx(late.realised_vs_implied, abs=0.01)
+    assert late.sums.realised_vs_implied == pytest.approx(known.sums.realised_vs_implied, abs=0.01)
+    assert late.sums.theta_paid == pytest.approx(known.sums.theta_paid, abs=0.01)
+    assert late.legs.meter.total.figures() == pytest.approx(known.legs.meter.total.figures(), rel=5e-3)
+    assert late.legs.meter.total.figures()["headline"] == pytest.approx(
+        late.sums.realised_vs_implied, abs=0.01
+    )
 
 
 def by_clock(vol, contract, now_ns):
@@ -151,11 +154,11 @@ def test_the_parts_of_a_leg_are_those_of_a_second_calculation():
     assert parts["delta"] == pytest.approx(200 * start.greeks.delta * 3.0, abs=1e-4)
     assert parts["gamma"] == pytest.approx(100 * start.greeks.gamma * 9.0, abs=1e-4)
     vol_step = 200 * (moved[0, 1, 0] - base)
-    assert parts["vega"] + book.attribution.details["volga"] == pytest.approx(vol_step, abs=1e-4)
-    spot_step = parts["delta"] + parts["gamma"] + book.attribution.details["spot_higher"]
+    assert parts["vega"] + book.attribution.sums.details["volga"] == pytest.approx(vol_step, abs=1e-4)
+    spot_step = parts["delta"] + parts["gamma"] + book.attribution.sums.details["spot_higher"]
     assert spot_step == pytest.approx(200 * (moved[1, 0, 0] - base), abs=1e-4)
     vanna = moved[1, 1, 0] - moved[1, 0, 0] - moved[0, 1, 0] + base
-    assert book.attribution.details["vanna"] == pytest.approx(200 * vanna, abs=1e-4)
+    assert book.attribution.sums.details["vanna"] == pytest.approx(200 * vanna, abs=1e-4)
     assert abs(parts["residual"]) < 0.02  # marks of four decimals
     assert sum(mark.parts.values()) == mark.nav_change
 
@@ -195,8 +198,8 @@ def test_how_often_is_marked_changes_no_part(seed):
     for name in ("delta", "gamma", "theta", "vega", "higher_order"):
         for other in (sixty, most):
             assert float(ten.totals[name]) == pytest.approx(float(other.totals[name]), abs=1e-3), name
-    for name, amount in ten.details.items():
-        assert amount == pytest.approx(most.details[name], abs=1e-3), name
+    for name, amount in ten.sums.details.items():
+        assert amount == pytest.approx(most.sums.details[name], abs=1e-3), name
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -207,9 +210,9 @@ def test_at_a_constant_volatility_theta_gamma_and_delta_explain_it_and_vega_noth
     explained = parts["delta"] + parts["gamma"] + parts["theta"]
     assert abs(float(explain.nav_change) - explained) < 0.01 * gross
     assert abs(parts["vega"]) < 0.01 * gross
-    figures = explain.meter.figures()
+    figures = explain.legs.meter.total.figures()
     assert figures["implied_vol_weighted"] == pytest.approx(0.16, abs=1e-4)
-    headline = explain.realised_vs_implied
+    headline = explain.sums.realised_vs_implied
     assert headline == pytest.approx(parts["gamma"] + parts["theta"], abs=1e-4)
     assert headline == pytest.approx(figures["headline"], abs=0.02 * gross)
     assert (figures["headline"] > 0) == (figures["realised_vol_weighted"] > figures["implied_vol_weighted"])
@@ -311,7 +314,7 @@ def test_a_deep_leg_whose_quote_is_lost_stays_with_its_strikes_other_leg(noise):
     assert sum(lost) > 20
     totals = {name: float(amount) for name, amount in book.attribution.totals.items()}
     assert totals["vega"] == pytest.approx(0.0, abs=0.5)
-    assert book.attribution.details["volga"] == pytest.approx(0.0, abs=0.01)
+    assert book.attribution.sums.details["volga"] == pytest.approx(0.0, abs=0.01)
     assert totals["residual"] == pytest.approx(0.0, abs=0.02)  # ends with the quote that made it
 
 
@@ -349,7 +352,7 @@ def test_a_settlement_before_the_first_mark_ends_no_noise():
     booked(book.positions, 1, D(1), D(10), "had")
     book.attribution.begin(NOON)
     book.attribution.note_delivery(1, D(3))
-    assert book.attribution.details["mark_noise"] == 0.0
+    assert book.attribution.sums.details["mark_noise"] == 0.0
     assert not book.attribution.marks
 
 
@@ -380,7 +383,7 @@ def test_the_noise_of_the_last_mark_ends_with_the_settlement():
     book, expired = call_at_its_expiry()
     book.quote(expired, 1, 3.0)
     book.attribution.mark(expired)
-    details = book.attribution.details
+    details = book.attribution.sums.details
     assert details["mark_noise"] == pytest.approx(100.0, abs=0.01)
     assert float(book.attribution.totals["residual"]) == pytest.approx(100.0, abs=0.01)
     book.attribution.note_delivery(1, D(2))
@@ -393,7 +396,7 @@ def test_the_noise_is_that_of_the_last_quote_however_often_it_is_marked():
         now_ns = expired + seconds * 10**9
         book.quote(now_ns, 1, price)
         book.attribution.mark(now_ns)
-        assert book.attribution.details["mark_noise"] == pytest.approx(noise, abs=0.01)
+        assert book.attribution.sums.details["mark_noise"] == pytest.approx(noise, abs=0.01)
         assert float(book.attribution.totals["residual"]) == pytest.approx(noise, abs=0.01)
 
 
@@ -413,7 +416,7 @@ def test_a_dividend_is_no_move_of_the_spot():
     mark = book.attribution.mark(later)
     assert mark.parts["delta"] == 0
     assert abs(mark.parts["residual"]) < D("0.0001")
-    assert book.attribution.details["dividend"] == pytest.approx(float(mark.parts["carry"]), abs=0.1)
+    assert book.attribution.sums.details["dividend"] == pytest.approx(float(mark.parts["carry"]), abs=0.1)
 
 
 def test_shares_are_delta_and_nothing_else():
@@ -449,10 +452,10 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     gamma = 100 * sum(value.greeks.gamma for value in start)
     book.market(NOON + 60 * MINUTE, 504.0)
     mark = book.attribution.mark(NOON + 60 * MINUTE)
-    assert book.attribution.realised_vs_implied == mark.gamma_rent
+    assert book.attribution.sums.realised_vs_implied == mark.gamma_rent
     assert float(mark.parts["gamma"]) == pytest.approx(gamma * 0.5 * 16.0, abs=1e-5)
     assert float(mark.parts["theta"]) == pytest.approx(mark.theta_paid, abs=1e-6)
-    assert book.attribution.theta_paid == mark.theta_paid < 0.0
+    assert book.attribution.sums.theta_paid == mark.theta_paid < 0.0
     assert mark.gamma_rent == pytest.approx(float(mark.parts["gamma"] + mark.parts["theta"]), abs=1e-5)
     shown = by_clock(0.20, book.instruments[1], NOON + 60 * MINUTE)
     assert mark.implied_vol == pytest.approx(shown, abs=1e-3)
@@ -474,10 +477,10 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     ],
 )
 def test_a_quote_is_long_lost_after_half_an_hour_or_by_a_session(quoted_ns, now_ns, is_long):
-    book = Book()
-    book.attribution._opened_before_ns, book.attribution._opened_ns = at("09:30", EARLIER), NOON
-    book.quote(quoted_ns, 1, 5.0)
-    assert book.attribution._is_long_lost(1, now_ns) is is_long
+    session = AnchorSession()
+    session.open(at("09:30", EARLIER))
+    session.open(NOON)
+    assert session.is_long_lost(quote(1, quoted_ns, 4.99, 5.01), now_ns) is is_long
 
 
 def test_a_large_move_near_expiry_leaves_no_residual():
@@ -551,9 +554,9 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
     signs = set()
     for step in range(1, 40):
         book.market(NOON + step * 10**9, 500.0 + 0.1 * step)
-        before = book.attribution.details["rate"]
+        before = book.attribution.sums.details["rate"]
         mark = book.attribution.mark(NOON + step * 10**9)
-        signs.add(book.attribution.details["rate"] < before)
+        signs.add(book.attribution.sums.details["rate"] < before)
         assert str(mark.parts["carry"]) == "0.000000"
     assert signs == {False, True}
 
@@ -608,7 +611,7 @@ def test_the_first_correction_of_a_wrong_carry_is_no_carry(is_late):
     assert (
         abs(sum(each["vega"] for each in parts)) < 8.0
     )  # the eighth mark takes back what was guessed before
-    call, put = (book.attribution._legs[leg].start.state for leg in held)
+    call, put = (book.attribution.legs.held[leg].start.state for leg in held)
     assert call.dividend_yield == pytest.approx(0.0, abs=0.005)
     assert call.vol == pytest.approx(put.vol, abs=2e-3)
 
@@ -633,7 +636,7 @@ def test_volatilities_are_restated_with_the_forward_as_the_parts_are(legs):
             book.engine.vols.carry.measure_due(at_ns)
             in_calendar = 0.2 / by_clock(0.2, book.instruments[1], at_ns)
             vols.append(book.attribution.mark(at_ns).implied_vol * in_calendar)
-        return vols, book.attribution.meter.figures()
+        return vols, book.attribution.legs.meter.total.figures()
 
     (vols, figures), (known, paid) = played(shown_at=3), played(shown_at=0)
     assert vols[:2] == [0.0, 0.0]  # not known, and not guessed
@@ -723,9 +726,9 @@ def test_what_is_unexplained_is_residual_and_three_way_term_over_the_sum_of_the_
     residual, three_way, found
 ):
     totals, details = {"gamma": D(50), "theta": D(-40), "residual": D(residual)}, {"three_way": three_way}
-    assert unexplained(SimpleNamespace(totals=totals, details=details)) == found
-    nothing = SimpleNamespace(totals={"residual": D(0)}, details={"three_way": 0.0})
-    assert unexplained(nothing)["of_gross"] == 0.0
+    assert ExplainSums(D(0), totals, {}, details).unexplained() == found
+    nothing = ExplainSums(D(0), {"residual": D(0)}, {}, {"three_way": 0.0})
+    assert nothing.unexplained()["of_gross"] == 0.0
 
 
 def test_the_residual_takes_the_rounding():
@@ -894,5 +897,5 @@ def test_a_sale_beyond_the_near_side_by_more_than_a_tick_is_a_finding(price, fil
     book.attribution.begin(NOON)
     book.trade(NOON + 1, 1, "-1", price)
     found = book.attribution
-    assert found.better_fills == fills
-    assert found.better_by == (fills and 100 * (D(price) - D("10.05")))
+    assert found.sums.better_fills == fills
+    assert found.sums.better_by == (fills and 100 * (D(price) - D("10.05")))

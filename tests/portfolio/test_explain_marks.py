@@ -22,7 +22,6 @@ from scalpdesk.portfolio.explain import (
     PnlExplain,
     explain_lines,
     parts_in_cents,
-    unexplained,
 )
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
@@ -57,7 +56,7 @@ class Desk:
         booked(self.positions, number, quantity, price, f"x{self.count}", fee=fee)
         self.account.cash -= self.instruments[number].value(quantity, price) + fee
         self.explain.note_trade(self.state.quotes[number], quantity, price, fee)
-        self.explain.rebase(at_ns)
+        self.explain.legs.rebase(at_ns)
 
 
 @pytest.fixture
@@ -106,13 +105,13 @@ def test_a_second_mark_of_one_instant_is_none_unless_something_changed(desk):
 def test_from_the_close_to_the_first_mark_of_the_morning_counts_as_overnight(desk):
     desk.explain.mark(SESSION.close_ns, is_anchor=True)
     before = dict(desk.explain.totals)
-    assert set(desk.explain.overnight.values()) == {D(0)}
-    desk.explain.open_session()
+    assert set(desk.explain.sums.overnight.values()) == {D(0)}
+    desk.explain.legs.open_session()
     desk.quote(0, 510.0, MORNING)
     desk.explain.note_carry(D(7))
     desk.account.cash += 7
     desk.explain.mark(MORNING)
-    night = desk.explain.overnight
+    night = desk.explain.sums.overnight
     assert changed(night) == {"delta": 100, "carry": 7}
     assert desk.explain.totals["delta"] - before["delta"] == 100
     desk.quote(0, 511.0, MORNING + S)
@@ -127,10 +126,10 @@ def test_from_the_close_to_the_first_mark_of_the_morning_counts_as_overnight(des
 def test_a_night_without_a_holding_is_none():
     desk = Desk()
     desk.explain.begin(NOON)
-    desk.explain.open_session()
+    desk.explain.legs.open_session()
     desk.account.cash += 5
     desk.explain.mark(MORNING)
-    assert set(desk.explain.overnight.values()) == {D(0)}
+    assert set(desk.explain.sums.overnight.values()) == {D(0)}
     assert desk.explain.totals["residual"] == 5
 
 
@@ -181,7 +180,7 @@ def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
 
 def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
     desk.state.apply_dividend(DividendEvent(0, NOON, NOON, NOON + S, D("0.5")))
-    desk.explain.rebase(NOON)
+    desk.explain.legs.rebase(NOON)
     desk.explain.mark(NOON)
     desk.quote(0, 499.5, NOON + S)
     desk.explain.note_carry(D(5))
@@ -223,20 +222,25 @@ def test_the_parts_are_rounded_so_that_they_sum_to_the_total():
 @pytest.mark.parametrize(("residual", "flagged"), [("5", False), ("6", True), ("-6", True), ("0", False)])
 def test_a_large_rest_is_flagged(desk, residual, flagged):
     explain = desk.explain
-    explain.totals = dict.fromkeys(PARTS, D(0)) | {"delta": D(95), "residual": D(residual)}
-    left = unexplained(explain)
+    explain.sums.totals = dict.fromkeys(PARTS, D(0)) | {"delta": D(95), "residual": D(residual)}
+    left = explain.sums.unexplained()
     gross = 95 + abs(D(residual))
     assert (left["amount"], left["gross"], left["flagged"]) == (f"{D(residual):.2f}", f"{gross:.2f}", flagged)
     assert left["of_gross"] == round(float(abs(D(residual)) / gross), 6)
-    explain.details["three_way"] = 1.25
-    assert unexplained(explain, 3)["amount"] == f"{D(residual) + D('1.25'):.3f}"
-    explain.totals = dict.fromkeys(PARTS, D(0))
-    explain.details["three_way"] = 0.0
-    assert unexplained(explain) == {"amount": "0.00", "gross": "0.00", "of_gross": 0.0, "flagged": False}
+    explain.sums.details["three_way"] = 1.25
+    assert explain.sums.unexplained(3)["amount"] == f"{D(residual) + D('1.25'):.3f}"
+    explain.sums.totals = dict.fromkeys(PARTS, D(0))
+    explain.sums.details["three_way"] = 0.0
+    assert explain.sums.unexplained() == {
+        "amount": "0.00",
+        "gross": "0.00",
+        "of_gross": 0.0,
+        "flagged": False,
+    }
 
 
 def test_the_lines_under_the_parts_are_texts_in_the_accounts_unit(desk):
-    desk.explain.realised_vs_implied = 12.25
+    desk.explain.sums.realised_vs_implied = 12.25
     lines = explain_lines(desk.explain)
     assert list(lines["details"]) == list(DETAILS)
     assert set(lines["details"].values()) == {"0.00"}
@@ -247,7 +251,7 @@ def test_the_lines_under_the_parts_are_texts_in_the_accounts_unit(desk):
 def test_the_lines_of_the_higher_order_sum_to_it_to_the_cent(desk):
     explain = desk.explain
     exactly = (0.164, 0.874, 9.564, -0.846, 0.264, 0.074)
-    explain.details |= dict(zip(HIGHER, exactly, strict=True)) | {"mark_noise": -0.001}
+    explain.sums.details |= dict(zip(HIGHER, exactly, strict=True)) | {"mark_noise": -0.001}
     explain.totals["higher_order"] = D("10.094")
     lines = explain_lines(explain)["details"]
     assert sum(D(lines[name]) for name in HIGHER) == D("10.09")
@@ -264,7 +268,7 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     booked(desk.positions, 0, D(1_000), D(50_001), "x1", fee=D("0.00001"))
     desk.account.cash += D(10_000) / D(50_001) - D("0.00001")
     explain.note_trade(desk.state.quotes[0], D(1_000), D(50_001), D("0.00001"))
-    explain.rebase(NOON)
+    explain.legs.rebase(NOON)
     mark = explain.mark(NOON)
     # half a dollar of ten thousand at 50,000 is spread, the other half slipped
     assert float(mark.parts["spread"]) == pytest.approx(-10_000 * 0.5 / 50_000**2, rel=1e-4)
@@ -300,4 +304,4 @@ def test_a_part_is_an_amount_to_a_millionth_with_its_sign(desk, move, shown):
 
 @pytest.mark.parametrize("value", [1e15, -1e15, 2.5e20])
 def test_an_amount_too_large_for_a_millionth_is_kept_as_it_is(desk, value):
-    assert desk.explain._amount(value) == D(value)
+    assert desk.explain.amounts.part(value) == D(value)

@@ -91,7 +91,7 @@ def test_hedging_costs_are_those_of_the_shares_and_the_rest_is_entry_and_exit(se
     run.runner.run()
     explain = engine.desk.attribution
     parts = parts_in_cents(explain.totals, explain.nav_change)
-    paying = gamma_verdict(explain, parts, explain.hedge_costs)
+    paying = gamma_verdict(explain, parts, explain.sums.hedge_costs)
     assert not engine.desk.positions.held()
     assert paying.hedging == pytest.approx(paid[False], abs=D("0.005"))
     assert paying.entry_exit == pytest.approx(paid[True], abs=D("0.03"))  # each part is rounded

@@ -157,7 +157,7 @@ class Desk:
         booked(self.positions, number, quantity, price, f"x{self.trades}", fee=D(fee))
         self.account.cash += instrument.cash_flow(quantity, price) - D(fee)
         self.explain.note_trade(self.state.quotes[number], quantity, price, D(fee))
-        self.explain.rebase(self.now_ns)
+        self.explain.legs.rebase(self.now_ns)
         return marked
 
 
@@ -289,7 +289,7 @@ def test_the_meter_of_a_coin_straddle_reads_its_dollar_gamma_over_the_price():
     desk.explain.mark(desk.now_ns)
     deviation = vol * np.sqrt(desk.engine.terms.years(expiry_instant_ns(CALL), OPEN_NS))
     dollar_gamma = 3 * norm.pdf(0.5 * deviation) / (spot * deviation)  # at the money, of either right
-    meter = desk.explain.meter
+    meter = desk.explain.legs.meter.total
     assert meter.gamma == pytest.approx(0.5 * dollar_gamma * 450.0**2 / spot, rel=1e-3)
     assert meter.theta == pytest.approx(-0.5 * dollar_gamma * spot * vol**2 / (24.0 * 365.0), rel=1e-3)
 
@@ -307,7 +307,7 @@ def test_a_runs_rate_is_no_part_of_what_coin_options_earn():
     desk.explain.begin(OPEN_NS)
     desk.market(OPEN_NS + 20 * HOUR, 91_000.0)
     desk.explain.mark(desk.now_ns)
-    assert desk.explain.details["rate"] == 0.0
+    assert desk.explain.sums.details["rate"] == 0.0
     assert desk.explain.totals["carry"] == 0
 
 
@@ -325,7 +325,7 @@ def test_a_coin_options_sale_is_measured_from_the_volatility_it_was_held_at():
     assert float(parts["spread"]) == pytest.approx(-0.0001, abs=1e-7)
     assert float(parts["slippage"]) == pytest.approx(-0.0001, abs=1e-7)
     # the tick that the last mid was too low is no noise of a mark any more
-    assert desk.explain.details["mark_noise"] == pytest.approx(0.0, abs=1e-6)
+    assert desk.explain.sums.details["mark_noise"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_coin_options_sale_that_is_heard_of_at_its_expiry_is_measured_from_its_quote():
@@ -414,7 +414,7 @@ def test_a_coin_option_alone_is_explained_to_the_price_that_settles_it(number, l
         desk.positions, PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), payoff, payoff, "end")
     )
     desk.account.cash += payoff
-    desk.explain.rebase(expiry_ns)
+    desk.explain.legs.rebase(expiry_ns)
     mark = desk.explain.mark(expiry_ns)
     parts = {name: float(amount) for name, amount in mark.parts.items()}
     assert sum(parts.values()) == pytest.approx(float(mark.nav_change), abs=1e-12)
@@ -439,7 +439,7 @@ def test_a_coin_option_that_no_volatility_prices_costs_half_its_spread_from_its_
     desk.trade(1, 2, "0.0520")
     parts = desk.explain.mark(desk.now_ns + 1).parts
     assert (parts["spread"], parts["slippage"]) == (D("-0.002"), 0)
-    assert desk.explain.details["mark_noise"] == 0.0
+    assert desk.explain.sums.details["mark_noise"] == 0.0
 
 
 def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_its_edge():
@@ -478,7 +478,7 @@ def test_an_option_that_ends_worthless_takes_its_last_step_to_the_strike_or_none
     apply_change(
         desk.positions, PositionChanged(number, expiry_ns, expiry_ns, cause, D(-1), paid, paid, "end")
     )
-    desk.explain.rebase(expiry_ns)
+    desk.explain.legs.rebase(expiry_ns)
     mark = desk.explain.mark(expiry_ns)
     assert float(mark.nav_change) == pytest.approx(-float(premium), abs=1e-7)
     delta = float(mark.parts["delta"])
@@ -506,7 +506,7 @@ def test_a_delivery_is_a_last_step_to_the_price_that_settles():
             PositionChanged(number, expiry_ns, expiry_ns, cause, -held, payoff, cash, f"expiry-{number}"),
         )
         desk.account.cash += cash
-    desk.explain.rebase(expiry_ns)
+    desk.explain.legs.rebase(expiry_ns)
     mark = desk.explain.mark(expiry_ns)
     assert mark.nav == desk.account.cash
     assert close(mark.nav_change, mark.nav - before)

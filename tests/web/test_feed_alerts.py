@@ -284,7 +284,7 @@ def test_residual_and_margin_are_held_against_the_limits(desk):
     totals = desk.desk.attribution.totals
     totals |= {"gamma": Decimal(900), "residual": Decimal(-100)}
     gross = sum(abs(float(amount)) for amount in totals.values())
-    left = abs(float(totals["residual"]) + desk.desk.attribution.details["three_way"])
+    left = abs(float(totals["residual"]) + desk.desk.attribution.sums.details["three_way"])
     below = structs.replace(CALM, residual_fraction=left / gross + 1e-5)
     above = structs.replace(CALM, residual_fraction=left / gross - 1e-5)
     assert keys_after(desk, 1, below) == {}

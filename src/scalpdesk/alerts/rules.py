@@ -24,7 +24,7 @@ from scalpdesk.monitor.alert_files import Topic
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, leg_label, part_label, plain, signed, span
 from scalpdesk.orders.order import OrderState
-from scalpdesk.portfolio.explain import part_names, unexplained
+from scalpdesk.portfolio.explain import part_names
 
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
@@ -239,7 +239,7 @@ class DeskRules:
                 "counts each as one that may fill, and keeps asking the venue.",
                 "If it stays: look for them at the venue.",
             )
-        left = unexplained(desk.attribution)
+        left = desk.attribution.sums.unexplained()
         share, gross = float(left["of_gross"]), float(left["gross"])
         in_usd = gross * (
             desk.market.mark(desk.view.underlying) or 0.0 if follower.price_places != 2 else 1.0

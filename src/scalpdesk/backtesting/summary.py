@@ -176,7 +176,7 @@ def run_summary(
     unit = desk.attribution.unit
     decimals = -int(unit.as_tuple().exponent)
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
-    paying = gamma_verdict(desk.attribution, pnl, desk.attribution.hedge_costs)
+    paying = gamma_verdict(desk.attribution, pnl, desk.attribution.sums.hedge_costs)
     lines = explain_lines(desk.attribution)
     headline = lines["realised_against_implied"]["total"]
     summary = {
@@ -196,7 +196,7 @@ def run_summary(
         "gamma_paying": None if paying is None else paying.document(),
         "realised_vs_implied": headline,
         "gamma_rent": headline,
-        "theta_paid": rounded_text(desk.attribution.theta_paid, decimals, ""),
+        "theta_paid": rounded_text(desk.attribution.sums.theta_paid, decimals, ""),
         "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),

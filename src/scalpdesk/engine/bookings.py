@@ -52,7 +52,7 @@ class Bookings:
         desk.book_fill(sent, event)
         if desk.instruments.by_id[sent.instrument_id].is_option:
             desk.delta_engine.observe((sent.instrument_id,), now_ns)
-        desk.attribution.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
+        desk.attribution.legs.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
             if why is not None and desk.gate.desk_mode.mode is Mode.ACTIVE:
@@ -74,7 +74,7 @@ class Bookings:
         self.mark(of=number)
         desk.orders.apply(event)
         desk.book_bust(event)
-        desk.attribution.rebase(self._turn.now_ns, of=number)
+        desk.attribution.legs.rebase(self._turn.now_ns, of=number)
         if not event.is_corrected and not event.more_follow:
             return Wake.ORDER
         self._flattening.follow()  # the book is incomplete, and no strategy is woken
@@ -94,7 +94,7 @@ class Bookings:
             self.mark(of=of)
         desk.book_change(event)
         desk.observe(now_ns)
-        desk.attribution.rebase(now_ns, of=of)
+        desk.attribution.legs.rebase(now_ns, of=of)
         is_half = event.more_follow or event.cause in EXERCISED
         self._half_booked_ns = now_ns if is_half else -1
         if not (in_action and event.more_follow):

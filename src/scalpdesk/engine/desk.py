@@ -319,7 +319,7 @@ class Desk:
             self.books.carry_offset_shares(event.open_ns, event.ts_recv_ns, going_ex)
         for division in self.divisions:
             division.new_session()
-        self.attribution.open_session()
+        self.attribution.legs.open_session()
         if self.correlation is not None:
             self.correlation.forget_prices()
         self.session_equity = self.attribution.current_nav()

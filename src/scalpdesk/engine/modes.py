@@ -93,7 +93,8 @@ class Modes:
         """
         desk = self._desk
         least = most = nav
-        for number, (_, value) in desk.attribution.marks.items():
+        for number, marked in desk.attribution.marks.items():
+            value = marked.valuation
             if value is not None and value.is_modelled:
                 below, above = desk.doubt(number, value)
                 least, most = least - below, most + above

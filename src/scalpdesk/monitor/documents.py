@@ -225,7 +225,7 @@ def band_note(hedges: str, paying: GammaVerdict | None) -> str:
 def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVerdict | None:
     """Return whether gamma pays in the session up to the last mark; None while no option was held."""
     explain = follower.desk.attribution
-    return gamma_verdict(explain, parts, explain.hedge_costs - follower.session_hedge_costs)
+    return gamma_verdict(explain, parts, explain.sums.hedge_costs - follower.session_hedge_costs)
 
 
 def verdict(

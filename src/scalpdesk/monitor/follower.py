@@ -41,7 +41,7 @@ from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
-from scalpdesk.portfolio.interval import MoveMeter
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.strategies.contract import TRADE_GAIN
 
@@ -329,7 +329,7 @@ class RunFollower:
 
     def meter_today(self) -> dict[str, float]:
         """Return the figures of realised against implied volatility of this session."""
-        return self.desk.attribution.meter.since(self._meter_at_open).figures()
+        return self.desk.attribution.legs.meter.total.since(self._meter_at_open).figures()
 
     def hedged_delta(self) -> float:
         """Return the net delta that the band is for: of one strategy's book where several share the desk."""
@@ -417,11 +417,11 @@ class RunFollower:
             self.session_is_open, self.session = True, event.session
             self.session_opened_ns = event.open_ns
             self.session_totals = dict(self.desk.attribution.totals)
-            self.session_hedge_costs = self.desk.attribution.hedge_costs
+            self.session_hedge_costs = self.desk.attribution.sums.hedge_costs
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied, self._guessed = math.nan, []
-            self._meter_at_open = self.desk.attribution.meter.since(MoveMeter())
+            self._meter_at_open = self.desk.attribution.legs.meter.total.since(MoveMeter())
         else:
             self._sample()  # while it is open: the curves end where the session does
             self.session_is_open = False

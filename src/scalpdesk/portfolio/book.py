@@ -130,7 +130,7 @@ class Book:
         """Book and explain a change that no order caused, and count the round trip that it ends."""
         attribution, number, units = self.attribution, posting.instrument_id, posting.units
         # its prices move with the units, and its earlier parts are noted
-        worth = attribution.nav + attribution.noted_carry
+        worth = attribution.nav + attribution.booked.carry
         held, opened = self.quantity(number), self.opened.get(number, ZERO)
         self.positions.apply(posting)
         currency = self._instruments[number].currency

@@ -39,7 +39,7 @@ MODEL_DECIMALS = 8
 
 
 class OptionState(Leaf, gc=False):
-    """What one option is worth at an instant; prices in currency per unit of the underlying."""
+    """Worth of one option at an instant; prices in currency per unit of the underlying."""
 
     quoted: float | None
     """Mark that quotes give; None where it is the model's value."""
@@ -137,9 +137,9 @@ class OptionState(Leaf, gc=False):
 
 
 class OptionValuer(Protocol):
-    """What an option is worth: one answer, which no question changes.
+    """Worth of options: one answer, which no question changes.
 
-    What the desk learns it learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
+    The desk learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
     """
 
     def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
@@ -402,10 +402,12 @@ class DeltaEngine:
         self._states: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, OptionState]] = {}
         """Answers of this instant, each with its time and the quotes that it was made from."""
         self.renew: Final = self._states.clear
-        """Has all answered anew: prices have changed without a quote."""
+        """Forgets the answers: prices have changed without a quote."""
         self.keeps_answers = True
-        """Whether an answer stands for its instant: with a desk, while it handles an event. What an onlooker
-        was told between two quotes of one instant is not what the desk finds after them."""
+        """Whether an answer stands for its instant: with a desk, while it handles an event.
+
+        Between two quotes of one instant somebody else may have had another answer.
+        """
 
     def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Measure forwards of options' expiries now and each quarter hour, and keep quotes of their spots."""

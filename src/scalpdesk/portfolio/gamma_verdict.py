@@ -63,7 +63,7 @@ def gamma_verdict(
     """
     if not parts["gamma"] and not parts["theta"]:
         return None
-    figures = explain.meter.figures()
+    figures = explain.legs.meter.total.figures()
     vols = (figures["realised_vol_weighted"], figures["implied_vol_weighted"])
     realised, implied = (round(vol, 6) if math.isfinite(vol) else None for vol in vols)
     hedging = to_cents(hedge_costs, explain.unit)

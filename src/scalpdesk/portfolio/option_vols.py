@@ -49,8 +49,7 @@ class _MinuteSmile(NamedTuple):
 class OptionVols:
     """Volatilities of options, and what they rest on: the facts, the carry and the smile of each expiry.
 
-    It learns where the desk says so, by :meth:`follow`, :meth:`observe` and :meth:`fit_smile`; questions only
-    read, whoever asks.
+    It learns by :meth:`follow`, :meth:`observe` and a :meth:`smile` that is kept; other questions only read.
 
     Parameters
     ----------

@@ -545,28 +545,28 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
     return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
-class MarkSource(Protocol):
-    """Who knows the mark of each instrument: the desk's valuation."""
+class MarkView(Protocol):
+    """Marks of instruments, as the desk's valuation has them."""
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the mark of one unit, currency per unit; None when never quoted."""
         ...
 
 
-def mark_decimal(source: MarkSource, position: Position) -> Decimal:
+def mark_decimal(source: MarkView, position: Position) -> Decimal:
     """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
     value = source.mark(position.instrument_id)
     return position.average_price if value is None else exact_price(value)
 
 
-def earned(number: InstrumentId, held: dict[InstrumentId, Position], source: MarkSource) -> Decimal:
+def earned(number: InstrumentId, held: dict[InstrumentId, Position], source: MarkView) -> Decimal:
     """Return what an instrument has earned at its mark, in currency: fees and income included."""
     position = held.get(number)
     return ZERO if position is None else position.profit(mark_decimal(source, position))
 
 
 def earned_since(
-    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], source: MarkSource
+    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], source: MarkView
 ) -> Decimal:
     """Return what instruments have earned beyond so much ``before``, in currency."""
     total = ZERO
@@ -575,7 +575,7 @@ def earned_since(
     return total
 
 
-def net_asset_value(account: Account, held: Iterable[Position], source: MarkSource) -> Decimal:
+def net_asset_value(account: Account, held: Iterable[Position], source: MarkView) -> Decimal:
     """Return cash plus the positions at their marks, in the account's own currency."""
     total, currency = account.cash, account.currency
     for position in held:

@@ -145,7 +145,7 @@ class SubBooks:
         """Reset the session's counters; the interval up to the next mark is the night's."""
         for book in self.books.values():
             book.closed_trades.new_session()
-            book.attribution.open_session()
+            book.attribution.legs.open_session()
 
     # booking --------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class SubBooks:
             book = self._book_of(posting.instrument_id, posting.owner)
             book.mark(posting.ts_ns, of=posting.instrument_id)
             book.apply(posting)
-            book.attribution.rebase(posting.ts_ns, of=posting.instrument_id)
+            book.attribution.legs.rebase(posting.ts_ns, of=posting.instrument_id)
             return
         self._fold(self._divided(posting), more_follow=more_follow)
         if posting.cause is ChangeCause.CORPORATE_ACTION:
@@ -188,7 +188,7 @@ class SubBooks:
             book.apply(part)
             self.changes.append(part)
             if not is_dividend:
-                book.attribution.rebase(now_ns)
+                book.attribution.legs.rebase(now_ns)
                 if not (is_action and more_follow):  # options still count shares of before
                     book.mark(now_ns)
 

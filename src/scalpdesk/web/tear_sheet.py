@@ -175,7 +175,7 @@ def sheet_document(
     assert header is not None
     unit = desk.attribution.unit
     parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
-    paying = gamma_verdict(desk.attribution, parts, desk.attribution.hedge_costs)
+    paying = gamma_verdict(desk.attribution, parts, desk.attribution.sums.hedge_costs)
     own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]

@@ -44,7 +44,7 @@ from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import OneQuote, PriceBand
-from scalpdesk.portfolio.interval import MoveMeter
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.kernels.grid import CashTerms, dividends_ahead

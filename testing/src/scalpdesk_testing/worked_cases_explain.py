@@ -11,7 +11,8 @@ from scipy.optimize import brentq
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import NEW_YORK, session_on, sessions_between, to_ns
-from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, MoveMeter, leg_parts
+from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, leg_parts
+from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import PricedState, corner_prices, option_greeks
 from scalpdesk.volatility.variance_time import CALENDAR, SessionWeights, VarianceClock, convert_vol
