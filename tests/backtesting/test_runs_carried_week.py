@@ -82,10 +82,10 @@ def week():
                 is_buy = engine.desk.orders.orders[event.client_order_id].submitted.side is Side.BUY
                 quantity = int(event.quantity) if is_buy else -int(event.quantity)
                 far = quotes[number].ask if is_buy else quotes[number].bid
-                half = abs(far - engine.desk.market.mark(number))
+                half = abs(far - engine.desk.view.mark(number))
                 state.fills.append((number, quantity, float(event.price), float(event.fee), half))
                 ever.add(number)
-            state.marks = {n: engine.desk.market.mark(n) for n in ever}
+            state.marks = {n: engine.desk.view.mark(n) for n in ever}
             seen.append(state)
         return outputs
 

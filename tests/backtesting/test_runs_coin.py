@@ -226,7 +226,7 @@ class Looks:
         return inputs.hedge_cost_usd, terms, width, one_way, inputs.horizon_years
 
     def market(self, pair):
-        value = self.engine.desk.delta_engine.value_at_kept_vol
+        value = self.engine.desk.delta_engine.state
         values = [value(leg, self.engine.now_ns) for leg in pair.legs]
         vol = 0.5 * sum(each.vol for each in values)
         return values[0].spot, values[0].years, vol, self.by_clock(pair)

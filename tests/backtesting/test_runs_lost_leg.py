@@ -87,7 +87,7 @@ def test_the_account_states_how_much_of_it_stands_on_no_quote(days):
     found = on_model(lost.engine.desk, lost.engine.now_ns)
     (symbol,) = found.symbols
     position = lost.engine.desk.positions.positions[tape.instruments.id_of(symbol)]
-    mark = lost.engine.desk.market.mark(position.instrument_id)
+    mark = lost.engine.desk.view.mark(position.instrument_id)
     assert float(found.worth) == pytest.approx(100 * float(position.quantity) * mark, abs=0.1)
     assert found.least < found.worth < found.most
     assert found.since_ns <= tape.sessions[0].open_ns + 3 * 3_600 * SECOND_NS

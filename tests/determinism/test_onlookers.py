@@ -88,14 +88,15 @@ def numbers_of(engine):
 def ask_of_an_option(engine, number):
     """Ask all that a page asks about an option."""
     valuer, now_ns = engine.desk.delta_engine, engine.now_ns
-    engine.desk.market.mark(number)
-    valuer.held(number, now_ns)
+    engine.desk.view.mark(number)
+    state = valuer.state(number, now_ns)
+    if state is not None:
+        assert state.low <= state.high
+        assert state.hedge_greeks.price >= 0.0
     valuer.greeks_at(number, now_ns, 0.2)
-    valuer.quoted_vol(number)
-    valuer.quoted_price(number, now_ns)
     valuer.smile(number, now_ns)
-    valuer.vols.is_carry_assumed(number)
-    valuer.vols.known_strike_vol(number, now_ns)
+    valuer.skew(number, now_ns)
+    valuer.knows_forward(number, now_ns)
 
 
 def ask_of_the_desk(engine):

@@ -26,10 +26,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (85, 66)
-STRADDLE = (314, 227)
-WHOLE_TRIP = (119, 80)
-STRADDLE_DECISION = (447, 323)
+SHARES = (85, 69)
+STRADDLE = (329, 235)
+WHOLE_TRIP = (119, 83)
+STRADDLE_DECISION = (381, 292)
 """Python calls and C calls."""
 
 

@@ -23,7 +23,7 @@ class ObservedExplain(PnlExplain):
 
 def observed_strike_vol(engine: DeltaEngine, number: int, now_ns: int) -> StrikeVol | None:
     """Return the volatility of an option's strike after its latest quotes were observed."""
-    engine.observe([InstrumentId(number)], now_ns)
+    engine.observe([InstrumentId(number)], now_ns, strike=True)
     option = engine.vols.facts(InstrumentId(number))
     return None if option is None else engine.vols.strike_vol(option, now_ns)
 

@@ -46,12 +46,12 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
     header, engine = build_backtest(settings, tape, run_id="week", mode="backtest", started_ns=0, seed=1)
     assemble_backtest(settings, tape, header, engine, None).runner.run()
     assert parts_of(engine) == {
-        "total": 682,
-        "delta": 413,
-        "gamma": 4024,
+        "total": 661,
+        "delta": 449,
+        "gamma": 3999,
         "theta": -4323,
-        "vega": 1548,
-        "higher_order": -796,
+        "vega": 1517,
+        "higher_order": -797,
         "residual": 0,
     }
     explain = engine.desk.attribution

@@ -61,7 +61,7 @@ def test_reading_late_is_reading_each(sessions):
     plain = MarketState(Instruments([Equity(name) for name in "ABCD"]))
     plain.widest = WIDEST
     last, kept = {}, dict.fromkeys(range(COUNT))
-    market, broker = LatestQuotes(kept, WIDEST, valid=True), LatestQuotes({}, WIDEST, valid=False)
+    market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
         seen = SessionRows(columns(rows), COUNT)
@@ -96,11 +96,6 @@ def test_reading_late_is_reading_each(sessions):
                 if got is not None:
                     assert same(quote_prices(expected), quote_prices(got))
                     assert market[number] is got
-                whole, known = plain.two_sided(number), market.two_sided(number)
-                assert (whole is None) is (known is None)
-                if known is not None:
-                    assert quote_prices(whole) == quote_prices(known)
-                    assert market.two_sided(number) is known  # valuations are kept by it
                 assert same(broker[number], last.get(number))
                 assert got is None or not market.are_silent(np.array([number]))
 

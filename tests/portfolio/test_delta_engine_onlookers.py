@@ -33,6 +33,7 @@ QUESTIONS: dict[str, Callable[[DeltaEngine, int, int], object]] = {
 LEARNT: dict[str, Callable[[DeltaEngine, int, int], object]] = {
     "follow": lambda engine, leg, now_ns: engine.follow([leg], now_ns),
     "observe": lambda engine, leg, now_ns: engine.observe([leg], now_ns),
+    "hedge": lambda engine, leg, now_ns: engine.observe([leg], now_ns, strike=True),
     "skew": lambda engine, leg, now_ns: engine.observe([leg], now_ns, smile=True),
     "smile": DeltaEngine.observe_smile,
 }

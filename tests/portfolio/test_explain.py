@@ -480,7 +480,7 @@ def test_a_quote_is_long_lost_after_half_an_hour_or_by_a_session(quoted_ns, now_
     session = AnchorSession()
     session.open(at("09:30", EARLIER))
     session.open(NOON)
-    assert session.is_long_lost(quote(1, quoted_ns, 4.99, 5.01), now_ns) is is_long
+    assert session.is_long_lost(quoted_ns, now_ns) is is_long
 
 
 def test_a_large_move_near_expiry_leaves_no_residual():

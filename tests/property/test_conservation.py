@@ -131,7 +131,7 @@ def test_cash_and_units_are_conserved_and_every_cent_is_explained(
     attribution = desk.attribution
     worth = desk.account.cash + sum(
         (
-            one.quantity * one.multiplier * D(f"{desk.market.mark(one.instrument_id):.4f}")
+            one.quantity * one.multiplier * D(f"{desk.view.mark(one.instrument_id):.4f}")
             for one in desk.positions.held()
         ),
         D(0),

@@ -232,7 +232,7 @@ def test_performance_names_capital_risk_regime_and_the_days_result(
     desk = held_feed.follower.desk
     tied = 0.0
     for position in desk.positions.held():
-        value = abs(float(position.quantity)) * desk.market.mark(position.instrument_id) * position.multiplier
+        value = abs(float(position.quantity)) * desk.view.mark(position.instrument_id) * position.multiplier
         tied += value if position.multiplier == 100 else value / 2
     assert float(shown["risk"]["capital_tied_up"]) == pytest.approx(tied, abs=0.01)
     assert shown["risk"]["daily_loss_limit"] == "5000.00"

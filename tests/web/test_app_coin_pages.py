@@ -122,7 +122,7 @@ def test_a_perpetual_counts_in_coin(coin):
     assert abs(greeks.net_delta_shares) < 0.2  # hedged, in coin: not thousands of contracts
     options = [symbol for symbol in held if symbol != "BTC-PERPETUAL"]
     for symbol in options:
-        prices = desk.market.mark(held[symbol].instrument_id) - float(held[symbol].average_price)
+        prices = desk.view.mark(held[symbol].instrument_id) - float(held[symbol].average_price)
         assert float(amount(rows[symbol]["open_pnl"])) == pytest.approx(prices * float(held[symbol].quantity))
         assert len(rows[symbol]["mark"].partition(".")[2]) == 4
     plan = position_documents.flatten_plan(coin)
@@ -162,8 +162,12 @@ def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
         if valuation is None:
             continue
         quantity = float(position.quantity)
-        assert float(amount(row["delta"])) == pytest.approx(quantity * valuation.greeks.delta, abs=5e-5)
-        assert float(amount(row["gamma"])) == pytest.approx(quantity * valuation.greeks.gamma, abs=5e-7) != 0
+        assert float(amount(row["delta"])) == pytest.approx(quantity * valuation.hedge_greeks.delta, abs=5e-5)
+        assert (
+            float(amount(row["gamma"]))
+            == pytest.approx(quantity * valuation.hedge_greeks.gamma, abs=5e-7)
+            != 0
+        )
     greeks = coin.greeks()
     net = next(
         line for line in status_text(coin, is_running=False).splitlines() if line.startswith("Net delta")
@@ -235,7 +239,9 @@ def coin_pnl(follower, spot, change):
             return (call if contract.is_call else call - forward + strike) / forward
 
         moved = valuation.spot * spot / now_spot
-        total += quantity * (premium(moved, valuation.vol + change) - premium(valuation.spot, valuation.vol))
+        total += quantity * (
+            premium(moved, valuation.hedge_vol + change) - premium(valuation.spot, valuation.hedge_vol)
+        )
     return total
 
 
@@ -262,7 +268,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
             else:
                 strike = float(contract.strike)
                 worth = expiry_payoff_coin(at, strike, contract.is_call)
-                expected += quantity * (worth - coin.value(position.instrument_id).greeks.price)
+                expected += quantity * (worth - coin.value(position.instrument_id).hedge_greeks.price)
         assert value == pytest.approx(expected, abs=1e-9)
     worst = min(
         coin_pnl(coin, spot * (1 + step / 100), change)
@@ -321,7 +327,9 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     options = [position for position in held if position.instrument.is_option]
     (swap,) = (position for position in held if not position.instrument.is_option)
     valuer = coin.desk.delta_engine
-    delta = sum(float(leg.quantity) * valuer.value(leg.instrument_id, now_ns).greeks.delta for leg in options)
+    delta = sum(
+        float(leg.quantity) * valuer.state(leg.instrument_id, now_ns).hedge_greeks.delta for leg in options
+    )
     coins = float(swap.quantity) * 10 / coin.desk.market.mark(swap.instrument_id)
     assert abs(float(swap.quantity)) > 10.0
     assert abs(delta + coins) < 1.0
@@ -360,11 +368,11 @@ def test_the_break_even_of_a_day_is_the_move_at_which_the_hedged_straddle_earns_
         value, contract = coin.value(number), coin.desk.instruments[number]
         if value is None:  # the perpetual
             continue
-        width = value.vol * math.sqrt(value.years)
+        width = value.hedge_vol * math.sqrt(value.years)
         d1 = math.log(value.spot / float(contract.strike)) / width + 0.5 * width
         slope = NormalDist().pdf(d1)
         gamma += slope / (value.spot * width)
-        theta -= 0.5 * value.spot * slope * value.vol / math.sqrt(value.years) / 365
+        theta -= 0.5 * value.spot * slope * value.hedge_vol / math.sqrt(value.years) / 365
     even = 100 * math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
     assert block["break_even"] == f"Break-even {even:.2f} % a day."
     assert float(amount(block["greeks"]["gamma"])) > 1e-5  # coins a dollar: two decimals would show zero

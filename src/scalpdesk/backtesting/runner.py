@@ -125,15 +125,14 @@ class BacktestRunner:
         self._rows_of = rows_of or self._sorted
         self._every_quote = every_quote
         self._names_rows = journal is not None and not every_quote
-        widest = engine.desk.market.widest
-        count = len(widest)
+        count = len(engine.desk.instruments)
         self._all = frozenset(map(InstrumentId, range(count)))
         kept = dict.fromkeys(self._all)
-        self._in_market = LatestQuotes(kept, widest, valid=True)
+        self._in_market = LatestQuotes(kept, count, valid=True)
         engine.read_quotes(self._in_market, kept)
         ledger = broker.broker.ledger
         ledger.keeps_filled = not ledger.faults.is_quiet  # a planned fault may come back to any order
-        self._at_broker = LatestQuotes(ledger.quotes, widest, valid=False)
+        self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
         ledger.latest = self._at_broker.__getitem__
         self._shown = frozenset(tape.underlying_ids)
         """Handed over for those who look on."""

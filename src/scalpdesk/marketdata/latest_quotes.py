@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, judge_quote, shows_price
+from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
@@ -328,13 +328,12 @@ class LatestQuotes:
     """Latest quote by instrument: the one that was set, or a later row of the session.
 
     Quotes that are handed over may be set in ``kept`` directly. With ``valid`` crossed and invalid rows
-    replace nothing, as for a desk. ``widest`` has, by instrument, how far apart sides show a price still.
+    replace nothing, as for a desk. ``instruments`` is how many there are.
     """
 
-    def __init__(self, kept: QuoteStore, widest: Sequence[float], *, valid: bool) -> None:
+    def __init__(self, kept: QuoteStore, instruments: int, *, valid: bool) -> None:
         self._kept = kept
-        self._count = instruments = len(widest)
-        self._widest = widest
+        self._count = instruments
         self._valid = valid
         self._rows_of: list[Sequence[int] | None] = [None] * instruments
         self._kept_from = [-1] * instruments
@@ -344,8 +343,6 @@ class LatestQuotes:
         self._until = [-1] * instruments
         self._is_set = np.zeros(instruments, dtype=np.bool_)
         """Instruments that were set, or handed over, since the session's first row."""
-        self._two_sided: dict[InstrumentId, QuoteEvent] = {}
-        """Last quotes that showed a price, of instruments that were set to one that does not."""
         self._before = QuoteTable.of(())
         """Quotes by instrument as the session began, of a desk's."""
         self._rows: SessionRows | None = None
@@ -368,24 +365,6 @@ class LatestQuotes:
         quote = self._latest[number] = rows.quote(known[at])
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
-
-    def two_sided(self, number: InstrumentId) -> QuoteEvent | None:
-        """Return the latest quote that showed a price; None where there was no such quote."""
-        quote, widest = self[number], self._widest[number]
-        if quote is None or shows_price(quote, widest):
-            return quote
-        rows, known = self._rows, self._rows_of[number]
-        if rows is not None and known is not None and number not in self._handed_over:
-            for at in range(bisect_left(known, rows.upto) - 2, -1, -1):
-                if known[at] <= self._kept_from[number]:
-                    break
-                earlier, last = rows.quote(known[at]), self._two_sided.get(number)
-                if shows_price(earlier, widest):
-                    if earlier != last:  # the same object until the next: valuations are kept by it
-                        self._two_sided[number] = earlier
-                    return self._two_sided[number]
-        kept = self._kept.get(number)
-        return kept if kept is not None and shows_price(kept, widest) else self._two_sided.get(number)
 
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether none of some instruments has a quote, or gets one from the rows of this session.
@@ -429,10 +408,6 @@ class LatestQuotes:
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
         self._is_set[number] = True
-        if quote is not None and not shows_price(quote, self._widest[number]):
-            before = self.two_sided(number)
-            if before is not None:
-                self._two_sided[number] = before
         if quote is not None:
             self._kept[number] = quote
         self._until[number] = -1

@@ -240,8 +240,6 @@ class MarketState:
         """
         self._rows: SessionRows | None = None
         """The session's rows, once quotes were passed over."""
-        self._two_sided: dict[InstrumentId, QuoteEvent] = {}
-        """Last quotes that showed a price, of instruments whose latest does not."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.expects_dividends = True
@@ -299,24 +297,11 @@ class MarketState:
         if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in KEPT:
-            widest = self.widest[quote.instrument_id]
-            if last is not None and not shows_price(quote, widest) and shows_price(last, widest):
-                self._two_sided[quote.instrument_id] = last
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
-
-    def two_sided(self, instrument_id: InstrumentId) -> QuoteEvent | None:
-        """Return the latest quote that showed a price; None where there was no such quote."""
-        quotes = self.quotes
-        if isinstance(quotes, LatestQuotes):
-            return quotes.two_sided(instrument_id)
-        quote = quotes[instrument_id]
-        if quote is None or shows_price(quote, self.widest[instrument_id]):
-            return quote
-        return self._two_sided.get(instrument_id)
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
@@ -615,12 +600,9 @@ class MarketState:
     def quoted_mark(self, quote: QuoteEvent) -> float:
         """Return the mark that the latest quote of an instrument gives alone, currency per unit.
 
-        An option whose quote shows no price has its last mid within the sides that are known; never quoted
-        otherwise, it is worth between its sides.
+        An option whose quote shows no price is worth between its sides, or its bid.
         """
         if shows_price(quote, self.widest[quote.instrument_id]) or self._spot_of[quote.instrument_id] is None:
             return mark_price(quote)
-        before, low = self.two_sided(quote.instrument_id), max(0.0, quote.bid)
-        if before is None:
-            return 0.5 * (low + quote.ask) if quote.ask > 0.0 else low
-        return min(max(mark_price(before), low), quote.ask if quote.ask > 0.0 else math.inf)
+        low = max(0.0, quote.bid)
+        return 0.5 * (low + quote.ask) if quote.ask > 0.0 else low

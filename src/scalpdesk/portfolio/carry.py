@@ -167,12 +167,14 @@ class CarryMeter:
         if not self._is_shown(carry.contract):
             carry.is_assumed = False
             return
-        found = self._by_quotes(carry, now_ns, configured)
-        carry.is_assumed = found is None and (carry.is_assumed or not carry.is_followed)
+        found, was_assumed = self._by_quotes(carry, now_ns, configured), carry.is_assumed
+        carry.is_assumed = found is None and (was_assumed or not carry.is_followed)
         if found is None:
             carry.due_ns = now_ns + MINUTE_NS
         else:
             carry.change(found, now_ns)
+            if was_assumed:  # a guess was never in force: quotes of before are valued by what is known now
+                carry.earlier.clear()
 
     def know(self, carry: ExpiryCarry) -> None:
         """Let the schedule of an expiry be the dividends that are known by now."""

@@ -135,6 +135,12 @@ class OptionState(Leaf, gc=False):
             self.own_mark_vol = math.nan if found is None else found
         return None if math.isnan(self.own_mark_vol) else self.own_mark_vol
 
+    @property
+    def mark_greeks(self) -> OptionGreeks:
+        """Price and Greeks at the volatility that gives the mark; at its own without any."""
+        vol = self.mark_vol
+        return self.greeks if vol is None or vol == self.vol else self.greeks_at(vol)
+
 
 class OptionValuer(Protocol):
     """Worth of options: one answer, which no question changes.
@@ -178,7 +184,9 @@ class OptionValuer(Protocol):
         """Measure the forwards of options' expiries from now on; see :meth:`DeltaEngine.follow`."""
         ...
 
-    def observe(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
+    def observe(
+        self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
+    ) -> None:
         """Learn from the latest quotes of options; see :meth:`DeltaEngine.observe`."""
         ...
 
@@ -417,17 +425,19 @@ class DeltaEngine:
                 self.vols.follow(option, now_ns)
                 self.renew()
 
-    def observe(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
-        """Learn from the latest quotes of options.
+    def observe(
+        self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
+    ) -> None:
+        """Learn from the latest quotes of options, at ``now_ns`` (UTC nanoseconds).
 
-        Takes in the volatility of each quote at its own instant, that of its strike, and where quotes do not
-        show that one, or with ``smile``, the smile of the expiry: once a minute. ``now_ns`` in UTC
-        nanoseconds.
+        Takes in the volatility of each quote at its own instant; with ``strike`` that of its strike, by which
+        it is hedged then; and where quotes do not show that one, or with ``smile``, the smile of the expiry,
+        once a minute.
         """
         for number in numbers:
             option = self.vols.options.get(number) or self.vols.facts(number)
             if option is not None:
-                self.vols.observe(option, now_ns, smile=smile)
+                self.vols.observe(option, now_ns, strike=strike, smile=smile)
         self.renew()
 
     def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:

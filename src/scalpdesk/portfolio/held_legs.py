@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import FrozenLeaf, Leaf
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments
@@ -74,13 +73,11 @@ class AnchorSession(Leaf, gc=False):
         """Note the first mark."""
         self.opens, self.opened_before_ns, self.opened_ns = False, self.opened_ns, now_ns
 
-    def is_long_lost(self, quote: QuoteEvent | None, now_ns: int) -> bool:
-        """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
-        if quote is None:
-            return True
-        if quote.ts_recv_ns < self.opened_ns:
-            return now_ns - self.opened_ns > ANCHOR_NS or quote.ts_recv_ns < self.opened_before_ns
-        return now_ns - quote.ts_recv_ns > LONG_GAP_NS
+    def is_long_lost(self, since_ns: int, now_ns: int) -> bool:
+        """Return whether what was shown at ``since_ns`` is lost for longer than half an hour or a night."""
+        if since_ns < self.opened_ns:
+            return now_ns - self.opened_ns > ANCHOR_NS or since_ns < self.opened_before_ns
+        return now_ns - since_ns > LONG_GAP_NS
 
 
 class AnchorOwners(dict[InstrumentId, InstrumentId]):
@@ -214,7 +211,7 @@ class HeldLegs:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = engine.greeks_at(number, now_ns, state.vol * by_clock)
             if state is not None and greeks is None:
-                greeks = valuation.greeks
+                greeks = valuation.mark_greeks
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
         proxy, proxied, spot = engine.proxies.get(number) if engine.proxies else None, 0.0, 0.0
@@ -225,7 +222,7 @@ class HeldLegs:
         if mark is None or not position.instrument.is_option:
             return leg
         if valuation is not None and valuation.is_modelled:
-            leg.is_lost = self.session.is_long_lost(self._state.two_sided(number), now_ns)
+            leg.is_lost = self.session.is_long_lost(valuation.since_ns, now_ns)
         leg.is_carry_assumed = valuation is not None and valuation.is_forward_assumed
         self.has_guesses = self.has_guesses or leg.is_carry_assumed
         if leg.is_carry_assumed and before is not None and before.is_carry_assumed:

@@ -114,8 +114,8 @@ class OptionVols:
             self._state.keep_quotes(option.underlying)  # a quote of the option has its spot there
             self.carry.follow(option.carry, now_ns)
 
-    def observe(self, option: OptionFacts, now_ns: int, *, smile: bool = False) -> None:
-        """Take in the latest quote of an option and of its strike's other leg.
+    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool = False, smile: bool = False) -> None:
+        """Take in the latest quote of an option; with ``strike`` that of its strike's other leg, too.
 
         Where they show its strike's volatility no more, or with ``smile``, the smile of the expiry is fitted
         once a minute.
@@ -124,8 +124,10 @@ class OptionVols:
         quote = self._state.quotes[option.instrument_id]
         if quote is not None:
             self.quoted.of(option, quote, keeps=True)
-        self.strikes.measure(option.contract)
-        if smile or self.strikes.measured(option.contract, now_ns) is None:
+        if strike:
+            self.strikes.measure(option.contract, is_assumed=option.carry.is_assumed)
+            smile = smile or self.strikes.measured(option.contract, now_ns) is None
+        if smile:
             self._renew_smile(option, now_ns)
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
@@ -297,11 +299,11 @@ class OptionVols:
 
     def _when_quoted(self, option: OptionFacts) -> tuple[QuotedVol, int] | None:
         """Return the volatility of an option's last quote that showed a price, and when; None without one."""
-        quote = self._state.two_sided(option.instrument_id)
+        quote = self._state.quotes[option.instrument_id]
         found = None if quote is None else self.quoted.of(option, quote)
         if quote is not None and found is not None:
             return found, quote.ts_event_ns
-        last = self.quoted.last(option.instrument_id)  # the latest is contradicted by its expiry
+        last = self.quoted.last(option.instrument_id)
         return None if last is None or last.found is None else (last.found, last.quote.ts_event_ns)
 
     def _renew_smile(self, option: OptionFacts, now_ns: int) -> None:

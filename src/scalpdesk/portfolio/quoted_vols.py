@@ -50,6 +50,8 @@ class SolvedQuote(NamedTuple):
     terms: tuple[float, float, float, Schedule]
     """Spot, rate, yield and known dividends at the quote's instant."""
     found: QuotedVol | None
+    is_assumed: bool
+    """Whether no quotes had shown the yield."""
 
 
 class QuotedVols:
@@ -74,13 +76,15 @@ class QuotedVols:
         self._instruments, self._state, self._pricer = instruments, state, pricer
         self._terms, self._yield_of = terms, yield_of
         self._known: dict[InstrumentId, SolvedQuote] = {}
-        """Latest quote with both sides that the desk has asked for."""
+        """Latest quotes with both sides that the desk has observed."""
+        self._asked: dict[InstrumentId, SolvedQuote] = {}
+        """Those that anybody has asked for: they stand for the same quote and terms."""
 
     def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool = False) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
         With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was
-        quoted later: before, a spot of that instant may still come. Without, the question leaves no trace.
+        quoted later: before, a spot of that instant may still come. Without, the question changes no answer.
         None where it is unknown, or lacks a side or a kept spot.
         """
         number = quote.instrument_id
@@ -89,7 +93,7 @@ class QuotedVols:
             known = None  # a quote of earlier rows is another object
         latest = self._state.quotes[option.underlying]
         is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
-        if known is not None and is_over:
+        if known is not None and is_over and known.is_assumed is option.carry.is_assumed:
             return known.found
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
         if not self._state.shows_price(quote):
@@ -99,14 +103,16 @@ class QuotedVols:
         if then is None:
             return None
         terms = mark_price(then), *carry, option.carry.dividends
-        if known is None or known.terms != terms:
-            known = SolvedQuote(quote, terms, self._solved(option.contract, quote.mid, years, *terms))
+        known = self._asked.get(number)
+        if known is None or known.quote is not quote or known.terms != terms:
+            found = self._solved(option.contract, quote.mid, years, *terms)
+            known = self._asked[number] = SolvedQuote(quote, terms, found, option.carry.is_assumed)
         if keeps:
             self._known[number] = known
         return known.found
 
     def last(self, instrument_id: InstrumentId) -> "SolvedQuote | None":
-        """Return the last quote that the desk has asked for and that gave a volatility or not."""
+        """Return the last quote that the desk has observed, whether it gave a volatility or not."""
         return self._known.get(instrument_id)
 
     def _solved(

@@ -124,7 +124,19 @@ class _Chain(NamedTuple):
 
 
 class _Strike:
-    __slots__ = ("call", "few_ticks", "filter", "found", "measured_ns", "price", "put", "seen", "underlying")
+    __slots__ = (
+        "call",
+        "few_ticks",
+        "filter",
+        "found",
+        "half_life_seconds",
+        "is_assumed",
+        "measured_ns",
+        "price",
+        "put",
+        "seen",
+        "underlying",
+    )
 
     def __init__(
         self, price: float, underlying: InstrumentId, few_ticks: float, half_life_seconds: float | None
@@ -132,7 +144,14 @@ class _Strike:
         self.price, self.underlying, self.few_ticks = price, underlying, few_ticks
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
-        self.filter = VolFilter() if half_life_seconds is None else VolAverage(half_life_seconds)
+        self.half_life_seconds = half_life_seconds
+        self.begin(is_assumed=False)
+
+    def begin(self, *, is_assumed: bool) -> None:
+        """Measure from the start, at a forward that is ``is_assumed`` or that quotes have shown."""
+        half_life = self.half_life_seconds
+        self.is_assumed = is_assumed
+        self.filter = VolFilter() if half_life is None else VolAverage(half_life)
         self.measured_ns: int | None = None
         self.found: StrikeVol | None = None
         """The filter's state at the last measurement."""
@@ -182,11 +201,16 @@ class StrikeVols:
         """Smiles with when they were fitted."""
         self._known = 0
 
-    def measure(self, contract: OptionContract) -> None:
-        """Take in the latest quote of a contract's strike, once."""
+    def measure(self, contract: OptionContract, *, is_assumed: bool) -> None:
+        """Take in the latest quote of a contract's strike, once.
+
+        What was measured while its forward ``is_assumed`` counts no more once quotes have shown it.
+        """
         if self._known != len(self._instruments):
             self._learn()
         strike = self._by_symbol[contract.symbol]
+        if strike.is_assumed is not is_assumed:
+            strike.begin(is_assumed=is_assumed)
         spot = self._state.quotes[strike.underlying]
         if spot is not None:
             self._measure(strike, mark_price(spot))

@@ -242,7 +242,7 @@ class OutsideLedger:
         total = ZERO if self.cash is None else self.cash
         for number in self._trades:
             held = self.figures(number)
-            mark = self._desk.market.mark(number)
+            mark = self._desk.view.mark(number)
             if held.quantity and mark is None:
                 total += held.cost
             elif held.quantity:

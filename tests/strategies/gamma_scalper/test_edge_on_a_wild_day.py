@@ -124,8 +124,8 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     ("settings", "sold_at", "pnl"),
     [
         (("entry.nowcast=false",), "09:53:16", "-4.12"),
-        (("entry.nowcast=true",), "10:19:02", "131.87"),
-        (("exits.edge_gone=false",), None, "795.63"),
+        (("entry.nowcast=true",), "10:19:02", "131.53"),
+        (("exits.edge_gone=false",), None, "795.29"),
     ],
 )
 def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(settings, sold_at, pnl):

@@ -399,7 +399,8 @@ class DeltaHedger:
         vol_sum = years = noise = bent = 0.0
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
-        view.delta_engine.observe(legs, view.now_ns, smile=model.dynamics == "sticky_delta")
+        by_strike, by_smile = model.source == "smile", model.dynamics == "sticky_delta"
+        view.delta_engine.observe(legs, view.now_ns, strike=by_strike, smile=by_smile)
         first_ns, lost_ns = _waited_for(view)
         for leg in legs:
             last = view.market.quotes[leg] if first_ns else None
