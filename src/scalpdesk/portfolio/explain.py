@@ -392,7 +392,7 @@ class PnlExplain:
             quantity, instrument = position.quantity, position.instrument
             if not quantity or instrument.currency != currency:
                 continue
-            marks[number] = marked = self.legs.marked(number, instrument, now_ns)
+            marks[number] = marked = self.legs.mark_of(number, instrument, now_ns)
             mark, valuation = marked.mark, marked.valuation
             price = position.average_price if mark is None else exact_price(mark)
             nav += instrument.value(quantity, price)

@@ -47,7 +47,7 @@ class HeldLeg(Leaf, gc=False):
     """Underlying that its anchors are of; of a hedge in another's place that one."""
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
-    is_carry_assumed: bool = False
+    is_forward_assumed: bool = False
     """Whether its state stands on the configured yield, as no quotes have shown the market's yet."""
     shown: LegParts = NO_LEG_PARTS
     final: LegParts | None = None
@@ -128,7 +128,7 @@ class HeldLegs:
         """Count the interval up to the next mark as overnight."""
         self.session.is_overnight, self.session.opens = bool(self.held), True
 
-    def marked(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Marked:
+    def mark_of(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Marked:
         """Return the mark of one unit and, of an option, its valuation."""
         mark = self._delta_engine.mark(number)
         if not instrument.is_option:
@@ -140,7 +140,7 @@ class HeldLegs:
 
         A trade's cost is measured from it: the quote is often older than the spot.
         """
-        valuation, leg = self.marked(number, instrument, now_ns).valuation, self.held.get(number)
+        valuation, leg = self.mark_of(number, instrument, now_ns).valuation, self.held.get(number)
         if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
             return None
         vol, state = valuation.vol, None if leg is None else leg.start.state
@@ -181,7 +181,7 @@ class HeldLegs:
                 own = leg.underlying if leg is not None else self.owners[number]
                 begins = leg is None or ((changed is None or own == changed) and not leg.start.proxied)
                 if leg is None or begins or leg.start.units != units:
-                    marked = marks.get(number) or self.marked(number, position.instrument, now_ns)
+                    marked = marks.get(number) or self.mark_of(number, position.instrument, now_ns)
                     leg = self._begun(position, now_ns, leg, marked, own)
                     self._anchors[own] = now_ns
                 held[number] = leg
@@ -223,9 +223,9 @@ class HeldLegs:
             return leg
         if valuation is not None and valuation.is_modelled:
             leg.is_lost = self.session.is_long_lost(valuation.since_ns, now_ns)
-        leg.is_carry_assumed = valuation is not None and valuation.is_forward_assumed
-        self.has_guesses = self.has_guesses or leg.is_carry_assumed
-        if leg.is_carry_assumed and before is not None and before.is_carry_assumed:
+        leg.is_forward_assumed = valuation is not None and valuation.is_forward_assumed
+        self.has_guesses = self.has_guesses or leg.is_forward_assumed
+        if leg.is_forward_assumed and before is not None and before.is_forward_assumed:
             end = self._later(before.start, now_ns, marked, keeps_vol=False)
             if end is not None:
                 leg.assumed = (*before.assumed, (before.start, end, before.shown))[-MOST_ASSUMED:]
@@ -253,10 +253,10 @@ class HeldLegs:
             before, parts, number = leg.shown, leg.final, leg.start.instrument_id
             if parts is None:
                 # a leg that is gone is explained to its last mark
-                marked = marks.get(number) or self.marked(number, leg.start.instrument, now_ns)
+                marked = marks.get(number) or self.mark_of(number, leg.start.instrument, now_ns)
                 valuation, is_found = marked.valuation, False
                 if valuation is not None:
-                    if leg.is_carry_assumed and (changed is None or leg.underlying == changed):
+                    if leg.is_forward_assumed and (changed is None or leg.underlying == changed):
                         is_restated = self._restate(leg, valuation) or is_restated
                     # what was not seen is no move of this interval
                     is_found = leg.is_lost and not valuation.is_modelled
@@ -271,7 +271,7 @@ class HeldLegs:
             ends = zip(structs.astuple(parts), structs.astuple(before), strict=True)
             steps.append((leg.start.state is not None, [now - then for now, then in ends]))
         if is_restated:
-            self.has_guesses = any(leg.is_carry_assumed for leg in self.held.values())
+            self.has_guesses = any(leg.is_forward_assumed for leg in self.held.values())
             starts, shown = [leg.start for leg in self.held.values()], partial(self._as_shown, marks)
             self.meter.restate(starts, shown, is_assumed=self.has_guesses)
         if is_anchor or (self.session.is_overnight and changed is None):
@@ -287,8 +287,8 @@ class HeldLegs:
 
     def _restate(self, leg: HeldLeg, valuation: OptionState) -> bool:
         """Bring a leg from the configured yield to what quotes show; return whether they show it."""
-        leg.is_carry_assumed = valuation.is_forward_assumed
-        if leg.is_carry_assumed:
+        leg.is_forward_assumed = valuation.is_forward_assumed
+        if leg.is_forward_assumed:
             return False
         leg.start = self._at_carry(leg.start, valuation)
         for start, ended, shown in leg.assumed:
@@ -299,7 +299,7 @@ class HeldLegs:
 
     def _as_shown(self, marks: Marks, start: LegSnapshot) -> LegSnapshot:
         leg, marked = self.held.get(start.instrument_id), marks.get(start.instrument_id)
-        if marked is None or marked.valuation is None or leg is None or leg.is_carry_assumed:
+        if marked is None or marked.valuation is None or leg is None or leg.is_forward_assumed:
             return start
         return self._at_carry(start, marked.valuation)
 
