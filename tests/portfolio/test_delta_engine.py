@@ -502,3 +502,20 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
     price = model_price(book[lost], 499.5, hedged.vol, now_ns)
     assert market.engine.mark(lost) == pytest.approx(price, abs=0.01)
+
+
+@pytest.mark.parametrize("move", [0.5, -0.5])
+@pytest.mark.parametrize(("side", "away"), [(PUT, -12.0), (PUT, -14.0), (CALL, 13.0)])
+def test_a_move_of_the_spot_is_no_volatility_of_a_leg_in_the_money_whose_quote_waits(side, away, move):
+    """Between mid and parity its mark is partly a mid at another spot: a third of a point of volatility."""
+    market, now_ns = Market(), NOON + 10**9
+    market.quote(500.0 + away)
+    market.engine.observe([CALL, PUT], NOON)
+    market.quote(500.0 + away + move, now_ns=now_ns, only={0})
+    state = market.engine.state(side, now_ns)
+    exact = greeks(state.spot, 500.0, state.years, 0.20, side == CALL)
+    assert state.vol == pytest.approx(0.20, abs=2e-4)
+    assert state.greeks.delta == pytest.approx(float(exact.delta), abs=5e-4)
+    waits, parity = market.state.quotes[side].mid, float(exact.price)
+    assert min(parity, waits) < state.mark < max(parity, waits)
+    assert state.greeks_at(state.mark_vol).price == pytest.approx(state.mark, abs=1e-6)

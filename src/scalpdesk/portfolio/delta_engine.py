@@ -265,9 +265,12 @@ class ModelMarks:
         if not part > 0.0:
             return None
         found = self._at(option, spot, now_ns, dividend_yield, vol)
+        found.vol_is_fresh = True
         if part < 1.0:
             found = self._priced(found, part * found.mark + (1.0 - part) * mark_price(quote))
-        found.vol_is_fresh = True
+            own = self._vols.quoted.of(option, quote)
+            if own is not None:  # at the spot of its own instant: at that of now a move would be volatility
+                found.vol = part * vol + (1.0 - part) * own.vol
         return found
 
     def _parity(self, option: OptionFacts, spot: float, now_ns: int) -> tuple[float, float]:
