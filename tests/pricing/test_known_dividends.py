@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from fakes.trees import tree_price
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.known_dividends import (
     due_by,
@@ -51,26 +52,6 @@ def terms_of(option):
     years = days / 365.0
     spot = 200.0 * math.exp(away * vol * math.sqrt(years))
     return (spot, 200.0, years), vol, (is_call, rate, borrow, ((part * years, amount),))
-
-
-def tree_price(spot, strike, years, vol, is_call, rate, schedule, steps=700):
-    """American value by a binomial tree on the spot less its dividends: a second calculation."""
-    step, side = years / steps, 1.0 if is_call else -1.0
-    ahead = [years - before for before, _ in schedule]
-    up = math.exp(vol * math.sqrt(step))
-    chance, keep = (math.exp(rate * step) - 1 / up) / (up - 1 / up), math.exp(-rate * step)
-
-    def worth(now):
-        due = zip(ahead, (amount for _, amount in schedule), strict=True)
-        return sum(amount * math.exp(-rate * (when - now)) for when, amount in due if when > now)
-
-    state = (spot - worth(0.0)) * up ** np.arange(-steps, steps + 1, 2.0)
-    value = np.maximum(side * (state - strike), 0.0)
-    for left in range(steps - 1, -1, -1):
-        state = state[:-1] * up
-        value = keep * (chance * value[1:] + (1.0 - chance) * value[:-1])
-        value = np.maximum(value, side * (state + worth(left * step) - strike))
-    return float(value[0])
 
 
 @pytest.mark.parametrize("row", QUOTED)

@@ -1,0 +1,28 @@
+"""American options with cash dividends by a binomial tree: a second calculation beside the product's."""
+
+import math
+
+import numpy as np
+
+
+def tree_price(spot, strike, years, vol, is_call, rate, schedule, steps=700):
+    """Return the value by a tree on the spot less its dividends.
+
+    ``schedule`` has the years from each ex-date to the expiry and the amount a share, the next one first.
+    """
+    step, side = years / steps, 1.0 if is_call else -1.0
+    ahead = [years - before for before, _ in schedule]
+    up = math.exp(vol * math.sqrt(step))
+    chance, keep = (math.exp(rate * step) - 1 / up) / (up - 1 / up), math.exp(-rate * step)
+
+    def worth(now):
+        due = zip(ahead, (amount for _, amount in schedule), strict=True)
+        return sum(amount * math.exp(-rate * (when - now)) for when, amount in due if when > now)
+
+    state = (spot - worth(0.0)) * up ** np.arange(-steps, steps + 1, 2.0)
+    value = np.maximum(side * (state - strike), 0.0)
+    for left in range(steps - 1, -1, -1):
+        state = state[:-1] * up
+        value = keep * (chance * value[1:] + (1.0 - chance) * value[:-1])
+        value = np.maximum(value, side * (state + worth(left * step) - strike))
+    return float(value[0])
