@@ -164,13 +164,17 @@ class _Run(msgspec.Struct, frozen=True):
     def is_as(self, other: "_Run", tape: MarketTape, struck: Disturbance) -> bool:
         """Return whether the options were traded as in another run, at times near to those of it.
 
-        A trade that the disturbance lay upon until the close cannot be made, and need not be.
+        A trade that the disturbance lay upon until the close cannot be made, and need not be. Where an option
+        was to be opened under it the desk rightly opens another, or nothing: what follows is not compared.
         """
         late_ns = int(LATE_SECONDS * NANOS_PER_SECOND)
         end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
         close_ns = next(each.close_ns for each in tape.sessions if each.close_ns > struck.start_ns)
-        left = list(self.trades)
+        until_ns = other.opens_under(tape, struck) - late_ns
+        left = [each for each in self.trades if each.ts_ns < until_ns]
         for theirs in other.trades:
+            if theirs.ts_ns >= until_ns:
+                break
             is_under = struck.start_ns <= theirs.ts_ns <= end_ns
             last_ns = end_ns + late_ns if is_under else theirs.ts_ns + late_ns
             first_ns = theirs.ts_ns - late_ns
@@ -181,6 +185,18 @@ class _Run(msgspec.Struct, frozen=True):
             elif not (is_under and end_ns + late_ns >= close_ns):
                 return False
         return not left
+
+    def opens_under(self, tape: MarketTape, struck: Disturbance) -> float:
+        """Return when a struck option is opened under the disturbance first, UTC nanoseconds; else never."""
+        numbers = {tape.instruments.id_of(symbol) for symbol in struck.symbols}
+        end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
+        held: Counter[InstrumentId] = Counter()
+        for each in self.trades:
+            is_under = each.instrument_id in numbers and struck.start_ns <= each.ts_ns <= end_ns
+            if is_under and not held[each.instrument_id]:
+                return each.ts_ns
+            held[each.instrument_id] += round(each.side.sign * each.quantity)
+        return math.inf
 
 
 def stress_quotes(
