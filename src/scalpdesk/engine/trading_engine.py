@@ -137,8 +137,8 @@ class TradingEngine:
             OperatorEvent: modes.operate,
             ModeKept: modes.restore,
             OpenInterestEvent: market.apply_open_interest,
-            RateEvent: market.apply_rates,
-            DividendEvent: market.apply_dividend,
+            RateEvent: self._on_terms,
+            DividendEvent: self._on_terms,
             PriceAdjustmentEvent: market.apply_adjustment,
             ForecastEvent: market.apply_forecast,
             GammaExposureEvent: market.apply_gamma_exposure,
@@ -245,7 +245,7 @@ class TradingEngine:
         now_ns = self._turn.now_ns
         self._valuer.keeps_answers = True
         if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
-            self._carry.measure_due(now_ns)
+            self._valuer.measure_due(now_ns)
         view.now_ns = now_ns
         self.evaluations += 1
         on_wake = self._on_wake  # called as a method it is looked for in the class first
@@ -292,6 +292,14 @@ class TradingEngine:
         self.desk.observe(self.now_ns)
         return Wake.ACCOUNT
 
+    def _on_terms(self, event: RateEvent | DividendEvent) -> None:
+        market = self.desk.market
+        if type(event) is RateEvent:
+            market.apply_rates(event)
+        else:
+            market.apply_dividend(event)
+        self._valuer.renew()
+
     def _on_bar(self, event: BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)
         if event.instrument_id in self.desk.gate.halted:
@@ -315,7 +323,7 @@ class TradingEngine:
         now_ns, name = self.now_ns, event.name
         if name == MARK_TIMER:
             if now_ns >= self._carry.due_ns:
-                self._carry.measure_due(now_ns)
+                self._valuer.measure_due(now_ns)
             self.desk.observe(now_ns)
             self._bookings.mark()
             if self.desk.correlation is not None:

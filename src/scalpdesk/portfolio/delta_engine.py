@@ -428,6 +428,11 @@ class DeltaEngine:
                 self.vols.follow(option, now_ns)
                 self.renew()
 
+    def measure_due(self, now_ns: int) -> None:
+        """Measure the forwards that are followed and due, at ``now_ns`` (UTC nanoseconds)."""
+        self.vols.carry.measure_due(now_ns)
+        self.renew()
+
     def observe(
         self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
     ) -> None:
@@ -437,11 +442,13 @@ class DeltaEngine:
         it is hedged then; and where quotes do not show that one, or with ``smile``, the smile of the expiry,
         once a minute.
         """
+        is_new = False
         for number in numbers:
             option = self.vols.options.get(number) or self.vols.facts(number)
             if option is not None:
-                self.vols.observe(option, now_ns, strike=strike, smile=smile)
-        self.renew()
+                is_new = self.vols.observe(option, now_ns, strike=strike, smile=smile) or is_new
+        if is_new:
+            self.renew()
 
     def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Fit the smile of an option's expiry, starting from the last one, and keep it for the next."""

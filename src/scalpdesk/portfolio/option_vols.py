@@ -114,21 +114,22 @@ class OptionVols:
             self._state.keep_quotes(option.underlying)  # a quote of the option has its spot there
             self.carry.follow(option.carry, now_ns)
 
-    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool = False, smile: bool = False) -> None:
+    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool = False, smile: bool = False) -> bool:
         """Take in the latest quote of an option; with ``strike`` that of its strike's other leg, too.
 
         Where they show its strike's volatility no more, or with ``smile``, the smile of the expiry is fitted
-        once a minute.
+        once a minute. Returns whether anything was learned.
         """
+        is_new, number = not option.carry.is_followed, option.instrument_id
         self.follow(option, now_ns)
-        quote = self._state.quotes[option.instrument_id]
+        quote, before = self._state.quotes[number], self.quoted.last(number)
         if quote is not None:
             self.quoted.of(option, quote, keeps=True)
+            is_new = is_new or self.quoted.last(number) is not before
         if strike:
-            self.strikes.measure(option.contract, is_assumed=option.carry.is_assumed)
+            is_new = self.strikes.measure(option.contract, is_assumed=option.carry.is_assumed) or is_new
             smile = smile or self.strikes.measured(option.contract, now_ns) is None
-        if smile:
-            self._renew_smile(option, now_ns)
+        return self._renew_smile(option, now_ns) or is_new if smile else is_new
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
         key = (contract.root, contract.underlying, contract.expiry)
@@ -306,11 +307,11 @@ class OptionVols:
         last = self.quoted.last(option.instrument_id)
         return None if last is None or last.found is None else (last.found, last.quote.ts_event_ns)
 
-    def _renew_smile(self, option: OptionFacts, now_ns: int) -> None:
-        """Fit the smile that strikes without quotes go by, once a minute."""
+    def _renew_smile(self, option: OptionFacts, now_ns: int) -> bool:
+        """Fit the smile that strikes without quotes go by, once a minute; return whether it was time."""
         known = self._smiles.get(option.carry)
         if known is not None and now_ns - known.tried_ns < MINUTE_NS:
-            return
+            return False
         smile = self.smile(option, now_ns, keeps=True)
         if smile is not None:
             known = _MinuteSmile(now_ns, now_ns, smile)
@@ -320,6 +321,7 @@ class OptionVols:
         else:  # at an open: the last one of the evening tells more than nothing
             known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
         self._smiles[option.carry] = known
+        return True
 
     def _note_offset(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> None:
         """Note how far a strike lies off the first smile that is fitted after its own last quote."""

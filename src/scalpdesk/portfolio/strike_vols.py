@@ -201,19 +201,19 @@ class StrikeVols:
         """Smiles with when they were fitted."""
         self._known = 0
 
-    def measure(self, contract: OptionContract, *, is_assumed: bool) -> None:
-        """Take in the latest quote of a contract's strike, once.
+    def measure(self, contract: OptionContract, *, is_assumed: bool) -> bool:
+        """Take in the latest quote of a contract's strike, once; return whether it was new.
 
         What was measured while its forward ``is_assumed`` counts no more once quotes have shown it.
         """
         if self._known != len(self._instruments):
             self._learn()
         strike = self._by_symbol[contract.symbol]
-        if strike.is_assumed is not is_assumed:
+        is_new = strike.is_assumed is not is_assumed
+        if is_new:
             strike.begin(is_assumed=is_assumed)
         spot = self._state.quotes[strike.underlying]
-        if spot is not None:
-            self._measure(strike, mark_price(spot))
+        return (spot is not None and self._measure(strike, mark_price(spot))) or is_new
 
     def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
         """Return the volatility of a contract's strike as of its last measurement.
@@ -432,31 +432,33 @@ class StrikeVols:
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike, spot: float) -> None:
+    def _measure(self, strike: _Strike, spot: float) -> bool:
+        """Return whether the leg out of the money has another quote, measured or not."""
         leg = strike.call if strike.price >= spot else strike.put
         quote = None if leg is None else self._state.quotes[leg]
         if leg is None or quote is None or quote is strike.seen:
-            return
+            return False
         strike.seen = quote
         width = quote.ask - quote.bid
         if _is_wide(quote, strike.few_ticks):
-            return
+            return True
         found = self._quote_vol(leg, quote)
         if found is None:
-            return
+            return True
         vol, vega = found
         deviation = width / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
         if deviation > LARGEST_DEVIATION:
-            return
+            return True
         since = quote.ts_event_ns if strike.measured_ns is None else strike.measured_ns
         if quote.ts_event_ns < since:
-            return
+            return True
         if isinstance(strike.filter, VolAverage):
             strike.filter.average((quote.ts_event_ns - since) / NANOS_PER_SECOND, vol, deviation)
         else:
             strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
         strike.measured_ns = quote.ts_event_ns
         strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation)
+        return True
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:
