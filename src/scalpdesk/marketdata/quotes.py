@@ -34,6 +34,10 @@ WIDE_STRIKES, WIDE_TICKS = 0.001, 5
 """Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or
 five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
 """
+WIDE_UNBID = 0.2
+"""Part of that distance up to which an ask without a bid shows a price: five cents on SPY. Half of a larger ask
+is no price, but the zero that a vendor writes for a missing side.
+"""
 
 
 def judge_quote(bid: float, ask: float) -> QuoteVerdict:
@@ -62,7 +66,8 @@ def is_stub(quote: QuoteEvent, widest: float) -> bool:
     stub, or a vendor's zero for a side that is missing. A bid that is missing counts as zero.
     """
     bid, ask = quote.bid, quote.ask
-    bid = max(0.0, bid)  # in this order: 0 of NaN
+    if not bid > 0.0:
+        return ask > WIDE_UNBID * widest
     width = ask - bid
     return width > widest and width > WIDE_PART * 0.5 * (bid + ask)
 
@@ -75,7 +80,7 @@ def shows_price(quote: QuoteEvent, widest: float) -> bool:
     bid, ask = quote.bid, quote.ask
     if not (bid >= 0.0 and ask > 0.0):  # NaN compares with nothing
         return False
-    return ask - bid <= widest or not is_stub(quote, widest)
+    return (bid > 0.0 and ask - bid <= widest) or not is_stub(quote, widest)
 
 
 def mark_price(quote: QuoteEvent) -> float:
