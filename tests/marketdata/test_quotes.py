@@ -2,8 +2,10 @@ import math
 
 import pytest
 
+from fakes.instruments import option
 from fakes.tape import quote
-from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price
+from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price, shows_price
+from scalpdesk.marketdata.state import widest_spread
 
 NAN, INF = math.nan, math.inf
 
@@ -33,3 +35,20 @@ def test_a_pair_of_prices_has_one_verdict(bid, ask, verdict):
 )
 def test_a_missing_side_never_makes_the_mark_nan(bid, ask, mark):
     assert mark_price(quote(0, 0, bid, ask)) == mark
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "shows"),
+    [
+        (0.0, 0.05, True),  # nobody bids for a wing
+        (0.0, 0.24, False),  # half of this is no price: a vendor's zero beside a put worth 0.25
+        (math.nan, 0.05, False),
+        (0.01, 0.24, True),
+        (0.05, 0.30, False),
+        (9.90, 10.30, True),
+    ],
+)
+def test_an_ask_without_a_bid_shows_a_price_only_near_zero(bid, ask, shows):
+    """Strike 243, in cents: up to 0.243 apart with two sides, up to 0.0486 without a bid."""
+    widest = widest_spread(option("P", 243))
+    assert shows_price(quote(1, 0, bid, ask), widest) is shows

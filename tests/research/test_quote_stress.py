@@ -54,12 +54,18 @@ CASES = {
         40,
     ),
     "coin": ("gamma-scalper", COIN, coin_tape, 20),
+    "scalps": (
+        "ema-scalper",
+        ("min_volume_ratio=0",),
+        lambda: until(embedded.reconstruct(date(2017, 8, 18)), time(13)),
+        20,
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_disturbed_quotes_change_no_trade_in_options(case):
-    """200 draws together."""
+    """220 draws together."""
     strategy, overrides, tape, draws = CASES[case]
     found = stress_quotes(config_of(strategy, *overrides), tape(), draws=draws, seed=7)
     assert found.trades >= 2

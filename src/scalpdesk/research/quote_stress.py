@@ -187,9 +187,12 @@ class _Run(msgspec.Struct, frozen=True):
         return not left
 
     def opens_under(self, tape: MarketTape, struck: Disturbance) -> float:
-        """Return when a struck option is opened under the disturbance first, UTC nanoseconds; else never."""
+        """Return when a struck option is opened under the disturbance first, UTC nanoseconds; else never.
+
+        It lies upon an option until the next quote after it.
+        """
         numbers = {tape.instruments.id_of(symbol) for symbol in struck.symbols}
-        end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
+        end_ns = struck.start_ns + int((struck.seconds + LATE_SECONDS) * NANOS_PER_SECOND)
         held: Counter[InstrumentId] = Counter()
         for each in self.trades:
             is_under = each.instrument_id in numbers and struck.start_ns <= each.ts_ns <= end_ns
