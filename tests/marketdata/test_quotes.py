@@ -49,6 +49,6 @@ def test_a_missing_side_never_makes_the_mark_nan(bid, ask, mark):
     ],
 )
 def test_an_ask_without_a_bid_shows_a_price_only_near_zero(bid, ask, shows):
-    """Strike 243, in cents: up to 0.243 apart with two sides, up to 0.0486 without a bid."""
+    """Strike 243: sides up to 0.243 apart, an ask alone up to 0.0607."""
     widest = widest_spread(option("P", 243))
     assert shows_price(quote(1, 0, bid, ask), widest) is shows
