@@ -40,8 +40,8 @@ def test_a_missing_side_never_makes_the_mark_nan(bid, ask, mark):
 @pytest.mark.parametrize(
     ("bid", "ask", "shows"),
     [
-        (0.0, 0.05, True),  # nobody bids for a wing
-        (0.0, 0.24, False),  # half of this is no price: a vendor's zero beside a put worth 0.25
+        (0.0, 0.05, True),  # a wing without a buyer
+        (0.0, 0.24, False),  # half of this is no price
         (math.nan, 0.05, False),
         (0.01, 0.24, True),
         (0.05, 0.30, False),

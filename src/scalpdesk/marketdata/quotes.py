@@ -35,8 +35,9 @@ WIDE_STRIKES, WIDE_TICKS = 0.001, 5
 five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
 """
 WIDE_UNBID = 0.25
-"""Part of that distance up to which an ask without a bid shows a price: six cents on SPY. Half of a larger ask
-is no price, but the zero that a vendor writes for a missing side.
+"""Part of that distance up to which an ask without a bid shows a price: six cents on SPY.
+
+Half of a larger ask is no price, but the zero that a vendor writes for a missing side.
 """
 
 
