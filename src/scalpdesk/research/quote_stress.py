@@ -171,7 +171,7 @@ class _Run(msgspec.Struct, frozen=True):
         end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
         close_ns = next(each.close_ns for each in tape.sessions if each.close_ns > struck.start_ns)
         until_ns = other.opens_under(tape, struck) - late_ns
-        left = [each for each in self.trades if each.ts_ns < until_ns]
+        left = list(self.trades)
         for theirs in other.trades:
             if theirs.ts_ns >= until_ns:
                 break
@@ -184,7 +184,7 @@ class _Run(msgspec.Struct, frozen=True):
                 left.remove(own)
             elif not (is_under and end_ns + late_ns >= close_ns):
                 return False
-        return not left
+        return all(each.ts_ns >= until_ns for each in left)
 
     def opens_under(self, tape: MarketTape, struck: Disturbance) -> float:
         """Return when a struck option is opened under the disturbance first, UTC nanoseconds; else never.
