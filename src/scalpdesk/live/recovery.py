@@ -65,7 +65,7 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     """Replay a journal into a fresh engine; ``watch`` sees each event that led to outputs.
 
     A journal of this version gives every output again. One of another version gives the same commands: its
-    marks, and the words of its decisions, may be another version's.
+    marks, and the text of its decisions, may be another version's.
 
     Raises
     ------
