@@ -1,4 +1,4 @@
-"""OptionState of options and sum of Greeks, from positions, market and pricing model.
+"""Worth of options and sum of Greeks, from positions, market and pricing model.
 
 Values are computed on request and cached: equal requests at one instant are computed once.
 """
@@ -552,12 +552,10 @@ class DeltaEngine:
         if quote is None:
             return None
         bid, ask = quote.bid, quote.ask
-        if option is None:
-            option = (
-                self.vols.facts(instrument_id) if self._instruments.by_id[instrument_id].is_option else None
-            )
-            if option is None:
-                return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)
+        if option is None and not self._instruments.by_id[instrument_id].is_option:
+            return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)
+        option = option or self.vols.facts(instrument_id)
+        assert option is not None
         spot = quotes[option.underlying]
         if (
             spot is not None
