@@ -18,7 +18,14 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
-from scalpdesk.simulation.orders import Booking, BrokerOrder, LegRequest, OrderRequest, OrderUpdate, Structure
+from scalpdesk.simulation.orders import (
+    Booking,
+    BrokerOrder,
+    LegRequest,
+    OrderClass,
+    OrderRequest,
+    OrderUpdate,
+)
 
 FOREVER_NS = NEVER_NS - 1
 
@@ -172,7 +179,7 @@ class Market:
             tif,
             quantity=Decimal(units),
             limit_price=None if limit is None else Decimal(str(limit)),
-            structure=Structure.MLEG,
+            structure=OrderClass.MLEG,
             legs=made,
         )
         return self.broker.submit(self.account.name, request)

@@ -21,7 +21,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.ledger import counted_ids, uuid_ids
-from scalpdesk.simulation.orders import LegRequest, OrderRequest, Status, Structure
+from scalpdesk.simulation.orders import LegRequest, OrderClass, OrderRequest, Status
 
 D = Decimal
 T = session_on(DAY).open_ns
@@ -163,7 +163,7 @@ def test_units_are_held_for_open_orders_against_the_holding():
     assert account.held_for_orders(SHARE) == 40
     assert account.held_for_orders(PUT) == 0
     exits = {"take_profit_limit": D(520), "stop_loss_stop": D(480)}
-    desk.order(SHARE, -5, 520, structure=Structure.OCO, **exits)
+    desk.order(SHARE, -5, 520, structure=OrderClass.OCO, **exits)
     assert account.held_for_orders(SHARE) == 45  # of two exits one can trade
     assert account.held_for_orders(CALL) == 0  # an order that opens holds nothing
     desk.order(SHARE, -7, 512)
@@ -245,7 +245,7 @@ def test_an_order_over_several_contracts_reserves_its_cost_for_each_unit_that_is
     desk = Desk()
     legs = tuple(LegRequest(SYMBOLS[number], D(1), Side.BUY) for number in (CALL, PUT))
     combo = OrderRequest(
-        "", None, OrderType.LIMIT, quantity=D(3), limit_price=D(15), structure=Structure.MLEG, legs=legs
+        "", None, OrderType.LIMIT, quantity=D(3), limit_price=D(15), structure=OrderClass.MLEG, legs=legs
     )
     order = desk.broker.submit(desk.account.name, combo)
     assert (order.withholds, desk.account.reserved()) == (1_500, (0, 4_500))
@@ -255,7 +255,7 @@ def test_an_order_over_several_contracts_reserves_its_cost_for_each_unit_that_is
 
 def test_orders_after_a_bracket_reserve_too():
     desk = Desk()
-    desk.order(SHARE, 10, 490, structure=Structure.BRACKET, take_profit_limit=D(520), stop_loss_stop=D(480))
+    desk.order(SHARE, 10, 490, structure=OrderClass.BRACKET, take_profit_limit=D(520), stop_loss_stop=D(480))
     desk.order(SHARE, 1, 480)
     assert desk.account.reserved() == (4_900 + 480, 0)
 
@@ -471,7 +471,7 @@ def test_the_legs_of_a_combo_end_with_it():
     combo = desk.broker.submit(
         "account",
         OrderRequest(
-            "", None, OrderType.LIMIT, quantity=D(1), limit_price=D(5), structure=Structure.MLEG, legs=legs
+            "", None, OrderType.LIMIT, quantity=D(1), limit_price=D(5), structure=OrderClass.MLEG, legs=legs
         ),
     )
     assert desk.ledger.working == {CALL: [combo], PUT: [combo]}

@@ -18,7 +18,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.connection import BrokerConnection
-from scalpdesk.simulation.orders import Changes, OrderRequest, Status, Structure
+from scalpdesk.simulation.orders import Changes, OrderClass, OrderRequest, Status
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -101,7 +101,7 @@ def test_a_single_contract_is_closed_by_force_on_its_own_side(held, side, cash):
 def test_a_holding_that_is_closed_by_force_leaves_no_order_behind():
     """Neither the exits of a filled entry nor a combo with the instrument: both would open it again."""
     venue = market()
-    entry = venue.order(SHARE, 10, 501, structure=Structure.BRACKET, **exits())
+    entry = venue.order(SHARE, 10, 501, structure=OrderClass.BRACKET, **exits())
     assert [leg.status for leg in entry.legs] == [Status.NEW, Status.NEW]
     venue.broker.drain()
     venue.broker.expiry.force_close(venue.account, SHARE)
@@ -477,7 +477,7 @@ def exits(profit=510, loss=490, **more):
 
 def test_the_exits_of_a_bracket_are_held_until_its_entry_fills():
     venue = market()
-    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits(stop_loss_limit=489))
+    entry = venue.order(SHARE, 10, 499, structure=OrderClass.BRACKET, **exits(stop_loss_limit=489))
     profit, loss = entry.legs
     assert [(leg.kind, leg.limit_price, leg.stop_price, leg.side, leg.status) for leg in entry.legs] == [
         (OrderType.LIMIT, 510, None, Side.SELL, Status.HELD),
@@ -495,7 +495,7 @@ def test_the_exits_of_a_bracket_are_held_until_its_entry_fills():
 
 def test_a_family_of_orders_is_forgotten_whole_and_the_numbers_go_on():
     venue = market()
-    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    entry = venue.order(SHARE, 10, 499, structure=OrderClass.BRACKET, **exits())
     other = venue.order(SHARE, 1, 400)
     profit, loss = entry.legs
     venue.quote(SHARE, T + 1, 498.5, 499.0)
@@ -516,7 +516,7 @@ def test_a_family_of_orders_is_forgotten_whole_and_the_numbers_go_on():
 
 def test_a_parent_is_kept_for_the_exit_that_took_the_place_of_its_own():
     venue = market()
-    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    entry = venue.order(SHARE, 10, 499, structure=OrderClass.BRACKET, **exits())
     profit, _ = entry.legs
     venue.quote(SHARE, T + 1, 498.5, 499.0)
     new = venue.broker.replace("account", profit.order_id, Changes(limit_price=D(520)))
@@ -535,7 +535,7 @@ def test_a_broker_that_keeps_no_filled_order_drops_it_at_its_last_trade_and_no_f
     venue = market()
     venue.ledger.keeps_filled = False
     order, rests = venue.order(SHARE, 10, 499), venue.order(SHARE, 1, 400)
-    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    entry = venue.order(SHARE, 10, 499, structure=OrderClass.BRACKET, **exits())
     venue.quote(SHARE, T + 1, 498.5, 499.0, ask_size=4)
     assert (order.filled, order.order_id in venue.ledger.orders) == (4, True)
     venue.quote(SHARE, T + 2, 498.5, 499.0)
@@ -551,14 +551,14 @@ def test_a_broker_that_keeps_no_filled_order_drops_it_at_its_last_trade_and_no_f
 
 def test_the_exits_of_what_is_sold_short_buy():
     venue = market()
-    entry = venue.order(SHARE, -10, 500, structure=Structure.BRACKET, **exits(490, 510))
+    entry = venue.order(SHARE, -10, 500, structure=OrderClass.BRACKET, **exits(490, 510))
     assert [(leg.side, leg.intent.value) for leg in entry.legs] == [(Side.BUY, "buy_to_close")] * 2
     assert [leg.kind for leg in entry.legs] == [OrderType.LIMIT, Stop(D(510))]
 
 
 def test_an_entry_that_is_cancelled_takes_its_exits_with_it():
     venue = market()
-    entry = venue.order(SHARE, 10, 499, structure=Structure.BRACKET, **exits())
+    entry = venue.order(SHARE, 10, 499, structure=OrderClass.BRACKET, **exits())
     venue.broker.drain()
     venue.broker.cancel("account", entry.order_id)
     assert venue.reports() == [(one.order_id, "canceled") for one in (entry, *entry.legs)]
@@ -567,7 +567,7 @@ def test_an_entry_that_is_cancelled_takes_its_exits_with_it():
 
 def test_one_exit_that_is_cancelled_takes_the_other_with_it():
     venue = market({SHARE: 10})
-    order = venue.order(SHARE, -10, 510, structure=Structure.OCO, **exits())
+    order = venue.order(SHARE, -10, 510, structure=OrderClass.OCO, **exits())
     (stop,) = order.legs
     assert (order.kind, order.limit_price, order.side, stop.side) == (
         OrderType.LIMIT,
@@ -583,7 +583,7 @@ def test_one_exit_that_is_cancelled_takes_the_other_with_it():
 
 def test_the_stop_of_two_exits_that_fills_ends_the_limit():
     venue = market({SHARE: 10})
-    order = venue.order(SHARE, -10, 510, structure=Structure.OCO, **exits())
+    order = venue.order(SHARE, -10, 510, structure=OrderClass.OCO, **exits())
     venue.broker.drain()
     venue.quote(SHARE, T + 1, 489.0, 490.0)
     (stop,) = order.legs
@@ -597,7 +597,7 @@ def test_the_stop_of_two_exits_that_fills_ends_the_limit():
 
 def test_one_exit_alone_wakes_with_its_entry():
     venue = market()
-    entry = venue.order(SHARE, 10, 501, structure=Structure.OTO, stop_loss_stop=490)
+    entry = venue.order(SHARE, 10, 501, structure=OrderClass.OTO, stop_loss_stop=490)
     (stop,) = entry.legs
     assert (entry.status, stop.status, stop.kind) == (Status.FILLED, Status.NEW, Stop(D(490)))
     venue.quote(SHARE, T + 1, 489.0, 490.0)
@@ -721,12 +721,12 @@ def test_a_market_order_with_a_price_is_refused_unless_its_sender_knows_the_inst
 def test_an_exit_that_fills_in_part_while_its_order_is_acknowledged_leaves_the_other_the_rest():
     venue = market({SHARE: 10})
     venue.quote(SHARE, T + 1, 509.0, 510.0, bid_size=4)
-    order = venue.order(SHARE, -10, 509, structure=Structure.OCO, **exits(509))
+    order = venue.order(SHARE, -10, 509, structure=OrderClass.OCO, **exits(509))
     (stop,) = order.legs
     assert (order.filled, order.leaves, stop.leaves, stop.status) == (4, 6, 6, Status.NEW)
     whole = market({SHARE: 10})
     whole.quote(SHARE, T + 1, 509.0, 510.0)
-    order = whole.order(SHARE, -10, 509, structure=Structure.OCO, **exits(509))
+    order = whole.order(SHARE, -10, 509, structure=OrderClass.OCO, **exits(509))
     assert (order.status, order.legs[0].status, whole.units()) == (Status.FILLED, Status.CANCELED, {})
     assert whole.ledger.working == {}
 

@@ -30,7 +30,7 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
-from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest
 
 D = Decimal
 MS = 1_000_000
@@ -384,7 +384,7 @@ def test_a_combo_with_a_leg_of_a_name_that_was_used_is_refused():
     broker.submit(account.name, OrderRequest("SPY", Side.BUY, market, quantity=D(1), client_order_id="a"))
     symbols = [broker.ledger.instruments[number].symbol for number in (1, 2)]
     legs = tuple(LegRequest(symbol, D(1), Side.BUY, client_order_id="a") for symbol in symbols)
-    wanted = OrderRequest("", None, market, quantity=D(1), structure=Structure.MLEG, legs=legs)
+    wanted = OrderRequest("", None, market, quantity=D(1), structure=OrderClass.MLEG, legs=legs)
     with pytest.raises(Refused) as refused:
         broker.submit(account.name, wanted)
     assert refused.value.cause is Cause.DUPLICATE_CLIENT_ID

@@ -26,7 +26,7 @@ from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.orders import Structure
+from scalpdesk.simulation.orders import OrderClass
 
 D = Decimal
 TUESDAY = date(2024, 3, 5)
@@ -295,8 +295,8 @@ def test_an_action_cancels_every_order_in_the_share_and_its_options_once():
     venue.broker.open_session(OPEN - 1, CLOSE)
     venue.quote(0, OPEN - 1, 499.5, 500.5)
     exits = {"take_profit_limit": D(510), "stop_loss_stop": D(490)}
-    entry = venue.order(0, 10, 501, structure=Structure.BRACKET, **exits)
-    waiting = venue.order(0, 10, 400, structure=Structure.BRACKET, **exits | {"stop_loss_stop": D(390)})
+    entry = venue.order(0, 10, 501, structure=OrderClass.BRACKET, **exits)
+    waiting = venue.order(0, 10, 400, structure=OrderClass.BRACKET, **exits | {"stop_loss_stop": D(390)})
     other = venue.order(3, 1, 10)
     combo = venue.combo({1: 1, 2: 1}, 1)
     option_order = venue.order(1, 1, 1)

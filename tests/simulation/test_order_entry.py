@@ -30,7 +30,7 @@ from scalpdesk.simulation.order_entry import (
     check_available,
     position_intent,
 )
-from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, PositionIntent, Status, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest, PositionIntent, Status
 
 D = Decimal
 DAY_ORDER = TimeInForce.DAY
@@ -192,7 +192,7 @@ def test_an_intent_that_the_holding_contradicts_is_refused_both_ways(asked, held
         LegRequest(symbols[0], D(1), intent.side, intent),
         LegRequest(symbols[1], D(1), Side.BUY, PositionIntent.BUY_TO_OPEN),
     )
-    whole = OrderRequest("", None, OrderType.MARKET, DAY_ORDER, D(1), structure=Structure.MLEG, legs=legs)
+    whole = OrderRequest("", None, OrderType.MARKET, DAY_ORDER, D(1), structure=OrderClass.MLEG, legs=legs)
     ways = (
         lambda: single.order(CALL, sign, intent=intent),
         lambda: both.broker.submit(both.account.name, whole),
@@ -424,7 +424,7 @@ def test_the_rules_of_the_venues():
 )
 def test_the_exits_of_a_bracket_lie_on_their_sides(quantity, profit, loss, allowed):
     venue = market()
-    terms = {"structure": Structure.BRACKET, "take_profit_limit": profit, "stop_loss_stop": loss}
+    terms = {"structure": OrderClass.BRACKET, "take_profit_limit": profit, "stop_loss_stop": loss}
     if allowed:
         assert len(venue.order(SHARE, quantity, 500, **terms).legs) == 2
         return
@@ -436,18 +436,18 @@ def test_the_exits_of_a_bracket_lie_on_their_sides(quantity, profit, loss, allow
 
 def test_two_exits_of_a_holding_lie_on_the_sides_of_its_exit():
     venue = market({SHARE: 1})
-    terms = {"structure": Structure.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
+    terms = {"structure": OrderClass.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
     assert refused(Cause.UNPROCESSABLE, lambda: venue.order(SHARE, -1, 510, **terms)).detail == (
         "take_profit.limit_price must be > stop_loss.stop_price"
     )
-    terms = {"structure": Structure.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
+    terms = {"structure": OrderClass.OCO, "take_profit_limit": 490, "stop_loss_stop": 510}
     short = market({SHARE: -1}).order(SHARE, 1, 490, **terms)
     assert (short.limit_price, short.legs[0].stop_price, short.legs[0].side) == (490, 510, Side.BUY)
 
 
 def test_one_exit_of_an_entry_takes_its_profit():
     venue = market()
-    entry = venue.order(SHARE, 3, 501, structure=Structure.OTO, take_profit_limit=510)
+    entry = venue.order(SHARE, 3, 501, structure=OrderClass.OTO, take_profit_limit=510)
     (profit,) = entry.legs
     assert (profit.kind, profit.limit_price, profit.stop_price, profit.quantity) == (
         OrderType.LIMIT,
@@ -535,7 +535,7 @@ def test_a_replacement_withholds_what_it_costs():
 
 def test_a_replaced_entry_keeps_its_exits_and_a_replaced_exit_its_entry():
     venue = market()
-    terms = {"structure": Structure.BRACKET, "take_profit_limit": 510, "stop_loss_stop": 490}
+    terms = {"structure": OrderClass.BRACKET, "take_profit_limit": 510, "stop_loss_stop": 490}
     old = venue.order(SHARE, 10, 499, **terms)
     entry = venue.broker.replace("account", old.order_id, Changes(limit_price=D(498)))
     assert entry.legs == old.legs

@@ -11,7 +11,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.simulation.hours import ExchangeHours
-from scalpdesk.simulation.orders import Changes, LegRequest, OrderRequest, Structure
+from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest
 
 D = Decimal
 T = 1_000_000_000
@@ -35,10 +35,10 @@ def submit(venue, symbol="SPY", side=Side.BUY, kind=MARKET, **wanted):
 
 
 def combo(legs=LEGS, kind=MARKET, **wanted):
-    return {"symbol": "", "side": None, "kind": kind, "structure": Structure.MLEG, "legs": legs} | wanted
+    return {"symbol": "", "side": None, "kind": kind, "structure": OrderClass.MLEG, "legs": legs} | wanted
 
 
-def bracket(structure=Structure.BRACKET, profit="510", loss="490", **wanted):
+def bracket(structure=OrderClass.BRACKET, profit="510", loss="490", **wanted):
     exits = {"take_profit_limit": profit and D(profit), "stop_loss_stop": loss and D(loss)}
     return {"structure": structure} | exits | wanted
 
@@ -87,8 +87,8 @@ def bracket(structure=Structure.BRACKET, profit="510", loss="490", **wanted):
             bracket(loss=None),
             "bracket orders require take_profit.limit_price and stop_loss.stop_price",
         ),
-        (bracket(Structure.OTO), "oto orders require either take_profit or stop_loss"),
-        (bracket(Structure.OTO, None, None), "oto orders require either take_profit or stop_loss"),
+        (bracket(OrderClass.OTO), "oto orders require either take_profit or stop_loss"),
+        (bracket(OrderClass.OTO, None, None), "oto orders require either take_profit or stop_loss"),
         (bracket(lifetime=TimeInForce.IOC), "bracket orders must be DAY or GTC"),
     ],
 )

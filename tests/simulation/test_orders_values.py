@@ -23,11 +23,11 @@ from scalpdesk.simulation.orders import (
     Changes,
     Execution,
     LegRequest,
+    OrderClass,
     OrderRequest,
     OrderUpdate,
     PositionIntent,
     Status,
-    Structure,
 )
 
 D = Decimal
@@ -78,7 +78,7 @@ def test_the_garbage_collector_need_not_look_at_what_a_session_makes_by_the_thou
 def test_a_request_that_names_little_is_a_plain_order_of_the_day():
     assert (REQUEST.lifetime, REQUEST.quantity, REQUEST.notional) == (TimeInForce.DAY, None, None)
     assert REQUEST.limit_price is None
-    assert (REQUEST.extended_hours, REQUEST.structure, REQUEST.legs) == (False, Structure.SIMPLE, ())
+    assert (REQUEST.extended_hours, REQUEST.structure, REQUEST.legs) == (False, OrderClass.SIMPLE, ())
     assert (REQUEST.intent, REQUEST.instrument_id, REQUEST.client_order_id) == (None, None, None)
     assert (EXECUTION.cumulative, EXECUTION.leaves, EXECUTION.corrects) == (0, 0, None)
 

@@ -18,8 +18,8 @@ from scalpdesk.simulation.orders import (
     Activity,
     BrokerOrder,
     Execution,
+    OrderClass,
     PositionIntent,
-    Structure,
 )
 
 JsonObject = dict[str, Any]
@@ -68,7 +68,7 @@ def asset_class(instrument: Instrument) -> str:
 def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = True) -> JsonObject:
     """Return an order with all keys; absent values are null."""
     instrument = None if order.instrument_id is None else world.ledger.instruments[order.instrument_id]
-    is_leg = order.request.structure is Structure.MLEG and instrument is not None
+    is_leg = order.request.structure is OrderClass.MLEG and instrument is not None
     shows_legs = order.legs and (with_legs or instrument is None)
     kind = "" if is_leg else order.kind.name_with(order.limit_price)
     trail = order.kind if isinstance(order.kind, Trailing) else None

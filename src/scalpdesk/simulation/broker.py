@@ -32,13 +32,13 @@ from scalpdesk.simulation.order_entry import (
     check_replaceable,
     position_intent,
 )
-from scalpdesk.simulation.orders import BrokerEvent, BrokerOrder, Changes, OrderRequest, Status, Structure
+from scalpdesk.simulation.orders import BrokerEvent, BrokerOrder, Changes, OrderClass, OrderRequest, Status
 from scalpdesk.simulation.staged_faults import StagedFaults
 from scalpdesk.simulation.tape_reader import settlement_level
 
 # looking up an enum's member costs as much as a call
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
-OCO, MLEG = Structure.OCO, Structure.MLEG
+OCO, MLEG = OrderClass.OCO, OrderClass.MLEG
 PENDING_NEW, ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
 
 
@@ -384,7 +384,7 @@ class Broker:
             return
         ledger.end(order, Status.CANCELED)
         together: Iterable[BrokerOrder] = self.matcher.siblings(order)
-        if order.parent is None and order.request.structure in (Structure.BRACKET, Structure.OTO):
+        if order.parent is None and order.request.structure in (OrderClass.BRACKET, OrderClass.OTO):
             together = order.legs
         for other in together:
             if other.is_open and order.instrument_id is not None:

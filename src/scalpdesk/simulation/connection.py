@@ -41,9 +41,9 @@ from scalpdesk.simulation.orders import (
     BrokerOrder,
     Changes,
     LegRequest,
+    OrderClass,
     OrderRequest,
     OrderUpdate,
-    Structure,
 )
 
 AccountEvent = OrderEvent | PositionChanged
@@ -213,7 +213,7 @@ class BrokerConnection:
             sets,
             client_order_id=command.client_order_id,
             limit_price=command.net_limit_price,
-            structure=Structure.MLEG,
+            structure=OrderClass.MLEG,
             legs=tuple(
                 LegRequest(
                     instruments[leg.instrument_id].symbol,

@@ -15,7 +15,7 @@ from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.option_values import credible_price
-from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Status, Structure
+from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, OrderClass, Status
 
 # looking up an enum's member costs as much as a call
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
@@ -261,7 +261,7 @@ class Matcher:
     def _after_fill(self, order: BrokerOrder) -> None:
         """Wake the exits of an entry; cancel the other of two exits."""
         structure = order.request.structure
-        if order.parent is None and structure in (Structure.BRACKET, Structure.OTO):
+        if order.parent is None and structure in (OrderClass.BRACKET, OrderClass.OTO):
             for leg in order.legs:
                 self.release(leg)
             return
@@ -291,8 +291,8 @@ class Matcher:
         if order.parent is not None:
             parent = self._ledger.orders[order.parent]
             others = [leg for leg in parent.legs if leg is not order]
-            return [*others, parent] if parent.request.structure is Structure.OCO else others
-        if order.request.structure is Structure.OCO:
+            return [*others, parent] if parent.request.structure is OrderClass.OCO else others
+        if order.request.structure is OrderClass.OCO:
             return list(order.legs)
         return []
 

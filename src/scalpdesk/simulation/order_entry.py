@@ -22,15 +22,15 @@ from scalpdesk.simulation.orders import (
     BrokerKind,
     BrokerOrder,
     Changes,
+    OrderClass,
     OrderRequest,
     PositionIntent,
     Status,
-    Structure,
 )
 
 # looking up an enum's member costs as much as a call
 DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
-SIMPLE, OCO = Structure.SIMPLE, Structure.OCO
+SIMPLE, OCO = OrderClass.SIMPLE, OrderClass.OCO
 PENDING_NEW = Status.PENDING_NEW
 MAX_CLIENT_ID = 128
 PENNY_PRICE = Decimal(1)
@@ -361,7 +361,7 @@ class OrderEntry:
     def _add_exits(self, account: BrokerAccount, entry: BrokerOrder) -> None:
         """Make the exits of a bracket, one-triggers-other or one-cancels-other order; they are held."""
         request = entry.request
-        is_oco = request.structure is Structure.OCO
+        is_oco = request.structure is OrderClass.OCO
         side = entry.side if is_oco else (Side.SELL if entry.side is Side.BUY else Side.BUY)
         intent = PositionIntent.SELL_TO_CLOSE if side is Side.SELL else PositionIntent.BUY_TO_CLOSE
         made: list[tuple[BrokerKind, Decimal | None]] = []
@@ -416,7 +416,7 @@ class OrderEntry:
             raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
         if request.extended_hours:
             raise Refused(Cause.EXTENDED_HOURS)
-        if request.structure not in (Structure.SIMPLE, Structure.MLEG):
+        if request.structure not in (OrderClass.SIMPLE, OrderClass.MLEG):
             raise Refused(Cause.MALFORMED, "complex orders are not supported for options trading")
         if isinstance(request.kind, Trailing):
             raise Refused(Cause.MALFORMED, "invalid order type for options trading")
@@ -451,9 +451,9 @@ class OrderEntry:
             raise Refused(Cause.EXTENDED_HOURS)
         if request.lifetime in AUCTIONS_AND_AT_ONCE and not isinstance(request.kind, OrderType):
             raise Refused(Cause.MALFORMED, f"{request.lifetime.value} orders must be market or limit orders")
-        if request.structure is Structure.MLEG:
+        if request.structure is OrderClass.MLEG:
             _check_legs(request)
-        elif request.structure is not Structure.SIMPLE:
+        elif request.structure is not OrderClass.SIMPLE:
             _check_bracket(request)
 
     def _check_prices(self, request: OrderRequest) -> None:
@@ -461,7 +461,7 @@ class OrderEntry:
         if kind is OrderType.MARKET:
             if request.limit_price is not None:
                 raise Refused(Cause.MALFORMED, "market orders require no stop or limit price")
-            if request.structure is Structure.SIMPLE:
+            if request.structure is OrderClass.SIMPLE:
                 return
         if kind is OrderType.LIMIT and request.limit_price is None:
             raise Refused(Cause.MALFORMED, "limit orders require only limit price")
@@ -476,7 +476,7 @@ class OrderEntry:
         ):
             if price is None:
                 continue
-            if price <= 0 and not (name == "limit_price" and request.structure is Structure.MLEG):
+            if price <= 0 and not (name == "limit_price" and request.structure is OrderClass.MLEG):
                 raise Refused(Cause.MALFORMED, f"{name} must be > 0")
             self.check_increment(name, price)
 
@@ -513,7 +513,7 @@ def _check_fraction(request: OrderRequest, quantity: Decimal, instrument: Instru
     """Refuse what the rules for parts of a share forbid, and parts of the step of anything else."""
     if not instrument.is_share:
         raise Refused(Cause.MALFORMED, f"qty must be a multiple of {instrument.step}")
-    if request.structure is not Structure.SIMPLE:
+    if request.structure is not OrderClass.SIMPLE:
         raise Refused(Cause.UNPROCESSABLE, "fractional orders must be simple orders")
     if request.lifetime is not TimeInForce.DAY:
         raise Refused(Cause.MALFORMED, "fractional orders must be DAY orders")
@@ -536,12 +536,12 @@ def _check_legs(request: OrderRequest) -> None:
 
 def _check_bracket(request: OrderRequest) -> None:
     exits = (request.take_profit_limit is not None, request.stop_loss_stop is not None)
-    if request.structure in (Structure.BRACKET, Structure.OCO) and not all(exits):
+    if request.structure in (OrderClass.BRACKET, OrderClass.OCO) and not all(exits):
         raise Refused(
             Cause.MALFORMED,
             f"{request.structure.value} orders require take_profit.limit_price and stop_loss.stop_price",
         )
-    if request.structure is Structure.OTO and sum(exits) != 1:
+    if request.structure is OrderClass.OTO and sum(exits) != 1:
         raise Refused(Cause.MALFORMED, "oto orders require either take_profit or stop_loss")
     if request.lifetime not in (TimeInForce.DAY, TimeInForce.GTC):
         raise Refused(Cause.MALFORMED, f"{request.structure.value} orders must be DAY or GTC")
@@ -549,7 +549,7 @@ def _check_bracket(request: OrderRequest) -> None:
         profit, loss = request.take_profit_limit, request.stop_loss_stop
         assert profit is not None
         assert loss is not None
-        entry_sign = request.side.sign if request.structure is not Structure.OCO else -request.side.sign
+        entry_sign = request.side.sign if request.structure is not OrderClass.OCO else -request.side.sign
         if (profit - loss) * entry_sign <= 0:
             sign = ">" if entry_sign > 0 else "<"
             raise Refused(Cause.UNPROCESSABLE, f"take_profit.limit_price must be {sign} stop_loss.stop_price")

@@ -13,7 +13,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
 
 
-class Structure(StrEnum):
+class OrderClass(StrEnum):
     """One order, or several that belong together."""
 
     SIMPLE = "simple"
@@ -85,7 +85,7 @@ class OrderRequest(FrozenLeaf, frozen=True, gc=False):
     client_order_id: str | None = None
     limit_price: Decimal | None = None
     extended_hours: bool = False
-    structure: Structure = Structure.SIMPLE
+    structure: OrderClass = OrderClass.SIMPLE
     take_profit_limit: Decimal | None = None
     stop_loss_stop: Decimal | None = None
     stop_loss_limit: Decimal | None = None
@@ -183,7 +183,7 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     @property
     def is_combo_leg(self) -> bool:
         """Whether the order is a leg of an order over several contracts, and ends with that."""
-        return self.parent is not None and self.request.structure is Structure.MLEG
+        return self.parent is not None and self.request.structure is OrderClass.MLEG
 
     @property
     def waits_for_stop(self) -> bool:

@@ -29,13 +29,13 @@ from scalpdesk.simulation.orders import (
     BrokerOrder,
     Changes,
     LegRequest,
+    OrderClass,
     OrderRequest,
     PositionIntent,
     Status,
-    Structure,
 )
 
-Choice = TypeVar("Choice", Side, OrderType, TimeInForce, Structure, PositionIntent)
+Choice = TypeVar("Choice", Side, OrderType, TimeInForce, OrderClass, PositionIntent)
 STOPS = ("stop", "stop_limit")
 WORDS = {"type": "order type"}
 """Fields that an error message calls otherwise."""
@@ -140,20 +140,20 @@ def _kind(body: dict[str, Any]) -> BrokerKind:
 
 def read_order(body: dict[str, Any]) -> OrderRequest:
     """Read the body of a new order."""
-    structure = _choice(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
+    structure = _choice(body, "order_class", OrderClass, OrderClass.SIMPLE) or OrderClass.SIMPLE
     kind = _kind(body)
     lifetime = _choice(body, "time_in_force", TimeInForce)
     if lifetime is None:
         raise ApiError(422, MALFORMED, "time_in_force is required")
     symbol = str(body.get("symbol") or "")
-    if bool(symbol) is (structure is Structure.MLEG):
+    if bool(symbol) is (structure is OrderClass.MLEG):
         why = "symbol is not allowed for mleg order" if symbol else "symbol is required"
         raise ApiError(422, MALFORMED, why)
     profit, loss = _inner(body, "take_profit"), _inner(body, "stop_loss")
     client_id = body.get("client_order_id")
     side = _choice(body, "side", Side)
     intent = _choice(body, "position_intent", PositionIntent)
-    if side is None and structure is not Structure.MLEG:
+    if side is None and structure is not OrderClass.MLEG:
         raise ApiError(422, MALFORMED, "side is required")
     if side is not None and intent is not None and intent.side is not side:
         raise ApiError(422, MALFORMED, "position_intent does not match side")
@@ -217,7 +217,7 @@ class OrderDesk:
         found = []
         for order in account.open_orders() if status == "open" else account.orders.values():
             is_child = order.parent is not None and order.order_id not in _own(order)
-            if is_child and (nested or order.request.structure is Structure.MLEG):
+            if is_child and (nested or order.request.structure is OrderClass.MLEG):
                 continue
             if status != "all" and order.is_open is not (status == "open"):
                 continue
@@ -290,7 +290,7 @@ class OrderDesk:
         answers = []
         for order in account.open_orders():
             if order.parent is not None and (
-                order.status is Status.HELD or order.request.structure is Structure.MLEG
+                order.status is Status.HELD or order.request.structure is OrderClass.MLEG
             ):
                 continue
             status, body = 200, order_json(self._world, order)

@@ -17,7 +17,7 @@ from scalpdesk.exchange.documents import asset_id
 from scalpdesk.instruments.sessions import new_york_ns, to_ns
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import OrderRequest, Structure
+from scalpdesk.simulation.orders import OrderClass, OrderRequest
 
 
 @dataclass(slots=True)
@@ -168,7 +168,7 @@ def _too_dear(facts: dict[str, str], wanted: OrderRequest | None, *, is_option: 
     power, cost = (number_text(Decimal(facts[name] or "0")) for name in ("buying_power", "cost_basis"))
     if not is_option:
         return ApiError(403, FORBIDDEN, "insufficient buying power", buying_power=power, cost_basis=cost)
-    if wanted is not None and wanted.side is Side.SELL and wanted.structure is Structure.SIMPLE:
+    if wanted is not None and wanted.side is Side.SELL and wanted.structure is OrderClass.SIMPLE:
         message = (
             f"insufficient options buying power for cash-secured put (required: {cost}, available: {power})"
         )

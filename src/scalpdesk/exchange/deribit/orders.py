@@ -28,7 +28,7 @@ from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import expiry_name, option_name
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderRequest, Status, Structure
+from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderClass, OrderRequest, Status
 from scalpdesk.simulation.staged_faults import BUST_NOTE
 
 PRICE_BAND = Decimal("0.05")
@@ -175,7 +175,7 @@ class Orders:
             symbol="",
             side=Side.BUY,
             limit_price=None if price is None else side.sign * price,
-            structure=Structure.MLEG,
+            structure=OrderClass.MLEG,
             legs=legs,
         )
 

@@ -37,10 +37,10 @@ from scalpdesk.simulation.orders import (
     Changes,
     Execution,
     LegRequest,
+    OrderClass,
     OrderRequest,
     OrderUpdate,
     Status,
-    Structure,
 )
 
 LIFETIMES = {"": TimeInForce.DAY} | {each.name: each for each in TimeInForce if each is not TimeInForce.CLS}
@@ -375,7 +375,7 @@ class TwsOrders:
             limit_price=limit,
             extended_hours=outside and number is not None and not instruments[number].is_option,
             client_order_id=None if is_taken else ref or None,  # the broker takes a name once
-            structure=Structure.MLEG if legs else Structure.SIMPLE,
+            structure=OrderClass.MLEG if legs else OrderClass.SIMPLE,
             legs=tuple(legs),
         )
         return request, number
