@@ -189,32 +189,36 @@ class Looks:
         ]
         if not isinstance(state, TradingState) or not isinstance(event, QuoteEvent) or event.instrument_id:
             return
-        pair = state.trade.pair
+        straddle = state.trade.structure
         self.quotes += 1
         if self.quotes % 5 != 1:
             return
-        held = tools.hedger.measure(view, pair.legs)
-        if held is not None and view.positions.quantity(pair.call_id):
-            self.hedged.append((held.inputs, float(pair.strike)))
-        self.costs += [self.cost(other, view) for other in tools.pairs if other.expiry == pair.expiry]
-        found = tools.edge.new_strike(pair, tools.pairs, view)
+        held = tools.hedger.measure(view, straddle.option_ids)
+        if held is not None and view.positions.quantity(straddle.lead.option_id):
+            self.hedged.append((held.inputs, float(straddle.lead.contract.strike)))
+        self.costs += [
+            self.cost(other, view)
+            for other in tools.structures
+            if other.first_expiry == straddle.first_expiry
+        ]
+        found = tools.edge.new_strike(straddle, tools.structures, view)
         if found is not None:
-            quotes = [view.market.quotes[leg] for leg in (*pair.legs, *found[0].legs)]
-            self.moves.append((pair, *found, self.market(pair), quotes))
+            quotes = [view.market.quotes[leg] for leg in (*straddle.option_ids, *found[0].option_ids)]
+            self.moves.append((straddle, *found, self.market(straddle), quotes))
         spot = view.market.mark(view.underlying)
-        best = tools.selector.select(tools.pairs, view.market, view.delta_engine, spot, view.now_ns).best
+        best = tools.selector.select(tools.structures, view.market, view.delta_engine, spot, view.now_ns).best
         if best is not None:
-            self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.pair)))
+            self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.structure)))
 
-    def cost(self, pair, view):
+    def cost(self, straddle, view):
         """The gate's expected cost of hedging, with the inputs of its calculation."""
         tools = self.engine.strategy.tools
         smile, forecast = (
-            view.delta_engine.smile(pair.call_id, view.now_ns),
+            view.delta_engine.smile(straddle.lead.option_id, view.now_ns),
             tools.edge.horizon.forecast(view),
         )
-        call, fees = view.instruments[pair.call_id], {"half_spreads": 0.0, "fees": 0.0}
-        inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, **fees)
+        call, fees = view.instruments[straddle.lead.option_id], {"half_spreads": 0.0, "fees": 0.0}
+        inputs = tools.edge._inputs(straddle, view, tools.hedger, forecast, **fees)
         width = tools.hedger.band.config.threshold
         share, vol = (
             view.market.quotes[view.underlying],
@@ -222,20 +226,20 @@ class Looks:
         )
         vol *= math.sqrt(smile.variance_years / smile.years)
         one_way = 0.5 * (share.ask - share.bid) / share.mid + 0.0005
-        terms = share.mid, float(pair.strike), smile.years, vol
+        terms = share.mid, float(straddle.lead.contract.strike), smile.years, vol
         return inputs.hedge_cost_usd, terms, width, one_way, inputs.horizon_years
 
-    def market(self, pair):
+    def market(self, straddle):
         value = self.engine.desk.delta_engine.state
-        values = [value(leg, self.engine.now_ns) for leg in pair.legs]
+        values = [value(leg, self.engine.now_ns) for leg in straddle.option_ids]
         vol = 0.5 * sum(each.vol for each in values)
-        return values[0].spot, values[0].years, vol, self.by_clock(pair)
+        return values[0].spot, values[0].years, vol, self.by_clock(straddle)
 
-    def by_clock(self, pair):
+    def by_clock(self, straddle):
         """Years to expiry over those of the variance clock, on which the strategy counts."""
         engine, now_ns = self.engine.desk.delta_engine, self.engine.now_ns
-        expires_ns = expiry_instant_ns(self.engine.desk.instruments[pair.call_id])
-        return engine.state(pair.call_id, now_ns).years / engine.variance_years(now_ns, expires_ns)
+        expires_ns = expiry_instant_ns(self.engine.desk.instruments[straddle.lead.option_id])
+        return engine.state(straddle.lead.option_id, now_ns).years / engine.variance_years(now_ns, expires_ns)
 
 
 def coins_of(spot, strike, years, vols):
@@ -291,19 +295,23 @@ def test_moving_to_another_strike_is_weighed_in_coin_with_its_fees(looks):
     assert len(looks.moves) > 5
     for held, new, found, (spot, years, vol, by_clock), quotes in looks.moves:
         variance = (0.9**2 - vol**2 * by_clock) / 365
-        earned = hedged_gain(spot, float(held.strike), years, vol, variance)
+        earned = hedged_gain(spot, float(held.lead.contract.strike), years, vol, variance)
         assert found.earn_old == pytest.approx(earned, rel=0.005)
         halves = 0.5 * sum(each.ask - each.bid for each in quotes)
         fees = sum(min(0.0003, 0.125 * each.mid) for each in quotes)
         assert found.earn_new - found.earn_old - found.gain == pytest.approx(halves + fees, abs=1e-12)
-        assert new.strike != held.strike
+        assert new.strikes != held.strikes
 
 
 def test_the_size_by_theta_is_what_a_day_of_the_straddle_costs_in_coin(looks):
     assert len(looks.risks) > 5
     hour = 1 / 365 / 24
     for risk, best, by_clock in looks.risks:
-        spot, strike, vols = best.call.spot, float(best.pair.strike), (best.call.vol, best.put.vol)
+        spot, strike, vols = (
+            best.call.spot,
+            float(best.structure.lead.contract.strike),
+            (best.call.vol, best.put.vol),
+        )
         sooner, later = (coins_of(spot, strike, best.call.years + d, vols) for d in (hour / 2, -hour / 2))
         assert risk.theta == pytest.approx(24 * (later - sooner) * by_clock, rel=0.01)
         assert 0.0 < risk.pnl_sd < risk.premium

@@ -25,15 +25,19 @@ from scalpdesk.instruments.contract import (
     OptionContract,
     TickRule,
     options_in_order,
-    straddle_pairs,
 )
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.option_pricer import ContractPricer
 
 NOON = at("12:00")
 SPOT = 500.0
+
+
+def strike_of(candidate):
+    return candidate.structure.lead.contract.strike
 
 
 class Chain:
@@ -43,7 +47,7 @@ class Chain:
         self.book = straddle_book(*strikes, expiry=expiry)
         self.state = MarketState(self.book)
         self.engine = DeltaEngine(self.book, self.state, ContractPricer())
-        self.pairs = straddle_pairs(options_in_order(self.book, "SPY"))
+        self.straddles = STRADDLE.at(options_in_order(self.book, "SPY"))
         self.state.apply_quote(quote(0, NOON, SPOT - 0.01, SPOT + 0.01))
         for number, one in enumerate(self.book):
             if isinstance(one, OptionContract):
@@ -56,7 +60,7 @@ class Chain:
 
     def select(self, straddles=1, now_ns=NOON, most=10.0, **config):
         selector = StraddleSelector(SelectionConfig(**config), straddles, max_delta_shares=most)
-        return selector.select(self.pairs, self.state, self.engine, SPOT, now_ns)
+        return selector.select(self.straddles, self.state, self.engine, SPOT, now_ns)
 
 
 def test_the_score_of_the_worked_case():
@@ -104,7 +108,7 @@ def test_the_cheapest_gamma_is_chosen():
         chain.quote(number, spread=2.0)  # the money is dear today
     selection = chain.select(most=None, strike_choice="score")
     assert selection.candidates == 3
-    assert selection.best.pair.strike in {490, 510}
+    assert strike_of(selection.best) in {490, 510}
     assert selection.best.spread == pytest.approx(0.20)
     scores = [chain.select(strike=Decimal(strike)).best.rank for strike in (490, 500, 510)]
     assert selection.best.rank == min(scores)
@@ -117,7 +121,7 @@ def test_the_legacy_ranking_is_the_spread(straddles):
     for number in (1, 2):
         chain.quote(number, spread=0.08)
     by_score = {"most": None, "strike_choice": "score"}
-    assert chain.select(straddles, score="legacy", **by_score).best.pair.strike == 495
+    assert strike_of(chain.select(straddles, score="legacy", **by_score).best) == 495
 
 
 def test_the_strike_nearest_the_forward_is_chosen_though_others_score_better():
@@ -125,7 +129,7 @@ def test_the_strike_nearest_the_forward_is_chosen_though_others_score_better():
     for number in (5, 6):
         chain.quote(number, spread=2.0)
     selection = chain.select()
-    assert (selection.best.pair.strike, selection.candidates) == (500, 1)
+    assert (strike_of(selection.best), selection.candidates) == (500, 1)
     assert selection.best.rank > chain.select(strike_choice="score").best.rank
     assert selection.best.forward == pytest.approx(SPOT)
 
@@ -138,7 +142,7 @@ def test_the_forward_counts_and_not_the_spot():
     )
     best = chain.select(most=None).best
     assert best.forward == pytest.approx(500.0 * math.exp(0.05 * best.call.years))
-    assert best.pair.strike == 503
+    assert strike_of(best) == 503
 
 
 @pytest.mark.parametrize("choice", ["forward", "score"])
@@ -158,7 +162,7 @@ def test_no_straddle_is_chosen_before_calls_and_puts_have_shown_the_forward(choi
         chain.state.apply_quote(quote(number, later, known.bid, known.ask))
     chain.engine.vols.carry.measure_due(later)
     found = chain.select(now_ns=later)
-    assert found.best.pair.strike == 500
+    assert strike_of(found.best) == 500
     assert found.best.forward == pytest.approx(SPOT, abs=0.2)
     assert abs(found.best.delta) < 0.1
 
@@ -171,14 +175,14 @@ def test_of_two_roots_of_one_day_each_shows_its_own_forward():
             chain.book.add(replace(option(right, name, root="SPYW"), underlying="SPY"))
     chain.state = MarketState(chain.book)
     chain.engine = DeltaEngine(chain.book, chain.state, ContractPricer(), dividend_yield=-0.30)
-    chain.pairs = straddle_pairs(options_in_order(chain.book, "SPY"))
+    chain.straddles = STRADDLE.at(options_in_order(chain.book, "SPY"))
     chain.state.apply_quote(quote(0, NOON, SPOT - 0.01, SPOT + 0.01))
     for number, each in enumerate(chain.book):
         if each.is_option and (each.root == "SPY" or each.strike > 490):
             chain.quote(number, spread=0.30 if each.root == "SPY" else 0.02)
             chain.state.open_interest[number] = 1_000
     found = chain.select()
-    assert chain.book[found.best.pair.call_id].root == "SPY"
+    assert found.best.structure.lead.contract.root == "SPY"
     assert found.removed["a forward that calls and puts show"] == 2
 
 
@@ -189,7 +193,7 @@ def test_on_the_last_day_the_spot_is_forward_enough():
         chain.state.apply_quote(quote(number, NOON + 1, 0.0, chain.state.quotes[number].ask))
     chain.state.apply_quote(quote(1, NOON + 1, 0.0, chain.state.quotes[1].ask))
     today = chain.select(now_ns=NOON + 1, min_expiration_days=0)
-    assert today.best.pair.strike == 500
+    assert strike_of(today.best) == 500
 
 
 @given(spot=st.floats(496.0, 504.0), vol=st.floats(0.08, 0.6), most=st.sampled_from([2.0, 5.0, 10.0, 40.0]))
@@ -201,24 +205,24 @@ def test_what_is_chosen_is_within_the_delta_and_nothing_nearer_is(spot, vol, mos
             fair = model_price(one, spot, vol, NOON)
             chain.state.apply_quote(quote(number, NOON + 1, fair - 0.05, fair + 0.05))
     selector = StraddleSelector(SelectionConfig(), max_delta_shares=most)
-    selection = selector.select(chain.pairs, chain.state, chain.engine, spot, NOON + 1)
+    selection = selector.select(chain.straddles, chain.state, chain.engine, spot, NOON + 1)
     deltas = {
-        pair.strike: 100.0
-        * sum(chain.engine.state(leg, NOON + 1).greeks.delta for leg in (pair.call_id, pair.put_id))
-        for pair in chain.pairs
+        each.lead.contract.strike: 100.0
+        * sum(chain.engine.state(leg, NOON + 1).greeks.delta for leg in each.option_ids)
+        for each in chain.straddles
     }
     allowed = [strike for strike, delta in deltas.items() if abs(delta) <= most]
     if not allowed:
         assert selection.best is None
-        assert selection.lopsided.pair.strike == min(deltas, key=lambda strike: abs(float(strike) - spot))
+        assert strike_of(selection.lopsided) == min(deltas, key=lambda strike: abs(float(strike) - spot))
         return
-    assert abs(float(selection.best.pair.strike) - spot) == min(abs(float(each) - spot) for each in allowed)
+    assert abs(float(strike_of(selection.best)) - spot) == min(abs(float(each) - spot) for each in allowed)
 
 
 def test_a_tie_goes_to_the_tighter_then_the_nearer_then_the_sooner():
     chain = Chain(500)
     first, again = chain.select(), chain.select()
-    assert first.best.pair == again.best.pair
+    assert first.best.structure == again.best.structure
 
 
 @pytest.mark.parametrize(
@@ -232,7 +236,7 @@ def test_the_expiry_window_counts_calendar_days_both_ends_included(low, high, pa
 
 def test_one_strike_or_one_expiry_can_be_asked_for():
     chain = Chain(450, 500)
-    assert chain.select(strike=Decimal(450)).best.pair.strike == 450  # no expected-move filter then
+    assert strike_of(chain.select(strike=Decimal(450)).best) == 450  # no expected-move filter then
     none = chain.select(expiry=date(2024, 5, 17))
     assert none.best is None
     assert none.why_none() == (
@@ -290,7 +294,7 @@ def test_strikes_beyond_the_expected_move_are_left_out_except_the_money():
     beyond = sum(abs(strike - SPOT) > move for strike in strikes)
     assert selection.removed["strike within one expected move"] == beyond == 3
     alone = Chain(450)
-    assert alone.select(most=None).best.pair.strike == 450
+    assert strike_of(alone.select(most=None).best) == 450
 
 
 def test_a_straddle_without_a_volatility_is_no_candidate():
@@ -300,7 +304,7 @@ def test_a_straddle_without_a_volatility_is_no_candidate():
     assert fair > 0
     selection = chain.select()
     assert selection.removed["greeks"] == 1
-    assert selection.best.pair.strike == 500
+    assert strike_of(selection.best) == 500
 
 
 def test_an_expiry_whose_money_has_no_volatility_is_left_out():
@@ -332,7 +336,6 @@ def test_the_spot_of_an_inverse_option_is_its_forward_and_that_of_a_linear_one_i
     swap = perpetual("BTC") if root == "BTC" else LinearPerpetual("BTC_USDC-PERPETUAL", tick)
     options = [deribit_option(f"{root}-25DEC26-100000-{right}") for right in "CP"]
     listed = Instruments([swap, *options])
-    market = MarketState(listed)
-    (pair,) = straddle_pairs(options_in_order(listed, swap.symbol))
+    (straddle,) = STRADDLE.at(options_in_order(listed, swap.symbol))
     call = OptionState(None, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
-    assert forward_of(market, pair, call) == pytest.approx(100_000.0 * math.exp(carry))
+    assert forward_of(straddle, call) == pytest.approx(100_000.0 * math.exp(carry))

@@ -313,7 +313,7 @@ def _leg_two_after_leg_one_failed() -> list[Change]:
     enter = EnteringState.step
 
     def go_on(self: EnteringState, view: DeskView, wake: Wake, event: Event) -> Any:
-        legs = self.trade.pair.legs
+        legs = self.trade.structure.option_ids
         held = [view.positions.quantity(leg) for leg in legs]
         failed = [
             order

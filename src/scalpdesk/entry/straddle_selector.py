@@ -24,9 +24,9 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds, number_text
-from scalpdesk.instruments.contract import Instruments, StraddlePair
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.instruments.structure import STRADDLE, Structure
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionState, OptionValuer
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -144,7 +144,7 @@ def strike_range(spot: float, vol: float, days: float) -> tuple[float, float, fl
 class Candidate(msgspec.Struct, frozen=True):
     """One straddle that passed every filter."""
 
-    pair: StraddlePair
+    structure: Structure
     score: StraddleScore
     rank: float
     spread: float
@@ -166,7 +166,7 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def distance(self) -> float:
         """Between strike and forward, currency per unit."""
-        return abs(float(self.pair.strike) - self.forward)
+        return abs(float(self.structure.lead.contract.strike) - self.forward)
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -187,7 +187,7 @@ class Selection(msgspec.Struct, frozen=True):
         best = self.best
         assert best is not None
         return (
-            f"straddle {best.pair.expiry} {number_text(best.pair.strike)} ({self.chosen_by}"
+            f"{STRADDLE.name} {best.structure.label} ({self.chosen_by}"
             f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates}:"
             f" a move of {best.pays:.2f} ({best.pays / best.call.spot:.2%}) pays its theta and spread"
         )
@@ -198,7 +198,7 @@ class Selection(msgspec.Struct, frozen=True):
         near = self.lopsided
         if near is not None:
             parts[-1] += (
-                f" (the nearest, strike {number_text(near.pair.strike)} at a forward of"
+                f" (the nearest, strike {near.structure.strikes} at a forward of"
                 f" {near.forward:.2f}, has {100.0 * abs(near.delta):.1f})"
             )
         return "no straddle passes the filters: " + (
@@ -206,28 +206,19 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
-def _by_expiry_and_strike(pair: StraddlePair) -> tuple[date, Decimal]:
-    return pair.expiry, pair.strike
-
-
 class _Window:
     """Straddles of a day's expiry window, by expiry and strike, and the same as columns."""
 
-    def __init__(
-        self, today: date, of: Sequence[StraddlePair], pairs: list[StraddlePair], instruments: Instruments
-    ) -> None:
-        self.today, self.of, self.pairs = today, of, pairs
-        self.legs = [pair.legs for pair in pairs]
-        self.numbers: Places = np.array(self.legs, dtype=np.int64).reshape(-1, 2).T
-        self.strikes: Floats = np.array([float(pair.strike) for pair in pairs])
-        self.days: Places = np.array([pair.expiry.toordinal() for pair in pairs], dtype=np.int64)
+    def __init__(self, today: date, of: Sequence[Structure], structures: list[Structure]) -> None:
+        self.today, self.of, self.structures = today, of, structures
+        self.legs = [each.option_ids for each in structures]
+        width = len(structures[0].legs) if structures else 1
+        self.numbers: Places = np.array(self.legs, dtype=np.int64).reshape(-1, width).T
+        self.strikes: Floats = np.array([float(each.lead.contract.strike) for each in structures])
+        self.days: Places = np.array([each.first_expiry.toordinal() for each in structures], dtype=np.int64)
         """Days of the expiry, as ordinals."""
         self.day_numbers: Places = np.unique(self.days)
-        chains: list[str] = []
-        for pair in pairs:
-            call = instruments[pair.call_id]
-            assert call.is_option
-            chains.append(f"{call.root} {pair.expiry}")
+        chains = [f"{each.lead.contract.root} {each.first_expiry}" for each in structures]
         self.chains: Places = np.unique(chains, return_inverse=True)[1]
         """Number of the root and expiry: two of a day, one settled at the open, have two forwards."""
 
@@ -258,11 +249,11 @@ class StraddleSelector:
             self._max_delta = max_delta_shares / 100
         self._straddles = straddles
         self._window: _Window | None = None
-        """Window of these pairs and this day."""
+        """Window of these structures and this day."""
 
     def select(
         self,
-        pairs: Sequence[StraddlePair],
+        structures: Sequence[Structure],
         market: MarketView,
         delta_engine: OptionValuer,
         spot: float,
@@ -270,21 +261,21 @@ class StraddleSelector:
     ) -> Selection:
         """Return the best straddle as of now, or no straddle with the tally of what was removed."""
         removed: dict[str, int] = {}
-        window = self._within_window(pairs, market, now_ns, removed)
+        window = self._within_window(structures, now_ns, removed)
         places = self._with_open_interest(window, market, removed)
         places = self._with_quotes(window, places, market, now_ns, removed)
         places = self._with_forward(window, places, delta_engine, now_ns, removed)
         if self._config.strike is None:
             places = self._near_the_money(window, places, delta_engine, spot, now_ns, removed)
         far = len(places)
-        left = self._near_enough_delta(window, places, market, delta_engine, now_ns, spot)
+        left = self._near_enough_delta(window, places, delta_engine, now_ns, spot)
         lopsided = far - len(left)
 
         def order(each: Candidate) -> tuple[float, float, float, date, str]:
-            symbol = market.instruments[each.pair.call_id].symbol
-            return each.rank, each.spread, each.distance, each.pair.expiry, symbol
+            lead = each.structure.lead.contract
+            return each.rank, each.spread, each.distance, lead.expiry, lead.symbol
 
-        scored = [self._score(pair, market, delta_engine, now_ns) for pair in left]
+        scored = [self._score(each, market, delta_engine, now_ns) for each in left]
         known = sorted((each for each in scored if each is not None), key=order)
         even = [each for each in known if not exceeds(abs(each.delta), self._max_delta)]
         beyond = [each for each in known if exceeds(abs(each.delta), self._max_delta)]
@@ -298,44 +289,45 @@ class StraddleSelector:
         if self._config.strike is None and self._config.strike_choice == "forward":
             chosen_by, nearest = "strike nearest the forward of", dict[date, Candidate]()
             for each in sorted(even, key=lambda each: each.distance):
-                nearest.setdefault(each.pair.expiry, each)
+                nearest.setdefault(each.structure.first_expiry, each)
             even = sorted(nearest.values(), key=order)
         near = min(beyond, key=lambda each: each.distance, default=None)
         return Selection(even[0] if even else None, len(even), removed, chosen_by, near)
 
     def _within_window(
-        self, pairs: Sequence[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
+        self, structures: Sequence[Structure], now_ns: int, removed: dict[str, int]
     ) -> _Window:
         config = self._config
         today = to_new_york(now_ns).date()
         window = self._window
-        # the same all day, and a listing of years has tens of thousands of pairs
-        if window is None or window.today != today or window.of is not pairs:
+        # the same all day, and a listing of years has tens of thousands of structures
+        if window is None or window.today != today or window.of is not structures:
             inside = [
-                pair
-                for pair in pairs
-                if config.min_expiration_days <= (pair.expiry - today).days <= config.max_expiration_days
-                and (config.expiry is None or pair.expiry == config.expiry)
-                and (config.strike is None or pair.strike == config.strike)
+                each
+                for each in structures
+                if (each.first_expiry - today).days >= config.min_expiration_days
+                and (each.last_expiry - today).days <= config.max_expiration_days
+                and (config.expiry is None or each.first_expiry == config.expiry)
+                and (config.strike is None or each.lead.contract.strike == config.strike)
             ]
-            inside.sort(key=_by_expiry_and_strike)
-            window = self._window = _Window(today, pairs, inside, market.instruments)
+            inside.sort(key=lambda each: (each.first_expiry, each.lead.contract.strike))
+            window = self._window = _Window(today, structures, inside)
         wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
         if config.expiry is not None or config.strike is not None:
             wanted += f", asked for strike {config.strike} expiry {config.expiry}"
-        removed[wanted] = len(pairs) - len(window.pairs)
+        removed[wanted] = len(structures) - len(window.structures)
         return window
 
     def _with_open_interest(self, window: _Window, market: MarketView, removed: dict[str, int]) -> Places:
         least = self._config.min_open_interest
-        known, places = market.open_interest, np.arange(len(window.pairs))
+        known, places = market.open_interest, np.arange(len(window.structures))
         if least >= 0:
-            held = [min(known.get(call, -1), known.get(put, -1)) for call, put in window.legs]
+            held = [min(known.get(leg, -1) for leg in legs) for legs in window.legs]
             places = np.flatnonzero(np.array(held, dtype=np.int64) > least)
         unknown = (
             " (the data lacks it: import it, or set selection.min_open_interest = -1)" if not known else ""
         )
-        removed[f"open interest above {least}{unknown}"] = len(window.pairs) - len(places)
+        removed[f"open interest above {least}{unknown}"] = len(window.structures) - len(places)
         return places
 
     def _with_quotes(
@@ -344,7 +336,7 @@ class StraddleSelector:
         legs = window.numbers[:, places].ravel()
         table = market.table(legs)
         good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
-        quoted = places[good.reshape(2, -1).all(axis=0)]
+        quoted = places[good.reshape(len(window.numbers), -1).all(axis=0)]
         removed["a good quote on both legs"] = len(places) - len(quoted)
         most = self._config.max_spread_fraction
         if most is None:
@@ -394,11 +386,11 @@ class StraddleSelector:
             of_expiry = places[low:high]
             strikes = window.strikes[of_expiry]
             at_the_money = int(np.argmin(np.abs(strikes - spot)))  # of two as near the lower one
-            pair = window.pairs[of_expiry[at_the_money]]
-            valuation = delta_engine.state(pair.call_id, now_ns)
+            middle = window.structures[of_expiry[at_the_money]]
+            valuation = delta_engine.state(middle.lead.option_id, now_ns)
             if valuation is None or not valuation.vol > 0.0:
                 continue
-            days = max((pair.expiry - window.today).days, valuation.years * DAYS_PER_YEAR)
+            days = max((middle.first_expiry - window.today).days, valuation.years * DAYS_PER_YEAR)
             _, lowest, highest = strike_range(spot, valuation.vol, days)
             is_near = (lowest <= strikes) & (strikes <= highest)
             is_near[at_the_money] = True
@@ -411,11 +403,10 @@ class StraddleSelector:
         self,
         window: _Window,
         places: Places,
-        market: MarketView,
         delta_engine: OptionValuer,
         now_ns: int,
         spot: float,
-    ) -> list[StraddlePair]:
+    ) -> list[Structure]:
         """Drop straddles whose delta is beyond the largest by far at the volatility at the money.
 
         Spares the valuation of most of a chain; what is left, the nearest the money in any case, is judged by
@@ -423,39 +414,38 @@ class StraddleSelector:
         """
         most = self._max_delta + DELTA_SLACK
         if most >= 1.0:
-            return [window.pairs[place] for place in places.tolist()]
+            return [window.structures[place] for place in places.tolist()]
         levels: dict[int, tuple[float, float]] = {}
         """Forward and σ√t of an expiry, by its day."""
-        left: list[StraddlePair] = []
+        left: list[Structure] = []
         strikes, days = window.strikes[places], window.days[places]
         order = np.lexsort((strikes, np.abs(strikes - spot)))
         columns = (each[order].tolist() for each in (places, strikes, days))
         for place, strike, day in zip(*columns, strict=True):
-            pair = window.pairs[place]
+            structure = window.structures[place]
             if day not in levels:  # the nearest the money comes first
-                valuation = delta_engine.state(pair.call_id, now_ns)
+                valuation = delta_engine.state(structure.lead.option_id, now_ns)
                 levels[day] = spot, 0.0
                 if valuation is not None:
                     width = valuation.vol * math.sqrt(valuation.years)
-                    levels[day] = forward_of(market, pair, valuation), width
+                    levels[day] = forward_of(structure, valuation), width
             forward, width = levels[day]
             d1 = math.log(forward / strike) / width + 0.5 * width if width > 0.0 else 0.0
             if not left or abs(math.erf(d1 / math.sqrt(2.0))) <= most:  # 2·N(d1) − 1
-                left.append(pair)
+                left.append(structure)
         return left
 
     def _score(
-        self, pair: StraddlePair, market: MarketView, delta_engine: OptionValuer, now_ns: int
+        self, structure: Structure, market: MarketView, delta_engine: OptionValuer, now_ns: int
     ) -> Candidate | None:
-        call = delta_engine.state(pair.call_id, now_ns)
-        put = delta_engine.state(pair.put_id, now_ns)
+        call, put = (delta_engine.state(leg, now_ns) for leg in structure.option_ids)
         if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
             return None
         if call.is_modelled or put.is_modelled:  # its quote shows no price
             return None
-        spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
+        spread = sum((_spread(market, leg) for leg in structure.option_ids), 0.0)
         gamma = call.greeks.gamma + put.greeks.gamma
-        if market.instruments[pair.call_id].is_inverse:
+        if structure.lead.contract.is_inverse:
             gamma = gamma_in_coin(gamma, call.greeks.delta + put.greeks.delta, call.spot)
         score = straddle_score(
             (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
@@ -467,15 +457,15 @@ class StraddleSelector:
         rank = score.score if self._config.score == "corrected" else score.legacy_score
         if rank is None or not math.isfinite(rank):
             return None
-        return Candidate(pair, score, rank, spread, forward_of(market, pair, call), call, put)
+        return Candidate(structure, score, rank, spread, forward_of(structure, call), call, put)
 
 
-def forward_of(market: MarketView, pair: StraddlePair, call: OptionState) -> float:
-    """Return the forward of a pair's expiry, currency per unit: an inverse option's spot is a forward."""
-    if market.instruments[pair.call_id].is_inverse:
-        return call.spot
-    paid = value_ahead(call.dividends, call.years, call.rate) if call.dividends else 0.0
-    return (call.spot - paid) * math.exp((call.rate - call.dividend_yield) * call.years)
+def forward_of(structure: Structure, lead: OptionState) -> float:
+    """Return the forward of the lead's expiry, currency per unit: an inverse option's spot is a forward."""
+    if structure.lead.contract.is_inverse:
+        return lead.spot
+    paid = value_ahead(lead.dividends, lead.years, lead.rate) if lead.dividends else 0.0
+    return (lead.spot - paid) * math.exp((lead.rate - lead.dividend_yield) * lead.years)
 
 
 def _spread(market: MarketView, number: InstrumentId) -> float:

@@ -1,4 +1,4 @@
-"""Instruments: one class per kind, OCC symbols, the instruments of a run, and straddle pairs of a chain.
+"""Instruments: one class per kind, OCC symbols and the instruments of a run.
 
 An instrument says what it is worth: what depends on its kind is its method or its attribute, and no other
 package asks for its class. Where lists are filtered, class attributes (``is_option``, ``is_index``) tell the
@@ -512,34 +512,9 @@ class Instruments:
                 yield InstrumentId(index), instrument
 
 
-@dataclass(frozen=True, slots=True)
-class StraddlePair:
-    """Ids of the call and the put of one expiry and strike."""
-
-    expiry: date
-    strike: Decimal
-    call_id: InstrumentId
-    put_id: InstrumentId
-
-    @property
-    def legs(self) -> tuple[InstrumentId, InstrumentId]:
-        """Return the call, then the put."""
-        return self.call_id, self.put_id
-
-
 def options_in_order(instruments: Instruments, underlying: str) -> list[tuple[InstrumentId, OptionContract]]:
     """Return all options on ``underlying``, sorted by expiry, strike and right."""
     return sorted(
         instruments.options(underlying),
         key=lambda item: (item[1].expiry, item[1].strike, item[1].right.value, item[1].symbol),
     )
-
-
-def straddle_pairs(options: list[tuple[InstrumentId, OptionContract]]) -> list[StraddlePair]:
-    """Pair calls with puts of equal root, expiry and strike; options without a partner are left out."""
-    calls: dict[tuple[str, date, Decimal], InstrumentId] = {}
-    puts: dict[tuple[str, date, Decimal], InstrumentId] = {}
-    for instrument_id, contract in options:
-        key = (contract.root, contract.expiry, contract.strike)
-        (calls if contract.is_call else puts)[key] = instrument_id
-    return [StraddlePair(key[1], key[2], calls[key], puts[key]) for key in sorted(calls.keys() & puts.keys())]

@@ -1,15 +1,14 @@
 """The edge on a market that never closes: its forecast counts days of account, 365 a year."""
 
 from datetime import date
-from decimal import Decimal
 
 import pytest
 
 from scalpdesk.core.events import ForecastEvent
-from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import coin_session
+from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast
 from scalpdesk.volatility.variance_time import CALENDAR
@@ -39,8 +38,9 @@ def forecast(day, horizon_days, call=None):
     view = OpeningView(session, call)
     sizes = {EventKind.FOMC: 0.8}
     config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
-    pair = call and StraddlePair(call_id=1, put_id=2, strike=Decimal(87_000), expiry=day)
-    return HorizonForecast(config).forecast(view, pair).vol
+    names = [call, call.removesuffix("C") + "P"] if call else []
+    straddles = STRADDLE.at((number, deribit_option(name)) for number, name in enumerate(names, start=1))
+    return HorizonForecast(config).forecast(view, *straddles).vol
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
-from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.volatility.nowcast import nowcast
@@ -34,7 +35,10 @@ class Now:
 def edge_of_a_straddle(forecast):
     """Return an edge that judged a straddle at ``AT_NS``, which took a forecast of 20 %."""
     edge = StraddleEdge(EntryConfig(gate="enforce", forecast_vol=forecast), straddles=1)
-    edge._judged = AT_NS, StraddlePair(call_id=1, put_id=2, strike=Decimal(275), expiry=DAY)
+    edge._judged = (
+        AT_NS,
+        STRADDLE.at([(1, us_option("SPY180205C00275000")), (2, us_option("SPY180205P00275000"))])[0],
+    )
     edge._measured_ns, edge._least_vol = AT_NS, 0.20
     return edge
 
@@ -64,11 +68,15 @@ def edges(engine):
     tools, view = engine.strategy.tools, engine.desk.view
     found = []
     for strike in STRIKES:
-        pair = next(pair for pair in tools.pairs if pair.strike == strike and (pair.expiry - DAY).days > 30)
-        quotes = [view.market.quotes[leg] for leg in (pair.call_id, pair.put_id)]
+        straddle = next(
+            each
+            for each in tools.structures
+            if each.lead.contract.strike == strike and (each.first_expiry - DAY).days > 30
+        )
+        quotes = [view.market.quotes[leg] for leg in straddle.option_ids]
         spread = sum(quote.ask - quote.bid for quote in quotes)
         forecast = tools.edge.horizon.forecast(view)
-        inputs = tools.edge._inputs(pair, view, tools.hedger, forecast, half_spreads=spread, fees=0.0)
+        inputs = tools.edge._inputs(straddle, view, tools.hedger, forecast, half_spreads=spread, fees=0.0)
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         step = 1e-3
         vega = inputs.value(edge.implied_vol + step) - inputs.value(edge.implied_vol - step)
@@ -111,7 +119,7 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
     horizon, morning_vol = strategy.tools.edge.horizon, view.market.forecasts[view.underlying].vol
-    by_days = {(pair.expiry - DAY).days: pair for pair in strategy.tools.pairs}
+    by_days = {(each.first_expiry - DAY).days: each for each in strategy.tools.structures}
     so_far = nowcast(morning_vol, horizon.realised.variance, min(horizon.realised.share, 1.0))
     assert so_far.rest_vol > 1.5 * morning_vol
     assert horizon.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)

@@ -11,8 +11,8 @@ import pytest
 
 from scalpdesk.core.units import MINUTE_NS, years_between
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
+from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
 
@@ -22,7 +22,7 @@ NOW_NS, EX_NS = EVE.close_ns - MINUTE_NS, next_session(EVE.day).open_ns
 YEARS, TO_EX = years_between(NOW_NS, expiry_instant_ns(CALL)), years_between(NOW_NS, EX_NS)
 RATE, VOL, DIVIDEND, STRIKE = 0.015, 0.16, 1.0968, 268.0
 HIGH_RATE = 0.05
-PAIR = StraddlePair(call_id=1, put_id=2, strike=Decimal(268), expiry=date(2018, 4, 6))
+(STRADDLE_HELD,) = STRADDLE.at([(1, CALL), (2, PUT)])
 
 
 @dataclass
@@ -75,7 +75,7 @@ def gain(spot):
     marks = {1: price(spot, is_call=True, style="american"), 2: price(spot, is_call=False, style="european")}
 
     coming = CashDividend(0, EX_NS, Decimal(str(DIVIDEND)))
-    return early_exercise_gain(Evening(lambda leg: Valued(spot, RATE, marks[leg]), [coming]), PAIR)
+    return early_exercise_gain(Evening(lambda leg: Valued(spot, RATE, marks[leg]), [coming]), STRADDLE_HELD)
 
 
 @pytest.mark.parametrize("spot", [272.0, 276.0, 279.0, 280.0, 280.5, 281.0, 282.0, 284.0])
@@ -102,7 +102,7 @@ def gain_of_put(spot):
 
     view = Evening(lambda leg: Valued(spot, HIGH_RATE, float(at(leg == 1).price)), [])
     view.greeks_at = lambda leg, now_ns, vol: at(leg == 1, vol)
-    return early_exercise_gain(view, PAIR)
+    return early_exercise_gain(view, STRADDLE_HELD)
 
 
 def held_over_the_night(spot, steps=600):

@@ -128,14 +128,14 @@ def test_without_a_two_sided_quote_the_edge_is_unknown():
     desk.wait(1).quote(1, math.nan, 14.0)
     view, strategy = desk.engine.desk.view, desk.strategy
     view.now_ns = desk.now_ns
-    assert strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger) is None
+    assert strategy.tools.edge.left(strategy.state.trade.structure, view, strategy.tools.hedger) is None
 
 
 def test_the_edge_left_is_held_against_selling_now():
     """The way out is paid whenever one leaves, and the way in has been paid."""
     desk = holding(entry={"forecast_vol": 0.30, "gate": "advise"}, exits=GONE, threshold_shares=50.0)
     view, strategy = desk.engine.desk.view, desk.strategy
-    left = strategy.tools.edge.left(strategy.state.trade.pair, view, strategy.tools.hedger)
+    left = strategy.tools.edge.left(strategy.state.trade.structure, view, strategy.tools.hedger)
     entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
     assert entry["edge_spread_usd"] == pytest.approx(20.0)  # 0.10 a leg
     assert left.net_usd - entry["edge_usd"] == pytest.approx(20.0, abs=1.0)

@@ -34,10 +34,11 @@ from scalpdesk.entry.edge_gate import (
 from scalpdesk.entry.straddle_selector import Candidate, forward_of
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
-from scalpdesk.instruments.contract import OptionContract, StraddlePair, Style
+from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
@@ -100,7 +101,7 @@ class StraddleEdge:
         """Hedges expected to the horizon, of the straddle judged last."""
         self._expiries: list[tuple[str, int, InstrumentId]] = []
         """Root, expiry instant and one option of each expiry, by instant."""
-        self._judged: tuple[int, StraddlePair | None] = 0, None
+        self._judged: tuple[int, Structure | None] = 0, None
         """The straddle that was judged last, and when."""
         self._measured_ns, self._least_vol = 0, 0.0
         """When the market was measured last, and the forecast from which on there was an edge then."""
@@ -109,14 +110,13 @@ class StraddleEdge:
         self._ratios: dict[int, tuple[int, float | None]] = {}
         """Level to the horizon over that of an expiry (by its instant), with when it was measured."""
 
-    def learn(self, pairs: Sequence[StraddlePair], view: DeskView) -> None:
+    def learn(self, structures: Sequence[Structure], view: DeskView) -> None:
         """Note the expiries of the chain, and begin to keep what their smiles are measured with."""
         self.horizon.begin(view)
         seen: dict[tuple[str, int], InstrumentId] = {}
-        for pair in pairs:
-            contract = view.instruments[pair.call_id]
-            assert contract.is_option
-            seen.setdefault((contract.root, expiry_instant_ns(contract)), pair.call_id)
+        for structure in structures:
+            leg, contract, _ = structure.lead
+            seen.setdefault((contract.root, expiry_instant_ns(contract)), leg)
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
             view.delta_engine.observe_smile(leg, view.now_ns)
@@ -128,15 +128,15 @@ class StraddleEdge:
         it may have fallen to the forecast. Its logarithm moves with the root of time, so that this takes the
         square of the distance.
         """
-        judged_ns, pair = self._judged
-        if self._config.gate != "enforce" or pair is None or view.now_ns - judged_ns >= SELECTED_NS:
+        judged_ns, structure = self._judged
+        if self._config.gate != "enforce" or structure is None or view.now_ns - judged_ns >= SELECTED_NS:
             return False
-        vol = self.horizon.forecast(view, pair).vol
+        vol = self.horizon.forecast(view, structure).vol
         if not 0.0 < vol < self._least_vol:
             return False
         falls = math.log(vol / self._least_vol) / FALL
         if view.now_ns - self._measured_ns >= falls * falls * FALL_NS:
-            level = self._level(pair, view)
+            level = self._level(structure, view)
             if level is None:
                 return False
             self._note_level(level, view.now_ns)
@@ -145,16 +145,15 @@ class StraddleEdge:
     def _note_level(self, level: float, now_ns: int) -> None:
         self._measured_ns, self._least_vol = now_ns, self._config.min_vol_ratio * level
 
-    def _level(self, pair: StraddlePair, view: DeskView) -> float | None:
+    def _level(self, structure: Structure, view: DeskView) -> float | None:
         """Return the market's level to the horizon, from the smile of a straddle's expiry; None without."""
-        call = view.instruments[pair.call_id]
-        smile = view.delta_engine.observe_smile(pair.call_id, view.now_ns)
+        leg, contract, _ = structure.lead
+        smile = view.delta_engine.observe_smile(leg, view.now_ns)
         if smile is None or smile.variance_years <= 0.0:
             return None
-        assert call.is_option
         horizon = self.horizon.years(view)
         if horizon < smile.variance_years:
-            implied = self._implied_to_horizon(call, smile, horizon, view)
+            implied = self._implied_to_horizon(contract, smile, horizon, view)
             if implied is not None:
                 return implied
         return self._expiry_level(smile)
@@ -166,13 +165,13 @@ class StraddleEdge:
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
-        forecast = self.horizon.forecast(view, best.pair)
+        forecast = self.horizon.forecast(view, best.structure)
         # sitting out the whole spread once in and once out is two half-spreads
-        fees = 2.0 * _option_fees(view, best.pair.legs)
-        inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread, fees=fees)
+        fees = 2.0 * _option_fees(view, best.structure.option_ids)
+        inputs = self._inputs(best.structure, view, hedger, forecast, half_spreads=best.spread, fees=fees)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
-            self._judged = view.now_ns, best.pair
+            self._judged = view.now_ns, best.structure
             self._note_level(verdict.edge.implied_level, view.now_ns)
         facts: Facts = {"forecast_model": forecast.model}
         if forecast.known:
@@ -200,44 +199,40 @@ class StraddleEdge:
         has_edge = verdict.passed and gate != "off"
         return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge)
 
-    def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> Edge | None:
+    def left(self, structure: Structure, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return what holding on is worth beside selling now; None when unknown.
 
         Spread and fees of getting out are paid either way and do not count.
         """
-        forecast = self.horizon.forecast(view, pair)
-        for leg in pair.legs:
+        forecast = self.horizon.forecast(view, structure)
+        for leg in structure.option_ids:
             quote = view.market.quotes[leg]
             if quote is None or not quote.ask > quote.bid > 0 or view.market.is_stub(quote):
                 return None
-        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.0, fees=0.0)
+        inputs = self._inputs(structure, view, hedger, forecast, half_spreads=0.0, fees=0.0)
         if inputs is None or not forecast.known:
             return None
         return shifted_edge(inputs, forecast.vol)
 
     def new_strike(
-        self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView
-    ) -> tuple[StraddlePair, Recentring] | None:
+        self, structure: Structure, structures: Sequence[Structure], view: DeskView
+    ) -> tuple[Structure, Recentring] | None:
         """Compare a straddle with the one at the money of its expiry; None if held or a figure is missing."""
-        forecast, spot = self.horizon.forecast(view, pair), view.market.mark(view.underlying)
-        held = view.instruments[pair.call_id]
-        if spot is None or not forecast.known or not held.is_option:
-            return None
-        if not view.delta_engine.knows_forward(pair.call_id, view.now_ns):
+        forecast, spot = self.horizon.forecast(view, structure), view.market.mark(view.underlying)
+        lead, held, _ = structure.lead
+        if spot is None or not forecast.known or not view.delta_engine.knows_forward(lead, view.now_ns):
             return None
         near = [
             each
-            for each in pairs
-            if each.expiry == pair.expiry
-            and (other := view.instruments[each.call_id]).is_option
-            and other.root == held.root
+            for each in structures
+            if each.first_expiry == structure.first_expiry and each.lead.contract.root == held.root
         ]
-        value = view.delta_engine.state(pair.call_id, view.now_ns)
-        forward = spot if value is None else forward_of(view.market, pair, value)
-        new = min(near, key=lambda each: abs(float(each.strike) - forward), default=pair)
-        legs = (*pair.legs, *new.legs)
+        value = view.delta_engine.state(lead, view.now_ns)
+        forward = spot if value is None else forward_of(structure, value)
+        new = min(near, key=lambda each: abs(float(each.lead.contract.strike) - forward), default=structure)
+        legs = (*structure.option_ids, *new.option_ids)
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
-        if new.strike == pair.strike or not is_quoted:
+        if new == structure or not is_quoted:
             return None
         values = [view.delta_engine.state(leg, view.now_ns) for leg in legs]
         quotes = [view.market.quotes[leg] for leg in legs]
@@ -264,7 +259,7 @@ class StraddleEdge:
 
     def _inputs(
         self,
-        pair: StraddlePair,
+        structure: Structure,
         view: DeskView,
         hedger: DeltaHedger,
         forecast: VolForecast,
@@ -273,16 +268,16 @@ class StraddleEdge:
         fees: float,
     ) -> EdgeInputs | None:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
-        engine, now_ns, legs = view.delta_engine, view.now_ns, pair.legs
-        smile = engine.observe_smile(pair.call_id, now_ns)
+        engine, now_ns, legs = view.delta_engine, view.now_ns, structure.option_ids
+        call = structure.lead.contract
+        smile = engine.observe_smile(structure.lead.option_id, now_ns)
         quotes = [view.market.quotes[leg] for leg in legs]
         states = [engine.state(leg, now_ns) for leg in legs]
-        call, share = view.instruments[pair.call_id], view.market.quotes[view.underlying]
+        share = view.market.quotes[view.underlying]
         if smile is None or smile.variance_years <= 0.0 or None in states or not forecast.known:
             return None
         if share is None or not share.bid > 0.0 or not share.ask > 0.0:
             return None  # of one side alone: what hedging costs is not known
-        assert call.is_option
         to_calendar = math.sqrt(smile.variance_years / smile.years)
 
         def greeks(vol: float) -> list[OptionGreeks]:
@@ -407,10 +402,9 @@ class StraddleEdge:
 
     def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
         """Return what one straddle costs and risks; ``facts`` are those of its verdict."""
-        contract = view.instruments[best.pair.call_id]
-        assert contract.is_option
+        contract = best.structure.lead.contract
         units, spot = contract.multiplier, best.call.spot
-        asks = [view.market.quotes[leg] for leg in best.pair.legs]
+        asks = [view.market.quotes[leg] for leg in best.structure.option_ids]
         premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
         gamma = units * sum((_paid_gamma(view, each.greeks, spot) for each in (best.call, best.put)), 0.0)
         vega = units * (best.call.greeks.vega + best.put.greeks.vega)
@@ -420,7 +414,7 @@ class StraddleEdge:
         theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
         stderr = float(facts.get("edge_stderr_usd", 0.0))
         deviation = pnl_deviation(
-            gamma, spot, math.sqrt(variance), self.horizon.years(view, best.pair), self.rehedges, stderr
+            gamma, spot, math.sqrt(variance), self.horizon.years(view, best.structure), self.rehedges, stderr
         )
         edge = float(facts.get("edge_usd", 0.0))
         return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
@@ -457,7 +451,7 @@ def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
     return sum(fees, 0.0)
 
 
-def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
+def early_exercise_gain(view: DeskView, straddle: Structure) -> float | None:
     """Return what exercising a leg at the close gains over holding it, in the session's last hour.
 
     Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
@@ -469,11 +463,10 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
     session = view.session
     if view.now_ns < session.close_ns - LAST_HOUR_NS:
         return None
-    call = view.instruments[pair.call_id]
-    assert call.is_option
+    call = straddle.lead.contract
     if call.style is not Style.AMERICAN:
         return None
-    calls, puts = (view.delta_engine.state(leg, view.now_ns) for leg in pair.legs)
+    calls, puts = (view.delta_engine.state(leg, view.now_ns) for leg in straddle.option_ids)
     if calls is None or puts is None or not calls.years > 0.0:
         return None
     spot, strike = calls.spot, float(call.strike)
@@ -487,7 +480,7 @@ def early_exercise_gain(view: DeskView, pair: StraddlePair) -> float | None:
         if interest - value_ahead(calls.dividends, calls.years, 0.0) <= calls.mark:
             return None
         # at the volatility that the strike's call shows: the put's own says nothing at its payoff
-        put = view.delta_engine.greeks_at(pair.put_id, view.now_ns, calls.vol)
+        put = view.delta_engine.greeks_at(straddle.option_ids[1], view.now_ns, calls.vol)
         if put is None or put.price - (strike - spot) > PAYOFF_ERROR:
             return None
         night = years_between(view.now_ns, opens_ns)

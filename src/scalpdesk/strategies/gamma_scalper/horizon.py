@@ -8,9 +8,9 @@ import math
 from datetime import timedelta
 
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR
-from scalpdesk.instruments.contract import OptionContract, StraddlePair
 from scalpdesk.instruments.events import EventKind, events_between, why_unknown
 from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns, next_session
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.volatility.forecast import VolForecast
@@ -53,7 +53,7 @@ class HorizonForecast:
         if self.realised is not None and spot is not None and spot > 0.0:
             self.realised.add(view.now_ns, spot)
 
-    def forecast(self, view: DeskView, pair: StraddlePair | None = None) -> VolForecast:
+    def forecast(self, view: DeskView, structure: Structure | None = None) -> VolForecast:
         """Return the run's forecast to the horizon as of now, or the configured one.
 
         A straddle that expires before the horizon counts to its expiry.
@@ -71,15 +71,15 @@ class HorizonForecast:
             share = min(realised.share, 1.0)
             now = nowcast(vol, realised.variance, share, days_per_year=days_a_year(view))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
-            vol = forecast_to_horizon(vol, now, rest, self.years(view, pair))
+            vol = forecast_to_horizon(vol, now, rest, self.years(view, structure))
         if self._config.event_sessions and session is not None and vol > 0.0:
-            surplus = self._surplus(view, session, vol, pair)
-            vol = event_forecast(vol, self.years(view, pair), surplus)
+            surplus = self._surplus(view, session, vol, structure)
+            vol = event_forecast(vol, self.years(view, structure), surplus)
         stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
         return _as_forecast(vol, stderr, event.model, event.reason or None)
 
     def _surplus(
-        self, view: DeskView, session: Session, vol: float, pair: StraddlePair | None
+        self, view: DeskView, session: Session, vol: float, structure: Structure | None
     ) -> list[float]:
         """Return the variance by kind of event that lies ahead beyond its average, squared log return.
 
@@ -93,9 +93,9 @@ class HorizonForecast:
                 ends = coin_session(ends.day + timedelta(days=1)) if is_coin else next_session(ends.day)
             self._horizon_of = session, ends.close_ns
         day_variance = vol * vol / a_year
-        ends_ns, years = self._horizon_of[1], self.years(view, pair)
-        if pair is not None:
-            ends_ns = min(ends_ns, expiry_instant_ns(_call_of(pair, view)))
+        ends_ns, years = self._horizon_of[1], self.years(view, structure)
+        if structure is not None:
+            ends_ns = min(ends_ns, expiry_instant_ns(structure.lead.contract))
         found = []
         for kind, size in self._config.event_sessions.items():
             ahead = events_between(view.now_ns, ends_ns, (kind,))
@@ -111,22 +111,16 @@ class HorizonForecast:
         forecast = self.forecast(view)
         return forecast.vol if forecast.known else None
 
-    def years(self, view: DeskView, pair: StraddlePair | None = None) -> float:
+    def years(self, view: DeskView, structure: Structure | None = None) -> float:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop.
 
         A straddle counts no longer than to its expiry.
         """
         years = self._config.horizon_days / days_a_year(view)
-        if pair is None:
+        if structure is None:
             return years
-        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(_call_of(pair, view)))
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(structure.lead.contract))
         return min(years, left) if left > 0.0 else years
-
-
-def _call_of(pair: StraddlePair, view: DeskView) -> OptionContract:
-    call = view.instruments[pair.call_id]
-    assert call.is_option
-    return call
 
 
 def days_a_year(view: DeskView) -> float:

@@ -7,15 +7,14 @@ simply wanted again.
 
 from collections.abc import Sequence
 from datetime import date
-from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import SetTimer
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text, number_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
 from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, Selection
-from scalpdesk.instruments.contract import StraddlePair
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
@@ -113,27 +112,30 @@ class WaitingState(RestingState):
     def _adopt(self, view: DeskView) -> Step:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
         tools, config = self.tools, self.tools.config
-        wanted = Decimal(config.straddles)
         is_fixed, scales = config.sizing == "fixed", config.scale.max_multiple is not None
-        pairs = {frozenset(pair.legs): pair for pair in tools.pairs}
+        quantity = view.positions.quantity
+        structures = {frozenset(each.option_ids): each for each in tools.structures}
 
         def wrong(held: Holdings) -> str:
-            if frozenset(held) not in pairs:
+            structure = structures.get(frozenset(held))
+            if structure is None:
                 return "not one call and one put of equal strike and expiry"
-            if (scales or not is_fixed) and len(set(held.values())) == 1 and min(held.values()) > 0:
+            sets = structure.sets_held(quantity)
+            is_whole = sets > 0 and not any(structure.missing(sets, quantity).values())
+            if is_whole and (sets == config.straddles or scales or not is_fixed):
                 return ""
-            return "" if set(held.values()) == {wanted} else f"not {wanted} long of each leg"
+            return f"not {config.straddles} long of each leg"
 
         match resume(view, tools.options, wrong):
             case ResumeRefused(proposal):
                 return DoneState(tools, self.start), (proposal,)
             case Adopted(held):
-                pair = pairs[frozenset(held)]
-                trade = StraddleTrade(view, pair, int(next(iter(held.values()))), had_edge=True)
+                structure = structures[frozenset(held)]
+                trade = StraddleTrade(view, structure, structure.sets_held(quantity), had_edge=True)
                 if is_fixed:  # of any other size nothing tells what was bought first
                     trade.first_straddles = config.straddles
                 trade.begin_holding(view, tools)
-                reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
+                reason = f"resumed {structure.lead.contract.symbol} and its put"
                 return HoldingState(tools, trade), (Proposal(DecisionKind.ENTRY, (reason,)),)
             case Flat():
                 return self, ()
@@ -170,10 +172,10 @@ class WaitingState(RestingState):
         if tools.edge.is_far(view):
             self.passes.note(view.now_ns, passed=False)
             return self, ()
-        selection = tools.selector.select(tools.pairs, view.market, view.delta_engine, spot, view.now_ns)
+        selection = tools.selector.select(tools.structures, view.market, view.delta_engine, spot, view.now_ns)
         why_none = "" if selection.best is not None else selection.why_none()
         if selection.best is not None and config.exits.early_exercise:
-            gain = early_exercise_gain(view, selection.best.pair)
+            gain = early_exercise_gain(view, selection.best.structure)
             if gain is not None:  # the straddle would be left again at once
                 why_none = f"a leg of the best is worth {gain:.2f} more exercised than held over the night"
         if selection.best is None or why_none:
@@ -185,7 +187,7 @@ class WaitingState(RestingState):
         """Buy a straddle that passes the gate often enough, in a size above zero."""
         tools = self.tools
         verdict = tools.edge.judge(best, view, tools.hedger)
-        facts = entry_facts(view, best, spot) | verdict.facts
+        facts = entry_facts(best, spot) | verdict.facts
         if tools.config.entry.window_seconds and "edge_usd" in facts:
             self.course.note(view.now_ns, float(facts["edge_usd"]), float(facts["edge_needed_usd"]))
         is_enough = self.passes.note(view.now_ns, passed=verdict.passed)
@@ -204,9 +206,10 @@ class WaitingState(RestingState):
         facts |= figures
         if not straddles:
             return self, tools.refuse("; ".join(sizes), facts)
-        trade = StraddleTrade(view, best.pair, straddles, had_edge=verdict.has_edge)
-        trade.entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
-        entry = tools.leg_entry(best.pair, straddles, walks=True)
+        trade = StraddleTrade(view, best.structure, straddles, had_edge=verdict.has_edge)
+        vols = best.call.vol, best.put.vol
+        trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
+        entry = tools.leg_entry(best.structure, straddles, walks=True)
         reasons = (selection.why_best(), *sizes, *verdict.reasons)
         if answer is not None:
             reasons = (*reasons, answer.reason)
@@ -240,7 +243,7 @@ class EnteringState(TradingState):
         tools, trade = self.tools, self.trade
         status, actions = self.entry.step(view)
         if status is EntryStatus.FILLED:
-            trade.straddles = trade.first_straddles = self.entry.quantity
+            trade.straddles = trade.first_straddles = self.entry.sets
             trade.begin_holding(view, tools)
             state, held = HoldingState(tools, trade).hold(view)
             return state, [*actions, *held]
@@ -270,8 +273,7 @@ class HoldingState(TradingState):
 
     def is_whole(self, view: DeskView) -> bool:
         """Return whether as many calls as puts are held; half a straddle is a bet."""
-        held, pair = view.positions.quantity, self.trade.pair
-        return held(pair.call_id) == held(pair.put_id)
+        return self.trade.structure.is_whole(view.positions.quantity)
 
     def hold(self, view: DeskView) -> Step:
         """Leave for the first reason to, else change the straddle or its size, else hedge."""
@@ -280,22 +282,22 @@ class HoldingState(TradingState):
         legs = tools.held(view)
         if not legs:
             return self.leave(view, "the options are gone (expired or settled)")
-        pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.pair.legs)
+        pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
         reason = first_reason(
             trade.exits,
             StraddleView(
                 now_ns=view.now_ns,
                 session=view.session,
                 mode=view.mode,
-                expiry=trade.pair.expiry,
+                expiry=trade.structure.first_expiry,
                 expires_ns=trade.expires_ns,
                 premium_paid=trade.premium,
                 pnl=pnl,
-                most_pnl=most_pnl(view, trade.pair.legs, pnl) if quoted is None else None,
+                most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
                 sessions_held=trade.sessions_held,
                 edge_usd=self._edge_left(view),
-                currency=view.instruments.by_id[trade.pair.call_id].currency,
-                exercise_gain=early_exercise_gain(view, trade.pair),
+                currency=trade.structure.lead.contract.currency,
+                exercise_gain=early_exercise_gain(view, trade.structure),
                 quoted_ns=quoted,
                 ex_dividends_ns=tools.ex_dividends_ns(view),
             ),
@@ -313,14 +315,14 @@ class HoldingState(TradingState):
         if not tools.config.exits.edge_gone or not tools.edge_looks.is_due(view.now_ns):
             return None
         tools.edge_looks.note(view.now_ns, passed=True)
-        edge = tools.edge.left(self.trade.pair, view, tools.hedger)
+        edge = tools.edge.left(self.trade.structure, view, tools.hedger)
         return None if edge is None else edge.net_usd
 
     # another straddle -------------------------------------------------------------------------------
 
     def _change_straddle(self, view: DeskView) -> Step:
         """Sell the straddle and buy another, where that is due; else nothing."""
-        tools, held = self.tools, self.trade.pair
+        tools, held = self.tools, self.trade.structure
         config = tools.config.recentre
         if config.gamma_fraction is None and config.roll_dte is None:
             return self, ()
@@ -328,19 +330,18 @@ class HoldingState(TradingState):
             return self, ()
         tools.strike_looks.note(view.now_ns, passed=True)
         assert view.session is not None
-        if config.roll_dte is not None and (held.expiry - view.session.day).days <= config.roll_dte:
+        if config.roll_dte is not None and (held.first_expiry - view.session.day).days <= config.roll_dte:
             return self._roll(view)
         if config.gamma_fraction is None:
             return self, ()
-        found = tools.edge.new_strike(held, tools.pairs, view)
+        found = tools.edge.new_strike(held, tools.structures, view)
         if found is None or not found[1].is_due(config.gamma_fraction):
             return self, ()
-        pair, figures = found
-        old, new = (each.strike.normalize() for each in (held, pair))
-        gain = money_text(figures.gain, view.instruments[pair.call_id].currency)
+        structure, figures = found
+        gain = money_text(figures.gain, structure.lead.contract.currency)
         why = (
-            f"recentre from {old:f} to {new:f}: gamma is {figures.gamma_fraction:.0%} of the new strike's,"
-            f" moving earns {gain} more than it costs"
+            f"recentre from {held.strikes} to {structure.strikes}: gamma is {figures.gamma_fraction:.0%}"
+            f" of the new strike's, moving earns {gain} more than it costs"
         )
         facts: Facts = {
             "gamma_fraction": figures.gamma_fraction,
@@ -348,12 +349,12 @@ class HoldingState(TradingState):
             "earn_new_usd": figures.earn_new,
             "gain_usd": figures.gain,
         }
-        return self._move(view, pair, why, facts, had_edge=self.trade.had_edge)
+        return self._move(view, structure, why, facts, had_edge=self.trade.had_edge)
 
     def _roll(self, view: DeskView) -> Step:
         """Change to the best straddle of a later expiry, if it passes the gate."""
-        tools, held = self.tools, self.trade.pair
-        later = [pair for pair in tools.pairs if pair.expiry > held.expiry]
+        tools, held = self.tools, self.trade.structure
+        later = [each for each in tools.structures if each.first_expiry > held.first_expiry]
         spot = view.market.mark(view.underlying)
         if spot is None:
             return self, ()
@@ -361,21 +362,21 @@ class HoldingState(TradingState):
         if selection.best is None:
             return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
-        facts = entry_facts(view, selection.best, spot) | verdict.facts
+        facts = entry_facts(selection.best, spot) | verdict.facts
         if not verdict.passed:
             return self, tools.refuse("roll: " + "; ".join(verdict.reasons), facts)
-        pair = selection.best.pair
-        why = f"roll from {held.expiry} to {pair.expiry}, strike {number_text(pair.strike)}"
-        return self._move(view, pair, why, facts, had_edge=verdict.has_edge)
+        structure = selection.best.structure
+        why = f"roll from {held.first_expiry} to {structure.first_expiry}, strike {structure.strikes}"
+        return self._move(view, structure, why, facts, had_edge=verdict.has_edge)
 
-    def _move(self, view: DeskView, pair: StraddlePair, why: str, facts: Facts, *, had_edge: bool) -> Step:
+    def _move(self, view: DeskView, structure: Structure, why: str, facts: Facts, *, had_edge: bool) -> Step:
         """Sell the old legs and buy the new."""
         tools, trade = self.tools, self.trade
         config, orders = tools.config.recentre, tools.config.entry
         seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
         sale = tools.leg_sale(view, why)
-        state = RecentringState(tools, trade, pair, sale, until_ns, had_edge)
+        state = RecentringState(tools, trade, structure, sale, until_ns, had_edge)
         assert state.entry is not None
         sold = trade.sell(view, sale, facts)
         return state, [*sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
@@ -387,7 +388,7 @@ class HoldingState(TradingState):
         tools, trade, rule = self.tools, self.trade, self.trade.scale
         if rule is None or not rule.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
             return self, ()
-        edge, held = tools.edge.left(trade.pair, view, tools.hedger), trade.straddles
+        edge, held = tools.edge.left(trade.structure, view, tools.hedger), trade.straddles
         worth = None if edge is None else edge.gross_usd - edge.hedge_cost_usd
         wanted = rule.wanted(view.now_ns, held, worth)
         if wanted == held:
@@ -397,7 +398,7 @@ class HoldingState(TradingState):
             "first_edge_usd": rule.first_edge_usd or 0.0,
             "straddles_held": held,
         }
-        currency = view.instruments[trade.pair.call_id].currency
+        currency = trade.structure.lead.contract.currency
         edges = [money_text(each or 0.0, currency) for each in (worth, rule.first_edge_usd)]
         now = "the edge of one is {} before its spread, {} at first".format(*edges)
         if wanted > held:
@@ -416,8 +417,8 @@ class HoldingState(TradingState):
         closes_ns = 0 if session is None else session.clock_ns(tools.config.entry.not_after)
         if spot is None or not tools.no_more.until_ns <= view.now_ns <= closes_ns:
             return self, ()
-        pairs = [trade.pair]
-        selection = tools.selector.select(pairs, view.market, view.delta_engine, spot, view.now_ns)
+        same = [trade.structure]
+        selection = tools.selector.select(same, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             return self, tools.refuse(f"scale in: {selection.why_none()}", facts)
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
@@ -431,7 +432,7 @@ class HoldingState(TradingState):
         why = f"scale in from {trade.straddles} to {wanted} straddles: {now}"
         assert trade.scale is not None
         trade.scale.forget()
-        entry = tools.leg_entry(trade.pair, wanted, walks=True)
+        entry = tools.leg_entry(trade.structure, wanted, walks=True)
         reasons = (why, *sizes, *verdict.reasons)
         facts |= {"straddles_wanted": wanted}
         bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
@@ -445,14 +446,14 @@ class RecentringState(TradingState):
         self,
         tools: ScalperTools,
         trade: StraddleTrade,
-        pair: StraddlePair,
+        structure: Structure,
         sale: Liquidation,
         until_ns: int,
         had_edge: bool,
     ) -> None:
-        super().__init__(tools, trade, tools.leg_entry(pair, trade.straddles))
+        super().__init__(tools, trade, tools.leg_entry(structure, trade.straddles))
         self.sale = sale
-        self.pair = pair
+        self.structure = structure
         """The straddle that is bought."""
         self.until_ns = until_ns
         """By when it is through, or given up."""
@@ -470,9 +471,9 @@ class RecentringState(TradingState):
             return self.leave(view, "change of straddles abandoned: a leg could not be bought")
         if view.now_ns >= self.until_ns:
             return self.leave(view, "change of straddles abandoned: a leg could not be sold")
-        old = [leg for leg in trade.pair.legs if view.positions.quantity(leg)]
+        old = [leg for leg in trade.structure.option_ids if view.positions.quantity(leg)]
         if status is EntryStatus.FILLED and not old:
-            moved = StraddleTrade(view, self.pair, self.entry.quantity, had_edge=self.had_edge)
+            moved = StraddleTrade(view, self.structure, self.entry.sets, had_edge=self.had_edge)
             moved.first_straddles = trade.first_straddles
             moved.begin_holding(view, tools)
             moved.sessions_held, moved.entry_session = trade.sessions_held, trade.entry_session
@@ -503,20 +504,19 @@ class ScalingState(TradingState):
         tools, trade = self.tools, self.trade
         if not tools.held(view) or view.mode is Mode.FLATTENING:
             return HoldingState(tools, trade).hold(view)
-        legs, actions = trade.pair.legs, list[Action]()
+        structure, quantity, actions = trade.structure, view.positions.quantity, list[Action]()
         status = EntryStatus.FILLED
         if self.entry is not None:
             status, actions = self.entry.step(view)
-            self.wanted = self.entry.quantity
+            self.wanted = self.entry.sets
         if status is EntryStatus.ABANDONED:
-            self.entry, self.wanted = None, int(min(view.positions.quantity(leg) for leg in legs))
+            self.entry, self.wanted = None, structure.sets_held(quantity)
             tools.no_more.fail(view.now_ns)
             self.until_ns = view.now_ns + SALE_NS
-        if status is not EntryStatus.WORKING and {view.positions.quantity(leg) for leg in legs} == {
-            self.wanted
-        }:
+        missing = structure.missing(self.wanted, quantity).values()
+        if status is not EntryStatus.WORKING and not any(missing):
             trade.straddles = self.wanted
-            trade.premium = max(trade.premium, cost_of(view, legs))
+            trade.premium = max(trade.premium, cost_of(view, structure.option_ids))
             tools.hedger.resize(self.wanted)
             state, held = HoldingState(tools, trade).hold(view)
             return state, [*actions, *held]

@@ -11,8 +11,9 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
-from scalpdesk.instruments.contract import options_in_order, straddle_pairs
+from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.events import why_unknown
+from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -60,12 +61,12 @@ class GammaScalper:
         return isinstance(self.state, DoneState)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Pair the chain and wake on the underlying's price and on a heartbeat."""
+        """List the chain's straddles and wake on the underlying's price and on a heartbeat."""
         symbol, tools = traded_symbol(view, self.config.underlying, self.name), self.tools
         options = options_in_order(view.instruments, symbol)
         tools.options = frozenset(number for number, _ in options)
-        tools.pairs = straddle_pairs(options)
-        tools.edge.learn(tools.pairs, view)
+        tools.structures = STRADDLE.at(options)
+        tools.edge.learn(tools.structures, view)
         tick = view.instruments[view.underlying].tick_rule.below
         return (self.config.triggers.trigger(view.underlying, tick=tick),)
 

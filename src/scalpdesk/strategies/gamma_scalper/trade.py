@@ -11,8 +11,8 @@ from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
-from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
@@ -51,7 +51,7 @@ class ScalperTools:
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self.edge.horizon.vol,
         )
-        self.pairs: list[StraddlePair] = []
+        self.structures: list[Structure] = []
         self.options: frozenset[InstrumentId] = frozenset()
         self.abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self.no_more = BackOff(300.0, 3_600.0)
@@ -75,11 +75,11 @@ class ScalperTools:
             return ()
         return tuple(item.ts_ex_ns for item in view.market.dividends if item.instrument_id == view.underlying)
 
-    def leg_entry(self, pair: StraddlePair, straddles: int, *, walks: bool = False) -> LegEntry:
+    def leg_entry(self, structure: Structure, straddles: int, *, walks: bool = False) -> LegEntry:
         """Return an entry at the ask, or with ``walks`` from the mid to there and as one order."""
         entry = self.config.entry
         return LegEntry(
-            pair.legs,
+            structure,
             straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
@@ -108,7 +108,7 @@ class ScalperTools:
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
         if not found.straddles:
-            premium = money_text(risk.premium, view.instruments[best.pair.call_id].currency)
+            premium = money_text(risk.premium, best.structure.lead.contract.currency)
             why = f"size: one straddle of {premium} is too many by {name} ({found.raw:.2f})"
             why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
         figures: Facts = {
@@ -125,12 +125,10 @@ class ScalperTools:
 class StraddleTrade:
     """A straddle from the decision to buy it until it is sold."""
 
-    def __init__(self, view: DeskView, pair: StraddlePair, straddles: int, *, had_edge: bool) -> None:
-        self.pair = pair
-        self.start = view.begin_trade((*pair.legs, view.hedge))
-        contract = view.instruments[pair.call_id]
-        assert contract.is_option
-        self.expires_ns = expiry_instant_ns(contract)
+    def __init__(self, view: DeskView, structure: Structure, straddles: int, *, had_edge: bool) -> None:
+        self.structure = structure
+        self.start = view.begin_trade((*structure.option_ids, view.hedge))
+        self.expires_ns = min(expiry_instant_ns(leg.contract) for leg in structure.legs)
         self.straddles = straddles
         """Straddles to hold: fewer than configured once the risk gate has cut the entry."""
         self.first_straddles = straddles
@@ -151,8 +149,8 @@ class StraddleTrade:
         config = tools.config
         tools.abandoned.succeed()
         self.entry_session = view.session.day
-        self.premium = cost_of(view, self.pair.legs)
-        for leg in self.pair.legs:
+        self.premium = cost_of(view, self.structure.option_ids)
+        for leg in self.structure.option_ids:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
@@ -172,7 +170,8 @@ class StraddleTrade:
         self, view: DeskView, sale: Liquidation, facts: Facts | None = None, keep: int = 0
     ) -> list[Action]:
         """Return orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
-        over = {leg: view.positions.quantity(leg) - keep for leg in self.pair.legs}
-        legs = [leg for leg in self.pair.legs if over[leg] > 0]
+        missing = self.structure.missing(keep, view.positions.quantity)
+        over = {leg: -quantity for leg, quantity in missing.items()}
+        legs = [leg for leg in over if over[leg] > 0]
         # without its timer: the next wake sells on, and hedges at its own time
         return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]

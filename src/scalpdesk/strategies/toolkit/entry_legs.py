@@ -11,6 +11,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import expired_orders, has_rejected_combo
 
@@ -33,10 +34,12 @@ class EntryStatus(StrEnum):
 
 
 class LegEntry:
-    """Buys the same quantity of each leg, at the ask or walking there from the mid.
+    """Buys sets of a structure, each leg at the ask or walking there from the mid.
 
     Parameters
     ----------
+    structure, sets
+        The legs, all of them bought, and the sets to hold in the end.
     ttl_seconds
         Age at which an order that is not filled is cancelled and gets a new price.
     max_attempts
@@ -51,8 +54,8 @@ class LegEntry:
 
     def __init__(
         self,
-        legs: Sequence[InstrumentId],
-        quantity: int,
+        structure: Structure,
+        sets: int,
         *,
         ttl_seconds: float,
         max_attempts: int,
@@ -60,8 +63,9 @@ class LegEntry:
         leg_orders: LegOrders = LegOrders.LEGS,
         walk_steps: int = 0,
     ) -> None:
-        self.legs = tuple(legs)
-        self.quantity = quantity
+        self.structure = structure
+        self.legs = structure.option_ids
+        self.sets = sets
         self.attempts = 0
         self._ttl_seconds = ttl_seconds
         self._max_attempts = max_attempts + walk_steps
@@ -80,7 +84,7 @@ class LegEntry:
 
     def step(self, view: DeskView) -> tuple[EntryStatus, list[Action]]:
         """Follow the orders: filled, working, too old, or wanted again at the current ask."""
-        if all(view.positions.quantity(leg) >= self.quantity for leg in self.legs):
+        if self.structure.sets_held(view.positions.quantity) >= self.sets:
             return EntryStatus.FILLED, self._saved(view)
         late = expired_orders(view, self.legs, self._ttl_seconds)
         if late:
@@ -103,15 +107,14 @@ class LegEntry:
         )
 
     def note_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
-        """Reduce the quantity to the sets that the risk gate passed, unless it cut another order."""
+        """Reduce the entry to the sets that the risk gate passed, unless it cut another order."""
         if any(order.purpose is Purpose.OPEN and order.instrument_id in self.legs for order in sent):
-            self.quantity = int(min(view.exposure(leg) for leg in self.legs))
+            self.sets = self.structure.sets_held(view.exposure)
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
         """Return orders for what is neither held nor ordered of each leg."""
         intents = []
-        for leg in self.legs:
-            missing = self.quantity - view.exposure(leg)
+        for leg, missing in self.structure.missing(self.sets, view.exposure).items():
             quote = view.market.quotes[leg]
             if missing > 0 and quote is not None and quote.ask > 0:
                 price, why = exact(quote.ask), "straddle leg at the ask"
@@ -128,11 +131,11 @@ class LegEntry:
         if not self._walk_steps or len(self._mids) < len(self.legs):
             return []
         saved = moved = 0.0
-        for leg in self.legs:
+        for leg, contract, ratio in self.structure.legs:
             quote, position = view.market.quotes[leg], view.positions.positions[leg]
             if quote is None:
                 return []
-            units = self.quantity * position.multiplier
+            units = self.sets * ratio * contract.multiplier
             saved += units * (quote.ask - float(position.average_price))
             moved += units * (quote.mid - self._mids[leg])
         why = f"bought {saved:+.2f} below the ask of now; the mid has moved {moved:+.2f} since the decision"
@@ -154,16 +157,17 @@ class LegEntry:
         return actions
 
 
-def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
+def entry_facts(best: Candidate, spot: float) -> Facts:
     """Return the figures behind the choice of a straddle; prices in currency per unit."""
+    call, put = best.structure.legs
     return {
         "spot": spot,
-        "strike": float(best.pair.strike),
+        "strike": float(call.contract.strike),
         "forward": best.forward,
         STRADDLE_DELTA: 100.0 * best.delta,
-        "expiry": best.pair.expiry.isoformat(),
-        "call": view.instruments[best.pair.call_id].symbol,
-        "put": view.instruments[best.pair.put_id].symbol,
+        "expiry": call.contract.expiry.isoformat(),
+        "call": call.contract.symbol,
+        "put": put.contract.symbol,
         "implied_vol": 0.5 * (best.call.vol + best.put.vol),
         "breakeven_move_usd": best.score.breakeven_move or 0.0,
         "spread_usd_per_unit": best.spread,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.structure import legs_text
 from scalpdesk.strategies.contract import DeskView, Proposal
 
 Holdings = Mapping[InstrumentId, Decimal]
@@ -61,7 +62,7 @@ def resume(
     held = {number: view.positions.quantity(number) for number in held_of(view, candidates)}
     if not held:
         return Flat()
-    names = ", ".join(f"{quantity:+f} {view.instruments[number].symbol}" for number, quantity in held.items())
+    names = legs_text((quantity, view.instruments[number].symbol) for number, quantity in held.items())
     why = wrong(held)
     if not why:
         return Adopted(held, names)

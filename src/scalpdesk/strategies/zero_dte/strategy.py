@@ -23,12 +23,7 @@ from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfi
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel
-from scalpdesk.instruments.contract import (
-    OptionContract,
-    StraddlePair,
-    options_in_order,
-    straddle_pairs,
-)
+from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.deadlines import (
     BUFFER_MINUTES,
     EXIT_MINUTES,
@@ -37,6 +32,7 @@ from scalpdesk.instruments.deadlines import (
     venue_cutoff,
 )
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, final_close_ns, to_new_york
+from scalpdesk.instruments.structure import STRADDLE, Structure
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -274,8 +270,7 @@ class ZeroDteScalper:
         """It leaves shares that are left over from an earlier session."""
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
-        self._pairs: list[StraddlePair] = []
-        self._pair: StraddlePair | None = None
+        self._straddles: list[Structure] = []
         self._day: date | None = None
         self._entry: LegEntry | None = None
         self._plugin_rules = self.config.exit.plugin_rules()
@@ -350,8 +345,8 @@ class ZeroDteScalper:
             for number, contract in self._options.items()
             if session.open_ns < final_close_ns(contract) <= session.close_ns
         )
-        self._pairs = straddle_pairs([(number, self._options[number]) for number in sorted(self._today)])
-        self._pair = self._entry = None
+        self._straddles = STRADDLE.at([(number, self._options[number]) for number in sorted(self._today)])
+        self._entry = None
         self._trade = view.begin_trade((*self._today, view.hedge))
         self.hedger.begin()
         self.meter.begin()
@@ -444,22 +439,21 @@ class ZeroDteScalper:
         spot = view.market.mark(view.underlying)
         if spot is None or view.is_halted(view.underlying):
             return []
-        selection = self._selector.select(self._pairs, view.market, view.delta_engine, spot, view.now_ns)
+        selection = self._selector.select(self._straddles, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             why = selection.why_none()
             key = "delta" if selection.lopsided is not None else without_figures(why)
             return self._refusals.report(key, (why,))
-        self._pair = selection.best.pair
         self.phase = ZeroDtePhase.ENTERING
         self._entry = LegEntry(
-            self._pair.legs,
+            selection.best.structure,
             entry.straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts - 1,
             timer=ENTRY_TIMER,
             leg_orders=entry.orders,
         )
-        facts = entry_facts(view, selection.best, spot)
+        facts = entry_facts(selection.best, spot)
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (selection.why_best(),), facts))
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
@@ -472,23 +466,21 @@ class ZeroDteScalper:
         assert self._entry is not None
         status, actions = self._entry.step(view)
         if status is EntryStatus.ABANDONED:
-            return self._keep_whole(view, legs, self._entry.legs)
+            return self._keep_whole(view, legs, self._entry.structure)
         if status is EntryStatus.FILLED:
             self.phase = ZeroDtePhase.HOLDING
             return self._hold(view, legs)
         return actions
 
-    def _keep_whole(
-        self, view: DeskView, legs: Sequence[InstrumentId], wanted: Sequence[InstrumentId]
-    ) -> list[Action]:
+    def _keep_whole(self, view: DeskView, legs: Sequence[InstrumentId], wanted: Structure) -> list[Action]:
         """Keep the whole straddles that were bought; sell a leg without its partner."""
-        call, put = (view.positions.quantity(leg) for leg in wanted)
-        if call != put or not call:
+        sets = wanted.sets_held(view.positions.quantity)
+        if not sets or not wanted.is_whole(view.positions.quantity):
             self._begin_leaving(view, "entry abandoned: a leg could not be bought")
             return self._leave(view, legs, None)
         self.phase = ZeroDtePhase.HOLDING
-        reason = f"{call} of {self.config.entry.straddles} straddles could be bought"
-        return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
+        reason = f"{sets} of {self.config.entry.straddles} straddles could be bought"
+        return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": sets}), *self._hold(view, legs)]
 
     # holding and leaving ----------------------------------------------------------------------------
 
