@@ -154,7 +154,7 @@ class StraddleTrade:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        tools.hedger.begin(view.now_ns, entry_vols=self.entry_vols, straddles=self.straddles)
+        tools.hedger.begin(view.now_ns, entry_vols=self.entry_vols, sets=self.straddles)
         self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)

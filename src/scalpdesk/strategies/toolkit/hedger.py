@@ -122,7 +122,7 @@ class DeltaHedger:
         self._strict_quotes = strict_quotes
         self.unusable = ""
         """The option that cannot be hedged on, and why; empty while all can be."""
-        self._straddles: int | None = None
+        self._sets: int | None = None
         self._last_hedge_ns: int | None = None
         self._sent_ns: int | None = None
         self._fees_usd = self._shares_filled = self._fee_per_share = 0.0
@@ -136,7 +136,7 @@ class DeltaHedger:
         since_ns: int | None = None,
         *,
         entry_vols: Mapping[InstrumentId, float] | None = None,
-        straddles: int | None = None,
+        sets: int | None = None,
     ) -> None:
         """Start with a new position.
 
@@ -147,18 +147,18 @@ class DeltaHedger:
             From then on it counts from the fill of a whole hedge (:meth:`note_fill`).
         entry_vols
             Implied volatilities at entry, by leg.
-        straddles
-            Straddles held; None counts the larger side of the legs.
+        sets
+            Sets of the structure held; None takes the largest quantity of a leg.
         """
-        self._straddles = straddles
+        self._sets = sets
         self._last_hedge_ns = since_ns
         self._unfinished = None
         self.unusable = ""
         self._delta_model.begin(entry_vols or {})
 
-    def resize(self, straddles: int) -> None:
-        """Go on with another number of the same straddles."""
-        self._straddles = straddles
+    def resize(self, sets: int) -> None:
+        """Go on with another number of sets of the same structure."""
+        self._sets = sets
 
     def note_fill(self, view: DeskView, event: Event) -> None:
         """Start the clock of the next hedge where a hedge has been filled whole.
@@ -337,9 +337,9 @@ class DeltaHedger:
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
     ) -> HedgeInputs:
-        straddles = self._straddles
-        if straddles is None:
-            straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
+        sets = self._sets
+        if sets is None:
+            sets = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         underlying = view.instruments.by_id[view.underlying]
         is_coin, traded = underlying.is_coin, quote
         if view.hedge == view.underlying:
@@ -354,7 +354,7 @@ class DeltaHedger:
             years=known.years,
             vol=known.vol,
             rate=view.delta_engine.rate(known.years),
-            straddles=straddles,
+            straddles=sets,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
             own_cost_fraction=self.cost_per_unit(traded, is_coin=is_coin) / traded.mid,
