@@ -24,7 +24,7 @@ def structure_of(*ratios):
 
 def test_a_straddle_is_a_call_and_a_put_of_one_strike_bought_one_each():
     book = straddle_book(500, 490)
-    assert STRADDLE.at(options_in_order(book, "SPY")) == [
+    assert STRADDLE.at(reversed(options_in_order(book, "SPY"))) == [
         Structure((StructureLeg(3, option("C", 490), 1), StructureLeg(4, option("P", 490), 1))),
         Structure((StructureLeg(1, option("C", 500), 1), StructureLeg(2, option("P", 500), 1))),
     ]

@@ -703,6 +703,14 @@ def test_resume_refuses_what_is_no_straddle(scalper, positions, why):
     assert orders(desk.market(500.0)) == []
 
 
+@pytest.mark.parametrize("quantity", ["0.5", "1.5"])
+def test_resume_refuses_parts_of_a_straddle_whatever_the_rule_of_its_size(scalper, quantity):
+    """Options on coins trade in tenths: half a straddle was counted as no straddle at all, and 1.5 as one."""
+    desk = scalper(mode="resume", is_open=False, sizing="vega")
+    held(desk, {CALL: (D(quantity), "15"), PUT: (D(quantity), "14")})
+    assert desk.strategy.phase == "done"
+
+
 def test_resume_with_nothing_held_opens_afresh(scalper):
     desk = scalper(mode="resume", is_open=False)
     held(desk, {})
