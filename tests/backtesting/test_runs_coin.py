@@ -308,11 +308,13 @@ def test_the_size_by_theta_is_what_a_day_of_the_straddle_costs_in_coin(looks):
     hour = 1 / 365 / 24
     for risk, best, by_clock in looks.risks:
         spot, strike, vols = (
-            best.call.spot,
+            best.states[0].spot,
             float(best.structure.lead.contract.strike),
-            (best.call.vol, best.put.vol),
+            [each.vol for each in best.states],
         )
-        sooner, later = (coins_of(spot, strike, best.call.years + d, vols) for d in (hour / 2, -hour / 2))
+        sooner, later = (
+            coins_of(spot, strike, best.states[0].years + d, vols) for d in (hour / 2, -hour / 2)
+        )
         assert risk.theta == pytest.approx(24 * (later - sooner) * by_clock, rel=0.01)
         assert 0.0 < risk.pnl_sd < risk.premium
 

@@ -141,7 +141,7 @@ def test_the_forward_counts_and_not_the_spot():
         chain.book, chain.state, ContractPricer(), dividend_yield=-0.05, by_parity=False
     )
     best = chain.select(most=None).best
-    assert best.forward == pytest.approx(500.0 * math.exp(0.05 * best.call.years))
+    assert best.forward == pytest.approx(500.0 * math.exp(0.05 * best.states[0].years))
     assert strike_of(best) == 503
 
 
@@ -323,8 +323,9 @@ def test_the_reason_names_the_move_of_the_underlying_that_pays_for_a_straddle():
     """The score itself is in squared dollars: a million for a straddle on Bitcoin."""
     selection = Chain(495, 500, 505).select()
     best = selection.best
-    cost = abs(best.call.greeks.theta + best.put.greeks.theta) / 365 + best.spread
-    move = math.sqrt(2.0 * cost / (best.call.greeks.gamma + best.put.greeks.gamma))
+    call, put = best.states
+    cost = abs(call.greeks.theta + put.greeks.theta) / 365 + best.spread
+    move = math.sqrt(2.0 * cost / (call.greeks.gamma + put.greeks.gamma))
     shown = re.findall(r"([\d.]+) \(([\d.]+)%\)", selection.why_best())
     assert shown == [(f"{move:.2f}", f"{100 * move / SPOT:.2f}")]
 

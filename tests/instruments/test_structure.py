@@ -91,6 +91,10 @@ def test_no_more_sets_are_held_than_each_leg_has(ratios, data):
     assert sets < 0 or not has_each(sets + 1)
 
 
+def test_a_figure_of_a_set_counts_each_option_by_its_signed_ratio():
+    assert structure_of(1, -2, 3).total([0.5, 0.25, 2.0]) == 6.0
+
+
 @pytest.mark.parametrize(
     ("call", "put", "is_whole", "sets"),
     [

@@ -150,13 +150,18 @@ class Candidate(msgspec.Struct, frozen=True):
     spread: float
     forward: float
     """Forward of its expiry, currency per unit."""
-    call: OptionState
-    put: OptionState
+    states: tuple[OptionState, ...]
+    """The options of its legs as valued now."""
 
     @property
     def delta(self) -> float:
-        """Delta of one straddle, per unit of the underlying."""
-        return self.call.greeks.delta + self.put.greeks.delta
+        """Delta of one set, per unit of the underlying."""
+        return self.structure.total(each.greeks.delta for each in self.states)
+
+    @property
+    def vol(self) -> float:
+        """Mean implied volatility of its options."""
+        return sum(each.vol for each in self.states) / len(self.states)
 
     @property
     def pays(self) -> float:
@@ -189,7 +194,7 @@ class Selection(msgspec.Struct, frozen=True):
         return (
             f"{STRADDLE.name} {best.structure.label} ({self.chosen_by}"
             f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates}:"
-            f" a move of {best.pays:.2f} ({best.pays / best.call.spot:.2%}) pays its theta and spread"
+            f" a move of {best.pays:.2f} ({best.pays / best.states[0].spot:.2%}) pays its theta and spread"
         )
 
     def why_none(self) -> str:
@@ -438,17 +443,18 @@ class StraddleSelector:
     def _score(
         self, structure: Structure, market: MarketView, delta_engine: OptionValuer, now_ns: int
     ) -> Candidate | None:
-        call, put = (delta_engine.state(leg, now_ns) for leg in structure.option_ids)
-        if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
+        found = [delta_engine.state(leg, now_ns) for leg in structure.option_ids]
+        # the quote of an option that the model values shows no price
+        states = tuple(each for each in found if each is not None and each.vol > 0.0 and not each.is_modelled)
+        if len(states) < len(found):
             return None
-        if call.is_modelled or put.is_modelled:  # its quote shows no price
-            return None
-        spread = sum((_spread(market, leg) for leg in structure.option_ids), 0.0)
-        gamma = call.greeks.gamma + put.greeks.gamma
+        lead, greeks = states[0], [each.greeks for each in states]
+        spread = sum(abs(leg.ratio) * _spread(market, leg.option_id) for leg in structure.legs)
+        gamma = structure.total(each.gamma for each in greeks)
         if structure.lead.contract.is_inverse:
-            gamma = gamma_in_coin(gamma, call.greeks.delta + put.greeks.delta, call.spot)
+            gamma = gamma_in_coin(gamma, structure.total(each.delta for each in greeks), lead.spot)
         score = straddle_score(
-            (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
+            structure.total(each.theta for each in greeks) / DAYS_PER_YEAR,
             gamma,
             spread,
             hold_days=self._config.theta_weight_days,
@@ -457,7 +463,7 @@ class StraddleSelector:
         rank = score.score if self._config.score == "corrected" else score.legacy_score
         if rank is None or not math.isfinite(rank):
             return None
-        return Candidate(structure, score, rank, spread, forward_of(structure, call), call, put)
+        return Candidate(structure, score, rank, spread, forward_of(structure, lead), states)
 
 
 def forward_of(structure: Structure, lead: OptionState) -> float:

@@ -37,14 +37,6 @@ class Structure:
     ------
     ArgumentError
         Without legs, with an option twice, or with a ratio of 0.
-
-    Examples
-    --------
-    >>> from scalpdesk.instruments.classes import us_option
-    >>> call, put = us_option("SPY180316C00275000"), us_option("SPY180316P00275000")
-    >>> structure = Structure((StructureLeg(InstrumentId(1), call, 1), StructureLeg(InstrumentId(2), put, 1)))
-    >>> structure.label, str(structure)
-    ('2018-03-16 275', '+1 SPY180316C00275000, +1 SPY180316P00275000')
     """
 
     legs: tuple[StructureLeg, ...]
@@ -86,6 +78,10 @@ class Structure:
         """Expiries and strikes as text."""
         return f"{'/'.join(dict.fromkeys(str(leg.contract.expiry) for leg in self.legs))} {self.strikes}"
 
+    def total(self, figures: Iterable[float]) -> float:
+        """Return a figure of one set, such as its delta, from the figures of its options."""
+        return sum((leg.ratio * figure for leg, figure in zip(self.legs, figures, strict=True)), 0.0)
+
     def sets_held(self, quantity: QuantityOf) -> int:
         """Return the whole sets that every leg has; negative where a leg is held the other way round."""
         return min(int(quantity(leg.option_id) / leg.ratio) for leg in self.legs)
@@ -102,9 +98,6 @@ class Structure:
 def legs_text(legs: Iterable[tuple[Decimal, str]]) -> str:
     """Return signed quantities with their symbols as text."""
     return ", ".join(f"{quantity:+f} {symbol}" for quantity, symbol in legs)
-
-
-_place = attrgetter("root", "expiry", "strike", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +125,14 @@ class Shape:
 
         All legs of a structure have one root; where a leg is not listed there is no structure.
         """
-        listed = {_place(contract): (number, contract) for number, contract in options}
-        found = []
+        place_of, found = attrgetter("root", "expiry", "strike", "right"), []
+        listed = {place_of(contract): (number, contract) for number, contract in options}
         for place in sorted(listed):
             first = listed[place][1]
             places = [(first.root, leg.expiry(first), leg.strike(first), leg.right) for leg in self.legs]
             if places[0] == place and all(each in listed for each in places):
-                ratios = (leg.side.sign * leg.ratio for leg in self.legs)
-                legs = (
-                    StructureLeg(*listed[each], ratio) for each, ratio in zip(places, ratios, strict=True)
-                )
+                pairs = zip(places, self.legs, strict=True)
+                legs = (StructureLeg(*listed[each], leg.side.sign * leg.ratio) for each, leg in pairs)
                 found.append(Structure(tuple(legs)))
         return found
 

@@ -403,14 +403,15 @@ class StraddleEdge:
     def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
         """Return what one straddle costs and risks; ``facts`` are those of its verdict."""
         contract = best.structure.lead.contract
-        units, spot = contract.multiplier, best.call.spot
+        units, lead = contract.multiplier, best.states[0]
+        spot = lead.spot
         asks = [view.market.quotes[leg] for leg in best.structure.option_ids]
         premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
-        gamma = units * sum((_paid_gamma(view, each.greeks, spot) for each in (best.call, best.put)), 0.0)
-        vega = units * (best.call.greeks.vega + best.put.greeks.vega)
+        gamma = units * best.structure.total(_paid_gamma(view, each.greeks, spot) for each in best.states)
+        vega = units * best.structure.total(each.greeks.vega for each in best.states)
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
-        by_clock = best.call.years / left if left > 0.0 else 1.0
-        variance = (0.5 * (best.call.vol + best.put.vol)) ** 2 * by_clock
+        by_clock = lead.years / left if left > 0.0 else 1.0
+        variance = best.vol**2 * by_clock
         theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
         stderr = float(facts.get("edge_stderr_usd", 0.0))
         deviation = pnl_deviation(

@@ -207,7 +207,7 @@ class WaitingState(RestingState):
         if not straddles:
             return self, tools.refuse("; ".join(sizes), facts)
         trade = StraddleTrade(view, best.structure, straddles, had_edge=verdict.has_edge)
-        vols = best.call.vol, best.put.vol
+        vols = (each.vol for each in best.states)
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
         entry = tools.leg_entry(best.structure, straddles, walks=True)
         reasons = (selection.why_best(), *sizes, *verdict.reasons)

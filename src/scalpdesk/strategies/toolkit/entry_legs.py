@@ -168,7 +168,7 @@ def entry_facts(best: Candidate, spot: float) -> Facts:
         "expiry": call.contract.expiry.isoformat(),
         "call": call.contract.symbol,
         "put": put.contract.symbol,
-        "implied_vol": 0.5 * (best.call.vol + best.put.vol),
+        "implied_vol": best.vol,
         "breakeven_move_usd": best.score.breakeven_move or 0.0,
         "spread_usd_per_unit": best.spread,
     }
