@@ -68,6 +68,20 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("risk", "least_sale_fraction", 0.5),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
+LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
+    ("structure", "shape", "straddle"),
+    ("structure", "side", "long"),
+    ("structure", "right", "call"),
+    ("structure", "body", None),
+    ("structure", "wing", None),
+    ("structure", "outer", None),
+    ("structure", "ratio", 2),
+    ("structure", "far_days", 28),
+    ("structure", "after_event", None),
+    ("exits", "credit_multiple", 1.0),
+    ("exits", "credit_fraction", 0.5),
+)
+"""The same within a strategy's own section; a section that is empty then is left out too."""
 GONE = {("venue", "poll_seconds"): 0.002}
 """Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -479,11 +493,22 @@ class RunSettings:
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
+            _drop_later(own)
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
                 del tree["strategies"]["external"][key]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _drop_later(own: Any) -> None:
+    """Remove what came later and stands at its default from a strategy's section."""
+    for section, key, default in LATER_OF_STRATEGIES:
+        part = own.get(section) if isinstance(own, dict) else None
+        if isinstance(part, dict) and key in part and part[key] == default:
+            del part[key]
+            if not part:
+                del own[section]
 
 
 @dataclass(frozen=True, slots=True)

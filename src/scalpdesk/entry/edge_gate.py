@@ -1,12 +1,14 @@
-"""Is there anything to earn: a straddle on the smile at the forecast's level, against what it costs.
+"""Is there anything to earn: a structure on the smiles at the forecast's level, against what it costs.
 
-A forecast of realised variance is a quantity of the variance swap. The market's smile is moved so that its
-level is the forecast, its skew kept, and the straddle repriced on it: every strike then has the same edge per
-vega, and skew alone has no edge. All volatilities are per root year of one variance clock.
+A forecast of realised variance is a quantity of the variance swap. The market's smiles are moved so that the
+variance to the horizon is the forecast's, their skew kept, and each leg is repriced on its expiry's: every
+strike then has the same edge per vega, and skew alone has no edge. At a forecast that is the market's own
+level the edge before costs is 0, of bought legs and of sold ones. All volatilities are per root year of one
+variance clock.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
@@ -28,7 +30,7 @@ LOOK_SECONDS = 600.0
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """Expected profit of one straddle, hedged, over a horizon."""
+    """Expected profit of one set of a structure, hedged, over a horizon."""
 
     gross_usd: float
     """Its value on the moved smile less the market's."""
@@ -44,41 +46,56 @@ class Edge(msgspec.Struct, frozen=True):
     """Level of the market to the horizon, a fraction a year: the forecast is compared with it."""
     market_level: float
     target_level: float
-    """``market_level``, ``target_level``: Level of the expiry, in the market and at the forecast."""
+    """``market_level``, ``target_level``: Level of the first expiry, in the market and at the forecast."""
     implied_vol: float
     shifted_vol: float
-    """``implied_vol``, ``shifted_vol``: Volatility of the strike, on the market's smile and the moved one."""
+    """``implied_vol``, ``shifted_vol``: Volatility of the first leg's strike, on the market's smile and the
+    moved one.
+    """
+    is_long_vol: bool = True
+    """Whether a higher forecast makes it worth more."""
+
+
+class EdgeExpiry(NamedTuple):
+    """Legs of one expiry on its smile."""
+
+    smile: Smile
+    """The market's."""
+    years: float
+    """To expiry, on the clock of all volatilities; above 0."""
+    log_moneyness: Floats
+    """ln(strike / forward) of each leg, or of the strike that all have."""
+    value: Callable[[Floats], float]
+    """Price of the legs together, bought less sold, currency per unit, at volatilities of their strikes."""
 
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """Inputs of one straddle's edge."""
+    """Inputs of the edge of one set of a structure."""
 
-    smile: Smile
-    """The market's, of the straddle's expiry."""
-    years: float
-    """To expiry, on the clock of all volatilities; above 0."""
-    log_moneyness: float
-    """ln(strike / forward) of the straddle."""
-    value: Callable[[float], float]
-    """The straddle's price, currency per unit, at a volatility of its strike."""
+    expiries: tuple[EdgeExpiry, ...]
+    """Legs by expiry, the nearest expiry first: the edge counts to it at the latest."""
     mid: float | None
-    """The straddle's in the market at the spot of now, currency per unit; None takes its value on the smile.
+    """In the market at the spot of now, bought legs less sold ones, currency per unit; None takes the value
+    on the smiles.
     """
     half_spreads: float
-    """Half spreads that are paid, both legs together, currency per unit."""
+    """Half spreads that are paid, all legs together, currency per unit."""
     hedge_cost_usd: float
     """Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`."""
     multiplier: int
     """Units of the underlying in one contract."""
+    all_bought: bool = True
+    """Whether no leg is sold: a higher volatility is worth more then."""
     fees: float = 0.0
     """Fees of the executions whose half spreads are paid, currency per unit."""
     currency: str = "USD"
     """Currency of all amounts."""
     horizon_years: float | None = None
-    """Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
+    """Variance from now to there moves to the forecast, what lies behind stays the market's; None is the
+    nearest expiry.
     """
     implied_to_horizon: float | None = None
-    """The market's level to the horizon; None is that of the expiry."""
+    """The market's level to the horizon; None is that of the nearest expiry."""
     level: Level = "swap"
     """Measure of the smile that the forecast is compared with."""
     shift: Shift = "standardised"
@@ -117,7 +134,7 @@ def move_to_forecast(
     Parameters
     ----------
     smile, years, horizon_years, implied_to_horizon, level, shift
-        As in :class:`EdgeInputs`.
+        As in :class:`EdgeInputs` and :class:`EdgeExpiry`.
     forecast_vol
         To the horizon, a fraction a year.
 
@@ -191,7 +208,9 @@ def edge_amounts(
     slope: N,
     stderr: float,
 ) -> EdgeAmounts[N]:
-    """Return the edge of long options: ``multiplier · (shifted − mid − half spreads − fees) − hedging``.
+    """Return the edge of options: ``multiplier · (shifted − mid − half spreads − fees) − hedging``.
+
+    Prices of sold options count negative, costs positive whatever the side.
 
     Parameters
     ----------
@@ -215,16 +234,16 @@ def edge_amounts(
 
 
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
-    """Return the edge of one straddle at a forecast volatility.
+    """Return the edge of one set of a structure at a forecast volatility.
 
-    ``multiplier · (V(σ′) − mid − half spreads − fees) − hedging`` with σ′ the strike's volatility once
-    moved. For a flat smile and a horizon short against the expiry the gross edge is to first order
-    ``multiplier · ½ · Γ · S² · (σf² − σi²) · H``.
+    ``multiplier · (Σ ratio · V(σ′) − mid − half spreads − fees) − hedging`` with σ′ the volatility of each
+    leg's strike once its expiry's smile is moved. For a flat smile and a horizon short against the expiry the
+    gross edge is to first order ``multiplier · ½ · Γ · S² · (σf² − σi²) · H``.
 
     Parameters
     ----------
     inputs
-        The straddle and its market.
+        The structure and its market.
     forecast_vol, stderr
         To the horizon, fractions a year, and its standard error.
 
@@ -235,32 +254,28 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
     """
     for name in ("half_spreads", "fees", "hedge_cost_usd"):
         _refuse_bad(name, getattr(inputs, name), zero_allowed=True)
-    at = np.array([inputs.log_moneyness])
-    moved = move_to_forecast(
-        inputs.smile,
-        inputs.years,
-        forecast_vol,
-        horizon_years=inputs.horizon_years,
-        implied_to_horizon=inputs.implied_to_horizon,
-        level=inputs.level,
-        shift=inputs.shift,
-    )
-
-    def vol_of(target: float) -> float:
-        return float(moved.move(target)(at)[0])
-
-    target, step, implied_vol = moved.target_level, moved.step, float(inputs.smile(at)[0])
-    shifted_vol, slope = vol_of(target), 0.0
-    if stderr:
-        slope = (inputs.value(vol_of(target + step)) - inputs.value(vol_of(target - step))) / (2.0 * step)
+    moves = _moves(inputs, forecast_vol)
+    market = [each.smile(each.log_moneyness) for each in inputs.expiries]
+    moved = [
+        move.move(move.target_level)(each.log_moneyness)
+        for each, move in zip(inputs.expiries, moves, strict=True)
+    ]
+    slope = 0.0
+    if stderr or not inputs.all_bought:
+        for each, move in zip(inputs.expiries, moves, strict=True):
+            up, down = (
+                each.value(move.move(move.target_level + by)(each.log_moneyness))
+                for by in (move.step, -move.step)
+            )
+            slope += (up - down) / (2.0 * move.step) * move.to_target
     amounts = edge_amounts(
         inputs.multiplier,
-        shifted=inputs.value(shifted_vol),
-        mid=inputs.value(implied_vol) if inputs.mid is None else inputs.mid,
+        shifted=_worth(inputs, moved),
+        mid=_worth(inputs, market) if inputs.mid is None else inputs.mid,
         half_spreads=inputs.half_spreads,
         fees=inputs.fees,
         hedge_cost=inputs.hedge_cost_usd,
-        slope=slope * moved.to_target,
+        slope=slope,
         stderr=stderr,
     )
     return Edge(
@@ -270,12 +285,38 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
         hedge_cost_usd=inputs.hedge_cost_usd,
         net_usd=amounts.net,
         stderr_usd=amounts.stderr,
-        implied_level=moved.implied_level,
-        market_level=moved.market_level,
-        target_level=target,
-        implied_vol=implied_vol,
-        shifted_vol=shifted_vol,
+        implied_level=moves[0].implied_level,
+        market_level=moves[0].market_level,
+        target_level=moves[0].target_level,
+        implied_vol=float(market[0][0]),
+        shifted_vol=float(moved[0][0]),
+        is_long_vol=slope >= 0.0,
     )
+
+
+def _moves(inputs: EdgeInputs, forecast_vol: float) -> list[LevelMove]:
+    """Return the move of each expiry: all to one forecast, from one level of the market to the horizon."""
+    first = inputs.expiries[0].years
+    horizon = first if inputs.horizon_years is None else min(inputs.horizon_years, first)
+    implied, found = inputs.implied_to_horizon, list[LevelMove]()
+    for each in inputs.expiries:
+        found.append(
+            move_to_forecast(
+                each.smile,
+                each.years,
+                forecast_vol,
+                horizon_years=horizon,
+                implied_to_horizon=implied,
+                level=inputs.level,
+                shift=inputs.shift,
+            )
+        )
+        implied = found[0].implied_level
+    return found
+
+
+def _worth(inputs: EdgeInputs, vols: Sequence[Floats]) -> float:
+    return sum((each.value(at) for each, at in zip(inputs.expiries, vols, strict=True)), 0.0)
 
 
 def _refuse_bad(name: str, value: float, *, zero_allowed: bool) -> None:
@@ -311,7 +352,9 @@ class EdgeGateConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
     k_stderr: Annotated[float, at_least(0, math.inf, "a number of standard errors")] = 1.0
     """The net edge must also be this many of its own standard errors, at one look."""
     min_vol_ratio: Annotated[float, at_least(0, math.inf, "forecast over implied volatility")] = 1.05
-    """Forecast over the market's level to the horizon must reach this."""
+    """Forecast over the market's level to the horizon must reach this; the level over the forecast where a
+    higher forecast is a loss.
+    """
     window_seconds: Annotated[float, at_least(0, math.inf, "seconds")] = 0.0
     """Time for which the gate is asked until it passes; see :func:`bar_over_looks`."""
 
@@ -326,7 +369,7 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
     edge: Edge | None
     """None when it could not be computed."""
     vol_ratio: float | None
-    """Forecast over the market's level."""
+    """Forecast over the market's level, or the other way round of a structure that is short volatility."""
 
 
 class Recentring(NamedTuple):
@@ -374,7 +417,7 @@ def recentring(
         0.5 * gamma * spot * spot * (forecast_vol * forecast_vol - vol * vol) * horizon_years
         for gamma, vol in zip(gammas, vols, strict=True)
     )
-    fraction = gammas[0] / gammas[1] if gammas[1] > 0.0 else math.inf
+    fraction = gammas[0] / gammas[1] if gammas[1] else math.inf
     return Recentring(fraction, old, new, new - old - cost)
 
 
@@ -490,19 +533,19 @@ class EdgeGate:
         )
 
     def judge(self, inputs: EdgeInputs | None, forecast: VolForecast) -> EdgeVerdict:
-        """Return whether the straddle's edge is enough at this forecast.
+        """Return whether a structure's edge is enough at this forecast.
 
         Parameters
         ----------
         inputs
-            The straddle; None, where the market shows no smile, is a refusal, not an error.
+            The structure; None, where the market shows no smile, is a refusal, not an error.
         forecast
             To the horizon; an unknown one is a refusal with its reason.
 
         Raises
         ------
         ArgumentError
-            When a number of the straddle is not finite or out of its range.
+            When a number of the structure is not finite or out of its range.
         """
         unknown = []
         if not forecast.known:
@@ -514,6 +557,10 @@ class EdgeGate:
         config = self.config
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         ratio = forecast.vol / edge.implied_level
+        compared = f"forecast {forecast.vol:.4f} / implied {edge.implied_level:.4f}"
+        if not edge.is_long_vol:
+            ratio = 1.0 / ratio
+            compared = f"implied {edge.implied_level:.4f} / forecast {forecast.vol:.4f}"
         net = f"edge {money_text(edge.net_usd, inputs.currency)}"
         least, error = (money_text(each, inputs.currency) for each in (config.min_edge_usd, edge.stderr_usd))
         minutes = config.window_seconds / 60.0
@@ -521,10 +568,7 @@ class EdgeGate:
         texts = (
             (net, f"{least} (min_edge_usd)"),
             (net, f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})"),
-            (
-                f"forecast {forecast.vol:.4f} / implied {edge.implied_level:.4f} = {ratio:.3f}",
-                f"{config.min_vol_ratio:g} (min_vol_ratio)",
-            ),
+            (f"{compared} = {ratio:.3f}", f"{config.min_vol_ratio:g} (min_vol_ratio)"),
         )
         tests = self._tests(edge.net_usd, edge.stderr_usd, ratio)
         failed = [

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
+from scalpdesk.entry.shapes import STRADDLE, Shape
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.instruments.structure import STRADDLE, Structure
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionState, OptionValuer
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -89,21 +90,25 @@ class StraddleScore(msgspec.Struct, frozen=True):
 def straddle_score(
     theta_per_day: float, gamma: float, spread: float, *, hold_days: float = 1.0, straddles: int = 1
 ) -> StraddleScore:
-    """Score a straddle from the sums of its two legs.
+    """Score a structure from the sums of its legs: a cost, or below zero what is earned, per unit of gamma.
 
     Parameters
     ----------
     theta_per_day
-        Sum of both thetas, currency per unit and calendar day (negative).
+        Sum of the thetas, currency per unit and calendar day (negative where gamma is bought).
     gamma
-        Sum of both gammas, per currency unit.
+        Sum of the gammas, per currency unit; negative where it is sold.
     spread
-        Sum of both spreads, currency per unit.
+        Sum of the spreads, currency per unit.
     hold_days
         W, days it is meant to be held.
     straddles
         Number of straddles; the legacy score grows with it, the corrected one does not.
     """
+    if gamma < 0.0:
+        earned = theta_per_day * hold_days - spread
+        rank = earned / gamma
+        return StraddleScore(rank, rank, breakeven_move(max(earned, 0.0), -gamma))
     if not gamma > 0.0:
         return StraddleScore(None, None, None)
     cost = abs(theta_per_day) * hold_days + spread
@@ -165,8 +170,11 @@ class Candidate(msgspec.Struct, frozen=True):
 
     @property
     def pays(self) -> float:
-        """Move of the underlying that pays for what the ranking counts, ``√(2 · rank)``, in its currency."""
-        return math.sqrt(2.0 * self.rank)
+        """Move of the underlying that pays for what the ranking counts, or takes back what it earns.
+
+        ``√(2 · |rank|)``, in its currency.
+        """
+        return math.sqrt(2.0 * abs(self.rank))
 
     @property
     def distance(self) -> float:
@@ -186,15 +194,18 @@ class Selection(msgspec.Struct, frozen=True):
     """Rule by which the strike was chosen, in words."""
     lopsided: Candidate | None = None
     """Straddle nearest its forward among those that only their delta removed."""
+    name: str = STRADDLE.name
+    """What the structures are called."""
 
     def why_best(self) -> str:
         """Return the chosen straddle and the reason for its strike, in one sentence."""
         best = self.best
         assert best is not None
         return (
-            f"{STRADDLE.name} {best.structure.label} ({self.chosen_by}"
+            f"{self.name} {best.structure.label} ({self.chosen_by}"
             f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates}:"
-            f" a move of {best.pays:.2f} ({best.pays / best.states[0].spot:.2%}) pays its theta and spread"
+            f" a move of {best.pays:.2f} ({best.pays / best.states[0].spot:.2%})"
+            f" {'takes back its theta after the spread' if best.rank < 0.0 else 'pays its theta and spread'}"
         )
 
     def why_none(self) -> str:
@@ -206,9 +217,8 @@ class Selection(msgspec.Struct, frozen=True):
                 f" (the nearest, strike {near.structure.strikes} at a forward of"
                 f" {near.forward:.2f}, has {100.0 * abs(near.delta):.1f})"
             )
-        return "no straddle passes the filters: " + (
-            "; ".join(parts) or "the chain holds no pair of call and put"
-        )
+        nothing = "pair of call and put" if self.name == STRADDLE.name else "option for each of its legs"
+        return f"no {self.name} passes the filters: " + ("; ".join(parts) or f"the chain holds no {nothing}")
 
 
 class _Window:
@@ -223,9 +233,9 @@ class _Window:
         self.days: Places = np.array([each.first_expiry.toordinal() for each in structures], dtype=np.int64)
         """Days of the expiry, as ordinals."""
         self.day_numbers: Places = np.unique(self.days)
-        chains = [f"{each.lead.contract.root} {each.first_expiry}" for each in structures]
+        chains = [f"{each.lead.contract.root} {each.first_expiry} {each.last_expiry}" for each in structures]
         self.chains: Places = np.unique(chains, return_inverse=True)[1]
-        """Number of the root and expiry: two of a day, one settled at the open, have two forwards."""
+        """Number of the root and expiries: two of a day, one settled at the open, have two forwards."""
 
 
 class StraddleSelector:
@@ -238,7 +248,10 @@ class StraddleSelector:
     straddles
         Number of straddles meant to be bought (the legacy score depends on it).
     max_delta_shares
-        Largest absolute delta of a straddle, shares of 100; a configured strike is taken as it is. None: any.
+        Largest absolute delta of a neutral structure, shares of 100; a configured strike is taken as it is.
+        None: any.
+    shape
+        Shape of all structures.
     """
 
     def __init__(
@@ -247,10 +260,11 @@ class StraddleSelector:
         straddles: int = 1,
         *,
         max_delta_shares: float | None = MAX_STRADDLE_DELTA,
+        shape: Shape = STRADDLE,
     ) -> None:
-        self._config = config
+        self._config, self._shape = config, shape
         self._max_delta = math.inf
-        if max_delta_shares is not None and config.strike is None:
+        if max_delta_shares is not None and config.strike is None and shape.is_neutral:
             self._max_delta = max_delta_shares / 100
         self._straddles = straddles
         self._window: _Window | None = None
@@ -270,7 +284,7 @@ class StraddleSelector:
         places = self._with_open_interest(window, market, removed)
         places = self._with_quotes(window, places, market, now_ns, removed)
         places = self._with_forward(window, places, delta_engine, now_ns, removed)
-        if self._config.strike is None:
+        if self._config.strike is None and self._shape.is_centred:
             places = self._near_the_money(window, places, delta_engine, spot, now_ns, removed)
         far = len(places)
         left = self._near_enough_delta(window, places, delta_engine, now_ns, spot)
@@ -297,7 +311,8 @@ class StraddleSelector:
                 nearest.setdefault(each.structure.first_expiry, each)
             even = sorted(nearest.values(), key=order)
         near = min(beyond, key=lambda each: each.distance, default=None)
-        return Selection(even[0] if even else None, len(even), removed, chosen_by, near)
+        name = self._shape.name.replace("_", " ")
+        return Selection(even[0] if even else None, len(even), removed, chosen_by, near, name)
 
     def _within_window(
         self, structures: Sequence[Structure], now_ns: int, removed: dict[str, int]
@@ -311,7 +326,7 @@ class StraddleSelector:
                 each
                 for each in structures
                 if (each.first_expiry - today).days >= config.min_expiration_days
-                and (each.last_expiry - today).days <= config.max_expiration_days
+                and (each.first_expiry - today).days <= config.max_expiration_days
                 and (config.expiry is None or each.first_expiry == config.expiry)
                 and (config.strike is None or each.lead.contract.strike == config.strike)
             ]
@@ -364,9 +379,12 @@ class StraddleSelector:
     ) -> Places:
         """Drop expiries whose forward no calls and puts have shown yet: by it the strike is chosen."""
         chains, first = np.unique(window.chains[places], return_index=True)
-        calls = [window.legs[place][0] for place in places[first].tolist()]
-        delta_engine.follow(calls, now_ns)
-        shown = [delta_engine.knows_forward(call, now_ns) for call in calls]
+        of_chains = [
+            [legs[0].option_id for legs in window.structures[place].by_expiry]
+            for place in places[first].tolist()
+        ]
+        delta_engine.follow([leg for legs in of_chains for leg in legs], now_ns)
+        shown = [all(delta_engine.knows_forward(leg, now_ns) for leg in legs) for legs in of_chains]
         if all(shown):
             return places
         left = places[np.isin(window.chains[places], chains[np.array(shown, dtype=np.bool_)])]
@@ -418,7 +436,7 @@ class StraddleSelector:
         its own volatilities.
         """
         most = self._max_delta + DELTA_SLACK
-        if most >= 1.0:
+        if most >= 1.0 or self._shape.needs_smile or len(self._shape.legs) != len(STRADDLE.legs):
             return [window.structures[place] for place in places.tolist()]
         levels: dict[int, tuple[float, float]] = {}
         """Forward and σ√t of an expiry, by its day."""
@@ -449,7 +467,7 @@ class StraddleSelector:
         if len(states) < len(found):
             return None
         lead, greeks = states[0], [each.greeks for each in states]
-        spread = sum(abs(leg.ratio) * _spread(market, leg.option_id) for leg in structure.legs)
+        spread = structure.total_of_all(_spread(market, leg) for leg in structure.option_ids)
         gamma = structure.total(each.gamma for each in greeks)
         if structure.lead.contract.is_inverse:
             gamma = gamma_in_coin(gamma, structure.total(each.delta for each in greeks), lead.spot)

@@ -1,20 +1,19 @@
-"""Structures, which are options traded together in signed ratios, and the shapes by which a chain lists them.
+"""Structures: options traded together in signed ratios.
 
-A structure is a value: its legs, and nothing of the market or of the account. A shape is a row of data, from
-which ``Shape.at`` makes the structures of a chain.
+A structure is a value: its legs, and nothing of the market or of the account. Shapes, by which a chain lists
+structures, are in :mod:`scalpdesk.entry.shapes`.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from operator import attrgetter
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId, number_text
-from scalpdesk.instruments.contract import OptionContract, Right
+from scalpdesk.instruments.contract import OptionContract
 
 QuantityOf: TypeAlias = Callable[[InstrumentId], Decimal]
 """Signed contracts of an option: held, or held and ordered."""
@@ -43,6 +42,10 @@ class Structure:
     option_ids: tuple[InstrumentId, ...] = field(init=False, repr=False, compare=False)
     first_expiry: date = field(init=False, repr=False, compare=False)
     last_expiry: date = field(init=False, repr=False, compare=False)
+    by_expiry: tuple[tuple[StructureLeg, ...], ...] = field(init=False, repr=False, compare=False)
+    """Legs of each expiry, the nearest first."""
+    all_bought: bool = field(init=False, repr=False, compare=False)
+    """Whether no leg is sold."""
 
     def __post_init__(self) -> None:
         """Check the legs, and keep what is asked for at every wake."""
@@ -54,10 +57,12 @@ class Structure:
                 value=str(self),
                 fix="add up the ratios of an option, and leave out what comes to 0",
             )
-        expiries = [leg.contract.expiry for leg in self.legs]
+        ordered = sorted(self.legs, key=_expiry_of)
         object.__setattr__(self, "option_ids", ids)
-        object.__setattr__(self, "first_expiry", min(expiries))
-        object.__setattr__(self, "last_expiry", max(expiries))
+        object.__setattr__(self, "first_expiry", ordered[0].contract.expiry)
+        object.__setattr__(self, "last_expiry", ordered[-1].contract.expiry)
+        object.__setattr__(self, "by_expiry", tuple(tuple(each) for _, each in groupby(ordered, _expiry_of)))
+        object.__setattr__(self, "all_bought", all(leg.ratio > 0 for leg in self.legs))
 
     def __str__(self) -> str:
         """Return ratio and symbol of each leg: the same text in every run and version."""
@@ -67,6 +72,20 @@ class Structure:
     def lead(self) -> StructureLeg:
         """The first leg, by whose strike and expiry its shape places the others."""
         return self.legs[0]
+
+    @property
+    def is_straddle(self) -> bool:
+        """Whether it is a call and a put of one strike and expiry, bought one each."""
+        if len(self.legs) != 2:
+            return False
+        call, put = self.legs
+        places = {(leg.contract.root, leg.contract.expiry, leg.contract.strike) for leg in self.legs}
+        return (call.ratio, put.ratio) == (1, 1) and len(places) == 1 and call.contract.is_call
+
+    @property
+    def nearest(self) -> OptionContract:
+        """Contract of a leg that expires first."""
+        return self.by_expiry[0][0].contract
 
     @property
     def strikes(self) -> str:
@@ -82,6 +101,10 @@ class Structure:
         """Return a figure of one set, such as its delta, from the figures of its options."""
         return sum((leg.ratio * figure for leg, figure in zip(self.legs, figures, strict=True)), 0.0)
 
+    def total_of_all(self, figures: Iterable[float]) -> float:
+        """Return a figure that bought and sold options both add to, such as what their spreads cost."""
+        return sum((abs(leg.ratio) * figure for leg, figure in zip(self.legs, figures, strict=True)), 0.0)
+
     def sets_held(self, quantity: QuantityOf) -> int:
         """Return the whole sets that every leg has; negative where a leg is held the other way round."""
         return min(int(quantity(leg.option_id) / leg.ratio) for leg in self.legs)
@@ -95,46 +118,10 @@ class Structure:
         return {leg.option_id: sets * leg.ratio - quantity(leg.option_id) for leg in self.legs}
 
 
+def _expiry_of(leg: StructureLeg) -> date:
+    return leg.contract.expiry
+
+
 def legs_text(legs: Iterable[tuple[Decimal, str]]) -> str:
     """Return signed quantities with their symbols as text."""
     return ", ".join(f"{quantity:+f} {symbol}" for quantity, symbol in legs)
-
-
-@dataclass(frozen=True, slots=True)
-class ShapeLeg:
-    """A leg of a shape: what is traded, and where it stands beside the first leg."""
-
-    right: Right
-    side: Side
-    ratio: int = 1
-    """Contracts of one set, above 0."""
-    strike: Callable[[OptionContract], Decimal] = attrgetter("strike")
-    expiry: Callable[[OptionContract], date] = attrgetter("expiry")
-    """``strike``, ``expiry``: Those of the leg, given the first leg's contract; by default the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A kind of structure as a row of data; its first leg stands at each listed option of its right."""
-
-    name: str
-    legs: tuple[ShapeLeg, ...]
-
-    def at(self, options: Iterable[tuple[InstrumentId, OptionContract]]) -> list[Structure]:
-        """Return the structures of a chain, by root, expiry and strike of the first leg.
-
-        All legs of a structure have one root; where a leg is not listed there is no structure.
-        """
-        place_of, found = attrgetter("root", "expiry", "strike", "right"), []
-        listed = {place_of(contract): (number, contract) for number, contract in options}
-        for place in sorted(listed):
-            first = listed[place][1]
-            places = [(first.root, leg.expiry(first), leg.strike(first), leg.right) for leg in self.legs]
-            if places[0] == place and all(each in listed for each in places):
-                pairs = zip(places, self.legs, strict=True)
-                legs = (StructureLeg(*listed[each], leg.side.sign * leg.ratio) for each, leg in pairs)
-                found.append(Structure(tuple(legs)))
-        return found
-
-
-STRADDLE = Shape("straddle", (ShapeLeg(Right.CALL, Side.BUY), ShapeLeg(Right.PUT, Side.BUY)))

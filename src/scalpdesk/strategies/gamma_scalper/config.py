@@ -7,6 +7,7 @@ import msgspec
 from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
+from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
@@ -214,6 +215,7 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """Shares and limits of a size that is not fixed."""
     mode: Literal["init", "resume"] = "init"
     """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it."""
+    structure: StructureConfig = msgspec.field(default_factory=StructureConfig)
     selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
     entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
@@ -221,8 +223,8 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
     scale: ScaleConfig = msgspec.field(default_factory=ScaleConfig)
     exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
-    """``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``: See their own
-    fields.
+    """``structure``, ``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``:
+    See their own fields.
     """
 
     def __post_init__(self) -> None:

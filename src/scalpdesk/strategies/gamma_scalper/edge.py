@@ -1,12 +1,12 @@
-"""The edge of a straddle: forecast against implied volatility, less the costs; at entry and while held.
+"""The edge of a structure: forecast against implied volatility, less the costs; at entry and while held.
 
 The market's volatility to the forecast's horizon comes from the smiles of the expiries around it. Both, and
-the smile that the straddle is repriced on, are on the run's variance clock.
+the smiles that the legs are repriced on, are on the run's variance clock.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -23,6 +23,7 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.entry.edge_gate import (
     Edge,
+    EdgeExpiry,
     EdgeGate,
     EdgeGateConfig,
     EdgeInputs,
@@ -38,11 +39,13 @@ from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
-from scalpdesk.instruments.structure import Structure
+from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.regulation_t import Pairing
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
-from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.known_dividends import value_ahead
 from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
@@ -82,12 +85,15 @@ class StraddleEdge:
     config
         The gate's settings.
     straddles
-        Number of straddles (the hedge cost of a band depends on it).
+        Number of sets (the hedge cost of a band depends on it).
+    is_neutral
+        Whether the largest delta at entry holds for the structures.
     """
 
-    def __init__(self, config: EntryConfig, straddles: int) -> None:
+    def __init__(self, config: EntryConfig, straddles: int, *, is_neutral: bool = True) -> None:
         self._config = config
         self._straddles = straddles
+        self._most_delta = config.max_straddle_delta if is_neutral else None
         self.horizon = HorizonForecast(config)
         self._gate = EdgeGate(
             EdgeGateConfig(
@@ -110,13 +116,12 @@ class StraddleEdge:
         self._ratios: dict[int, tuple[int, float | None]] = {}
         """Level to the horizon over that of an expiry (by its instant), with when it was measured."""
 
-    def learn(self, structures: Sequence[Structure], view: DeskView) -> None:
+    def learn(self, options: Iterable[tuple[InstrumentId, OptionContract]], view: DeskView) -> None:
         """Note the expiries of the chain, and begin to keep what their smiles are measured with."""
         self.horizon.begin(view)
         seen: dict[tuple[str, int], InstrumentId] = {}
-        for structure in structures:
-            leg, contract, _ = structure.lead
-            seen.setdefault((contract.root, expiry_instant_ns(contract)), leg)
+        for number, contract in options:
+            seen.setdefault((contract.root, expiry_instant_ns(contract)), number)
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
             view.delta_engine.observe_smile(leg, view.now_ns)
@@ -130,6 +135,8 @@ class StraddleEdge:
         """
         judged_ns, structure = self._judged
         if self._config.gate != "enforce" or structure is None or view.now_ns - judged_ns >= SELECTED_NS:
+            return False
+        if not structure.all_bought:
             return False
         vol = self.horizon.forecast(view, structure).vol
         if not 0.0 < vol < self._least_vol:
@@ -147,7 +154,7 @@ class StraddleEdge:
 
     def _level(self, structure: Structure, view: DeskView) -> float | None:
         """Return the market's level to the horizon, from the smile of a straddle's expiry; None without."""
-        leg, contract, _ = structure.lead
+        leg, contract, _ = structure.by_expiry[0][0]
         smile = view.delta_engine.observe_smile(leg, view.now_ns)
         if smile is None or smile.variance_years <= 0.0:
             return None
@@ -167,7 +174,7 @@ class StraddleEdge:
         """Return whether to buy this straddle, with reasons and figures."""
         forecast = self.horizon.forecast(view, best.structure)
         # sitting out the whole spread once in and once out is two half-spreads
-        fees = 2.0 * _option_fees(view, best.structure.option_ids)
+        fees = 2.0 * _option_fees(view, best.structure)
         inputs = self._inputs(best.structure, view, hedger, forecast, half_spreads=best.spread, fees=fees)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
@@ -225,7 +232,8 @@ class StraddleEdge:
         near = [
             each
             for each in structures
-            if each.first_expiry == structure.first_expiry and each.lead.contract.root == held.root
+            if (each.first_expiry, each.last_expiry) == (structure.first_expiry, structure.last_expiry)
+            and each.lead.contract.root == held.root
         ]
         value = view.delta_engine.state(lead, view.now_ns)
         forward = spot if value is None else forward_of(structure, value)
@@ -234,26 +242,36 @@ class StraddleEdge:
         is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
         if new == structure or not is_quoted:
             return None
-        values = [view.delta_engine.state(leg, view.now_ns) for leg in legs]
-        quotes = [view.market.quotes[leg] for leg in legs]
-        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(held))
-        known = [value for value in values if value is not None and value.years > 0.0]
-        if len(known) < len(legs) or left <= 0.0:
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(structure.nearest))
+        if left <= 0.0:
             return None
-        most, delta = self._config.max_straddle_delta, sum(value.greeks.delta for value in known[2:])
-        if most is not None and exceeds(abs(100.0 * delta), most):
-            return None
-        by_clock = math.sqrt(known[0].years / left)
-        gammas = [held.multiplier * _paid_gamma(view, value.greeks, value.spot) for value in known]
-        vols = [by_clock * value.vol for value in known]
-        half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
+        gammas, vols, cost = [], [], 0.0
+        for each in (structure, new):
+            values = [view.delta_engine.state(leg, view.now_ns) for leg in each.option_ids]
+            known = [value for value in values if value is not None and value.years > 0.0]
+            if len(known) < len(values):
+                return None
+            most, delta = self._most_delta, each.total(value.greeks.delta for value in known)
+            if each is new and most is not None and exceeds(abs(100.0 * delta), most):
+                return None
+            by_clock = math.sqrt(min(value.years for value in known) / left)
+            gammas.append(
+                held.multiplier * each.total(_paid_gamma(view, value.greeks, value.spot) for value in known)
+            )
+            contracts = each.total_of_all(1.0 for _ in known)
+            vols.append(each.total_of_all(by_clock * value.vol for value in known) / contracts)
+            quotes = [view.market.quotes[leg] for leg in each.option_ids]
+            half = 0.5 * each.total_of_all(
+                0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes
+            )
+            cost += held.multiplier * (half + _option_fees(view, each))
         found = recentring(
             spot,
-            (gammas[0] + gammas[1], gammas[2] + gammas[3]),
-            (0.5 * (vols[0] + vols[1]), 0.5 * (vols[2] + vols[3])),
+            (gammas[0], gammas[1]),
+            (vols[0], vols[1]),
             forecast.vol,
             min(self.horizon.years(view), left),
-            held.multiplier * (half + _option_fees(view, legs)),
+            cost,
         )
         return new, found
 
@@ -268,44 +286,42 @@ class StraddleEdge:
         fees: float,
     ) -> EdgeInputs | None:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
-        engine, now_ns, legs = view.delta_engine, view.now_ns, structure.option_ids
-        call = structure.lead.contract
-        smile = engine.observe_smile(structure.lead.option_id, now_ns)
-        quotes = [view.market.quotes[leg] for leg in legs]
-        states = [engine.state(leg, now_ns) for leg in legs]
+        engine, now_ns, contract = view.delta_engine, view.now_ns, structure.lead.contract
+        by_expiry = structure.by_expiry
+        smiles = [engine.observe_smile(legs[0].option_id, now_ns) for legs in by_expiry]
+        states = [engine.state(leg, now_ns) for leg in structure.option_ids]
         share = view.market.quotes[view.underlying]
-        if smile is None or smile.variance_years <= 0.0 or None in states or not forecast.known:
+        if None in states or not forecast.known:
             return None
         if share is None or not share.bid > 0.0 or not share.ask > 0.0:
             return None  # of one side alone: what hedging costs is not known
-        to_calendar = math.sqrt(smile.variance_years / smile.years)
-
-        def greeks(vol: float) -> list[OptionGreeks]:
-            found = [engine.greeks_at(leg, now_ns, vol * to_calendar) for leg in legs]
-            return [each for each in found if each is not None]
-
-        k = smile.log_moneyness(call)
-        on_smile = greeks(float(smile.vols(np.array(k))))
-        gamma = max(sum((_hedged_gamma(view, each, share.mid) for each in on_smile), 0.0), 0.0)
-        half = 0.5 * sum((max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None), 0.0)
-        quoted = sum((each.greeks.price for each in states if each is not None), 0.0)
-        mid = price_in_market(sum((each.price for each in on_smile), 0.0), quoted, half)
-        horizon = min(self.horizon.years(view), smile.variance_years)
+        known = [smile for smile in smiles if smile is not None and smile.variance_years > 0.0]
+        if len(known) < len(smiles):
+            return None
+        on_smile = [_LegsOnSmile(view, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
+        gammas = (each.total(lambda at: _hedged_gamma(view, at, share.mid)) for each in on_smile)
+        gamma = abs(sum(gammas, 0.0))
+        quotes = [view.market.quotes[leg] for leg in structure.option_ids]
+        widths = (0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes)
+        half = 0.5 * structure.total_of_all(widths)
+        quoted = structure.total(each.greeks.price for each in states if each is not None)
+        prices = (each.total(lambda at: at.price) for each in on_smile)
+        mid = price_in_market(sum(prices, 0.0), quoted, half)
+        nearest = known[0]
+        horizon = min(self.horizon.years(view), nearest.variance_years)
         return EdgeInputs(
-            smile=SviVols(smile.svi, smile.variance_years),
-            years=smile.variance_years,
-            log_moneyness=k,
-            value=lambda vol: sum(each.price for each in greeks(vol)),
+            expiries=tuple(each.expiry for each in on_smile),
             mid=mid,
             half_spreads=max(half_spreads, 0.0),
             fees=fees,
             hedge_cost_usd=self._hedge_cost_usd(
-                gamma, call.multiplier, smile, view, hedger, forecast, horizon
+                gamma, contract.multiplier, nearest, view, hedger, forecast, horizon
             ),
-            multiplier=call.multiplier,
-            currency=call.currency,
+            multiplier=contract.multiplier,
+            all_bought=structure.all_bought,
+            currency=contract.currency,
             horizon_years=horizon,
-            implied_to_horizon=self._implied_to_horizon(call, smile, horizon, view),
+            implied_to_horizon=self._implied_to_horizon(structure.nearest, nearest, horizon, view),
             level=self._config.level,
         )
 
@@ -401,12 +417,11 @@ class StraddleEdge:
         return cost.cost_usd / self._straddles
 
     def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
-        """Return what one straddle costs and risks; ``facts`` are those of its verdict."""
-        contract = best.structure.lead.contract
+        """Return what one set costs and risks; ``facts`` are those of its verdict."""
+        contract = best.structure.nearest
         units, lead = contract.multiplier, best.states[0]
         spot = lead.spot
-        asks = [view.market.quotes[leg] for leg in best.structure.option_ids]
-        premium = units * sum((quote.ask for quote in asks if quote is not None), 0.0)
+        premium = units * _capital(view, best.structure, spot)
         gamma = units * best.structure.total(_paid_gamma(view, each.greeks, spot) for each in best.states)
         vega = units * best.structure.total(each.greeks.vega for each in best.states)
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
@@ -419,6 +434,35 @@ class StraddleEdge:
         )
         edge = float(facts.get("edge_usd", 0.0))
         return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
+
+
+class _LegsOnSmile:
+    """Legs of one expiry, priced at volatilities of its smile."""
+
+    def __init__(self, view: DeskView, legs: Sequence[StructureLeg], smile: ExpirySmile) -> None:
+        self._view, self._legs = view, legs
+        self._to_calendar = math.sqrt(smile.variance_years / smile.years)
+        strikes = np.array([smile.log_moneyness(leg.contract) for leg in legs])
+        svi = SviVols(smile.svi, smile.variance_years)
+        self.expiry = EdgeExpiry(svi, smile.variance_years, strikes, self._price)
+        self._greeks = self._greeks_at(smile.vols(strikes))
+
+    def _greeks_at(self, vols: Floats) -> list[OptionGreeks]:
+        engine, now_ns = self._view.delta_engine, self._view.now_ns
+        pairs = zip(self._legs, vols.tolist(), strict=True)
+        found = [engine.greeks_at(leg.option_id, now_ns, vol * self._to_calendar) for leg, vol in pairs]
+        return [each for each in found if each is not None]
+
+    def total(self, figure: Callable[[OptionGreeks], float]) -> float:
+        """Return a figure of the legs on the market's smile, by their signed ratios."""
+        return _total(self._legs, (figure(each) for each in self._greeks))
+
+    def _price(self, vols: Floats) -> float:
+        return _total(self._legs, (each.price for each in self._greeks_at(vols)))
+
+
+def _total(legs: Sequence[StructureLeg], figures: Iterable[float]) -> float:
+    return sum((leg.ratio * figure for leg, figure in zip(legs, figures, strict=True)), 0.0)
 
 
 def _hedged_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
@@ -435,57 +479,90 @@ def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     return greeks.gamma
 
 
-def _option_fees(view: DeskView, legs: Sequence[InstrumentId]) -> float:
-    """Return what one execution of each leg costs, currency per unit.
+def _option_fees(view: DeskView, structure: Structure) -> float:
+    """Return what one execution of each contract of a set costs, currency per unit.
 
     On a coin alone: a straddle on a share pays cents, which its smallest edge stands far above.
     """
     if not view.instruments[view.underlying].is_coin:
         return 0.0
-    quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in legs]
+    quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in structure.option_ids]
     schedule = DERIBIT_FEES.on(trade_date(view.now_ns))
-    fees = (
+    return structure.total_of_all(
         float(schedule.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
-        for option, quote in quotes
         if quote is not None and quote.mid > 0.0
+        else 0.0
+        for option, quote in quotes
     )
-    return sum(fees, 0.0)
 
 
-def early_exercise_gain(view: DeskView, straddle: Structure) -> float | None:
-    """Return what exercising a leg at the close gains over holding it, in the session's last hour.
+def _capital(view: DeskView, structure: Structure, spot: float) -> float:
+    """Return what a set ties up, currency per unit: its price, and what Regulation T asks for sold legs."""
+    paid = received = 0.0
+    holdings = []
+    for leg in structure.legs:
+        quote = view.market.quotes[leg.option_id]
+        price = 0.0 if quote is None else quote.ask if leg.ratio > 0 else quote.bid
+        holdings.append(Holding(leg.contract, Decimal(leg.ratio), exact(price)))
+        if leg.ratio > 0:
+            paid += leg.ratio * price
+        else:
+            received -= leg.ratio * price
+    if structure.all_bought:
+        return paid
+    asked = Pairing(holdings, exact(spot)).initial
+    return float(asked) / structure.nearest.multiplier - received
 
-    Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
-    more than the put of its strike costs and the interest on the strike; a put only where the interest is
-    more than the call and the dividends (Merton 1973), and it is worth no more than its payoff: what a night
-    costs it then is the night's interest. A dividend that has been announced is in the put already.
+
+def early_exercise_gain(
+    view: DeskView, structure: Structure, partners: Mapping[InstrumentId, InstrumentId]
+) -> tuple[float, bool] | None:
+    """Return what exercising a leg at the close gains its holder over keeping it, in the session's last hour.
+
+    Per unit, with whether the leg is sold: it is likely to be assigned then; None where all are better kept.
+    ``partners`` has the other option of each leg's strike and expiry. A call is exercised before an ex-date
+    when the dividend is more than the put of its strike costs and the interest on the strike; a put only
+    where the interest is more than the call and the dividends (Merton 1973), and it is worth no more than its
+    payoff: what a night costs it then is the night's interest. A dividend that has been announced is in the
+    put already.
     """
     assert view.session is not None
     session = view.session
     if view.now_ns < session.close_ns - LAST_HOUR_NS:
         return None
-    call = straddle.lead.contract
-    if call.style is not Style.AMERICAN:
-        return None
-    calls, puts = (view.delta_engine.state(leg, view.now_ns) for leg in straddle.option_ids)
-    if calls is None or puts is None or not calls.years > 0.0:
-        return None
-    spot, strike = calls.spot, float(call.strike)
+    gains = (
+        (_exercise_gain(view, leg.contract, leg.option_id, partners.get(leg.option_id)), leg.ratio < 0)
+        for leg in structure.legs
+        if leg.contract.style is Style.AMERICAN
+    )
+    return max((each for each in gains if each[0] > 0.0), default=None)
+
+
+def _exercise_gain(
+    view: DeskView, contract: OptionContract, leg: InstrumentId, partner: InstrumentId | None
+) -> float:
+    """Return what exercising an option now gains over keeping it, currency per unit; 0 where nothing."""
+    assert view.session is not None
+    session, strike = view.session, float(contract.strike)
+    own, other = (
+        None if each is None else view.delta_engine.state(each, view.now_ns) for each in (leg, partner)
+    )
+    if own is None or other is None or not own.years > 0.0:
+        return 0.0
+    calls, puts = (own, other) if contract.is_call else (other, own)
+    spot = calls.spot
     interest = strike * -math.expm1(-calls.rate * calls.years)
     opens_ns = next_session(session.day).open_ns
     declared = view.market.dividends  # for one that is only expected nothing is exercised
-    tonight = paid_between(declared, view.underlying, view.now_ns, min(opens_ns, expiry_instant_ns(call)))
-    if spot > strike and tonight:
-        gain = tonight - interest - puts.mark
-    elif spot < strike:
-        if interest - value_ahead(calls.dividends, calls.years, 0.0) <= calls.mark:
-            return None
-        # at the volatility that the strike's call shows: the put's own says nothing at its payoff
-        put = view.delta_engine.greeks_at(straddle.option_ids[1], view.now_ns, calls.vol)
-        if put is None or put.price - (strike - spot) > PAYOFF_ERROR:
-            return None
-        night = years_between(view.now_ns, opens_ns)
-        gain = strike * -math.expm1(-calls.rate * night) - tonight
-    else:
-        return None
-    return gain if gain > 0.0 else None
+    expires_ns = expiry_instant_ns(contract)
+    tonight = paid_between(declared, view.underlying, view.now_ns, min(opens_ns, expires_ns))
+    if contract.is_call:
+        return tonight - interest - puts.mark if spot > strike and tonight else 0.0
+    if spot >= strike or interest - value_ahead(calls.dividends, calls.years, 0.0) <= calls.mark:
+        return 0.0
+    # at the volatility that the strike's call shows: the put's own says nothing at its payoff
+    put = view.delta_engine.greeks_at(leg, view.now_ns, calls.vol)
+    if put is None or put.price - (strike - spot) > PAYOFF_ERROR:
+        return 0.0
+    night = years_between(view.now_ns, opens_ns)
+    return strike * -math.expm1(-calls.rate * night) - tonight

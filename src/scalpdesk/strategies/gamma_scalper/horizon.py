@@ -56,7 +56,7 @@ class HorizonForecast:
     def forecast(self, view: DeskView, structure: Structure | None = None) -> VolForecast:
         """Return the run's forecast to the horizon as of now, or the configured one.
 
-        A straddle that expires before the horizon counts to its expiry.
+        A structure that expires before the horizon counts to its first expiry.
         """
         given = self._config.forecast_vol
         if given is not None:
@@ -95,7 +95,7 @@ class HorizonForecast:
         day_variance = vol * vol / a_year
         ends_ns, years = self._horizon_of[1], self.years(view, structure)
         if structure is not None:
-            ends_ns = min(ends_ns, expiry_instant_ns(structure.lead.contract))
+            ends_ns = min(ends_ns, expiry_instant_ns(structure.nearest))
         found = []
         for kind, size in self._config.event_sessions.items():
             ahead = events_between(view.now_ns, ends_ns, (kind,))
@@ -114,12 +114,12 @@ class HorizonForecast:
     def years(self, view: DeskView, structure: Structure | None = None) -> float:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop.
 
-        A straddle counts no longer than to its expiry.
+        A structure counts no longer than to its first expiry.
         """
         years = self._config.horizon_days / days_a_year(view)
         if structure is None:
             return years
-        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(structure.lead.contract))
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(structure.nearest))
         return min(years, left) if left > 0.0 else years
 
 

@@ -13,6 +13,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
 from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import Candidate, Selection
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.triggers import Wake
@@ -114,28 +115,34 @@ class WaitingState(RestingState):
         tools, config = self.tools, self.tools.config
         is_fixed, scales = config.sizing == "fixed", config.scale.max_multiple is not None
         quantity = view.positions.quantity
-        structures = {frozenset(each.option_ids): each for each in tools.structures}
 
         def wrong(held: Holdings) -> str:
-            structure = structures.get(frozenset(held))
+            structure = tools.lister.recognise(held)
             if structure is None:
-                return "not one call and one put of equal strike and expiry"
+                if tools.name == STRADDLE.name:
+                    return "not one call and one put of equal strike and expiry"
+                return f"not the legs of one {tools.name}, {config.structure.side}"
             sets = structure.sets_held(quantity)
             is_whole = sets > 0 and not any(structure.missing(sets, quantity).values())
             if is_whole and (sets == config.straddles or scales or not is_fixed):
                 return ""
-            return f"not {config.straddles} long of each leg"
+            if structure.all_bought:
+                return f"not {config.straddles} long of each leg"
+            return f"not {config.straddles} sets of {structure}"
 
         match resume(view, tools.options, wrong):
             case ResumeRefused(proposal):
                 return DoneState(tools, self.start), (proposal,)
             case Adopted(held):
-                structure = structures[frozenset(held)]
+                structure = tools.lister.recognise(held)
+                assert structure is not None
                 trade = StraddleTrade(view, structure, structure.sets_held(quantity), had_edge=True)
                 if is_fixed:  # of any other size nothing tells what was bought first
                     trade.first_straddles = config.straddles
                 trade.begin_holding(view, tools)
-                reason = f"resumed {structure.lead.contract.symbol} and its put"
+                reason = f"resumed {structure}"
+                if tools.name == STRADDLE.name:
+                    reason = f"resumed {structure.lead.contract.symbol} and its put"
                 return HoldingState(tools, trade), (Proposal(DecisionKind.ENTRY, (reason,)),)
             case Flat():
                 return self, ()
@@ -172,12 +179,15 @@ class WaitingState(RestingState):
         if tools.edge.is_far(view):
             self.passes.note(view.now_ns, passed=False)
             return self, ()
-        selection = tools.selector.select(tools.structures, view.market, view.delta_engine, spot, view.now_ns)
+        listed = tools.structures(view)
+        selection = tools.selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
         why_none = "" if selection.best is not None else selection.why_none()
         if selection.best is not None and config.exits.early_exercise:
-            gain = early_exercise_gain(view, selection.best.structure)
-            if gain is not None:  # the straddle would be left again at once
-                why_none = f"a leg of the best is worth {gain:.2f} more exercised than held over the night"
+            found = early_exercise_gain(view, selection.best.structure, tools.partners)
+            if found is not None:  # it would be left again at once
+                why_none = (
+                    f"a leg of the best is worth {found[0]:.2f} more exercised than held over the night"
+                )
         if selection.best is None or why_none:
             self.passes.note(view.now_ns, passed=False)
             return self, tools.refuse(why_none, dict(selection.removed))
@@ -269,10 +279,10 @@ class HoldingState(TradingState):
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
         if wake is Wake.ACCOUNT or self.is_whole(view):
             return self.hold(view)
-        return self.leave(view, "the straddle is not whole any more: a leg was taken away")
+        return self.leave(view, f"the {self.tools.name} is not whole any more: a leg was taken away")
 
     def is_whole(self, view: DeskView) -> bool:
-        """Return whether as many calls as puts are held; half a straddle is a bet."""
+        """Return whether the legs are held in their ratios; half a straddle is a bet."""
         return self.trade.structure.is_whole(view.positions.quantity)
 
     def hold(self, view: DeskView) -> Step:
@@ -291,13 +301,13 @@ class HoldingState(TradingState):
                 mode=view.mode,
                 expiry=trade.structure.first_expiry,
                 expires_ns=trade.expires_ns,
-                premium_paid=trade.premium,
+                premium_paid=abs(trade.premium),
                 pnl=pnl,
                 most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
                 sessions_held=trade.sessions_held,
                 edge_usd=self._edge_left(view),
                 currency=trade.structure.lead.contract.currency,
-                exercise_gain=early_exercise_gain(view, trade.structure),
+                exercise_gain=early_exercise_gain(view, trade.structure, tools.partners),
                 quoted_ns=quoted,
                 ex_dividends_ns=tools.ex_dividends_ns(view),
             ),
@@ -334,7 +344,7 @@ class HoldingState(TradingState):
             return self._roll(view)
         if config.gamma_fraction is None:
             return self, ()
-        found = tools.edge.new_strike(held, tools.structures, view)
+        found = tools.edge.new_strike(held, tools.structures(view), view)
         if found is None or not found[1].is_due(config.gamma_fraction):
             return self, ()
         structure, figures = found
@@ -354,10 +364,11 @@ class HoldingState(TradingState):
     def _roll(self, view: DeskView) -> Step:
         """Change to the best straddle of a later expiry, if it passes the gate."""
         tools, held = self.tools, self.trade.structure
-        later = [each for each in tools.structures if each.first_expiry > held.first_expiry]
         spot = view.market.mark(view.underlying)
         if spot is None:
             return self, ()
+        listed = tools.structures(view)
+        later = [each for each in listed if each.first_expiry > held.first_expiry]
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))

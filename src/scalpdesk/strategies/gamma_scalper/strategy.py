@@ -13,7 +13,6 @@ from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.events import why_unknown
-from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -40,7 +39,7 @@ NAME = "gamma-scalper"
 
 
 class GammaScalper:
-    """A long straddle, delta hedged with shares."""
+    """A structure of options, a long straddle unless settings have another, delta hedged with shares."""
 
     def __init__(self, config: GammaScalperConfig | None = None, name: str = NAME) -> None:
         self.config = config or GammaScalperConfig()
@@ -64,9 +63,7 @@ class GammaScalper:
         """List the chain's straddles and wake on the underlying's price and on a heartbeat."""
         symbol, tools = traded_symbol(view, self.config.underlying, self.name), self.tools
         options = options_in_order(view.instruments, symbol)
-        tools.options = frozenset(number for number, _ in options)
-        tools.structures = STRADDLE.at(options)
-        tools.edge.learn(tools.structures, view)
+        tools.learn(options, view)
         tick = view.instruments[view.underlying].tick_rule.below
         return (self.config.triggers.trigger(view.underlying, tick=tick),)
 

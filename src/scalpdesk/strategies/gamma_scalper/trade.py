@@ -1,7 +1,7 @@
 """The gamma scalper's trade in a straddle, and what all of its states work with."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from scalpdesk.core.backoff import BackOff
@@ -9,9 +9,11 @@ from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
+from scalpdesk.entry.shapes import STRADDLE, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
@@ -35,10 +37,16 @@ class ScalperTools:
 
     def __init__(self, config: GammaScalperConfig) -> None:
         self.config = config
+        self.lister = ShapeLister(config.structure)
+        shape = self.lister.shape
+        self.name = shape.name.replace("_", " ")
         self.selector = StraddleSelector(
-            config.selection, config.straddles, max_delta_shares=config.entry.max_straddle_delta
+            config.selection,
+            config.straddles,
+            max_delta_shares=config.entry.max_straddle_delta,
+            shape=shape,
         )
-        self.edge = StraddleEdge(config.entry, config.straddles)
+        self.edge = StraddleEdge(config.entry, config.straddles, is_neutral=shape.is_neutral)
         path = config.entry.meta_model
         self.meta = read_meta_model(Path(path), "gamma-scalper") if isinstance(path, str) else None
         """Model that takes or leaves an entry; None unless one is set."""
@@ -51,8 +59,9 @@ class ScalperTools:
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self.edge.horizon.vol,
         )
-        self.structures: list[Structure] = []
         self.options: frozenset[InstrumentId] = frozenset()
+        self.partners: dict[InstrumentId, InstrumentId] = {}
+        """The other option of an option's root, expiry and strike."""
         self.abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self.no_more = BackOff(300.0, 3_600.0)
         """After straddles that could not be added."""
@@ -60,6 +69,24 @@ class ScalperTools:
         self.strike_looks = GatePasses(1, config.recentre.check_seconds)
         """When the straddle is compared with the straddle at the money again."""
         self._refusals = ReportOnce()
+
+    def learn(self, options: Sequence[tuple[InstrumentId, OptionContract]], view: DeskView) -> None:
+        """Note the options of the underlying."""
+        self.options = frozenset(number for number, _ in options)
+        for pair in STRADDLE.at(options):
+            call, put = pair.option_ids
+            self.partners |= {call: put, put: call}
+        self.lister.learn(options)
+        self.edge.learn(options, view)
+
+    def structures(self, view: DeskView) -> Sequence[Structure]:
+        """Return the structures that could be traded now."""
+        selection, today = self.config.selection, to_new_york(view.now_ns).date()
+        days = (
+            today + timedelta(days=selection.min_expiration_days),
+            today + timedelta(days=selection.max_expiration_days),
+        )
+        return self.lister.list_now(view.market, view.delta_engine, view.now_ns, days)
 
     def held(self, view: DeskView) -> list[InstrumentId]:
         """Return the options held, in the order of their first trade."""
@@ -123,7 +150,7 @@ class ScalperTools:
 
 
 class StraddleTrade:
-    """A straddle from the decision to buy it until it is sold."""
+    """A structure from the decision to open it until it is closed."""
 
     def __init__(self, view: DeskView, structure: Structure, straddles: int, *, had_edge: bool) -> None:
         self.structure = structure
@@ -140,6 +167,7 @@ class StraddleTrade:
         """None until the straddle is whole."""
         self.sessions_held = 0
         self.premium = ZERO
+        """What the sets cost; below zero what was received for them."""
         self.exits: Sequence[ExitRule[StraddleView]] = ()
         self.scale: ScaleRule | None = None
 
@@ -155,7 +183,7 @@ class StraddleTrade:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         tools.hedger.begin(view.now_ns, entry_vols=self.entry_vols, sets=self.straddles)
-        self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
+        self.exits = straddle_rules(config.exits, had_edge=self.had_edge, is_credit=self.premium < 0)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
 
@@ -172,6 +200,7 @@ class StraddleTrade:
         """Return orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
         missing = self.structure.missing(keep, view.positions.quantity)
         over = {leg: -quantity for leg, quantity in missing.items()}
-        legs = [leg for leg in over if over[leg] > 0]
+        ratios = {leg.option_id: leg.ratio for leg in self.structure.legs}
+        legs = [leg for leg in over if over[leg] * ratios[leg] > 0]
         # without its timer: the next wake sells on, and hedges at its own time
         return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]

@@ -34,12 +34,12 @@ class EntryStatus(StrEnum):
 
 
 class LegEntry:
-    """Buys sets of a structure, each leg at the ask or walking there from the mid.
+    """Opens sets of a structure, each leg at the far side or walking there from the mid.
 
     Parameters
     ----------
     structure, sets
-        The legs, all of them bought, and the sets to hold in the end.
+        The legs, and the sets to hold in the end.
     ttl_seconds
         Age at which an order that is not filled is cancelled and gets a new price.
     max_attempts
@@ -114,16 +114,26 @@ class LegEntry:
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
         """Return orders for what is neither held nor ordered of each leg."""
         intents = []
-        for leg, missing in self.structure.missing(self.sets, view.exposure).items():
-            quote = view.market.quotes[leg]
-            if missing > 0 and quote is not None and quote.ask > 0:
-                price, why = exact(quote.ask), "straddle leg at the ask"
-                if self.attempts < self._walk_steps and quote.bid > 0:
-                    left = 1.0 - self.attempts / self._walk_steps
-                    wanted = exact(quote.ask - 0.5 * left * (quote.ask - quote.bid), 8)
-                    price = view.instruments[leg].tick_rule.round(wanted, "down")
-                    why = f"straddle leg, step {self.attempts} of {self._walk_steps} from the mid to the ask"
-                intents.append(OrderIntent(leg, Side.BUY, missing, Purpose.OPEN, why, OrderType.LIMIT, price))
+        missing_of = self.structure.missing(self.sets, view.exposure)
+        for leg, _, ratio in self.structure.legs:
+            missing, quote = missing_of[leg], view.market.quotes[leg]
+            if missing * ratio <= 0 or quote is None:
+                continue
+            is_bought = missing > 0
+            far = quote.ask if is_bought else quote.bid
+            if not far > 0:
+                continue
+            price, side = exact(far), "ask" if is_bought else "bid"
+            why = f"straddle leg at the {side}"
+            if self.attempts < self._walk_steps and quote.bid > 0:
+                left = 1.0 - self.attempts / self._walk_steps
+                to_mid = 0.5 * left * (quote.ask - quote.bid)
+                wanted = exact(far - to_mid if is_bought else far + to_mid, 8)
+                price = view.instruments[leg].tick_rule.round(wanted, "down" if is_bought else "up")
+                steps = f"step {self.attempts} of {self._walk_steps}"
+                why = f"straddle leg, {steps} from the mid to the {side}"
+            traded = Side.BUY if is_bought else Side.SELL
+            intents.append(OrderIntent(leg, traded, abs(missing), Purpose.OPEN, why, OrderType.LIMIT, price))
         return tuple(intents)
 
     def _saved(self, view: DeskView) -> list[Action]:
@@ -136,7 +146,8 @@ class LegEntry:
             if quote is None:
                 return []
             units = self.sets * ratio * contract.multiplier
-            saved += units * (quote.ask - float(position.average_price))
+            far = quote.ask if ratio > 0 else quote.bid
+            saved += units * (far - float(position.average_price))
             moved += units * (quote.mid - self._mids[leg])
         why = f"bought {saved:+.2f} below the ask of now; the mid has moved {moved:+.2f} since the decision"
         facts: Facts = {"saved_usd": saved, "moved_usd": moved, "attempts": self.attempts}
@@ -158,16 +169,18 @@ class LegEntry:
 
 
 def entry_facts(best: Candidate, spot: float) -> Facts:
-    """Return the figures behind the choice of a straddle; prices in currency per unit."""
-    call, put = best.structure.legs
+    """Return the figures behind the choice of a structure; prices in currency per unit."""
+    structure = best.structure
+    legs: Facts = {"legs": str(structure)}
+    if structure.is_straddle:
+        legs = {name: leg.contract.symbol for name, leg in zip(("call", "put"), structure.legs, strict=True)}
     return {
         "spot": spot,
-        "strike": float(call.contract.strike),
+        "strike": float(structure.lead.contract.strike),
         "forward": best.forward,
         STRADDLE_DELTA: 100.0 * best.delta,
-        "expiry": call.contract.expiry.isoformat(),
-        "call": call.contract.symbol,
-        "put": put.contract.symbol,
+        "expiry": structure.first_expiry.isoformat(),
+        **legs,
         "implied_vol": best.vol,
         "breakeven_move_usd": best.score.breakeven_move or 0.0,
         "spread_usd_per_unit": best.spread,

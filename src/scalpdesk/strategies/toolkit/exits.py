@@ -53,7 +53,7 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     pnl: Decimal = Decimal(0)
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
-    """Cost of opening, whole position, in currency."""
+    """What opening cost, or brought in, whole position, in currency."""
     most_pnl: Decimal | None = None
     """P&L at the best values that are possible of legs whose quotes show no price; None where all legs show
     theirs.
@@ -118,7 +118,7 @@ class RiskHalt:
         return RISK_HALT if trade.mode is Mode.FLATTENING else None
 
 
-# long straddles -----------------------------------------------------------------------------------
+# structures -----------------------------------------------------------------------------------
 
 
 SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
@@ -161,8 +161,15 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """So many minutes before the event, or before the close."""
     early_exercise: bool = True
     """Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
-    ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff.
+    ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff. A leg that was sold is
+    bought back: it would be assigned.
     """
+    credit_multiple: (
+        Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")] | None
+    ) = 1.0
+    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
+    credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = 0.5
+    """Leave what was sold for a credit once this part of it is earned."""
 
     def __post_init__(self) -> None:
         """Refuse a closing time that is no time or outside the session."""
@@ -191,8 +198,10 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     """Edge left, or None when it is not known."""
     currency: str = "USD"
     """Currency of edge, premium and P&L."""
-    exercise_gain: float | None = None
-    """Gain of exercising a leg now over holding it, per unit; None where holding is better."""
+    exercise_gain: tuple[float, bool] | None = None
+    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
+    holding is better.
+    """
     quoted_ns: int | None = 0
     """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
     is lost.
@@ -275,7 +284,12 @@ class EarlyExercise:
         """Return why to exit, or None."""
         if trade.exercise_gain is None:
             return None
-        return f"early exercise: a leg held over the night loses {trade.exercise_gain:.2f} a unit"
+        gain, is_sold = trade.exercise_gain
+        if is_sold:
+            return (
+                f"assignment ahead: a leg that was sold is worth {gain:.2f} a unit more exercised than held"
+            )
+        return f"early exercise: a leg held over the night loses {gain:.2f} a unit"
 
 
 class BeforeExpiry:
@@ -309,8 +323,9 @@ class QuotedMarks:
 class StopLoss:
     """Exit at a loss of a fraction of the premium, by valid quotes, or by every price that is possible."""
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, of: str = "premium") -> None:
         self.fraction = fraction
+        self._of = of
         self._marks = QuotedMarks()
         self._premium = ZERO
         self._least_pnl = 0.0
@@ -324,8 +339,25 @@ class StopLoss:
         if pnl is None or float(pnl) > self._least_pnl:
             return None
         places = money_decimals(trade.currency)
-        loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.{places}f}"
+        loss = f"a loss of {self.fraction:.0%} of the {self._of} {trade.premium_paid:.{places}f}"
         return f"stop: P&L {pnl:.{places}f} is {loss}"
+
+
+class CreditEarned:
+    """Exit once a part of the credit is earned, as valid quotes have it."""
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+        self._marks = QuotedMarks()
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        if not self._marks.decide(trade.quoted_ns):
+            return None
+        if float(trade.pnl) < self.fraction * float(trade.premium_paid):
+            return None
+        places = money_decimals(trade.currency)
+        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the credit or more"
 
 
 class TrailingStop:
@@ -440,8 +472,13 @@ def minutes_before(instant_ns: int, minutes: float) -> int:
     return instant_ns - int(minutes * 60 * NANOS_PER_SECOND)
 
 
-def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[StraddleView], ...]:
-    """Return new rules for one straddle, in their order; ``had_edge`` as for :class:`EdgeGone`."""
+def straddle_rules(
+    config: ExitConfig, *, had_edge: bool = True, is_credit: bool = False
+) -> tuple[ExitRule[StraddleView], ...]:
+    """Return new rules for one structure, in their order.
+
+    ``had_edge`` as for :class:`EdgeGone`; ``is_credit`` where it was sold for more than it cost.
+    """
     rules: list[ExitRule[StraddleView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
@@ -451,8 +488,11 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
         rules.append(BeforeEvent(config))
     if config.early_exercise:
         rules.append(EarlyExercise())
-    if config.stop_fraction is not None:
-        rules.append(StopLoss(config.stop_fraction))
+    stop = config.credit_multiple if is_credit else config.stop_fraction
+    if stop is not None:
+        rules.append(StopLoss(stop, "credit" if is_credit else "premium"))
+    if is_credit and config.credit_fraction is not None:
+        rules.append(CreditEarned(config.credit_fraction))
     trailing = None
     if config.arm_fraction is not None:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)

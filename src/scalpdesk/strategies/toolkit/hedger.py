@@ -396,7 +396,8 @@ class DeltaHedger:
             total.shares = hedge.delta(owned, spot)
         elif owned:
             total.shares = view.hedge_delta(owned, view.mark(number) or math.nan)
-        vol_sum = years = noise = bent = 0.0
+        noise = bent = 0.0
+        vols, weights, years = list[float](), list[float](), math.inf
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
         by_strike, by_smile = model.source == "smile", model.dynamics == "sticky_delta"
@@ -429,8 +430,9 @@ class DeltaHedger:
             if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
             noise += units * greeks.vanna * deviation
-            vol_sum += vol
-            years = valuation.years
+            vols.append(vol)
+            weights.append(abs(units * greeks.gamma))
+            years = min(years, valuation.years)
         if hedge.is_inverse:  # the band's delta is that of both together, and so is its gamma
             total.gamma = gamma_beside_perpetual(total.gamma, bent, spot)
             noise *= spot / hedge.contract_size  # in contracts, as the hedge is
@@ -445,7 +447,7 @@ class DeltaHedger:
                 unit = _smallest_delta(view, view.mark(number) or spot)  # before its first quote
             least = least_hedge(noise / unit)
         return _LegGreeks(
-            found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
+            found, _mean_vol(vols, weights), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )
 
     def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
@@ -465,6 +467,14 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
+
+
+def _mean_vol(vols: Sequence[float], weights: Sequence[float]) -> float:
+    """Return the mean volatility by gamma: what the band of the whole position goes by."""
+    total = sum(weights)
+    if not total > 0.0 or min(vols) == max(vols):
+        return sum(vols) / len(vols)
+    return sum(vol * weight for vol, weight in zip(vols, weights, strict=True)) / total
 
 
 def _waited_for(view: DeskView) -> tuple[int, int]:

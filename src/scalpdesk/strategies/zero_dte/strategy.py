@@ -19,6 +19,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -32,7 +33,7 @@ from scalpdesk.instruments.deadlines import (
     venue_cutoff,
 )
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, final_close_ns, to_new_york
-from scalpdesk.instruments.structure import STRADDLE, Structure
+from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,

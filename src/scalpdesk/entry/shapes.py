@@ -1,0 +1,488 @@
+"""Shapes: kinds of structures as rows of data, and the structures of a chain that they stand for.
+
+A row says of each leg what is traded and where: at the centre, which is the strike nearest the forward, or so
+far out as the settings have it, in delta, moves, currency, a part of the forward, or by its price. Long means
+bought as the row has it, which for all but a few is for a debit; short is the other side of each leg.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from itertools import permutations
+from typing import Annotated, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
+from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.units import DAY_NS, InstrumentId
+from scalpdesk.instruments.contract import OptionContract, Right
+from scalpdesk.instruments.events import EventKind, events_between
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.marketdata.state import MarketView
+from scalpdesk.portfolio.delta_engine import OptionValuer
+from scalpdesk.portfolio.strike_vols import ExpirySmile
+
+Listed: TypeAlias = tuple[InstrumentId, OptionContract]
+NEAREST_CENTRES = 7
+"""Strikes about the forward at which a shape is placed that needs the market's smile for its other legs."""
+EVENT_DAYS = 400
+"""So many days ahead a scheduled event is looked for."""
+
+
+class Place(StrEnum):
+    """Where a leg stands."""
+
+    CENTRE = "centre"
+    BODY = "body"
+    """At ``structure.body`` from the forward."""
+    WING = "wing"
+    """At ``structure.wing``, beyond the body, or the centre of a shape without one."""
+    OUTER = "outer"
+    """At ``structure.outer``, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeLeg:
+    """A leg of a shape."""
+
+    ratio: int
+    """Contracts of one set that is bought: positive when bought, negative when sold."""
+    right: Right | None = None
+    """None: the right that the settings name."""
+    place: Place = Place.CENTRE
+    """Out of the money from the centre, unless ``is_inside``."""
+    is_inside: bool = False
+    """Whether it stands on the other side of the centre than options of its right out of the money."""
+    is_far: bool = False
+    """Whether it has the later expiry."""
+    is_many: bool = False
+    """Whether ``structure.ratio`` multiplies it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A kind of structure as a row of data; the first leg has the nearer expiry."""
+
+    name: str
+    legs: tuple[ShapeLeg, ...]
+    body: str = "25d"
+    wing: str = "25d"
+    outer: str = "10d"
+    """``body``, ``wing``, ``outer``: Distances unless the settings have others."""
+    is_neutral: bool = True
+    """Whether its delta is about 0 where it is opened: the largest delta at entry holds for it."""
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether its first leg stands at the centre: the choice of a strike is the choice of it."""
+        return self.legs[0].place is Place.CENTRE
+
+    @property
+    def needs_smile(self) -> bool:
+        """Whether a leg stands elsewhere than at the centre."""
+        return any(leg.place is not Place.CENTRE for leg in self.legs)
+
+    def at(self, options: Iterable[Listed], settings: "StructureConfig | None" = None) -> list[Structure]:
+        """Return the structures of a chain by root, expiry and strike, where all legs stand at the centre.
+
+        All legs of a structure have one root; where a leg is not listed there is no structure.
+        """
+        if self.needs_smile:
+            raise ArgumentError(
+                "the legs of this shape are placed by the market's smile",
+                where="shape",
+                value=self.name,
+                fix="list its structures with a ShapeLister",
+            )
+        lister = ShapeLister(settings or StructureConfig(shape=self.name), self)
+        lister.learn(options)
+        return lister.all_centred()
+
+
+C, P = Right.CALL, Right.PUT
+SHAPES: dict[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        Shape("straddle", (ShapeLeg(1, C), ShapeLeg(1, P))),
+        Shape("strangle", (ShapeLeg(1, C, Place.BODY), ShapeLeg(1, P, Place.BODY))),
+        Shape(
+            "iron_fly",
+            (ShapeLeg(1, C), ShapeLeg(1, P), ShapeLeg(-1, C, Place.WING), ShapeLeg(-1, P, Place.WING)),
+        ),
+        Shape(
+            "iron_condor",
+            (
+                *(ShapeLeg(1, right, Place.BODY) for right in (C, P)),
+                *(ShapeLeg(-1, right, Place.WING) for right in (C, P)),
+            ),
+            wing="10d",
+        ),
+        Shape("vertical", (ShapeLeg(1), ShapeLeg(-1, place=Place.WING)), is_neutral=False),
+        Shape("calendar", (ShapeLeg(-1), ShapeLeg(1, is_far=True))),
+        Shape("diagonal", (ShapeLeg(-1, place=Place.WING), ShapeLeg(1, is_far=True)), is_neutral=False),
+        Shape("ratio", (ShapeLeg(1), ShapeLeg(-1, place=Place.WING, is_many=True)), is_neutral=False),
+        Shape("back_ratio", (ShapeLeg(-1), ShapeLeg(1, place=Place.WING, is_many=True)), is_neutral=False),
+        Shape("risk_reversal", (ShapeLeg(1, C, Place.BODY), ShapeLeg(-1, P, Place.BODY)), is_neutral=False),
+        Shape(
+            "butterfly",
+            (ShapeLeg(-2), ShapeLeg(1, place=Place.WING, is_inside=True), ShapeLeg(1, place=Place.WING)),
+        ),
+        Shape(
+            "broken_wing",
+            (ShapeLeg(-2), ShapeLeg(1, place=Place.WING, is_inside=True), ShapeLeg(1, place=Place.OUTER)),
+            is_neutral=False,
+        ),
+    )
+}
+STRADDLE = SHAPES["straddle"]
+PLUGS = Plugs("shape", "structure.shape", "scalpdesk.shapes")
+
+
+def shape_named(name: str) -> Shape:
+    """Return a shape of the product's own or of an installed package.
+
+    Raises
+    ------
+    ConfigError
+        When the name is unknown.
+    """
+    known = SHAPES.get(name)
+    if known is not None:
+        return known
+    if name in PLUGS.names():
+        return PLUGS.find_spec(Shape, name, "add_a_shape.md")
+    names = sorted({*SHAPES, *PLUGS.names()})
+    raise ConfigError(
+        "there is no shape of this name",
+        where="structure.shape",
+        value=name,
+        nearest=nearest_name(name, names),
+        fix=f"use one of {', '.join(names)}, or install the package that brings it",
+    )
+
+
+class Distance(NamedTuple):
+    """How far from the forward, or from the leg before it, a leg stands."""
+
+    amount: float
+    unit: Literal["d", "sd", "%", "p", ""]
+    """Delta in hundredths, expected moves to expiry, percent of the forward, price of the option in currency
+    per unit, or currency.
+    """
+
+    @classmethod
+    def of(cls, text: str, where: str) -> "Distance":
+        """Read ``25d``, ``1.5sd``, ``2%``, ``1.20p`` or ``5``.
+
+        Raises
+        ------
+        ConfigError
+            When the text is none of these, or a delta not between 0 and 50.
+        """
+        for unit in ("sd", "d", "%", "p", ""):
+            number = text.strip().removesuffix(unit)
+            if unit and number == text.strip():
+                continue
+            try:
+                amount = float(number)
+            except ValueError:
+                break
+            if math.isfinite(amount) and (amount >= 0.0 if unit != "d" else 0.0 < amount <= 50.0):
+                return cls(amount, unit)
+            break
+        raise ConfigError(
+            "a distance is a number with its unit",
+            where=where,
+            value=text,
+            fix="use 25d (a delta of 0.25), 1.5sd (moves to expiry), 2%, 5 (currency) or 1.20p (a price)",
+        )
+
+
+class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The structure that is traded: its shape and where its legs stand."""
+
+    section = "structure"
+    shape: str = "straddle"
+    """``straddle``, ``strangle``, ``iron_fly``, ``iron_condor``, ``vertical``, ``calendar``, ``diagonal``,
+    ``ratio``, ``back_ratio``, ``risk_reversal``, ``broken_wing``, ``butterfly``, or a plug-in's.
+    """
+    side: Literal["long", "short"] = "long"
+    """``long`` buys the shape (a straddle, or an iron fly for a debit), ``short`` sells it."""
+    right: Literal["call", "put"] = "call"
+    """Right of the legs of ``vertical``, ``calendar``, ``diagonal``, ``ratio``, ``back_ratio``, ``butterfly``
+    and ``broken_wing``.
+    """
+    body: str | None = None
+    wing: str | None = None
+    outer: str | None = None
+    """``body``, ``wing``, ``outer``: Where legs stand that are not at the centre: ``25d`` at a delta of 0.25,
+    ``1.5sd`` so many expected moves to expiry from the forward, ``2%`` of it, ``5`` currency from the leg
+    before it (a width), ``1.20p`` where an option costs about so much. None: the shape's own.
+    """
+    ratio: Annotated[int, at_least(2, 10, "contracts for one of the first leg")] = 2
+    """Of ``ratio`` and ``back_ratio``."""
+    far_days: Annotated[int, above(0, 1_000, "calendar days")] = 28
+    """Calendar days between the expiries of ``calendar`` and ``diagonal``: the nearest listed expiry."""
+    after_event: EventKind | None = None
+    """Only the first expiry after the next event of this kind (``fomc``, ``cpi``, ``payrolls``)."""
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, a shape that is not known and distances that cannot be read."""
+        super().__post_init__()
+        self.find_shape()
+        for place in (Place.BODY, Place.WING, Place.OUTER):
+            given = getattr(self, place.value)
+            if given is not None:
+                Distance.of(given, f"structure.{place}")
+
+    @property
+    def sign(self) -> int:
+        """1 where the shape is bought, -1 where it is sold."""
+        return 1 if self.side == "long" else -1
+
+    def find_shape(self) -> Shape:
+        """Return the shape."""
+        return shape_named(self.shape)
+
+
+class _Expiry(NamedTuple):
+    """Options of a root and expiry by right and strike."""
+
+    root: str
+    day: date
+    by_strike: dict[tuple[Right, float], Listed]
+
+    def strikes(self, right: Right) -> list[float]:
+        """Return the strikes of a right, ascending."""
+        return sorted(strike for each, strike in self.by_strike if each is right)
+
+
+class ShapeLister:
+    """Lists the structures of one shape in a chain.
+
+    Parameters
+    ----------
+    config
+        Side, right and distances.
+    shape
+        The shape; None for that of the settings.
+    """
+
+    def __init__(self, config: StructureConfig, shape: Shape | None = None) -> None:
+        self.config = config
+        self.shape = config.find_shape() if shape is None else shape
+        own = Right.CALL if config.right == "call" else Right.PUT
+        self._legs = [(leg, leg.right or own) for leg in self.shape.legs]
+        self._distance = {
+            place: Distance.of(getattr(config, place.value) or getattr(self.shape, place.value), place.value)
+            for place in (Place.BODY, Place.WING, Place.OUTER)
+        }
+        self._chain: dict[tuple[str, date], _Expiry] = {}
+        self._centred: list[Structure] | None = None
+
+    def learn(self, options: Iterable[Listed]) -> None:
+        """Note the options that are listed."""
+        self._chain, self._centred = {}, None
+        for number, contract in options:
+            key = contract.root, contract.expiry
+            of_day = self._chain.setdefault(key, _Expiry(*key, {})).by_strike
+            of_day[contract.right, float(contract.strike)] = number, contract
+        self._chain = dict(sorted(self._chain.items()))
+
+    def all_centred(self) -> list[Structure]:
+        """Return the structures of a shape with all legs at the centre, one for each listed strike."""
+        if self._centred is None:
+            self._centred = found = []
+            for near in self._chain.values():
+                far = self._far_of(near)
+                for strike in near.strikes(self._legs[0][1]):
+                    found += self._made(near, far, {Place.CENTRE: {1: strike, -1: strike}})
+        return self._centred
+
+    def recognise(self, held: Mapping[InstrumentId, Decimal]) -> Structure | None:
+        """Return the structure whose legs are held, whatever the distances; None where they form no such one.
+
+        ``held`` has the signed contracts of every option that is held.
+        """
+        contracts = dict(
+            number_and_contract
+            for each in self._chain.values()
+            for number_and_contract in each.by_strike.values()
+        )
+        if len(held) != len(self._legs) or not all(number in contracts for number in held):
+            return None
+        for numbers in permutations(sorted(held)):
+            found = self._fitting([(number, contracts[number]) for number in numbers])
+            if found is not None:
+                return found
+        return None
+
+    def _fitting(self, listed: Sequence[Listed]) -> Structure | None:
+        """Return the structure of options in the order of the shape's legs; None where they do not fit it."""
+        near = listed[0][1]
+        centre = next(
+            (
+                item[1].strike
+                for item, (leg, _) in zip(listed, self._legs, strict=True)
+                if leg.place is Place.CENTRE
+            ),
+            None,
+        )
+        far = {item[1].expiry for item, (leg, _) in zip(listed, self._legs, strict=True) if leg.is_far}
+        legs = []
+        for (number, contract), (leg, right) in zip(listed, self._legs, strict=True):
+            count = self.config.sign * leg.ratio * (self.config.ratio if leg.is_many else 1)
+            beyond = (contract.strike - (centre or contract.strike)) * _direction(leg, right)
+            is_placed = contract.strike == centre if leg.place is Place.CENTRE else beyond >= 0
+            expiry = next(iter(far), None) if leg.is_far else near.expiry
+            if (
+                contract.right is not right
+                or contract.root != near.root
+                or contract.expiry != expiry
+                or not is_placed
+            ):
+                return None
+            legs.append(StructureLeg(number, contract, count))
+        if len(far) > 1 or any(day <= near.expiry for day in far):
+            return None
+        return Structure(tuple(legs))
+
+    def list_now(
+        self, market: MarketView, engine: OptionValuer, now_ns: int, days: tuple[date, date]
+    ) -> Sequence[Structure]:
+        """Return the structures as of now, whose nearer expiry lies within days, both included.
+
+        Parameters
+        ----------
+        market, engine
+            Quotes, for distances by price, and smiles, for those by delta and moves.
+        now_ns
+            UTC nanoseconds.
+        days
+            First and last expiry day.
+        """
+        after = self._first_after_event(now_ns, days[0])
+        if not self.shape.needs_smile:
+            found = self.all_centred()
+            return found if after is None else [each for each in found if each.first_expiry == after]
+        placed: list[Structure] = []
+        for near in self._chain.values():
+            if not days[0] <= near.day <= days[1] or near.day != (after or near.day):
+                continue
+            far, first = self._far_of(near), next(iter(near.by_strike.values()))[0]
+            smile = engine.observe_smile(first, now_ns)
+            if smile is None or smile.years <= 0.0:
+                continue
+            by_distance = sorted(near.strikes(self._legs[0][1]), key=lambda k: (abs(k - smile.forward), k))
+            for centre in by_distance[: NEAREST_CENTRES if self.shape.is_centred else 1]:
+                strikes = self._strikes(near, centre, smile, market)
+                if strikes is not None:
+                    placed += self._made(near, far, strikes)
+        return sorted(placed, key=lambda each: (each.first_expiry, each.lead.contract.strike))
+
+    def _first_after_event(self, now_ns: int, first: date) -> date | None:
+        kind = self.config.after_event
+        if kind is None:
+            return None
+        event = next(iter(events_between(now_ns, now_ns + EVENT_DAYS * DAY_NS, (kind,))), None)
+        ends = {
+            each.day: expiry_instant_ns(next(iter(each.by_strike.values()))[1])
+            for each in self._chain.values()
+        }
+        later = [day for day in ends if day >= first and event is not None and ends[day] > event.at_ns]
+        return min(later, default=date.min)
+
+    def _far_of(self, near: _Expiry) -> _Expiry | None:
+        if not any(leg.is_far for leg, _ in self._legs):
+            return near
+        wanted = near.day + timedelta(days=self.config.far_days)
+        later = [each for (root, day), each in self._chain.items() if root == near.root and day > near.day]
+        return min(later, key=lambda each: abs(each.day - wanted), default=None)
+
+    def _strikes(
+        self, near: _Expiry, centre: float, smile: ExpirySmile, market: MarketView
+    ) -> dict[Place, dict[int, float]] | None:
+        """Return the strike of each place, below (-1) and above the centre (1); None where one is missing."""
+        found: dict[Place, dict[int, float]] = {Place.CENTRE: {1: centre, -1: centre}}
+        wanted = {(leg.place, _direction(leg, right)): right for leg, right in self._legs}
+        for place in (Place.BODY, Place.WING, Place.OUTER):
+            of_place = found.setdefault(place, {})
+            for direction in (1, -1):
+                right = wanted.get((place, direction))
+                if right is None:
+                    continue
+                base = found[Place.BODY].get(direction, centre) if place is not Place.BODY else centre
+                is_beyond = place is not Place.BODY
+                ladder = [
+                    strike
+                    for strike in near.strikes(right)
+                    if (strike - base) * direction > 0 or (strike == base and not is_beyond)
+                ]
+                strike = self._nearest(ladder, self._distance[place], base, direction, near, smile, market)
+                if strike is None:
+                    return None
+                of_place[direction] = strike
+        return found
+
+    def _nearest(
+        self,
+        ladder: list[float],
+        distance: Distance,
+        base: float,
+        direction: int,
+        near: _Expiry,
+        smile: ExpirySmile,
+        market: MarketView,
+    ) -> float | None:
+        """Return the strike of a ladder that is nearest to a distance; None where there is none to choose."""
+        if not ladder:
+            return None
+        strikes, forward, amount = np.array(ladder), smile.forward, distance.amount
+        at_money = float(smile.vols(np.zeros(1))[0]) * math.sqrt(smile.variance_years)
+        if distance.unit == "d":
+            k = np.log(strikes / forward)
+            width = smile.vols(k) * math.sqrt(smile.variance_years)
+            d1 = direction * (0.5 * width - k / width)
+            deltas = [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in d1.tolist()]
+            off = np.abs(np.array(deltas) - amount / 100.0)
+        elif distance.unit == "sd":
+            off = np.abs(np.log(strikes / forward) - direction * amount * at_money)
+        elif distance.unit == "%":
+            off = np.abs(strikes - forward * (1.0 + direction * amount / 100.0))
+        elif distance.unit == "p":
+            outside = Right.CALL if direction > 0 else Right.PUT
+            mids = [_mid(near.by_strike.get((outside, strike)), market) for strike in ladder]
+            off = np.abs(np.array(mids) - amount)
+        else:
+            off = np.abs(strikes - (base + direction * amount))
+        return None if not np.isfinite(off).any() else ladder[int(np.nanargmin(off))]
+
+    def _made(
+        self, near: _Expiry, far: _Expiry | None, strikes: dict[Place, dict[int, float]]
+    ) -> list[Structure]:
+        legs = []
+        for leg, right in self._legs:
+            expiry = far if leg.is_far else near
+            strike = strikes[leg.place][_direction(leg, right)]
+            listed = None if expiry is None else expiry.by_strike.get((right, strike))
+            if listed is None:
+                return []
+            count = leg.ratio * (self.config.ratio if leg.is_many else 1)
+            legs.append(StructureLeg(*listed, self.config.sign * count))
+        return [Structure(tuple(legs))]
+
+
+def _direction(leg: ShapeLeg, right: Right) -> int:
+    """Return 1 for a leg above the centre, -1 for one below: calls above unless they stand inside."""
+    return 1 if right.is_call != leg.is_inside else -1
+
+
+def _mid(listed: Listed | None, market: MarketView) -> float:
+    quote = None if listed is None else market.quotes[listed[0]]
+    return math.nan if quote is None or not quote.bid > 0.0 else quote.mid
