@@ -128,13 +128,28 @@ def hedge_terms(settings: RunSettings) -> HedgeTerms | None:
 
 
 def require_tradable(settings: RunSettings, instruments: Instruments, data: Mapping[str, Any]) -> None:
-    """Refuse a run that would buy and sell a cash index; ``data`` is that of its journal header.
+    """Refuse a run that would buy and sell a cash index, or sell options that the risk limits forbid.
+
+    ``data`` is that of its journal header.
 
     Raises
     ------
     ConfigError
-        When a study does not trade its level on purpose (``risk.index_orders``).
+        When a study does not trade an index's level on purpose (``risk.index_orders``), or a structure sells
+        more of an option than ``risk.max_short_contracts``.
     """
+    if settings.strategy is not None:
+        most, limit = (
+            find_strategy(settings.strategy).sells_contracts(settings.strategy_config),
+            settings.config.risk.max_short_contracts,
+        )
+        if most > limit:
+            raise ConfigError(
+                f"{settings.strategy} would sell {most} contracts of an option, and the limit is {limit}",
+                where="risk.max_short_contracts",
+                value=limit,
+                fix=f"set risk.max_short_contracts to {most} or more, or trade a structure that sells fewer",
+            )
     if settings.config.risk.index_orders or settings.strategy is None:
         return
     traded = [str(data["hedge"])] if data.get("hedge") else []

@@ -198,15 +198,17 @@ class Looks:
             self.hedged.append((held.inputs, float(straddle.lead.contract.strike)))
         self.costs += [
             self.cost(other, view)
-            for other in tools.structures
+            for other in tools.structures(view)
             if other.first_expiry == straddle.first_expiry
         ]
-        found = tools.edge.new_strike(straddle, tools.structures, view)
+        found = tools.edge.new_strike(straddle, tools.structures(view), view)
         if found is not None:
             quotes = [view.market.quotes[leg] for leg in (*straddle.option_ids, *found[0].option_ids)]
             self.moves.append((straddle, *found, self.market(straddle), quotes))
         spot = view.market.mark(view.underlying)
-        best = tools.selector.select(tools.structures, view.market, view.delta_engine, spot, view.now_ns).best
+        best = tools.selector.select(
+            tools.structures(view), view.market, view.delta_engine, spot, view.now_ns
+        ).best
         if best is not None:
             self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.structure)))
 

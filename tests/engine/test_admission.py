@@ -485,13 +485,20 @@ STOPPED = tuple(msgspec.structs.replace(leg, order_type=Stop(D(20))) for leg in 
         (STRADDLE, LegOrders.LEGS, True, 3, False),
         (STRADDLE, LegOrders.COMBO, True, 2, False),  # an account of that level may not spread
         (STRADDLE[:1], LegOrders.COMBO, True, 3, False),
-        ((STRADDLE[0], intent(2, 3, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
+        ((STRADDLE[0], intent(2, 3, Purpose.OPEN)), LegOrders.COMBO, True, 3, True),
+        (
+            (STRADDLE[0], intent(2, 23, Purpose.OPEN)),
+            LegOrders.COMBO,
+            True,
+            3,
+            False,
+        ),  # no set
         ((STRADDLE[0], STRADDLE[0]), LegOrders.COMBO, True, 3, False),
         ((STRADDLE[0], intent(0, 2, Purpose.OPEN)), LegOrders.COMBO, True, 3, False),
         (STOPPED, LegOrders.COMBO, True, 3, False),  # a combo would trade at once
     ],
 )
-def test_equal_sizes_of_different_options_may_go_as_one(
+def test_different_options_in_small_ratios_may_go_as_one(
     desk, legs, leg_orders, takes_combos, level, goes_as_one
 ):
     one = desk()

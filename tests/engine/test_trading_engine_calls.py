@@ -29,7 +29,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (85, 69)
 STRADDLE = (329, 235)
 WHOLE_TRIP = (119, 83)
-STRADDLE_DECISION = (385, 296)
+STRADDLE_DECISION = (385, 298)
 """Python calls and C calls."""
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import (
     EdgeCourse,
+    EdgeExpiry,
     EdgeGate,
     EdgeGateConfig,
     EdgeInputs,
@@ -40,18 +41,14 @@ def skewed(k):
 
 
 def straddle(strike=500.0, smile=flat, **changes):
-    def value(vol):
+    def value(vols):
         return sum(
-            option_greeks(SPOT, strike, YEARS, vol, is_call, american=False).price
+            option_greeks(SPOT, strike, YEARS, vols[0], is_call, american=False).price
             for is_call in (True, False)
         )
 
     inputs = EdgeInputs(
-        smile=smile,
-        years=YEARS,
-        log_moneyness=math.log(strike / SPOT),
-        value=value,
-        mid=None,
+        expiries=(EdgeExpiry(smile, YEARS, np.array([math.log(strike / SPOT)]), value),),
         half_spreads=0.12,
         hedge_cost_usd=8.0,
         multiplier=100,
@@ -78,7 +75,8 @@ def forecast_of(vol=0.22, stderr=0.002, reason=None):
 
 
 def vega_of(inputs, vol):
-    return (inputs.value(vol + 1e-4) - inputs.value(vol - 1e-4)) / 2e-4
+    value = inputs.expiries[0].value
+    return (value([vol + 1e-4]) - value([vol - 1e-4])) / 2e-4
 
 
 # the edge -----------------------------------------------------------------------------------------
@@ -146,8 +144,13 @@ def test_the_edge_is_proportional_to_the_multiplier(scale):
 
 @pytest.mark.parametrize("field", ["years", "half_spreads", "hedge_cost_usd", "horizon_years"])
 def test_what_is_not_a_number_is_refused(field):
+    inputs = straddle()
+    if field == "years":
+        inputs = straddle(expiries=(inputs.expiries[0]._replace(years=math.nan),))
+    else:
+        inputs = straddle(**{field: math.nan})
     with pytest.raises(ArgumentError) as refusal:
-        shifted_edge(straddle(**{field: math.nan}), 0.22)
+        shifted_edge(inputs, 0.22)
     assert refusal.value.where == field
 
 

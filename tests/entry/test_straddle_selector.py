@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fakes.instruments import DAY, EXPIRY, option, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import (
     Selection,
     SelectionConfig,
@@ -27,7 +28,6 @@ from scalpdesk.instruments.contract import (
     options_in_order,
 )
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -77,7 +77,15 @@ def test_the_legacy_score_grows_with_the_number_of_straddles_and_the_corrected_d
     assert three.legacy_score == pytest.approx((0.38 + 120) / 0.02)
 
 
-@pytest.mark.parametrize("gamma", [0.0, -0.01, math.nan])
+def test_sold_gamma_is_scored_by_what_it_earns_after_the_spread():
+    """Theta of .30 a day less a spread of .10 for .01 of gamma; a dearer spread ranks behind."""
+    sold = straddle_score(0.3, -0.01, 0.1)
+    assert sold.score == pytest.approx(-20.0)
+    assert sold.breakeven_move == pytest.approx(math.sqrt(2 * 0.2 / 0.01))
+    assert sold.score < straddle_score(0.3, -0.01, 0.2).score < 0.0 < straddle_score(0.3, -0.01, 0.5).score
+
+
+@pytest.mark.parametrize("gamma", [0.0, math.nan])
 def test_without_gamma_there_is_no_score(gamma):
     assert straddle_score(-0.3, gamma, 0.1) == straddle_score(-0.9, 0.0, 0.5)
     assert straddle_score(-0.3, gamma, 0.1).score is None

@@ -1,17 +1,15 @@
-from datetime import date
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import EXPIRY, option, share, straddle_book
+from fakes.instruments import option, straddle_book
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import Instruments, Right, options_in_order
-from scalpdesk.instruments.structure import STRADDLE, Shape, ShapeLeg, Structure, StructureLeg
+from scalpdesk.entry.shapes import STRADDLE
+from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.structure import Structure, StructureLeg
 
-LATER = date(2024, 5, 17)
 RATIOS = st.lists(st.integers(-4, 4).filter(bool), min_size=1, max_size=5)
 
 
@@ -20,50 +18,6 @@ def structure_of(*ratios):
     return Structure(
         tuple(StructureLeg(n, option("C", 500 + 5 * n), ratio) for n, ratio in enumerate(ratios, start=1))
     )
-
-
-def test_a_straddle_is_a_call_and_a_put_of_one_strike_bought_one_each():
-    book = straddle_book(500, 490)
-    assert STRADDLE.at(reversed(options_in_order(book, "SPY"))) == [
-        Structure((StructureLeg(3, option("C", 490), 1), StructureLeg(4, option("P", 490), 1))),
-        Structure((StructureLeg(1, option("C", 500), 1), StructureLeg(2, option("P", 500), 1))),
-    ]
-
-
-def test_options_without_a_partner_of_their_root_are_left_out():
-    book = Instruments(
-        [
-            share("SPX"),
-            option("C", 5000, root="SPX"),
-            option("P", 5000, root="SPXW"),
-            option("C", 5100, root="SPXW"),
-            option("P", 5100, root="SPXW"),
-            option("P", 5200, root="SPXW"),
-            option("C", 5200, LATER, root="SPXW"),
-        ]
-    )
-    assert [each.option_ids for each in STRADDLE.at(options_in_order(book, "SPX"))] == [(3, 4)]
-
-
-def test_a_shape_is_data_its_rules_place_the_legs_beside_the_first():
-    """A put sold against a call ten below it and a month later: rows of data alone make another shape."""
-    book = Instruments(
-        [share(), option("P", 500), option("C", 490, LATER), option("P", 510), option("C", 500)]
-    )
-    shape = Shape(
-        "diagonal of both kinds",
-        (
-            ShapeLeg(Right.PUT, Side.SELL, 2),
-            ShapeLeg(Right.CALL, Side.BUY, 3, strike=lambda first: first.strike - 10, expiry=lambda _: LATER),
-        ),
-    )
-    (found,) = shape.at(options_in_order(book, "SPY"))
-    assert (str(found), found.first_expiry, found.last_expiry) == (
-        "-2 SPY240419P00500000, +3 SPY240517C00490000",
-        EXPIRY,
-        LATER,
-    )
-    assert found.label == "2024-04-19/2024-05-17 500/490"
 
 
 @given(RATIOS, st.integers(0, 50))

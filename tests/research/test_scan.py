@@ -8,7 +8,14 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.market import daily_bars_before, reconstruct
-from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, price_in_market, shifted_edge
+from scalpdesk.entry.edge_gate import (
+    EdgeExpiry,
+    EdgeGate,
+    EdgeGateConfig,
+    EdgeInputs,
+    price_in_market,
+    shifted_edge,
+)
 from scalpdesk.entry.straddle_selector import straddle_score
 from scalpdesk.hedging.base import HedgeInputs, make_band
 from scalpdesk.hedging.expected_cost import HedgedGroup, expected_cost, expected_costs
@@ -78,22 +85,18 @@ def test_a_straddles_edge_is_the_live_gates_own(tape, found):
         years = clock.years(now_ns, expiry_instant_ns(contract))
         to_calendar = math.sqrt(years / expiry.years)
 
-        def value(vol, strike=strike, expiry=expiry, to_calendar=to_calendar):
+        def value(vols, strike=strike, expiry=expiry, to_calendar=to_calendar):
             spot = expiry.forward  # rates and dividends of this market are zero
-            both = greeks(spot, strike, expiry.years, vol * to_calendar, np.array([True, False]))
+            both = greeks(spot, strike, expiry.years, vols[0] * to_calendar, np.array([True, False]))
             return float(both.price.sum())
 
         half = 0.5 * float((legs.ask - legs.bid)[[call, put]].sum())
         mid = 0.5 * float((legs.ask + legs.bid)[[call, put]].sum())
         k = math.log(strike / expiry.forward)
         smile = SviVols(expiry.smile, years)
-        on_smile = value(float(smile(np.array([k]))[0]))
+        on_smile = value(smile(np.array([k])))
         inputs = EdgeInputs(
-            smile=smile,
-            years=years,
-            log_moneyness=k,
-            value=value,
-            mid=price_in_market(on_smile, mid, half),
+            expiries=(EdgeExpiry(smile, years, np.array([k]), value),),
             half_spreads=2.0 * half,
             hedge_cost_usd=float(ranking.hedge_cost[place]),
             multiplier=100,
@@ -104,7 +107,8 @@ def test_a_straddles_edge_is_the_live_gates_own(tape, found):
         assert ranking.net[place] == pytest.approx(edge.net_usd, abs=0.02)
         assert ranking.gross[place] == pytest.approx(edge.gross_usd, abs=0.02)
         assert ranking.spread[place] == pytest.approx(edge.spread_usd)
-        assert ranking.price[place] == pytest.approx(inputs.mid, abs=2e-4)
+        market = price_in_market(on_smile, mid, half)
+        assert ranking.price[place] == pytest.approx(market, abs=2e-4)
 
 
 def test_the_verdict_is_the_gates_with_the_largest_delta(found):

@@ -18,6 +18,18 @@ FLAGS = {
     "--mean-reversion": "Buy only what has fallen far below its VWAP (st0cka, hybrid).",
 }
 """Flags and their help; what each sets is the strategy's to say."""
+STRUCTURE = {
+    "structure": (
+        "shape",
+        "NAME",
+        "Shape that is traded: straddle, strangle, iron_fly, calendar … (gamma-scalper).",
+    ),
+    "side": ("side", "SIDE", "long buys the shape, short sells it."),
+    "right": ("right", "RIGHT", "call or put, for shapes of one right."),
+    "body": ("body", "DISTANCE", "Where inner legs stand: 25d, 1.5sd, 2%, 5 or 1.20p."),
+    "wing": ("wing", "DISTANCE", "Where outer legs stand, likewise."),
+}
+"""Options for the settings of ``structure``: their key, what they take, and their help."""
 
 
 def strategy_flags(body: Body) -> Body:
@@ -38,6 +50,11 @@ def strategy_flags(body: Body) -> Body:
         symbols: str | None,
         **rest: Any,
     ) -> int | None:
+        chosen_structure = {key: rest.pop(name) for name, (key, _, _) in STRUCTURE.items()}
+        of_structure = (
+            f"structure.{key}={value}" for key, value in chosen_structure.items() if value is not None
+        )
+        overrides = (*of_structure, *overrides)
         if symbols is not None:
             overrides = (f"underlying={symbols.upper().replace(' ', '')}", *overrides)
         given = {"--volatility-off": volatility_off, "--mean-reversion": mean_reversion}
@@ -56,6 +73,8 @@ def strategy_flags(body: Body) -> Body:
         metavar="SYMBOL,...",
         help="Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).",
     )(function)
+    for name, (_, takes, about) in reversed(STRUCTURE.items()):
+        function = click.option(f"--{name}", default=None, metavar=takes, help=about)(function)
     for flag, about in reversed(FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)
     decorated: Body = function

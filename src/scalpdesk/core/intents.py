@@ -1,5 +1,6 @@
 """Intents, decisions and commands. Intents come from strategies, commands go to venues."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from math import gcd
@@ -310,9 +311,14 @@ class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
     @property
     def sets(self) -> Decimal:
         """Number of sets: the largest quantity of which each leg is a whole multiple."""
-        exponents = [leg.quantity.normalize().as_tuple().exponent for leg in self.legs]
-        places = max(0, *(-int(exponent) for exponent in exponents))
-        return Decimal(gcd(*(int(leg.quantity.scaleb(places)) for leg in self.legs))).scaleb(-places)
+        return sets_of_all([leg.quantity for leg in self.legs])
+
+
+def sets_of_all(quantities: Sequence[Decimal]) -> Decimal:
+    """Return the largest quantity of which each of these is a whole multiple."""
+    exponents = [quantity.normalize().as_tuple().exponent for quantity in quantities]
+    places = max([0, *(-int(exponent) for exponent in exponents)])
+    return Decimal(gcd(*(int(quantity.scaleb(places)) for quantity in quantities))).scaleb(-places)
 
 
 @final

@@ -6,7 +6,16 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, OrderType, Side, SubmitOrder
+from scalpdesk.core.intents import (
+    EXITS,
+    OPENING,
+    LegOrders,
+    OrderIntent,
+    OrderType,
+    Side,
+    SubmitOrder,
+    sets_of_all,
+)
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -30,7 +39,7 @@ from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
 
 COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
-MOST_LEGS = 4
+MOST_LEGS, MOST_RATIO = 4, 10
 
 
 class Admitted(FrozenLeaf, frozen=True, gc=False):
@@ -169,7 +178,7 @@ class OrderAdmission:
         return Admitted(tuple(admitted), tuple(refusals), tuple(notes))
 
     def may_combine(self, intents: Sequence[OrderIntent], leg_orders: LegOrders) -> bool:
-        """Return whether admitted orders go as one: equal sizes of different options, of one type."""
+        """Return whether admitted orders go as one: different options in small ratios, of one type."""
         desk, count = self._desk, len(intents)
         if leg_orders is LegOrders.LEGS or not 1 < count <= MOST_LEGS:
             return False
@@ -178,10 +187,12 @@ class OrderAdmission:
             return False
         if not all(isinstance(leg.order_type, OrderType) for leg in intents):
             return False  # no venue has a trigger for several contracts
-        kinds = {(leg.quantity, leg.order_type, leg.time_in_force, leg.purpose, leg.owner) for leg in intents}
+        kinds = {(leg.order_type, leg.time_in_force, leg.purpose, leg.owner) for leg in intents}
+        sets = sets_of_all([leg.quantity for leg in intents])
         return (
             (leg_orders is LegOrders.COMBO or desk.takes_combos)
             and len(kinds) == 1
+            and all(leg.quantity <= MOST_RATIO * sets for leg in intents)
             and len({leg.instrument_id for leg in intents}) == count
             and all(desk.instruments[leg.instrument_id].is_option for leg in intents)
         )

@@ -74,10 +74,6 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     expiries: tuple[EdgeExpiry, ...]
     """Legs by expiry, the nearest expiry first: the edge counts to it at the latest."""
-    mid: float | None
-    """In the market at the spot of now, bought legs less sold ones, currency per unit; None takes the value
-    on the smiles.
-    """
     half_spreads: float
     """Half spreads that are paid, all legs together, currency per unit."""
     hedge_cost_usd: float
@@ -86,6 +82,10 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     """Units of the underlying in one contract."""
     all_bought: bool = True
     """Whether no leg is sold: a higher volatility is worth more then."""
+    mid: float | None = None
+    """Price in the market at the spot of now, bought legs less sold ones, currency per unit. None takes the
+    value on the smiles: what a strike's quote is off its smile stays, and is no edge.
+    """
     fees: float = 0.0
     """Fees of the executions whose half spreads are paid, currency per unit."""
     currency: str = "USD"

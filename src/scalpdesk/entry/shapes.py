@@ -246,6 +246,19 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
         """1 where the shape is bought, -1 where it is sold."""
         return 1 if self.side == "long" else -1
 
+    @property
+    def days_behind(self) -> int:
+        """Calendar days behind the nearer expiry that a later one is looked for; 0 for a shape of one."""
+        return 2 * self.far_days if any(leg.is_far for leg in self.find_shape().legs) else 0
+
+    @property
+    def most_sold(self) -> int:
+        """Contracts of the option that one set sells most of; 0 where all are bought."""
+        counts = (
+            self.sign * leg.ratio * (self.ratio if leg.is_many else 1) for leg in self.find_shape().legs
+        )
+        return max(0, *(-count for count in counts))
+
     def find_shape(self) -> Shape:
         """Return the shape."""
         return shape_named(self.shape)
@@ -257,6 +270,22 @@ class _Expiry(NamedTuple):
     root: str
     day: date
     by_strike: dict[tuple[Right, float], Listed]
+
+    def traded(self, market: MarketView, now_ns: int, least_interest: int) -> "_Expiry":
+        """Return the options that have a good quote on both sides and open interest enough."""
+        numbers = np.array([number for number, _ in self.by_strike.values()], dtype=np.int64)
+        table = market.table(numbers)
+        good = market.are_fine(table, numbers, now_ns) & (table.bid < table.ask)
+        interest = market.open_interest
+        return _Expiry(
+            self.root,
+            self.day,
+            {
+                place: listed
+                for (place, listed), is_good in zip(self.by_strike.items(), good.tolist(), strict=True)
+                if is_good and (least_interest < 0 or interest.get(listed[0], -1) > least_interest)
+            },
+        )
 
     def strikes(self, right: Right) -> list[float]:
         """Return the strikes of a right, ascending."""
@@ -317,11 +346,12 @@ class ShapeLister:
         )
         if len(held) != len(self._legs) or not all(number in contracts for number in held):
             return None
-        for numbers in permutations(sorted(held)):
-            found = self._fitting([(number, contracts[number]) for number in numbers])
-            if found is not None:
-                return found
-        return None
+        fitting = (
+            self._fitting([(number, contracts[number]) for number in numbers])
+            for numbers in permutations(sorted(held))
+        )
+        found = [each for each in fitting if each is not None]
+        return max(found, key=lambda each: each.sets_held(held.__getitem__), default=None)
 
     def _fitting(self, listed: Sequence[Listed]) -> Structure | None:
         """Return the structure of options in the order of the shape's legs; None where they do not fit it."""
@@ -354,7 +384,12 @@ class ShapeLister:
         return Structure(tuple(legs))
 
     def list_now(
-        self, market: MarketView, engine: OptionValuer, now_ns: int, days: tuple[date, date]
+        self,
+        market: MarketView,
+        engine: OptionValuer,
+        now_ns: int,
+        days: tuple[date, date],
+        least_interest: int = -1,
     ) -> Sequence[Structure]:
         """Return the structures as of now, whose nearer expiry lies within days, both included.
 
@@ -366,6 +401,8 @@ class ShapeLister:
             UTC nanoseconds.
         days
             First and last expiry day.
+        least_interest
+            Open contracts that a leg beside the centre must exceed; below zero any.
         """
         after = self._first_after_event(now_ns, days[0])
         if not self.shape.needs_smile:
@@ -379,11 +416,13 @@ class ShapeLister:
             smile = engine.observe_smile(first, now_ns)
             if smile is None or smile.years <= 0.0:
                 continue
-            by_distance = sorted(near.strikes(self._legs[0][1]), key=lambda k: (abs(k - smile.forward), k))
+            far = None if far is None else far.traded(market, now_ns, least_interest)
+            now = near.traded(market, now_ns, least_interest)
+            by_distance = sorted(now.strikes(self._legs[0][1]), key=lambda k: (abs(k - smile.forward), k))
             for centre in by_distance[: NEAREST_CENTRES if self.shape.is_centred else 1]:
-                strikes = self._strikes(near, centre, smile, market)
+                strikes = self._strikes(now, centre, smile, market)
                 if strikes is not None:
-                    placed += self._made(near, far, strikes)
+                    placed += self._made(now, far, strikes)
         return sorted(placed, key=lambda each: (each.first_expiry, each.lead.contract.strike))
 
     def _first_after_event(self, now_ns: int, first: date) -> date | None:

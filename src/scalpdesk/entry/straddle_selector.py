@@ -217,7 +217,9 @@ class Selection(msgspec.Struct, frozen=True):
                 f" (the nearest, strike {near.structure.strikes} at a forward of"
                 f" {near.forward:.2f}, has {100.0 * abs(near.delta):.1f})"
             )
-        nothing = "pair of call and put" if self.name == STRADDLE.name else "option for each of its legs"
+        nothing = "pair of call and put"
+        if self.name != STRADDLE.name:
+            nothing = "option for each of its legs with a good quote and open interest enough"
         return f"no {self.name} passes the filters: " + ("; ".join(parts) or f"the chain holds no {nothing}")
 
 
@@ -303,9 +305,11 @@ class StraddleSelector:
         if lopsided:
             removed[f"delta up to {100 * self._max_delta:g} of 100"] = lopsided
         chosen_by = "strike set by selection.strike, forward"
-        if self._config.strike is None:
+        if not self._shape.is_centred:
+            chosen_by = "legs by their distances, forward"
+        elif self._config.strike is None:
             chosen_by = "strike with the lowest score, forward"
-        if self._config.strike is None and self._config.strike_choice == "forward":
+        if self._shape.is_centred and self._config.strike is None and self._config.strike_choice == "forward":
             chosen_by, nearest = "strike nearest the forward of", dict[date, Candidate]()
             for each in sorted(even, key=lambda each: each.distance):
                 nearest.setdefault(each.structure.first_expiry, each)
@@ -357,7 +361,9 @@ class StraddleSelector:
         table = market.table(legs)
         good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
         quoted = places[good.reshape(len(window.numbers), -1).all(axis=0)]
-        removed["a good quote on both legs"] = len(places) - len(quoted)
+        removed[f"a good quote on {'both' if len(window.numbers) == 2 else 'all'} legs"] = len(places) - len(
+            quoted
+        )
         most = self._config.max_spread_fraction
         if most is None:
             return quoted

@@ -42,6 +42,8 @@ class Structure:
     option_ids: tuple[InstrumentId, ...] = field(init=False, repr=False, compare=False)
     first_expiry: date = field(init=False, repr=False, compare=False)
     last_expiry: date = field(init=False, repr=False, compare=False)
+    ratios: dict[InstrumentId, int] = field(init=False, repr=False, compare=False)
+    """Signed contracts of one set by option."""
     by_expiry: tuple[tuple[StructureLeg, ...], ...] = field(init=False, repr=False, compare=False)
     """Legs of each expiry, the nearest first."""
     all_bought: bool = field(init=False, repr=False, compare=False)
@@ -59,6 +61,7 @@ class Structure:
             )
         ordered = sorted(self.legs, key=_expiry_of)
         object.__setattr__(self, "option_ids", ids)
+        object.__setattr__(self, "ratios", {leg.option_id: leg.ratio for leg in self.legs})
         object.__setattr__(self, "first_expiry", ordered[0].contract.expiry)
         object.__setattr__(self, "last_expiry", ordered[-1].contract.expiry)
         object.__setattr__(self, "by_expiry", tuple(tuple(each) for _, each in groupby(ordered, _expiry_of)))

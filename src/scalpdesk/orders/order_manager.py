@@ -21,7 +21,7 @@ from scalpdesk.core.events import (
     StatusEvent,
     UnmatchedOrderEvent,
 )
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder, sets_of_all
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
@@ -55,12 +55,12 @@ class OrdersView(Protocol):
 
 
 def net_limit(intents: Sequence[OrderIntent | SubmitOrder]) -> Decimal | None:
-    """Return what one set of equal legs may cost: paid above zero; None at the market."""
-    total = ZERO
+    """Return what one set may cost, currency per unit: paid above zero; None at the market."""
+    sets, total = sets_of_all([intent.quantity for intent in intents]), ZERO
     for intent in intents:
         if intent.limit_price is None:
             return None
-        total += intent.side.sign * intent.limit_price
+        total += intent.side.sign * intent.limit_price * (intent.quantity / sets)
     return total
 
 

@@ -224,7 +224,7 @@ def rank(
     amounts = edge_amounts(
         multiplier,
         shifted=shifted,
-        mid=price,
+        mid=on_smile,
         half_spreads=2.0 * half,  # half in and half out
         fees=np.zeros(1),
         hedge_cost=hedge_cost,

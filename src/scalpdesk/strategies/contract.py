@@ -540,6 +540,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it buys and sells the underlying itself, from its settings: on a cash index that is refused
     before the run begins. Without it an order in an index is refused when it is sent.
     """
+    sells_contracts: Callable[[Any], int] = lambda _: 0
+    """Most contracts of one option that it sells to open, from its settings; 0 for none."""
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}

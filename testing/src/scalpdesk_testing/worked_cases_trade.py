@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
-from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, recentring, shifted_edge
+from scalpdesk.entry.edge_gate import EdgeExpiry, EdgeInputs, GatePasses, recentring, shifted_edge
 from scalpdesk.entry.straddle_selector import straddle_score
 from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
@@ -129,14 +129,11 @@ def _shifted_edge(
 ) -> Answer:
     smile = _ssvi(tau, **ssvi)
 
-    def value(vol: float) -> float:
-        return _black(S, K, tau, vol, "straddle").price
+    def value(vols: Floats) -> float:
+        return _black(S, K, tau, float(vols[0]), "straddle").price
 
     inputs = EdgeInputs(
-        smile=smile,
-        years=tau,
-        log_moneyness=math.log(K / S),
-        value=value,
+        expiries=(EdgeExpiry(smile, tau, np.array([math.log(K / S)]), value),),
         mid=market,
         half_spreads=half_spreads,
         hedge_cost_usd=hedge_cost_usd,
@@ -153,8 +150,8 @@ def _shifted_edge(
         "target_level": edge.target_level,
         "iv_market": edge.implied_vol,
         "iv_shifted": edge.shifted_vol,
-        "model_value": value(edge.shifted_vol),
-        "market_value": value(edge.implied_vol) if market is None else market,
+        "model_value": value(np.array([edge.shifted_vol])),
+        "market_value": value(np.array([edge.implied_vol])) if market is None else market,
         "gross": edge.gross_usd,
         "edge": edge.net_usd,
         "stderr": edge.stderr_usd,

@@ -5,10 +5,10 @@ from datetime import date
 import pytest
 
 from scalpdesk.core.events import ForecastEvent
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import coin_session
-from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast
 from scalpdesk.volatility.variance_time import CALENDAR

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
@@ -12,9 +13,9 @@ from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.volatility.nowcast import nowcast
@@ -70,7 +71,7 @@ def edges(engine):
     for strike in STRIKES:
         straddle = next(
             each
-            for each in tools.structures
+            for each in tools.structures(view)
             if each.lead.contract.strike == strike and (each.first_expiry - DAY).days > 30
         )
         quotes = [view.market.quotes[leg] for leg in straddle.option_ids]
@@ -79,7 +80,8 @@ def edges(engine):
         inputs = tools.edge._inputs(straddle, view, tools.hedger, forecast, half_spreads=spread, fees=0.0)
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         step = 1e-3
-        vega = inputs.value(edge.implied_vol + step) - inputs.value(edge.implied_vol - step)
+        value = inputs.expiries[0].value
+        vega = value(np.full(2, edge.implied_vol + step)) - value(np.full(2, edge.implied_vol - step))
         found.append((edge, 100.0 * vega / (2.0 * step)))
     return found
 
@@ -119,7 +121,7 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry():
     engine = run_until("10:38", "entry.gate=off").engine
     strategy, view = engine.strategy, engine.desk.view
     horizon, morning_vol = strategy.tools.edge.horizon, view.market.forecasts[view.underlying].vol
-    by_days = {(each.first_expiry - DAY).days: each for each in strategy.tools.structures}
+    by_days = {(each.first_expiry - DAY).days: each for each in strategy.tools.structures(view)}
     so_far = nowcast(morning_vol, horizon.realised.variance, min(horizon.realised.share, 1.0))
     assert so_far.rest_vol > 1.5 * morning_vol
     assert horizon.forecast(view, by_days[0]).vol == pytest.approx(so_far.rest_vol, rel=1e-9)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.units import MINUTE_NS, years_between
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
-from scalpdesk.instruments.structure import STRADDLE
 from scalpdesk.pricing import greeks
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
 
@@ -70,12 +70,17 @@ def price(spot, *, is_call, style):
     )
 
 
+def found_in(view, held=STRADDLE_HELD):
+    found = early_exercise_gain(view, held, {1: 2, 2: 1})
+    return None if found is None else found[0]
+
+
 def gain(spot):
     """The desk's findings from quotes that know the dividend."""
     marks = {1: price(spot, is_call=True, style="american"), 2: price(spot, is_call=False, style="european")}
 
     coming = CashDividend(0, EX_NS, Decimal(str(DIVIDEND)))
-    return early_exercise_gain(Evening(lambda leg: Valued(spot, RATE, marks[leg]), [coming]), STRADDLE_HELD)
+    return found_in(Evening(lambda leg: Valued(spot, RATE, marks[leg]), [coming]))
 
 
 @pytest.mark.parametrize("spot", [272.0, 276.0, 279.0, 280.0, 280.5, 281.0, 282.0, 284.0])
@@ -102,7 +107,7 @@ def gain_of_put(spot):
 
     view = Evening(lambda leg: Valued(spot, HIGH_RATE, float(at(leg == 1).price)), [])
     view.greeks_at = lambda leg, now_ns, vol: at(leg == 1, vol)
-    return early_exercise_gain(view, STRADDLE_HELD)
+    return found_in(view)
 
 
 def held_over_the_night(spot, steps=600):

@@ -28,7 +28,6 @@ from scalpdesk.entry.edge_gate import (
     EdgeGateConfig,
     EdgeInputs,
     Recentring,
-    price_in_market,
     recentring,
     shifted_edge,
 )
@@ -301,17 +300,10 @@ class StraddleEdge:
         on_smile = [_LegsOnSmile(view, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
         gammas = (each.total(lambda at: _hedged_gamma(view, at, share.mid)) for each in on_smile)
         gamma = abs(sum(gammas, 0.0))
-        quotes = [view.market.quotes[leg] for leg in structure.option_ids]
-        widths = (0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes)
-        half = 0.5 * structure.total_of_all(widths)
-        quoted = structure.total(each.greeks.price for each in states if each is not None)
-        prices = (each.total(lambda at: at.price) for each in on_smile)
-        mid = price_in_market(sum(prices, 0.0), quoted, half)
         nearest = known[0]
         horizon = min(self.horizon.years(view), nearest.variance_years)
         return EdgeInputs(
             expiries=tuple(each.expiry for each in on_smile),
-            mid=mid,
             half_spreads=max(half_spreads, 0.0),
             fees=fees,
             hedge_cost_usd=self._hedge_cost_usd(

@@ -55,6 +55,8 @@ class State:
         """Begin to sell all that is held, and return the first step of it."""
         entered = isinstance(self, TradingState) and self.trade.entry_session is not None
         entry, leaving = self.tools.config.entry, LeavingState(self.tools, self.start, entered, rests_in)
+        if isinstance(self, TradingState):
+            leaving.liquidation.ratios = self.trade.structure.ratios
         leaving.liquidation.begin(view.now_ns, why, rest_seconds=entry.walk_steps * entry.order_ttl_seconds)
         return leaving.sell(view, None)
 
@@ -386,7 +388,7 @@ class HoldingState(TradingState):
         config, orders = tools.config.recentre, tools.config.entry
         seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
-        sale = tools.leg_sale(view, why)
+        sale = tools.leg_sale(view, trade.structure, why)
         state = RecentringState(tools, trade, structure, sale, until_ns, had_edge)
         assert state.entry is not None
         sold = trade.sell(view, sale, facts)
@@ -418,7 +420,7 @@ class HoldingState(TradingState):
         rule.forget()
         facts |= {"straddles_wanted": wanted}
         state = ScalingState(tools, trade, None, wanted, view.now_ns)
-        state.sale = tools.leg_sale(view, why, tools.config.entry.orders)
+        state.sale = tools.leg_sale(view, trade.structure, why, tools.config.entry.orders)
         return state, trade.sell(view, state.sale, facts, wanted)
 
     def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Step:
@@ -534,7 +536,7 @@ class ScalingState(TradingState):
         if self.entry is None and view.now_ns >= self.until_ns:
             return self.leave(view, "change of size abandoned: the straddle is not whole")
         if self.entry is None:
-            self.sale = self.sale or tools.leg_sale(view, "change of size: sell what is left over")
+            self.sale = self.sale or tools.leg_sale(view, structure, "change of size: sell what is left over")
             actions = trade.sell(view, self.sale, keep=self.wanted)
         elif actions:
             return self, actions

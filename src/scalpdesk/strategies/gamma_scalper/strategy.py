@@ -123,8 +123,9 @@ PLUG = StrategySpec(
     reads_dealer_gamma=lambda config: config.hedge.band == RegimeThresholdBand.name,
     expiry_days=lambda config: (
         config.selection.min_expiration_days,
-        config.selection.max_expiration_days,
+        config.selection.max_expiration_days + config.structure.days_behind,
     ),
+    sells_contracts=lambda config: config.straddles * config.structure.most_sold,
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     trades_underlying=lambda config: config.hedge.instrument is None,
     # one session long: it enters whatever the gate advises and ends flat

@@ -86,7 +86,8 @@ class ScalperTools:
             today + timedelta(days=selection.min_expiration_days),
             today + timedelta(days=selection.max_expiration_days),
         )
-        return self.lister.list_now(view.market, view.delta_engine, view.now_ns, days)
+        least = selection.min_open_interest
+        return self.lister.list_now(view.market, view.delta_engine, view.now_ns, days, least)
 
     def held(self, view: DeskView) -> list[InstrumentId]:
         """Return the options held, in the order of their first trade."""
@@ -112,12 +113,16 @@ class ScalperTools:
             max_attempts=entry.max_attempts,
             leg_orders=entry.orders if walks else LegOrders.LEGS,
             walk_steps=entry.walk_steps if walks else 0,
+            name=self.name,
         )
 
-    def leg_sale(self, view: DeskView, why: str, leg_orders: LegOrders = LegOrders.LEGS) -> Liquidation:
-        """Begin the sale of legs while the strategy stays."""
+    def leg_sale(
+        self, view: DeskView, structure: Structure, why: str, leg_orders: LegOrders = LegOrders.LEGS
+    ) -> Liquidation:
+        """Begin to close legs while the strategy stays."""
         seconds = self.config.entry.order_ttl_seconds
         sale = Liquidation(None, retry_seconds=seconds, timer="", step="", leg_orders=leg_orders)
+        sale.ratios = structure.ratios
         sale.begin(view.now_ns, why)
         return sale
 
@@ -200,7 +205,7 @@ class StraddleTrade:
         """Return orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
         missing = self.structure.missing(keep, view.positions.quantity)
         over = {leg: -quantity for leg, quantity in missing.items()}
-        ratios = {leg.option_id: leg.ratio for leg in self.structure.legs}
+        ratios = self.structure.ratios
         legs = [leg for leg in over if over[leg] * ratios[leg] > 0]
         # without its timer: the next wake sells on, and hedges at its own time
         return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]

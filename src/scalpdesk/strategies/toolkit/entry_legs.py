@@ -10,6 +10,7 @@ from enum import StrEnum
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -49,7 +50,9 @@ class LegEntry:
     leg_orders
         Whether the legs may go as one order; after one that the venue rejected each goes on its own.
     walk_steps
-        Steps of ``ttl_seconds`` from the mid to the ask; 0 begins at the ask.
+        Steps of ``ttl_seconds`` from the mid to the far side; 0 begins there.
+    name
+        What the structure is called.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class LegEntry:
         timer: str = "",
         leg_orders: LegOrders = LegOrders.LEGS,
         walk_steps: int = 0,
+        name: str = STRADDLE.name,
     ) -> None:
+        self._name = name
         self.structure = structure
         self.legs = structure.option_ids
         self.sets = sets
@@ -103,7 +108,7 @@ class LegEntry:
             self._leg_orders = LegOrders.LEGS
         facts: Facts = {"attempt": self.attempts}
         return EntryStatus.WORKING, self._sent(
-            view, DecisionKind.ENTRY, ("complete the straddle",), facts, intents
+            view, DecisionKind.ENTRY, (f"complete the {self._name}",), facts, intents
         )
 
     def note_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
@@ -124,14 +129,14 @@ class LegEntry:
             if not far > 0:
                 continue
             price, side = exact(far), "ask" if is_bought else "bid"
-            why = f"straddle leg at the {side}"
+            why = f"{self._name} leg at the {side}"
             if self.attempts < self._walk_steps and quote.bid > 0:
                 left = 1.0 - self.attempts / self._walk_steps
                 to_mid = 0.5 * left * (quote.ask - quote.bid)
                 wanted = exact(far - to_mid if is_bought else far + to_mid, 8)
                 price = view.instruments[leg].tick_rule.round(wanted, "down" if is_bought else "up")
                 steps = f"step {self.attempts} of {self._walk_steps}"
-                why = f"straddle leg, {steps} from the mid to the {side}"
+                why = f"{self._name} leg, {steps} from the mid to the {side}"
             traded = Side.BUY if is_bought else Side.SELL
             intents.append(OrderIntent(leg, traded, abs(missing), Purpose.OPEN, why, OrderType.LIMIT, price))
         return tuple(intents)
@@ -161,7 +166,10 @@ class LegEntry:
         facts: Facts,
         intents: tuple[OrderIntent, ...],
     ) -> list[Action]:
-        actions: list[Action] = [Proposal(kind, reasons, facts, intents, leg_orders=self._leg_orders)]
+        ratios = self.structure.ratios
+        is_whole = len({order.quantity / abs(ratios[order.instrument_id]) for order in intents}) == 1
+        leg_orders = self._leg_orders if is_whole and len(intents) == len(ratios) else LegOrders.LEGS
+        actions: list[Action] = [Proposal(kind, reasons, facts, intents, leg_orders=leg_orders)]
         if self._timer:
             self._not_before_ns = view.now_ns + int(self._ttl_seconds * NANOS_PER_SECOND)
             actions.append(SetTimer(self._timer, self._not_before_ns))

@@ -396,8 +396,8 @@ class DeltaHedger:
             total.shares = hedge.delta(owned, spot)
         elif owned:
             total.shares = view.hedge_delta(owned, view.mark(number) or math.nan)
-        noise = bent = 0.0
-        vols, weights, years = list[float](), list[float](), math.inf
+        noise = bent = vol_sum = by_gamma = gamma_sum = first_vol = 0.0
+        years, is_one_vol = math.inf, True
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
         by_strike, by_smile = model.source == "smile", model.dynamics == "sticky_delta"
@@ -430,8 +430,13 @@ class DeltaHedger:
             if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
             noise += units * greeks.vanna * deviation
-            vols.append(vol)
-            weights.append(abs(units * greeks.gamma))
+            weight = units * greeks.gamma
+            weight = weight if weight > 0.0 else -weight
+            vol_sum += vol
+            by_gamma += vol * weight
+            gamma_sum += weight
+            first_vol = first_vol or vol
+            is_one_vol = is_one_vol and vol == first_vol
             years = min(years, valuation.years)
         if hedge.is_inverse:  # the band's delta is that of both together, and so is its gamma
             total.gamma = gamma_beside_perpetual(total.gamma, bent, spot)
@@ -446,9 +451,9 @@ class DeltaHedger:
             if hedge.multiplier != 1 or number != view.underlying:
                 unit = _smallest_delta(view, view.mark(number) or spot)  # before its first quote
             least = least_hedge(noise / unit)
-        return _LegGreeks(
-            found, _mean_vol(vols, weights), years, multiplier, least, "; ".join(modelled) if modelled else ""
-        )
+        # the band of the whole position goes by the volatility of its gamma
+        mean_vol = by_gamma / gamma_sum if gamma_sum > 0.0 and not is_one_vol else vol_sum / len(legs)
+        return _LegGreeks(found, mean_vol, years, multiplier, least, "; ".join(modelled) if modelled else "")
 
     def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
         self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
@@ -467,14 +472,6 @@ class DeltaHedger:
         return minimum_variance_delta(
             valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
         )
-
-
-def _mean_vol(vols: Sequence[float], weights: Sequence[float]) -> float:
-    """Return the mean volatility by gamma: what the band of the whole position goes by."""
-    total = sum(weights)
-    if not total > 0.0 or min(vols) == max(vols):
-        return sum(vols) / len(vols)
-    return sum(vol * weight for vol, weight in zip(vols, weights, strict=True)) / total
 
 
 def _waited_for(view: DeskView) -> tuple[int, int]:

@@ -18,7 +18,16 @@ from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE, Closer, ClosingLi
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import EXITS, CancelIntent, Intent, LegOrders, Purpose, SetTimer, Side
+from scalpdesk.core.intents import (
+    EXITS,
+    CancelIntent,
+    Intent,
+    LegOrders,
+    OrderIntent,
+    Purpose,
+    SetTimer,
+    Side,
+)
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
@@ -34,6 +43,7 @@ ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
 STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
+COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -120,6 +130,8 @@ class Liquidation:
         self._step = step
         self._leg_orders = leg_orders
         self._facts: Facts = {}
+        self.ratios: Mapping[InstrumentId, int] = {}
+        """Contracts of one set by option, where what is closed is a structure."""
         self.forget()
 
     def forget(self) -> None:
@@ -265,13 +277,18 @@ class Liquidation:
                 not (seen.is_unquoted or seen.has_no_bid) for seen in (sight_of(view, leg) for leg in legs)
             )
             goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
-            is_whole = is_first or (goes_on and not is_hurried)
+            is_whole = (is_first or (goes_on and not is_hurried)) and self._is_in_ratio(found.orders)
+            orders, reasons = found.orders, (self.why, self._step) if self._step else (self.why,)
+            if not (is_whole and len(orders) == len(legs)) and self._is_covering(view, legs):
+                orders = [order for order in orders if order.side is Side.BUY]
+                reasons = (*reasons, COVER_FIRST)
+        if found.orders and orders:
             actions.append(
                 Proposal(
                     DecisionKind.EXIT,
-                    (self.why, self._step) if self._step else (self.why,),
+                    reasons,
                     facts,
-                    tuple(found.orders),
+                    tuple(orders),
                     all_or_none=False,
                     leg_orders=self._leg_orders if is_whole else LegOrders.LEGS,
                 )
@@ -279,6 +296,17 @@ class Liquidation:
         if found.due_ns:
             actions.append(SetTimer(self._timer, min(found.due_ns)))
         return actions
+
+    def _is_covering(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+        """Return whether sold legs go first: nothing that covers one is sold while it can be bought back."""
+        sold = [leg for leg in legs if view.positions.quantity(leg) < 0]
+        tries = max((self._options.leg(leg).tries for leg in sold), default=0)
+        return bool(sold) and tries <= self._alert_after
+
+    def _is_in_ratio(self, orders: Sequence[OrderIntent]) -> bool:
+        """Return whether orders are for whole sets of what is closed; of no structure for as many each."""
+        of_set = (abs(self.ratios.get(order.instrument_id, 1)) for order in orders)
+        return len({order.quantity / ratio for order, ratio in zip(orders, of_set, strict=True)}) == 1
 
     def _tries(
         self, view: DeskView, closer: Closer, lines: Sequence[ClosingLine], *, is_hurried: bool = False
