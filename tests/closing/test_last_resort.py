@@ -658,6 +658,28 @@ def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
     assert alone == ([ClosingLine("", 0, D(account))] if account else [])
 
 
+def test_a_sold_option_is_bought_back_before_what_covers_it_is_sold():
+    flattener = Flattener(straddle_book(500))
+    found = step([(1, -2), (2, 3)], flattener=flattener)
+    assert [(one.instrument_id, one.side, one.quantity) for one in found.orders] == [(1, Side.BUY, 2)]
+    found = step([(2, 3)], flattener=flattener, now_ns=NOW + S)
+    assert [(one.instrument_id, one.side) for one in found.orders] == [(2, Side.SELL)]
+
+
+def test_a_sold_option_that_cannot_be_bought_back_keeps_its_cover_only_for_a_while():
+    unseen = quoted() | {1: None}
+    assert [one.instrument_id for one in step([(1, -2), (2, 3)], quotes=unseen).orders] == [2]
+    doubted = [at_work("a", 1, size=2, side=Side.BUY, purpose=Purpose.CLOSE, state=OrderState.UNKNOWN)]
+    flattener = Flattener(straddle_book(500))
+    steps = [
+        step([(1, -2), (2, 3)], doubted, flattener=flattener, now_ns=NOW + count * 2 * S).orders
+        for count in range(12)
+    ]
+    first = next(count for count, orders in enumerate(steps) if orders)
+    assert 5 <= first <= 10
+    assert [one.instrument_id for one in steps[first]] == [2]
+
+
 @pytest.mark.parametrize(
     ("working", "bids", "limits"),
     [

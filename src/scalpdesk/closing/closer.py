@@ -11,6 +11,8 @@ from scalpdesk.orders.order import UNCERTAIN, Order
 from scalpdesk.portfolio.positions import PositionManager
 
 BOTH_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
+COVER_TRIES = 3
+"""Tries to buy a sold option back after which what covers it is sold too."""
 LIMITS_ALONE = frozenset({OrderType.LIMIT})
 
 

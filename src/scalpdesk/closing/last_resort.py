@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.closer import Closer, ClosingLine
+from scalpdesk.closing.closer import COVER_TRIES, Closer, ClosingLine
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Look, Sight
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
@@ -40,6 +40,8 @@ GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
+COVER_STEPS = 10
+"""So many steps what covers a sold option is kept at most, whatever keeps that from being bought back."""
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
 AT_THE_MARKET = ClosingStyle(
@@ -76,12 +78,12 @@ class Flattener:
         self._prefix = run_prefix
         self._attempts: dict[InstrumentId, int] = {}
         self._tried: Sequence[ClosingLine] = ()
-        self._times = 0
+        self._times = self._covered = 0
         self._closer = Closer(AT_THE_MARKET)
 
     def begin(self) -> None:
         """Restart without a memory of earlier steps."""
-        self._tried, self._times = (), 0
+        self._tried, self._times, self._covered = (), 0, 0
         self._closer.begin()
 
     def step(
@@ -215,8 +217,21 @@ class Flattener:
             sent = [(order, order.submitted) for order in working]
             return [order for order, its in sent if (its.owner, its.instrument_id) == line[:2]]
 
+        def tries(of: Sequence[ClosingLine]) -> list[OrderIntent]:
+            return list(self._closer.tries(of, own, look, "flattening", has_sent=lambda *_: True).orders)
+
+        # nothing that covers a sold option is sold while that can be bought back
+        sold = [
+            line for line in lines if line.quantity < 0 and self._instruments[line.instrument_id].is_option
+        ]
+        due = tries(sold)
+        self._covered = self._covered + 1 if sold else 0
+        attempts = max((self._closer.leg(number, owner).tries for owner, number, _ in sold), default=0)
+        is_kept = attempts <= COVER_TRIES and self._covered <= COVER_STEPS
+        if not (is_kept and (due or any(map(own, sold)))):
+            due += tries([line for line in lines if line not in sold])
         orders = []
-        for order in self._closer.tries(lines, own, look, "flattening", has_sent=lambda *_: True).orders:
+        for order in due:
             owner, number = order.owner, order.instrument_id
             if (owner, number) in unsold:
                 leg, now_ns = self._closer.leg(number, owner), look(number).now_ns

@@ -14,7 +14,14 @@ from functools import partial
 
 import msgspec
 
-from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE, Closer, ClosingLine, Tries
+from scalpdesk.closing.closer import (
+    BOTH_TYPES,
+    COVER_TRIES,
+    LIMITS_ALONE,
+    Closer,
+    ClosingLine,
+    Tries,
+)
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
@@ -44,6 +51,8 @@ ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
 COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
+COVER_NS = MINUTE_NS
+"""Into the exit; so long what covers a sold leg is kept at most."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -279,7 +288,7 @@ class Liquidation:
             goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
             is_whole = (is_first or (goes_on and not is_hurried)) and self._is_in_ratio(found.orders)
             orders, reasons = found.orders, (self.why, self._step) if self._step else (self.why,)
-            if not (is_whole and len(orders) == len(legs)) and self._is_covering(view, legs):
+            if not (is_whole and len(orders) == len(legs)) and self._is_covering(view, legs, orders):
                 orders = [order for order in orders if order.side is Side.BUY]
                 reasons = (*reasons, COVER_FIRST)
         if found.orders and orders:
@@ -297,11 +306,15 @@ class Liquidation:
             actions.append(SetTimer(self._timer, min(found.due_ns)))
         return actions
 
-    def _is_covering(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+    def _is_covering(
+        self, view: DeskView, legs: Sequence[InstrumentId], orders: Sequence[OrderIntent]
+    ) -> bool:
         """Return whether sold legs go first: nothing that covers one is sold while it can be bought back."""
         sold = [leg for leg in legs if view.positions.quantity(leg) < 0]
         tries = max((self._options.leg(leg).tries for leg in sold), default=0)
-        return bool(sold) and tries <= self._alert_after
+        is_under_way = any(order.side is Side.BUY for order in orders) or any(map(view.orders.live_for, sold))
+        is_patient = view.now_ns - (self.since_ns or 0) < COVER_NS
+        return is_under_way and is_patient and tries <= COVER_TRIES
 
     def _is_in_ratio(self, orders: Sequence[OrderIntent]) -> bool:
         """Return whether orders are for whole sets of what is closed; of no structure for as many each."""
