@@ -101,11 +101,11 @@ class LegEntry:
         if self.attempts >= self._max_attempts:
             return EntryStatus.ABANDONED, []
         self.attempts += 1
+        if has_rejected_combo(view, self.legs):
+            self._leg_orders = LegOrders.LEGS
         intents = self._missing(view)
         if not intents:
             return EntryStatus.WORKING, []
-        if has_rejected_combo(view, self.legs):
-            self._leg_orders = LegOrders.LEGS
         facts: Facts = {"attempt": self.attempts}
         return EntryStatus.WORKING, self._sent(
             view, DecisionKind.ENTRY, (f"complete the {self._name}",), facts, intents
@@ -113,16 +113,22 @@ class LegEntry:
 
     def note_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the sets that the risk gate passed, unless it cut another order."""
-        if any(order.purpose is Purpose.OPEN and order.instrument_id in self.legs for order in sent):
-            self.sets = self.structure.sets_held(view.exposure)
+        ratios = self.structure.ratios
+        opened = [order.instrument_id for order in sent if order.purpose is Purpose.OPEN]
+        legs = [leg for leg in opened if leg in ratios]
+        if legs:
+            self.sets = min(int(view.exposure(leg) / ratios[leg]) for leg in legs)
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
-        """Return orders for what is neither held nor ordered of each leg."""
+        """Return orders for what is neither held nor ordered of each leg; on their own, bought legs first."""
         intents = []
+        held, waits = self.structure.missing(self.sets, view.positions.quantity), False
+        if self._leg_orders is LegOrders.LEGS:
+            waits = any(held[leg] > 0 for leg, _, ratio in self.structure.legs if ratio > 0)
         missing_of = self.structure.missing(self.sets, view.exposure)
         for leg, _, ratio in self.structure.legs:
             missing, quote = missing_of[leg], view.market.quotes[leg]
-            if missing * ratio <= 0 or quote is None:
+            if missing * ratio <= 0 or quote is None or (waits and ratio < 0):
                 continue
             is_bought = missing > 0
             far = quote.ask if is_bought else quote.bid
