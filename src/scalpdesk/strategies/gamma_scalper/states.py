@@ -54,9 +54,9 @@ class State:
     def leave(self, view: DeskView, why: str, rests_in: "State | None" = None) -> "Step":
         """Begin to sell all that is held, and return the first step of it."""
         entered = isinstance(self, TradingState) and self.trade.entry_session is not None
-        entry, leaving = self.tools.config.entry, LeavingState(self.tools, self.start, entered, rests_in)
-        if isinstance(self, TradingState):
-            leaving.liquidation.ratios = self.trade.structure.ratios
+        structure = self.trade.structure if isinstance(self, TradingState) else None
+        leaving = LeavingState(self.tools, self.start, entered, rests_in, structure)
+        entry = self.tools.config.entry
         leaving.liquidation.begin(view.now_ns, why, rest_seconds=entry.walk_steps * entry.order_ttl_seconds)
         return leaving.sell(view, None)
 
@@ -549,9 +549,16 @@ class ScalingState(TradingState):
 class LeavingState(State):
     """Options first, then the hedge, which is never flattened while options are held."""
 
-    def __init__(self, tools: ScalperTools, start: TradeStart, entered: bool, rests_in: State | None) -> None:
+    def __init__(
+        self,
+        tools: ScalperTools,
+        start: TradeStart,
+        entered: bool,
+        rests_in: State | None,
+        structure: Structure | None,
+    ) -> None:
         super().__init__(tools, start)
-        entry = tools.config.entry
+        entry, has_sold = tools.config.entry, structure is not None and not structure.all_bought
         self.entered = entered
         """Whether a whole straddle was held: after it ``entry.again_after_exit`` decides."""
         self.rests_in = rests_in
@@ -561,8 +568,10 @@ class LeavingState(State):
             retry_seconds=entry.order_ttl_seconds,
             timer="gamma-scalper: exit again",
             leg_orders=entry.orders,
+            limits_only=has_sold,  # one order has one type, and a quote may be too old for the market
             walks=True,
         )
+        self.liquidation.ratios = {} if structure is None else structure.ratios
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
         """Get rid of the options, then of their hedge."""

@@ -288,7 +288,9 @@ class Liquidation:
             goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
             is_whole = (is_first or (goes_on and not is_hurried)) and self._is_in_ratio(found.orders)
             orders, reasons = found.orders, (self.why, self._step) if self._step else (self.why,)
-            goes_as_one = is_whole and len(orders) == len(legs) and self._leg_orders is not LegOrders.LEGS
+            is_of_one_type = len({order.type_name for order in orders}) == 1
+            goes_as_one = is_whole and is_of_one_type and len(orders) == len(legs)
+            goes_as_one = goes_as_one and self._leg_orders is not LegOrders.LEGS
             if not goes_as_one and self._is_covering(view, legs, orders):
                 orders = [order for order in orders if order.side is Side.BUY]
                 reasons = (*reasons, COVER_FIRST)
