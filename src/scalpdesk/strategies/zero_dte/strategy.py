@@ -6,7 +6,7 @@ deadline on it only leaves; what a late fill or a broken trade brings back is le
 """
 
 from collections.abc import Sequence
-from datetime import date, time
+from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.entry.shapes import STRADDLE
+from scalpdesk.entry.shapes import ShapeLister, StructureConfig
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -84,8 +84,9 @@ class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
 
     section = "entry"
     mode: Literal["adopt", "straddle"] = "adopt"
-    """``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the strike
-    nearest the forward, unless options that expire today are held already.
+    """``adopt`` hedges what the account holds and buys nothing; ``straddle`` opens the structure of
+    ``structure``, a straddle at the strike nearest the forward unless another is named, where no option that
+    expires today is held already.
     """
     straddles: Annotated[int, at_least(1, 100_000, "a number of straddles")] = 1
     """So many, for ``straddle``."""
@@ -197,12 +198,13 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Underlying of the options and of their hedge; several with commas between them have a scalper each,
     with equal parts of the equity.
     """
+    structure: StructureConfig = msgspec.field(default_factory=StructureConfig)
     entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)
     hedge: ZeroDteHedge = msgspec.field(default_factory=ZeroDteHedge)
     exit: ZeroDteExit = msgspec.field(default_factory=ZeroDteExit)
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     watch: ZeroDteWatch = msgspec.field(default_factory=ZeroDteWatch)
-    """``entry``, ``hedge``, ``exit``, ``triggers``, ``watch``: See their own fields."""
+    """``structure``, ``entry``, ``hedge``, ``exit``, ``triggers``, ``watch``: See their own fields."""
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
@@ -256,7 +258,12 @@ class ZeroDteScalper:
         self.hedger = DeltaHedger(
             hedge.make_band(), DeltaModel(), order_ttl_seconds=hedge.order_ttl_seconds, strict_quotes=True
         )
-        self._selector = StraddleSelector(TODAY, max_delta_shares=self.config.entry.max_straddle_delta)
+        self._lister = ShapeLister(self.config.structure)
+        shape = self._lister.shape
+        self._structure_name = shape.name.replace("_", " ")
+        self._selector = StraddleSelector(
+            TODAY, max_delta_shares=self.config.entry.max_straddle_delta, shape=shape
+        )
         self.meter = HedgeMeter()
         self._watch = ExposureAlerts(self.config.watch)
         leave = self.config.exit
@@ -266,12 +273,12 @@ class ZeroDteScalper:
             alert_after=leave.alert_after,
             timer=RETRY_TIMER,
             leg_orders=self.config.entry.orders,
+            limits_only=self.config.entry.mode == "straddle" and self.config.structure.most_sold > 0,
         )
         self._is_clearing_up = False
         """It leaves shares that are left over from an earlier session."""
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
-        self._straddles: list[Structure] = []
         self._day: date | None = None
         self._entry: LegEntry | None = None
         self._plugin_rules = self.config.exit.plugin_rules()
@@ -346,7 +353,7 @@ class ZeroDteScalper:
             for number, contract in self._options.items()
             if session.open_ns < final_close_ns(contract) <= session.close_ns
         )
-        self._straddles = STRADDLE.at([(number, self._options[number]) for number in sorted(self._today)])
+        self._lister.learn([(number, self._options[number]) for number in sorted(self._today)])
         self._entry = None
         self._trade = view.begin_trade((*self._today, view.hedge))
         self.hedger.begin()
@@ -440,7 +447,10 @@ class ZeroDteScalper:
         spot = view.market.mark(view.underlying)
         if spot is None or view.is_halted(view.underlying):
             return []
-        selection = self._selector.select(self._straddles, view.market, view.delta_engine, spot, view.now_ns)
+        today = to_new_york(view.now_ns).date()
+        days = (today, today + timedelta(days=TODAY.max_expiration_days))
+        listed = self._lister.list_now(view.market, view.delta_engine, view.now_ns, days)
+        selection = self._selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             why = selection.why_none()
             key = "delta" if selection.lopsided is not None else without_figures(why)
@@ -453,7 +463,9 @@ class ZeroDteScalper:
             max_attempts=entry.max_attempts - 1,
             timer=ENTRY_TIMER,
             leg_orders=entry.orders,
+            name=self._structure_name,
         )
+        self._leaving.ratios = selection.best.structure.ratios
         facts = entry_facts(selection.best, spot)
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (selection.why_best(),), facts))
 
@@ -481,6 +493,8 @@ class ZeroDteScalper:
             return self._leave(view, legs, None)
         self.phase = ZeroDtePhase.HOLDING
         reason = f"{sets} of {self.config.entry.straddles} straddles could be bought"
+        if not wanted.is_straddle:
+            reason = f"{sets} of {self.config.entry.straddles} sets could be opened"
         return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": sets}), *self._hold(view, legs)]
 
     # holding and leaving ----------------------------------------------------------------------------
@@ -563,6 +577,9 @@ PLUG = StrategySpec(
     summary="hedges options that expire today and closes them before the deadline",
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
+    sells_contracts=lambda config: (
+        config.entry.straddles * config.structure.most_sold if config.entry.mode == "straddle" else 0
+    ),
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     trades_underlying=lambda config: config.hedge.instrument is None,
     takes_over=lambda contract, day: to_new_york(final_close_ns(contract)).date() == day,
