@@ -44,7 +44,7 @@ KEPT = {"told"}
 
 MOST_FOREIGN = 30
 """Sentences of foreign syntax that are left; it only falls."""
-MOST_LINES = {"source lines": ("src", 136_000), "lines of tests": ("tests", 132_000)}
+MOST_LINES = {"source lines": ("src", 141_000), "lines of tests": ("tests", 137_000)}
 """Budget of each folder. It only falls, but for a feature: a correction takes away at least what it adds."""
 
 

@@ -3,8 +3,8 @@
 A forecast of realised variance is a quantity of the variance swap. The market's smiles are moved so that the
 variance to the horizon is the forecast's, their skew kept, and each leg is repriced on its expiry's: every
 strike then has the same edge per vega, and skew alone has no edge. At a forecast that is the market's own
-level the edge before costs is 0, of bought legs and of sold ones. All volatilities are per root year of one
-variance clock.
+level the edge before costs is 0, whichever side is taken. All volatilities are per root year of one variance
+clock.
 """
 
 import math
@@ -83,7 +83,7 @@ class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     all_bought: bool = True
     """Whether no leg is sold: a higher volatility is worth more then."""
     mid: float | None = None
-    """Price in the market at the spot of now, bought legs less sold ones, currency per unit. None takes the
+    """Price in the market at the spot of now, bought legs less sold legs, currency per unit. None takes the
     value on the smiles: what a strike's quote is off its smile stays, and is no edge.
     """
     fees: float = 0.0

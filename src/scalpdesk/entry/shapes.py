@@ -35,7 +35,7 @@ EVENT_DAYS = 400
 """So many days ahead a scheduled event is looked for."""
 
 
-class Place(StrEnum):
+class At(StrEnum):
     """Where a leg stands."""
 
     CENTRE = "centre"
@@ -55,7 +55,7 @@ class ShapeLeg:
     """Contracts of one set that is bought: positive when bought, negative when sold."""
     right: Right | None = None
     """None: the right that the settings name."""
-    place: Place = Place.CENTRE
+    at: At = At.CENTRE
     """Out of the money from the centre, unless ``is_inside``."""
     is_inside: bool = False
     """Whether it stands on the other side of the centre than options of its right out of the money."""
@@ -81,12 +81,12 @@ class Shape:
     @property
     def is_centred(self) -> bool:
         """Whether its first leg stands at the centre: the choice of a strike is the choice of it."""
-        return self.legs[0].place is Place.CENTRE
+        return self.legs[0].at is At.CENTRE
 
     @property
     def needs_smile(self) -> bool:
         """Whether a leg stands elsewhere than at the centre."""
-        return any(leg.place is not Place.CENTRE for leg in self.legs)
+        return any(leg.at is not At.CENTRE for leg in self.legs)
 
     def at(self, options: Iterable[Listed], settings: "StructureConfig | None" = None) -> list[Structure]:
         """Return the structures of a chain by root, expiry and strike, where all legs stand at the centre.
@@ -110,32 +110,40 @@ SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
         Shape("straddle", (ShapeLeg(1, C), ShapeLeg(1, P))),
-        Shape("strangle", (ShapeLeg(1, C, Place.BODY), ShapeLeg(1, P, Place.BODY))),
+        Shape("strangle", (ShapeLeg(1, C, At.BODY), ShapeLeg(1, P, At.BODY))),
         Shape(
             "iron_fly",
-            (ShapeLeg(1, C), ShapeLeg(1, P), ShapeLeg(-1, C, Place.WING), ShapeLeg(-1, P, Place.WING)),
+            (ShapeLeg(1, C), ShapeLeg(1, P), ShapeLeg(-1, C, At.WING), ShapeLeg(-1, P, At.WING)),
         ),
         Shape(
             "iron_condor",
             (
-                *(ShapeLeg(1, right, Place.BODY) for right in (C, P)),
-                *(ShapeLeg(-1, right, Place.WING) for right in (C, P)),
+                *(ShapeLeg(1, right, At.BODY) for right in (C, P)),
+                *(ShapeLeg(-1, right, At.WING) for right in (C, P)),
             ),
             wing="10d",
         ),
-        Shape("vertical", (ShapeLeg(1), ShapeLeg(-1, place=Place.WING)), is_neutral=False),
+        Shape("vertical", (ShapeLeg(1), ShapeLeg(-1, at=At.WING)), is_neutral=False),
         Shape("calendar", (ShapeLeg(-1), ShapeLeg(1, is_far=True))),
-        Shape("diagonal", (ShapeLeg(-1, place=Place.WING), ShapeLeg(1, is_far=True)), is_neutral=False),
-        Shape("ratio", (ShapeLeg(1), ShapeLeg(-1, place=Place.WING, is_many=True)), is_neutral=False),
-        Shape("back_ratio", (ShapeLeg(-1), ShapeLeg(1, place=Place.WING, is_many=True)), is_neutral=False),
-        Shape("risk_reversal", (ShapeLeg(1, C, Place.BODY), ShapeLeg(-1, P, Place.BODY)), is_neutral=False),
+        Shape("diagonal", (ShapeLeg(-1, at=At.WING), ShapeLeg(1, is_far=True)), is_neutral=False),
+        Shape("ratio", (ShapeLeg(1), ShapeLeg(-1, at=At.WING, is_many=True)), is_neutral=False),
+        Shape("back_ratio", (ShapeLeg(-1), ShapeLeg(1, at=At.WING, is_many=True)), is_neutral=False),
+        Shape("risk_reversal", (ShapeLeg(1, C, At.BODY), ShapeLeg(-1, P, At.BODY)), is_neutral=False),
         Shape(
             "butterfly",
-            (ShapeLeg(-2), ShapeLeg(1, place=Place.WING, is_inside=True), ShapeLeg(1, place=Place.WING)),
+            (
+                ShapeLeg(-2),
+                ShapeLeg(1, at=At.WING, is_inside=True),
+                ShapeLeg(1, at=At.WING),
+            ),
         ),
         Shape(
             "broken_wing",
-            (ShapeLeg(-2), ShapeLeg(1, place=Place.WING, is_inside=True), ShapeLeg(1, place=Place.OUTER)),
+            (
+                ShapeLeg(-2),
+                ShapeLeg(1, at=At.WING, is_inside=True),
+                ShapeLeg(1, at=At.OUTER),
+            ),
             is_neutral=False,
         ),
     )
@@ -168,7 +176,7 @@ def shape_named(name: str) -> Shape:
 
 
 class Distance(NamedTuple):
-    """How far from the forward, or from the leg before it, a leg stands."""
+    """Distance of a leg from the forward, or from the leg before it."""
 
     amount: float
     unit: Literal["d", "sd", "%", "p", ""]
@@ -226,7 +234,7 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
     before it (a width), ``1.20p`` where an option costs about so much. None: the shape's own.
     """
     ratio: Annotated[int, at_least(2, 10, "contracts for one of the first leg")] = 2
-    """Of ``ratio`` and ``back_ratio``."""
+    """For ``ratio`` and ``back_ratio``."""
     far_days: Annotated[int, above(0, 1_000, "calendar days")] = 28
     """Calendar days between the expiries of ``calendar`` and ``diagonal``: the nearest listed expiry."""
     after_event: EventKind | None = None
@@ -236,10 +244,9 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
         """Refuse figures out of bounds, a shape that is not known and distances that cannot be read."""
         super().__post_init__()
         self.find_shape()
-        for place in (Place.BODY, Place.WING, Place.OUTER):
-            given = getattr(self, place.value)
+        for key, given in (("body", self.body), ("wing", self.wing), ("outer", self.outer)):
             if given is not None:
-                Distance.of(given, f"structure.{place}")
+                Distance.of(given, f"structure.{key}")
 
     @property
     def sign(self) -> int:
@@ -308,10 +315,12 @@ class ShapeLister:
         self.shape = config.find_shape() if shape is None else shape
         own = Right.CALL if config.right == "call" else Right.PUT
         self._legs = [(leg, leg.right or own) for leg in self.shape.legs]
-        self._distance = {
-            place: Distance.of(getattr(config, place.value) or getattr(self.shape, place.value), place.value)
-            for place in (Place.BODY, Place.WING, Place.OUTER)
+        places = {
+            At.BODY: config.body or self.shape.body,
+            At.WING: config.wing or self.shape.wing,
+            At.OUTER: config.outer or self.shape.outer,
         }
+        self._distance = {place: Distance.of(text, f"structure.{place}") for place, text in places.items()}
         self._chain: dict[tuple[str, date], _Expiry] = {}
         self._centred: list[Structure] | None = None
 
@@ -331,7 +340,7 @@ class ShapeLister:
             for near in self._chain.values():
                 far = self._far_of(near)
                 for strike in near.strikes(self._legs[0][1]):
-                    found += self._made(near, far, {Place.CENTRE: {1: strike, -1: strike}})
+                    found += self._made(near, far, {At.CENTRE: {1: strike, -1: strike}})
         return self._centred
 
     def recognise(self, held: Mapping[InstrumentId, Decimal]) -> Structure | None:
@@ -360,7 +369,7 @@ class ShapeLister:
             (
                 item[1].strike
                 for item, (leg, _) in zip(listed, self._legs, strict=True)
-                if leg.place is Place.CENTRE
+                if leg.at is At.CENTRE
             ),
             None,
         )
@@ -369,7 +378,7 @@ class ShapeLister:
         for (number, contract), (leg, right) in zip(listed, self._legs, strict=True):
             count = self.config.sign * leg.ratio * (self.config.ratio if leg.is_many else 1)
             beyond = (contract.strike - (centre or contract.strike)) * _direction(leg, right)
-            is_placed = contract.strike == centre if leg.place is Place.CENTRE else beyond >= 0
+            is_placed = contract.strike == centre if leg.at is At.CENTRE else beyond >= 0
             expiry = next(iter(far), None) if leg.is_far else near.expiry
             if (
                 contract.right is not right
@@ -446,18 +455,18 @@ class ShapeLister:
 
     def _strikes(
         self, near: _Expiry, centre: float, smile: ExpirySmile, market: MarketView
-    ) -> dict[Place, dict[int, float]] | None:
+    ) -> dict[At, dict[int, float]] | None:
         """Return the strike of each place, below (-1) and above the centre (1); None where one is missing."""
-        found: dict[Place, dict[int, float]] = {Place.CENTRE: {1: centre, -1: centre}}
-        wanted = {(leg.place, _direction(leg, right)): right for leg, right in self._legs}
-        for place in (Place.BODY, Place.WING, Place.OUTER):
+        found: dict[At, dict[int, float]] = {At.CENTRE: {1: centre, -1: centre}}
+        wanted = {(leg.at, _direction(leg, right)): right for leg, right in self._legs}
+        for place in (At.BODY, At.WING, At.OUTER):
             of_place = found.setdefault(place, {})
             for direction in (1, -1):
                 right = wanted.get((place, direction))
                 if right is None:
                     continue
-                base = found[Place.BODY].get(direction, centre) if place is not Place.BODY else centre
-                is_beyond = place is not Place.BODY
+                base = found[At.BODY].get(direction, centre) if place is not At.BODY else centre
+                is_beyond = place is not At.BODY
                 ladder = [
                     strike
                     for strike in near.strikes(right)
@@ -479,7 +488,7 @@ class ShapeLister:
         smile: ExpirySmile,
         market: MarketView,
     ) -> float | None:
-        """Return the strike of a ladder that is nearest to a distance; None where there is none to choose."""
+        """Return the strike of a ladder that is nearest to a distance; None for an empty ladder."""
         if not ladder:
             return None
         strikes, forward, amount = np.array(ladder), smile.forward, distance.amount
@@ -503,12 +512,12 @@ class ShapeLister:
         return None if not np.isfinite(off).any() else ladder[int(np.nanargmin(off))]
 
     def _made(
-        self, near: _Expiry, far: _Expiry | None, strikes: dict[Place, dict[int, float]]
+        self, near: _Expiry, far: _Expiry | None, strikes: dict[At, dict[int, float]]
     ) -> list[Structure]:
         legs = []
         for leg, right in self._legs:
             expiry = far if leg.is_far else near
-            strike = strikes[leg.place][_direction(leg, right)]
+            strike = strikes[leg.at][_direction(leg, right)]
             listed = None if expiry is None else expiry.by_strike.get((right, strike))
             if listed is None:
                 return []

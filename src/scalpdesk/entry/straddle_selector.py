@@ -195,7 +195,7 @@ class Selection(msgspec.Struct, frozen=True):
     lopsided: Candidate | None = None
     """Straddle nearest its forward among those that only their delta removed."""
     name: str = STRADDLE.name
-    """What the structures are called."""
+    """Name of the structures."""
 
     def why_best(self) -> str:
         """Return the chosen straddle and the reason for its strike, in one sentence."""

@@ -541,7 +541,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     before the run begins. Without it an order in an index is refused when it is sent.
     """
     sells_contracts: Callable[[Any], int] = lambda _: 0
-    """Most contracts of one option that it sells to open, from its settings; 0 for none."""
+    """Most contracts of one option that it sells to open, from its settings; 0 where it sells no option."""
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}

@@ -172,7 +172,7 @@ class StraddleTrade:
         """None until the straddle is whole."""
         self.sessions_held = 0
         self.premium = ZERO
-        """What the sets cost; below zero what was received for them."""
+        """Cost of the sets, currency; below zero where they were sold for a credit."""
         self.exits: Sequence[ExitRule[StraddleView]] = ()
         self.scale: ScaleRule | None = None
 

@@ -53,7 +53,7 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     pnl: Decimal = Decimal(0)
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
-    """What opening cost, or brought in, whole position, in currency."""
+    """Cost of opening, or the credit of it, whole position, in currency."""
     most_pnl: Decimal | None = None
     """P&L at the best values that are possible of legs whose quotes show no price; None where all legs show
     theirs.
