@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import permutations
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -271,6 +271,61 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
         return shape_named(self.shape)
 
 
+class ChainNow(Protocol):
+    """A chain at an instant, as the legs of a shape are placed in it."""
+
+    def smile(self, number: InstrumentId) -> ExpirySmile | None:
+        """Return the smile of an option's expiry; None where it has none."""
+        ...
+
+    def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
+        """Return which of these options a leg may be: quoted well, with open interest enough."""
+        ...
+
+    def mid(self, number: InstrumentId) -> float:
+        """Return an option's mid, currency per unit; not a number where it is not quoted on both sides."""
+        ...
+
+
+class DeskChain:
+    """The chain as a desk sees it.
+
+    Parameters
+    ----------
+    market, engine
+        Quotes and smiles.
+    now_ns
+        UTC nanoseconds.
+    least_interest
+        Open contracts that a leg must exceed; below zero any.
+    """
+
+    def __init__(
+        self, market: MarketView, engine: OptionValuer, now_ns: int, least_interest: int = -1
+    ) -> None:
+        self._market, self._engine, self._now_ns = market, engine, now_ns
+        self._least = least_interest
+
+    def smile(self, number: InstrumentId) -> ExpirySmile | None:
+        """Return the smile of an option's expiry, fitted to the quotes of now."""
+        return self._engine.observe_smile(number, self._now_ns)
+
+    def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
+        """Return which of these options have a good quote on both sides and open interest enough."""
+        market, places = self._market, np.array(numbers, dtype=np.int64)
+        table, interest = market.table(places), market.open_interest
+        good = market.are_fine(table, places, self._now_ns) & (table.bid < table.ask)
+        return [
+            is_good and (self._least < 0 or interest.get(number, -1) > self._least)
+            for number, is_good in zip(numbers, good.tolist(), strict=True)
+        ]
+
+    def mid(self, number: InstrumentId) -> float:
+        """Return an option's mid, currency per unit."""
+        quote = self._market.quotes[number]
+        return math.nan if quote is None or not quote.bid > 0.0 else quote.mid
+
+
 class _Expiry(NamedTuple):
     """Options of a root and expiry by right and strike."""
 
@@ -278,20 +333,12 @@ class _Expiry(NamedTuple):
     day: date
     by_strike: dict[tuple[Right, float], Listed]
 
-    def traded(self, market: MarketView, now_ns: int, least_interest: int) -> "_Expiry":
-        """Return the options that have a good quote on both sides and open interest enough."""
-        numbers = np.array([number for number, _ in self.by_strike.values()], dtype=np.int64)
-        table = market.table(numbers)
-        good = market.are_fine(table, numbers, now_ns) & (table.bid < table.ask)
-        interest = market.open_interest
+    def traded(self, chain: ChainNow) -> "_Expiry":
+        """Return the options that a leg may be."""
+        traded = chain.traded([number for number, _ in self.by_strike.values()])
+        pairs = zip(self.by_strike.items(), traded, strict=True)
         return _Expiry(
-            self.root,
-            self.day,
-            {
-                place: listed
-                for (place, listed), is_good in zip(self.by_strike.items(), good.tolist(), strict=True)
-                if is_good and (least_interest < 0 or interest.get(listed[0], -1) > least_interest)
-            },
+            self.root, self.day, {place: listed for (place, listed), is_traded in pairs if is_traded}
         )
 
     def strikes(self, right: Right) -> list[float]:
@@ -393,25 +440,20 @@ class ShapeLister:
         return Structure(tuple(legs))
 
     def list_now(
-        self,
-        market: MarketView,
-        engine: OptionValuer,
-        now_ns: int,
-        days: tuple[date, date],
-        least_interest: int = -1,
+        self, chain: ChainNow, now_ns: int, days: tuple[date, date], *, centres: int = NEAREST_CENTRES
     ) -> Sequence[Structure]:
         """Return the structures as of now, whose nearer expiry lies within days, both included.
 
         Parameters
         ----------
-        market, engine
-            Quotes, for distances by price, and smiles, for those by delta and moves.
+        chain
+            Quotes and smiles, by which legs are placed that do not stand at the centre.
         now_ns
             UTC nanoseconds.
         days
             First and last expiry day.
-        least_interest
-            Open contracts that a leg beside the centre must exceed; below zero any.
+        centres
+            Strikes about the forward at which such a shape is placed.
         """
         after = self._first_after_event(now_ns, days[0])
         if not self.shape.needs_smile:
@@ -422,14 +464,14 @@ class ShapeLister:
             if not days[0] <= near.day <= days[1] or near.day != (after or near.day):
                 continue
             far, first = self._far_of(near), next(iter(near.by_strike.values()))[0]
-            smile = engine.observe_smile(first, now_ns)
+            smile = chain.smile(first)
             if smile is None or smile.years <= 0.0:
                 continue
-            far = None if far is None else far.traded(market, now_ns, least_interest)
-            now = near.traded(market, now_ns, least_interest)
+            far = None if far is None else far.traded(chain)
+            now = near.traded(chain)
             by_distance = sorted(now.strikes(self._legs[0][1]), key=lambda k: (abs(k - smile.forward), k))
-            for centre in by_distance[: NEAREST_CENTRES if self.shape.is_centred else 1]:
-                strikes = self._strikes(now, centre, smile, market)
+            for centre in by_distance[: centres if self.shape.is_centred else 1]:
+                strikes = self._strikes(now, centre, smile, chain)
                 if strikes is not None:
                     placed += self._made(now, far, strikes)
         return sorted(placed, key=lambda each: (each.first_expiry, each.lead.contract.strike))
@@ -454,7 +496,7 @@ class ShapeLister:
         return min(later, key=lambda each: abs(each.day - wanted), default=None)
 
     def _strikes(
-        self, near: _Expiry, centre: float, smile: ExpirySmile, market: MarketView
+        self, near: _Expiry, centre: float, smile: ExpirySmile, chain: ChainNow
     ) -> dict[At, dict[int, float]] | None:
         """Return the strike of each place, below (-1) and above the centre (1); None where one is missing."""
         found: dict[At, dict[int, float]] = {At.CENTRE: {1: centre, -1: centre}}
@@ -472,7 +514,7 @@ class ShapeLister:
                     for strike in near.strikes(right)
                     if (strike - base) * direction > 0 or (strike == base and not is_beyond)
                 ]
-                strike = self._nearest(ladder, self._distance[place], base, direction, near, smile, market)
+                strike = self._nearest(ladder, self._distance[place], base, direction, near, smile, chain)
                 if strike is None:
                     return None
                 of_place[direction] = strike
@@ -486,7 +528,7 @@ class ShapeLister:
         direction: int,
         near: _Expiry,
         smile: ExpirySmile,
-        market: MarketView,
+        chain: ChainNow,
     ) -> float | None:
         """Return the strike of a ladder that is nearest to a distance; None for an empty ladder."""
         if not ladder:
@@ -505,7 +547,8 @@ class ShapeLister:
             off = np.abs(strikes - forward * (1.0 + direction * amount / 100.0))
         elif distance.unit == "p":
             outside = Right.CALL if direction > 0 else Right.PUT
-            mids = [_mid(near.by_strike.get((outside, strike)), market) for strike in ladder]
+            listed = [near.by_strike.get((outside, strike)) for strike in ladder]
+            mids = [math.nan if each is None else chain.mid(each[0]) for each in listed]
             off = np.abs(np.array(mids) - amount)
         else:
             off = np.abs(strikes - (base + direction * amount))
@@ -529,8 +572,3 @@ class ShapeLister:
 def _direction(leg: ShapeLeg, right: Right) -> int:
     """Return 1 for a leg above the centre, -1 for one below: calls above unless they stand inside."""
     return 1 if right.is_call != leg.is_inside else -1
-
-
-def _mid(listed: Listed | None, market: MarketView) -> float:
-    quote = None if listed is None else market.quotes[listed[0]]
-    return math.nan if quote is None or not quote.bid > 0.0 else quote.mid
