@@ -27,6 +27,7 @@ STRATEGY = "gamma-scalper"
     example=(
         "scalpdesk scan SPY --start 2018-02-05 --time 15:00",
         "scalpdesk scan SPY QQQ --start 2018-02-05 --top 50 --json",
+        "scalpdesk scan SPY --start 2018-02-05 --time 15:00 --structure all",
         "scalpdesk scan GOOG --data lean --start 2015-12-24 --time 11:00 --set entry.forecast_vol=0.25",
     ),
 )
@@ -45,6 +46,13 @@ STRATEGY = "gamma-scalper"
     "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Positions shown; 0 is all."
 )
 @click.option("--straddles", is_flag=True, help="Leave strangles out.")
+@click.option(
+    "--structure",
+    "shapes",
+    multiple=True,
+    metavar="NAME",
+    help="Rank this shape instead, bought and sold, at its own distances (may be repeated; or all).",
+)
 @max_age_option
 @seed_option
 @settings_options
@@ -58,6 +66,7 @@ def scan(
     width: float,
     top: int,
     straddles: bool,
+    shapes: tuple[str, ...],
     max_age: float | None,
     seed: int | None,
     config_file: str | None,
@@ -70,7 +79,8 @@ def scan(
     """
     from scalpdesk.assembly import bars_before
     from scalpdesk.research.chain import oldest_quote_seconds
-    from scalpdesk.research.scan import ranked_rows, scan_tape
+    from scalpdesk.research.scan import ranked_rows, read_chain, scan_tape
+    from scalpdesk.research.scan_structures import all_structures, scan_structures
     from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 
@@ -85,6 +95,19 @@ def scan(
         for done, name in enumerate(dict.fromkeys(names)):
             report(done, len(names), f"scan {name}")
             tape = load_tape(settings, data_set, name, day, seed=seed)
+            if shapes:
+                chain = read_chain(
+                    tape,
+                    instant_ns(tape, clock),
+                    bars=bars_before(tape, settings, name, day),
+                    config=config,
+                    max_age_seconds=oldest_quote_seconds(tape, max_age),
+                    width=width,
+                )
+                wanted = all_structures(() if "all" in shapes else shapes)
+                chains.append(chain.facts)
+                rows += scan_structures(chain, config, wanted)
+                continue
             ranking, facts = scan_tape(
                 tape,
                 instant_ns(tape, clock),
@@ -102,8 +125,38 @@ def scan(
     document = {"chains": chains, "positions": rows[: top or None]}
     if as_json:
         print_json(document)
+    elif shapes:
+        _print_structures(document)
     else:
         _print(document)
+
+
+def _print_structures(document: dict[str, Any]) -> None:
+    for chain in document["chains"]:
+        _print_chain(chain)
+    table = new_table(
+        "structure", "net $", "±", "gross $", "spread $", "hedge $", "f/i", "delta", "theta $", "OI", "gate",
+        is_tight=True, text=("gate",),
+    )  # fmt: skip
+    for row in document["positions"]:
+        expiries = "/".join(dict.fromkeys((row["expiry"], row["last_expiry"])))
+        table.add_row(
+            f"{row['side']} {row['kind'].replace('_', ' ')} {row['symbol']} {expiries} {row['strikes']}",
+            cell(row["edge_usd"], 2),
+            cell(row["edge_stderr_usd"], 2),
+            cell(row["gross_usd"], 2),
+            cell(row["spread_usd"], 2),
+            cell(row["hedge_cost_usd"], 2),
+            cell(row["forecast_over_implied"], 2),
+            cell(row["delta"], 2),
+            cell(row["theta_usd_per_day"], 2),
+            "-" if row["open_interest"] is None else str(row["open_interest"]),
+            "passes" if row["passes"] else "refuses",
+        )
+    print_table(table, first_to_go=("OI", "gross $", "delta"))
+    click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
+    for chain in document["chains"]:
+        print_notes(chain["notes"])
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -145,8 +198,13 @@ def _print_chain(chain: dict[str, Any]) -> None:
     data = chain["data"]
     click.echo(
         f"{chain['symbol']} {chain['spot']:.2f} at {chain['session']} {chain['time']} New York "
-        f"({data['name']}, {data['kind']}): {chain['straddles']} straddles and {chain['strangles']} strangles"
-        f" of {chain['expiries']} expiries, {chain['passing']} pass the gate"
+        f"({data['name']}, {data['kind']}): "
+        + (
+            f"{chain['straddles']} straddles and {chain['strangles']} strangles"
+            f" of {chain['expiries']} expiries, {chain['passing']} pass the gate"
+            if "straddles" in chain
+            else f"{chain['expiries']} expiries"
+        )
     )
     line = f"  forecast {forecast['vol']:.2%} over {chain['horizon_days']:g} days ({forecast['model']}"
     if forecast.get("low") is not None:

@@ -28,6 +28,9 @@ from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 
+SideName: TypeAlias = Literal["long", "short"]
+RightName: TypeAlias = Literal["call", "put"]
+SIDES: tuple[SideName, ...] = ("long", "short")
 Listed: TypeAlias = tuple[InstrumentId, OptionContract]
 NEAREST_CENTRES = 7
 """Strikes about the forward at which a shape is placed that needs the market's smile for its other legs."""
@@ -220,9 +223,9 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
     """``straddle``, ``strangle``, ``iron_fly``, ``iron_condor``, ``vertical``, ``calendar``, ``diagonal``,
     ``ratio``, ``back_ratio``, ``risk_reversal``, ``broken_wing``, ``butterfly``, or a plug-in's.
     """
-    side: Literal["long", "short"] = "long"
+    side: SideName = "long"
     """``long`` buys the shape (a straddle, or an iron fly for a debit), ``short`` sells it."""
-    right: Literal["call", "put"] = "call"
+    right: RightName = "call"
     """Right of the legs of ``vertical``, ``calendar``, ``diagonal``, ``ratio``, ``back_ratio``, ``butterfly``
     and ``broken_wing``.
     """

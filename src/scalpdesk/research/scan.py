@@ -473,7 +473,27 @@ def past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
     }
 
 
-def scan_tape(
+@dataclass(frozen=True, slots=True)
+class ScannedChain:
+    """A chain at an instant with the forecast of its underlying: what a scan ranks by."""
+
+    symbol: str
+    now_ns: int
+    fitted: ChainSurface
+    forecast: DeskForecast
+    legs: Legs
+    contracts: tuple[OptionContract, ...]
+    """Contract of each of ``legs``."""
+    expires_ns: tuple[int, ...]
+    """Instant of each fitted expiry, UTC nanoseconds."""
+    clock: VarianceClock
+    share: tuple[float, float]
+    """Bid and ask of the underlying."""
+    facts: dict[str, Any]
+    """Market and forecast, ready for JSON."""
+
+
+def read_chain(
     tape: MarketTape,
     now_ns: int,
     *,
@@ -481,9 +501,8 @@ def scan_tape(
     config: GammaScalperConfig,
     max_age_seconds: float,
     width: float = WIDTH,
-    strangles: bool = True,
-) -> tuple[Ranking, dict[str, Any]]:
-    """Scan the chain of a tape at an instant; return the ranking and the facts of market and forecast.
+) -> ScannedChain:
+    """Fit the chain of a tape at an instant, and forecast.
 
     Parameters
     ----------
@@ -495,8 +514,6 @@ def scan_tape(
         Age up to which a quote counts as current.
     width
         Largest distance of a strike from the spot, as a fraction of it.
-    strangles
-        Whether strangles are ranked too.
 
     Raises
     ------
@@ -519,24 +536,13 @@ def scan_tape(
             fix="choose a later --time, or a longer --max-age",
         )
     forecast, document = desk_forecast(tape, bars, now_ns, config)
-    legs, expires_ns = _legs(tape, fitted, contracts, now_ns, max_age_seconds, width * chain.spot)
+    legs, of_legs, expires_ns = _legs(tape, fitted, contracts, now_ns, max_age_seconds, width * chain.spot)
     quotes = tape.quotes.until(now_ns)
     rows = np.flatnonzero(
         (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
         & np.isfinite(quotes.bid + quotes.ask)
     )
     share = float(quotes.bid[rows[-1]]), float(quotes.ask[rows[-1]])
-    ranking = rank(
-        fitted,
-        legs,
-        forecast=forecast,
-        config=config,
-        clock=clock_named(tape.variance_clock),
-        expires_ns=expires_ns,
-        multiplier=next(iter(contracts.values())).multiplier,
-        share=share,
-        strangles=strangles,
-    )
     facts = {
         "symbol": tape.underlying,
         "data": {"name": tape.name, "kind": tape.kind},
@@ -548,10 +554,54 @@ def scan_tape(
         "horizon_days": config.entry.horizon_days,
         "forecast": document,
         "expiries": len(fitted.surface.fitted),
+        "notes": list(tape.notes),
+    }
+    clock = clock_named(tape.variance_clock)
+    return ScannedChain(
+        tape.underlying, now_ns, fitted, forecast, legs, of_legs, expires_ns, clock, share, facts
+    )
+
+
+def scan_tape(
+    tape: MarketTape,
+    now_ns: int,
+    *,
+    bars: Any,
+    config: GammaScalperConfig,
+    max_age_seconds: float,
+    width: float = WIDTH,
+    strangles: bool = True,
+) -> tuple[Ranking, dict[str, Any]]:
+    """Scan the chain of a tape at an instant; return the ranking and the facts of market and forecast.
+
+    Parameters
+    ----------
+    tape, now_ns, bars, config, max_age_seconds, width
+        As of :func:`read_chain`.
+    strangles
+        Whether strangles are ranked too.
+
+    Raises
+    ------
+    DataError
+        As of :func:`read_chain`.
+    """
+    chain = read_chain(tape, now_ns, bars=bars, config=config, max_age_seconds=max_age_seconds, width=width)
+    ranking = rank(
+        chain.fitted,
+        chain.legs,
+        forecast=chain.forecast,
+        config=config,
+        clock=chain.clock,
+        expires_ns=chain.expires_ns,
+        multiplier=next(iter(dict(tape.instruments.options(tape.underlying)).values())).multiplier,
+        share=chain.share,
+        strangles=strangles,
+    )
+    facts = chain.facts | {
         "straddles": int(ranking.is_straddle.sum()),
         "strangles": int((~ranking.is_straddle).sum()),
         "passing": int(ranking.passes.sum()),
-        "notes": list(tape.notes),
     }
     return ranking, facts
 
@@ -563,7 +613,7 @@ def _legs(
     now_ns: int,
     max_age_seconds: float,
     reach: float,
-) -> tuple[Legs, tuple[int, ...]]:
+) -> tuple[Legs, tuple[OptionContract, ...], tuple[int, ...]]:
     """Return the options near the spot that are quoted on both sides, and when each expiry ends."""
     place_of = {expiry.label: place for place, expiry in enumerate(fitted.surface.fitted)}
     ends = dict.fromkeys(place_of.values(), 0)
@@ -583,12 +633,14 @@ def _legs(
         bid, ask = float(quotes.bid[row]), float(quotes.ask[row])
         if judge_quote(bid, ask) is QuoteVerdict.GOOD:
             held = tape.open_interest.get(contract.symbol, -1)
-            found.append((place, strike, contract.is_call, bid, ask, float(quotes.ask_size[row]), held))
+            size = float(quotes.ask_size[row])
+            found.append((place, strike, contract.is_call, bid, ask, size, held, contract))
     found.sort(key=lambda leg: leg[:3])
-    columns = list(zip(*found, strict=True)) if found else [()] * 7
+    *columns, of_legs = list(zip(*found, strict=True)) if found else [()] * 8
     kinds = (np.int64, np.float64, np.bool_, np.float64, np.float64, np.float64, np.int64)
     return (
         Legs(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True))),
+        tuple(of_legs),
         tuple(ends.values()),
     )
 
