@@ -99,3 +99,24 @@ def test_leg_by_leg_the_bought_options_come_first_and_the_sold_ones_go_first(tap
     assert not any(held.values())
     sent = [quantity for what, _, quantity in course if what == "sent"]
     assert sent == [1, 1, -2, 2, -1, -1]
+
+
+def test_one_strategy_runs_twice_with_settings_and_a_book_of_its_own(tape):
+    names = "gamma-scalper@fly", "gamma-scalper@long"
+    own = (f"strategies.{names[0]}.structure.shape=iron_fly", f"strategies.{names[0]}.structure.side=short")
+    shared = [
+        f"strategies.{name}.{setting}" for name in names for setting in SETTINGS if "risk" not in setting
+    ]
+    limits = [setting for setting in SETTINGS if "risk" in setting]
+    loaded = load_settings("+".join(names), overrides=(*shared, *limits, *own))
+    header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    run = assemble_backtest(loaded, tape, header, engine, None)
+    for _ in run.runner.steps():
+        pass
+    books = engine.desk.books.books
+    changes = {name: books[name].attribution.nav_change for name in names}
+    assert all(changes.values())
+    assert sum(changes.values()) == engine.desk.attribution.nav_change
+    orders = [order.submitted for order in engine.desk.orders.orders.values()]
+    sold = [one for one in orders if one.owner == names[0] and one.purpose.value == "open"]
+    assert sorted(one.side.value for one in sold) == ["buy", "buy", "sell", "sell"]

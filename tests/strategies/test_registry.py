@@ -21,6 +21,20 @@ def test_a_strategy_is_found_by_the_name_of_its_module():
     assert PLUG.name == "gamma-scalper"
 
 
+def test_a_label_makes_another_strategy_of_the_same_kind():
+    spec = find_strategy("gamma_scalping@wings")
+    assert (spec.name, spec.config) == ("gamma-scalper@wings", PLUG.config)
+    assert spec.build(PLUG.config()).name == "gamma-scalper@wings"
+    both = find_strategy("gamma-scalper@a+gamma-scalper@b")
+    assert both.members == ("gamma-scalper@a", "gamma-scalper@b")
+
+
+@pytest.mark.parametrize("name", ["gamma-scalper@", "gamma-scalper@a b", "hybrid@a", "gamma-scalper@a@b"])
+def test_a_label_that_is_none_is_refused(name):
+    with pytest.raises(ConfigError, match="label"):
+        find_strategy(name)
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a package that brings a strategy."""

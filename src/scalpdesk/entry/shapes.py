@@ -278,7 +278,7 @@ class ChainNow(Protocol):
     """A chain at an instant, as the legs of a shape are placed in it."""
 
     def smile(self, number: InstrumentId) -> ExpirySmile | None:
-        """Return the smile of an option's expiry; None where it has none."""
+        """Return the smile of an option's expiry; None without one."""
         ...
 
     def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
@@ -290,7 +290,7 @@ class ChainNow(Protocol):
         ...
 
 
-class DeskChain:
+class QuotedChain:
     """The chain as a desk sees it.
 
     Parameters

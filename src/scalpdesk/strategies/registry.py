@@ -5,7 +5,7 @@ from decimal import Decimal
 from inspect import signature
 from pkgutil import iter_modules
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -17,6 +17,8 @@ from scalpdesk.strategies.several.strategy import Several, SeveralConfig, Shared
 
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
+LABEL = "@"
+"""Before the label of a strategy with settings of its own: ``gamma-scalper@wings``."""
 STRATEGIES = Plugs(
     "strategy",
     "strategy",
@@ -27,6 +29,9 @@ STRATEGIES = Plugs(
         if module.name not in {"contract", "registry", "several", "toolkit"}
     },
 )
+
+
+GAMMA_EXAMPLE = "gamma-scalper@wings"
 
 
 class StrategyClass(Protocol):
@@ -58,6 +63,8 @@ def find_strategy(name: str) -> StrategySpec:
     wanted = canonical_name(name)
     if SEVERAL in wanted:
         return _joined(wanted)
+    if LABEL in wanted:
+        return _labelled(wanted)
     if wanted not in STRATEGIES.own:
         spelt = {_hyphened(known): known for known in STRATEGIES.names()}.get(wanted, wanted)
         return _spec_of(STRATEGIES.find(spelt), wanted)
@@ -82,8 +89,11 @@ def canonical_name(name: str) -> str:
     >>> canonical_name("gamma_scalping"), canonical_name("ST0CKA")
     ('gamma-scalper', 'st0cka')
     """
-    words = [_hyphened(word) for word in name.split(SEVERAL)]
-    return SEVERAL.join(word if word in STRATEGIES.own else _aliases().get(word, word) for word in words)
+    found = []
+    for word in name.split(SEVERAL):
+        plain, at, label = _hyphened(word).partition(LABEL)
+        found.append((plain if plain in STRATEGIES.own else _aliases().get(plain, plain)) + at + label)
+    return SEVERAL.join(found)
 
 
 def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpec:
@@ -105,6 +115,9 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
         hedge_of=lambda shared: _shared_hedge([item.hedge_of(shared.members[item.name]) for item in members]),
         trades_underlying=lambda shared: any(
             item.trades_underlying(shared.members[item.name]) for item in members
+        ),
+        sells_contracts=lambda shared: sum(
+            item.sells_contracts(shared.members[item.name]) for item in members
         ),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
@@ -173,6 +186,26 @@ def bound_config(
     return SharedConfig(members, configs, given, adopts, own=configs.get(strategy))
 
 
+def _labelled(name: str) -> StrategySpec:
+    """Return the spec of a strategy under a label: its settings, book and orders go by the whole name."""
+    plain, _, label = name.partition(LABEL)
+    spec = find_strategy(plain)
+    if not label or not label.replace("-", "").isalnum() or spec.members:
+        raise ConfigError(
+            "a label is of letters, digits and hyphens, behind the name of a single strategy",
+            where="strategy",
+            value=name,
+            fix=f"write it as {GAMMA_EXAMPLE}",
+        )
+
+    def build(config: Any) -> Strategy:
+        strategy: Any = spec.build(config)
+        strategy.name = name
+        return cast("Strategy", strategy)
+
+    return msgspec.structs.replace(spec, name=name, build=build, aliases=())
+
+
 def _joined(name: str) -> StrategySpec:
     names = name.split(SEVERAL)
     members = [find_strategy(item) for item in names]
@@ -181,7 +214,7 @@ def _joined(name: str) -> StrategySpec:
             "strategies that share a desk differ, and each is a single strategy",
             where="strategy",
             value=name,
-            fix="name each strategy once",
+            fix=f"name each strategy once, or with labels, as {GAMMA_EXAMPLE}",
         )
     for known_as, item in zip(names, members, strict=True):
         if item.name != known_as:  # books, orders and settings of each go by its name

@@ -9,7 +9,7 @@ from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
-from scalpdesk.entry.shapes import STRADDLE, DeskChain, ShapeLister
+from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
@@ -86,7 +86,7 @@ class ScalperTools:
             today + timedelta(days=selection.min_expiration_days),
             today + timedelta(days=selection.max_expiration_days),
         )
-        chain = DeskChain(view.market, view.delta_engine, view.now_ns, selection.min_open_interest)
+        chain = QuotedChain(view.market, view.delta_engine, view.now_ns, selection.min_open_interest)
         return self.lister.list_now(chain, view.now_ns, days)
 
     def held(self, view: DeskView) -> list[InstrumentId]:

@@ -19,7 +19,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.entry.shapes import DeskChain, ShapeLister, StructureConfig
+from scalpdesk.entry.shapes import QuotedChain, ShapeLister, StructureConfig
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -449,7 +449,7 @@ class ZeroDteScalper:
             return []
         today = to_new_york(view.now_ns).date()
         days = (today, today + timedelta(days=TODAY.max_expiration_days))
-        chain = DeskChain(view.market, view.delta_engine, view.now_ns)
+        chain = QuotedChain(view.market, view.delta_engine, view.now_ns)
         listed = self._lister.list_now(chain, view.now_ns, days)
         selection = self._selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
