@@ -202,8 +202,8 @@ class Orders:
             signed[item.symbol] = sign * self._quantity({"amount": 1, **trade}, item)
             options.add(item)
         unit = min(abs(amount) for amount in signed.values())
-        if len({item.expiry for item in options}) > 1 or len(signed) < len(trades):
-            raise RpcFault(-32602, "Invalid params", param="trades", reason="options of one expiry")
+        if len(signed) < len(trades):
+            raise RpcFault(-32602, "Invalid params", param="trades", reason="each option once")
         if any(amount % unit for amount in signed.values()):
             raise RpcFault(10021, "invalid_amount", reason="no whole ratio")
         first = min(signed)
@@ -212,8 +212,9 @@ class Orders:
         for known in self._names.combos.values():
             if known["legs"] == legs:
                 return known
-        is_straddle = len({item.strike for item in options}) == 1 and all(leg["amount"] == 1 for leg in legs)
-        coin, item = first.partition("-")[0], next(iter(options))
+        places = {(item.expiry, item.strike) for item in options}
+        is_straddle = len(places) == 1 and all(leg["amount"] == 1 for leg in legs)
+        coin, item = first.partition("-")[0], min(options, key=lambda option: option.expiry)
         name = option_name(f"{coin}-STRD", item.expiry, item.strike, item.right).rpartition("-")[0]
         if not is_straddle:
             name = f"{coin}-CUSTOM-{expiry_name(item.expiry)}-{len(self._names.combos) + 1}"
