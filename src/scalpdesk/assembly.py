@@ -56,6 +56,7 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection, Delays
 from scalpdesk.simulation.faults import FaultPlan
@@ -776,6 +777,7 @@ def connect_broker(
         fees=FEES[simulation.fees] if fees is None else fees,
         faults=faults,
         rules=VenueRules(index_orders=config.risk.index_orders),
+        assignment=AssignmentTerms(simulation.early_assignment, simulation.after_close_move, simulation.seed),
         margin=CoinMargin() if any(instrument.is_coin for instrument in instruments) else None,
     )
     held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]

@@ -66,6 +66,8 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "quality", "clean"),
     ("risk", "index_orders", False),
     ("risk", "least_sale_fraction", 0.5),
+    ("simulation", "early_assignment", "worth"),
+    ("simulation", "after_close_move", 0.0),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
@@ -202,6 +204,16 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """Which of the possible paths of the embedded market."""
     positions: dict[str, Units] = msgspec.field(default_factory=dict)
     """Shares or contracts held at the start, by symbol."""
+    early_assignment: Literal["off", "worth", "random"] = "worth"
+    """Assignment of sold American options before their expiry. ``worth``: of those that are worth more
+    exercised (a call before an ex-date, a deep put by the interest on its strike); ``random``: of some others
+    in the money as well, drawn from ``seed`` in proportion to the open interest; ``off``: never.
+    """
+    after_close_move: Annotated[float, Meta(ge=0, le=0.2)] = 0.0
+    """Standard deviation of an underlying's move between the close and the last exercise notice of an expiry
+    day, as a fraction of its price, drawn from ``seed``: sold options that deliver shares are assigned by the
+    price after it. 0: by the close.
+    """
 
 
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -64,10 +64,14 @@ class ExpiryProcessor:
         self, ledger: Ledger, force: Callable[[str, OrderRequest], None], *, liquidates: bool
     ) -> None:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
+        self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
+        """Price by which the holders of what is delivered decide in the end, from the settlement level."""
         self._ledger = ledger
         self._force = force
         self._liquidates = liquidates
         self.watched: set[InstrumentId] = set()
+        self._deliveries = 0
+        """Exercises and assignments before the end of their contract."""
         self._unsettled: dict[InstrumentId, list[InstrumentId]] = {}
         """By underlying: options that ended before a level to settle them at was known."""
 
@@ -176,8 +180,10 @@ class ExpiryProcessor:
                 held = account.quantity(number)
                 if held:
                     known_ns = max(ledger.now_ns, ends_ns)
+                    is_decided_late = held < 0 and contract.delivers and not contract.is_on_future
+                    decides = self.last_level(contract, level) if is_decided_late else level
                     changes = settle_option(
-                        contract, number, underlying, held, level, ends_ns, known_ns, ledger.fees
+                        contract, number, underlying, held, decides, ends_ns, known_ns, ledger.fees
                     )
                     ledger.change(account, changes)
         elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
@@ -256,17 +262,26 @@ class ExpiryProcessor:
         if held <= 0 or not self._deliver(account_name, number, held):
             raise Refused(Cause.UNKNOWN_POSITION)
 
-    def assign(self, account_name: str, number: InstrumentId, contracts: Decimal) -> bool:
-        """Assign sold contracts before their end; return whether any were held."""
+    def assign(
+        self, account_name: str, number: InstrumentId, contracts: Decimal, at_ns: int | None = None
+    ) -> bool:
+        """Assign sold contracts before their end, as of an instant; return whether any were held."""
         held = self._ledger.accounts[account_name].quantity(number)
-        return held < 0 and self._deliver(account_name, number, -min(contracts, -held))
+        return held < 0 and self._deliver(account_name, number, -min(contracts, -held), at_ns)
 
-    def _deliver(self, account_name: str, number: InstrumentId, quantity: Decimal) -> bool:
+    def _deliver(
+        self, account_name: str, number: InstrumentId, quantity: Decimal, at_ns: int | None = None
+    ) -> bool:
         ledger = self._ledger
         contract = ledger.instruments[number]
         if not contract.is_option or contract.style is Style.EUROPEAN:
             return False  # a European option is exercised at its end alone
         share_id = ledger.instruments.id_of(contract.underlying)
-        changes = delivery(contract, number, share_id, quantity, ledger.now_ns, ledger.now_ns)
+        now_ns = ledger.now_ns
+        at_ns = now_ns if at_ns is None else at_ns
+        # one contract may be exercised in parts, on several evenings or on one
+        self._deliveries += 1
+        label = f"exercise-{contract.symbol}-{at_ns}-{self._deliveries}"
+        changes = delivery(contract, number, share_id, quantity, at_ns, now_ns, label)
         ledger.change(ledger.accounts[account_name], changes)
         return True
