@@ -24,7 +24,7 @@ from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
 from scalpdesk.simulation.order_entry import ALPACA_RULES, VenueRules
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.simulation.orders import Booking, OrderUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,7 @@ class ClosedBar:
 Published = QuoteEvent | TradeEvent | ClosedBar | StatusChange
 Watcher = Callable[[Published], None]
 UpdateWatcher = Callable[[OrderUpdate], None]
+BookingWatcher = Callable[[Booking], None]
 
 
 class SimulatedMarket:
@@ -132,6 +133,7 @@ class SimulatedMarket:
         """Mark at the last close, by instrument."""
         self._market_watchers: list[Watcher] = []
         self._update_watchers: list[UpdateWatcher] = []
+        self._booking_watchers: list[BookingWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
         session = source.hours.session_at(source.start_ns)
         if session is not None:
@@ -153,6 +155,10 @@ class SimulatedMarket:
         """Publish every order update to ``watcher``."""
         self._update_watchers.append(watcher)
 
+    def on_booking(self, watcher: BookingWatcher) -> None:
+        """Publish to ``watcher`` what happens to an account without an order."""
+        self._booking_watchers.append(watcher)
+
     def _publish(self, event: Published) -> None:
         for watcher in self._market_watchers:
             watcher(event)
@@ -162,6 +168,8 @@ class SimulatedMarket:
         while waiting := self.broker.drain():
             for update in waiting:
                 if not isinstance(update, OrderUpdate):
+                    for told in self._booking_watchers:
+                        told(update)
                     continue
                 if update.event in ("fill", "partial_fill") and not self.faults.is_quiet:
                     self._spoil_fill(update)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from scalpdesk.core.units import CENT, DAY_SECONDS, MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.deadlines import takes_notices
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, Morning, RateCurve
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -205,7 +206,7 @@ class AssignmentProcessor:
 
 def is_assigned_early(option: OptionContract) -> bool:
     """Return whether holders may exercise an option for its shares before its end."""
-    return option.style is Style.AMERICAN and option.delivers and not option.is_on_future
+    return option.style is Style.AMERICAN and takes_notices(option)
 
 
 def told_ns(now_ns: int) -> int:

@@ -103,7 +103,9 @@ class Broker:
         self.working = self.ledger.working
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
-        self.expiry = ExpiryProcessor(self.ledger, self.force, liquidates=rules.liquidation)
+        self.expiry = ExpiryProcessor(
+            self.ledger, self.force, liquidates=rules.liquidation, notices=rules.notices
+        )
         self.actions = ActionProcessor(self.ledger)
         terms = AssignmentTerms("off") if assignment is None else assignment
         self.assignment = AssignmentProcessor(self.ledger, self.expiry, self.actions, terms)

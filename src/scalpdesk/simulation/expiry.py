@@ -1,9 +1,10 @@
 """Expiry, exercise, assignment and settlement of options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from typing import NamedTuple
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
@@ -13,9 +14,10 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
 from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
+from scalpdesk.instruments.deadlines import NoticeCutoff, notice_deadline_ns, takes_notices
 from scalpdesk.instruments.futures import final_settlement_ns
-from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
-from scalpdesk.instruments.settlement import delivery, settle_option
+from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, is_session, to_new_york
+from scalpdesk.instruments.settlement import delivery, lapse, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import OrderRequest, Status
@@ -47,6 +49,14 @@ def can_take_delivery(
     return abs(exposed) * contract.strike <= power
 
 
+class Instruction(NamedTuple):
+    """What the owner wants to become of bought contracts, against what would happen by itself."""
+
+    exercises: bool
+    contracts: Decimal | None
+    """None: all that are held then."""
+
+
 class ExpiryProcessor:
     """Watches contracts to their end.
 
@@ -58,10 +68,17 @@ class ExpiryProcessor:
         Sends an order of the broker's own for an account.
     liquidates
         Whether positions that an account cannot take delivery of are closed before the end.
+    notices
+        Until when owners may decide about exercise.
     """
 
     def __init__(
-        self, ledger: Ledger, force: Callable[[str, OrderRequest], None], *, liquidates: bool
+        self,
+        ledger: Ledger,
+        force: Callable[[str, OrderRequest], None],
+        *,
+        liquidates: bool,
+        notices: Sequence[NoticeCutoff],
     ) -> None:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
         self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
@@ -69,6 +86,11 @@ class ExpiryProcessor:
         self._ledger = ledger
         self._force = force
         self._liquidates = liquidates
+        self._notices = notices
+        self.instructions: dict[tuple[str, InstrumentId], Instruction] = {}
+        """By account and contract."""
+        self._undecided: set[InstrumentId] = set()
+        """Options that have ended and wait for the last notices."""
         self.watched: set[InstrumentId] = set()
         self._deliveries = 0
         """Exercises and assignments before the end of their contract."""
@@ -94,6 +116,8 @@ class ExpiryProcessor:
         """Close the contract's positions that could not be paid for or delivered."""
         ledger = self._ledger
         for account in ledger.accounts.values():
+            if (account.name, number) in self.instructions:
+                continue  # its owner has decided
             if account.quantity(number) and not can_take_delivery(
                 account, contract, ledger.instruments, ledger.figures(account).overnight_buying_power
             ):
@@ -176,22 +200,40 @@ class ExpiryProcessor:
             underlying = ledger.instruments.id_of(contract.underlying)
         level = None if underlying is None else self._level(contract, underlying, ends_ns)
         if level is not None and underlying is not None:
-            for account in ledger.accounts.values():
-                held = account.quantity(number)
-                if held:
-                    known_ns = max(ledger.now_ns, ends_ns)
-                    is_decided_late = held < 0 and contract.delivers and not contract.is_on_future
-                    decides = self.last_level(contract, level) if is_decided_late else level
-                    changes = settle_option(
-                        contract, number, underlying, held, decides, ends_ns, known_ns, ledger.fees
-                    )
-                    ledger.change(account, changes)
+            last_ns = self.notices_end_ns(contract.expiry) if takes_notices(contract) else 0
+            if last_ns <= ends_ns or ledger.now_ns >= last_ns:
+                self._finish(number, contract, underlying, level)
+            elif number not in self._undecided:
+                self._undecided.add(number)
+                ledger.at(last_ns + 1, partial(self._finish, number, contract, underlying, level))
         elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
             waiting = self._unsettled.setdefault(underlying, [])
             if number not in waiting:
                 waiting.append(number)
             ledger.awaited.add(underlying)
             ledger.working.setdefault(underlying, [])
+
+    def _finish(
+        self, number: InstrumentId, contract: OptionContract, underlying: InstrumentId, level: Decimal
+    ) -> None:
+        """Settle every holding of a contract: by its owner's word, else by the level."""
+        ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
+        self._undecided.discard(number)
+        for account in ledger.accounts.values():
+            held, told = account.quantity(number), self.instructions.pop((account.name, number), None)
+            if not held:
+                continue
+            known_ns, changes = max(ledger.now_ns, ends_ns), []
+            if told is not None and not told.exercises and held > 0:
+                left = held if told.contracts is None else min(held, told.contracts)
+                label = f"expiry-{contract.symbol}-not-exercised"
+                changes += lapse(contract, number, left, ends_ns, known_ns, label)
+                held -= left
+            decides = self.last_level(contract, level) if held < 0 and takes_notices(contract) else level
+            if held:
+                terms = held, decides, ends_ns, known_ns, ledger.fees
+                changes += settle_option(contract, number, underlying, *terms)
+            ledger.change(account, changes)
 
     def _level(self, contract: OptionContract, underlying: InstrumentId, ends_ns: int) -> Decimal | None:
         """Return the settlement level: the official one, else the last quote before the end.
@@ -261,6 +303,57 @@ class ExpiryProcessor:
         held = self._ledger.accounts[account_name].quantity(number)
         if held <= 0 or not self._deliver(account_name, number, held):
             raise Refused(Cause.UNKNOWN_POSITION)
+
+    def notices_end_ns(self, day: date) -> int:
+        """Return until when owners may decide about exercise on a day, UTC nanoseconds."""
+        return notice_deadline_ns(day, self._notices)
+
+    def instruct(
+        self,
+        account_name: str,
+        number: InstrumentId,
+        *,
+        exercises: bool,
+        contracts: Decimal | None = None,
+    ) -> int:
+        """Take an exercise notice or a contrary instruction; it replaces an earlier one.
+
+        An exercise notice is carried out when the broker's time for notices ends; a contrary instruction
+        holds until the expiry.
+
+        Returns
+        -------
+        When the notice is carried out, at the latest; UTC nanoseconds.
+
+        Raises
+        ------
+        Refused
+            When so many are not held long, the option leaves no choice, or it is too late for today.
+        """
+        ledger = self._ledger
+        option, held = ledger.instruments[number], ledger.accounts[account_name].quantity(number)
+        if not option.is_option or not takes_notices(option) or held <= 0:
+            raise Refused(Cause.UNKNOWN_POSITION)
+        if contracts is not None and not 0 < contracts <= held:
+            raise Refused(Cause.QUANTITY)
+        day = to_new_york(ledger.now_ns).date()
+        last_ns = self.notices_end_ns(day)
+        if not is_session(day) or ledger.now_ns >= last_ns:
+            raise Refused(Cause.OUTSIDE_HOURS)
+        told = self.instructions[account_name, number] = Instruction(exercises, contracts)
+        if exercises:
+            ledger.at(last_ns, partial(self._carry_out, account_name, number, told))
+        return last_ns
+
+    def _carry_out(self, account_name: str, number: InstrumentId, told: Instruction) -> None:
+        """Exercise by notice, unless it was withdrawn."""
+        if self.instructions.get((account_name, number)) is not told:
+            return
+        del self.instructions[account_name, number]
+        held = self._ledger.accounts[account_name].quantity(number)
+        wanted = held if told.contracts is None else min(held, told.contracts)
+        if wanted > 0:
+            self._deliver(account_name, number, wanted)
 
     def assign(
         self, account_name: str, number: InstrumentId, contracts: Decimal, at_ns: int | None = None
