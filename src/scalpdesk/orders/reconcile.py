@@ -314,7 +314,8 @@ def _outcomes(
 
     One level decides the options on an underlying: the calls below it and the puts above it, by a cent or
     more, are exercised, the rest lapses (OCC rule 805). The holders of what was sold may decide an hour and a
-    half later, at another level, and not all alike: a part of one holding explains a change of ``shares``.
+    half later, at another level, and not all alike, as an owner may: a part of one holding explains a change
+    of ``shares``.
     """
     strikes = sorted({contract.strike for contract, _ in options})
     levels = [strike + step for strike in strikes for step in (-CENT, ZERO, CENT)]
@@ -332,7 +333,7 @@ def _outcomes(
         delivered = sum((units * per for units, per in zip(outcome, each, strict=True)), ZERO)
         for place, (_, held) in enumerate(options):
             part = (shares - delivered) / each[place] + outcome[place]
-            if held < part < 0 and part == int(part):
+            if part * held > 0 and abs(part) < abs(held) and part == int(part):
                 yield *outcome[:place], part, *outcome[place + 1 :]
 
 

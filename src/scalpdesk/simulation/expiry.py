@@ -50,7 +50,7 @@ def can_take_delivery(
 
 
 class Instruction(NamedTuple):
-    """What the owner wants to become of bought contracts, against what would happen by itself."""
+    """An owner's word on bought contracts, in place of what happens by itself."""
 
     exercises: bool
     contracts: Decimal | None

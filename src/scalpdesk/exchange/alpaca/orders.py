@@ -372,10 +372,11 @@ class OrderDesk:
         """``POST /v2/positions/{symbol or contract_id}/exercise``: at once."""
         self._world.broker.expiry.exercise(account.name, self._owned(account, request, "exercised"))
 
-    def do_not_exercise(self, account: BrokerAccount, request: Request) -> None:
+    def do_not_exercise(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``POST /v2/positions/{symbol or contract_id}/do-not-exercise``: the whole position, at its end."""
         number = self._owned(account, request, "marked as do not exercise")
         self._world.broker.expiry.instruct(account.name, number, exercises=False)
+        return {}
 
     def _owned(self, account: BrokerAccount, request: Request, done: str) -> InstrumentId:
         """Return the option that a request about exercise names: held long, while the market is open."""
