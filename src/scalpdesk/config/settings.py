@@ -322,6 +322,9 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Send the account of each session when it closes."""
     exit_refusals: Annotated[int, Meta(ge=1)] = 3
     """An exit refused so many times in a row is an alarm."""
+    pin_deviations: NonNegative = 1.0
+    """In the last hour of a sold option that delivers shares: an alert while its strike lies within so many
+    standard deviations of what is left. 0: never."""
     unhedged_seconds: NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
     quote_seconds: NonNegative = 60.0
