@@ -21,7 +21,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instruments, Proxy
-from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
+from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import (
     ALPACA_FEES,
@@ -787,6 +787,7 @@ def connect_broker(
         # an account that holds an uncovered call was permitted to sell it
         options_level=UNCOVERED if uncovered_calls(held) else SPREADS,
         currency=config.desk.currency,
+        lets_go=config.desk.at_expiry is ExpiryRule.LET_GO,
     )
     account = broker.open_account(terms)
     latency_ns = int(simulation.latency_ms * NANOS_PER_MS)

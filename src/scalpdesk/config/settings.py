@@ -42,6 +42,7 @@ from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.instruments.classes import OptionClass
+from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -66,6 +67,7 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "quality", "clean"),
     ("risk", "index_orders", False),
     ("risk", "least_sale_fraction", 0.5),
+    ("desk", "at_expiry", "close"),
     ("simulation", "early_assignment", "worth"),
     ("simulation", "after_close_move", 0.0),
 )
@@ -152,6 +154,11 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Trade a venue's paper account; false is only looked at once the desk is armed."""
     strategy_mode: str | None = None
     """Strategy to run when the command names no strategy (STRATEGY_MODE)."""
+    at_expiry: ExpiryRule = ExpiryRule.CLOSE
+    """Options that no strategy has left by the venue's cut-off for orders on their last day. ``close``: the
+    desk flattens before it. ``let_go``: they are kept, and nothing that was bought is exercised, by a
+    contrary instruction. ``exercise``: they are kept, and the clearing house exercises what is in the money.
+    """
 
 
 class DataSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
@@ -115,6 +116,17 @@ def order_cutoff_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
 def is_past_cutoff(instrument: Instrument, cutoff: VenueCutoff, now_ns: int) -> bool:
     """Return whether a venue no longer accepts orders in an option, by :func:`order_cutoff_ns`."""
     return isinstance(instrument, OptionContract) and now_ns >= order_cutoff_ns(instrument, cutoff)
+
+
+class ExpiryRule(StrEnum):
+    """Treatment of options that no strategy has left before the venue takes no order in them any more."""
+
+    CLOSE = "close"
+    """The desk flattens before."""
+    LET_GO = "let_go"
+    """They are kept to their end, and what was bought is not exercised whatever it is worth."""
+    EXERCISE = "exercise"
+    """They are kept to their end, and what was bought is exercised if it is in the money."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,9 @@ class Instruction(NamedTuple):
     """None: all that are held then."""
 
 
+LET_GO = Instruction(exercises=False, contracts=None)
+
+
 class ExpiryProcessor:
     """Watches contracts to their end.
 
@@ -220,7 +223,8 @@ class ExpiryProcessor:
         ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
         self._undecided.discard(number)
         for account in ledger.accounts.values():
-            held, told = account.quantity(number), self.instructions.pop((account.name, number), None)
+            usual = LET_GO if account.lets_go and takes_notices(contract) else None
+            held, told = account.quantity(number), self.instructions.pop((account.name, number), usual)
             if not held:
                 continue
             known_ns, changes = max(ledger.now_ns, ends_ns), []
@@ -318,12 +322,12 @@ class ExpiryProcessor:
     ) -> int:
         """Take an exercise notice or a contrary instruction; it replaces an earlier one.
 
-        An exercise notice is carried out when the broker's time for notices ends; a contrary instruction
-        holds until the expiry.
+        An exercise notice is carried out when the day's time for notices ends; a contrary instruction holds
+        until that of the expiry does.
 
         Returns
         -------
-        When the notice is carried out, at the latest; UTC nanoseconds.
+        When it is carried out, and may be withdrawn no more; UTC nanoseconds.
 
         Raises
         ------
@@ -336,9 +340,9 @@ class ExpiryProcessor:
             raise Refused(Cause.UNKNOWN_POSITION)
         if contracts is not None and not 0 < contracts <= held:
             raise Refused(Cause.QUANTITY)
-        day = to_new_york(ledger.now_ns).date()
+        day = to_new_york(ledger.now_ns).date() if exercises else option.expiry
         last_ns = self.notices_end_ns(day)
-        if not is_session(day) or ledger.now_ns >= last_ns:
+        if ledger.now_ns >= last_ns or (exercises and not is_session(day)):
             raise Refused(Cause.OUTSIDE_HOURS)
         told = self.instructions[account_name, number] = Instruction(exercises, contracts)
         if exercises:
