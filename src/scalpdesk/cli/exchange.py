@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     type=click.Choice(("off", "worth", "random")),
     default="worth",
     show_default=True,
-    help="Assign sold options early: what is worth more exercised, some at random, or none.",
+    help="Assign sold options early: off, what is worth more exercised, or some at random as well.",
 )
 @click.option(
     "--after-close-move",
