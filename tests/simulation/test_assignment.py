@@ -12,6 +12,7 @@ from fakes.exchange import Bench
 from fakes.instruments import DAY, EXPIRY, straddle_book
 from fakes.tape import TapeBuilder, at, quote
 from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.classes import us_option
@@ -25,7 +26,8 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.option_values import exercise_gain
-from scalpdesk.simulation.orders import Booking
+from scalpdesk.simulation.order_entry import VenueRules
+from scalpdesk.simulation.orders import Booking, OrderRequest, Status
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
@@ -37,12 +39,29 @@ class Night:
     """A broker over the night that follows a close: a straddle on SPY, quoted at the close."""
 
     def __init__(
-        self, positions, *, spot=500.0, call=50.1, put=0.1, strike=450, day=DAY, rate=RATE, book=None, **terms
+        self,
+        positions,
+        *,
+        spot=500.0,
+        call=50.1,
+        put=0.1,
+        strike=450,
+        day=DAY,
+        rate=RATE,
+        book=None,
+        rules=None,
+        **terms,
     ):
         book = straddle_book(strike) if book is None else book
         cross = fill_model("cross")
         self.broker = Broker(
-            book, ExchangeHours(), cross, cross, assignment=AssignmentTerms(**terms), keeps_history=True
+            book,
+            ExchangeHours(),
+            cross,
+            cross,
+            rules=rules,
+            assignment=AssignmentTerms(**terms),
+            keeps_history=True,
         )
         self.day, self.session = day, session_on(day)
         self.broker.assignment.published = lambda _day: Morning(RateCurve((1.0,), (rate,)), self.interest, ())
@@ -173,6 +192,28 @@ def test_a_short_call_and_a_long_one_of_another_strike_lose_the_short_alone():
     night = Night({CALL: -2, 3: 2}, book=book).pays("1.75", TUESDAY).close()
     night.morning()
     assert {n: held.quantity for n, held in night.account.holdings.items()} == {3: 2, SHARE: -200}
+
+
+@pytest.mark.parametrize(("turns", "status"), [(False, Status.CANCELED), (True, Status.NEW)])
+def test_an_order_that_was_to_buy_it_back_does_not_outlive_it(turns, status):
+    """It would open a position in the morning; only a venue whose orders may turn a holding keeps it."""
+    night = Night({CALL: -1}, rules=VenueRules(turns=turns)).pays("1.75", TUESDAY)
+    symbol, own = night.broker.ledger.instruments[CALL].symbol, night.account.name
+    kind, price = OrderType.LIMIT, D(40)
+    asked = OrderRequest(symbol, Side.BUY, kind, TimeInForce.GTC, quantity=D(1), limit_price=price)
+    order = night.broker.submit(own, asked)
+    assert order.status is Status.NEW
+    night.close().morning()
+    assert order.status is status
+
+
+def test_what_is_bought_back_in_time_is_not_assigned_and_a_part_leaves_the_rest():
+    night = Night({CALL: -3}).pays("1.75", TUESDAY)
+    own, symbol = night.account.name, night.broker.ledger.instruments[CALL].symbol
+    night.broker.submit(own, OrderRequest(symbol, Side.BUY, OrderType.MARKET, quantity=D(2)))
+    assert night.account.quantity(CALL) == -1
+    assert night.assigned() == 1
+    assert night.account.quantity(SHARE) == -100
 
 
 # chance ---------------------------------------------------------------------------------------------

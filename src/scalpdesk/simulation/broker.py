@@ -104,7 +104,11 @@ class Broker:
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
         self.expiry = ExpiryProcessor(
-            self.ledger, self.force, liquidates=rules.liquidation, notices=rules.notices
+            self.ledger,
+            self.force,
+            liquidates=rules.liquidation,
+            notices=rules.notices,
+            turns=rules.turns,
         )
         self.actions = ActionProcessor(self.ledger)
         terms = AssignmentTerms("off") if assignment is None else assignment

@@ -20,7 +20,7 @@ from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, i
 from scalpdesk.instruments.settlement import delivery, lapse, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import OrderRequest, Status
+from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
 
@@ -57,6 +57,7 @@ class Instruction(NamedTuple):
     """None: all that are held then."""
 
 
+CLOSING = PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE
 LET_GO = Instruction(exercises=False, contracts=None)
 
 
@@ -73,6 +74,8 @@ class ExpiryProcessor:
         Whether positions that an account cannot take delivery of are closed before the end.
     notices
         Until when owners may decide about exercise.
+    turns
+        Whether an order stays that would turn round what is left of its holding after an early exercise.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class ExpiryProcessor:
         *,
         liquidates: bool,
         notices: Sequence[NoticeCutoff],
+        turns: bool = False,
     ) -> None:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
         self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
@@ -90,6 +94,7 @@ class ExpiryProcessor:
         self._force = force
         self._liquidates = liquidates
         self._notices = notices
+        self._turns = turns
         self.instructions: dict[tuple[str, InstrumentId], Instruction] = {}
         """By account and contract."""
         self._undecided: set[InstrumentId] = set()
@@ -380,5 +385,11 @@ class ExpiryProcessor:
         self._deliveries += 1
         label = f"exercise-{contract.symbol}-{at_ns}-{self._deliveries}"
         changes = delivery(contract, number, share_id, quantity, at_ns, now_ns, label)
-        ledger.change(ledger.accounts[account_name], changes)
+        account = ledger.accounts[account_name]
+        ledger.change(account, changes)
+        left = abs(account.quantity(number))
+        for order in () if self._turns else account.open_orders():
+            closes = order.instrument_id == number and order.intent in CLOSING and order.parent is None
+            if closes and order.leaves > left:  # it would open what it was sent to close
+                ledger.end(order, Status.CANCELED)
         return True
