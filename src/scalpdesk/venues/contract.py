@@ -423,7 +423,6 @@ class Health(msgspec.Struct, frozen=True):
 
 
 @runtime_checkable
-@runtime_checkable
 class TakesNotices(Protocol):
     """A gateway that passes on what an owner decides about exercise."""
 
@@ -438,6 +437,7 @@ class TakesNotices(Protocol):
         ...
 
 
+@runtime_checkable
 class Gateway(Protocol):
     """One account at one venue.
 
