@@ -21,7 +21,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instruments, Proxy
-from scalpdesk.instruments.deadlines import VenueCutoff, known_cutoff
+from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import (
     ALPACA_FEES,
@@ -56,6 +56,7 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection, Delays
 from scalpdesk.simulation.faults import FaultPlan
@@ -776,6 +777,7 @@ def connect_broker(
         fees=FEES[simulation.fees] if fees is None else fees,
         faults=faults,
         rules=VenueRules(index_orders=config.risk.index_orders),
+        assignment=AssignmentTerms(simulation.early_assignment, simulation.after_close_move, simulation.seed),
         margin=CoinMargin() if any(instrument.is_coin for instrument in instruments) else None,
     )
     held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]
@@ -785,6 +787,7 @@ def connect_broker(
         # an account that holds an uncovered call was permitted to sell it
         options_level=UNCOVERED if uncovered_calls(held) else SPREADS,
         currency=config.desk.currency,
+        lets_go=config.desk.at_expiry is ExpiryRule.LET_GO,
     )
     account = broker.open_account(terms)
     latency_ns = int(simulation.latency_ms * NANOS_PER_MS)

@@ -30,6 +30,7 @@ from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
 
@@ -202,6 +203,38 @@ def test_a_dividend_is_paid_at_the_open_of_the_ex_date():
     # a price less the dividend and the cash of it cancel: what is left is a move of the share
     assert desk.attribution.totals["carry"] == desk.attribution.totals["residual"] == 0
     assert desk.attribution.totals["delta"] == desk.attribution.nav_change
+
+
+def ex_night(positions, early):
+    """A call at 400 on a share at 500 that goes ex 1.50 over the night, at a rate of 0."""
+    builder = TapeBuilder(straddle_book(400), days=(DAY, TUESDAY), vol=0.15).dividend("1.50", TUESDAY)
+    builder.spot("10:00", 500.0).spot("15:59", 500.0).spot("10:00", 498.5, day=TUESDAY)
+    return run_tape(builder.build(), Scripted(), positions=positions, assignment=AssignmentTerms(early))
+
+
+def test_a_sold_call_is_assigned_in_the_night_and_the_desk_has_the_brokers_ledger():
+    """By hand: 2 calls deliver 200 of 300 shares at 400; the dividend is that of the 100 that are left."""
+    run = ex_night({0: 300, 1: -2}, "worth")
+    told = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert [(one.cause, one.quantity_change, one.cash_change) for one in told] == [
+        ("assignment", 2, 0),
+        ("delivery", -200, 80_000),
+        ("dividend", 0, 150),
+    ]
+    desk, account = run.engine.desk, run.broker.account
+    assert desk.account.cash == account.cash == D(180_150)
+    held = {number: each.quantity for number, each in account.holdings.items()}
+    assert held == {each.instrument_id: each.quantity for each in desk.positions.held()} == {0: 100}
+    parts = [desk.attribution.totals[name] for name in ("delta", "gamma", "theta", "vega", "carry")]
+    assert abs(sum(parts) + desk.attribution.totals["residual"] - desk.attribution.nav_change) < 1
+
+
+@pytest.mark.parametrize("early", ["worth", "random"])
+def test_a_run_that_sells_nothing_knows_of_no_assignment(early):
+    held = {0: -100, 1: 2, 2: 1}
+    usual, other = ex_night(held, "off"), ex_night(held, early)
+    assert usual.events == other.events
+    assert usual.outputs == other.outputs
 
 
 def expiring(level, positions, root="SPY", settlement=None):

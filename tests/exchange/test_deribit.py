@@ -371,15 +371,23 @@ def test_a_combo_rests_at_its_net_price_until_it_is_cancelled(desk):
     assert desk("private/get_positions", currency="BTC") == []
 
 
+def test_a_calendar_is_a_combo_of_its_own(desk):
+    call, _ = straddle_of(desk)
+    later = {**call, "instrument_name": call["instrument_name"].replace("14MAR25", "28MAR25")}
+    combo = desk("private/create_combo", trades=[{**call, "direction": "sell"}, later])
+    amounts = {leg["instrument_name"]: leg["amount"] for leg in combo["legs"]}
+    assert set(amounts) == {call["instrument_name"], later["instrument_name"]}
+    assert amounts[call["instrument_name"]] == -amounts[later["instrument_name"]]
+
+
 def test_what_is_no_combo_is_refused(desk):
     call, put = straddle_of(desk)
-    later = {**put, "instrument_name": put["instrument_name"].replace("14MAR25", "28MAR25")}
     refused = [
         [call],
         [call, call],
         [call, {**put, "direction": "hold"}],
         [call, {**put, "instrument_name": SWAP}],
-        [call, later],
+        [call, put, {**call, "direction": "sell"}],
         "both",
     ]
     for trades in refused:

@@ -13,6 +13,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
@@ -54,6 +55,7 @@ def connect(
     latency_ns: int = 0,
     fees: FeeSchedule = NO_FEES,
     faults: FaultPlan | None = None,
+    assignment: AssignmentTerms | None = None,
     is_open: bool = True,
     **terms: Any,
 ) -> BrokerConnection:
@@ -65,6 +67,7 @@ def connect(
         fill_model(model),
         fees=fees,
         faults=faults,
+        assignment=assignment,
     )
     held = {
         number: value if isinstance(value, tuple) else (Decimal(value), Decimal(0))

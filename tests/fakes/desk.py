@@ -57,6 +57,7 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
@@ -335,6 +336,7 @@ def run_tape(
     known_at_open: tuple[Event, ...] = (),
     every_quote: bool = True,
     faults: FaultPlan | None = None,
+    assignment: AssignmentTerms | None = None,
     **engine: Any,
 ) -> TapeRun:
     """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
@@ -351,6 +353,7 @@ def run_tape(
         is_open=False,
         options_level=UNCOVERED,
         faults=faults,
+        assignment=assignment,
     )
     tally = Tally()
     run = TapeRun(made, broker, None, tally)  # type: ignore[arg-type]

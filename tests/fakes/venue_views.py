@@ -62,6 +62,7 @@ class CalendarDesk(HandDesk):
         cutoff: VenueCutoff = NO_CUTOFF,
         margin_seconds: float = 60.0,
         open_first: Any = None,
+        keeps: bool = False,
     ) -> None:
         contract = us_option(option, ["GOOG"])
         super().__init__(Scripted(), Instruments([Equity(contract.underlying), contract]))
@@ -74,12 +75,14 @@ class CalendarDesk(HandDesk):
         self.fed: list[Any] = []
         self.said: list[tuple[str, str]] = []
         self.called: list[str] = []
+        self.kept: list[Any] = []
         self.calendar = SessionCalendar(
             engine=self.engine,
             feed=self.feed,
             notify=lambda level, text: self.said.append((level, text)),
             on_close=lambda: self.called.append("closed") or ["after the close"],  # type: ignore[func-returns-value]
             on_morning=lambda: self.called.append("morning"),
+            on_kept=self.kept.append if keeps else None,
             margin_seconds=margin_seconds,
         )
 

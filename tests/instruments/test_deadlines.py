@@ -6,9 +6,12 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import (
+    NOTICE_CUTOFFS,
+    NoticeCutoff,
     exit_deadline_ns,
     known_cutoff,
     must_go_now,
+    notice_deadline_ns,
     order_cutoff_ns,
     venue_cutoff,
 )
@@ -121,3 +124,27 @@ def test_the_last_orders_are_those_of_the_last_trading_day(symbol, venue, day, c
     assert order_cutoff_ns(us_option(symbol, ["GOOG"]), known_cutoff(venue)) == new_york_ns(
         day, time.fromisoformat(clock)
     )
+
+
+@pytest.mark.parametrize(
+    ("day", "venue", "when"),
+    [
+        (date(2024, 3, 4), "", "17:30"),
+        (date(2024, 11, 29), "", "14:30"),  # a shortened day: an hour and a half after its close
+        (date(2024, 3, 4), "ibkr", "17:25"),
+        (date(2024, 3, 4), "alpaca", "16:00"),
+        (date(2024, 11, 29), "alpaca", "13:00"),
+        (date(2024, 3, 9), "", "17:30"),  # a Saturday: the Friday before
+    ],
+)
+def test_notices_are_taken_until(day, venue, when):
+    last = to_new_york(notice_deadline_ns(day, NOTICE_CUTOFFS.get(venue, ())))
+    assert f"{last:%H:%M}" == when
+
+
+def test_of_several_rows_the_last_one_that_has_begun_counts():
+    rows = (NoticeCutoff(date(2024, 1, 1), 0.0), NoticeCutoff(date(2025, 1, 1), 60.0))
+    found = [
+        f"{to_new_york(notice_deadline_ns(date(year, 3, 4), rows)):%H:%M}" for year in (2022, 2024, 2025)
+    ]
+    assert found == ["16:00", "16:00", "17:00"]

@@ -221,6 +221,16 @@ def test_an_option_settled_in_the_morning_is_left_in_its_last_trading_session(op
     assert desk.calendar.due_ns == (MONDAY.close_ns - MINUTE_NS if has_deadline else MONDAY.close_ns + 1)
 
 
+def test_a_desk_that_keeps_its_options_does_not_flatten_at_the_deadline():
+    desk = desk_on_monday(held=1, keeps=True)
+    desk.fire(MONDAY.open_ns)
+    desk.at_ns(MONDAY.close_ns - MINUTE_NS)
+    assert desk.calendar.fire(MONDAY.close_ns - MINUTE_NS) == []
+    assert [type(event) for event in desk.fed] == [SessionEvent]
+    assert [list(each) for each in desk.kept] == [[1]]
+    assert desk.calendar.due_ns == MONDAY.close_ns + 1
+
+
 # the end of a stop ----------------------------------------
 
 

@@ -102,6 +102,35 @@ def test_a_closing_level_is_only_so_old(age_ns, settles):
     venue.broker.expiry.check_levels()
 
 
+@pytest.mark.parametrize(
+    ("lets_go", "told", "shares"), [(True, None, -100), (False, None, 100), (False, 1, 0)]
+)
+def test_an_owner_who_lets_go_is_not_exercised_and_is_assigned_all_the_same(lets_go, told, shares):
+    book = straddle_book(500, 490, expiry=DAY)
+    venue = Venue({CALL: 2, 3: -1}, book=book, lets_go=lets_go)
+    if told:
+        venue.broker.expiry.instruct("account", CALL, exercises=False, contracts=D(told))
+    venue.quote(SHARE, 510, ENDS_NS)
+    venue.broker.advance(ENDS_NS + 1)
+    assert venue.account.quantity(SHARE) == shares
+    assert venue.account.quantity(CALL) == venue.account.quantity(3) == 0
+    references = [one.reference for one in venue.bookings()]
+    assert len(set(references)) == len(references)
+
+
+def test_notices_are_refused_for_what_is_not_held_long_or_too_late():
+    venue = Venue({CALL: 2, PUT: -1})
+    for number, contracts in ((PUT, 1), (SHARE, 1), (CALL, 3), (CALL, 0)):
+        with pytest.raises(Refused):
+            venue.broker.expiry.instruct("account", number, exercises=True, contracts=D(contracts))
+    venue.broker.ledger.now_ns = ENDS_NS
+    for exercises in (True, False):
+        with pytest.raises(Refused) as caught:
+            venue.broker.expiry.instruct("account", CALL, exercises=exercises)
+        assert caught.value.cause is Cause.OUTSIDE_HOURS
+    assert venue.broker.expiry.instructions == {}
+
+
 def test_without_any_quote_the_missing_level_is_named():
     venue = Venue({PUT: -1})
     venue.broker.advance(ENDS_NS + 1)

@@ -28,6 +28,7 @@ from scalpdesk.core.events import AccountLimits, QuoteEvent
 from scalpdesk.core.intents import Decision
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.postings import Posting
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.portfolio.sub_books import SubBooks
@@ -240,6 +241,44 @@ def test_the_band_of_one_strategy_is_held_against_its_own_book_where_several_sha
         facts = {"strategy": name, "half_width_shares": 0.001}
         desk.note(decided(desk, **facts))
         assert ("unhedged" in keys_after(desk, 60, settings)) is is_alarm
+
+
+def test_a_sold_option_at_its_strike_in_its_last_hour(desk):
+    inner, settings = desk.desk, structs.replace(CALM, pin_deviations=1.0)
+    held = [each for each in inner.positions.held() if inner.instruments[each.instrument_id].is_option]
+    zero = Decimal(0)
+    for place, position in enumerate(held):
+        sold = -2 * position.quantity
+        terms = position.instrument_id, sold, Decimal(1), zero, zero, ChangeCause.TRANSFER, f"s{place}", 1
+        inner.book.apply(Posting("", *terms))
+    contract = inner.instruments[held[0].instrument_id]
+    ends_ns = expiry_instant_ns(contract)
+
+    def found(minutes, away):
+        desk.engine.now_ns = now_ns = ends_ns - int(minutes * 60) * SECOND_NS
+        spot = float(contract.strike) * (1.0 + away)
+        inner.market.apply_quote(
+            QuoteEvent(inner.view.underlying, now_ns, now_ns, spot - 0.01, spot + 0.01, 1.0, 1.0)
+        )
+        for position in held:
+            value = inner.instruments[position.instrument_id].payoff(spot) + 0.2
+            inner.market.apply_quote(
+                QuoteEvent(position.instrument_id, now_ns, now_ns, value - 0.01, value + 0.01, 1.0, 1.0)
+            )
+        keys = keys_after(desk, 0, settings)
+        return {key: alert for key, alert in keys.items() if key.startswith("pin ")}
+
+    assert found(90, 0.0) == {}
+    near = found(30, 0.0002)
+    assert set(near) == {f"pin {inner.instruments[one.instrument_id].symbol}" for one in held}
+    assert all(alert.level is Level.WARNING for alert in near.values())
+    assert "tomorrow" in near[f"pin {contract.symbol}"].did
+    assert found(30, 0.02) == {}
+    settings = structs.replace(CALM, pin_deviations=0.0)
+    assert found(29, 0.0002) == {}
+    settings = structs.replace(CALM, pin_deviations=1.0)
+    assert len(found(-30, 0.0002)) == 2  # its holders decide until 17:30
+    assert found(-91, 0.0002) == {}
 
 
 def test_a_held_leg_without_a_quote_is_named(desk):

@@ -19,7 +19,7 @@ from scalpdesk.core.intents import EXITS, Decision, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor import documents, expiry_documents, order_documents, position_documents
 from scalpdesk.monitor.alert_files import Topic
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, leg_label, part_label, plain, signed, span
@@ -29,6 +29,8 @@ from scalpdesk.portfolio.explain import part_names
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
 MOST_TEXT = 300
+PIN_MINUTES = 60.0
+"""From so many minutes before its end on a sold option at its strike is an alert."""
 QUIET_CONTRACT_SECONDS = 1_800.0
 """A held contract without a quote for so long is an alert although others of its underlying have some."""
 LEAST_GROSS_USD = 50.0
@@ -256,6 +258,28 @@ class DeskRules:
                 "Compare marks and fills: scalpdesk report last.",
             )
         yield from self._of_margin()
+        yield from self._of_pins()
+
+    def _of_pins(self) -> Iterator[Alert]:
+        """Tell of sold options that may be assigned or not, in their last hour."""
+        follower, deviations = self._follower, self._settings.pin_deviations
+        if not deviations or not follower.desk.positions.held():
+            return
+        found = expiry_documents.expiry_figures(follower, deviations)
+        nights = {each.underlying: expiry_documents.tomorrow_text(each) for each in found.tomorrow}
+        for leg in found.legs:
+            ends_ns = leg.deadline_ns or 0
+            if leg.is_pinned and leg.units < 0 and leg.minutes <= PIN_MINUTES and follower.now_ns < ends_ns:
+                asked = f"Buy it back before {clock(leg.order_cutoff_ns)} ET, or be ready for the shares."
+                if follower.now_ns >= leg.order_cutoff_ns:
+                    asked = "Be ready for the shares in the morning: no order in it is taken any more."
+                yield Alert(
+                    f"pin {leg.symbol}",
+                    Level.WARNING,
+                    f"{leg.symbol} is sold and at its strike: {expiry_documents.pin_text(leg)}.",
+                    f"does not know whether it will be assigned. {nights[leg.underlying]}",
+                    asked,
+                )
 
     def _of_margin(self) -> Iterator[Alert]:
         follower, fraction = self._follower, self._settings.margin_fraction

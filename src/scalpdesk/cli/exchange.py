@@ -18,6 +18,7 @@ COIN_CASH, COIN_SESSION = {"BTC": 2.0, "ETH": 60.0}, "2025-03-05"
 if TYPE_CHECKING:
     from scalpdesk.exchange.server import ExchangeServer
     from scalpdesk.exchange.source import MarketSource
+    from scalpdesk.simulation.assignment import EarlyAssignment
 
 
 @desk_command(
@@ -98,6 +99,20 @@ if TYPE_CHECKING:
 @click.option(
     "--liquidation/--no-liquidation", default=True, help="Close expiring options you cannot pay for."
 )
+@click.option(
+    "--early-assignment",
+    type=click.Choice(("off", "worth", "random")),
+    default="worth",
+    show_default=True,
+    help="Assign sold options early: off, what is worth more exercised, or some at random as well.",
+)
+@click.option(
+    "--after-close-move",
+    type=NumberRange(0, 0.2),
+    default=0,
+    show_default=True,
+    help="Move from the close of an expiry to its last notice, a fraction (standard deviation).",
+)
 def exchange(
     *,
     as_json: bool,
@@ -124,6 +139,8 @@ def exchange(
     fees: bool,
     cutoff: bool,
     liquidation: bool,
+    early_assignment: "EarlyAssignment",
+    after_close_move: float,
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
@@ -173,6 +190,8 @@ def exchange(
             fees=fees,
             cutoff=cutoff,
             liquidation=liquidation,
+            early_assignment=early_assignment,
+            after_close_move=after_close_move,
             salt=f"@{SystemClock().now_ns()}",
         ),
         protocol="deribit" if in_coin else DEFAULT_PROTOCOL if tws_port is None else "tws",

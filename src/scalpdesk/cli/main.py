@@ -71,6 +71,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
     "scan": ("scalpdesk.cli.scan:scan", "Straddles and strangles of chains, ranked by net edge."),
+    "expiry": ("scalpdesk.cli.expiry:expiry", "Options on their last day: pins, cut-offs, shares tomorrow."),
     "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),

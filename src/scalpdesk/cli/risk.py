@@ -19,6 +19,7 @@ from scalpdesk.volatility.filtered_moves import FILTERS
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.monitor.follower import RunFollower
     from scalpdesk.portfolio.risk_book import RiskBook
 
 Report = Callable[[int, int, str], None]
@@ -185,12 +186,12 @@ def _first_day(run_dir: Path) -> date:
     return (peek_header(run_dir).sessions or LiveRecord(run_dir).sessions)[0].day
 
 
-def _run_book(
+def follow_run(
     runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
-) -> tuple[str, "RiskBook", str]:
-    """Return a run's id, what it holds at an instant (by default: held last) and its data set."""
+) -> tuple[str, "RunFollower"]:
+    """Return a run's id, and the run read up to an instant (by default: when something was held last)."""
     from scalpdesk.journal.reader import find_run_dir
-    from scalpdesk.monitor.held_book import followed_to, held_book
+    from scalpdesk.monitor.held_book import followed_to
 
     until_ns = None
     run_dir = find_run_dir(runs_dir, name)
@@ -200,15 +201,29 @@ def _run_book(
         day = _first_day(run_dir) if session is None else read_date(session, "--start")
         until_ns = new_york_ns(day, _time_of_day(clock or "16:00"))
     follower = followed_to(run_dir, until_ns, report)
+    if follower.engine is None:
+        raise DataError(
+            "this run has nothing yet", where="RUN", value=run_dir.name, fix="give a later --time"
+        )
+    return run_dir.name, follower
+
+
+def _run_book(
+    runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
+) -> tuple[str, "RiskBook", str]:
+    """Return a run's id, what it holds at an instant and its data set."""
+    from scalpdesk.monitor.held_book import held_book
+
+    run_id, follower = follow_run(runs_dir, name, session, clock, report)
     held = held_book(follower)
     if held is None or follower.header is None:
         raise DataError(
             "this run holds nothing then, or a leg has no price",
             where="RUN",
-            value=run_dir.name,
+            value=run_id,
             fix="give a --time at which it holds something; scalpdesk why RUN --list shows its trades",
         )
-    return run_dir.name, held, str(follower.header.data["name"])
+    return run_id, held, str(follower.header.data["name"])
 
 
 def _time_of_day(text: str) -> time:

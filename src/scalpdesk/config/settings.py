@@ -42,6 +42,7 @@ from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.instruments.classes import OptionClass
+from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -66,6 +67,9 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "quality", "clean"),
     ("risk", "index_orders", False),
     ("risk", "least_sale_fraction", 0.5),
+    ("desk", "at_expiry", "close"),
+    ("simulation", "early_assignment", "worth"),
+    ("simulation", "after_close_move", 0.0),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
@@ -150,6 +154,11 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Trade a venue's paper account; false is only looked at once the desk is armed."""
     strategy_mode: str | None = None
     """Strategy to run when the command names no strategy (STRATEGY_MODE)."""
+    at_expiry: ExpiryRule = ExpiryRule.CLOSE
+    """Options that no strategy has left by the venue's cut-off for orders on their last day. ``close``: the
+    desk flattens before it. ``let_go``: they are kept, and nothing that was bought is exercised, by a
+    contrary instruction. ``exercise``: they are kept, and the clearing house exercises what is in the money.
+    """
 
 
 class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,6 +211,16 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """Which of the possible paths of the embedded market."""
     positions: dict[str, Units] = msgspec.field(default_factory=dict)
     """Shares or contracts held at the start, by symbol."""
+    early_assignment: Literal["off", "worth", "random"] = "worth"
+    """Assignment of sold American options before their expiry. ``worth``: of those that are worth more
+    exercised (a call before an ex-date, a deep put by the interest on its strike); ``random``: of some others
+    in the money as well, drawn from ``seed`` in proportion to the open interest; ``off``: never.
+    """
+    after_close_move: Annotated[float, Meta(ge=0, le=0.2)] = 0.0
+    """Standard deviation of an underlying's move between the close and the last exercise notice of an expiry
+    day, as a fraction of its price, drawn from ``seed``: sold options that deliver shares are assigned by the
+    price after it. 0: by the close.
+    """
 
 
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -310,6 +329,9 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Send the account of each session when it closes."""
     exit_refusals: Annotated[int, Meta(ge=1)] = 3
     """An exit refused so many times in a row is an alarm."""
+    pin_deviations: NonNegative = 1.0
+    """In the last hour of a sold option that delivers shares: an alert while its strike lies within so many
+    standard deviations of what is left. 0: never."""
     unhedged_seconds: NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
     quote_seconds: NonNegative = 60.0

@@ -16,13 +16,15 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, Instrume
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.margin.holdings import MarginModel
+from scalpdesk.marketdata.tape import Morning
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment, told_ns
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
 from scalpdesk.simulation.order_entry import ALPACA_RULES, VenueRules
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.simulation.orders import Booking, OrderUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,9 @@ class MarketOptions:
     cutoff: bool = True
     liquidation: bool = True
     """``cutoff``, ``liquidation``: Whether the rules for expiring contracts apply."""
+    early_assignment: EarlyAssignment = "worth"
+    after_close_move: float = 0.0
+    """``early_assignment``, ``after_close_move``: See :class:`~.AssignmentTerms`."""
     terms: MarketTerms = MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
     """Fees, margin and order rules of the venue; the default is that of US shares."""
     salt: str = ""
@@ -82,6 +87,7 @@ class ClosedBar:
 Published = QuoteEvent | TradeEvent | ClosedBar | StatusChange
 Watcher = Callable[[Published], None]
 UpdateWatcher = Callable[[OrderUpdate], None]
+BookingWatcher = Callable[[Booking], None]
 
 
 class SimulatedMarket:
@@ -108,6 +114,7 @@ class SimulatedMarket:
             margin=None if terms.margin is None else terms.margin(),
             fees=terms.fees if chosen.fees or terms.charges_always else NO_FEES,
             rules=rules,
+            assignment=AssignmentTerms(chosen.early_assignment, chosen.after_close_move, chosen.seed),
             effect_latency_ns=int(chosen.latency_ms * 1e6),
             faults=self.faults,
             ids=uuid_ids(f"{chosen.seed}{chosen.salt}"),
@@ -116,6 +123,7 @@ class SimulatedMarket:
         self.ledger: Ledger = self.broker.ledger
         self.ledger.now_ns = source.start_ns
         self.broker.expiry.settlement_of = source.settlement
+        self.broker.assignment.published = lambda _day: Morning(source.rate_curve, source.open_interest, ())
         self.broker.actions.schedule = (*source.dividends, *source.actions)
         for rate in source.funding:
             self.ledger.at(rate.ts_ns, partial(self.broker.actions.pay_funding, rate))
@@ -125,6 +133,7 @@ class SimulatedMarket:
         """Mark at the last close, by instrument."""
         self._market_watchers: list[Watcher] = []
         self._update_watchers: list[UpdateWatcher] = []
+        self._booking_watchers: list[BookingWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
         session = source.hours.session_at(source.start_ns)
         if session is not None:
@@ -146,6 +155,10 @@ class SimulatedMarket:
         """Publish every order update to ``watcher``."""
         self._update_watchers.append(watcher)
 
+    def on_booking(self, watcher: BookingWatcher) -> None:
+        """Publish to ``watcher`` what happens to an account without an order."""
+        self._booking_watchers.append(watcher)
+
     def _publish(self, event: Published) -> None:
         for watcher in self._market_watchers:
             watcher(event)
@@ -155,6 +168,8 @@ class SimulatedMarket:
         while waiting := self.broker.drain():
             for update in waiting:
                 if not isinstance(update, OrderUpdate):
+                    for told in self._booking_watchers:
+                        told(update)
                     continue
                 if update.event in ("fill", "partial_fill") and not self.faults.is_quiet:
                     self._spoil_fill(update)
@@ -296,6 +311,8 @@ class SimulatedMarket:
         if self.broker.is_open:
             self.closes = {number: self.ledger.mark(number) for number in self.ledger.quotes}
             self.broker.close_session(now_ns)
+            if self.broker.assignment.waiting:
+                self.ledger.at(told_ns(now_ns), self.broker.assignment.tell)
         self._boundary_ns = hours.next_boundary_ns(now_ns)
         if opening is not None:
             self.broker.open_session(now_ns, opening.close_ns)

@@ -1,19 +1,28 @@
-"""Exit deadlines of expiring options: the earlier of the strategy's exit and the venue's order cut-off.
+"""Deadlines of expiring options: the exit, the earlier of the strategy's and the venue's, and the notices.
 
 A venue stops accepting orders in contracts that expire today some time before they end, and may liquidate
 the rest soon after. An exit planned later would be refused, so a margin before the cut-off is kept.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from functools import lru_cache
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.sessions import Session, account_day, final_close_ns, to_new_york
+from scalpdesk.instruments.sessions import (
+    Session,
+    account_day,
+    effective_day,
+    final_close_ns,
+    session_on,
+    to_new_york,
+)
 
 EXIT_MINUTES = 15.0
 """Default exit of a 0DTE position, minutes before the close: 15:45."""
@@ -107,6 +116,58 @@ def order_cutoff_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
 def is_past_cutoff(instrument: Instrument, cutoff: VenueCutoff, now_ns: int) -> bool:
     """Return whether a venue no longer accepts orders in an option, by :func:`order_cutoff_ns`."""
     return isinstance(instrument, OptionContract) and now_ns >= order_cutoff_ns(instrument, cutoff)
+
+
+class ExpiryRule(StrEnum):
+    """Treatment of options that no strategy has left before the venue takes no order in them any more."""
+
+    CLOSE = "close"
+    """The desk flattens before."""
+    LET_GO = "let_go"
+    """They are kept to their end, and what was bought is not exercised whatever it is worth."""
+    EXERCISE = "exercise"
+    """They are kept to their end, and what was bought is exercised if it is in the money."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeCutoff:
+    """Until when a broker takes exercise notices and contrary instructions, from a day on."""
+
+    since: date
+    minutes: float
+    """After the close of the regular session; negative before it."""
+
+
+NOTICE_MINUTES = 90
+"""After the close: 17:30 New York on a full day. The exchanges give a shortened day as long."""
+NOTICE_CUTOFFS: dict[str, tuple[NoticeCutoff, ...]] = {
+    "alpaca": (NoticeCutoff(date(2024, 2, 1), 0.0),),
+    "ibkr": (NoticeCutoff(date(2026, 1, 1), 85.0),),
+}
+"""Brokers that take them for a shorter time than the exchanges, oldest first; a day before the first row has
+that one. Alpaca's is its documentation of the two requests, that of IBKR is not confirmed.
+"""
+
+
+def takes_notices(contract: OptionContract) -> bool:
+    """Return whether the owner of an option decides about its exercise: where it delivers shares."""
+    return contract.delivers and not contract.is_on_future
+
+
+def notice_deadline_ns(day: date, cutoffs: Sequence[NoticeCutoff] = ()) -> int:
+    """Return the last instant for notices on a session's day, UTC nanoseconds.
+
+    ``cutoffs`` are those of a broker; without them the exchanges' own counts.
+
+    Examples
+    --------
+    >>> to_new_york(notice_deadline_ns(date(2024, 11, 29))).time().isoformat()  # a shortened day
+    '14:30:00'
+    """
+    minutes: float = NOTICE_MINUTES
+    if cutoffs:
+        minutes = next((row for row in reversed(cutoffs) if row.since <= day), cutoffs[0]).minutes
+    return session_on(effective_day(day)).close_ns + int(minutes * MINUTE_NS)
 
 
 def exit_deadline_ns(

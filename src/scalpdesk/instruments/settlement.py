@@ -43,10 +43,15 @@ def delivery(
 
 
 def lapse(
-    contract: OptionContract, option_id: InstrumentId, held: Decimal, at_ns: int, known_ns: int
+    contract: OptionContract,
+    option_id: InstrumentId,
+    held: Decimal,
+    at_ns: int,
+    known_ns: int,
+    label: str = "",
 ) -> list[PositionChanged]:
-    """Return the change that ends a worthless position."""
-    label, cause = f"expiry-{contract.symbol}", ChangeCause.EXPIRED_WORTHLESS
+    """Return the change that ends a position for nothing; ``label`` is its reference."""
+    label, cause = label or f"expiry-{contract.symbol}", ChangeCause.EXPIRED_WORTHLESS
     return [PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label)]
 
 

@@ -152,6 +152,7 @@ def plan_of(
         absent_after_seconds=absent,
         silent_seconds=section.silent_seconds,
         deadline_margin_seconds=section.deadline_margin_seconds,
+        at_expiry=settings.config.desk.at_expiry,
         flatten_seconds=section.flatten_seconds,
         most_waiting=1 if in_step else 2_000,
         sessions=sessions,

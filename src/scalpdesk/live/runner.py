@@ -6,8 +6,9 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -27,7 +28,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, InstrumentId
-from scalpdesk.instruments.contract import Settlement
+from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
@@ -64,7 +66,7 @@ from scalpdesk.live.supervision import (
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import check_account
-from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
+from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, TakesNotices, VenueView
 
 T = TypeVar("T")
 NOT_FLAT = "not flat in time"
@@ -105,6 +107,8 @@ class RunnerOptions:
     """Longest time in which a due timer is not looked at."""
     deadline_margin_seconds: float = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
+    at_expiry: ExpiryRule = ExpiryRule.CLOSE
+    """Treatment of options that no strategy has left by then."""
     flatten_seconds: float = 120.0
     """Longest wait of a stop until the venue shows a flat account."""
     hold_seconds: float = 5.0
@@ -192,6 +196,7 @@ class LiveRunner:
             notify=self._notify,
             on_close=self._on_close,
             on_morning=self._on_morning,
+            on_kept=None if self.options.at_expiry is ExpiryRule.CLOSE else self._keep_to_expiry,
             margin_seconds=self.options.deadline_margin_seconds,
         )
         self.has_begun = False
@@ -486,6 +491,24 @@ class LiveRunner:
                 self._watchdog.order_ended(name)
         self._stop.check(self.queries.latest)
         return commands
+
+    def _keep_to_expiry(self, expiring: Mapping[InstrumentId, OptionContract]) -> None:
+        """Leave options to their end; tell the venue if what was bought is not to be exercised."""
+        names = ", ".join(contract.symbol for contract in expiring.values())
+        self._notify("warning", f"kept to the expiry (desk.at_expiry={self.options.at_expiry}): {names}")
+        gateway, desk = self.gateway, self.core.engine.desk
+        if self.options.at_expiry is not ExpiryRule.LET_GO or not isinstance(gateway, TakesNotices):
+            return
+        for number, contract in expiring.items():
+            held = desk.positions.quantity(number)
+            if held > 0 and takes_notices(contract):
+                work = self._let_go(gateway, number, held)
+                self.supervisor.spawn(f"do-not-exercise of {contract.symbol}", work)
+
+    async def _let_go(self, gateway: TakesNotices, number: InstrumentId, held: Decimal) -> None:
+        await gateway.do_not_exercise(number, held)
+        symbol = self.core.engine.desk.instruments[number].symbol
+        self._notify("info", f"the venue exercises none of {held:f} {symbol}")
 
     def _fire(self, now_ns: int) -> list[VenueCommand]:
         """Carry out everything that is due by ``now_ns``, each at its own time; nothing once the run is over.

@@ -1,6 +1,6 @@
 """Sessions of a live desk: open, close, deadline of expiring options, daily rollover, orderly stop."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -106,6 +106,8 @@ class SessionCalendar:
 
     Parameters
     ----------
+    on_kept
+        Takes the expiring options at their deadline where they are not to be closed; None: they are.
     margin_seconds
         How long before the venue's cut-off the closing of expiring options begins.
     """
@@ -118,6 +120,7 @@ class SessionCalendar:
         notify: Notify,
         on_close: Callable[[], list[VenueCommand]],
         on_morning: Callable[[], None],
+        on_kept: Callable[[Mapping[InstrumentId, OptionContract]], None] | None = None,
         margin_seconds: float,
     ) -> None:
         self._engine = engine
@@ -125,6 +128,7 @@ class SessionCalendar:
         self._notify = notify
         self._on_close = on_close
         self._on_morning = on_morning
+        self._on_kept = on_kept
         self._margin_seconds = margin_seconds
         self.has_closed = False
         """A session of the run is over: the next one is a later one."""
@@ -256,6 +260,9 @@ class SessionCalendar:
     def _at_deadline(self, due_ns: int) -> list[VenueCommand]:
         expiring = self._expiring()
         if not expiring or self._engine.desk.gate.mode not in ("ACTIVE", "REDUCING"):
+            return []
+        if self._on_kept is not None:
+            self._on_kept(expiring)
             return []
         at_ns = max(due_ns, self._engine.now_ns)
         again_ns = self._left_to_owners_ns(expiring, at_ns)

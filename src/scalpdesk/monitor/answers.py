@@ -374,6 +374,31 @@ class Payoff(TypedDict):
     days: float
 
 
+class ExpiryRow(TypedDict):
+    """An option on its last day: how near its strike is, until when one may act, and what it leaves."""
+
+    symbol: str
+    label: str
+    held: str | None
+    left: str
+    distance: str | None
+    chance: str | None
+    is_pinned: bool
+    order: str
+    notice: str | None
+    exercised: str | None
+    kept: str | None
+    if_exercised: str | None
+    if_not: str | None
+
+
+class ExpiryCard(TypedDict):
+    """Options that expire today, and a sentence for each underlying on what is held tomorrow."""
+
+    legs: list[ExpiryRow]
+    tomorrow: list[str]
+
+
 _In = TypedDict("_In", {"in": NotRequired[str | None]})
 
 
@@ -381,6 +406,7 @@ class PositionPage(PositionBlock, _In):
     """The Position page; ``empty`` says that nothing is held, ``note_ladder`` why there is no payoff."""
 
     deadlines: list[DeadlineRow]
+    expiry_day: ExpiryCard | None
     spot: float | None
     days: float
     most_days: float

@@ -27,6 +27,7 @@ from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
 from scalpdesk.margin.capital import capital_of
 from scalpdesk.monitor import answers
+from scalpdesk.monitor.expiry_documents import expiry_card
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 from scalpdesk.portfolio.greeks import gamma_in_coin
@@ -455,6 +456,7 @@ def position_page(
         "deadline": block["deadline"],
         "break_even": block["break_even"],
         "deadlines": deadlines(follower),
+        "expiry_day": expiry_card(follower),
         "spot": spot,
         "days": 0.0,
         "most_days": 0.0,

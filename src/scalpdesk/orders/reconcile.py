@@ -11,7 +11,7 @@ The books hold the history up to some line. The lines after it are what they lac
 that give the difference are booked, and nothing is put together from lines that do not follow one another.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
@@ -280,9 +280,8 @@ def expected_ends(
 ) -> list[list[Explained]]:
     """Return what the expiry of the physical options that are gone comes to, by the units of their shares.
 
-    One level decides the options on an underlying: the calls below it and the puts above it, by a cent or
-    more, are exercised, the rest lapses (OCC rule 805). No venue tells a desk the level: the shares show
-    between which strikes it was, and where two answers give the same shares, the cash does.
+    No venue tells a desk the level: the shares show what was delivered (:func:`_outcomes`), and where two
+    answers give the same shares, the cash does.
     """
     gone: dict[InstrumentId, list[tuple[InstrumentId, OptionContract]]] = {}
     for number, contract in expired_options(desk, gap, instruments, now_ns):
@@ -291,30 +290,72 @@ def expected_ends(
             gone.setdefault(share_id, []).append((number, contract))
     ends: list[list[Explained]] = [[]]
     for share_id, options in gone.items():
-        strikes = sorted({contract.strike for _, contract in options})
-        levels = [strike + step for strike in strikes for step in (-CENT, ZERO, CENT)]
         moves = [line for line in lines if line.units and line.instrument_id == share_id]
+        shares = Gap({n: units for n, units in gap.units.items() if n == share_id}, ZERO)
+        held = [(contract, desk.holdings[number]) for number, contract in options]
         fitting = []
-        for outcome in dict.fromkeys(
-            tuple(_is_exercised(contract, level) for _, contract in options) for level in levels
-        ):
+        for outcome in dict.fromkeys(_outcomes(held, shares.units.get(share_id, ZERO))):
             parts = [
                 part
-                for (number, contract), delivers in zip(options, outcome, strict=True)
-                for part in _end(
-                    number, contract, desk.holdings[number], now_ns, share_id if delivers else None
-                )
+                for (number, contract), (_, units), exercised in zip(options, held, outcome, strict=True)
+                for part in _parted_end(number, contract, units, exercised, now_ns, share_id)
             ]
             delivered = [part for part in parts if part.instrument_id == share_id]
-            shares = Gap({n: units for n, units in gap.units.items() if n == share_id}, ZERO)
             if latest_lines(moves, shares.without(delivered), Tolerance(), by_cash=False) is not None:
                 fitting.append(parts)
         ends = [[*before, *parts] for before in ends for parts in fitting or [[]]]
     return [parts for parts in ends if parts]
 
 
+def _outcomes(
+    options: Sequence[tuple[OptionContract, Decimal]], shares: Decimal
+) -> Iterator[tuple[Decimal, ...]]:
+    """Yield how many contracts (signed) of each holding may have been exercised, the likeliest first.
+
+    One level decides the options on an underlying: the calls below it and the puts above it, by a cent or
+    more, are exercised, the rest lapses (OCC rule 805). The holders of what was sold may decide an hour and a
+    half later, at another level, and not all alike, as an owner may: a part of one holding explains a change
+    of ``shares``.
+    """
+    strikes = sorted({contract.strike for contract, _ in options})
+    levels = [strike + step for strike in strikes for step in (-CENT, ZERO, CENT)]
+    later = [(level, other) for level in levels for other in levels if level != other]
+    found = [
+        tuple(
+            held if _is_exercised(contract, own if held > 0 else others) else ZERO
+            for contract, held in options
+        )
+        for own, others in [*((level, level) for level in levels), *later]
+    ]
+    yield from found
+    each = [contract.deliverable * (1 if contract.is_call else -1) for contract, _ in options]
+    for outcome in dict.fromkeys(found):
+        delivered = sum((units * per for units, per in zip(outcome, each, strict=True)), ZERO)
+        for place, (_, held) in enumerate(options):
+            part = (shares - delivered) / each[place] + outcome[place]
+            if part * held > 0 and abs(part) < abs(held) and part == int(part):
+                yield *outcome[:place], part, *outcome[place + 1 :]
+
+
 def _is_exercised(contract: OptionContract, level: Decimal) -> bool:
     return (level - contract.strike) * (1 if contract.is_call else -1) >= CENT
+
+
+def _parted_end(
+    number: InstrumentId,
+    contract: OptionContract,
+    held: Decimal,
+    exercised: Decimal,
+    now_ns: int,
+    share_id: InstrumentId,
+) -> list[Explained]:
+    """Return the end of a holding of which so many contracts are exercised and the rest lapses."""
+    if not exercised:
+        return _end(number, contract, held, now_ns)
+    found = _end(number, contract, exercised, now_ns, share_id)
+    if exercised != held:
+        found += _end(number, contract, held - exercised, now_ns, label=f"expiry-{contract.symbol}-rest")
+    return found
 
 
 def _end(
@@ -328,7 +369,7 @@ def _end(
     """Return the end of ``held`` contracts (signed): delivery of the share at the strike, or nothing."""
     if share_id is None:
         detail = f"{held:+f} {contract.symbol} expired worthless"
-        return [_booking(event, detail) for event in lapse(contract, number, held, now_ns, now_ns)]
+        return [_booking(event, detail) for event in lapse(contract, number, held, now_ns, now_ns, label)]
     events = delivery(contract, number, share_id, held, now_ns, now_ns, label)
     shares = f"{events[-1].quantity_change:+f} {contract.underlying}"
     return [

@@ -18,6 +18,7 @@ from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.assignment import AssignmentProcessor, AssignmentTerms
 from scalpdesk.simulation.corporate_actions import ActionProcessor
 from scalpdesk.simulation.expiry import ExpiryProcessor
 from scalpdesk.simulation.faults import FaultPlan
@@ -34,7 +35,7 @@ from scalpdesk.simulation.order_entry import (
 )
 from scalpdesk.simulation.orders import BrokerEvent, BrokerOrder, Changes, OrderClass, OrderRequest, Status
 from scalpdesk.simulation.staged_faults import StagedFaults
-from scalpdesk.simulation.tape_reader import settlement_level
+from scalpdesk.simulation.tape_reader import published_on, settlement_level
 
 # looking up an enum's member costs as much as a call
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
@@ -59,6 +60,8 @@ class Broker:
         Fee schedule.
     rules
         Of the venue.
+    assignment
+        What the holders of sold options do; nothing before the expiry unless it is given.
     effect_latency_ns
         From a request to its effect, nanoseconds: a request is then answered first and takes effect by a
         timer. None: at once.
@@ -80,6 +83,7 @@ class Broker:
         margin: MarginModel | None = None,
         fees: FeeModel = NO_FEES,
         rules: VenueRules | None = None,
+        assignment: AssignmentTerms | None = None,
         effect_latency_ns: int | None = None,
         faults: FaultPlan | None = None,
         ids: Ids | None = None,
@@ -99,8 +103,16 @@ class Broker:
         self.working = self.ledger.working
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
-        self.expiry = ExpiryProcessor(self.ledger, self.force, liquidates=rules.liquidation)
+        self.expiry = ExpiryProcessor(
+            self.ledger,
+            self.force,
+            liquidates=rules.liquidation,
+            notices=rules.notices,
+            turns=rules.turns,
+        )
         self.actions = ActionProcessor(self.ledger)
+        terms = AssignmentTerms("off") if assignment is None else assignment
+        self.assignment = AssignmentProcessor(self.ledger, self.expiry, self.actions, terms)
         self.staged = StagedFaults(self.ledger, self.matcher)
         self._effect_latency_ns = effect_latency_ns
 
@@ -126,6 +138,7 @@ class Broker:
     def play(self, tape: MarketTape) -> None:
         """Take settlement levels, dividends, corporate actions and funding from a tape."""
         self.expiry.settlement_of = partial(settlement_level, tape)
+        self.assignment.published = partial(published_on, tape)
         self.actions.schedule = (*tape.dividends, *tape.actions)
         for rate in tape.funding:
             self.ledger.at(rate.ts_ns, partial(self.actions.pay_funding, rate))
@@ -190,6 +203,7 @@ class Broker:
         self.entry.is_open, self.entry.closes_ns = True, closes_ns
         for account in ledger.accounts.values():
             account.unsettled = ZERO
+        self.assignment.tell()  # what was exercised yesterday has no claim to what goes ex today
         self.actions.open_session(now_ns)
         for account in ledger.accounts.values():
             for number in account.holdings:  # an adjusted option ends as its new contract
@@ -212,6 +226,7 @@ class Broker:
         for order in orders:
             if order.is_open and order.expires_ns <= now_ns and not order.is_combo_leg:
                 ledger.end(order, Status.EXPIRED)
+        self.assignment.close_session(now_ns)
         for account in ledger.accounts.values():
             account.last_equity = ledger.figures(account).equity
         self.entry.is_open = False

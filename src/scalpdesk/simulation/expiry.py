@@ -1,9 +1,10 @@
 """Expiry, exercise, assignment and settlement of options."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from typing import NamedTuple
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
@@ -13,12 +14,13 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
 from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
+from scalpdesk.instruments.deadlines import NoticeCutoff, notice_deadline_ns, takes_notices
 from scalpdesk.instruments.futures import final_settlement_ns
-from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
-from scalpdesk.instruments.settlement import delivery, settle_option
+from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, is_session, to_new_york
+from scalpdesk.instruments.settlement import delivery, lapse, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import OrderRequest, Status
+from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
 
@@ -47,6 +49,18 @@ def can_take_delivery(
     return abs(exposed) * contract.strike <= power
 
 
+class Instruction(NamedTuple):
+    """An owner's word on bought contracts, in place of what happens by itself."""
+
+    exercises: bool
+    contracts: Decimal | None
+    """None: all that are held then."""
+
+
+CLOSING = PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE
+LET_GO = Instruction(exercises=False, contracts=None)
+
+
 class ExpiryProcessor:
     """Watches contracts to their end.
 
@@ -58,16 +72,36 @@ class ExpiryProcessor:
         Sends an order of the broker's own for an account.
     liquidates
         Whether positions that an account cannot take delivery of are closed before the end.
+    notices
+        Until when owners may decide about exercise.
+    turns
+        Whether an order stays that would turn round what is left of its holding after an early exercise.
     """
 
     def __init__(
-        self, ledger: Ledger, force: Callable[[str, OrderRequest], None], *, liquidates: bool
+        self,
+        ledger: Ledger,
+        force: Callable[[str, OrderRequest], None],
+        *,
+        liquidates: bool,
+        notices: Sequence[NoticeCutoff],
+        turns: bool = False,
     ) -> None:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
+        self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
+        """Price by which the holders of what is delivered decide in the end, from the settlement level."""
         self._ledger = ledger
         self._force = force
         self._liquidates = liquidates
+        self._notices = notices
+        self._turns = turns
+        self.instructions: dict[tuple[str, InstrumentId], Instruction] = {}
+        """By account and contract."""
+        self._undecided: set[InstrumentId] = set()
+        """Options that have ended and wait for the last notices."""
         self.watched: set[InstrumentId] = set()
+        self._deliveries = 0
+        """Exercises and assignments before the end of their contract."""
         self._unsettled: dict[InstrumentId, list[InstrumentId]] = {}
         """By underlying: options that ended before a level to settle them at was known."""
 
@@ -90,6 +124,8 @@ class ExpiryProcessor:
         """Close the contract's positions that could not be paid for or delivered."""
         ledger = self._ledger
         for account in ledger.accounts.values():
+            if (account.name, number) in self.instructions:
+                continue  # its owner has decided
             if account.quantity(number) and not can_take_delivery(
                 account, contract, ledger.instruments, ledger.figures(account).overnight_buying_power
             ):
@@ -172,20 +208,41 @@ class ExpiryProcessor:
             underlying = ledger.instruments.id_of(contract.underlying)
         level = None if underlying is None else self._level(contract, underlying, ends_ns)
         if level is not None and underlying is not None:
-            for account in ledger.accounts.values():
-                held = account.quantity(number)
-                if held:
-                    known_ns = max(ledger.now_ns, ends_ns)
-                    changes = settle_option(
-                        contract, number, underlying, held, level, ends_ns, known_ns, ledger.fees
-                    )
-                    ledger.change(account, changes)
+            last_ns = self.notices_end_ns(contract.expiry) if takes_notices(contract) else 0
+            if last_ns <= ends_ns or ledger.now_ns >= last_ns:
+                self._finish(number, contract, underlying, level)
+            elif number not in self._undecided:
+                self._undecided.add(number)
+                ledger.at(last_ns + 1, partial(self._finish, number, contract, underlying, level))
         elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
             waiting = self._unsettled.setdefault(underlying, [])
             if number not in waiting:
                 waiting.append(number)
             ledger.awaited.add(underlying)
             ledger.working.setdefault(underlying, [])
+
+    def _finish(
+        self, number: InstrumentId, contract: OptionContract, underlying: InstrumentId, level: Decimal
+    ) -> None:
+        """Settle every holding of a contract: by its owner's word, else by the level."""
+        ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
+        self._undecided.discard(number)
+        for account in ledger.accounts.values():
+            usual = LET_GO if account.lets_go and takes_notices(contract) else None
+            held, told = account.quantity(number), self.instructions.pop((account.name, number), usual)
+            if not held:
+                continue
+            known_ns, changes = max(ledger.now_ns, ends_ns), []
+            if told is not None and not told.exercises and held > 0:
+                left = held if told.contracts is None else min(held, told.contracts)
+                label = f"expiry-{contract.symbol}-not-exercised"
+                changes += lapse(contract, number, left, ends_ns, known_ns, label)
+                held -= left
+            decides = self.last_level(contract, level) if held < 0 and takes_notices(contract) else level
+            if held:
+                terms = held, decides, ends_ns, known_ns, ledger.fees
+                changes += settle_option(contract, number, underlying, *terms)
+            ledger.change(account, changes)
 
     def _level(self, contract: OptionContract, underlying: InstrumentId, ends_ns: int) -> Decimal | None:
         """Return the settlement level: the official one, else the last quote before the end.
@@ -256,17 +313,83 @@ class ExpiryProcessor:
         if held <= 0 or not self._deliver(account_name, number, held):
             raise Refused(Cause.UNKNOWN_POSITION)
 
-    def assign(self, account_name: str, number: InstrumentId, contracts: Decimal) -> bool:
-        """Assign sold contracts before their end; return whether any were held."""
-        held = self._ledger.accounts[account_name].quantity(number)
-        return held < 0 and self._deliver(account_name, number, -min(contracts, -held))
+    def notices_end_ns(self, day: date) -> int:
+        """Return until when owners may decide about exercise on a day, UTC nanoseconds."""
+        return notice_deadline_ns(day, self._notices)
 
-    def _deliver(self, account_name: str, number: InstrumentId, quantity: Decimal) -> bool:
+    def instruct(
+        self,
+        account_name: str,
+        number: InstrumentId,
+        *,
+        exercises: bool,
+        contracts: Decimal | None = None,
+    ) -> int:
+        """Take an exercise notice or a contrary instruction; it replaces an earlier one.
+
+        An exercise notice is carried out when the day's time for notices ends; a contrary instruction holds
+        until that of the expiry does.
+
+        Returns
+        -------
+        When it is carried out, and may be withdrawn no more; UTC nanoseconds.
+
+        Raises
+        ------
+        Refused
+            When so many are not held long, the option leaves no choice, or it is too late for today.
+        """
+        ledger = self._ledger
+        option, held = ledger.instruments[number], ledger.accounts[account_name].quantity(number)
+        if not option.is_option or not takes_notices(option) or held <= 0:
+            raise Refused(Cause.UNKNOWN_POSITION)
+        if contracts is not None and not 0 < contracts <= held:
+            raise Refused(Cause.QUANTITY)
+        day = to_new_york(ledger.now_ns).date() if exercises else option.expiry
+        last_ns = self.notices_end_ns(day)
+        if ledger.now_ns >= last_ns or (exercises and not is_session(day)):
+            raise Refused(Cause.OUTSIDE_HOURS)
+        told = self.instructions[account_name, number] = Instruction(exercises, contracts)
+        if exercises:
+            ledger.at(last_ns, partial(self._carry_out, account_name, number, told))
+        return last_ns
+
+    def _carry_out(self, account_name: str, number: InstrumentId, told: Instruction) -> None:
+        """Exercise by notice, unless it was withdrawn."""
+        if self.instructions.get((account_name, number)) is not told:
+            return
+        del self.instructions[account_name, number]
+        held = self._ledger.accounts[account_name].quantity(number)
+        wanted = held if told.contracts is None else min(held, told.contracts)
+        if wanted > 0:
+            self._deliver(account_name, number, wanted)
+
+    def assign(
+        self, account_name: str, number: InstrumentId, contracts: Decimal, at_ns: int | None = None
+    ) -> bool:
+        """Assign sold contracts before their end, as of an instant; return whether any were held."""
+        held = self._ledger.accounts[account_name].quantity(number)
+        return held < 0 and self._deliver(account_name, number, -min(contracts, -held), at_ns)
+
+    def _deliver(
+        self, account_name: str, number: InstrumentId, quantity: Decimal, at_ns: int | None = None
+    ) -> bool:
         ledger = self._ledger
         contract = ledger.instruments[number]
         if not contract.is_option or contract.style is Style.EUROPEAN:
             return False  # a European option is exercised at its end alone
         share_id = ledger.instruments.id_of(contract.underlying)
-        changes = delivery(contract, number, share_id, quantity, ledger.now_ns, ledger.now_ns)
-        ledger.change(ledger.accounts[account_name], changes)
+        now_ns = ledger.now_ns
+        at_ns = now_ns if at_ns is None else at_ns
+        # one contract may be exercised in parts, on several evenings or on one
+        self._deliveries += 1
+        label = f"exercise-{contract.symbol}-{at_ns}-{self._deliveries}"
+        changes = delivery(contract, number, share_id, quantity, at_ns, now_ns, label)
+        account = ledger.accounts[account_name]
+        ledger.change(account, changes)
+        left = abs(account.quantity(number))
+        for order in () if self._turns else account.open_orders():
+            closes = order.instrument_id == number and order.intent in CLOSING and order.parent is None
+            if closes and order.leaves > left:  # it would open what it was sent to close
+                ledger.end(order, Status.CANCELED)
         return True

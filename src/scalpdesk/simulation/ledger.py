@@ -68,6 +68,8 @@ ACTIVITY_OF = {
     ChangeCause.CORPORATE_ACTION: "SPLIT",
 }
 """Kind of the line in the account's history for each cause of a change."""
+PRICED = frozenset({ChangeCause.DELIVERY, ChangeCause.CASH_SETTLEMENT})
+"""Causes whose line names a price: the strike, or what a contract pays."""
 
 _ENDS: dict[Status, str] = {
     Status.CANCELED: "canceled_ns",
@@ -467,7 +469,7 @@ class Ledger:
             if self.keeps_history:
                 quantity, price = (
                     change.quantity_change,
-                    change.price if change.cause is ChangeCause.DELIVERY else ZERO,
+                    change.price if change.cause in PRICED else ZERO,
                 )
                 if change.cause is ChangeCause.DIVIDEND:
                     quantity, price = held, change.cash_change / held

@@ -16,6 +16,8 @@ WIDE, FEW_TICKS = 0.25, 4
 """Fraction of the mid, and ticks: with a spread above both, a trader would not trade at the price."""
 LARGEST_CARRY = 0.10
 """Interest and yield a year that may bring a European option below its payoff."""
+PAYOFF_ERROR = 0.005
+"""Half a tick: an option is worth its payoff to this."""
 
 
 def years_left(contract: OptionContract, now_ns: int) -> float:
@@ -93,3 +95,47 @@ def value_without_quote(contract: OptionContract, spot: QuoteEvent, vol: float |
         price, float(contract.strike), years, vol or 0.0, contract.is_call, american=False
     ).price
     return max(value / (price if contract.is_inverse else 1.0), least_value(contract, spot))
+
+
+def exercise_gain(
+    contract: OptionContract,
+    spot: float,
+    opposite: float,
+    *,
+    years: float,
+    rate: float,
+    night_years: float,
+    tonight: float,
+    ahead: float,
+) -> float | None:
+    """Return what a holder gains by exercise at the close, per unit; None where holding is better.
+
+    A call is exercised on the evening before an ex-date alone, when the dividend is more than the put of its
+    strike and the interest on the strike (Merton 1973). A put is exercised when the interest on the strike is
+    more than the call and the dividends, and it is worth no more than its payoff: what it loses then is the
+    night's interest.
+
+    Parameters
+    ----------
+    contract
+        An American option that is in the money.
+    spot, opposite
+        Price of the underlying, and of the other option at the strike; currency per unit.
+    years
+        Until the expiry; ``night_years``: until the next opening.
+    rate
+        Continuously compounded, a fraction a year.
+    tonight, ahead
+        Dividends that go ex at the next opening, and until the expiry; currency a share.
+    """
+    strike = float(contract.strike)
+    interest = strike * -math.expm1(-rate * years)
+    if contract.is_call:
+        gain = tonight - interest - opposite
+        return gain if tonight and gain > 0.0 else None
+    if interest <= opposite + ahead:
+        return None
+    vol, status = implied_vol_scalar(opposite, spot - ahead, strike, years, True, rate, american=False)
+    worth = option_greeks(spot, strike, years, vol if status == "ok" else 0.0, False, rate).price
+    gain = strike * -math.expm1(-rate * night_years) - tonight
+    return gain if worth - (strike - spot) <= PAYOFF_ERROR and gain > 0.0 else None

@@ -1,6 +1,7 @@
 """From a request to an order: form first, then the market's rules, then the account's means."""
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.classes import last_trading_ns
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, VenueCutoff, order_cutoff_ns
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, NoticeCutoff, VenueCutoff, order_cutoff_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
@@ -57,6 +58,8 @@ class VenueRules:
     """Orders in options live for the day, or with a limit until cancelled."""
     index_orders: bool = False
     """An index is bought and sold at its level."""
+    notices: tuple[NoticeCutoff, ...] = (NoticeCutoff(date.min, 0.0),)
+    """Until when exercise notices and contrary instructions are taken; expiring options wait for them."""
     turns: bool = False
     """An order may be larger than the opposite holding, and turn it round."""
 

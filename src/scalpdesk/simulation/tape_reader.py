@@ -88,6 +88,15 @@ def ex_instant_ns(dividend: CashDividend) -> int:
     return session_on(day).open_ns if is_session(day) else 0
 
 
+def published_on(tape: MarketTape, day: date) -> Morning:
+    """Return the rates and the open interest that a tape has of a day."""
+    session = next((each for each in tape.sessions if each.day == day), None)
+    if tape.morning is None or session is None:
+        return Morning(tape.rate_curve, tape.open_interest, ())
+    known = tape.morning(session)
+    return Morning(known.rate_curve, known.open_interest or tape.open_interest, ())
+
+
 def settlement_level(tape: MarketTape, symbol: str, day: date) -> Decimal | None:
     """Return the tape's official level of an underlying on a day, where it has one."""
     level = tape.settlement_prices.get((symbol, day))

@@ -423,6 +423,21 @@ class Health(msgspec.Struct, frozen=True):
 
 
 @runtime_checkable
+class TakesNotices(Protocol):
+    """A gateway that passes on what an owner decides about exercise."""
+
+    async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
+        """Tell the venue that bought contracts are not to be exercised at their expiry.
+
+        Raises
+        ------
+        RetryError
+            When the venue does not answer, or refuses; an owner then tells the broker by hand.
+        """
+        ...
+
+
+@runtime_checkable
 class Gateway(Protocol):
     """One account at one venue.
 

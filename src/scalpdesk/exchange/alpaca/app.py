@@ -226,6 +226,7 @@ class AlpacaApi:
             ("GET", "/v2/positions/{name}", orders.position),
             ("DELETE", "/v2/positions/{name}", orders.close),
             ("POST", "/v2/positions/{name}/exercise", orders.exercise),
+            ("POST", "/v2/positions/{name}/do-not-exercise", orders.do_not_exercise),
         ):
             self._add(method, path, handler)
         reference, market = Reference(self.world), MarketData(self.world)

@@ -369,7 +369,17 @@ class OrderDesk:
         return answers
 
     def exercise(self, account: BrokerAccount, request: Request) -> None:
-        """``POST /v2/positions/{symbol or contract_id}/exercise``."""
+        """``POST /v2/positions/{symbol or contract_id}/exercise``: at once."""
+        self._world.broker.expiry.exercise(account.name, self._owned(account, request, "exercised"))
+
+    def do_not_exercise(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
+        """``POST /v2/positions/{symbol or contract_id}/do-not-exercise``: the whole position, at its end."""
+        number = self._owned(account, request, "marked as do not exercise")
+        self._world.broker.expiry.instruct(account.name, number, exercises=False)
+        return {}
+
+    def _owned(self, account: BrokerAccount, request: Request, done: str) -> InstrumentId:
+        """Return the option that a request about exercise names: held long, while the market is open."""
         number = self.instrument_of(request.name)
         contract = None if number is None else self._world.ledger.instruments[number]
         if number is None or contract is None or not contract.is_option:
@@ -381,8 +391,8 @@ class OrderDesk:
             raise ApiError(404, NOT_FOUND, f"long position not found: {contract.symbol}")
         self._world.quote(number)
         if not self._world.broker.is_open:
-            raise ApiError(403, FORBIDDEN, "options can be exercised during market hours only")
-        self._world.broker.expiry.exercise(account.name, number)
+            raise ApiError(403, FORBIDDEN, f"options can be {done} during market hours only")
+        return number
 
 
 def _lies_between(ts_ns: int, after_us: int | None, until_us: int | None) -> bool:

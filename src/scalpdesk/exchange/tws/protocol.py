@@ -16,11 +16,12 @@ from scalpdesk.exchange.protocol import AdminCommand, ExchangeHost, ExchangeProt
 from scalpdesk.exchange.tws.contracts import kind_of
 from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
 from scalpdesk.exchange.tws.wire import agreed_version, encode, read_frame
+from scalpdesk.instruments.deadlines import NOTICE_CUTOFFS
 from scalpdesk.instruments.fees import IBKR_FEES
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.simulation.faults import IN_COIN, PLACES, Fault
 from scalpdesk.simulation.order_entry import VenueRules
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.simulation.orders import BrokerEvent
 
 GREETING, NUL = b"API\0", b"\0"
 LOST, UNANSWERED = "disconnect_before", "disconnect_after"
@@ -79,7 +80,8 @@ class TwsProtocol(ExchangeProtocol):
         self._listener: asyncio.Server | None = None
         self._restart: asyncio.Task[None] | None = None
         self.port = 0
-        host.world.on_update(self._on_update)
+        host.world.on_update(self._refresh)
+        host.world.on_booking(self._refresh)
         host.world.on_market(self._on_market)
 
     def mount(self, router: web.UrlDispatcher) -> None:
@@ -234,7 +236,7 @@ class TwsProtocol(ExchangeProtocol):
             del self._open[writer]
             session.leave()
 
-    def _on_update(self, _: OrderUpdate) -> None:
+    def _refresh(self, _: BrokerEvent) -> None:
         for session in self._open.values():
             session.accounts.refresh()
 
@@ -250,6 +252,6 @@ PROTOCOL = ProtocolSpec(
     terms=MarketTerms(
         fees=IBKR_FEES,
         charges_always=True,
-        rules=VenueRules(penny_prices=True, contract_ticks=True, turns=True),
+        rules=VenueRules(penny_prices=True, contract_ticks=True, turns=True, notices=NOTICE_CUTOFFS["ibkr"]),
     ),
 )

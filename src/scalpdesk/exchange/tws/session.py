@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.tws.accounts import AccountFeed, RealizedProfits
 from scalpdesk.exchange.tws.contracts import CHAIN_VENUES, NO_CONTRACT, ContractBook, read_query
+from scalpdesk.exchange.tws.exercise import ExerciseDesk
 from scalpdesk.exchange.tws.history import HistoricalBars
 from scalpdesk.exchange.tws.layouts import error_message
 from scalpdesk.exchange.tws.market_data import DataTerms, MarketLines
@@ -41,24 +42,13 @@ class TwsMarket:
     contracts: ContractBook = field(init=False)
     profits: RealizedProfits = field(init=False)
     orders: TwsOrders = field(init=False)
+    exercise: ExerciseDesk = field(init=False)
 
     def __post_init__(self) -> None:
         """Build the parts upon the market."""
         self.contracts, self.profits = ContractBook(self.world), RealizedProfits(self.world.ledger)
         self.orders = TwsOrders(self.world, self.contracts, self.codes, self.profits, self.send)
-
-        self._await_boundary()
-
-    def _await_boundary(self) -> None:
-        """Look at the accounts after each opening and close: an expiry comes without an order."""
-        boundary_ns = self.world.source.hours.next_boundary_ns(self.world.now_ns)
-        if boundary_ns < NEVER_NS:
-            self.world.ledger.at(boundary_ns, self._cross_boundary)
-
-    def _cross_boundary(self) -> None:
-        for client in self.clients.values():
-            client.accounts.refresh()
-        self._await_boundary()
+        self.exercise = ExerciseDesk(self.world, self.contracts, self.codes, self.send)
 
     def send(self, client_id: int, write: Callable[[int], Message]) -> None:
         """Send a message, written for the version of its connection, to a client if it is connected."""
@@ -219,6 +209,22 @@ class ClientSession:
         venues = (futures_venue,) if futures_venue else CHAIN_VENUES
         return self.market.contracts.chains(request_id, reader.whole("underlyingConId"), venues)
 
+    def cancel(self, order_id: int, _: Reader) -> None:
+        """Cancel an order, or withdraw a request for exercise (4)."""
+        if not self.market.exercise.cancel(self.id, order_id):
+            self.market.orders.cancel(self.id, order_id)
+
+    def cancel_all(self) -> None:
+        """Cancel the orders of all clients, and withdraw their requests for exercise (58)."""
+        self.market.exercise.cancel_all()
+        self.market.orders.cancel_all()
+
+    def show_open(self, *, of_all: bool) -> Iterator[Message]:
+        """Yield what waits for an exercise, then the open orders and the end (5, 16)."""
+        terms = self.id, self.version
+        yield from self.market.exercise.show_open(*terms, of_all=of_all)
+        yield from self.market.orders.show_open(*terms, of_all=of_all)
+
     def bind_orders(self, reader: Reader) -> None:
         """Give client 0 the orders of the broker itself from now on (15)."""
         if self.client_id == 0:
@@ -249,8 +255,8 @@ REQUESTS = {
         lambda at, order_id, reader: at.market.orders.place(at.id, at.version, order_id, reader),
         has_version=False,
     ),
-    4: RequestForm(lambda at, order_id, _: at.market.orders.cancel(at.id, order_id)),
-    5: RequestForm(lambda at, _, __: at.market.orders.show_open(at.id, at.version), has_id=False),
+    4: RequestForm(ClientSession.cancel),
+    5: RequestForm(lambda at, _, __: at.show_open(of_all=False), has_id=False),
     6: RequestForm(lambda at, _, reader: at.accounts.updates(reader), has_id=False),
     7: RequestForm(
         lambda at, request_id, reader: at.market.orders.show_executions(at.version, request_id, reader)
@@ -259,14 +265,13 @@ REQUESTS = {
     9: RequestForm(ClientSession.contract_details),
     14: RequestForm(lambda _, __, ___: None, has_id=False),
     15: RequestForm(lambda at, _, reader: at.bind_orders(reader), has_id=False),
-    16: RequestForm(
-        lambda at, _, __: at.market.orders.show_open(at.id, at.version, of_all=True), has_id=False
-    ),
+    16: RequestForm(lambda at, _, __: at.show_open(of_all=True), has_id=False),
     17: RequestForm(lambda at, _, __: [(15, 1, ",".join(at.market.codes))], has_id=False),
     20: RequestForm(lambda at, request_id, reader: at.bars.answer(request_id, reader), has_version=False),
+    21: RequestForm(lambda at, request_id, reader: at.market.exercise.take(at.id, request_id, reader)),
     25: RequestForm(lambda at, request_id, _: at.bars.cancel(request_id)),
     49: RequestForm(lambda at, _, __: [(49, 1, at.market.world.now_ns // NANOS_PER_SECOND)], has_id=False),
-    58: RequestForm(lambda at, _, __: at.market.orders.cancel_all(), has_id=False),
+    58: RequestForm(lambda at, _, __: at.cancel_all(), has_id=False),
     59: RequestForm(lambda at, _, reader: at.lines.choose(reader.whole("type")), has_id=False),
     61: RequestForm(lambda at, _, __: at.accounts.positions(), has_id=False),
     62: RequestForm(lambda at, request_id, reader: at.accounts.summary(request_id, reader)),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
@@ -14,7 +15,7 @@ from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
-from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
+from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge, let_go_request
 from scalpdesk.venues.alpaca.order_sender import OrderSender
 from scalpdesk.venues.alpaca.orders import OrderReports, OrderStream
 from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
@@ -114,7 +115,8 @@ class AlpacaGateway:
             acceptance_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
             request_ns=int(options.timeout_seconds * NANOS_PER_SECOND),
         )
-        self._orders = OrderSender(orders, self._reports)
+        self._orders, self._trading = OrderSender(orders, self._reports), trading
+        self._instruments = instruments
         self._queries = Queries(
             trading=trading,
             data=data,
@@ -203,6 +205,26 @@ class AlpacaGateway:
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
         return await self._orders.cancel_at_venue(venue_order_id)
+
+    async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
+        """Tell the venue that an option is not to be exercised at its expiry: here the whole position.
+
+        Raises
+        ------
+        RetryError
+            When the venue does not answer, or refuses.
+        """
+        del contracts
+        symbol = self._instruments[instrument_id].symbol
+        reply = await self._trading.ask(let_go_request(symbol), Urgency.HEDGE)
+        judged = judge(reply.status, reply.body)
+        if judged.verdict is not ReplyVerdict.DONE:
+            raise RetryError(
+                "the venue does not take the contrary instruction",
+                where=symbol,
+                value=judged.reason,
+                fix="tell the broker by hand before its cut-off, or sell the option",
+            )
 
     async def query_order(
         self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None

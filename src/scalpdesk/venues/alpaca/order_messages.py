@@ -439,6 +439,11 @@ def cancel_request(venue_order_id: str) -> RestRequest:
     return RestRequest("DELETE", f"/v2/orders/{quote(venue_order_id, safe='')}")
 
 
+def let_go_request(symbol: str) -> RestRequest:
+    """Return the request by which the whole position in an option is not exercised at its expiry."""
+    return RestRequest("POST", f"/v2/positions/{quote(symbol, safe='')}/do-not-exercise")
+
+
 def order_by_client_id_request(client_order_id: str) -> RestRequest:
     """Return the request that asks for an order by the desk's id."""
     query = urlencode({"client_order_id": client_order_id, "nested": "true"})

@@ -76,6 +76,8 @@ REFUSALS = frozenset({103, 104, 110, 163, 200, 201, 203, 321, 387, 388, 434, 460
 """Reasons for which TWS refuses an order. None of them proves that it is over: a change may be meant, and a
 refused order has been seen at work. Proof is its absence from the open orders, or ``Inactive`` among them.
 """
+NO_EXERCISE = frozenset({200, 201, 320, 321, 322})
+"""Reasons for which TWS refuses an exercise or a lapse."""
 NO_DATA = frozenset({101, 354, 10089, 10090, 10168, 10186, 10197, 10225})
 """A line that brings nothing."""
 DELAYED = 10167

@@ -190,6 +190,16 @@ class IbkrGateway:
         """Cancel an order of any client by its permanent id."""
         return await self._orders.cancel_at_venue(venue_order_id)
 
+    async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
+        """Tell the venue that bought contracts are not to be exercised at their expiry.
+
+        Raises
+        ------
+        RetryError
+            When the venue does not answer, or refuses.
+        """
+        await self._orders.let_go(instrument_id, contracts, self._setup.timeout_seconds)
+
     async def query_order(
         self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
     ) -> bool:

@@ -71,6 +71,8 @@ AT_CLOSE = {"limit": "LOC", "market": "MOC"}
 Number = float | Decimal | None
 ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
+LAPSE = 2
+"""Action of an exercise request: not to exercise."""
 AGREE_SECONDS = 1.0
 """Until a position that TWS shows agrees with the executions: either may come first."""
 
@@ -169,6 +171,8 @@ class IbkrOrders:
         self._errors: dict[str, tuple[int, str]] = {}
         """Code and text of the error that says why an order ended, by its name at TWS."""
         self._reported: set[tuple[str, str, str]] = set()
+        self._notices: set[int] = set()
+        """Request ids of exercise notices, which TWS lists as orders."""
         """Orders that the operator has heard of, with their status and why TWS holds them."""
         self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
         self._shown: dict[int, Decimal] = {}
@@ -710,7 +714,55 @@ class IbkrOrders:
         """Return the open orders of all clients in the account."""
         async with self._asking:
             listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync, "open orders")
-        return [trade for trade in listed if trade.order.account in ("", self.account)]
+        return [trade for trade in listed if self._is_order(trade)]
+
+    def _is_order(self, trade: Trade) -> bool:
+        """Return whether an entry of the list is an order in the account, and no exercise that waits."""
+        is_notice = any(self._is_notice(trade, request_id) for request_id in self._notices)
+        return trade.order.account in ("", self.account) and not is_notice
+
+    async def let_go(self, number: InstrumentId, contracts: Decimal, timeout_seconds: float) -> None:
+        """Let bought contracts lapse at their expiry whatever they are worth; TWS shows it as an order.
+
+        Raises
+        ------
+        RetryError
+            When TWS refuses, or does not show it in time.
+        """
+        symbol, client = self._instruments[number].symbol, self._connection.client
+        request_id, answered = client.getReqId(), asyncio.get_running_loop().create_future()
+        self._notices.add(request_id)
+
+        def refused(failed_id: int, code: int, text: str, _contract: Contract | None) -> None:
+            if failed_id == request_id and code in codes.NO_EXERCISE and not answered.done():
+                answered.set_result(f"{code}: {text}")
+
+        def shown(trade: Trade) -> None:
+            if self._is_notice(trade, request_id) and not answered.done():
+                answered.set_result("")
+
+        events = (self._ib.errorEvent, refused), (self._ib.openOrderEvent, shown)
+        for event, told in events:
+            event.connect(told)
+        try:
+            contract = self._contracts.of(number)
+            client.exerciseOptions(request_id, contract, LAPSE, int(contracts), self.account, 1)
+            why = await asyncio.wait_for(answered, timeout_seconds)
+        except TimeoutError:
+            why = "TWS does not answer"
+        finally:
+            for event, told in events:
+                event.disconnect(told)
+        if why:
+            raise RetryError(
+                "the venue does not take the contrary instruction",
+                where=symbol,
+                value=why,
+                fix="tell the broker by hand before its cut-off, or sell the option",
+            )
+
+    def _is_notice(self, trade: Trade, request_id: int) -> bool:
+        return trade.order.orderId == request_id and trade.order.clientId == self._ib.client.clientId
 
     async def is_taken(self, client_order_id: str) -> bool:
         """Return whether TWS lists an order or execution of the day under an id; a change keeps the first."""

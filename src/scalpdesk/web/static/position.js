@@ -6,6 +6,7 @@ import { card, fetchJson, h, poll, setText, shown, table, tinted } from "./dom.j
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
   const legs = h("div"), ladder = h("div"), deadlines = h("div"), greeks = h("div");
+  const expires = h("div"), night = h("p"), expiryCard = h("section", { class: "card wide", hidden: "" }, h("h2", {}, "Expires today"), night, expires);
   const plot = h("div", { class: "plot mid" }), at = h("span", { class: "text" }, "now"), ladderAt = h("span", { class: "muted" });
   const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"));
   const date = h("input", { type: "range", min: "0", max: "0", step: "any", value: "0", "aria-label": "Date" });
@@ -28,6 +29,7 @@ export function create(main) {
     ),
     card("w8", "P&L against spot, from here", legend, plot),
     card("w4", "Deadlines", deadlines),
+    expiryCard,
     card("wide", "Legs", legs),
     h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), ladderAt), ladder),
     risk.element,
@@ -146,6 +148,29 @@ export function create(main) {
         { caption: "Deadlines" },
       ),
     );
+    expiryCard.hidden = !page.expiry_day;
+    if (page.expiry_day) {
+      setText(night, page.expiry_day.tomorrow.join(" "));
+      expires.replaceChildren(
+        table(
+          [
+            { head: "Leg", cell: (leg) => leg.label },
+            { head: "Held", class: "num", cell: (leg) => leg.held },
+            { head: "Left", class: "num", cell: (leg) => leg.left },
+            { head: "In the money by, σ left", class: "num", cell: (leg) => h("b", { class: leg.is_pinned ? "warn" : "" }, shown(leg.distance)) },
+            { head: "Chance", class: "num narrow-gone", cell: (leg) => shown(leg.chance) },
+            { head: "Last order", class: "num", cell: (leg) => leg.order },
+            { head: "Last notice", class: "num", cell: (leg) => shown(leg.notice) },
+            { head: "Exercised now", class: "num narrow-gone", cell: (leg) => shown(leg.exercised) },
+            { head: "At its mark", class: "num narrow-gone", cell: (leg) => shown(leg.kept) },
+            { head: "Shares if exercised", class: "num", cell: (leg) => shown(leg.if_exercised) },
+            { head: "If not", class: "num", cell: (leg) => shown(leg.if_not) },
+          ],
+          page.expiry_day.legs,
+          { caption: "Expires today" },
+        ),
+      );
+    }
     if (!page.payoff) return;
     chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry]);
     ladder.replaceChildren(
