@@ -787,7 +787,7 @@ def connect_broker(
         # an account that holds an uncovered call was permitted to sell it
         options_level=UNCOVERED if uncovered_calls(held) else SPREADS,
         currency=config.desk.currency,
-        lets_go=config.desk.at_expiry is ExpiryRule.LET_GO,
+        exercises_nothing=config.desk.at_expiry is ExpiryRule.LET_GO,
     )
     account = broker.open_account(terms)
     latency_ns = int(simulation.latency_ms * NANOS_PER_MS)

@@ -21,7 +21,7 @@ from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, Morning, RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.assignment import RANDOM_PART, AssignmentTerms, told_ns
+from scalpdesk.simulation.assignment import RANDOM_PART, AssignmentTerms, notice_ns
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import ExchangeHours
@@ -332,7 +332,7 @@ def test_the_served_account_learns_of_it_two_hours_before_the_opening():
     cash = bench.world.ledger.accounts["account-1"].cash
     bench.world.advance_to(at("07:29", TUESDAY))
     assert {one["symbol"]: one["qty"] for one in bench.get("/v2/positions")} == {"SPY": "100", call: "-1"}
-    assert told_ns(at("16:00")) == at("07:30", TUESDAY)
+    assert notice_ns(at("16:00")) == at("07:30", TUESDAY)
     bench.world.advance_to(at("07:30", TUESDAY))
     assert bench.get("/v2/positions") == []
     assert bench.world.ledger.accounts["account-1"].cash == cash + 45_000

@@ -103,11 +103,11 @@ def test_a_closing_level_is_only_so_old(age_ns, settles):
 
 
 @pytest.mark.parametrize(
-    ("lets_go", "told", "shares"), [(True, None, -100), (False, None, 100), (False, 1, 0)]
+    ("exercises_nothing", "told", "shares"), [(True, None, -100), (False, None, 100), (False, 1, 0)]
 )
-def test_an_owner_who_lets_go_is_not_exercised_and_is_assigned_all_the_same(lets_go, told, shares):
+def test_an_owner_who_lets_go_is_not_exercised_and_is_assigned_all_the_same(exercises_nothing, told, shares):
     book = straddle_book(500, 490, expiry=DAY)
-    venue = Venue({CALL: 2, 3: -1}, book=book, lets_go=lets_go)
+    venue = Venue({CALL: 2, 3: -1}, book=book, exercises_nothing=exercises_nothing)
     if told:
         venue.broker.expiry.instruct("account", CALL, exercises=False, contracts=D(told))
     venue.quote(SHARE, 510, ENDS_NS)

@@ -18,7 +18,7 @@ from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import Morning
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
-from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment, told_ns
+from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment, notice_ns
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
@@ -168,8 +168,8 @@ class SimulatedMarket:
         while waiting := self.broker.drain():
             for update in waiting:
                 if not isinstance(update, OrderUpdate):
-                    for told in self._booking_watchers:
-                        told(update)
+                    for watch in self._booking_watchers:
+                        watch(update)
                     continue
                 if update.event in ("fill", "partial_fill") and not self.faults.is_quiet:
                     self._spoil_fill(update)
@@ -312,7 +312,7 @@ class SimulatedMarket:
             self.closes = {number: self.ledger.mark(number) for number in self.ledger.quotes}
             self.broker.close_session(now_ns)
             if self.broker.assignment.waiting:
-                self.ledger.at(told_ns(now_ns), self.broker.assignment.tell)
+                self.ledger.at(notice_ns(now_ns), self.broker.assignment.tell)
         self._boundary_ns = hours.next_boundary_ns(now_ns)
         if opening is not None:
             self.broker.open_session(now_ns, opening.close_ns)

@@ -47,8 +47,8 @@ class AccountTerms(FrozenStruct, frozen=True):
     """The broker's flag of the day-trade rule: nothing may be opened."""
     currency: str = "USD"
     """Currency of the figures."""
-    lets_go: bool = False
-    """Whether the owner has told the broker to exercise nothing at an expiry."""
+    exercises_nothing: bool = False
+    """Whether the owner instructed the broker to exercise nothing at an expiry."""
 
 
 class BrokerAccount(Account):
@@ -63,7 +63,7 @@ class BrokerAccount(Account):
         self.shortable = terms.shortable
         self.trading_blocked = terms.trading_blocked
         self.day_trades_blocked = terms.day_trades_blocked
-        self.lets_go = terms.lets_go
+        self.exercises_nothing = terms.exercises_nothing
         self.unsettled = ZERO
         self.created_ns = now_ns
         self.last_equity = terms.cash

@@ -30,7 +30,7 @@ RANDOM_PART = 0.01
 """Part of the open interest in the money that is exercised in a night though it is worth more held. An
 assumption, not a measurement: it makes a run meet the case.
 """
-TOLD_BEFORE_NS = 120 * MINUTE_NS
+NOTICE_BEFORE_NS = 120 * MINUTE_NS
 """Before an opening: clearing members have the notices of the night by then."""
 LARGEST_DEVIATION = 6.0
 """Standard deviations that the price moves after the close at most."""
@@ -54,7 +54,7 @@ class AssignmentTerms:
 
 
 class AssignedLot(NamedTuple):
-    """An assignment that the clearing house has made and the account has not been told of."""
+    """An assignment that the clearing house has made and the account does not know yet."""
 
     account: str
     number: InstrumentId
@@ -84,7 +84,7 @@ class AssignmentProcessor:
     ) -> None:
         self.published: Callable[[date], Morning] = lambda _day: NOTHING_KNOWN
         self.waiting: list[AssignedLot] = []
-        """Made at the last close and not told yet."""
+        """Made at the last close and not known to the account yet."""
         self._ledger = ledger
         self._expiry = expiry
         self._actions = actions
@@ -209,6 +209,6 @@ def is_assigned_early(option: OptionContract) -> bool:
     return option.style is Style.AMERICAN and takes_notices(option)
 
 
-def told_ns(now_ns: int) -> int:
-    """Return when an account is told what a close has assigned, UTC nanoseconds: before the next opening."""
-    return next_session(to_new_york(now_ns).date()).open_ns - TOLD_BEFORE_NS
+def notice_ns(now_ns: int) -> int:
+    """Return when an account learns what a close has assigned, UTC nanoseconds: before the next opening."""
+    return next_session(to_new_york(now_ns).date()).open_ns - NOTICE_BEFORE_NS

@@ -228,13 +228,13 @@ class ExpiryProcessor:
         ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
         self._undecided.discard(number)
         for account in ledger.accounts.values():
-            usual = LET_GO if account.lets_go and takes_notices(contract) else None
-            held, told = account.quantity(number), self.instructions.pop((account.name, number), usual)
+            usual = LET_GO if account.exercises_nothing and takes_notices(contract) else None
+            held, instructed = account.quantity(number), self.instructions.pop((account.name, number), usual)
             if not held:
                 continue
             known_ns, changes = max(ledger.now_ns, ends_ns), []
-            if told is not None and not told.exercises and held > 0:
-                left = held if told.contracts is None else min(held, told.contracts)
+            if instructed is not None and not instructed.exercises and held > 0:
+                left = held if instructed.contracts is None else min(held, instructed.contracts)
                 label = f"expiry-{contract.symbol}-not-exercised"
                 changes += lapse(contract, number, left, ends_ns, known_ns, label)
                 held -= left
@@ -349,18 +349,18 @@ class ExpiryProcessor:
         last_ns = self.notices_end_ns(day)
         if ledger.now_ns >= last_ns or (exercises and not is_session(day)):
             raise Refused(Cause.OUTSIDE_HOURS)
-        told = self.instructions[account_name, number] = Instruction(exercises, contracts)
+        instructed = self.instructions[account_name, number] = Instruction(exercises, contracts)
         if exercises:
-            ledger.at(last_ns, partial(self._carry_out, account_name, number, told))
+            ledger.at(last_ns, partial(self._carry_out, account_name, number, instructed))
         return last_ns
 
-    def _carry_out(self, account_name: str, number: InstrumentId, told: Instruction) -> None:
+    def _carry_out(self, account_name: str, number: InstrumentId, instructed: Instruction) -> None:
         """Exercise by notice, unless it was withdrawn."""
-        if self.instructions.get((account_name, number)) is not told:
+        if self.instructions.get((account_name, number)) is not instructed:
             return
         del self.instructions[account_name, number]
         held = self._ledger.accounts[account_name].quantity(number)
-        wanted = held if told.contracts is None else min(held, told.contracts)
+        wanted = held if instructed.contracts is None else min(held, instructed.contracts)
         if wanted > 0:
             self._deliver(account_name, number, wanted)
 

@@ -742,8 +742,8 @@ class IbkrOrders:
                 answered.set_result("")
 
         events = (self._ib.errorEvent, refused), (self._ib.openOrderEvent, shown)
-        for event, told in events:
-            event.connect(told)
+        for event, heard in events:
+            event.connect(heard)
         try:
             contract = self._contracts.of(number)
             client.exerciseOptions(request_id, contract, LAPSE, int(contracts), self.account, 1)
@@ -751,8 +751,8 @@ class IbkrOrders:
         except TimeoutError:
             why = "TWS does not answer"
         finally:
-            for event, told in events:
-                event.disconnect(told)
+            for event, heard in events:
+                event.disconnect(heard)
         if why:
             raise RetryError(
                 "the venue does not take the contrary instruction",
