@@ -66,6 +66,8 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "quality", "clean"),
     ("risk", "index_orders", False),
     ("risk", "least_sale_fraction", 0.5),
+    ("risk", "stress_sigmas", 4.0),
+    ("simulation", "options_level", None),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
@@ -202,6 +204,11 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """Which of the possible paths of the embedded market."""
     positions: dict[str, Units] = msgspec.field(default_factory=dict)
     """Shares or contracts held at the start, by symbol."""
+    options_level: Annotated[int, Meta(ge=0, le=4)] | None = None
+    """What the simulated account may trade: 0 no options, 1 covered calls and puts secured by cash, 2 bought
+    options, 3 several legs that cover one another, 4 uncovered. None: 4 if ``positions`` hold an uncovered
+    call, else 3.
+    """
 
 
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,12 +19,14 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
+from scalpdesk.engine.margins import Margins, used_fraction
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_change, of_fill, of_snapshot
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
-from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.holdings import Holding, MarginModel
 from scalpdesk.margin.liquidation import MarginDistance, ValuedOption, liquidation_distance
+from scalpdesk.margin.regulation_t import SPREADS, RegulationT
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
@@ -53,6 +55,9 @@ class Desk:
         Number of the run's main underlying.
     cash
         Cash at the start, in the quote currency.
+    margin, options_level
+        Margin model of the account, Regulation T unless another is given, and what it may trade in options
+        until the venue reports it.
     """
 
     def __init__(
@@ -64,6 +69,9 @@ class Desk:
         orders: OrderManager,
         underlying: InstrumentId,
         cash: Decimal,
+        *,
+        margin: MarginModel | None = None,
+        options_level: int = SPREADS,
     ) -> None:
         self.instruments = instruments
         self.market = market
@@ -74,6 +82,17 @@ class Desk:
         self.book = Book(UNASSIGNED, *parts, cash=cash, closed_trades=gate.closed_trades)
         self.account, self.positions = self.book.account, self.book.positions
         self.attribution = self.book.attribution
+        self.margins = Margins(
+            RegulationT() if margin is None else margin,
+            options_level,
+            instruments,
+            market,
+            delta_engine,
+            self.positions,
+            self.account,
+            gate,
+            orders,
+        )
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
@@ -82,7 +101,8 @@ class Desk:
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
         self.is_margined = False
-        """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
+        """Whether positions may be closed for want of margin: in coin, of an account that ever sold an option
+        short, or where the venue says so."""
         self._instruments_seen = 0
         """Instruments that the last session's open knew: a listing of years has tens of thousands."""
         self._loss_limit_of: Decimal | None = None
@@ -191,10 +211,11 @@ class Desk:
         return -min(ends), max(ends)
 
     def margin_fraction(self) -> Decimal | None:
-        """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.
+        """Return maintenance margin over collateral: the venue's figure or a coin book's own, the larger one.
 
-        Collateral is the smaller of equity and margin balance: the venue does not count bought options.
-        None without a report of the venue and without positions in coin.
+        Of an account in coin collateral is the smaller of equity and margin balance; else it is cash and
+        shares. Bought options do not count. Outside coin the venue's figure stands wherever it reports one.
+        None without a report of the venue, without positions in coin and of an account that sold no option.
         """
         if not self.is_margined:
             return None
@@ -206,7 +227,7 @@ class Desk:
             if instrument.is_coin:
                 held.append(Holding(instrument, position.quantity, mark_decimal(self.delta_engine, position)))
         if not held:
-            return known
+            return used_fraction(self.margins.figures()) if known is None else known
         options = sum((holding.value for holding in held if holding.is_option), ZERO)
         asked, collateral = coin_requirement(held, self._spot).maintenance, self.view.nav - max(options, ZERO)
         own = asked / collateral if collateral > 0 else Decimal(1)
@@ -356,6 +377,8 @@ class Desk:
                 instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
             )
         )
+        if signed < 0 and instrument.is_option and not self.is_margined:
+            self.is_margined = self.positions.quantity(number) < 0
 
     def book_bust(self, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back."""
@@ -421,6 +444,8 @@ class Desk:
         self.gate.venue_limits = event
         self.is_margined |= event.margin_fraction is not None
         self.gate.cash_at_report = self.cash()
+        if self.is_margined or self.gate.limits.max_short_contracts:
+            self.margins.take_report()
 
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""
