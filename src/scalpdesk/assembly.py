@@ -18,6 +18,7 @@ from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.margins import margin_model
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
@@ -34,9 +35,8 @@ from scalpdesk.instruments.fees import (
     schedule_used,
 )
 from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.margin.coin import CoinMargin
-from scalpdesk.margin.holdings import Holding, MarginModel
-from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED, RegulationT, uncovered_calls
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED, uncovered_calls
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import (
     FLAT_ZERO,
@@ -384,7 +384,6 @@ def build_engine(
         OrderManager(str(data["order_prefix"])),
         instruments.id_of(str(data["underlying"])),
         config.simulation.starting_cash,
-        margin=margin_model(instruments),
         options_level=options_level(config, held),
     )
     desk.view.venue = str(data.get("venue", "simulated"))
@@ -743,11 +742,6 @@ def starting_positions(tape: MarketTape, config: DeskConfig) -> dict[InstrumentI
         _, mids = opening.mids(number)
         held[number] = Decimal(quantity), Decimal(f"{float(mids[0]):.4f}") if len(mids) else Decimal(0)
     return held
-
-
-def margin_model(instruments: Instruments) -> MarginModel:
-    """Return the margin model of an account that trades these, at the desk and at the simulated broker."""
-    return CoinMargin() if any(instrument.is_coin for instrument in instruments) else RegulationT()
 
 
 def options_level(config: DeskConfig, held: Iterable[tuple[Instrument, Decimal]]) -> int:

@@ -19,14 +19,14 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
-from scalpdesk.engine.margins import Margins, used_fraction
+from scalpdesk.engine.margins import Margins, margin_model, used_fraction
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_change, of_fill, of_snapshot
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
-from scalpdesk.margin.holdings import Holding, MarginModel
-from scalpdesk.margin.liquidation import MarginDistance, ValuedOption, liquidation_distance
-from scalpdesk.margin.regulation_t import SPREADS, RegulationT
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.liquidation import MarginDistance
+from scalpdesk.margin.regulation_t import SPREADS
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
@@ -55,9 +55,8 @@ class Desk:
         Number of the run's main underlying.
     cash
         Cash at the start, in the quote currency.
-    margin, options_level
-        Margin model of the account, Regulation T unless another is given, and what it may trade in options
-        until the venue reports it.
+    options_level
+        Of the account until the venue reports it.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Desk:
         underlying: InstrumentId,
         cash: Decimal,
         *,
-        margin: MarginModel | None = None,
         options_level: int = SPREADS,
     ) -> None:
         self.instruments = instruments
@@ -83,7 +81,7 @@ class Desk:
         self.account, self.positions = self.book.account, self.book.positions
         self.attribution = self.book.attribution
         self.margins = Margins(
-            RegulationT() if margin is None else margin,
+            margin_model(instruments),
             options_level,
             instruments,
             market,
@@ -229,35 +227,22 @@ class Desk:
         if not held:
             return used_fraction(self.margins.figures()) if known is None else known
         options = sum((holding.value for holding in held if holding.is_option), ZERO)
-        asked, collateral = coin_requirement(held, self._spot).maintenance, self.view.nav - max(options, ZERO)
+        asked, collateral = (
+            coin_requirement(held, self.margins.spot).maintenance,
+            self.view.nav - max(options, ZERO),
+        )
         own = asked / collateral if collateral > 0 else Decimal(1)
         return own if known is None else max(own, known)
 
     def margin_distance(self) -> MarginDistance | None:
         """Return how far the price is from liquidation; None without a margin, or a price, of all held.
 
-        Options are priced at their latest volatility, now.
+        Options are priced at their latest volatility, now. All underlyings move by the same fraction.
         """
         used = self.margin_fraction()
-        if used is None:
+        if used is None or not self.positions.held():
             return None
-        held = []
-        for position in self.positions.held():
-            if not position.instrument.is_coin:
-                continue
-            known = None
-            if position.instrument.is_option:
-                value = self.delta_engine.state(position.instrument_id, self.view.now_ns)
-                if value is None:
-                    return None
-                known = ValuedOption(value.spot, value.years, value.vol)
-            mark = mark_decimal(self.delta_engine, position)
-            held.append((Holding(position.instrument, position.quantity, mark), known))
-        return liquidation_distance(used, self.view.nav, held, self._spot) if held else None
-
-    def _spot(self, symbol: str) -> Decimal:
-        mark = self.market.mark(self.instruments.id_of(symbol)) if symbol in self.instruments else None
-        return ZERO if mark is None else exact(mark)
+        return self.margins.distance(used, self.view.now_ns)
 
     def margin_stage(self) -> tuple[Mode, str] | None:
         """Return the mode that the margin asks for, and why; None while it asks for nothing."""

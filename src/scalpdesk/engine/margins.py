@@ -6,18 +6,26 @@ from decimal import Decimal
 
 from scalpdesk.core.intents import EXITS, OrderIntent, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
-from scalpdesk.instruments.contract import Instruments, underlying_of
+from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
+from scalpdesk.margin.coin import CoinMargin
 from scalpdesk.margin.holdings import AccountFigures, Holding, MarginModel, merged
+from scalpdesk.margin.liquidation import MarginDistance, liquidation_distance
+from scalpdesk.margin.regulation_t import RegulationT
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price
-from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss
+from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss, price_of
 from scalpdesk.risk.context import Working, Written
 from scalpdesk.risk.gate import RiskGate
 
 DAY_TRADER = 4
 """Leverage in shares within the day that the account is judged with; options do not depend on it."""
+
+
+def margin_model(instruments: Iterable[Instrument]) -> MarginModel:
+    """Return the margin model of an account that trades these, for the desk and for the simulated broker."""
+    return CoinMargin() if any(instrument.is_coin for instrument in instruments) else RegulationT()
 
 
 class DeskAccount:
@@ -209,6 +217,39 @@ class Margins:
             return None
         figures = self.figures(working)
         return figures.equity - figures.free
+
+    def distance(self, used: Decimal, now_ns: int) -> MarginDistance | None:
+        """Return how far prices are from the broker's liquidation; None while an option held has no value.
+
+        Parameters
+        ----------
+        used
+            Maintenance margin over collateral now; what it is beyond the model's own is kept.
+        now_ns
+            UTC nanoseconds.
+        """
+        held = self._positions.held()
+        lines = self._lines({each.instrument_id: each.quantity for each in held}, now_ns)
+        if not lines:
+            return None
+        numbers = {line.holding.instrument.symbol: line for line in lines}
+        by_id = self._instruments.by_id
+
+        def figures_at(move: float) -> AccountFigures:
+            scale = exact(1.0 + move, 12)
+
+            def mark(number: InstrumentId) -> float:
+                return price_of(numbers[by_id[number].symbol], move)
+
+            def spot(symbol: str) -> Decimal:
+                return self.spot(symbol) * scale
+
+            return self._model.figures(DeskAccount(self._account, held, mark, spot, (), self.options_level))
+
+        now = figures_at(0.0)
+        kept, against = now.maintenance_margin, now.maintenance_margin + now.excess
+        more = max(used * min(now.equity, against) - kept, ZERO)
+        return liquidation_distance(used, lambda move: figures_at(move).excess - more)
 
     def _price(self, order: Working) -> Decimal:
         if order.limit_price is not None:

@@ -57,14 +57,17 @@ def largest_loss(lines: Iterable[StressLine], moves: Mapping[str, float]) -> Dec
 def gain_at(line: StressLine, move: float) -> Decimal:
     """Return what a holding gains when its price's underlying moves by a fraction, currency."""
     instrument, quantity = line.holding.instrument, line.holding.quantity
-    if line.state is None:
-        before, after = float(line.holding.price), float(line.holding.price) * (1.0 + move)
-    else:
-        before, after = price_at(line.state, 0.0), price_at(line.state, move)
-    return instrument.value(quantity, exact(after, 8)) - instrument.value(quantity, exact(before, 8))
+    before, after = exact(price_of(line, 0.0), 12), exact(price_of(line, move), 12)
+    return instrument.value(quantity, after) - instrument.value(quantity, before)
 
 
-def price_at(state: OptionState, move: float) -> float:
-    """Return an option's price here and now with its spot moved by a fraction, currency per unit."""
+def price_of(line: StressLine, move: float) -> float:
+    """Return the price of a holding, here and now, once its underlying has moved by a fraction.
+
+    In currency per unit; of an option the model's, also where nothing has moved.
+    """
+    state = line.state
+    if state is None:
+        return float(line.holding.price) * (1.0 + move)
     terms = state.years, state.vol, state.rate, state.dividend_yield, state.dividends
     return max(state.pricer.greeks(state.contract, state.spot * (1.0 + move), *terms).price, 0.0)
