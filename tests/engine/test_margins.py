@@ -299,3 +299,27 @@ def test_a_rise_takes_a_writer_from_warning_to_reducing_to_flattening(desk, spot
     one.wait(61).market(float(spot))
     one.timer("mark")
     assert one.engine.desk.gate.mode is mode
+
+
+def test_the_rise_that_calls_a_writer_is_found_and_a_fall_calls_nobody(desk):
+    one = desk()
+    inner = one.engine.desk
+    for order in orders(propose(one, sell(CALL[500], 2))):
+        one.fill(order)
+    distance = inner.margin_distance()
+    assert distance.fall is None
+    contract, spot = inner.instruments[CALL[500]], 500 * (1 + distance.rise)
+    worth = model_price(contract, spot, one.vol, one.now_ns)
+    left = float(inner.account.cash) - 200 * (0.20 * spot + worth)
+    assert left == pytest.approx(0.0, abs=float(inner.account.cash) * 2e-3)
+    assert f"{distance.rise:+.1%}" in distance.text(500.0)
+
+
+def test_a_spread_is_never_called_and_a_bought_option_has_no_distance(desk):
+    spread = desk(held={CALL[500]: (-2, "10"), CALL[510]: (2, "6")})
+    spread.engine.desk.is_margined = True
+    distance = spread.engine.desk.margin_distance()
+    assert (distance.fall, distance.rise, distance.used) == (None, None, D(2_000) / CASH)
+    bought = desk(held={CALL[500]: (2, "10")})
+    bought.engine.desk.is_margined = True
+    assert bought.engine.desk.margin_distance() is None
