@@ -153,3 +153,20 @@ def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
                 price = (known.quantity * known.price + line.quantity * line.price) / quantity
             after[line.instrument.symbol] = replace(known, quantity=quantity, price=price)
     return list(after.values())
+
+
+class Filled:
+    """An account once an order is filled at the prices of its lines, as a margin model reads it."""
+
+    def __init__(self, account: MarginAccount, order: Sequence[Holding]) -> None:
+        self.multiplier, self.options_level = account.multiplier, account.options_level
+        self.day_trades_blocked, self.unsettled = account.day_trades_blocked, account.unsettled
+        self.cash = account.cash - sum((line.value for line in order), Decimal(0))
+        self.may_short, self.spot, self.reserved = account.may_short, account.spot, account.reserved
+        self.quantity_of, self.free_shares = account.quantity_of, account.free_shares
+        self.free_bound, self.long_shares = account.free_bound, account.long_shares
+        self._lines = [line for line in merged(list(account.valued()), order) if line.quantity]
+
+    def valued(self) -> Sequence[Holding]:
+        """Return what is held then."""
+        return self._lines

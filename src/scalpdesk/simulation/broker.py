@@ -24,6 +24,7 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import Ids, Ledger
+from scalpdesk.simulation.margin_calls import MarginCalls
 from scalpdesk.simulation.matching import Matcher
 from scalpdesk.simulation.order_entry import (
     AT_ONCE,
@@ -37,6 +38,7 @@ from scalpdesk.simulation.staged_faults import StagedFaults
 from scalpdesk.simulation.tape_reader import settlement_level
 
 # looking up an enum's member costs as much as a call
+BUY = Side.BUY
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
 OCO, MLEG = OrderClass.OCO, OrderClass.MLEG
 PENDING_NEW, ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
@@ -100,6 +102,7 @@ class Broker:
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
         self.expiry = ExpiryProcessor(self.ledger, self.force, liquidates=rules.liquidation)
+        self.calls = MarginCalls(self.ledger, self.entry.far_price, self.force, lambda: self.entry.is_open)
         self.actions = ActionProcessor(self.ledger)
         self.staged = StagedFaults(self.ledger, self.matcher)
         self._effect_latency_ns = effect_latency_ns
@@ -121,6 +124,7 @@ class Broker:
         self.ledger.accounts[terms.name] = account
         for number in account.holdings:
             self.expiry.watch(number)
+        self.calls.open_account(account)
         return account
 
     def play(self, tape: MarketTape) -> None:
@@ -197,6 +201,7 @@ class Broker:
         for order in self._open_orders():
             if order.status is Status.ACCEPTED:
                 self.activate(order)
+        self.calls.open_session()
 
     def close_session(self, now_ns: int) -> None:
         """Trade the closing, end contracts and orders that lived for the day, keep the day's equity."""
@@ -252,6 +257,8 @@ class Broker:
             if order.instrument_id not in self.expiry.watched:
                 assert order.instrument_id is not None
                 self.expiry.watch(order.instrument_id)
+        if request.side is not BUY:  # a combo has no side
+            self.calls.note(account, order)
         if not entry.is_open or order.lifetime is OPG:
             order.status, order.was_queued = ACCEPTED, True
             ledger.emit(order, order.status.value)
@@ -354,6 +361,7 @@ class Broker:
         order = self.entry.new_order(
             account, request, number, request.side, request.quantity, request.kind, intent
         )
+        order.is_forced = True
         ledger.emit(order, "pending_new")
         self.activate(order)
 
