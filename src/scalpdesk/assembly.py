@@ -35,6 +35,7 @@ from scalpdesk.instruments.fees import (
     schedule_used,
 )
 from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED, uncovered_calls
 from scalpdesk.marketdata.state import MarketState
@@ -799,6 +800,7 @@ def connect_broker(
         cash=cash,
         positions=positions,
         options_level=options_level(config, held),
+        day_rule=DayRule(simulation.day_trading_rule) if config.desk.currency == "USD" else None,
         currency=config.desk.currency,
     )
     account = broker.open_account(terms)

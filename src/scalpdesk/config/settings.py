@@ -68,6 +68,7 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("risk", "least_sale_fraction", 0.5),
     ("risk", "stress_sigmas", 4.0),
     ("simulation", "options_level", None),
+    ("simulation", "day_trading_rule", "intraday"),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
@@ -204,6 +205,10 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """Which of the possible paths of the embedded market."""
     positions: dict[str, Units] = msgspec.field(default_factory=dict)
     """Shares or contracts held at the start, by symbol."""
+    day_trading_rule: Literal["intraday", "pattern"] = "intraday"
+    """Rule for shares within the day from 2026-06-04 on: ``intraday`` margin, or ``pattern`` of a broker that
+    keeps the day-trading rule, with its 25,000 USD, until 2027-10-20. Before that date it is ``pattern``.
+    """
     options_level: Annotated[int, Meta(ge=0, le=4)] | None = None
     """What the simulated account may trade: 0 no options, 1 covered calls and puts secured by cash, 2 bought
     options, 3 several legs that cover one another, 4 uncovered. None: 4 if ``positions`` hold an uncovered

@@ -15,6 +15,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -196,6 +197,7 @@ class Broker:
             account.unsettled = ZERO
         self.actions.open_session(now_ns)
         for account in ledger.accounts.values():
+            account.begin_day(to_new_york(now_ns).date(), ledger.figures(account).equity)
             for number in account.holdings:  # an adjusted option ends as its new contract
                 self.expiry.watch(number)
         for order in self._open_orders():
