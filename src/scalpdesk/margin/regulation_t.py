@@ -134,7 +134,7 @@ class Pairing:
 
     Shares cover sold options first, then bought options of the same right that end no earlier: those are
     spreads, see :func:`spread_margin`. What is left of sold calls and puts forms straddles (one side's risk,
-    both premiums). Shares that cover no sold option may be protected by a bought one.
+    both premiums). Shares may be protected by a bought option; with a sold one that is a collar or conversion.
 
     Parameters
     ----------
@@ -151,6 +151,8 @@ class Pairing:
         self._bought: list[tuple[OptionContract, list[Decimal]]] = []
         """Contract; free quantity, price."""
         self._sold: list[Holding] = []
+        self._covered: list[tuple[OptionContract, Decimal, Decimal]] = []
+        """Sold option, signed shares that cover it, and their price."""
         self._spreads: list[Spread] = []
         self.uncovered: list[Sold] = []
         self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
@@ -199,7 +201,7 @@ class Pairing:
                 covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
                 units = covered * contract.multiplier
                 if covered:
-                    self.maintenance += share_requirement(sign * units, shares[1]).maintenance
+                    self._covered.append((contract, sign * units, shares[1]))
                     self.intrinsic += units * max(sign * (self.spot - contract.strike), ZERO)
                     shares[0] -= sign * units
                     left -= covered
@@ -217,7 +219,9 @@ class Pairing:
                 self.uncovered.append(Sold(contract, left, holding.price, risk))
 
     def _protect(self) -> None:
-        """Maintenance of the shares that are left: with a bought put or call at most 10 % of its strike."""
+        """Maintenance of shares: with a bought put or call at most 10 % of its strike."""
+        for sold, units, price in self._covered:
+            self.maintenance += self._three_legged(sold, units, price)
         for quantity, price in self._shares:
             left, sign = abs(quantity), 1 if quantity > 0 else -1
             for contract, free in self._bought:
@@ -230,6 +234,28 @@ class Pairing:
                 free[0] -= units / contract.multiplier
                 left -= units
             self.maintenance += share_requirement(sign * left, price).maintenance
+
+    def _three_legged(self, sold: OptionContract, shares: Decimal, price: Decimal) -> Decimal:
+        """Return the maintenance of shares that cover a sold option, with an option bought on the other side.
+
+        Of one expiry with the sold one: at its strike (conversion, reverse conversion) 10 % of the strike, a
+        put below it (collar) 10 % of its strike and what it is out of the money, at most 25 % of the call's.
+        """
+        total, sign = ZERO, 1 if shares > 0 else -1
+        left = abs(shares)
+        for contract, free in self._bought:
+            is_collar = sold.is_call and contract.strike < sold.strike
+            fits = contract.expiry == sold.expiry and (contract.strike == sold.strike or is_collar)
+            if contract.is_call is sold.is_call or not fits or not free[0] or not left:
+                continue
+            units = min(left, free[0] * contract.multiplier)
+            asked = contract.strike * OPTION_FLOOR
+            if is_collar:
+                asked = min(asked + out_of_the_money(contract, self.spot), sold.strike * LONG_RATE)
+            total += min(units * asked, share_requirement(sign * units, price).maintenance)
+            free[0] -= units / contract.multiplier
+            left -= units
+        return total + share_requirement(sign * left, price).maintenance
 
     def _straddles(self) -> None:
         """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side.
