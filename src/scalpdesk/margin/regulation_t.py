@@ -134,7 +134,7 @@ class Pairing:
 
     Shares cover sold options first, then bought options of the same right that end no earlier: those are
     spreads, see :func:`spread_margin`. What is left of sold calls and puts forms straddles (one side's risk,
-    both premiums). Shares may be protected by a bought option; with a sold one that is a collar or conversion.
+    both premiums). A bought option may protect shares; with a sold one that is a collar or a conversion.
 
     Parameters
     ----------
