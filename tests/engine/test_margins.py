@@ -5,11 +5,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import HandDesk, Scripted, decisions, orders
+from fakes.desk import HandDesk, Scripted, decisions, orders, run_tape
 from fakes.instruments import straddle_book
-from fakes.tape import model_price
-from scalpdesk.core.enums import DecisionKind, Mode
-from scalpdesk.core.events import AccountLimits
+from fakes.tape import TapeBuilder, model_price
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode
+from scalpdesk.core.events import AccountLimits, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.engine.margins import working_order
 from scalpdesk.margin.regulation_t import LONG_OPTIONS, SPREADS, UNCOVERED
@@ -323,3 +323,55 @@ def test_a_spread_is_never_called_and_a_bought_option_has_no_distance(desk):
     bought = desk(held={CALL[500]: (2, "10")})
     bought.engine.desk.is_margined = True
     assert bought.engine.desk.margin_distance() is None
+
+
+# a whole run ----------------------------------------------------------------------------------------
+
+
+def rising(last):
+    """Return a tape that stands at 500 for five minutes and then rises by 10 a minute."""
+    spots = [500.0] * 5 + [500.0 + 10.0 * step for step in range(1, int((last - 500) / 10) + 1)]
+    return TapeBuilder(straddle_book(500)).path("10:00", 60, [*spots, *[float(last)] * 5]).build()
+
+
+def seller(quantity):
+    """Return a strategy that sells calls once and does nothing more."""
+    sent = []
+
+    def think(view, wake, _event):
+        if sent or wake is not Wake.PRICE:
+            return ()
+        sent.append(view.now_ns)
+        return (Proposal(DecisionKind.ENTRY, ("sell",), {}, (sell(1, quantity),)),)
+
+    return Scripted(think, triggers=[EveryQuote(0)])
+
+
+@pytest.mark.parametrize(("last", "left"), [(540, -6), (600, -4)])
+def test_a_margin_call_of_the_simulated_broker_is_booked_by_the_desk_to_the_cent(last, left):
+    """Six calls need 6 * 100 * (20 % of the price and their premium): at 600 more than 108,000."""
+    limits = RiskLimits(**WIDE, max_daily_loss=CASH)
+    run = run_tape(rising(last), seller(6), limits=limits, options_level=UNCOVERED)
+    desk, account = run.engine.desk, run.broker.account
+    assert int(account.quantity(1)) == int(desk.positions.quantity(1)) == left
+    assert desk.cash() == account.cash
+    closed = [each for each in run.events if isinstance(each, PositionChanged)]
+    assert sum(int(each.quantity_change) for each in closed) == 6 + left
+    assert all(each.cause is ChangeCause.AUTO_LIQUIDATION for each in closed)
+    assert run.broker.broker.ledger.figures(account).excess >= 0
+
+
+def test_a_desk_with_its_limits_leaves_before_the_broker_calls():
+    limits = RiskLimits(
+        **{
+            **WIDE,
+            "max_margin_fraction": 0.7,
+            "reduce_margin_fraction": 0.75,
+            "flatten_margin_fraction": 0.8,
+            "max_daily_loss": CASH,
+        }
+    )
+    run = run_tape(rising(600), seller(6), limits=limits, options_level=UNCOVERED)
+    assert [each for each in run.events if isinstance(each, PositionChanged)] == []
+    assert run.engine.desk.gate.mode is Mode.FLATTENING
+    assert int(run.broker.account.quantity(1)) == int(run.engine.desk.positions.quantity(1)) == 0
