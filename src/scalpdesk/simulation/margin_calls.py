@@ -121,7 +121,7 @@ class MarginCalls:
         return sorted(account.holdings, key=rank)
 
     def _enough(self, account: BrokerAccount, number: InstrumentId) -> Decimal:
-        """Return the fewest units whose closing meets the maintenance margin; all units if none do."""
+        """Return the fewest units whose closing meets the maintenance margin, or else all units."""
         step = account.holdings[number].instrument.step
         most = int(abs(account.quantity(number)) / step)
         if most < 1 or self._excess_without(account, number, most * step) < 0:

@@ -194,7 +194,7 @@ def test_regulation_t(row):
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_spreads_alone(row):
-    """What sold options need beside their cover: margin less premiums paid, naked sides and shares."""
+    """The margin that sold options need beside their cover, without naked sides and shares."""
     spot, held = D(str(row.spot)), list(lines(row))
     options = [each for each in held if each.is_option]
     if len(options) < len(held):
@@ -239,7 +239,7 @@ def test_spreads_together_never_need_more_than_alone_nor_less_than_nothing():
 
 
 def test_a_group_of_spreads_is_looked_at_at_every_strike():
-    """Sold guts of 90 and 110 with bought ones of 95 and 105: both sides lose their 5 from 95 to 105."""
+    """Sold guts of 90 and 110 with bought options of 95 and 105: both sides lose their 5 from 95 to 105."""
     near = [
         next(lines(Row("", leg, 0, 0, 0, 0))).instrument for leg in ("-C90@1", "+C95@1", "-P110@1", "+P105@1")
     ]
