@@ -2,8 +2,8 @@
 
 FINRA rule 4210 lost its day-trading part on 2026-06-04 (91 FR 20731, SR-FINRA-2025-017). The approval is from
 a primary source; the start date, and that members may keep the former part until 2027-10-20, are from
-secondary sources. In place of the count of day trades and of 25,000 dollars stands the *intraday margin level*,
-own funds above the maintenance margin at any time of the day. An order that lowers it below zero makes a
+secondary sources. The count of day trades and the 25,000 dollars gave way to the *intraday margin level*, own
+funds above the maintenance margin at any time of the day. An order that lowers it below zero makes a
 deficit. A member blocks such an order, as here, or has the deficit met later. Whether members lend to
 accounts of less than 2,000 dollars within the day, and how they count bought options, is unconfirmed: options
 stay judged as kept overnight.
