@@ -259,7 +259,7 @@ class Broker:
             if order.instrument_id not in self.expiry.watched:
                 assert order.instrument_id is not None
                 self.expiry.watch(order.instrument_id)
-        if request.side is not BUY:  # a combo has no side
+        if order.instrument is None or (order.instrument.is_option and request.side is not BUY):
             self.calls.note(account, order)
         if not entry.is_open or order.lifetime is OPG:
             order.status, order.was_queued = ACCEPTED, True
