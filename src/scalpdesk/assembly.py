@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -15,12 +15,13 @@ import msgspec
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
-from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.margins import margin_model
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
-from scalpdesk.instruments.contract import Instruments, Proxy
+from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
 from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import (
@@ -34,7 +35,7 @@ from scalpdesk.instruments.fees import (
     schedule_used,
 )
 from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.margin.coin import CoinMargin
+from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED, uncovered_calls
 from scalpdesk.marketdata.state import MarketState
@@ -372,6 +373,11 @@ def build_engine(
             1.0 if terms is None else terms.beta,
         )
         delta_engine.proxies[own.instrument_id] = own
+    held = [
+        (instruments[instruments.id_of(symbol)], Decimal(units))
+        for symbol, units in config.simulation.positions.items()
+        if symbol in instruments
+    ]
     desk = Desk(
         instruments,
         market,
@@ -380,6 +386,7 @@ def build_engine(
         OrderManager(str(data["order_prefix"])),
         instruments.id_of(str(data["underlying"])),
         config.simulation.starting_cash,
+        options_level=options_level(config, held),
     )
     desk.view.venue = str(data.get("venue", "simulated"))
     recorded = data.get("cutoff")  # headers of earlier versions name the venue alone
@@ -739,6 +746,16 @@ def starting_positions(tape: MarketTape, config: DeskConfig) -> dict[InstrumentI
     return held
 
 
+def options_level(config: DeskConfig, held: Iterable[tuple[Instrument, Decimal]]) -> int:
+    """Return what the simulated account may trade in options, as the desk's gate and the broker read it.
+
+    An account that holds an uncovered call at the start was permitted to sell it.
+    """
+    if config.simulation.options_level is not None:
+        return config.simulation.options_level
+    return UNCOVERED if uncovered_calls(Holding(*each, ZERO) for each in held) else SPREADS
+
+
 def connect_broker(
     config: DeskConfig,
     instruments: Instruments,
@@ -778,14 +795,14 @@ def connect_broker(
         faults=faults,
         rules=VenueRules(index_orders=config.risk.index_orders),
         assignment=AssignmentTerms(simulation.early_assignment, simulation.after_close_move, simulation.seed),
-        margin=CoinMargin() if any(instrument.is_coin for instrument in instruments) else None,
+        margin=margin_model(instruments),
     )
-    held = [Holding(instruments[number], quantity, price) for number, (quantity, price) in positions.items()]
+    held = [(instruments[number], quantity) for number, (quantity, _) in positions.items()]
     terms = AccountTerms(
         cash=cash,
         positions=positions,
-        # an account that holds an uncovered call was permitted to sell it
-        options_level=UNCOVERED if uncovered_calls(held) else SPREADS,
+        options_level=options_level(config, held),
+        day_rule=DayRule(simulation.day_trading_rule) if config.desk.currency == "USD" else None,
         currency=config.desk.currency,
         exercises_nothing=config.desk.at_expiry is ExpiryRule.LET_GO,
     )

@@ -47,7 +47,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import Session, session_on
-from scalpdesk.margin.regulation_t import UNCOVERED
+from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
@@ -73,6 +73,7 @@ def build_engine(
     limits: RiskLimits | None = None,
     mark_seconds: float = 60.0,
     dividend_yield: float = 0.0,
+    options_level: int = SPREADS,
 ) -> TradingEngine:
     """Put an engine together around a strategy; number 0 of the book is the underlying."""
     market = MarketState(book, stale_seconds_underlying=120.0, stale_seconds_option=600.0)
@@ -84,6 +85,7 @@ def build_engine(
         OrderManager("t"),
         InstrumentId(0),
         CASH,
+        options_level=options_level,
     )
     return TradingEngine(desk, strategy, mark_seconds=mark_seconds)
 

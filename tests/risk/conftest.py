@@ -26,6 +26,9 @@ class Facts:
     loss_before = Decimal(0)
     is_late = False
     owner_held = None
+    asked = None
+    asked_of_book = None
+    level = 3
     underlying_verdict = QuoteVerdict.GOOD
 
     def __init__(self, orders=(), lines=(), mark=10.0):
@@ -41,6 +44,15 @@ class Facts:
             self.cash,
             self.cash_at_report,
         )
+
+    def written(self):
+        return self.asked
+
+    def tied_up(self):
+        return self.asked_of_book
+
+    def options_level(self):
+        return self.level
 
     def is_last_call(self):
         return self.is_late

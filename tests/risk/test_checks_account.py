@@ -105,20 +105,19 @@ def test_only_order_types_on_the_list_are_sent(context, types, limit, passes, as
 
 @pytest.mark.parametrize(
     ("level", "side", "needed"),
-    [(1, Side.BUY, 2), (2, Side.BUY, None), (2, Side.SELL, 3), (3, Side.SELL, None), (0, Side.BUY, 2)],
+    [(1, Side.BUY, 2), (2, Side.BUY, None), (0, Side.SELL, None), (3, Side.SELL, None), (0, Side.BUY, 2)],
 )
-def test_the_options_level_covers_buying_and_writing(context, level, side, needed, ask):
-    one = context(venue_limits=told(options_level=level), intent=intent(side=side))
+def test_the_options_level_covers_buying(context, level, side, needed, ask):
+    one = context(level=level, intent=intent(side=side))
     reason = ask(checks.options_level_allows, one)
     assert reason == (
         None if needed is None else f"the account's options level is {level}, this order needs {needed}"
     )
 
 
-def test_the_options_level_says_nothing_of_shares_closes_and_unknown_accounts(context, ask):
-    none = told(options_level=0)
-    assert ask(checks.options_level_allows, context(venue_limits=none, on_share=True)) is None
-    assert ask(checks.options_level_allows, context(venue_limits=none, intent=intent(Purpose.CLOSE))) is None
+def test_the_options_level_says_nothing_of_shares_and_closes(context, ask):
+    assert ask(checks.options_level_allows, context(level=0, on_share=True)) is None
+    assert ask(checks.options_level_allows, context(level=0, intent=intent(Purpose.CLOSE))) is None
     assert ask(checks.options_level_allows, context()) is None
 
 

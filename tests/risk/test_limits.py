@@ -94,6 +94,7 @@ max_theta_fraction           1           0.01
 max_margin_fraction          1           0.5
 reduce_margin_fraction       1           0.6
 flatten_margin_fraction      1           0.8
+stress_sigmas                20          4
 target_vol                   2           none
 duplicate_window_seconds     3600        0.5
 size_window_seconds          3600        60

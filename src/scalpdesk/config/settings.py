@@ -70,6 +70,9 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("desk", "at_expiry", "close"),
     ("simulation", "early_assignment", "worth"),
     ("simulation", "after_close_move", 0.0),
+    ("risk", "stress_sigmas", 4.0),
+    ("simulation", "options_level", None),
+    ("simulation", "day_trading_rule", "intraday"),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
 LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
@@ -220,6 +223,15 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """Standard deviation of an underlying's move between the close and the last exercise notice of an expiry
     day, as a fraction of its price, drawn from ``seed``: sold options that deliver shares are assigned by the
     price after it. 0: by the close.
+    """
+    day_trading_rule: Literal["intraday", "pattern"] = "intraday"
+    """Rule for shares within the day from 2026-06-04 on: ``intraday`` margin, or ``pattern`` of a broker that
+    keeps the day-trading rule, with its 25,000 USD, until 2027-10-20. Before that date it is ``pattern``.
+    """
+    options_level: Annotated[int, Meta(ge=0, le=4)] | None = None
+    """What the simulated account may trade: 0 no options, 1 covered calls and puts secured by cash, 2 bought
+    options, 3 several legs that cover one another, 4 uncovered. None: 4 if ``positions`` hold an uncovered
+    call, else 3.
     """
 
 

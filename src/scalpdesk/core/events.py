@@ -414,7 +414,7 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     may_trade: bool
     may_short: bool
     options_level: int
-    """0: no options, 1: covered, 2: long options, 3: spreads."""
+    """0: no options, 1: covered, 2: long options, 3: spreads, 4: uncovered."""
     buying_power: Decimal
     """Notional of shares that may still be bought or sold short."""
     options_buying_power: Decimal

@@ -6,19 +6,11 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import (
-    EXITS,
-    OPENING,
-    LegOrders,
-    OrderIntent,
-    OrderType,
-    Side,
-    SubmitOrder,
-    sets_of_all,
-)
+from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, OrderType, Side, sets_of_all
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.margins import working_order
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -35,7 +27,7 @@ from scalpdesk.risk.caps import (
     sets_of,
 )
 from scalpdesk.risk.checks import day_loss_of, risk_of
-from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
+from scalpdesk.risk.context import Held, OrderContext, RiskFigures, TradePart, Working, Written
 
 COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
@@ -58,11 +50,21 @@ class ProposalFacts:
         self.now_ns = 0
         self.before: Sequence[OrderIntent] = ()
         self.instrument_id = InstrumentId(0)
+        self.trade: Sequence[OrderIntent] = ()
+        """The order under check and the legs that are judged together with it."""
+        self._written: tuple[Sequence[OrderIntent], int, Written] | None = None
 
     def figures(self) -> RiskFigures:
         """Return the account's amounts, and what the opening orders admitted before put at risk."""
         desk, before, loss = self._desk, ZERO, ZERO
-        for intent in self.before:
+        paid = self.before
+        if self.writes(paid):
+            asked, paid = self._ask(paid), ()
+            before, loss = asked.need, asked.day_loss or ZERO
+        cash = desk.cash() if desk.positions.has_futures else desk.account.cash
+        if desk.is_margined and desk.gate.venue_limits is None and desk.margins.has_written():
+            cash = min(cash, desk.margins.figures().free)  # what was received for options is not free
+        for intent in paid:
             if intent.purpose in OPENING:
                 instrument = desk.instruments[intent.instrument_id]
                 risk = risk_of(intent, instrument, desk.market.quotes[intent.instrument_id]) or ZERO
@@ -74,10 +76,36 @@ class ProposalFacts:
             risk_before=before,
             loss_before=loss,
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
-            cash=desk.cash() if desk.positions.has_futures else desk.account.cash,
+            cash=cash,
             cash_at_report=desk.gate.cash_at_report,
             margin_fraction=desk.margin_fraction(),
         )
+
+    def writes(self, trade: Sequence[OrderIntent]) -> bool:
+        """Return whether a trade sells options to open."""
+        return self._desk.margins.writes(trade)
+
+    def written(self) -> Written:
+        """Return what the trade under check asks of the account, where it sells options to open."""
+        known = self._written
+        if known is None or known[0] is not self.trade or known[1] != self.now_ns:
+            known = self._written = self.trade, self.now_ns, self._ask(self.trade)
+        return known[2]
+
+    def _ask(self, trade: Sequence[OrderIntent]) -> Written:
+        others = [intent for intent in self.before if not any(intent is leg for leg in trade)]
+        return self._desk.margins.written(self._working(others), self._sent(trade), self.now_ns)
+
+    def tied_up(self) -> Decimal | None:
+        """Return what the book ties up once every opening order is filled; None while no option is sold."""
+        if not self._desk.is_margined and not self.writes(self.trade):
+            return None
+        others = [intent for intent in self.before if not any(intent is leg for leg in self.trade)]
+        return self._desk.margins.tied_up(self._working([*others, *self.trade]))
+
+    def options_level(self) -> int:
+        """Return what the account may trade in options: by the venue's report, else by the settings."""
+        return self._desk.margins.options_level
 
     def is_last_call(self) -> bool:
         """Return whether an option must go today: an exit from it cannot wait for a better quote."""
@@ -87,27 +115,17 @@ class ProposalFacts:
 
     def working(self) -> list[Working]:
         """Orders that may still be filled, those of the proposal included, oldest first."""
+        return self._working(self.before)
+
+    def _working(self, intents: Sequence[OrderIntent]) -> list[Working]:
+        """Return the orders at the venue, then these."""
+        desk, live = self._desk, self._desk.orders.live.values()
+        sent = [(each.submitted, each.leaves, each.created_ns) for each in live]
+        return [working_order(desk.instruments, *each) for each in sent] + self._sent(intents)
+
+    def _sent(self, intents: Sequence[OrderIntent]) -> list[Working]:
         instruments = self._desk.instruments
-        live = self._desk.orders.live.values()
-        orders: list[tuple[SubmitOrder | OrderIntent, Decimal, int]] = [
-            (order.submitted, order.leaves, order.created_ns) for order in live
-        ]
-        orders += [(intent, intent.quantity, self.now_ns) for intent in self.before]
-        return [
-            Working(
-                sent.instrument_id,
-                instruments[sent.instrument_id],
-                sent.side,
-                leaves,
-                sent.order_type,
-                sent.limit_price,
-                sent.purpose,
-                created_ns,
-                sent.quantity,
-                sent.owner,
-            )
-            for sent, leaves, created_ns in orders
-        ]
+        return [working_order(instruments, each, each.quantity, self.now_ns) for each in intents]
 
     def held(self) -> list[Held]:
         """Open positions."""
@@ -162,9 +180,10 @@ class OrderAdmission:
         notes: list[str] = []
         together = all_or_none and len(intents) > 1
         refuse = self._desk.gate.refusals
+        whole = tuple(intents) if together and self._facts.writes(intents) else ()
         for wanted in intents:
             intent = self._within_one_order(wanted, notes) if wanted.purpose in EXITS else wanted
-            against = refuse(self.context(intent, admitted, now_ns))
+            against = refuse(self.context(intent, admitted, now_ns, whole))
             if against:
                 refusals += [f"{self._name(intent)}: {reason}" for reason in against]
             elif together or intent.purpose in EXITS:
@@ -212,13 +231,31 @@ class OrderAdmission:
     def _name(self, intent: OrderIntent) -> str:
         return f"{intent.side.value} {intent.quantity} {self._desk.instruments[intent.instrument_id].symbol}"
 
-    def context(self, intent: OrderIntent, before: Sequence[OrderIntent], now_ns: int) -> OrderContext:
-        """Gather what the checks look at; ``before`` are the orders of the same proposal that passed."""
+    def context(
+        self,
+        intent: OrderIntent,
+        before: Sequence[OrderIntent],
+        now_ns: int,
+        whole: Sequence[OrderIntent] = (),
+    ) -> OrderContext:
+        """Gather what the checks look at.
+
+        ``before`` are the orders of the same proposal that passed; ``whole`` the legs of a proposal that
+        sells options to open, which go together or not at all.
+        """
         desk, facts = self._desk, self._facts
-        instrument_id = intent.instrument_id
+        instrument_id, part = intent.instrument_id, TradePart.ALONE
         facts.now_ns, facts.before, facts.instrument_id = now_ns, before, instrument_id
+        instrument = desk.instruments.by_id[instrument_id]
+        facts.trade = whole or (intent,)
+        if whole:
+            speaker = next(leg for leg in whole if facts.writes((leg,)))
+            part = TradePart.SPEAKER if intent is speaker else TradePart.LEG
+        elif instrument.is_option and intent.side is not Side.BUY and facts.writes(facts.trade):
+            opened = [each for each in before if each.purpose not in EXITS]
+            facts.trade, part = (*opened, intent), TradePart.SPEAKER
         gate, session = desk.gate, desk.view.session
-        market, instrument = desk.market, desk.instruments.by_id[instrument_id]
+        market = desk.market
         quote, position = market.quotes[instrument_id], desk.positions.positions.get(instrument_id)
         return OrderContext(
             intent,
@@ -239,6 +276,7 @@ class OrderAdmission:
             facts,
             desk.view.is_halted(instrument_id) if gate.halted else False,
             gate.is_compared,
+            part,
         )
 
     # cutting --------------------------------------------------------------------------------------

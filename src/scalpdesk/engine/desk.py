@@ -19,12 +19,14 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
+from scalpdesk.engine.margins import Margins, margin_model, used_fraction
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_change, of_fill, of_snapshot
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.liquidation import MarginDistance, ValuedOption, liquidation_distance
+from scalpdesk.margin.liquidation import MarginDistance
+from scalpdesk.margin.regulation_t import SPREADS
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
@@ -53,6 +55,8 @@ class Desk:
         Number of the run's main underlying.
     cash
         Cash at the start, in the quote currency.
+    options_level
+        Of the account until the venue reports it.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Desk:
         orders: OrderManager,
         underlying: InstrumentId,
         cash: Decimal,
+        *,
+        options_level: int = SPREADS,
     ) -> None:
         self.instruments = instruments
         self.market = market
@@ -74,6 +80,17 @@ class Desk:
         self.book = Book(UNASSIGNED, *parts, cash=cash, closed_trades=gate.closed_trades)
         self.account, self.positions = self.book.account, self.book.positions
         self.attribution = self.book.attribution
+        self.margins = Margins(
+            margin_model(instruments),
+            options_level,
+            instruments,
+            market,
+            delta_engine,
+            self.positions,
+            self.account,
+            gate,
+            orders,
+        )
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
@@ -82,7 +99,8 @@ class Desk:
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
         self.is_margined = False
-        """Whether positions may be closed for want of margin: in coin, or where the venue says so."""
+        """Whether positions may be closed for want of margin: in coin, of an account that ever sold an option
+        short, or where the venue says so."""
         self._instruments_seen = 0
         """Instruments that the last session's open knew: a listing of years has tens of thousands."""
         self._loss_limit_of: Decimal | None = None
@@ -191,10 +209,11 @@ class Desk:
         return -min(ends), max(ends)
 
     def margin_fraction(self) -> Decimal | None:
-        """Return maintenance margin over collateral: the venue's word or a coin book's own, the larger one.
+        """Return maintenance margin over collateral: the venue's figure or a coin book's own, the larger one.
 
-        Collateral is the smaller of equity and margin balance: the venue does not count bought options.
-        None without a report of the venue and without positions in coin.
+        Of an account in coin collateral is the smaller of equity and margin balance; else it is cash and
+        shares. Bought options do not count. Outside coin the venue's figure stands wherever it reports one.
+        None without a report of the venue, without positions in coin and of an account that sold no option.
         """
         if not self.is_margined:
             return None
@@ -206,37 +225,24 @@ class Desk:
             if instrument.is_coin:
                 held.append(Holding(instrument, position.quantity, mark_decimal(self.delta_engine, position)))
         if not held:
-            return known
+            return used_fraction(self.margins.figures()) if known is None else known
         options = sum((holding.value for holding in held if holding.is_option), ZERO)
-        asked, collateral = coin_requirement(held, self._spot).maintenance, self.view.nav - max(options, ZERO)
+        asked, collateral = (
+            coin_requirement(held, self.margins.spot).maintenance,
+            self.view.nav - max(options, ZERO),
+        )
         own = asked / collateral if collateral > 0 else Decimal(1)
         return own if known is None else max(own, known)
 
     def margin_distance(self) -> MarginDistance | None:
         """Return how far the price is from liquidation; None without a margin, or a price, of all held.
 
-        Options are priced at their latest volatility, now.
+        Options are priced at their latest volatility, now. All underlyings move by the same fraction.
         """
         used = self.margin_fraction()
-        if used is None:
+        if used is None or not self.positions.held():
             return None
-        held = []
-        for position in self.positions.held():
-            if not position.instrument.is_coin:
-                continue
-            known = None
-            if position.instrument.is_option:
-                value = self.delta_engine.state(position.instrument_id, self.view.now_ns)
-                if value is None:
-                    return None
-                known = ValuedOption(value.spot, value.years, value.vol)
-            mark = mark_decimal(self.delta_engine, position)
-            held.append((Holding(position.instrument, position.quantity, mark), known))
-        return liquidation_distance(used, self.view.nav, held, self._spot) if held else None
-
-    def _spot(self, symbol: str) -> Decimal:
-        mark = self.market.mark(self.instruments.id_of(symbol)) if symbol in self.instruments else None
-        return ZERO if mark is None else exact(mark)
+        return self.margins.distance(used, self.view.now_ns)
 
     def margin_stage(self) -> tuple[Mode, str] | None:
         """Return the mode that the margin asks for, and why; None while it asks for nothing."""
@@ -356,6 +362,8 @@ class Desk:
                 instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
             )
         )
+        if signed < 0 and instrument.is_option and not self.is_margined:
+            self.is_margined = self.positions.quantity(number) < 0
 
     def book_bust(self, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back."""
@@ -421,6 +429,8 @@ class Desk:
         self.gate.venue_limits = event
         self.is_margined |= event.margin_fraction is not None
         self.gate.cash_at_report = self.cash()
+        if self.is_margined or self.gate.limits.max_short_contracts:
+            self.margins.take_report()
 
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""

@@ -47,7 +47,8 @@ class CoinMargin:
         """Return what the account is worth and may still use, open orders counted at their worst."""
         held = list(account.valued())
         asked = coin_requirement(held, account.spot)
-        free = self._free(account, held, account.cash)
+        own = self._own(account, held, account.cash)
+        free = own - asked.initial
         options = [holding.value for holding in held if holding.is_option]
         equity = account.cash + sum((holding.value for holding in held), ZERO)
         return AccountFigures(
@@ -60,12 +61,19 @@ class CoinMargin:
             free / PERPETUAL_INITIAL if free > 0 else ZERO,
             free / PERPETUAL_INITIAL if free > 0 else ZERO,
             max(free, ZERO),
+            free,
+            own - asked.maintenance,
         )
 
     def fits(self, account: MarginAccount, order: Holding) -> bool:
         """Return False: there is no bound cheaper than the margin itself."""
         del account, order
         return False
+
+    def permission(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return None: there are no levels."""
+        del account, order
+        return None
 
     def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the account may not open these legs, together, at these prices; None if it may."""
@@ -81,7 +89,7 @@ class CoinMargin:
         return None
 
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
-        """Return the coin that open legs in options withhold until they trade."""
+        """Return the coin that legs tie up beside their proceeds."""
         before, after = self._rooms(account, order)
         return max(before - after, ZERO)
 
@@ -93,9 +101,11 @@ class CoinMargin:
             self._free(account, merged(held, order), account.cash - cost),
         )
 
+    def _free(self, account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Decimal:
+        return self._own(account, holdings, cash) - coin_requirement(holdings, account.spot).initial
+
     @staticmethod
-    def _free(account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Decimal:
-        """Return balance and open profit of perpetuals less the margin of everything, in coin."""
+    def _own(account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Decimal:
+        """Return balance and open profit of perpetuals less what open orders withhold, in coin."""
         _, premiums = account.reserved()
-        futures = sum((holding.value for holding in holdings if not holding.is_option), ZERO)
-        return cash + futures - coin_requirement(holdings, account.spot).initial - premiums
+        return cash + sum((holding.value for holding in holdings if not holding.is_option), ZERO) - premiums

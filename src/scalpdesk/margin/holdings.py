@@ -53,6 +53,10 @@ class AccountFigures(NamedTuple):
     """Shares that may be bought for and kept."""
     options_buying_power: Decimal
     """Amount for which options may be bought, and cash that may secure sold options."""
+    free: Decimal
+    """Own funds that nothing ties up; negative once more is tied up than there is."""
+    excess: Decimal
+    """Own funds above the maintenance margin; negative is a deficit, which the broker calls."""
 
 
 class MarginAccount(Protocol):
@@ -111,6 +115,10 @@ class MarginModel(Protocol):
         """Return True where a cheap bound shows already that the order is not refused."""
         ...
 
+    def permission(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account is not allowed to open these legs, whatever it is worth; None if it is."""
+        ...
+
     def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the account may not open these legs, together, at these prices; None if it may."""
         ...
@@ -120,7 +128,7 @@ class MarginModel(Protocol):
         ...
 
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
-        """Return the cash that open legs in options withhold until they trade, currency."""
+        """Return the own funds that legs tie up beside their proceeds, currency, at least 0."""
         ...
 
 
@@ -145,3 +153,20 @@ def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
                 price = (known.quantity * known.price + line.quantity * line.price) / quantity
             after[line.instrument.symbol] = replace(known, quantity=quantity, price=price)
     return list(after.values())
+
+
+class Filled:
+    """An account once an order is filled at the prices of its lines, as a margin model reads it."""
+
+    def __init__(self, account: MarginAccount, order: Sequence[Holding]) -> None:
+        self.multiplier, self.options_level = account.multiplier, account.options_level
+        self.day_trades_blocked, self.unsettled = account.day_trades_blocked, account.unsettled
+        self.cash = account.cash - sum((line.value for line in order), Decimal(0))
+        self.may_short, self.spot, self.reserved = account.may_short, account.spot, account.reserved
+        self.quantity_of, self.free_shares = account.quantity_of, account.free_shares
+        self.free_bound, self.long_shares = account.free_bound, account.long_shares
+        self._lines = [line for line in merged(list(account.valued()), order) if line.quantity]
+
+    def valued(self) -> Sequence[Holding]:
+        """Return what is held then."""
+        return self._lines

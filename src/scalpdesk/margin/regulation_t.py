@@ -9,6 +9,9 @@ Where brokers and tables differ from the rule's text:
   account's figures withhold the call's intrinsic value.
 - A bought option of more than nine months may be lent 25 % of its value; no loan is given here.
 - A spread is asked for its largest loss. The rule lets that never exceed what the sold option needs alone.
+  Spreads of calls and puts on one underlying are one spread where every sold option ends no later than every
+  bought one (FINRA Regulatory Notice 12-44, of 2012-10-26): an iron condor loses on one side only, a bought
+  butterfly no more than was paid.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,12 +90,51 @@ _Lot = tuple[Decimal, Decimal, Decimal]
 """Margin and risk of what nothing covers, currency per unit, and how many units."""
 
 
+class Spread(NamedTuple):
+    """A sold option and the bought one of its right that covers it."""
+
+    sold: OptionContract
+    bought: OptionContract
+    quantity: Decimal
+    """Contracts of each."""
+    need: Decimal
+    """Margin on its own, currency."""
+
+    def value_at(self, price: Decimal) -> Decimal:
+        """Return what both are worth when exercised at a price of the underlying, currency."""
+        sign = 1 if self.sold.is_call else -1
+        bought, sold = (max(sign * (price - each.strike), ZERO) for each in (self.bought, self.sold))
+        return self.quantity * self.sold.multiplier * (bought - sold)
+
+
+def spread_margin(spreads: Iterable[Spread]) -> Decimal:
+    """Return the margin of spreads on one underlying, currency: their largest loss together, group by group.
+
+    The loss is looked at where it can be largest, at every strike. In a group no sold option outlives a
+    bought one. It never exceeds what the spreads need one by one.
+    """
+    groups: list[list[Spread]] = []
+    for spread in sorted(spreads, key=lambda each: (each.sold.expiry, each.bought.expiry)):
+        for group in groups:
+            if spread.sold.expiry <= min(each.bought.expiry for each in group):
+                group.append(spread)
+                break
+        else:
+            groups.append([spread])
+    total = ZERO
+    for group in groups:
+        strikes = {strike for each in group for strike in (each.sold.strike, each.bought.strike)}
+        worst = min(sum((each.value_at(strike) for each in group), ZERO) for strike in strikes)
+        total += min(max(-worst, ZERO), sum((each.need for each in group), ZERO))
+    return total
+
+
 class Pairing:
     """Margin of one underlying's shares and options, offsetting positions paired.
 
-    Shares cover sold options first, then bought options of the same right that end no earlier; what is
-    left of sold calls and puts forms straddles (one side's risk, both premiums). Shares that cover no sold
-    option may be protected by a bought one.
+    Shares cover sold options first, then bought options of the same right that end no earlier: those are
+    spreads, see :func:`spread_margin`. What is left of sold calls and puts forms straddles (one side's risk,
+    both premiums). A bought option may protect shares; with a sold one that is a collar or a conversion.
 
     Parameters
     ----------
@@ -109,6 +151,9 @@ class Pairing:
         self._bought: list[tuple[OptionContract, list[Decimal]]] = []
         """Contract; free quantity, price."""
         self._sold: list[Holding] = []
+        self._covered: list[tuple[OptionContract, Decimal, Decimal]] = []
+        """Sold option, signed shares that cover it, and their price."""
+        self._spreads: list[Spread] = []
         self.uncovered: list[Sold] = []
         self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
         """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
@@ -129,6 +174,9 @@ class Pairing:
             self.initial += share_requirement(quantity, price).initial
         for is_call in (True, False):
             self._cover(is_call)
+        need = spread_margin(self._spreads)
+        self.initial += need
+        self.maintenance += need
         self._protect()
         self._straddles()
 
@@ -153,25 +201,27 @@ class Pairing:
                 covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
                 units = covered * contract.multiplier
                 if covered:
-                    self.maintenance += share_requirement(sign * units, shares[1]).maintenance
+                    self._covered.append((contract, sign * units, shares[1]))
                     self.intrinsic += units * max(sign * (self.spot - contract.strike), ZERO)
                     shares[0] -= sign * units
                     left -= covered
             risk = uncovered_risk(contract, self.spot)
             for cover, free in bought:
-                paired = min(left, free[0]) if cover.expiry >= contract.expiry else ZERO
+                covers = cover.expiry >= contract.expiry and cover.multiplier == contract.multiplier
+                paired = min(left, free[0]) if covers else ZERO
                 if paired > 0:
                     width = max(sign * (cover.strike - contract.strike), ZERO)
                     need = paired * contract.multiplier * min(width, holding.price + risk)
-                    self.initial += need
-                    self.maintenance += need
+                    self._spreads.append(Spread(contract, cover, paired, need))
                     free[0] -= paired
                     left -= paired
             if left:
                 self.uncovered.append(Sold(contract, left, holding.price, risk))
 
     def _protect(self) -> None:
-        """Maintenance of the shares that are left: with a bought put or call at most 10 % of its strike."""
+        """Maintenance of shares: with a bought put or call at most 10 % of its strike."""
+        for sold, units, price in self._covered:
+            self.maintenance += self._three_legged(sold, units, price)
         for quantity, price in self._shares:
             left, sign = abs(quantity), 1 if quantity > 0 else -1
             for contract, free in self._bought:
@@ -184,6 +234,28 @@ class Pairing:
                 free[0] -= units / contract.multiplier
                 left -= units
             self.maintenance += share_requirement(sign * left, price).maintenance
+
+    def _three_legged(self, sold: OptionContract, shares: Decimal, price: Decimal) -> Decimal:
+        """Return the maintenance of shares that cover a sold option, with an option bought on the other side.
+
+        Of one expiry with the sold one: at its strike (conversion, reverse conversion) 10 % of the strike, a
+        put below it (collar) 10 % of its strike and what it is out of the money, at most 25 % of the call's.
+        """
+        total, sign = ZERO, 1 if shares > 0 else -1
+        left = abs(shares)
+        for contract, free in self._bought:
+            is_collar = sold.is_call and contract.strike < sold.strike
+            fits = contract.expiry == sold.expiry and (contract.strike == sold.strike or is_collar)
+            if contract.is_call is sold.is_call or not fits or not free[0] or not left:
+                continue
+            units = min(left, free[0] * contract.multiplier)
+            asked = contract.strike * OPTION_FLOOR
+            if is_collar:
+                asked = min(asked + out_of_the_money(contract, self.spot), sold.strike * LONG_RATE)
+            total += min(units * asked, share_requirement(sign * units, price).maintenance)
+            free[0] -= units / contract.multiplier
+            left -= units
+        return total + share_requirement(sign * left, price).maintenance
 
     def _straddles(self) -> None:
         """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side.
@@ -346,6 +418,8 @@ class RegulationT:
             power(multiplier=account.multiplier).shares,
             overnight.shares,
             overnight.options,
+            room.night,
+            room.day,
         )
 
     def fits(self, account: MarginAccount, order: Holding) -> bool:
@@ -370,22 +444,28 @@ class RegulationT:
         free = account.free_bound()
         return free is not None and (need <= free or need <= free + HALF * account.long_shares())
 
-    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
-        """Return why the account may not open these legs, together, at these prices; None if it may."""
+    def permission(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account is not allowed to open these legs, whatever it is worth; None if it is."""
         if account.day_trades_blocked:
             return Refused(Cause.DAY_TRADES)
         first = order[0]
-        is_option = first.instrument.is_option
-        if is_option:
-            refused = self._level_refusal(account, order)
-            if refused is not None:
-                return refused
-        elif (
+        if first.instrument.is_option:
+            return self._level_refusal(account, order)
+        if (
             not first.instrument.is_future
             and first.quantity < 0
             and (account.multiplier == 1 or not account.may_short(first.instrument.symbol))
         ):
             return Refused(Cause.SHORTING, symbol=first.instrument.symbol)
+        return None
+
+    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account may not open these legs, together, at these prices; None if it may."""
+        refused = self.permission(account, order)
+        if refused is not None:
+            return refused
+        first = order[0]
+        is_option = first.instrument.is_option
         before, after = self._rooms(account, order)
         is_day = account.multiplier > 2 and not is_option and not first.instrument.is_future
         left, was = (after.day, before.day) if is_day else (after.night, before.night)
@@ -411,7 +491,7 @@ class RegulationT:
         return Refused(Cause.BUYING_POWER, buying_power=f"{power:.2f}", cost_basis=f"{asked:.2f}")
 
     def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
-        """Return the cash that open legs in options withhold until they trade, currency."""
+        """Return the own funds that legs tie up beside their proceeds, currency."""
         before, after = self._rooms(account, order)
         return max(before.night - after.night, ZERO)
 

@@ -566,11 +566,12 @@ def risk_level(follower: RunFollower) -> answers.Risk:
     """Return capital and limits: equity, premium and half the shares' value tied up, loss left today."""
     desk = follower.desk
     limits, equity = desk.gate.limits, desk.attribution.nav
-    tied = 0.0
+    asked, tied = desk.margins.tied_up(()), 0.0
     for position in desk.positions.held():
         mark = desk.delta_engine.mark(position.instrument_id)
         if mark is not None:
             tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
+    tied = tied if asked is None else float(asked)
     limit = limits.daily_loss_limit(desk.session_equity)
     distance = desk.margin_distance()
     return {

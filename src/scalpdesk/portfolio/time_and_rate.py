@@ -38,6 +38,11 @@ class TimeAndRate:
         self._left: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
 
+    @property
+    def days_per_year(self) -> float:
+        """Days over which the clock spreads a year's variance."""
+        return self._clock.days_per_year
+
     def years(self, expires_ns: int, now_ns: int) -> float:
         """Return ACT/365 years to an expiry instant: at least the floor before it, 0 from then on."""
         left_ns = expires_ns - now_ns

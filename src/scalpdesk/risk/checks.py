@@ -15,13 +15,14 @@ from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, m
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.capital import capital_of, cash_of
+from scalpdesk.margin.regulation_t import LONG_OPTIONS
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
-from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
+from scalpdesk.risk.context import Check, OrderContext, Scope, TradePart, Working, concerns
 
 BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
 NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
-LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
+SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
 STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 UNUSABLE = frozenset(
     {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
@@ -325,7 +326,7 @@ def _stated_price(order: OrderIntent | Working) -> Decimal | None:
 
 
 def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
-    """Return the amount that an opening order puts at risk: all that it pays, in currency; None if unknown.
+    """Return all that an opening order pays, in currency; None if unknown. One that sells receives it.
 
     An inverse perpetual is paid in dollars; its amount is converted to coin.
     """
@@ -360,11 +361,20 @@ def losses_allow(context: OrderContext) -> str | None:
     equity, session_equity, before = account.equity, account.session_equity, account.risk_before
     if not (equity.is_finite() and session_equity.is_finite()):
         return "the equity of the account is not known"
-    risk = risk_of(context.intent, context.instrument, context.quote)
-    if risk is None:
-        return "the risk of the order is not known: no ask"
-    daily_pnl, at_risk = equity - session_equity, risk + before
-    may_lose = account.loss_before + day_loss_of(context.intent, context.instrument, risk, context.now_ns)
+    if context.trade is LEG:
+        return None
+    if context.trade is SPEAKER:
+        written = context.facts.written()
+        if written.day_loss is None:
+            return "the risk of the order is not known: an option of the book has no value"
+        at_risk, may_lose = written.need, written.day_loss
+    else:
+        risk = risk_of(context.intent, context.instrument, context.quote)
+        if risk is None:
+            return "the risk of the order is not known: no ask"
+        at_risk = risk + before
+        may_lose = account.loss_before + day_loss_of(context.intent, context.instrument, risk, context.now_ns)
+    daily_pnl = equity - session_equity
     limit = limits.daily_loss_limit(session_equity)
     rule = loss_rule(
         limit,
@@ -434,13 +444,28 @@ def premium_within_limit(context: OrderContext) -> str | None:
 # what the account may do and hold -----------------------------------------------------------------
 
 
-@concerns(Scope(purposes=OPENING, on_options=True, venue_limits=True))
+@concerns(Scope(purposes=OPENING, on_options=True))
 def options_level_allows(context: OrderContext) -> str | None:
-    """The account's options level must cover buying, and writing, options."""
-    assert context.venue_limits is not None
-    level = context.venue_limits.options_level
-    needed = LEVEL_TO_BUY if context.intent.side is BUY else LEVEL_TO_WRITE
-    return None if level >= needed else f"the account's options level is {level}, this order needs {needed}"
+    """The account's options level must cover buying options; what it may write the margin model says."""
+    if context.intent.side is not BUY:
+        return None
+    level = context.facts.options_level()
+    if level >= LONG_OPTIONS:
+        return None
+    return f"the account's options level is {level}, this order needs {LONG_OPTIONS}"
+
+
+@concerns(Scope(purposes=NO_EXITS, on_options=True))
+def margin_covers(context: OrderContext) -> str | None:
+    """The account must be allowed to hold what is written, and have the margin for all legs together."""
+    if context.trade is not SPEAKER:
+        return None
+    written, places = context.facts.written(), money_decimals(context.instrument.currency)
+    if written.refusal is not None:
+        return written.refusal
+    if not written.need or written.need <= written.free:
+        return None
+    return f"the trade ties up {written.need:.{places}f}, own funds left {written.free:.{places}f}"
 
 
 @concerns(Scope(purposes=EXITS))
@@ -524,8 +549,13 @@ def _chain_within_limits(context: OrderContext, size: Decimal) -> str | None:
     return None
 
 
-def _largest_positions(context: OrderContext) -> Iterator[tuple[InstrumentId, Instrument, Decimal]]:
-    """Each instrument with the largest quantity, unsigned, that its working orders can lead to."""
+def _largest_positions(
+    context: OrderContext, *, longs: bool = False
+) -> Iterator[tuple[InstrumentId, Instrument, Decimal]]:
+    """Each instrument with the largest quantity, unsigned, that its working orders can lead to.
+
+    ``longs`` leaves out the quantities that are sold short.
+    """
     ranges: dict[InstrumentId, tuple[Instrument, Decimal, Decimal]] = {
         line.instrument_id: (line.instrument, line.quantity, line.quantity) for line in context.facts.held()
     }
@@ -537,7 +567,7 @@ def _largest_positions(context: OrderContext) -> Iterator[tuple[InstrumentId, In
             low -= order.leaves
         ranges[order.instrument_id] = (instrument, low, high)
     for instrument_id, (instrument, low, high) in ranges.items():
-        yield instrument_id, instrument, max(abs(low), abs(high))
+        yield instrument_id, instrument, max(high, ZERO) if longs else max(abs(low), abs(high))
 
 
 @concerns(Scope(purposes=OPENING, venue_limits=False))
@@ -619,9 +649,10 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     if price is None:  # the loss rules report it already
         return None
     facts, limits = context.facts, context.limits
+    tied_up = facts.tied_up()
     total = capital_of(context.instrument, context.intent.quantity, price)
-    premium = total if context.is_option else 0.0
-    for instrument_id, instrument, quantity in _largest_positions(context):
+    premium = total if context.is_option and context.trade is not SPEAKER else 0.0
+    for instrument_id, instrument, quantity in _largest_positions(context, longs=tied_up is not None):
         if not quantity:
             continue
         mark = facts.mark(instrument_id)
@@ -630,6 +661,7 @@ def capital_within_threshold(context: OrderContext) -> str | None:
         capital = capital_of(instrument, quantity, mark)
         total += capital
         premium += capital if instrument.is_option else 0.0
+    total = total if tied_up is None else float(tied_up)
     equity, places = facts.figures().equity, money_decimals(context.instrument.currency)
     for amount, what, fraction, key in (
         (total, "of capital would be tied up", limits.max_capital_fraction, "max_capital_fraction"),
@@ -647,8 +679,10 @@ def capital_within_threshold(context: OrderContext) -> str | None:
 
 @concerns(Scope(purposes=OPENING))
 def margin_has_room(context: OrderContext) -> str | None:
-    """Nothing is opened while much of the equity is maintenance margin."""
+    """Nothing is opened while much of the equity is maintenance margin, or would be with what is written."""
     used, most = context.facts.figures().margin_fraction, context.limits.max_margin_fraction
+    if context.trade is SPEAKER:
+        used = context.facts.written().margin_fraction
     if used is None or most is None or used <= most:
         return None
     return f"maintenance margin is {used:.0%} of collateral, limit {most:.0%} (risk.max_margin_fraction)"
@@ -678,6 +712,7 @@ CHECKS: Sequence[Check] = (
     losses_allow,
     premium_within_limit,
     options_level_allows,
+    margin_covers,
     closes_what_is_held,
     position_within_limits,
     cash_covers,

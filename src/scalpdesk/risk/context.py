@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -65,11 +66,42 @@ class RiskFigures(NamedTuple):
     """Maintenance margin over collateral; None where nothing is closed by it."""
 
 
+class Written(NamedTuple):
+    """Demands on the account of a trade that sells options to open: all its legs together, once filled."""
+
+    refusal: str | None
+    """Why the account is not allowed to hold it, whatever it is worth; None where it is."""
+    need: Decimal
+    """Own funds that it ties up beside its proceeds, currency: the margin model's answer."""
+    free: Decimal
+    """Own funds that nothing tied up before it, currency; at a venue by its report."""
+    day_loss: Decimal | None
+    """Largest loss of the whole book in a day of large moves, 0 where the trade does not raise it; None while
+    an option in it has no value."""
+    margin_fraction: Decimal | None
+    """Maintenance margin over collateral after it."""
+
+
 class DeskFacts(Protocol):
     """Facts about the desk that only some checks need; each is worked out when it is asked for."""
 
     def figures(self) -> RiskFigures:
         """Return the amounts that orders are held against."""
+        ...
+
+    def written(self) -> Written:
+        """Return what the trade under check asks of the account, where it sells options to open."""
+        ...
+
+    def tied_up(self) -> Decimal | None:
+        """Return what the book ties up once every opening order is filled, by the margin model.
+
+        In currency; None while no option is sold: the sum of its parts is as much.
+        """
+        ...
+
+    def options_level(self) -> int:
+        """Return what the account may trade in options: by the venue's report, else by the settings."""
         ...
 
     def is_last_call(self) -> bool:
@@ -101,6 +133,17 @@ class DeskFacts(Protocol):
         ...
 
 
+class TradePart(Enum):
+    """Part of an order in a trade that sells options to open."""
+
+    ALONE = auto()
+    """The order belongs to no such trade."""
+    SPEAKER = auto()
+    """Checks of the account ask it, for the whole trade."""
+    LEG = auto()
+    """Another order speaks for it."""
+
+
 class OrderContext(msgspec.Struct, gc=False):
     """One order at one instant, as the checks see it; costly parts are computed on request."""
 
@@ -129,6 +172,8 @@ class OrderContext(msgspec.Struct, gc=False):
     """The exchanges have halted trading in the instrument or in its underlying."""
     is_compared: bool = True
     """False from the start of a resumed run until its account has been compared with the journal."""
+    trade: TradePart = TradePart.ALONE
+    """Its part in a trade that sells options to open: all legs of such a trade are judged together."""
 
 
 Check = Callable[[OrderContext], str | None]

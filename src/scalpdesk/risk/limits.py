@@ -107,6 +107,13 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     reducing, and it closes everything: of accounts in coin, and where a venue closes positions by it. None
     switches a stage off.
     """
+    stress_sigmas: Annotated[float, above(0, 20, "deviations of a day: 4 is 4 % at a volatility of 16 %")] = (
+        4.0
+    )
+    """Move at which the whole book is priced again before an option is written, up, down and halfway, in
+    standard deviations of a day by implied volatility (default of 2026-11). What the book loses there counts
+    towards ``max_daily_loss``; the premium, which is received, does not.
+    """
     target_vol: Annotated[float, above(0, 2, "a fraction a year: 0.15 is 15 %")] | None = None
     """Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter and one.
     None leaves sizes to the strategy.

@@ -1,6 +1,7 @@
 """The broker's accounts: balances by currency, positions with their cost, orders, history."""
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from scalpdesk.core.structs import FrozenStruct
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.postings import Posting, of_holding
+from scalpdesk.margin.day_trading import DayRule, leverage_on
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, future_requirement, short_share_bound
 from scalpdesk.portfolio.positions import Account, Position, move_units
@@ -38,6 +40,9 @@ class AccountTerms(FrozenStruct, frozen=True):
     """0 no options, 1 covered, 2 long, 3 spreads, 4 uncovered."""
     multiplier: int = 4
     """Largest leverage in shares within the day: 1 cash account, 2 margin, 4 day trading."""
+    day_rule: DayRule | None = None
+    """Rule for trades within the day that the broker has adopted; None keeps ``multiplier`` whatever the day.
+    """
     shorting_enabled: bool = True
     shortable: frozenset[str] | None = None
     """``shorting_enabled``, ``shortable``: Whether shares may be sold short, and which symbols; None for all.
@@ -59,6 +64,7 @@ class BrokerAccount(Account):
         self.name = terms.name
         self.options_level = terms.options_level
         self.multiplier = terms.multiplier
+        self._terms = terms
         self.shorting_enabled = terms.shorting_enabled
         self.shortable = terms.shortable
         self.trading_blocked = terms.trading_blocked
@@ -77,6 +83,12 @@ class BrokerAccount(Account):
         self._valuation = valuation
         for number, (quantity, price) in terms.positions.items():
             self.apply(of_holding(number, quantity, price, now_ns))
+
+    def begin_day(self, day: date, equity: Decimal) -> None:
+        """Set the leverage of a new session; ``equity`` is what the account is worth at its open."""
+        terms = self._terms
+        if terms.day_rule is not None:
+            self.multiplier = leverage_on(day, terms.day_rule, terms.multiplier, equity)
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed units held."""

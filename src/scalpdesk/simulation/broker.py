@@ -15,6 +15,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -25,6 +26,7 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.hours import Hours
 from scalpdesk.simulation.ledger import Ids, Ledger
+from scalpdesk.simulation.margin_calls import MarginCalls
 from scalpdesk.simulation.matching import Matcher
 from scalpdesk.simulation.order_entry import (
     AT_ONCE,
@@ -38,6 +40,7 @@ from scalpdesk.simulation.staged_faults import StagedFaults
 from scalpdesk.simulation.tape_reader import published_on, settlement_level
 
 # looking up an enum's member costs as much as a call
+BUY = Side.BUY
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
 OCO, MLEG = OrderClass.OCO, OrderClass.MLEG
 PENDING_NEW, ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
@@ -110,6 +113,7 @@ class Broker:
             notices=rules.notices,
             turns=rules.turns,
         )
+        self.calls = MarginCalls(self.ledger, self.entry.far_price, self.force, lambda: self.entry.is_open)
         self.actions = ActionProcessor(self.ledger)
         terms = AssignmentTerms("off") if assignment is None else assignment
         self.assignment = AssignmentProcessor(self.ledger, self.expiry, self.actions, terms)
@@ -133,6 +137,7 @@ class Broker:
         self.ledger.accounts[terms.name] = account
         for number in account.holdings:
             self.expiry.watch(number)
+        self.calls.open_account(account)
         return account
 
     def play(self, tape: MarketTape) -> None:
@@ -206,11 +211,13 @@ class Broker:
         self.assignment.tell()  # what was exercised yesterday has no claim to what goes ex today
         self.actions.open_session(now_ns)
         for account in ledger.accounts.values():
+            account.begin_day(to_new_york(now_ns).date(), ledger.figures(account).equity)
             for number in account.holdings:  # an adjusted option ends as its new contract
                 self.expiry.watch(number)
         for order in self._open_orders():
             if order.status is Status.ACCEPTED:
                 self.activate(order)
+        self.calls.open_session()
 
     def close_session(self, now_ns: int) -> None:
         """Trade the closing, end contracts and orders that lived for the day, keep the day's equity."""
@@ -267,6 +274,8 @@ class Broker:
             if order.instrument_id not in self.expiry.watched:
                 assert order.instrument_id is not None
                 self.expiry.watch(order.instrument_id)
+        if order.instrument is None or (order.instrument.is_option and request.side is not BUY):
+            self.calls.note(account, order)
         if not entry.is_open or order.lifetime is OPG:
             order.status, order.was_queued = ACCEPTED, True
             ledger.emit(order, order.status.value)
@@ -369,6 +378,7 @@ class Broker:
         order = self.entry.new_order(
             account, request, number, request.side, request.quantity, request.kind, intent
         )
+        order.is_forced = True
         ledger.emit(order, "pending_new")
         self.activate(order)
 

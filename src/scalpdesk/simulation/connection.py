@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -35,11 +36,13 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.ledger import posting_of
 from scalpdesk.simulation.order_entry import AT_ONCE
 from scalpdesk.simulation.orders import (
     Booking,
     BrokerOrder,
     Changes,
+    Execution,
     LegRequest,
     OrderClass,
     OrderRequest,
@@ -284,7 +287,10 @@ class BrokerConnection:
             ts_ns: Any = update.ts_ns  # one object, not one for each use
             recv_ns: Any = now_ns if at_once else (ts_ns + back_ns if back_ns else ts_ns)
             order, trade = update.order, update.execution
-            if trade is not None and update.event in FILLS:
+            if order.is_forced:
+                if trade is not None and update.event in FILLS:
+                    arrived.append(_closed_by_broker(trade, order))
+            elif trade is not None and update.event in FILLS:
                 for part in update.leg_executions or (trade,):
                     name, execution = part.client_order_id, part.execution_id
                     reply(OrderFilled(name, ts_ns, recv_ns, execution, part.quantity, part.price, part.fee))
@@ -329,6 +335,13 @@ class BrokerConnection:
                 return _bust(name, update, recv_ns)
             case _:
                 return ()
+
+
+def _closed_by_broker(trade: Execution, order: BrokerOrder) -> PositionChanged:
+    """Return what an execution of the broker's own order moves: no order of the desk stands behind it."""
+    posting, ts_ns = posting_of(trade, order), trade.ts_ns
+    terms = ChangeCause.AUTO_LIQUIDATION, posting.units, trade.price, posting.cash
+    return PositionChanged(posting.instrument_id, ts_ns, ts_ns, *terms, f"foreign-{trade.execution_id}")
 
 
 def _reason(refused: Refused) -> str:

@@ -133,7 +133,7 @@ class OrderEntry:
         price = withholds = ZERO
         if not closes:
             trigger = None if kind is MARKET else kind.trigger_price(None, side.sign)
-            price = request.limit_price or trigger or self._far_price(number, side)
+            price = request.limit_price or trigger or self.far_price(number, side)
             withholds = self._check_means(account, request, instrument, side, price)
         elif side is SELL:
             self._check_cover(account, number, instrument, quantity)
@@ -184,7 +184,7 @@ class OrderEntry:
         else:
             return
         leaves = quantity + account.held_for_orders(number)
-        order = Holding(instrument, -leaves, self._far_price(number, SELL))
+        order = Holding(instrument, -leaves, self.far_price(number, SELL))
         refused = self._ledger.margin.uncovers(account, order)
         if refused is not None:
             raise refused
@@ -219,7 +219,7 @@ class OrderEntry:
                     Holding(
                         leg.instrument,
                         leg.side.sign * left * leg.ratio,
-                        self._far_price(leg.instrument_id, leg.side),
+                        self.far_price(leg.instrument_id, leg.side),
                     )
                     for leg in old.legs
                     if leg.instrument is not None and leg.instrument_id is not None
@@ -230,7 +230,7 @@ class OrderEntry:
                 or old.working_limit
                 or changes.stop_price
                 or old.stop_price
-                or self._far_price(number, old.side)
+                or self.far_price(number, old.side)
             )
             whole = structs.replace(old.request, quantity=left, notional=None)
             return self._check_means(account, whole, self._ledger.instruments[number], old.side, price)
@@ -253,7 +253,8 @@ class OrderEntry:
             raise refused
         return margin.need(account, lines) / quantity, lines
 
-    def _far_price(self, number: InstrumentId, side: Side) -> Decimal:
+    def far_price(self, number: InstrumentId, side: Side) -> Decimal:
+        """Return the price of the quote's other side, currency per unit; the mark where there is none."""
         quote = self._ledger.latest(number)
         far = 0.0 if quote is None else (quote.ask if side is BUY else quote.bid)
         return exact_price(far) if far > 0 else self._ledger.mark(number)  # NaN is not above 0 either
@@ -281,7 +282,7 @@ class OrderEntry:
             self._check_option(request, number, contract)
             if leg.intent is not None:
                 check_intent(leg.intent, leg.side, account.quantity(number))
-            price = self._far_price(number, leg.side)
+            price = self.far_price(number, leg.side)
             found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
         withholds, lines = self._combo_means(
             account, [line for _, _, line in found], quantity, request.limit_price

@@ -160,6 +160,8 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     """Came outside a session, and waited for the opening."""
     is_unpriced: bool = False
     """Opens a position, and no price was known when it came: the margin is asked for when it trades."""
+    is_forced: bool = False
+    """The broker's own, for the account: no order of its holder stands behind it."""
     resting: Resting | None = None
     reject_reason: str | None = None
 

@@ -265,7 +265,7 @@ class AccountFacts(msgspec.Struct, frozen=True):
     buying_power: Decimal
     options_buying_power: Decimal
     options_level: int
-    """0 no options, 1 covered, 2 long options, 3 spreads."""
+    """0 no options, 1 covered, 2 long options, 3 spreads, 4 uncovered."""
     may_trade: bool
     """False when trading is blocked, for whatever reason."""
     may_short: bool

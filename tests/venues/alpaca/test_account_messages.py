@@ -61,6 +61,16 @@ def test_the_account():
 
 
 @pytest.mark.parametrize(
+    ("kept", "equity", "fraction"),
+    [("4710.00", "100000.5", "0.0471"), ("0", "100000.5", "0"), (None, "1000", None), ("5", "0", None)],
+)
+def test_the_maintenance_margin_that_the_account_reports(kept, equity, fraction):
+    told = {} if kept is None else {"maintenance_margin": kept}
+    facts = account_messages.read_account(as_json({**ACCOUNT, "equity": equity, **told}))
+    assert facts.margin_fraction == (None if fraction is None else Decimal(fraction))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"status": "ACCOUNT_CLOSED"},

@@ -56,6 +56,7 @@ class _Account(msgspec.Struct):
     cash: Decimal
     currency: str = "USD"
     equity: Decimal = Decimal(0)
+    maintenance_margin: Decimal | None = None
     buying_power: Decimal = Decimal(0)
     options_buying_power: Decimal = Decimal(0)
     options_trading_level: int | None = None
@@ -137,6 +138,7 @@ POSITIONS = RestRequest("GET", "/v2/positions")
 def read_account(raw: bytes) -> AccountFacts:
     """Return the account."""
     row = decode(_ACCOUNT, raw, "malformed_account")
+    kept, equity = row.maintenance_margin, amount(row.equity, "equity")
     level = row.options_trading_level
     blocked = row.trading_blocked or row.account_blocked or row.trade_suspended_by_user
     return AccountFacts(
@@ -144,12 +146,15 @@ def read_account(raw: bytes) -> AccountFacts:
         status=text(row.status, "account_status", 40),
         currency=text(row.currency, "currency", 8),
         cash=amount(row.cash, "cash"),
-        equity=amount(row.equity, "equity"),
+        equity=equity,
         buying_power=amount(row.buying_power, "buying_power"),
         options_buying_power=amount(row.options_buying_power, "options_buying_power"),
         options_level=(row.options_approved_level or 0) if level is None else level,
         may_trade=row.status == "ACTIVE" and not blocked,
         may_short=row.shorting_enabled,
+        margin_fraction=None
+        if kept is None or equity <= 0
+        else round(amount(kept, "maintenance_margin") / equity, 6),
     )
 
 

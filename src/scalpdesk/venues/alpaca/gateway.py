@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
@@ -40,6 +42,7 @@ from scalpdesk.venues.contract import (
     Notice,
     Revealable,
     VenueMinute,
+    VenuePosition,
     VenueSetup,
     VenueView,
     how_to_reach,
@@ -251,6 +254,8 @@ class AlpacaGateway:
             self._queries.account(), self._queries.positions(), self._queries.clock()
         )
         # after the positions: what moved them is written down by then, or a second view finds it
+        if not any(_is_written(held) for held in positions):
+            account = replace(account, margin_fraction=None)
         activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
         shortable = await self._queries.shortable()
         self._viewed_connections = connections
@@ -433,3 +438,12 @@ async def live_account(key: Revealable, secret: Revealable) -> AccountFacts:
             fix="copy key and secret of the live account again",
         )
     return read_account(reply.body)
+
+
+def _is_written(held: VenuePosition) -> bool:
+    """Return whether a position is an option sold short.
+
+    Only an account with one is judged by the maintenance margin that the vendor reports: its pages do not
+    say how bought options count in it.
+    """
+    return held.quantity < 0 and held.instrument is not None and held.instrument.is_option

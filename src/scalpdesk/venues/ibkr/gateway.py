@@ -403,7 +403,7 @@ def account_facts(link: TwsConnection, account: str, base: str = "") -> AccountF
         equity=liquidation,
         buying_power=total("BuyingPower"),
         options_buying_power=total("AvailableFunds"),
-        options_level=3,  # permissions are not in the API: a refused order names them
+        options_level=4,  # permissions are not in the API: a refused order names them
         may_trade=True,
         may_short=True,
         margin_fraction=None if margin is None or equity <= ZERO else margin / equity,
