@@ -229,9 +229,9 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     keeps the day-trading rule, with its 25,000 USD, until 2027-10-20. Before that date it is ``pattern``.
     """
     options_level: Annotated[int, Meta(ge=0, le=4)] | None = None
-    """What the simulated account may trade: 0 no options, 1 covered calls and puts secured by cash, 2 bought
-    options, 3 several legs that cover one another, 4 uncovered. None: 4 if ``positions`` hold an uncovered
-    call, else 3.
+    """Trades allowed to the simulated account: 0 no options, 1 covered calls and puts secured by cash, 2
+    bought options, 3 several legs that cover one another, 4 uncovered. None: 4 if ``positions`` hold an
+    uncovered call, else 3.
     """
 
 

@@ -211,7 +211,7 @@ class Desk:
     def margin_fraction(self) -> Decimal | None:
         """Return maintenance margin over collateral: the venue's figure or a coin book's own, the larger one.
 
-        Of an account in coin collateral is the smaller of equity and margin balance; else it is cash and
+        An account in coin has the smaller of equity and margin balance for collateral, another cash and
         shares. Bought options do not count. Outside coin the venue's figure stands wherever it reports one.
         None without a report of the venue, without positions in coin and of an account that sold no option.
         """

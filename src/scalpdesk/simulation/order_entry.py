@@ -254,7 +254,7 @@ class OrderEntry:
         return margin.need(account, lines) / quantity, lines
 
     def far_price(self, number: InstrumentId, side: Side) -> Decimal:
-        """Return the price of the quote's other side, currency per unit; the mark where there is none."""
+        """Return the price of the quote's other side, currency per unit; the mark without one."""
         quote = self._ledger.latest(number)
         far = 0.0 if quote is None else (quote.ask if side is BUY else quote.bid)
         return exact_price(far) if far > 0 else self._ledger.mark(number)  # NaN is not above 0 either
