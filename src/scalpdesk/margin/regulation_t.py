@@ -239,7 +239,8 @@ class Pairing:
         """Return the maintenance of shares that cover a sold option, with an option bought on the other side.
 
         Both options have one expiry: at one strike (conversion, reverse conversion) 10 % of the strike, with
-        a put below it (collar) 10 % of its strike and what it is out of the money, at most 25 % of the call's.
+        a put below it (collar) 10 % of its strike and what it is out of the money, at most 25 % of the
+        call's.
         """
         total, sign = ZERO, 1 if shares > 0 else -1
         left = abs(shares)
