@@ -364,19 +364,21 @@ def worst_case_within_limits(scene: Scene) -> str | None:
     straddles = Decimal(scene.plan.most_straddles)
     # a straddle's delta lies between minus and plus its multiplier: the hedge never needs more
     shares = 100 * straddles
+    own = scene.plan.config.structure.sign  # straddles that are sold are held the other way round
     for number, least, most in ((CALL, ZERO, straddles), (PUT, ZERO, straddles), (SHARE, -shares, shares)):
-        held = scene.account.quantity(number)
+        sign = 1 if number == SHARE else own
+        held = sign * scene.account.quantity(number)
         low = high = held
         for order in scene.open_at_venue:
             if order.instrument_id == number:
-                if order.side.sign > 0:
+                if sign * order.side.sign > 0:
                     high += order.leaves
                 else:
                     low -= order.leaves
-        # a sale may be left over when its purchase is taken back
+        # an exit may be left over when its entry is taken back
         floor = -most if 11 in scene.excused else least
-        if high > most:  # and a sale that is taken back returns what it sold, the broker's own too
-            sales = [order for order in scene.account.by_client_id.values() if order.side.sign < 0]
+        if high > most:  # and an exit that is taken back returns what it closed, the broker's own too
+            sales = [order for order in scene.account.by_client_id.values() if sign * order.side.sign < 0]
             high -= sum((order.busted for order in sales if order.instrument_id == number), ZERO)
         if (low < floor or high > most) and 4 not in scene.excused:
             symbol = scene.engine.desk.instruments[number].symbol

@@ -53,6 +53,8 @@ COMBO_SHARE = 0.5
 """Share of the drawn trials whose straddles go as one order."""
 SCALES = (None, None, 2.0)
 """Most straddles that a drawn trial may hold, in multiples of those bought first; None never changes size."""
+SOLD_EVERY = 7
+"""One in so many seeds sells its straddles, unless its desk is reckless."""
 CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
@@ -132,6 +134,8 @@ class Schedule(msgspec.Struct, frozen=True):
         A fault at a chosen state of an order.
     is_reckless
         The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
+    is_sold
+        Straddles are sold instead of bought.
     members
         Strategies that share the desk.
     leg_orders
@@ -176,6 +180,7 @@ class Schedule(msgspec.Struct, frozen=True):
     doubled_fraction: float = 0.0
     aim: Aim | None = None
     is_reckless: bool = False
+    is_sold: bool = False
     members: int = 1
     leg_orders: LegOrders = LegOrders.LEGS
     max_multiple: float | None = None
@@ -379,6 +384,7 @@ def draw_faults(seed: int) -> Schedule:
         doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
+        is_sold=temper >= 0.3 and seed % SOLD_EVERY == 3,
         members=members,
         leg_orders=LegOrders.COMBO if forms.random() < COMBO_SHARE else LegOrders.LEGS,
         max_multiple=SCALES[int(forms.integers(len(SCALES)))],

@@ -29,6 +29,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -90,7 +91,7 @@ def small_config() -> GammaScalperConfig:
         ),
         exits=ExitConfig(
             min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False,
-            flat_minutes_before_close=FLAT_MINUTES,
+            flat_minutes_before_close=FLAT_MINUTES, credit_multiple=None, credit_fraction=None,
         ),
     )  # fmt: skip
 
@@ -146,12 +147,16 @@ class DeskPlan:
             scale = ScaleConfig(max_multiple=schedule.max_multiple, passes=2, pass_seconds=4.0)
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
+        if schedule.is_sold:
+            config = replace(config, structure=StructureConfig(side="short"))
         if schedule.max_loss is not None:
             limits = replace(limits, max_daily_loss=Decimal(schedule.max_loss))
         plan = dataclasses.replace(
             self, config=config, limits=limits, members=schedule.members, is_reckless=schedule.is_reckless
         )
         limits = replace(limits, max_option_contracts=plan.most_straddles)
+        if schedule.is_sold:
+            limits = replace(limits, max_short_contracts=plan.most_straddles)
         return dataclasses.replace(plan, limits=limits)
 
 

@@ -286,8 +286,11 @@ class Trial:
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
         self.world = SimulatedMarket(self.market, options, self.plan)
-        level = 4 if "assignment" in schedule.faults else 3  # who sells a call uncovered may be assigned
+        # who sells a call uncovered may be assigned
+        level = 4 if schedule.is_sold or "assignment" in schedule.faults else 3
         straddles = Decimal(self.desk_plan.config.straddles), Decimal(4)
+        if schedule.is_sold:
+            straddles = -straddles[0], straddles[1]
         held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days or schedule.holds else {}
         self.account = self.world.open_account(
             AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
