@@ -128,6 +128,11 @@ class DeskPlan:
         return self.config.hedge.band == "fixed" and self.config.hedge.delta_vol == "entry"
 
     @property
+    def signed_straddles(self) -> int:
+        """Straddles bought first, below zero where they are sold."""
+        return self.config.structure.sign * self.config.straddles
+
+    @property
     def most_straddles(self) -> int:
         """Return how many straddles the strategies may hold together."""
         each = self.config.straddles // self.members

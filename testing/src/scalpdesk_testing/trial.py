@@ -288,9 +288,7 @@ class Trial:
         self.world = SimulatedMarket(self.market, options, self.plan)
         # who sells a call uncovered may be assigned
         level = 4 if schedule.is_sold or "assignment" in schedule.faults else 3
-        straddles = Decimal(self.desk_plan.config.straddles), Decimal(4)
-        if schedule.is_sold:
-            straddles = -straddles[0], straddles[1]
+        straddles = Decimal(self.desk_plan.signed_straddles), Decimal(4)
         held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days or schedule.holds else {}
         self.account = self.world.open_account(
             AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
