@@ -1,7 +1,6 @@
 from collections import deque
 from dataclasses import replace
 from decimal import Decimal
-from typing import get_args
 
 import msgspec
 import pytest
@@ -15,7 +14,6 @@ from scalpdesk.core.events import (
     AccountLimits,
     BarEvent,
     DividendEvent,
-    Event,
     FolderAnswered,
     ForecastEvent,
     GammaExposureEvent,
@@ -23,7 +21,6 @@ from scalpdesk.core.events import (
     OpenInterestEvent,
     OrderAccepted,
     PriceAdjustmentEvent,
-    QuoteEvent,
     RateEvent,
     SessionBarsEvent,
     TimerEvent,
@@ -320,10 +317,6 @@ def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch,
     assert one.handle(told) == ()
     assert applied == [told]
     assert one.strategy.wakes == [Wake.SESSION]
-
-
-def test_every_kind_of_event_has_its_case(desk):
-    assert {*desk(Scripted()).engine.cases, QuoteEvent} == set(get_args(Event))
 
 
 @pytest.mark.parametrize("returned", ["buy 5", buy(), None.__class__])

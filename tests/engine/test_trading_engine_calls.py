@@ -26,9 +26,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (85, 69)
-STRADDLE = (329, 235)
-WHOLE_TRIP = (119, 83)
+SHARES = (87, 69)
+STRADDLE = (331, 235)
+WHOLE_TRIP = (121, 83)
 STRADDLE_DECISION = (385, 298)
 """Python calls and C calls."""
 

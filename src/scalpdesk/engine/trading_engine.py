@@ -6,9 +6,8 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import assert_never
 
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
@@ -74,6 +73,18 @@ from scalpdesk.strategies.contract import (
 
 MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
+MarketFigure = (
+    TradeEvent
+    | OpenInterestEvent
+    | RateEvent
+    | DividendEvent
+    | PriceAdjustmentEvent
+    | ForecastEvent
+    | GammaExposureEvent
+    | SessionBarsEvent
+    | ImpliedVolEvent
+)
+"""Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 BOOKED = (OrderFilled, FillBusted, PositionChanged)
@@ -104,7 +115,7 @@ class TradingEngine:
         self._decisions = Decisions(desk, turn, cancels, strategy)
         self._flattening = flattening = Flattening(desk, turn, self._decisions)
         self._modes = modes = Modes(desk, turn, cancels, flattening)
-        self._halts = halts = TradingHalts(desk, turn, cancels, flattening)
+        self._halts = TradingHalts(desk, turn, cancels, flattening)
         self._bookings = Bookings(desk, turn, modes, flattening)
         self._view = desk.view
         self._quotes: QuoteBook = desk.market.quotes
@@ -114,41 +125,6 @@ class TradingEngine:
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
         self._valuer.keeps_answers = False
-        market, orders = desk.market, desk.orders
-        self.cases: dict[type[Any], Callable[[Any], Wake | None]] = {
-            OrderFilled: self._bookings.fill,
-            OrderAccepted: self._on_answer,
-            OrderRejected: self._on_answer,
-            TradeEvent: market.apply_trade,
-            BarEvent: self._on_bar,
-            TimerEvent: self._on_timer,
-            OrderCancelled: self._on_order,
-            OrderExpired: self._on_order,
-            OrderStatusUnknown: self._on_order,
-            OrderNotFound: self._on_order,
-            CancelRejected: cancels.rejected,
-            FillBusted: self._bookings.bust,
-            FolderAnswered: self._on_folder,
-            SessionEvent: self._on_session,
-            PositionChanged: self._bookings.change,
-            AccountSnapshot: self._on_account,
-            AccountLimits: desk.take_limits,
-            AccountComparison: desk.take_comparison,
-            OperatorEvent: modes.operate,
-            ModeKept: modes.restore,
-            OpenInterestEvent: market.apply_open_interest,
-            RateEvent: self._on_terms,
-            DividendEvent: self._on_terms,
-            PriceAdjustmentEvent: market.apply_adjustment,
-            ForecastEvent: market.apply_forecast,
-            GammaExposureEvent: market.apply_gamma_exposure,
-            SessionBarsEvent: market.apply_session_bars,
-            ImpliedVolEvent: market.apply_implied_vol,
-            TradingHalt: halts.note_status,
-            UnmatchedOrderEvent: orders.unmatched.append,
-            FailedEvent: orders.note_failed,
-        }
-        """Handler of each kind of event but quotes; it returns whether the event wakes the strategy."""
 
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
@@ -222,7 +198,7 @@ class TradingEngine:
                     trigger.done(event, wake)
             else:
                 self._valuer.keeps_answers = True
-                wake = self.cases[type(event)](event)
+                wake = self._take(event)
                 if wake is not None:
                     self._wake(event, wake)
                     self._follow(event)
@@ -236,6 +212,74 @@ class TradingEngine:
         outputs = tuple(out)
         out.clear()
         return outputs
+
+    def _take(self, event: Event) -> Wake | None:  # noqa: PLR0911, PLR0912 - a branch for each kind of event
+        """Let an event that is no quote take effect; return whether it wakes the strategy."""
+        match event:
+            case OrderFilled():
+                return self._bookings.fill(event)
+            case OrderAccepted() | OrderRejected():
+                return self._on_answer(event)
+            case BarEvent():
+                return self._on_bar(event)
+            case TimerEvent():
+                return self._on_timer(event)
+            case OrderCancelled() | OrderExpired() | OrderStatusUnknown() | OrderNotFound():
+                return self._on_order(event)
+            case CancelRejected():
+                return self._cancels.rejected(event)
+            case FillBusted():
+                return self._bookings.bust(event)
+            case FolderAnswered():
+                return self._on_folder(event)
+            case SessionEvent():
+                return self._on_session(event)
+            case PositionChanged():
+                return self._bookings.change(event)
+            case AccountSnapshot():
+                return self._on_account(event)
+            case OperatorEvent():
+                return self._modes.operate(event)
+            case AccountLimits():
+                self.desk.take_limits(event)
+            case AccountComparison():
+                self.desk.take_comparison(event)
+            case ModeKept():
+                self._modes.restore(event)
+            case TradingHalt():
+                self._halts.note_status(event)
+            case UnmatchedOrderEvent():
+                self.desk.orders.unmatched.append(event)
+            case FailedEvent():
+                self.desk.orders.note_failed(event)
+            case QuoteEvent():
+                raise InvariantError("a quote takes effect before this", where=repr(event)[:120])
+            case _:
+                self._note_market(event)
+        return None
+
+    def _note_market(self, event: MarketFigure) -> None:
+        """Let a figure of the market take effect; each kind has a branch, as the type checker proves."""
+        market = self.desk.market
+        match event:
+            case TradeEvent():
+                market.apply_trade(event)
+            case OpenInterestEvent():
+                market.apply_open_interest(event)
+            case RateEvent() | DividendEvent():
+                self._on_terms(event)
+            case PriceAdjustmentEvent():
+                market.apply_adjustment(event)
+            case ForecastEvent():
+                market.apply_forecast(event)
+            case GammaExposureEvent():
+                market.apply_gamma_exposure(event)
+            case SessionBarsEvent():
+                market.apply_session_bars(event)
+            case ImpliedVolEvent():
+                market.apply_implied_vol(event)
+            case _:
+                assert_never(event)
 
     def _wake(self, event: Event, wake: Wake) -> None:
         """Call the strategy, within a session and at its ends, and decide on what it proposes."""
