@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from math import gcd
+from typing import assert_never
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -428,9 +429,13 @@ def _prices(command: SubmitOrder) -> dict[str, object]:
     found: dict[str, object] = {}
     if command.limit_price is not None:
         found["limit_price"] = number_text(command.limit_price)
-    kind = command.order_type
-    if isinstance(kind, Stop):
-        found["stop_price"] = number_text(kind.trigger)
+    match command.order_type:
+        case Stop(trigger=trigger):
+            found["stop_price"] = number_text(trigger)
+        case OrderType.MARKET | OrderType.LIMIT:
+            pass
+        case kind:
+            assert_never(kind)
     return found
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import msgspec
 from msgspec import structs
@@ -382,8 +382,13 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
     }
     if command.limit_price is not None:
         params["price"] = command.limit_price
-    if isinstance(kind, Stop):
-        params |= {"trigger": TRIGGER, "trigger_price": kind.trigger}
+    match kind:
+        case Stop(trigger=price):
+            params |= {"trigger": TRIGGER, "trigger_price": price}
+        case OrderType.MARKET | OrderType.LIMIT:
+            pass
+        case _:
+            assert_never(kind)
     return ("private/buy" if command.side is Side.BUY else "private/sell"), params
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from typing import assert_never
 
 from ib_async import Contract, Fill, Order, Position, Trade
 from ib_async.objects import CommissionReport
@@ -30,8 +31,10 @@ from scalpdesk.core.events import CancelRejected, Event
 from scalpdesk.core.intents import (
     CancelOrder,
     MultiLegOrder,
+    OrderType,
     ReplaceOrder,
     Side,
+    Stop,
     SubmitOrder,
     TimeInForce,
     VenueCommand,
@@ -241,6 +244,14 @@ class IbkrOrders:
 
     def _terms(self, command: SubmitOrder) -> Order:
         is_closing = command.time_in_force is TimeInForce.CLS
+        trigger = UNSET_DOUBLE
+        match command.order_type:
+            case Stop(trigger=price):
+                trigger = float(price)
+            case OrderType.MARKET | OrderType.LIMIT:
+                pass
+            case kind:
+                assert_never(kind)
         return Order(
             action=command.side.name,
             totalQuantity=float(command.quantity),
@@ -249,7 +260,7 @@ class IbkrOrders:
             account=self.account,
             orderRef=command.client_order_id,
             lmtPrice=UNSET_DOUBLE if command.limit_price is None else float(command.limit_price),
-            auxPrice=UNSET_DOUBLE if command.trigger_price is None else float(command.trigger_price),
+            auxPrice=trigger,
         )
 
     def _combo_terms(self, command: MultiLegOrder) -> Order:
