@@ -354,15 +354,10 @@ def test_a_combo_that_the_venue_refuses_is_a_rejection_of_each_leg(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
         call, put = bench.straddle(gateway)
-        contract = gateway._instruments[put]
-        later = next(
-            number
-            for number, item in enumerate(gateway._instruments)
-            if isinstance(item, OptionContract) and item.expiry > contract.expiry
-        )
+        swap = gateway._instruments.id_of("BTC-PERPETUAL")
         gateway.send(bench.combo((call, put), 500))
         refused = await bench.until(OrderRejected, 2)
-        gateway.send(bench.combo((call, later), 1))
+        gateway.send(bench.combo((call, swap), 1))
         refused += (await bench.until(OrderRejected, 4))[2:]
         gateway.send(bench.combo((call, put), 1, "0.00012"))
         refused += (await bench.until(OrderRejected, 6))[4:]
