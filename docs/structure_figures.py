@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside its page, not a package
-"""What structures earned, bought and sold: figures of docs/evidence/structures.md.
+"""Figures of docs/evidence/structures.md: earnings of structures, bought and sold.
 
 Each trade is opened and closed within one session of the embedded market, on every so many of its sessions,
 with fees, with the entry gate and without.
