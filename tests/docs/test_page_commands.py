@@ -40,6 +40,7 @@ GIVEN = {
         "scalpdesk init --yes",
         "sudo cp scalpdesk.toml /var/lib/scalpdesk",
     ),
+    "docs/howto/expiry-day.md": ("scalpdesk backtest zero-dte --set entry.mode=straddle",),
     "docs/howto/replay.md": ("scalpdesk backtest gamma-scalper",),
     "docs/operations/dashboard-api.md": (
         "scalpdesk backtest gamma-scalper --set entry.gate=off",
