@@ -529,7 +529,7 @@ class ScalingState(TradingState):
         missing = structure.missing(self.wanted, quantity).values()
         if status is not EntryStatus.WORKING and not any(missing):
             trade.straddles = self.wanted
-            trade.premium = max(trade.premium, cost_of(view, structure.option_ids))
+            trade.premium = max(trade.premium, cost_of(view, structure.option_ids), key=abs)
             tools.hedger.resize(self.wanted)
             state, held = HoldingState(tools, trade).hold(view)
             return state, [*actions, *held]
