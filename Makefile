@@ -59,7 +59,7 @@ pages: setup-dev  ## carry out every command of the pages of instructions (five 
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term
 
-check: setup-dev  ## lint, format, types, layers, dead code, words, licences
+check: setup-dev  ## lint, format, types, layers, dead code, house rules, licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

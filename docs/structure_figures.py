@@ -1,10 +1,10 @@
 # ruff: noqa: INP001, T201 - a script beside its page, not a package
 """Figures of docs/evidence/structures.md: earnings of structures, bought and sold.
 
-Each trade is opened and closed within one session of the embedded market, on every so many of its sessions,
-with fees, with the entry gate and without.
+Each trade is opened on one of the sessions of the embedded market, on every so many of them, with fees, with
+the entry gate and without: closed within it, or with ``--held`` left to its exits over the next weeks.
 
-    python docs/structure_figures.py [--every 10] [--out FILE]
+    python docs/structure_figures.py [--every 10] [--held] [--out FILE]
 """
 
 import argparse
@@ -26,10 +26,12 @@ STRUCTURES = (
     ("iron_condor", "short"),
     ("calendar", "long"),
 )
+LONG_HELD = tuple(each for each in STRUCTURES if each[0] != "iron_condor")
 GATES = ("off", "enforce")
+WITHIN = {"exits.flat_minutes_before_close": 10, "exits.edge_gone": False}
+HELD_SESSIONS = 45
+"""Sessions until which every structure that is held has reached one of its exits."""
 SETTINGS: dict[str, Any] = {
-    "exits.flat_minutes_before_close": 10,
-    "exits.edge_gone": False,
     "selection.max_expiration_days": 60,
     "risk.max_short_contracts": 2,
     "simulation.options_level": 4,
@@ -38,20 +40,28 @@ SETTINGS: dict[str, Any] = {
 DRAWS = 10_000
 
 
-def trades(every: int) -> Iterator[dict[str, Any]]:
+def trades(every: int, *, is_held: bool) -> Iterator[dict[str, Any]]:
     """Yield the result of each structure, gate and session."""
-    for day in list(available_sessions())[::every]:
-        tape = scalpdesk.load_data("embedded", start=str(day))
-        for shape, side in STRUCTURES:
+    days = list(available_sessions())
+    for first in range(0, len(days), every):
+        held = days[first : first + HELD_SESSIONS]
+        if is_held and len(held) < HELD_SESSIONS:
+            return
+        tape = scalpdesk.load_data("embedded", start=str(held[0]))
+        for shape, side in LONG_HELD if is_held else STRUCTURES:
             for gate in GATES:
                 settings = SETTINGS | {
                     "structure.shape": shape,
                     "structure.side": side,
                     "entry.gate": gate,
                 }
+                settings |= {"exits.edge_gone": gate != "off"} if is_held else WITHIN
                 found = scalpdesk.backtest("gamma-scalper", tape, settings=settings).summary
+                if is_held and found["orders"]:
+                    weeks = scalpdesk.load_data("embedded", start=str(held[0]), end=str(held[-1]))
+                    found = scalpdesk.backtest("gamma-scalper", weeks, settings=settings).summary
                 yield {
-                    "day": str(day),
+                    "day": str(held[0]),
                     "shape": shape,
                     "side": side,
                     "gate": gate,
@@ -94,10 +104,11 @@ def main() -> None:
     """Trade, and print the table as Markdown."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--every", type=int, default=10, help="trade every so many sessions")
+    words.add_argument("--held", action="store_true", help="leave a trade to its exits, over weeks")
     words.add_argument("--out", type=Path, default=None, help="keep each trade, JSON by line")
     given = words.parse_args()
     rows = []
-    for row in trades(given.every):
+    for row in trades(given.every, is_held=given.held):
         rows.append(row)
         if given.out is not None:
             with given.out.open("a", encoding="utf-8") as kept:

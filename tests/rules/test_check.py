@@ -16,66 +16,6 @@ def check(tmp_path, monkeypatch):
     return module
 
 
-@pytest.mark.parametrize(
-    ("code", "what"),
-    [
-        ("one = 1", "the name 'one'"),
-        ("for one in (): pass", "the name 'one'"),
-        ("f = lambda one: 0", "the name 'one'"),
-        ("class LastTold: pass", "the name 'LastTold'"),
-        ("def that_pay(): pass", "the name 'that_pay'"),
-        ("self.lets_go = 0", "the name 'lets_go'"),
-        ('"""The venue\'s word of\nit."""', "the words 'word of'"),
-        ("x = f'{x} was said'", "the words 'said'"),
-        ("x = 1  # it comes round", "the words 'comes round'"),
-    ],
-)
-def test_a_banned_word_is_found_where_it_stands(check, tmp_path, code, what):
-    path = tmp_path / "src" / "a.py"
-    path.write_text(f"x = self = 0\n{code}\n")
-    assert check.findings_in(path) == [f"src/a.py:2: {what}"]
-
-
-@pytest.mark.parametrize("code", ["once = nobody = 1", "x = 'told'", "def lone(): pass", "# one: amend"])
-def test_other_words_are_free(check, tmp_path, code):
-    path = tmp_path / "src" / "a.py"
-    path.write_text(code)
-    assert check.findings_in(path) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ('"""Return it.\n\nOf a desk in coin it is coin."""', "a sentence that begins with Of"),
-        ("x = 1\n# the price\n# Of the peak.", "a sentence that begins with Of"),
-        ('x = 0\n\n"""What it reads."""', "a text that begins with What, Who or How"),
-        ('x = 0\n\n"""Limit; 0 for none."""', "none as a noun"),
-        ('x = 0\n\n"""Nobody holds it."""', "a word that a colleague would not say aloud"),
-    ],
-)
-def test_foreign_syntax_is_found_where_it_stands(check, tmp_path, text, what):
-    path = tmp_path / "src" / "a.py"
-    path.write_text(text)
-    assert check.foreign_sentences([path]) == [f"src/a.py:3: {what}"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['"""Return the price of it, none of the rest."""', "# What is it?", 'x = "none"', '"""Use `none`."""'],
-)
-def test_plain_syntax_is_free(check, tmp_path, text):
-    path = tmp_path / "src" / "a.py"
-    path.write_text(text)
-    assert check.foreign_sentences([path]) == []
-
-
-def test_every_file_is_checked(check, tmp_path, capsys):
-    for name, code in (("a", "one = 1"), ("b", "two = 2")):
-        (tmp_path / "src" / f"{name}.py").write_text(code)
-    assert check.check_words() == 1
-    assert "src/a.py:1: the name 'one'" in capsys.readouterr().out
-
-
 def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
     for name in ("venues/alpaca/gateway", "venues/ibkr/gateway", "risk/gate", "live/gate"):
         path = tmp_path / "src" / f"{name}.py"
@@ -114,11 +54,9 @@ def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
         ("kind_tests", 0),
         ("lines_with", 10),
         ("broad_excepts", 0),
-        ("imported_by_one", 84),
     ],
 )
 def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):
-    monkeypatch.setattr(check, "imported_by_one", list)
     monkeypatch.setattr(check, "kind_tests", list)
     for count, code in ((most, 0), (most + 1, 1)):
         monkeypatch.setattr(check, figure, lambda *_, found=count: ["x"] * found)
