@@ -4,7 +4,7 @@
 Each trade is opened on one of the sessions of the embedded market, on every so many of them, with fees, with
 the entry gate and without: closed within it, or with ``--held`` left to its exits over the next weeks.
 
-    python docs/structure_figures.py [--every 10] [--held] [--out FILE]
+    python docs/structure_figures.py [--every 10] [--begin 0] [--held] [--out FILE]
 """
 
 import argparse
@@ -40,10 +40,10 @@ SETTINGS: dict[str, Any] = {
 DRAWS = 10_000
 
 
-def trades(every: int, *, is_held: bool) -> Iterator[dict[str, Any]]:
+def trades(every: int, begin: int = 0, *, is_held: bool) -> Iterator[dict[str, Any]]:
     """Yield the result of each structure, gate and session."""
     days = list(available_sessions())
-    for first in range(0, len(days), every):
+    for first in range(begin, len(days), every):
         held = days[first : first + HELD_SESSIONS]
         if is_held and len(held) < HELD_SESSIONS:
             return
@@ -104,11 +104,12 @@ def main() -> None:
     """Trade, and print the table as Markdown."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--every", type=int, default=10, help="trade every so many sessions")
+    words.add_argument("--begin", type=int, default=0, help="at this session, counted from 0")
     words.add_argument("--held", action="store_true", help="leave a trade to its exits, over weeks")
     words.add_argument("--out", type=Path, default=None, help="keep each trade, JSON by line")
     given = words.parse_args()
     rows = []
-    for row in trades(given.every, is_held=given.held):
+    for row in trades(given.every, given.begin, is_held=given.held):
         rows.append(row)
         if given.out is not None:
             with given.out.open("a", encoding="utf-8") as kept:

@@ -308,7 +308,7 @@ def _print_risk(document: dict[str, Any]) -> None:
     held = ", ".join(f"{row['quantity']:+g} {row['symbol']}" for row in document["positions"])
     spots = ", ".join(f"{symbol} {spot:.2f}" for symbol, spot in document["spots"].items())
     click.echo(f"{document['as_of']} New York, {spots}")
-    click.echo(held)
+    click.echo(held if document["structure"] is None else f"{document['structure']}: {held}")
     history = document["history"]
     if history is not None:
         when = "at once" if document["horizon"] == "now" else f"up to the {document['horizon']}"

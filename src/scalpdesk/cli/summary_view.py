@@ -328,19 +328,23 @@ def show_hedges(
 
 
 def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str = "USD") -> None:
-    """Show each straddle: entry and exit, volatility paid and realised, hedges, costs, P&L."""
+    """Show each straddle or other structure: entry and exit, volatilities, hedges, costs, P&L."""
     if not rows:
         return
     shown = rows[-LONGEST_TABLE:]
-    title = f"last {len(shown)} of {len(rows)} straddles" if len(shown) < len(rows) else "straddles"
+    are_straddles = all("long straddle" in (row["structure"] or "long straddle") for row in rows)
+    name = "straddles" if are_straddles else "structures"
+    title = f"last {len(shown)} of {len(rows)} {name}" if len(shown) < len(rows) else name
     columns = ("out", "IV paid", "realised", "hedges", "costs", f"P&L {currency}", "why")
     decimals = money_decimals(currency)
     is_shared = "strategy" in rows[0]
-    first = ("strategy", "in (New York)") if is_shared else ("in (New York)",)
+    own = ("strategy", "in (New York)") if is_shared else ("in (New York)",)
+    first = own if are_straddles else ("structure", *own)
     table = new_table(*first, *columns, title=title, left=len(first), text=("why",))
     for row in shown:
         vols = (row["implied_vol"], row["realised_vol"])
         table.add_row(
+            *(() if are_straddles else (row["structure"] or "",)),
             *((row["strategy"],) if is_shared else ()),
             f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
             f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",

@@ -424,11 +424,17 @@ class ShapeLister:
             None,
         )
         far = {item[1].expiry for item, (leg, _) in zip(listed, self._legs, strict=True) if leg.is_far}
-        legs = []
+        legs, bodies = [], dict[Right, Decimal]()
         for (number, contract), (leg, right) in zip(listed, self._legs, strict=True):
             count = self.config.sign * leg.ratio * (self.config.ratio if leg.is_many else 1)
-            beyond = (contract.strike - (centre or contract.strike)) * _direction(leg, right)
-            is_placed = contract.strike == centre if leg.at is At.CENTRE else beyond >= 0
+            if leg.at is At.CENTRE:
+                is_placed = contract.strike == centre
+            elif leg.at is At.BODY:
+                bodies[right] = contract.strike
+                is_placed = centre is None or (contract.strike - centre) * _direction(leg, right) > 0
+            else:
+                base = bodies.get(right, centre)
+                is_placed = base is None or (contract.strike - base) * _direction(leg, right) > 0
             expiry = next(iter(far), None) if leg.is_far else near.expiry
             if (
                 contract.right is not right

@@ -141,6 +141,7 @@ class PositionBlock(TypedDict):
     """Legs, Greeks, expiry and the next deadline."""
 
     note: str | None
+    structure: str | None
     legs: list[Leg]
     greeks: GreekTexts
     deadline: DeadlineRow | None

@@ -7,6 +7,7 @@ import numpy as np
 
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.instruments.contract import OptionContract, underlying_of
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.position_documents import currency_of
@@ -64,6 +65,9 @@ def held_book(follower: RunFollower) -> RiskBook | None:
         is_coin=any(desk.instruments[position.instrument_id].is_coin for position in held),
         holdings=tuple(
             (desk.instruments[position.instrument_id].symbol, float(position.quantity)) for position in held
+        ),
+        structure=structure_text(
+            (desk.instruments[position.instrument_id], position.quantity) for position in held
         ),
     )
 

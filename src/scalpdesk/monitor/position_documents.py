@@ -1,7 +1,7 @@
 """JSON documents of the positions: legs, Greeks, spot ladder, deadlines, flattening plan."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -21,6 +21,7 @@ from scalpdesk.core.units import (
     years_between,
 )
 from scalpdesk.engine.unquoted import on_model
+from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
@@ -222,6 +223,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
     even = break_even(gamma, greeks.theta_usd_per_day, spot)
     return {
         "note": note,
+        "structure": _structure_of(follower, held),
         "legs": legs,
         "greeks": _greek_texts(
             follower,
@@ -235,6 +237,11 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "deadline": next_deadline(follower),
         "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
     }
+
+
+def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None:
+    instruments = follower.desk.instruments
+    return structure_text((instruments[each.instrument_id], each.quantity) for each in held)
 
 
 def _greek_texts(
@@ -451,6 +458,7 @@ def position_page(
         holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
     page: answers.PositionPage = {
         "note": block["note"],
+        "structure": _structure_of(follower, [*_legs(follower), *added]),
         "legs": block["legs"],
         "greeks": block["greeks"],
         "deadline": block["deadline"],

@@ -193,6 +193,8 @@ class RiskBook:
     """Whether its underlyings are coins: no index of shares or of their volatility tells of them."""
     holdings: tuple[tuple[str, float], ...] = ()
     """Symbol and quantity of each position."""
+    structure: str | None = None
+    """Which shape its options form, in words; None where they form none."""
 
     def pnl(
         self,

@@ -304,6 +304,7 @@ def risk_document(
         "smile": smile,
         "horizon": list(STEPS)[step],
         "positions": [{"symbol": symbol, "quantity": quantity} for symbol, quantity in book.holdings],
+        "structure": book.structure,
         "spots": {part.underlying: part.spot for part in book.parts},
         "history": None,
         "measures": [],

@@ -1,12 +1,14 @@
 """Book of positions that are named, priced by the quotes of a data set at an instant."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, years_between
+from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.instruments.contract import OptionContract, underlying_of
 from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.chain_surface import (
@@ -67,6 +69,11 @@ def quoted_book(tape: MarketTape, given: Sequence[tuple[str, float]], now_ns: in
         currency=traded[0].currency if traded else "USD",
         is_coin=any(instrument.is_coin for instrument in traded),
         holdings=tuple(sums.items()),
+        structure=structure_text(
+            (tape.instruments[number], Decimal(quantity))
+            for held in by_underlying.values()
+            for number, quantity in held
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.datasets.daily_history import vix_closes_before
+from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -158,6 +159,10 @@ def read_stored(run_dir: Path, records_url: str | None = None) -> StoredRun:
         straddles = straddles_of(
             StrategyRecord(tables["marks"], projection.holding_changes, tables["fills"], tables["decisions"])
         )
+    contracts = {each.symbol: each for each in header.instruments}
+    for each in straddles or ():
+        legs = ((contracts[symbol], Decimal(held)) for symbol, held in each["legs"].items())
+        each["structure"] = structure_text(legs)
     return StoredRun(
         run=row,
         summary=dict(row["summary"]) if row["sealed"] else _unended_summary(row),

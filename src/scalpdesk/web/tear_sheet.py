@@ -251,6 +251,7 @@ def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str], unit: Decim
     )
     owner = f"{row['strategy']}: " if "strategy" in row else ""
     return {
+        "structure": row["structure"],
         "legs": owner
         + ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
         "opened": opened,

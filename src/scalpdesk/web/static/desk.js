@@ -129,7 +129,7 @@ export function create(main) {
     setText(parts.costs, desk.cost_note);
     setText(parts.bandNote, desk.band_note);
     setText(parts.deltaNote, desk.delta_note);
-    setText(parts.positionNote, desk.position.note);
+    setText(parts.positionNote, [desk.position.structure, desk.position.note].filter(Boolean).join(": "));
     setText(parts.decisionsNote, desk.decisions_note);
     parts.position.replaceChildren(positionTable(desk.position));
     parts.decisions.replaceChildren(decisionTable(desk.decisions));

@@ -119,6 +119,7 @@ export function create(main) {
       h("dl", { class: "greeks" }, [["Delta", "delta"], ["Gamma", "gamma"], ["Theta / d", "theta"], ["Vega / pt", "vega"]].map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, page.greeks[each] ?? "·")))),
     );
     legs.replaceChildren(
+      h("p", { class: "note" }, page.structure || ""),
       table(
         [
           { head: "Leg", cell: (leg) => (leg.is_added ? [leg.label, h("small", { class: "muted" }, " what if")] : leg.label) },

@@ -70,7 +70,7 @@ add(document.getElementById("main"), [
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
   withParts("Straddles", data.straddles, [
-    { head: "Legs", cell: (row) => row.legs },
+    { head: "Legs", cell: (row) => (row.structure ? [row.legs, h("small", { class: "muted" }, ` ${row.structure}`)] : row.legs) },
     { head: "Opened, ET", cell: (row) => row.opened },
     { head: "Closed", cell: (row) => shown(row.closed) },
     { head: "Paid", class: "num", cell: (row) => row.paid },
