@@ -123,7 +123,7 @@ class ExchangeServer:
         while True:
             world = self.world
             if self.pace.speed == float("inf"):
-                await self._wait_for_readers()
+                await self.wait_for_readers()
             was_ns = world.now_ns
             target_ns = min(self.pace.target_ns(was_ns), _end_of(world, self.pace))
             if not self._play_turn(target_ns):
@@ -134,7 +134,7 @@ class ExchangeServer:
                 wait = 0.0
             await asyncio.sleep(wait)
 
-    async def _wait_for_readers(self) -> None:
+    async def wait_for_readers(self) -> None:
         """Hold the market until every client has read its messages and its requests are answered.
 
         A client answers a ping only after the messages before it.
