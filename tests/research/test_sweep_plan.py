@@ -32,9 +32,22 @@ def test_a_row_has_the_days_and_the_sharpe_ratio_of_its_backtest(market):
         assert row.decision_hash == alone.decision_hash
         by_day = {day.isoformat(): figures["total"] for day, figures in alone.daily().items()}
         assert {day: Decimal(text) for day, text in row.daily.items()} == by_day
-        amounts = np.array([float(amount) for amount in by_day.values()])
-        expected = amounts.mean() / amounts.std(ddof=1) * np.sqrt(252)
-        assert row.sharpe == pytest.approx(expected, rel=1e-12)
+        assert (row.traded, row.sharpe) == (np.count_nonzero(list(by_day.values())), None)
+
+
+def test_a_ratio_takes_five_sessions_that_traded():
+    week = PreparedMarket(embedded.reconstruct_span(date(2018, 2, 5), date(2018, 2, 9)))
+    (row,) = sweep("st0cka", week, {"profit_target": TARGETS[:1]}).rows
+    amounts = np.array([float(amount) for amount in row.daily.values()])
+    assert row.traded == np.count_nonzero(amounts) == 5
+    assert row.sharpe == pytest.approx(amounts.mean() / amounts.std(ddof=1) * np.sqrt(252), rel=1e-12)
+
+
+def test_a_sweep_without_a_trade_says_why_and_what_to_set(market):
+    found = sweep("gamma-scalper", market, {"entry.min_edge_usd": [5_000, 6_000]})
+    assert [row.fills for row in found.rows] == [0, 0]
+    assert "entry.gate=advise" in found.why_no_trade
+    assert sweep("st0cka", market, {"profit_target": TARGETS[:1]}).why_no_trade is None
 
 
 def test_a_kept_sweep_goes_on_and_another_market_is_another_result(market, tmp_path):

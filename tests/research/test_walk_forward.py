@@ -219,8 +219,9 @@ def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(m
     assert report.in_sample.sessions == 12
     assert report.degradation == pytest.approx(1.0 - (sum(tests) / 6) / (sum(inside) / 12))
     assert [fold.rank for fold in report.folds] == [0.0, 0.5, 1.0]
-    assert report.out_of_sample.sharpe_annual == pytest.approx(sample_shape(tests).sharpe * math.sqrt(252))
-    assert report.sharpe_low < report.out_of_sample.sharpe_annual < report.sharpe_high
+    # four sessions that traded carry no ratio
+    assert (report.out_of_sample.traded, report.out_of_sample.sharpe_annual) == (4, None)
+    assert (report.in_sample.traded, report.sharpe_low) == (8, None)
     assert report.probabilistic_sharpe == sample_shape(tests).probability_above(0.0)
     table = daily_table([row.daily for row in made.rows])
     assert table.shape == (10, 3)
@@ -234,6 +235,10 @@ def test_a_gain_in_sample_that_lasts_is_not_degraded():
     assert {fold.settings["shares"] for fold in made.report.folds} == {"2"}
     assert made.report.degradation == pytest.approx(0.0, abs=1e-9)
     assert made.report.probabilistic_sharpe > 0.99
+    report, tests = made.report, [earned(move, 2) for move in [1.0, 1.5] * 3]
+    assert report.out_of_sample.traded == report.out_of_sample.sessions == 6
+    assert report.out_of_sample.sharpe_annual == pytest.approx(sample_shape(tests).sharpe * math.sqrt(252))
+    assert report.sharpe_low < report.out_of_sample.sharpe_annual < report.sharpe_high
 
 
 def test_a_test_is_a_backtest_of_the_window_alone():

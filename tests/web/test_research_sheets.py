@@ -151,6 +151,7 @@ def span(amounts):
     total = sum(amounts)
     return SpanPnl(
         sessions=len(amounts),
+        traded=sum(amount != 0 for amount in amounts),
         total=f"{total:.2f}",
         per_session=total / len(amounts),
         sharpe_annual=None if len(amounts) < 3 else 1.5,

@@ -20,8 +20,10 @@ import numpy as np
 from scalpdesk.backtesting.statistics import (
     Floats,
     bootstrap_interval,
+    carries_ratio,
     drawdown,
     error_of_mean,
+    sessions_traded,
     sharpe_ratio,
     sortino_ratio,
     trade_figures,
@@ -486,7 +488,7 @@ def performance(
     days = ["start", *(row["session"] for row in rows)]
     facts: dict[str, Any] = {
         "sessions": figures.number,
-        "sessions_with_pnl": sum(amount != 0 for amount in pnl),
+        "sessions_with_pnl": sessions_traded(pnl),
         "mean_pnl": figures.expectancy,
         "hit_rate": figures.hit_rate,
         "profit_factor": figures.profit_factor,
@@ -503,11 +505,11 @@ def performance(
     }
     if len(pnl) >= ENOUGH_SESSIONS and len(set(pnl)) > 1:
         mean = bootstrap_interval(pnl, np.mean)
+        facts |= {"mean_pnl_interval": [mean.low, mean.high], "mean_pnl_error": error_of_mean(pnl)}
+    if carries_ratio(np.array(pnl)):
         interval = bootstrap_interval(pnl, annual_sharpe)
         ratio = sharpe_ratio(pnl, days_per_year)
         facts |= {
-            "mean_pnl_interval": [mean.low, mean.high],
-            "mean_pnl_error": error_of_mean(pnl),
             "sharpe": ratio.annual_independent,
             "sharpe_for_correlated_days": ratio.annual,
             "sharpe_interval": [interval.low, interval.high],

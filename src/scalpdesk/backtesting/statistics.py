@@ -94,6 +94,20 @@ def varies(amounts: Floats) -> bool:
     return bool(amounts.max() > amounts.min())
 
 
+LEAST_TRADED = 5
+"""Sessions with a P&L below which a ratio says nothing: one good day of twelve has a Sharpe ratio of 7."""
+
+
+def sessions_traded(amounts: Iterable[float]) -> int:
+    """Return how many sessions have a P&L other than 0."""
+    return sum(1 for amount in amounts if amount)
+
+
+def carries_ratio(amounts: Floats) -> bool:
+    """Return whether a ratio of these sessions is worth showing: enough traded, and their P&L differs."""
+    return sessions_traded(amounts) >= LEAST_TRADED and varies(amounts)
+
+
 def automatic_lags(number: int) -> int:
     """Return the lags that Newey and West's rule takes for `number` observations."""
     return int(4 * (number / 100) ** (2 / 9))

@@ -4,7 +4,7 @@ import logging
 import weakref
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, overload
@@ -278,6 +278,28 @@ def verdict(tally: Tally, fills: int) -> str:
     if tally.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED
+
+
+REMEDIES = {
+    "entry gate refuses": "--set entry.gate=advise trades whatever the gate says",
+}
+"""By a phrase of a verdict what lets a run trade."""
+
+
+def remedy(verdict: str) -> str | None:
+    """Return what to set where a run did not trade; None where its verdict names it, or nothing is known."""
+    if not verdict.startswith("no trade"):
+        return None
+    return next((fix for phrase, fix in REMEDIES.items() if phrase in verdict), None)
+
+
+def why_no_trade(verdicts: Iterable[str]) -> str | None:
+    """Return in words why none of several runs traded; None where one did, or there is none."""
+    found = list(verdicts)
+    if not found or not all(each.startswith("no trade") for each in found):
+        return None
+    fix = remedy(found[0])
+    return f"no run traded, the first for this reason: {found[0]}" + ("" if fix is None else f"; {fix}")
 
 
 def folder_verdict(folder: Mapping[str, Any]) -> str:

@@ -112,6 +112,11 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
         )
     out.print(summary["verdict"] if is_whole else f"[bold red]{summary['verdict']}[/]")
+    from scalpdesk.backtesting.summary import remedy
+
+    fix = remedy(summary["verdict"])
+    if fix is not None:
+        out.print(f"[dim]{fix}[/]")
     for number, reason in enumerate(summary.get("straddle", ())):
         out.print(f"[dim]{'  ' if number else 'bought '}{reason}[/]")
     out.print()

@@ -178,6 +178,7 @@ def sweep(
     if as_json:
         document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": tape.quality}
         document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
+        document["no_trade"] = found.why_no_trade
         print_json(document)
         return
     _show(found)
@@ -194,7 +195,8 @@ def _show(found: "SweepResult") -> None:
     keys, shown, problems = found.keys, Table(), []
     for key in keys:
         shown.add_column(key)
-    names = ("P&L", "Sharpe", "gamma", "theta", "spread", "fees", "hedges", "fills", "sessions", "s")
+    parts = ("gamma", "theta", "spread", "fees")
+    names = ("P&L", "Sharpe", *parts, "hedges", "fills", "sessions", "traded", "s")
     for name in names:
         shown.add_column(name, justify="right")
     for row in found.rows:
@@ -203,14 +205,17 @@ def _show(found: "SweepResult") -> None:
             problems.append(f"{', '.join(f'{key}={row.settings[key]}' for key in keys)}: {row.problem}")
             shown.add_row(*cells, "failed", *[""] * (len(names) - 1))
             continue
-        parts = [row.pnl[name] for name in ("gamma", "theta", "spread", "fees")]
+        amounts = [row.pnl[name] for name in parts]
         sessions = f"{row.sessions} (stopped)" if row.pruned else str(row.sessions)
-        counts = [str(row.hedges), str(row.fills), sessions, f"{row.seconds:.1f}"]
-        shown.add_row(*cells, row.pnl["total"], cell(row.sharpe, 2), *parts, *counts)
+        traded = "-" if row.traded is None else str(row.traded)
+        counts = [str(row.hedges), str(row.fills), sessions, traded, f"{row.seconds:.1f}"]
+        shown.add_row(*cells, row.pnl["total"], cell(row.sharpe, 2), *amounts, *counts)
     print_table(shown)
     out = console()
     for problem in problems:
         out.print(problem)
+    if found.why_no_trade is not None:
+        out.print(found.why_no_trade, markup=False)
     out.print(
         f"{len(found.rows)} combinations on the same sessions, {found.new} run now:"
         " the best of many is partly luck."

@@ -168,12 +168,14 @@ def walkforward(
         write_result_sheet(made, html_file)
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     if as_json:
-        document = msgspec.to_builtins(made.report)
+        document = msgspec.to_builtins(made.report) | {"no_trade": made.why_no_trade}
         print_json(
             document | {"folder": str(parent), "fees": fees, "fill_model": fill, "quality": tape.quality}
         )
         return
     _show(made.report)
+    if made.why_no_trade is not None:
+        console().print(made.why_no_trade, markup=False)
     console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)
 
 
@@ -181,7 +183,7 @@ def _show(report: "WalkForwardReport") -> None:
     from scalpdesk.research.walk_forward import settings_text, verdict_lines
 
     table = new_table(
-        *("fold", "choice", "on", "sessions", "tested on", "sessions"),
+        *("fold", "choice", "on", "traded", "tested on", "traded"),
         *("in sample\nP&L a session", "Sharpe", "out of sample\nP&L a session", "Sharpe"),
         left=3,
     )
@@ -191,9 +193,9 @@ def _show(report: "WalkForwardReport") -> None:
             str(number),
             settings_text(fold.settings),
             f"{fold.train_first} to {fold.train_last}",
-            str(inside.sessions),
+            f"{inside.traded} of {inside.sessions}",
             f"{fold.test_first} to {fold.test_last}",
-            str(outside.sessions),
+            f"{outside.traded} of {outside.sessions}",
             f"{inside.per_session:.2f}",
             cell(inside.sharpe_annual, 2),
             f"{outside.per_session:.2f}",

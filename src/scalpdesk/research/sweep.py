@@ -31,10 +31,12 @@ from scalpdesk.backtesting.simulate import (
 from scalpdesk.backtesting.statistics import (
     Interval,
     bootstrap_samples,
+    carries_ratio,
     quantile_interval,
+    sessions_traded,
     sharpe_ratio,
-    varies,
 )
+from scalpdesk.backtesting.summary import why_no_trade
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure
@@ -54,8 +56,9 @@ SWEEPS = "sweeps"
 ROWS_FILE = "rows.ndjson"
 TABLE_FILE = "rows.parquet"
 ABOUT_FILE = "sweep.json"
-COUNTS = ("sessions", "fills", "orders", "hedges", "trades")
-PLAIN = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
+COUNTS = ("sessions", "traded", "fills", "orders", "hedges", "trades")
+TEXTS = ("config_hash", "decision_hash", "problem", "verdict")
+PLAIN = (*TEXTS, *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
 """Fields of a row that are columns of the table under their own names."""
 MOST_VALUES = 10_000
 """Values of a parameter."""
@@ -223,6 +226,10 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     sessions of a year; None where they do not vary."""
     sessions: int = 0
     """Sessions that were run."""
+    traded: int | None = None
+    """Sessions with a P&L; None in a table of before it was counted."""
+    verdict: str = ""
+    """Outcome in a sentence: without a trade, why."""
     fills: int = 0
     orders: int = 0
     hedges: int = 0
@@ -333,7 +340,7 @@ def _row_of(job: Job, found: BacktestResult, is_stopped: bool, wall: float, cpu:
     daily = {day: figures["total"] for day, figures in found.daily().items()}
     amounts = np.array([float(amount) for amount in daily.values()])
     sharpe = None
-    if len(amounts) > 1 and varies(amounts):
+    if carries_ratio(amounts):
         periods = clock_of(found.document["data"]).days_per_year
         sharpe = sharpe_ratio(amounts, periods).annual_independent
     return SweepRow(
@@ -345,6 +352,8 @@ def _row_of(job: Job, found: BacktestResult, is_stopped: bool, wall: float, cpu:
         daily={day.isoformat(): str(amount) for day, amount in daily.items()},
         sharpe=sharpe,
         sessions=len(found.sessions),
+        traded=sessions_traded(amounts),
+        verdict=str(found.document["verdict"]),
         fills=found.fills,
         orders=found.orders,
         hedges=int(found.document["hedges"]),
@@ -466,7 +475,7 @@ class SweepFolder:
         keys = [name for name in kinds if name not in (*PLAIN, *parts, "daily")]
         return tuple(
             SweepRow(
-                **{name: row[name] for name in PLAIN if row[name] is not None},
+                **{name: row[name] for name in PLAIN if row.get(name) is not None},
                 settings={key: row[key] for key in keys if row[key] is not None},
                 daily=dict(row["daily"] or {}),
                 pnl={part[4:]: number_text(row[part]) for part in parts if row[part] is not None},
@@ -577,6 +586,11 @@ class SweepResult:
 
         a_year = float(self.about.get("sessions_per_year", SESSIONS_PER_YEAR))
         return judge_rows(self.rows, self.earlier, sessions_per_year=a_year)
+
+    @property
+    def why_no_trade(self) -> str | None:
+        """Why no combination traded, in words; None where one did."""
+        return why_no_trade(row.verdict for row in self.done)
 
     @property
     def done(self) -> list[SweepRow]:

@@ -25,7 +25,15 @@ import msgspec
 import numpy as np
 
 from scalpdesk.backtesting.simulate import PreparedMarket
-from scalpdesk.backtesting.statistics import Floats, Interval, bootstrap_interval, sharpe_ratio, varies
+from scalpdesk.backtesting.statistics import (
+    Floats,
+    Interval,
+    bootstrap_interval,
+    carries_ratio,
+    sessions_traded,
+    sharpe_ratio,
+)
+from scalpdesk.backtesting.summary import why_no_trade
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure, show_clock
 from scalpdesk.core.frames import in_library
@@ -142,10 +150,12 @@ class SpanPnl(msgspec.Struct, frozen=True, kw_only=True):
     """P&L over some sessions, in the account's currency."""
 
     sessions: int
+    traded: int
+    """Sessions with a P&L."""
     total: str
     per_session: float
     sharpe_annual: float | None
-    """For uncorrelated sessions; None where it takes more of them, or P&L that varies."""
+    """For uncorrelated sessions; None where fewer than five traded, or their P&L does not vary."""
 
 
 class FoldResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +217,11 @@ class WalkForwardResult:
     """Backtest of each combination over all sessions, the best first."""
     folds: tuple[Fold, ...]
     """Sessions of each choice and its test."""
+
+    @property
+    def why_no_trade(self) -> str | None:
+        """Why no combination traded, in words; None where one did."""
+        return why_no_trade(row.verdict for row in self.rows if row.problem is None)
 
     def to_frame(self, library: str = "pandas") -> Any:
         """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
@@ -298,6 +313,8 @@ def verdict_lines(report: WalkForwardReport) -> tuple[str, ...]:
     each, before = (rounded_text(part.per_session, 2, "") for part in (outside, inside))
     found = f"out of sample {outside.total} over {outside.sessions} sessions, {each} a session"
     lines = [f"{found}; in sample {before}"]
+    if outside.traded < outside.sessions:
+        lines.append(f"{outside.traded} of {outside.sessions} sessions out of sample had a P&L")
     if outside.sharpe_annual is not None:
         interval = (
             ""
@@ -508,9 +525,11 @@ def _rank(values: Sequence[float], at: int) -> float:
 
 
 def _pnl_of(amounts: Sequence[Decimal], a_year: float) -> SpanPnl:
-    shape, total = sample_shape(_floats(amounts)), sum(amounts, Decimal(0))
+    row, total = _floats(amounts), sum(amounts, Decimal(0))
+    shape = sample_shape(row) if carries_ratio(row) else None
     return SpanPnl(
         sessions=len(amounts),
+        traded=sessions_traded(row),
         total=str(round(total, 2)),
         per_session=float(total) / len(amounts),
         sharpe_annual=None if shape is None else shape.sharpe * math.sqrt(a_year),
@@ -520,7 +539,7 @@ def _pnl_of(amounts: Sequence[Decimal], a_year: float) -> SpanPnl:
 def _sharpe_interval(amounts: Sequence[Decimal], a_year: float) -> tuple[Interval | None, float | None]:
     """Return the bootstrap interval of the annual Sharpe ratio, and its standard error."""
     row = _floats(amounts)
-    if len(row) < 3 or not varies(row):
+    if not carries_ratio(row):
         return None, None
 
     def annual(sample: Floats) -> float:

@@ -120,7 +120,7 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
         "decimals": decimals,
         "result": signed(best, decimals) or "no result",
         "result_tone": tone(best),
-        "result_note": _choice(len(done)),
+        "result_note": result.why_no_trade or _choice(len(done)),
         "parameters": [{"key": key, "labels": labels} for key, (labels, _) in zip(keys, places, strict=True)],
         "places": [list(at) for at in zip(*(each for _, each in places), strict=True)],
         "values": [row.total for row in done],
@@ -196,7 +196,7 @@ def _sweep_row(row: SweepRow, keys: Sequence[str], decimals: int) -> dict[str, A
         "parts": [signed(float(row.pnl.get(part, "nan")), decimals) for part in PARTS],
         "hedges": f"{row.hedges:,}",
         "fills": f"{row.fills:,}",
-        "sessions": str(row.sessions),
+        "sessions": str(row.sessions) if row.traded is None else f"{row.traded} of {row.sessions}",
     }
 
 
@@ -281,7 +281,7 @@ def _span_pnl(found: SpanPnl, decimals: int) -> dict[str, Any]:
         "text": signed(found.per_session, decimals),
         "total": signed(float(found.total), decimals),
         "tone": tone(found.per_session),
-        "sessions": found.sessions,
+        "sessions": f"{found.traded} of {found.sessions}",
         "sharpe": plain(found.sharpe_annual, 2),
     }
 

@@ -116,7 +116,7 @@ function sweep() {
           { head: "Sharpe", class: "num", cell: cell("sharpe") },
           { head: "hedges", class: "num", cell: cell("hedges") },
           { head: "fills", class: "num", cell: cell("fills") },
-          { head: "sessions", class: "num", cell: cell("sessions") },
+          { head: "traded", class: "num", cell: cell("sessions") },
           ...data.part_names.map((head, i) => ({ head, class: "num", cell: (row) => row.parts[i] })),
         ],
         data.best,
@@ -180,7 +180,7 @@ function walkForward() {
   const ofPart = (name, words) => [
     { head: `P&L ${words}`, class: "num", cell: part(name, "total") },
     { head: "a session", class: "num", cell: (fold) => tinted(fold[name].text, fold[name].tone) },
-    { head: "sessions", class: "num", cell: (fold) => String(fold[name].sessions) },
+    { head: "traded", class: "num", cell: (fold) => String(fold[name].sessions) },
     { head: "Sharpe", class: "num", cell: part(name, "sharpe") },
   ];
   return [
