@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -39,6 +41,40 @@ def test_a_sweep_killed_in_the_middle_goes_on_to_the_same_table(capsys, tmp_path
     assert again == table(capsys, *SWEEP, "--workers", "1", "--out", "whole")
     assert first["decision_hash"] in {row["decision_hash"] for row in again}
     assert len(again) == TARGETS.count(",") + 1
+
+
+def processes_of(group):
+    """Return the processes of a group that are no zombies."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,stat=", "-g", str(group)], capture_output=True, text=True, check=False
+    )
+    return [line.split()[0] for line in listed.stdout.splitlines() if "Z" not in line.split()[1]]
+
+
+@pytest.mark.parametrize(("signal_number", "who"), [(signal.SIGINT, "group"), (signal.SIGKILL, "parent")])
+def test_a_stopped_sweep_leaves_no_process_and_says_how_to_go_on(tmp_path, monkeypatch, signal_number, who):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "scalpdesk", *SWEEP, "--workers", "2", "--lines", "--out", "kept"]
+    with (tmp_path / "stderr").open("w+") as said:
+        sweep = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, env=os.environ, start_new_session=True
+        )
+        sweep.stdout.readline()
+        (os.killpg if who == "group" else os.kill)(sweep.pid, signal_number)
+        sweep.communicate(timeout=60)
+        said.seek(0)
+        text = said.read()
+    for _ in range(600):
+        if not processes_of(sweep.pid):
+            break
+        time.sleep(0.1)
+    assert processes_of(sweep.pid) == []
+    assert "Traceback" not in text
+    if who == "group":
+        assert sweep.returncode == 130
+        kept = (tmp_path / "kept" / ROWS_FILE).read_bytes().count(b"\n")
+        assert f"{kept} backtest" in text
+        assert shlex.split(text.rpartition("scalpdesk ")[2])[:2] == ["sweep", "st0cka"]
 
 
 KILLS_ITS_PROCESS_ONCE = """

@@ -3,8 +3,8 @@
 import math
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from click.shell_completion import CompletionItem
 
 from scalpdesk.cli.output import FORMER_OPTIONS, log_to_stderr
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
+from scalpdesk.core.units import count_text
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.research.sweep import SweepFolder
     from scalpdesk.web.research_sheets import Result
 
 IN_TESTING_PACKAGE = "entry point"
@@ -234,6 +236,19 @@ html_option = click.option(
     callback=_writable,
     help="Write the tear sheet: one offline file.",
 )
+
+
+@contextmanager
+def kept_when_interrupted(folders: "Sequence[SweepFolder]") -> Iterator[None]:
+    """At Ctrl-C say how many backtests are kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ended = sum(len(folder.rows()) for folder in folders)
+        where = f", in {folders[0].path}" if ended else ""
+        click.echo(f"interrupted: {count_text(ended, 'backtest')} kept{where}", err=True)
+        click.echo(f"the same command goes on: {typed_command()}", err=True)
+        raise
 
 
 def write_result_sheet(result: "Result", file: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from scalpdesk.cli.command import (
     desk_command,
     html_option,
+    kept_when_interrupted,
     settings_from,
     settings_options,
     typed_command,
@@ -155,6 +156,7 @@ def sweep(
         stdout.flush()
 
     with (
+        kept_when_interrupted([kept]),
         progress_bar(as_json=as_json) as preparing,
         progress_bar(as_json=as_json) as report,
         redirect_stdout(sys.stderr),  # Ray reports a dead worker on stdout, which is for the document

@@ -10,6 +10,7 @@ import msgspec
 from scalpdesk.cli.command import (
     desk_command,
     html_option,
+    kept_when_interrupted,
     settings_from,
     settings_options,
     write_result_sheet,
@@ -146,11 +147,18 @@ def walkforward(
     compile_kernels_once()
     parent = Path(out or Path(base.config.desk.runs_dir) / SWEEPS)
 
+    folders: list[SweepFolder] = []
+
     def folder_of(market: PreparedMarket) -> SweepFolder:
         assert base.strategy is not None
-        return SweepFolder(parent / sweep_name(base.strategy, seeded, market))
+        folders.append(SweepFolder(parent / sweep_name(base.strategy, seeded, market)))
+        return folders[-1]
 
-    with progress_bar(as_json=as_json) as preparing, progress_bar(as_json=as_json) as report:
+    with (
+        kept_when_interrupted(folders),
+        progress_bar(as_json=as_json) as preparing,
+        progress_bar(as_json=as_json) as report,
+    ):
         made = walk_forward(
             sweep,
             lambda texts: settings_from(config_file, (*overrides, *texts), strategy),

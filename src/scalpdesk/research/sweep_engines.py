@@ -6,13 +6,17 @@ Whatever the engine, a row is the same: each backtest is ``simulate`` over the s
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -94,7 +98,7 @@ class _Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        self._held.__exit__(kind, error, trace)
 
 
 class LocalEngine(_Engine):
@@ -149,7 +153,7 @@ class LocalEngine(_Engine):
                 initializer=_begin,
                 initargs=(self._share(),),
             )
-            self._held.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+            self._held.push(partial(_end_pool, self._pool))
         return self._pool
 
     def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
@@ -221,12 +225,37 @@ def block_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def _end_pool(
+    pool: ProcessPoolExecutor,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    """Release the processes of a pool, at once where the sweep was stopped in the middle."""
+    del error, trace
+    pool.shutdown(wait=False, cancel_futures=True)
+    if kind is not None:
+        for process in active_children():
+            process.terminate()
+    pool.shutdown(wait=True)
+
+
 _market: PreparedMarket | None = None
 
 
 def _begin(shared: SharedMarket) -> None:
     global _market  # noqa: PLW0603 - one market for each process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all of them: their parent ends them
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _market = shared.open()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that began it is gone: killed, it tells nobody."""
+    parent = parent_process()
+    if parent is not None:
+        wait_for_any([parent.sentinel])
+        os._exit(1)
 
 
 def _run_in_process(jobs: list[Job]) -> list[SweepRow]:
