@@ -29,8 +29,10 @@ def test_a_new_strategy_is_written_under_its_own_name_and_trades(tmp_path, monke
     site = tmp_path / "my-own" / "src"
     install_points(site, "my-own", {"scalpdesk.strategies": {"my-own": "my_own.strategy:PLUG"}})
     monkeypatch.syspath_prepend(str(site))
-    assert main(["backtest", "my-own", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["hedges"] > 0
+    assert main(["backtest", "my-own", "--start", "2018-02-05", "--end", "2018-02-06", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"].split(":")[0], found["end_positions"]) == ("traded", {})
+    assert found["verdict"].startswith("traded: 2 entry")  # one a session
 
 
 @pytest.mark.parametrize("name", ["My", "1st", "a_b", "a-", ""])

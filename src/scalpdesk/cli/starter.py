@@ -1,7 +1,7 @@
 """Buy the straddle at the money in the morning, hedge its delta, sell all of it in the afternoon."""
 
 from collections.abc import Mapping, Sequence
-from datetime import time
+from datetime import date, time
 from decimal import Decimal
 
 import msgspec
@@ -41,10 +41,11 @@ class MorningStraddle:
     """The strategy: it sees what happens, and answers with proposals."""
 
     name = "morning-straddle"
+    is_done = False  # it opens again in the next session
 
     def __init__(self, config: MorningStraddleConfig) -> None:
         self.config = config
-        self.is_done = False
+        self.bought_on: date | None = None
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Return what wakes the strategy."""
@@ -55,12 +56,13 @@ class MorningStraddle:
         del event  # the wake is enough here
         if wake not in (Wake.PRICE, Wake.HEARTBEAT) or view.orders.live:
             return ()  # one thing at a time: an order is still at work
-        clock = to_new_york(view.now_ns).time()
-        if clock >= self.config.sell_at:
+        now = to_new_york(view.now_ns)
+        if now.time() >= self.config.sell_at:
             return self._close(view)
         if view.positions.held():
             return self._hedge(view)
-        return self._open(view) if clock >= self.config.buy_at and not self.is_done else ()
+        is_due = now.time() >= self.config.buy_at and self.bought_on != now.date()
+        return self._open(view) if is_due else ()  # once a session
 
     def _open(self, view: DeskView) -> Sequence[Action]:
         spot = view.market.mark(view.underlying)
@@ -72,7 +74,7 @@ class MorningStraddle:
         ]
         if spot is None or not options:
             return ()
-        self.is_done = True
+        self.bought_on = to_new_york(view.now_ns).date()
         expiry = min(contract.expiry for _, contract in options)
         near = [item for item in options if item[1].expiry == expiry]
         strike = min((c.strike for _, c in near), key=lambda k: (abs(float(k) - spot), k))
