@@ -49,3 +49,17 @@ def test_a_name_that_is_taken_and_a_folder_with_files_are_refused(tmp_path):
     assert sorted(files(tmp_path)) == ["here/mine.txt"]
     assert main(["new", "strategy", "fine", "--folder", "there"]) == 0
     assert "there/src/fine/strategy.py" in files(tmp_path)
+
+
+def test_a_time_of_a_strategys_own_is_written_as_hours_and_minutes(tmp_path, monkeypatch, capsys):
+    assert main(["new", "strategy", "timed"]) == 0
+    install_points(
+        tmp_path / "timed" / "src", "timed", {"scalpdesk.strategies": {"timed": "timed.strategy:PLUG"}}
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "timed" / "src"))
+    for given, read in (("9:45", "09:45:00"), ("12:30", "12:30:00"), ("10:00:30", "10:00:30")):
+        capsys.readouterr()
+        assert main(["config", "show", "timed", "--set", f"buy_at={given}", "--json"]) == 0
+        assert f'"{read}"' in capsys.readouterr().out
+    assert main(["config", "show", "timed", "--set", "buy_at=noon"]) == 2
+    assert "HH:MM" in capsys.readouterr().err

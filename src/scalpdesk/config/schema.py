@@ -1,9 +1,11 @@
 """Where a key belongs and what may stand there: the sections' types as a tree of named keys."""
 
 import math
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -17,6 +19,7 @@ MASK = "***"
 STRATEGIES, VENUES = "strategies", "venues"
 """Sections whose tables are named after a plug-in and checked against its settings."""
 _NONE_WORDS = {"", "none", "null"}
+_MINUTES = re.compile(r"\d?\d:\d\d")
 _T = TypeVar("_T", bound=Struct)
 
 
@@ -313,6 +316,8 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
                 return value
         if str not in options and any((get_origin(o) or o) in {list, tuple, set, frozenset} for o in options):
             value = [word.strip() for word in value.split(",") if word.strip()]
+    if time in options and isinstance(value, str) and _MINUTES.fullmatch(value.strip()):
+        value = f"{value.strip():0>5}:00"
     try:
         fitted = msgspec.convert(value, kind, strict=not entry.is_text, dec_hook=_decode)
     except msgspec.ValidationError as problem:
@@ -356,6 +361,7 @@ def _choices(option: Any) -> tuple[Any, ...]:
 
 
 _WORDS: dict[Any, str] = {
+    time: "a time, HH:MM",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
