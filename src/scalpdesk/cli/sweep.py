@@ -26,7 +26,7 @@ from scalpdesk.cli.market import (
     read_span,
     span_options,
 )
-from scalpdesk.cli.output import cell, console, print_json, print_table, progress_bar
+from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
@@ -192,15 +192,9 @@ def sweep(
 
 
 def _show(found: "SweepResult") -> None:
-    from rich.table import Table
-
-    keys, shown, problems = found.keys, Table(), []
-    for key in keys:
-        shown.add_column(key)
-    parts = ("gamma", "theta", "spread", "fees")
+    keys, problems, parts = found.keys, list[str](), ("gamma", "theta", "spread", "fees")
     names = ("P&L", "Sharpe", *parts, "hedges", "fills", "sessions", "traded", "s")
-    for name in names:
-        shown.add_column(name, justify="right")
+    shown = new_table(*keys, *names, left=len(keys))
     for row in found.rows:
         cells = [row.settings.get(key, "") for key in keys]
         if row.problem is not None:
@@ -212,7 +206,7 @@ def _show(found: "SweepResult") -> None:
         traded = "-" if row.traded is None else str(row.traded)
         counts = [str(row.hedges), str(row.fills), sessions, traded, f"{row.seconds:.1f}"]
         shown.add_row(*cells, row.pnl["total"], cell(row.sharpe, 2), *amounts, *counts)
-    print_table(shown)
+    print_table(shown, first_to_go=("s", "sessions", "fees", "spread", "theta", "gamma"))
     out = console()
     for problem in problems:
         out.print(problem)
