@@ -79,6 +79,7 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 721),  # an order went out again after its cancel, and worked on
         ("alpaca", 773),  # an order that came again for less is not over as long as the first one would be
         ("alpaca", 835),  # what the venue refuses to take again is in doubt for a minute of its own
+        ("alpaca", 3_566),  # a bust came after the end of its order, which counted another execution
         ("alpaca", 40_079),  # a charged fee in place of a cent that the venue had rounded up
         ("alpaca", 40_460),  # an end counted by an execution taken back before it was known
         ("alpaca", 50_347),  # a hedge in doubt lived after the last option, and was wanted no more

@@ -316,6 +316,41 @@ def test_an_execution_taken_back_unseen_leaves_its_place_once_the_history_lists_
         assert (fill.quantity, type(ended), one.covered, one.unknown) == (9, OrderCancelled, 10, False)
 
 
+def test_a_bust_that_comes_after_the_end_of_its_order_uncovers_the_execution_that_the_end_counts():
+    # one of two was taken back and the other traded while the line was down; the end counts the other
+    tracker, one = tracked(2, venue_order_id="v1")
+    tracker.execution(one, "e1", D(1), D(100), D(1), 5, 9)
+    end = msgspec.structs.replace(said("cancelled", 1, "101"), ts_event_ns=8)
+    assert [type(event) for event in tracker.apply(one, end, 12, infer=True)] == [OrderCancelled]
+    bust, fill = tracker.bust(one, "e1", "erroneous", 6, 13)
+    assert (bust.execution_id, bust.more_follow, one.covered) == ("e1", True, 1)
+    assert (fill.quantity, fill.price) == (1, 101)
+    # its own message tells nothing new: its place is one of before the bust
+    assert tracker.execution(one, "e2", D(1), D(101), D(2), 5, 14) == []
+    assert (one.covered, one.ended) == (1, True)
+
+
+@pytest.mark.parametrize("at_ns", [8, 9])
+def test_a_bust_of_the_instant_of_the_end_or_after_it_uncovers_nothing(at_ns):
+    tracker, one = tracked(2, venue_order_id="v1")
+    tracker.execution(one, "e1", D(1), D(100), D(1), 5, 9)
+    tracker.apply(one, msgspec.structs.replace(said("cancelled", 1, "100"), ts_event_ns=8), 12, infer=True)
+    (bust,) = tracker.bust(one, "e1", "erroneous", at_ns, 13)
+    assert (bust.more_follow, one.covered) == (False, 0)
+
+
+def test_an_end_from_before_a_bust_waits_for_the_other_executions_that_it_counts():
+    tracker, one = tracked(3, venue_order_id="v1")
+    tracker.execution(one, "e1", D(1), D(100), D(1), 5, 9)
+    tracker.bust(one, "e1", "erroneous", 8, 10)
+    (doubted,) = tracker.apply(
+        one, msgspec.structs.replace(said("cancelled", 2, "101"), ts_event_ns=7), 12, infer=False
+    )
+    assert type(doubted) is OrderStatusUnknown
+    *_, fill, ended = tracker.execution(one, "e2", D(1), D(102), D(1), 6, 13)
+    assert (fill.quantity, type(ended), one.covered, one.unknown) == (1, OrderCancelled, 1, False)
+
+
 def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
     # a slow answer still counted what was taken back: the desk booked it again and took the order for over
     tracker, one = tracked()

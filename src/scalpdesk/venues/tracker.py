@@ -97,8 +97,10 @@ class TrackedOrder:
         "answered_ns",
         "awaits_cancel",
         "busted_ns",
+        "busts",
         "cancels",
         "cover",
+        "end",
         "ended",
         "executions",
         "inferred",
@@ -122,6 +124,8 @@ class TrackedOrder:
         self.unknown = False
         self.busted_ns = 0
         """The venue's time of the latest bust, UTC nanoseconds: earlier answers count what is gone."""
+        self.busts: list[tuple[int, Decimal | None]] = []
+        """Time of each bust at the venue, UTC nanoseconds, and its quantity; None if that is not known."""
         self.answered_ns: int | None = None
         """When the request that sent it ended, answered or not; None while it is under way."""
         self.awaits_cancel = False
@@ -137,6 +141,8 @@ class TrackedOrder:
         """Executions of the journal, which keeps no spans: from zero on until the venue says where."""
         self.over: OrderReport | None = None
         """The venue's end of the order, while executions that it counts are missing."""
+        self.end: OrderReport | None = None
+        """The venue's end of the order, once all that it counts is known."""
         self.inferred = ZERO
         """Quantity that was inferred, less what executions without a cumulative quantity turned out to be."""
 
@@ -144,6 +150,13 @@ class TrackedOrder:
     def covered(self) -> Decimal:
         """Quantity of all spans."""
         return sum((span.end - span.start for span in self.cover), ZERO)
+
+    def counted(self, report: OrderReport) -> Decimal:
+        """Return the quantity that a report counts of what stands; what is known where it cannot be told."""
+        gone = [quantity for at_ns, quantity in self.busts if at_ns > report.ts_event_ns]
+        if None in gone:
+            return self.covered
+        return min(report.filled, self.submitted.quantity) - sum(filter(None, gone), ZERO)
 
     @property
     def coins(self) -> Decimal:
@@ -459,6 +472,8 @@ class OrderTracker:
         if execution_id in order.executions:
             order.place(execution_id, span)
             return []
+        if order.inferred and at_ns < order.busted_ns:  # its place is one of before the bust
+            return self.next_execution(order, execution_id, quantity, price, at_ns, now_ns, fee=fee)
         if not order.is_uncovered(span) or span.start < 0:
             return []
         order.add_execution(execution_id, span, price)
@@ -535,11 +550,24 @@ class OrderTracker:
         *,
         is_corrected: bool = False,
     ) -> list[OrderEvent]:
-        """Return the bust of an execution; a corrected one is followed by the execution in its place."""
-        order.remove_execution(execution_id)
+        """Return the bust of an execution; a corrected one is followed by the execution in its place.
+
+        The end of the order that the venue has shown since counts the execution no more: what it counts
+        instead was missed here, and is inferred.
+        """
+        span = order.remove_execution(execution_id)
         order.busted_ns = max(order.busted_ns, at_ns)
+        gone = None if span is None else span.end - span.start
+        if not is_corrected:
+            order.busts.append((at_ns, gone))
+        missed: list[OrderEvent] = []
+        if gone and not is_corrected and order.end is not None and order.end.ts_event_ns > at_ns:
+            missed = self._infer(order, order.end, now_ns)
         client_id = order.submitted.client_order_id
-        return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
+        bust = FillBusted(
+            client_id, at_ns, now_ns, execution_id, reason, is_corrected, more_follow=bool(missed)
+        )
+        return [bust, *missed]
 
     def taken_back(self, order: TrackedOrder, listed: Mapping[str, Decimal], now_ns: int) -> list[OrderEvent]:
         """Return busts of what a history lacks, once it lists all that the venue's end of the order counts.
@@ -594,11 +622,7 @@ class OrderTracker:
         is_over = is_short or outcome in (Outcome.CANCELLED, Outcome.REJECTED, Outcome.EXPIRED)
         if outcome is Outcome.UNKNOWN:
             why = report.reason or "the venue shows a status that is not known"
-        elif (
-            (is_over or (infer and outcome is Outcome.FILLED))
-            and at_ns >= order.busted_ns
-            and order.covered < min(report.filled, wanted)
-        ):
+        elif (is_over or (infer and outcome is Outcome.FILLED)) and order.covered < order.counted(report):
             # an order is over when its quantity is accounted for: booked here, or gone at the venue; by
             # quantity, since what was taken back before it was known here leaves a hole for good
             order.over = report
@@ -607,6 +631,8 @@ class OrderTracker:
             return events + ([] if order.unknown else self.mark_unknown(order, why, now_ns))
         if not order.ended:
             events += self.accept(order, report.venue_order_id, at_ns, now_ns)
+        if is_over and (order.end is None or order.end.ts_event_ns < at_ns):
+            order.end = report
         if outcome in (Outcome.CANCELLED, Outcome.REJECTED):
             reason = report.reason or "cancelled by the venue"
             events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, reason))
