@@ -12,7 +12,7 @@ from scalpdesk.portfolio.positions import PositionManager
 
 BOTH_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
 COVER_TRIES = 3
-"""Tries to buy a sold option back after which what covers it is sold too."""
+"""Tries to buy a sold option back after which what does not cover it is sold too."""
 LIMITS_ALONE = frozenset({OrderType.LIMIT})
 
 

@@ -10,6 +10,7 @@ not. An option out of the money without a bid holds up no hedge: the shares woul
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.closing.closer import COVER_TRIES, Closer, ClosingLine
+from scalpdesk.closing.covers import keep_covers
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Look, Sight
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
@@ -28,7 +30,7 @@ from scalpdesk.core.intents import (
     Side,
     SubmitOrder,
 )
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
@@ -41,7 +43,7 @@ GRACE_SECONDS = 10.0
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
 COVER_STEPS = 10
-"""So many steps what covers a sold option is kept at most, whatever keeps that from being bought back."""
+"""So many steps nothing is sold at most, whatever keeps a sold option from being bought back."""
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
 AT_THE_MARKET = ClosingStyle(
@@ -220,7 +222,7 @@ class Flattener:
         def tries(of: Sequence[ClosingLine]) -> list[OrderIntent]:
             return list(self._closer.tries(of, own, look, "flattening", has_sent=lambda *_: True).orders)
 
-        # nothing that covers a sold option is sold while that can be bought back
+        # sold options first; of the rest nothing that covers one is sold while it stands
         sold = [
             line for line in lines if line.quantity < 0 and self._instruments[line.instrument_id].is_option
         ]
@@ -230,16 +232,22 @@ class Flattener:
         is_kept = attempts <= COVER_TRIES and self._covered <= COVER_STEPS
         if not (is_kept and (due or any(map(own, sold)))):
             due += tries([line for line in lines if line not in sold])
+        held: defaultdict[InstrumentId, Decimal] = defaultdict(Decimal)
+        for line in lines:
+            held[line.instrument_id] += line.quantity
+        for order in working:
+            held[order.submitted.instrument_id] += min(order.signed_leaves, ZERO)
+        due = keep_covers(due, held, self._instruments)
         orders = []
-        for order in due:
-            owner, number = order.owner, order.instrument_id
+        for intent in due:
+            owner, number = intent.owner, intent.instrument_id
             if (owner, number) in unsold:
                 leg, now_ns = self._closer.leg(number, owner), look(number).now_ns
                 leg.refuse(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
             # a part at a time of what is larger than one order may be: the rest follows with the next step
             is_option = self._instruments[number].is_option
             most = limits.max_order_contracts if is_option else limits.max_order_shares
-            orders.append(msgspec.structs.replace(order, quantity=min(order.quantity, Decimal(most))))
+            orders.append(msgspec.structs.replace(intent, quantity=min(intent.quantity, Decimal(most))))
         return tuple(orders)
 
 

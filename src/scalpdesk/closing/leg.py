@@ -162,6 +162,10 @@ class ClosingLeg:
         self.sent_ns = seen.now_ns
         self.not_before_ns = seen.now_ns + int(doubled(pause_ns, times, longest))
 
+    def hold_back(self) -> None:
+        """Note that its last order was not proposed: the next try waits no longer for that."""
+        self.sent_ns = None
+
     def refuse(self, now_ns: int, first_seconds: float, longest_seconds: float) -> int:
         """Wait after a refusal, twice as long as after the last; return until when, UTC nanoseconds."""
         pause_s = doubled(first_seconds, self.refusals, longest_seconds)

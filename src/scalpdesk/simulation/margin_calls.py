@@ -72,9 +72,10 @@ class MarginCalls:
         self._known.add(name)
         if name not in self._due:
             self._due.add(name)
-            self._ledger.at(self._ledger.now_ns + CHECK_NS, partial(self._check, name))
+            self._ledger.at(self._ledger.now_ns + CHECK_NS, partial(self.check, name))
 
-    def _check(self, name: str) -> None:
+    def check(self, name: str) -> None:
+        """Look at an account now, and close what its own funds do not carry."""
         self._due.discard(name)
         account = self._ledger.accounts[name]
         if not self._is_open():

@@ -6,6 +6,7 @@ loss are followed on their own.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.events import (
@@ -36,7 +37,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, Instrum
 from scalpdesk.orders.order import TERMINAL, OrderState
 from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk_testing.invariants import Scene
-from scalpdesk_testing.market import CALL, PUT, SHARE
+from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger
 
 SECOND = NANOS_PER_SECOND
@@ -122,6 +123,8 @@ class Conduct:
         """Modes that a person has asked for since without an answer: the desk may have them, or not."""
         self._noted: Mode | None = None
         """Mode of a command that a starting desk has taken: it holds in the next life at the latest."""
+        self._margin: Decimal | None = None
+        """Maintenance margin over the account's own funds, by the venue's last word; None without one."""
         self._may_short = True
         """Whether the venue's last word was that the share may be sold short."""
 
@@ -205,6 +208,7 @@ class Conduct:
             self._is_compared = event.is_compared
         elif type(event) is AccountLimits:
             self._may_short = event.may_short and SHARE in event.shortable
+            self._margin = event.margin_fraction
         elif type(event) is CancelRejected:  # the next look cancels again
             self._cancelled_ns[event.client_order_id] = self._scene.engine.now_ns
         for output in outputs:
@@ -285,6 +289,10 @@ class Conduct:
             return f"5 throttle: {len(self._sent_ns)} orders within a minute"
         if len(desk.orders.live) > limits.max_live_orders:
             return f"5 throttle: {len(desk.orders.live)} orders at the venue"
+        most = limits.max_margin_fraction
+        is_near = self._margin is not None and most is not None and float(self._margin) > most
+        if order.purpose is Purpose.OPEN and is_near:
+            return f"5 nothing_opens_near_a_call: {what} at a margin of {self._margin:.0%} of the account"
         if order.purpose is Purpose.OPEN and limits.max_daily_loss is not None:
             lost = self.ledger.loss()
             if lost >= limits.max_daily_loss:
@@ -333,7 +341,7 @@ class Conduct:
             self._crossed_ns = scene.now_ns if max(after_low, -after_high) > LEFT_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
-        straddles = max(float(abs(desk.positions.quantity(number))) for number in (CALL, PUT))
+        straddles = max(float(abs(desk.positions.quantity(number))) for number in scene.plan.legs)
         if miss > FAR_SHARES * max(straddles / scene.plan.config.straddles, 1.0):  # the volatility's error
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
@@ -355,7 +363,7 @@ class Conduct:
             if not is_resting or now_ns - order.created_ns >= patience * SECOND:
                 continue
             low, high = scene.delta_bounds()
-            held = max(abs(desk.positions.quantity(number)) for number in (CALL, PUT))
+            held = max(abs(desk.positions.quantity(number)) for number in plan.legs)
             band = plan.band_shares * min(float(held) / plan.config.straddles, 1.0)  # it is of a straddle
             if max(abs(low), abs(high)) < 1.2 * band:  # the desk's own limit is twice the band
                 yield f"6 hedge_may_rest: {output.client_order_id} taken back at a delta of {low:+.1f}"
@@ -393,7 +401,8 @@ class Conduct:
         total = sum(explained.values(), ZERO)
         if abs(total - desk.attribution.nav_change) > CENT:
             yield f"8 explain_sums_to_nav: {total} since the start, change {desk.attribution.nav_change}"
-        is_fresh = all(desk.market.verdict(leg, scene.now_ns).value == "good" for leg in (SHARE, CALL, PUT))
+        traded = SHARE, *scene.plan.legs
+        is_fresh = all(desk.market.verdict(leg, scene.now_ns).value == "good" for leg in traded)
         if is_fresh and scene.has_fair_quotes and not self._is_slowed():
             why = scene.mark_is_off(mark)
             if why is not None:
@@ -542,7 +551,7 @@ class Conduct:
     def _is_in_doubt(self, now_ns: int) -> bool:
         """Return whether a held option has no good quote: the loss may be another, and the desk reduces."""
         desk = self._scene.engine.desk
-        held = [number for number in (CALL, PUT) if desk.positions.quantity(number)]
+        held = [number for number in self._scene.plan.legs if desk.positions.quantity(number)]
         return any(desk.market.verdict(number, now_ns).value != "good" for number in held)
 
     def _exits_missing(self, now_ns: int) -> Iterator[str]:
@@ -555,9 +564,9 @@ class Conduct:
             and not self._halted
             and self._is_compared
             and scene.connected()
-            and all(market.verdict(number, now_ns).value == "good" for number in (SHARE, CALL, PUT))
+            and all(market.verdict(number, now_ns).value == "good" for number in (SHARE, *scene.plan.legs))
         )
-        held = [number for number in (CALL, PUT) if desk.positions.quantity(number) > 0]
+        held = [number for number in scene.plan.legs if desk.positions.quantity(number)]
         if not is_able or not held or any(desk.orders.live_for(number) for number in held):
             self._exit_missing_ns = None
             return

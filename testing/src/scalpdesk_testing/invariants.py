@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     PositionChanged,
     QuoteEvent,
 )
-from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder, orders_of
+from scalpdesk.core.intents import Mark, Output, Purpose, Side, SubmitOrder, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
@@ -26,7 +26,7 @@ from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Status
-from scalpdesk_testing.market import CALL, PUT, SHARE, VOL_SECONDS
+from scalpdesk_testing.market import CALL, SHARE, VOL_SECONDS
 from scalpdesk_testing.small_desk import (
     SMALL_PLAN,
     DeskPlan,
@@ -364,9 +364,9 @@ def worst_case_within_limits(scene: Scene) -> str | None:
     straddles = Decimal(scene.plan.most_straddles)
     # a straddle's delta lies between minus and plus its multiplier: the hedge never needs more
     shares = 100 * straddles
-    own = scene.plan.config.structure.sign  # straddles that are sold are held the other way round
-    for number, least, most in ((CALL, ZERO, straddles), (PUT, ZERO, straddles), (SHARE, -shares, shares)):
-        sign = 1 if number == SHARE else own
+    bounds = {number: (sign, ZERO, straddles) for number, sign in scene.plan.legs.items()}
+    bounds[SHARE] = 1, -shares, shares
+    for number, (sign, least, most) in bounds.items():  # what is sold is held the other way round
         held = sign * scene.account.quantity(number)
         low = high = held
         for order in scene.open_at_venue:
@@ -386,6 +386,20 @@ def worst_case_within_limits(scene: Scene) -> str | None:
     return None
 
 
+def not_against_the_broker(scene: Scene) -> str | None:
+    """No order of the desk's own is on the other side of what the broker closes."""
+    forced = [order for order in scene.account.open_orders() if order.is_forced]
+    for order in scene.open_at_venue:
+        against = (
+            other
+            for other in forced
+            if order.instrument_id == other.instrument_id and order.side is not other.side
+        )
+        if not order.is_forced and any(order.created_ns > other.created_ns for other in against):
+            return f"{order.side.value} {order.quantity} {order.request.symbol} while the broker closes it"
+    return None
+
+
 def no_leg_alone(scene: Scene) -> str | None:
     """While a straddle is held, both legs are: half of one is a bet, not a hedge."""
     gate = scene.engine.desk.gate
@@ -393,12 +407,27 @@ def no_leg_alone(scene: Scene) -> str | None:
         scene.uneven_since_ns = None
         return None
     positions = scene.engine.desk.positions
-    call, put = positions.quantity(CALL), positions.quantity(PUT)
-    if call == put:
+    held = {number: sign * positions.quantity(number) for number, sign in scene.plan.legs.items()}
+    if len(set(held.values())) == 1:
         scene.uneven_since_ns = None
         return None
     since_ns = scene.uneven_since_ns = scene.uneven_since_ns or scene.now_ns
-    return f"holds {call} calls and {put} puts" if scene.now_ns - since_ns > LEG_PATIENCE_NS else None
+    return f"holds {held} sets of its legs" if scene.now_ns - since_ns > LEG_PATIENCE_NS else None
+
+
+def no_sold_leg_uncovered(scene: Scene) -> str | None:
+    """The desk's own orders never leave a sold leg without its cover: bought first in, sold first out."""
+    for sold, cover in scene.plan.covers.items():
+        short = -scene.account.quantity(sold)
+        left = scene.account.quantity(cover)
+        for order in scene.open_at_venue:
+            if order.parent is None and not order.is_forced and order.side is Side.SELL:
+                short += order.leaves if order.instrument_id == sold else ZERO
+                left -= order.leaves if order.instrument_id == cover else ZERO
+        if short > max(left, ZERO) and short > 0 and 11 not in scene.excused:
+            symbol = scene.engine.desk.instruments[sold].symbol
+            return f"{symbol}: {short} may be sold, and {left} cover it"
+    return None
 
 
 def no_new_risk_blindly(scene: Scene) -> str | None:
@@ -439,7 +468,7 @@ def hedge_is_alive(scene: Scene) -> str | None:
     net = scene.nearest_hedged_delta()
     works = bool(desk.orders.live_for(SHARE))
     # the band grows with the straddles that are held
-    multiple = max(float(desk.positions.quantity(CALL)) / scene.plan.config.straddles, 1.0)
+    multiple = max(float(abs(desk.positions.quantity(CALL))) / scene.plan.config.straddles, 1.0)
     if works or abs(net) <= 1.5 * scene.plan.band_shares * multiple + 1.0:
         scene.outside_since_ns = None
         return None
@@ -459,7 +488,7 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
     deadline_ns = scene.session.close_ns - int(minutes * 60 * NANOS_PER_SECOND)
     if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
         return None
-    held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
+    held = {number: scene.account.quantity(number) for number in (SHARE, *scene.plan.legs)}
     if not scene.healed():
         return None
     if scene.off_feed():  # without a quote there is no buyer: an exit of it works, and its hedge stays
@@ -632,6 +661,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(2, "one_live_order_per_intent", one_live_order_per_intent, at_venue=True),
     Invariant(3, "position_is_sum_of_fills", position_is_sum_of_fills),
     Invariant(4, "worst_case_within_limits", worst_case_within_limits, at_venue=True),
+    Invariant(4, "no_sold_leg_uncovered", no_sold_leg_uncovered, at_venue=True),
+    Invariant(4, "not_against_the_broker", not_against_the_broker, at_venue=True),
     Invariant(4, "no_leg_alone", no_leg_alone, at_quotes=True),
     Invariant(5, "no_new_risk_blindly", no_new_risk_blindly, at_quotes=True),
     Invariant(6, "hedge_is_alive", hedge_is_alive, at_quotes=True),

@@ -28,6 +28,21 @@ SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OTHER = InstrumentId(3)
 """A call further out that the desk does not trade; in a market that has one."""
 OTHER_STRIKE = START_SPOT + 5.0
+FAR_CALL, FAR_PUT = InstrumentId(3), InstrumentId(4)
+"""Wings of a shape that has them."""
+SHAPE_LEGS: dict[str, dict[InstrumentId, int]] = {
+    "straddle": {CALL: 1, PUT: 1},
+    "iron_fly": {CALL: 1, PUT: 1, FAR_CALL: -1, FAR_PUT: -1},
+    "iron_condor": {CALL: 1, PUT: 1, FAR_CALL: -1, FAR_PUT: -1},
+    "vertical": {CALL: 1, FAR_CALL: -1},
+}
+"""Contracts of a set that is bought, by shape."""
+COVERS = {CALL: FAR_CALL, PUT: FAR_PUT}
+"""What covers a sold leg of a shape with wings."""
+BODIES = {"iron_condor": 4}
+"""How far from the money a shape's first call and put stand, currency; at the money unless named."""
+WING_WIDTH = 6
+"""Between a leg and its wing, currency."""
 OLD_SECONDS = 60
 """Until an option that was not quoted for days is quoted again."""
 
@@ -59,6 +74,10 @@ class SmallMarket:
         Age of the options' quotes at the beginning; the next quotes come a minute later.
     is_vol_moving
         Whether the implied volatility changes every now and then.
+    shape
+        Of the structures that are traded: where the options' strikes lie.
+    jump_at, jump
+        Seconds from which on the share stands higher by so much, in currency; None: it does not jump.
     """
 
     def __init__(
@@ -76,13 +95,17 @@ class SmallMarket:
         has_other: bool = False,
         quoted_days_ago: int = 0,
         is_vol_moving: bool = False,
+        shape: str = "straddle",
+        jump_at: float | None = None,
+        jump: float = 0.0,
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
         self.instruments = small_book(
-            day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other
+            day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other, shape=shape
         )
-        self.options = tuple(InstrumentId(number) for number in range(1, 4 if has_other else 3))
+        self.options = tuple(InstrumentId(number) for number in range(1, len(self.instruments)))
+        self._jump_at, self._jump = jump_at, jump
         self.silent_until: dict[InstrumentId, int] = {}
         """Instruments whose quotes do not come before an instant, UTC nanoseconds."""
         self._is_deep = is_deep
@@ -115,7 +138,9 @@ class SmallMarket:
         moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
         mids = (START_SPOT + np.cumsum(moves)).round(2).tolist()
         quotes: list[QuoteEvent] = []
-        for step, mid in enumerate(mids):
+        for step, plain in enumerate(mids):
+            has_jumped = self._jump_at is not None and step * share_every >= self._jump_at
+            mid = round(plain + self._jump, 2) if has_jumped else plain
             at_ns = self.start_ns + step * share_every * NANOS_PER_SECOND
             if at_ns >= self.session.close_ns:
                 break
@@ -188,13 +213,26 @@ class SmallMarket:
 
 
 def small_book(
-    day: date, *, symbol: str = "SPY", expires_after_days: int = 4, has_other: bool = False
+    day: date,
+    *,
+    symbol: str = "SPY",
+    expires_after_days: int = 4,
+    has_other: bool = False,
+    shape: str = "straddle",
 ) -> Instruments:
-    """Return a share (number 0), a call and a put (1 and 2) at the money; perhaps one call more (3)."""
+    """Return a share (0), a call and a put (1 and 2); perhaps one call more (3), or a chain."""
     book = Instruments([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
-    strikes = [(Right.CALL, START_SPOT), (Right.PUT, START_SPOT)]
-    if has_other:
+    body = BODIES.get(shape, 0)
+    strikes = [(Right.CALL, START_SPOT + body), (Right.PUT, START_SPOT - body)]
+    if shape != "straddle":
+        out = body + WING_WIDTH
+        strikes += [(Right.CALL, START_SPOT + out), (Right.PUT, START_SPOT - out)]
+        # the other option of each strike, by which the market shows its forward
+        listed = sorted({START_SPOT, *(strike for _, strike in strikes)})
+        both = [(right, strike) for strike in listed for right in (Right.CALL, Right.PUT)]
+        strikes += [each for each in both if each not in strikes]
+    elif has_other:
         strikes.append((Right.CALL, OTHER_STRIKE))
     for right, strike in strikes:
         book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(strike))), [symbol]))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.live.runner import KEPT, LiveRunner
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
@@ -18,7 +19,15 @@ from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import CORRECTION, STRAY, TRANSFER, CountingPlan, Moment
+from scalpdesk_testing.schedule import (
+    ASSIGNED,
+    CALLED,
+    CORRECTION,
+    STRAY,
+    TRANSFER,
+    CountingPlan,
+    Moment,
+)
 from scalpdesk_testing.small_desk import MortalJournal
 
 RESUME_AFTER_SECONDS = 12.0
@@ -78,8 +87,14 @@ class Mishaps:
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""
         self._say("fault", f"{moment.kind} {moment.seconds:g} s")
-        if moment.kind in (TRANSFER, CORRECTION, STRAY):
-            acts = {TRANSFER: self._transfer, CORRECTION: self._correct, STRAY: self._stray}
+        acts = {
+            TRANSFER: self._transfer,
+            CORRECTION: self._correct,
+            STRAY: self._stray,
+            ASSIGNED: self._assign_leg,
+            CALLED: self._call,
+        }
+        if moment.kind in acts:
             acts[moment.kind](moment.seconds)
             self.world.settle()
             self.line.drive()
@@ -143,9 +158,34 @@ class Mishaps:
         self.world.settle()
         self.line.drive()
 
+    def _assign_leg(self, _seconds: float) -> None:
+        """Assign the first leg that the account has sold, all of it or one contract of several."""
+        held = self.account.holdings.items()
+        number = next((each for each, line in held if line.quantity < 0 and line.instrument.is_option), None)
+        if number is not None:
+            self.world.broker.expiry.assign(
+                self.account.name, number, Decimal(1 + len(self.account.orders) % 2)
+            )
+
+    def _call(self, seconds: float) -> None:
+        """Let the account's owner take away so much that its own funds carry what it holds no more.
+
+        The broker looks ``seconds`` later, and each minute.
+        """
+        excess = self.world.ledger.figures(self.account).excess
+        has_sold = any(
+            line.quantity < 0 and line.instrument.is_option for line in self.account.holdings.values()
+        )
+        if has_sold and excess > 0:
+            self._move_money(-(excess + 100).quantize(CENT))
+            look_ns = self.clock.true_ns() + int(seconds * NANOS_PER_SECOND)
+            self.world.ledger.at(look_ns, partial(self.world.broker.calls.check, self.account.name))
+
     def _transfer(self, seconds: float) -> None:
         """Move money of the account's owner: brought above 6, taken away below."""
-        amount = Decimal(round(seconds * 1_000.0)) - 6_000
+        self._move_money(Decimal(round(seconds * 1_000.0)) - 6_000)
+
+    def _move_money(self, amount: Decimal) -> None:
         self.account.cash += amount
         self.world.ledger.note(self.account, "JNLC", "", Decimal(0), Decimal(0), amount)
 

@@ -28,6 +28,8 @@ TRANSFER, CORRECTION, STRAY = "transfer", "correction", "stray"
 """Moments that are no faults: the owner brings money or takes some away; the venue corrects the price of an
 order that works, or an old one; a gateway reports what no gateway should.
 """
+ASSIGNED, CALLED = "leg_assigned", "called"
+"""Moments of a desk that sells: a sold leg is assigned; the owner takes away what the margin needs."""
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
 """Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
 FAULTS = tuple(dict.fromkeys((*BY_RULE, *MOMENTS, *LINE_FAULTS)))
@@ -55,6 +57,12 @@ SCALES = (None, None, 2.0)
 """Most straddles that a drawn trial may hold, in multiples of those bought first; None never changes size."""
 SOLD_EVERY = 7
 """One in so many seeds sells its straddles, unless its desk is reckless."""
+SOLD_SHAPES = ("straddle", "straddle", "iron_fly", "iron_condor", "vertical")
+"""Shapes of what is sold."""
+ASSIGNED_SHARE, CALLED_SHARE = 0.3, 0.35
+"""Shares of the drawn trials that sell in which a sold leg is assigned, and in which the broker calls."""
+JUMP = 70.0
+"""By how much the share jumps where that leads to the call, currency."""
 CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
@@ -136,6 +144,13 @@ class Schedule(msgspec.Struct, frozen=True):
         The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
     is_sold
         Straddles are sold instead of bought.
+    shape
+        What is sold, by the name of its shape.
+    called_at
+        From when on the account's own funds carry what is held no more, seconds after the beginning: money is
+        taken away, or the price jumps; None: the broker never calls.
+    is_jump
+        Whether the price jumps then.
     members
         Strategies that share the desk.
     leg_orders
@@ -181,6 +196,9 @@ class Schedule(msgspec.Struct, frozen=True):
     aim: Aim | None = None
     is_reckless: bool = False
     is_sold: bool = False
+    shape: str = "straddle"
+    called_at: float | None = None
+    is_jump: bool = False
     members: int = 1
     leg_orders: LegOrders = LegOrders.LEGS
     max_multiple: float | None = None
@@ -272,7 +290,33 @@ def impossible(fault: str, state: str) -> str | None:
 
 def draw_schedule(seed: int) -> Schedule:
     """Draw a trial: its faults, and the story that the seed comes to; the same seed draws the same."""
-    return with_story(draw_faults(seed), STORIES[seed % len(STORIES)])
+    return _with_sold(with_story(draw_faults(seed), STORIES[seed % len(STORIES)]))
+
+
+def _with_sold(drawn: Schedule) -> Schedule:
+    """Return a schedule with what a desk that sells may meet, by dice that nothing else depends on."""
+    if not drawn.is_sold:
+        return drawn
+    dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([drawn.seed, 41])))
+    shape = str(dice.choice(SOLD_SHAPES))
+    assigned_at, called_at = (round(float(at), 3) for at in dice.uniform(14.0, drawn.heal_at, 2))
+    is_assigned, is_called = dice.random() < ASSIGNED_SHARE, dice.random() < CALLED_SHARE
+    is_jump = bool(dice.random() < 0.5)
+    changes: dict[str, object] = {"shape": shape}
+    moments = list(drawn.moments)
+    if is_assigned:
+        moments.append(Moment(assigned_at, ASSIGNED))
+    # an owner's call beside a limit on the day's loss says nothing new
+    if is_called and drawn.story is not Story.LOSS:
+        changes |= {"called_at": called_at, "is_jump": is_jump and shape == "straddle"}
+        if not changes["is_jump"]:
+            moments.append(Moment(called_at, CALLED, round(float(dice.uniform(0.0, 40.0)), 3)))
+    if shape != "straddle":
+        moments = [each for each in moments if each.kind != "assignment"]
+        if drawn.aim is not None and drawn.aim.fault == "assignment":
+            changes["aim"] = None
+    moments.sort(key=lambda moment: moment.at)
+    return msgspec.structs.replace(drawn, moments=tuple(moments), **changes)
 
 
 def with_story(drawn: Schedule, story: Story) -> Schedule:

@@ -25,7 +25,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
 )
 from scalpdesk.core.mode import AccountMode
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -51,10 +51,12 @@ from scalpdesk.strategies.several.strategy import Several
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
-from scalpdesk_testing.market import CALL, SHARE, SmallMarket
+from scalpdesk_testing.market import BODIES, CALL, COVERS, SHAPE_LEGS, SHARE, WING_WIDTH, SmallMarket
 from scalpdesk_testing.schedule import Crash, Schedule
 
 CASH = Decimal(1_000_000)
+CALLED_CASH, JUMP_CASH = Decimal(70_000), Decimal(45_000)
+"""Cash of an account that the broker will call: as money is taken away, and as the price jumps."""
 STRADDLES = 2
 STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
 FORECAST_VOL = 0.25
@@ -112,6 +114,8 @@ class DeskPlan:
         Age at which a quote is too old.
     band_shares
         Half width of the hedging band, shares; the laws use it.
+    cash
+        Of the account at the beginning, currency.
     """
 
     config: GammaScalperConfig
@@ -121,6 +125,7 @@ class DeskPlan:
     stale_share_seconds: float = STALE_SHARE_SECONDS
     stale_option_seconds: float = STALE_OPTION_SECONDS
     band_shares: float = BAND_SHARES
+    cash: Decimal = CASH
 
     @property
     def is_hedged_to_the_middle(self) -> bool:
@@ -131,6 +136,18 @@ class DeskPlan:
     def signed_straddles(self) -> int:
         """Straddles bought first, below zero where they are sold."""
         return self.config.structure.sign * self.config.straddles
+
+    @property
+    def legs(self) -> dict[InstrumentId, int]:
+        """Return the signed contracts of one set of what is traded, by leg."""
+        sign = self.config.structure.sign
+        return {number: sign * ratio for number, ratio in SHAPE_LEGS[self.config.structure.shape].items()}
+
+    @property
+    def covers(self) -> dict[InstrumentId, InstrumentId]:
+        """Return the bought leg that covers each sold one; empty where what is sold is uncovered."""
+        legs = self.legs
+        return {sold: cover for sold, cover in COVERS.items() if legs.get(sold, 0) < 0 < legs.get(cover, 0)}
 
     @property
     def most_straddles(self) -> int:
@@ -153,7 +170,14 @@ class DeskPlan:
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
         if schedule.is_sold:
-            config = replace(config, structure=StructureConfig(side="short"))
+            structure = StructureConfig(
+                shape=schedule.shape,
+                side="short",
+                body=str(BODIES.get(schedule.shape, 0)),
+                wing=str(WING_WIDTH),
+            )
+            entry = replace(config.entry, max_straddle_delta=None)
+            config = replace(config, structure=structure, entry=entry)
         if schedule.max_loss is not None:
             limits = replace(limits, max_daily_loss=Decimal(schedule.max_loss))
         plan = dataclasses.replace(
@@ -162,7 +186,22 @@ class DeskPlan:
         limits = replace(limits, max_option_contracts=plan.most_straddles)
         if schedule.is_sold:
             limits = replace(limits, max_short_contracts=plan.most_straddles)
-        return dataclasses.replace(plan, limits=limits)
+        if schedule.called_at is not None:  # the margin is the limit, not the size of the account
+            limits = replace(
+                limits,
+                max_net_delta_fraction=1.0,
+                max_gamma_fraction=10.0,
+                max_vega_fraction=1.0,
+                max_theta_fraction=1.0,
+                max_capital_fraction=1.0,
+                max_position_fraction=1.0,
+                max_premium_fraction=1.0,
+                max_daily_loss=None,
+                max_daily_loss_fraction=0.9,
+            )
+        called_with = JUMP_CASH if schedule.is_jump else CALLED_CASH
+        cash = self.cash if schedule.called_at is None else called_with
+        return dataclasses.replace(plan, limits=limits, cash=cash)
 
 
 SMALL_PLAN = DeskPlan(
@@ -185,7 +224,7 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
         stale_seconds_option=plan.stale_option_seconds,
     )
     pricing = DeltaEngine(book, market, ContractPricer(Style.EUROPEAN))
-    desk = Desk(book, market, pricing, RiskGate(plan.limits), OrderManager(prefix), SHARE, CASH)
+    desk = Desk(book, market, pricing, RiskGate(plan.limits), OrderManager(prefix), SHARE, plan.cash)
     make = RecklessScalper if plan.is_reckless else GammaScalper
     if plan.members == 1:
         return TradingEngine(desk, cast("Strategy", make(plan.config)), mark_seconds=30.0)

@@ -37,7 +37,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
-from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.faults import PLACES
 from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
 from scalpdesk.strategies.contract import ReportsPhase, members_of
@@ -50,6 +50,7 @@ from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheW
 from scalpdesk_testing.market import CALL, OTHER, PUT, SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
+    JUMP,
     LINE_FAULTS,
     MOMENTS,
     STRAY,
@@ -60,7 +61,6 @@ from scalpdesk_testing.schedule import (
     draw_schedule,
 )
 from scalpdesk_testing.small_desk import (
-    CASH,
     SMALL_PLAN,
     DeskPlan,
     Killed,
@@ -280,19 +280,16 @@ class Trial:
             has_other="assignment" in schedule.faults,
             quoted_days_ago=schedule.held_days,
             is_vol_moving=schedule.max_multiple is not None,
+            shape=schedule.shape,
+            jump_at=schedule.called_at if schedule.is_jump else None,
+            jump=JUMP,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
         self.world = SimulatedMarket(self.market, options, self.plan)
-        # who sells a call uncovered may be assigned
-        level = 4 if schedule.is_sold or "assignment" in schedule.faults else 3
-        straddles = Decimal(self.desk_plan.signed_straddles), Decimal(4)
-        held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days or schedule.holds else {}
-        self.account = self.world.open_account(
-            AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
-        )
+        self.account = self._open_account()
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.line = self.make_line(keyring)
         self.line.on_the_way = self._fate
@@ -353,6 +350,20 @@ class Trial:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
             self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
+
+    def _open_account(self) -> BrokerAccount:
+        """Open the account, with what it holds at the open."""
+        schedule = self.schedule
+        # who sells a call uncovered may be assigned
+        is_uncovered = schedule.is_sold and schedule.shape == "straddle"
+        level = 4 if is_uncovered or "assignment" in schedule.faults else 3
+        sets = self.desk_plan.config.straddles if schedule.held_days or schedule.holds else 0
+        legs = self.desk_plan.legs if sets else {}
+        held = {number: (Decimal(sets * ratio), Decimal(4)) for number, ratio in legs.items()}
+        cash = self.desk_plan.cash
+        return self.world.open_account(
+            AccountTerms(name=ACCOUNT, cash=cash, positions=held, options_level=level)
+        )
 
     @staticmethod
     def draw(seed: int) -> Schedule:
@@ -507,7 +518,8 @@ class Trial:
     def _opening(self) -> tuple[Event, ...]:
         """Events that a fresh desk receives first: open interest, so that it may choose."""
         at_ns = self.clock.now_ns()
-        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in (CALL, PUT))
+        numbers = (CALL, PUT) if self.schedule.shape == "straddle" else self.market.options
+        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in numbers)
 
     def _reborn(self) -> tuple[Timers, bool]:
         """Rebuild the desk from what the disk has."""

@@ -22,6 +22,7 @@ from scalpdesk.closing.closer import (
     ClosingLine,
     Tries,
 )
+from scalpdesk.closing.covers import keep_covers
 from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
@@ -52,7 +53,7 @@ STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
 COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
 COVER_NS = MINUTE_NS
-"""Into the exit; so long what covers a sold leg is kept at most."""
+"""Into the exit; so long nothing is sold at most while a sold leg can be bought back."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -294,6 +295,11 @@ class Liquidation:
             if not goes_as_one and self._is_covering(view, legs, orders):
                 orders = [order for order in orders if order.side is Side.BUY]
                 reasons = (*reasons, COVER_FIRST)
+            elif not goes_as_one:
+                orders = keep_covers(orders, self._left_of(view, legs), view.instruments)
+            for number in {order.instrument_id for order in found.orders}:
+                if all(order.instrument_id != number for order in orders):
+                    self._options.leg(number).hold_back()
         if found.orders and orders:
             actions.append(
                 Proposal(
@@ -312,12 +318,21 @@ class Liquidation:
     def _is_covering(
         self, view: DeskView, legs: Sequence[InstrumentId], orders: Sequence[OrderIntent]
     ) -> bool:
-        """Return whether sold legs go first: nothing that covers one is sold while it can be bought back."""
+        """Return whether sold legs go first: nothing else is sold while one can be bought back."""
         sold = [leg for leg in legs if view.positions.quantity(leg) < 0]
         tries = max((self._options.leg(leg).tries for leg in sold), default=0)
         is_under_way = any(order.side is Side.BUY for order in orders) or any(map(view.orders.live_for, sold))
         is_patient = view.now_ns - (self.since_ns or 0) < COVER_NS
         return is_under_way and is_patient and tries <= COVER_TRIES
+
+    @staticmethod
+    def _left_of(view: DeskView, legs: Sequence[InstrumentId]) -> dict[InstrumentId, Decimal]:
+        """Return what is held of the legs, less what working sales may still take away."""
+        sales = {
+            leg: sum((min(order.signed_leaves, ZERO) for order in view.orders.live_for(leg)), ZERO)
+            for leg in legs
+        }
+        return {leg: view.positions.quantity(leg) + sales[leg] for leg in legs}
 
     def _is_in_ratio(self, orders: Sequence[OrderIntent]) -> bool:
         """Return whether orders are for whole sets of what is closed; of no structure for as many each."""
