@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE
-from scalpdesk.closing.ladder import PriceLadder
+from scalpdesk.closing.ladder import DEEPEST, LEAST_PART, PriceLadder
 from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Rung, Sight
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity
@@ -46,6 +46,13 @@ def test_a_limit_gives_away_no_more_than_five_percent_and_lies_on_the_tick(cents
         assert least <= ladder.meeting(ticks) <= most
         assert low <= ladder.between(walked) <= high
         assert {ladder.between(walked) % TICK, ladder.meeting(ticks) % TICK} == {0}
+
+
+@given(st.integers(10, 9_000), st.sampled_from([LEAST_PART, DEEPEST]), st.floats(0, 1))
+def test_an_option_is_bought_back_by_the_model_within_a_price_collar(cents, part, step):
+    worth = cents / 100
+    limit = PriceLadder(CALL, Side.BUY, 0.0, 0.0).by_model(worth, 0.0, step, part)
+    assert limit <= Decimal(cents) / 100 / D95 + Decimal("0.05")
 
 
 @given(st.integers(10, 5_000), st.integers(0, 5_000), st.integers(0, 5_000), st.booleans(), st.booleans())

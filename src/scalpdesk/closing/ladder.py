@@ -51,14 +51,15 @@ class PriceLadder(NamedTuple):
         """Return a limit between an option's value by the model (0) and the least for that (1).
 
         The least of a sale is the payoff, and no less than ``least_part`` of the value, per unit; 95 % of
-        the payoff where less than that part of the value would do.
+        the payoff where less than that part of the value would do. A purchase pays no more than 1/95 % of the
+        value: more would be beyond every price collar.
         """
         part = float(least_part)
         if self.side is Side.SELL:
             floor = payoff if least_part >= DEEPEST else payoff * float(DEEPEST)
             price = max(value + (max(floor, value * part) - value) * step, floor)
         else:
-            price = value + (value / part - value) * step
+            price = value + (value / float(DEEPEST) - value) * step
         return max(self._round(exact(price, 8)), self.instrument.tick_rule.below)
 
     def least(self) -> Decimal:

@@ -24,7 +24,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
 from scalpdesk.venues.deribit.gateway import DeribitGateway
 from scalpdesk_testing.line import Line, LineConnection, LineNetwork, Socket, frame_bytes
-from scalpdesk_testing.schedule import CORRECTION, Schedule, draw_schedule
+from scalpdesk_testing.schedule import ASSIGNED, CORRECTION, Schedule, draw_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
@@ -34,6 +34,7 @@ NEVER_HERE = frozenset(
         "correct",
         "auto_liquidation",
         "assignment",
+        ASSIGNED,
         "dividend",
         "manual_trade",
         "trading_halt",

@@ -128,6 +128,8 @@ class Scene:
     """Whether each execution reaches the desk under its own id: no line, venue or process fails."""
     has_stated_difference: bool = False
     """Whether the desk has named a difference without a cause: a person has to clear it."""
+    has_jumped: bool = False
+    """Whether the price jumps once by far more than the volatility has it."""
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
 

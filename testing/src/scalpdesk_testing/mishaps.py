@@ -158,14 +158,25 @@ class Mishaps:
         self.world.settle()
         self.line.drive()
 
-    def _assign_leg(self, _seconds: float) -> None:
-        """Assign the first leg that the account has sold, all of it or one contract of several."""
-        held = self.account.holdings.items()
-        number = next((each for each, line in held if line.quantity < 0 and line.instrument.is_option), None)
-        if number is not None:
-            self.world.broker.expiry.assign(
-                self.account.name, number, Decimal(1 + len(self.account.orders) % 2)
-            )
+    def _sold_legs(self) -> list[InstrumentId]:
+        """Return the options that the account has sold and the desk knows of."""
+        if self.runner is None:
+            return []
+        known = self.runner.core.engine.desk.positions.quantity
+        return [
+            number
+            for number, line in self.account.holdings.items()
+            if line.quantity < 0 and line.instrument.is_option and known(number) < 0
+        ]
+
+    def _assign_leg(self, seconds: float) -> None:
+        """Assign the first leg that was sold, one contract of it or two, as soon as there is one."""
+        sold = self._sold_legs()
+        if sold:
+            contracts = Decimal(1 + len(self.account.orders) % 2)
+            self.world.broker.expiry.assign(self.account.name, sold[0], contracts)
+        else:
+            self._again(ASSIGNED, seconds)
 
     def _call(self, seconds: float) -> None:
         """Let the account's owner take away so much that its own funds carry what it holds no more.
@@ -173,10 +184,9 @@ class Mishaps:
         The broker looks ``seconds`` later, and each minute.
         """
         excess = self.world.ledger.figures(self.account).excess
-        has_sold = any(
-            line.quantity < 0 and line.instrument.is_option for line in self.account.holdings.values()
-        )
-        if has_sold and excess > 0:
+        if not self._sold_legs():
+            self._again(CALLED, seconds)
+        elif excess > 0:
             self._move_money(-(excess + 100).quantize(CENT))
             look_ns = self.clock.true_ns() + int(seconds * NANOS_PER_SECOND)
             self.world.ledger.at(look_ns, partial(self.world.broker.calls.check, self.account.name))

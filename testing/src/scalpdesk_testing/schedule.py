@@ -305,7 +305,7 @@ def _with_sold(drawn: Schedule) -> Schedule:
     changes: dict[str, object] = {"shape": shape}
     moments = list(drawn.moments)
     if is_assigned:
-        moments.append(Moment(assigned_at, ASSIGNED))
+        moments.append(Moment(assigned_at, ASSIGNED, 30.0))
     # an owner's call beside a limit on the day's loss says nothing new
     if is_called and drawn.story is not Story.LOSS:
         changes |= {"called_at": called_at, "is_jump": is_jump and shape == "straddle"}

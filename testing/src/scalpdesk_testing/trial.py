@@ -300,7 +300,10 @@ class Trial:
         self.record = MortalRecord(folder / "account.mode.json", f"trial-{schedule.seed}")
         self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self.market, self._say)
         self.mishaps.ends_at = self._length
-        self.mishaps.may_resume = lambda: not self.is_stated
+        # nobody resumes a desk whose account the broker is about to close
+        self.mishaps.may_resume = lambda: (
+            not self.is_stated and self.world.ledger.figures(self.account).excess >= 0
+        )
         self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
         self.record.fails_until = self.journal.fails_until
         self.plan.states = self._live_states
@@ -323,7 +326,10 @@ class Trial:
             off_feed=self.market.off_feed,
         )
         spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
-        self.scene.has_fair_quotes = not schedule.faults & (spoilt | {"lost_quotes", "left_feed"})
+        self.scene.has_jumped = schedule.is_jump
+        self.scene.has_fair_quotes = not schedule.is_jump and not schedule.faults & (
+            spoilt | {"lost_quotes", "left_feed"}
+        )
         failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
         self.scene.has_whole_stream = not (
             schedule.faults & (failing | set(LINE_FAULTS) | OF_PROCESSES)

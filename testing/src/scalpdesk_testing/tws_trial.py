@@ -31,13 +31,13 @@ from scalpdesk.venues.ibkr.gateway import IbkrGateway
 from scalpdesk.venues.ibkr.settings import IbkrSettings
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line, LineConnection, Socket
-from scalpdesk_testing.schedule import CORRECTION, TRANSFER, Schedule, draw_schedule
+from scalpdesk_testing.schedule import CALLED, CORRECTION, TRANSFER, Schedule, draw_schedule
 from scalpdesk_testing.trial import ACCOUNT, Trial
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
 CODE, CLIENT_ID = "DU1000001", 1
 GREETING = b"API\0"
-NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER})
+NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER, CALLED})
 """Changes of an account for which TWS has no message that says what they were."""
 OF_LEGS = frozenset({"bust", "correct", CORRECTION})
 """Faults that take back a trade: the simulated exchange does not report them for a combo's leg."""
@@ -292,6 +292,10 @@ class TwsTrial(Trial):
     def draw(seed: int) -> Schedule:
         """Draw a schedule without what TWS has no message for."""
         drawn = draw_schedule(seed)
+        if drawn.called_at is not None and not drawn.is_jump:  # the price jumps, where that leads to a call
+            is_jump = drawn.shape == "straddle"
+            called_at = drawn.called_at if is_jump else None
+            drawn = msgspec.structs.replace(drawn, is_jump=is_jump, called_at=called_at)
         return drawn.without(NEVER_HERE | (OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
 
     def make_line(self, keyring: Keyring) -> Line:

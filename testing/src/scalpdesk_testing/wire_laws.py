@@ -185,11 +185,13 @@ class WireLaws:
         # the latest one, however old, and those that were fresh a moment ago
         since_ns = min(ledger.now_ns - fresh_ns - AGE_SLACK_NS, quotes[-1][0]) if quotes else 0
         asks = [ask for at_ns, ask in quotes if at_ns >= since_ns and ask > 0.0]
+        is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - AGE_SLACK_NS
+        if is_old and scene.has_jumped:  # the last quote of an option that is quoted no more is far off
+            asks.clear()
         if price is not None and order.is_buy and asks and price > FAR * Decimal(str(max(asks))):
             return f"5 price_within_collar: {what} at {price}, ask {max(asks)}"
         if mine is None:
             return None
-        is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - AGE_SLACK_NS
         if is_old and self.knows_ages and mine.submitted.purpose is Purpose.OPEN:
             age = (ledger.now_ns - quotes[-1][0]) / SECOND_NS
             return f"5 no_new_risk_blindly: {what}, last quoted {age:.0f} s before"
