@@ -53,6 +53,7 @@ SAMPLES = {
     ev.AccountSnapshot: (1, 2, Decimal("1000.01"), (HeldPosition(3, Decimal(-2), Decimal("1.5")),)),
     ev.AccountLimits: (1, 2, True, False, 3, Decimal("1000.01"), Decimal("500.00"), (3,)),
     ev.AccountComparison: (1, 2, False),
+    ev.ExerciseNotice: (3, 1, 2, Decimal(2)),
     ev.TimerEvent: (1, 2, "mark"),
     ev.OperatorEvent: (1, 2, "halt", "why", "who", "person"),
     ev.ModeKept: (

@@ -435,6 +435,17 @@ class AccountComparison(msgspec.Struct, frozen=True, array_like=True, tag=43, gc
 
 
 @final
+class ExerciseNotice(msgspec.Struct, frozen=True, array_like=True, tag=44, gc=False):
+    """The venue has taken the decision not to exercise bought contracts at their expiry."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    contracts: Decimal
+    """All that are to lapse, with those of earlier notices."""
+
+
+@final
 class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
     """A timer that the engine asked for is due."""
 
@@ -505,7 +516,7 @@ MarketEvent = (
     | ImpliedVolEvent
     | TradingHalt
 )
-AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison
+AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison | ExerciseNotice
 HandledEvent = (
     MarketEvent
     | OrderEvent

@@ -98,6 +98,8 @@ class Desk:
         self.session_equity = cash
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
+        self.lapsing: dict[InstrumentId, Decimal] = {}
+        """Bought contracts that the venue is told not to exercise at their expiry."""
         self.is_margined = False
         """Whether positions may be closed for want of margin: in coin, of an account that ever sold an option
         short, or where the venue says so."""

@@ -19,6 +19,7 @@ from scalpdesk.core.events import (
     CancelRejected,
     DividendEvent,
     Event,
+    ExerciseNotice,
     FailedEvent,
     FillBusted,
     FolderAnswered,
@@ -244,6 +245,8 @@ class TradingEngine:
                 self.desk.take_limits(event)
             case AccountComparison():
                 self.desk.take_comparison(event)
+            case ExerciseNotice():
+                self.desk.lapsing[event.instrument_id] = event.contracts
             case ModeKept():
                 self._modes.restore(event)
             case TradingHalt():

@@ -21,13 +21,14 @@ from scalpdesk.core.events import (
     AccountComparison,
     AccountLimits,
     Event,
+    ExerciseNotice,
     OperatorEvent,
     OrderFilled,
     PositionChanged,
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, InstrumentId
+from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -201,6 +202,10 @@ class LiveRunner:
         )
         self.has_begun = False
         """Whether the account was adopted, or the journal's is compared with it."""
+        self._kept: set[InstrumentId] = set()
+        """Expiring options that were reported as kept."""
+        self._noticed: set[InstrumentId] = set()
+        """Options whose notice is on its way to the venue."""
         self._reported_orders = set(() if watchdog is None else watchdog.reported_orders)
         """Orders that the watchdog counts as live."""
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
@@ -494,21 +499,34 @@ class LiveRunner:
 
     def _keep_to_expiry(self, expiring: Mapping[InstrumentId, OptionContract]) -> None:
         """Leave options to their end; tell the venue if what was bought is not to be exercised."""
-        names = ", ".join(contract.symbol for contract in expiring.values())
-        self._notify("warning", f"kept to the expiry (desk.at_expiry={self.options.at_expiry}): {names}")
+        names = ", ".join(
+            contract.symbol for number, contract in expiring.items() if number not in self._kept
+        )
+        if names:
+            self._kept |= expiring.keys()
+            self._notify("warning", f"kept to the expiry (desk.at_expiry={self.options.at_expiry}): {names}")
         gateway, desk = self.gateway, self.core.engine.desk
         if self.options.at_expiry is not ExpiryRule.LET_GO or not isinstance(gateway, TakesNotices):
             return
         for number, contract in expiring.items():
             held = desk.positions.quantity(number)
-            if held > 0 and takes_notices(contract):
+            is_due = held > desk.lapsing.get(number, ZERO) and number not in self._noticed
+            if is_due and takes_notices(contract):
+                self._noticed.add(number)
                 work = self._let_go(gateway, number, held)
                 self.supervisor.spawn(f"do-not-exercise of {contract.symbol}", work)
 
     async def _let_go(self, gateway: TakesNotices, number: InstrumentId, held: Decimal) -> None:
-        await gateway.do_not_exercise(number, held)
-        symbol = self.core.engine.desk.instruments[number].symbol
-        self._notify("info", f"the venue exercises none of {held:f} {symbol}")
+        """Give a notice that the journal does not have; one that fails is given again at the next look."""
+        desk = self.core.engine.desk
+        try:
+            await gateway.do_not_exercise(number, held)  # it takes the place of an earlier one
+            now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
+            self.put(ExerciseNotice(number, now_ns, now_ns, held))
+            await settle_queue()
+        finally:
+            self._noticed.discard(number)
+        self._notify("info", f"the venue exercises none of {held:f} {desk.instruments[number].symbol}")
 
     def _fire(self, now_ns: int) -> list[VenueCommand]:
         """Carry out everything that is due by ``now_ns``, each at its own time; nothing once the run is over.

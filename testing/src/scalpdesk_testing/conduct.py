@@ -342,7 +342,8 @@ class Conduct:
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         straddles = max(float(abs(desk.positions.quantity(number))) for number in scene.plan.legs)
-        if miss > FAR_SHARES * max(straddles / scene.plan.config.straddles, 1.0):  # the volatility's error
+        far = FAR_SHARES * max(len(scene.plan.legs) / 2, 1.0)  # of each leg the volatility's error
+        if miss > far * max(straddles / scene.plan.config.straddles, 1.0):
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
 

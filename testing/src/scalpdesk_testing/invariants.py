@@ -4,7 +4,7 @@ A law looks at the desk, at what is on its disk, and at the exchange's own truth
 itself never sees. It returns None, or in words what is wrong.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -171,11 +171,14 @@ class Scene:
 
     def _bought_bounds(self) -> tuple[float, float]:
         """Return the least and the largest net delta with each option at one of those, shares."""
+        return self._bounds(self.bought_vols)
+
+    def _bounds(self, vols_of: Mapping[InstrumentId, Collection[float]]) -> tuple[float, float]:
         desk = self.engine.desk
         low = high = float(desk.positions.quantity(SHARE))
         for position in desk.positions.held():
-            if position.instrument_id in self.bought_vols:
-                vols = self.bought_vols[position.instrument_id]
+            if position.instrument_id in vols_of:
+                vols = vols_of[position.instrument_id]
                 deltas = [self._delta_and_vega(_standing(vol), {position.instrument_id})[0] for vol in vols]
                 low, high = low + min(deltas), high + max(deltas)
         return low, high
@@ -231,6 +234,8 @@ class Scene:
             vols.add(self.implied_vol(at_ns))
             at_ns += VOL_SECONDS * NANOS_PER_SECOND
         nets = [self._net_delta_at(_standing(vol)) for vol in vols]
+        if len(self.plan.legs) > 2:  # legs that do not offset one another: each at a volatility of its own
+            nets += self._bounds(dict.fromkeys(self.plan.legs, vols))
         options = [each.instrument_id for each in self.engine.desk.positions.held()]
         if all(number in self.bought_vols for number in options if number != SHARE):
             nets += self._bought_bounds()

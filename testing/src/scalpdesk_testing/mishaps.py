@@ -32,6 +32,7 @@ from scalpdesk_testing.small_desk import MortalJournal
 
 RESUME_AFTER_SECONDS = 12.0
 LOOK_AGAIN_SECONDS = 10.0
+BROKER_LOOKS_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """Between two looks for an order that a moment waits for."""
 
@@ -181,14 +182,15 @@ class Mishaps:
     def _call(self, seconds: float) -> None:
         """Let the account's owner take away so much that its own funds carry what it holds no more.
 
-        The broker looks ``seconds`` later, and each minute.
+        It happens within ``seconds``, once something is sold. The broker looks at once, or somewhat later.
         """
         excess = self.world.ledger.figures(self.account).excess
         if not self._sold_legs():
             self._again(CALLED, seconds)
         elif excess > 0:
             self._move_money(-(excess + 100).quantize(CENT))
-            look_ns = self.clock.true_ns() + int(seconds * NANOS_PER_SECOND)
+            later = len(self.account.orders) % 3 * BROKER_LOOKS_SECONDS
+            look_ns = self.clock.true_ns() + int(later * NANOS_PER_SECOND)
             self.world.ledger.at(look_ns, partial(self.world.broker.calls.check, self.account.name))
 
     def _transfer(self, seconds: float) -> None:

@@ -302,7 +302,7 @@ class OutsideLedger:
         """Return what the books of the strategies do not add up to."""
         parts = books.books.values()
         cash = sum((book.account.cash for book in parts), ZERO)
-        if cash != self.cash:
+        if self.cash is None or abs(cash - self.cash) > EXACT:
             return f"the strategies' cash adds up to {cash}, outside {self.cash}"
         for number in self._trades:
             for owner, book in books.books.items():
