@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fakes.edited_bugs import EDITED_BUGS
+from scalpdesk.closing import last_resort
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     CancelRejected,
@@ -43,7 +44,7 @@ from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.states import DoneState, EnteringState, HoldingState, LeavingState
-from scalpdesk.strategies.toolkit import hedger
+from scalpdesk.strategies.toolkit import hedger, liquidation
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.alpaca.order_sender import OrderSender
 from scalpdesk.venues.alpaca.orders import OrderReports
@@ -688,7 +689,22 @@ def _part_left_out_of_the_explain() -> list[Change]:
     return [(PnlExplain, "mark", mark)]
 
 
+def _covers_sold() -> list[Change]:
+    """What covers a sold leg is sold like everything else."""
+
+    def keep(orders: Iterable[OrderIntent], *_: object) -> list[OrderIntent]:
+        return list(orders)
+
+    return [(liquidation, "keep_covers", keep), (last_resort, "keep_covers", keep)]
+
+
+def _margin_check_gone() -> list[Change]:
+    return _without_check("margin_has_room")
+
+
 PLANTED_BUGS: dict[str, PlantedBug] = {
+    "covers_sold": PlantedBug("what covers a sold leg is sold before it is bought back", _covers_sold),
+    "margin_check_gone": PlantedBug("the desk opens while the broker is about to close", _margin_check_gone),
     "phantom_pending": PlantedBug("a cancelled order counts as pending", _phantom_pending),
     "zero_cross_double": PlantedBug("a hedge across zero goes out twice", _zero_cross_double),
     "retry_with_new_id": PlantedBug("a lost order is sent under a new name", _retry_with_new_id),

@@ -254,6 +254,10 @@ class Trial:
     STREAMS = 3
     """Connections of a gateway that is up."""
     CASH_TOLERANCE = CENT
+    OPTIONS = RunnerOptions(
+        reconcile_seconds=30.0, tick_seconds=1.0, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
+    )
+    """Of the desk's run."""
     STATES_QUOTE_TIMES = True
     """Whether the venue's messages state when a quote was made."""
 
@@ -287,8 +291,7 @@ class Trial:
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
-        options = MarketOptions(seed=schedule.seed, fees=schedule.has_fees)
-        self.world = SimulatedMarket(self.market, options, self.plan)
+        self.world = SimulatedMarket(self.market, self.market_options(), self.plan)
         self.account = self._open_account()
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.line = self.make_line(keyring)
@@ -351,11 +354,17 @@ class Trial:
         self.world.on_update(self._note_bought)
         self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         self.mishaps.on_noted = self.conduct.noted
+        if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
+            self.scene.excused.add(6)
         for fault, laws in EXCUSES.items():
             if fault in schedule.faults:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
             self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
+
+    def market_options(self) -> MarketOptions:
+        """Return how the exchange behaves."""
+        return MarketOptions(seed=self.schedule.seed, fees=self.schedule.has_fees)
 
     def _open_account(self) -> BrokerAccount:
         """Open the account, with what it holds at the open."""
@@ -439,10 +448,7 @@ class Trial:
         self.mishaps.runner = None
         try:
             await gateway.connect(known_orders(self.engine))
-            options = RunnerOptions(
-                reconcile_seconds=30.0, tick_seconds=1.0, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
-            )
-            self.mishaps.runner = LiveRunner(core, gateway, self.clock, options, notify=self._say)
+            self.mishaps.runner = LiveRunner(core, gateway, self.clock, self.OPTIONS, notify=self._say)
             halted_after = self.schedule.halted_after
             if not is_first and halted_after is not None and self.loop.time() < self.schedule.heal_at:
                 self.loop.call_later(halted_after, self.mishaps.operate, "halt", "back again")

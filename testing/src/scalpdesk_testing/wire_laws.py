@@ -200,7 +200,11 @@ class WireLaws:
             if (other_name := scene.name_of(other)) == name:
                 continue
             theirs = desk.orders.orders[other_name].submitted
-            if (other.side.sign > 0) is not order.is_buy and crosses(order, other):
+            # the venue knows one price for a combo: those of its legs are the desk's
+            priced, standing = order.limit_price, other.working_limit
+            if order.is_leg or other.parent is not None:
+                priced, standing = mine.submitted.limit_price, theirs.limit_price
+            if (other.side.sign > 0) is not order.is_buy and crosses(order.is_buy, priced, standing):
                 return f"5 no_wash_trade: {what} against its own {other_name}"
             is_equal = other.quantity == order.quantity and other.request.limit_price == order.limit_price
             age_ns = mine.created_ns - desk.orders.orders[other_name].created_ns
@@ -220,12 +224,11 @@ class WireLaws:
         return None
 
 
-def crosses(order: SentOrder, other: BrokerOrder) -> bool:
-    """Return whether two orders of opposite sides could trade with one another."""
-    if order.limit_price is None or other.working_limit is None:
+def crosses(is_buy: bool, price: Decimal | None, other: Decimal | None) -> bool:
+    """Return whether an order could trade with one of the other side, by their limits; None: the market."""
+    if price is None or other is None:
         return True
-    ahead = order.limit_price - other.working_limit
-    return ahead >= 0 if order.is_buy else ahead <= 0
+    return price >= other if is_buy else price <= other
 
 
 def is_repetition(first: bytes, body: bytes) -> bool:

@@ -25,7 +25,6 @@ from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     event_ahead,
     first_reason,
-    minutes_before,
     most_pnl,
     quoted_ns,
 )
@@ -167,10 +166,9 @@ class WaitingState(RestingState):
             return self, ()
         opens_ns = session.clock_ns(config.entry.not_before)
         closes_ns = session.clock_ns(config.entry.not_after)
-        leaves_ns = minutes_before(session.close_ns, config.exits.flat_minutes_before_close or 0.0)
         spot = view.market.mark(view.underlying)
         # at the minute in which the day's straddle is sold none is bought
-        if not opens_ns <= view.now_ns <= closes_ns or view.now_ns >= leaves_ns:
+        if not opens_ns <= view.now_ns <= closes_ns or view.now_ns >= tools.leaves_ns(session):
             return self, ()
         if spot is None or view.is_halted(view.underlying):
             return self, ()
@@ -249,10 +247,12 @@ class EnteringState(TradingState):
     """The legs of the straddle are at the venue."""
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
-        """Follow the legs of the entry; give it up after too many attempts."""
+        """Follow the legs of the entry; give it up after too many attempts, or when it is time to leave."""
         del wake, event
         assert self.entry is not None
         tools, trade = self.tools, self.trade
+        if view.session is not None and view.now_ns >= tools.leaves_ns(view.session):
+            return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
         status, actions = self.entry.step(view)
         if status is EntryStatus.FILLED:
             trade.straddles = trade.first_straddles = self.entry.sets

@@ -13,13 +13,13 @@ from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns, to_new_york
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.strategies.toolkit.entry_legs import LegEntry
-from scalpdesk.strategies.toolkit.exits import ExitRule, StraddleView, straddle_rules
+from scalpdesk.strategies.toolkit.exits import ExitRule, StraddleView, minutes_before, straddle_rules
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
@@ -92,6 +92,10 @@ class ScalperTools:
     def held(self, view: DeskView) -> list[InstrumentId]:
         """Return the options held, in the order of their first trade."""
         return held_of(view, self.options)
+
+    def leaves_ns(self, session: Session) -> int:
+        """Return when a session's minutes before the close begin, in which everything is left."""
+        return minutes_before(session.close_ns, self.config.exits.flat_minutes_before_close or 0.0)
 
     def refuse(self, reason: str, facts: Facts) -> list[Action]:
         """Report a refusal when its kind changes."""
