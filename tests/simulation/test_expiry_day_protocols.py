@@ -116,7 +116,9 @@ def played(folder: Path, day: Day) -> Trial:
         schedule, folder, plan=changed(SMALL_PLAN, config=config, limits=limits), market=market
     )
     trial.notices = notices
-    trial.scene.excused.add(6)  # the delta of the last minutes turns with a cent
+    # the delta of the last minutes turns with a cent
+    trial.scene.excused.add(6)
+    trial.scene.has_fair_quotes = False
     trial.scene.session = Session(DAY, market.session.open_ns, market.following.close_ns)
     before_open = (market.following.open_ns - market.start_ns) / NANOS_PER_SECOND - 60.0
     trial.loop.call_at(before_open, look, trial)
@@ -190,7 +192,7 @@ def test_what_was_bought_ends_by_the_rule(tmp_path, venue, rule, shares):
     ("moments", "dies_at_notice", "given"),
     [
         ((Moment(420.0, "kill"),), False, 2),  # after both: the next life gives none again
-        ((), True, 3),  # with the first one on its way: what has no answer is given again
+        ((), True, 4),  # with both on their way: what has no answer is given again
         ((Moment(420.0, "kill"), Moment(40_000.0, "kill")), False, 2),  # and in the night
     ],
 )

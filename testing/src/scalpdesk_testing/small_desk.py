@@ -51,7 +51,7 @@ from scalpdesk.strategies.several.strategy import Several
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
-from scalpdesk_testing.market import BODIES, CALL, COVERS, SHAPE_LEGS, SHARE, WING_WIDTH, SmallMarket
+from scalpdesk_testing.market import CALL, COVERS, SHAPE_LEGS, SHARE, WING_WIDTH, SmallMarket
 from scalpdesk_testing.schedule import Crash, Schedule
 
 CASH = Decimal(1_000_000)
@@ -170,12 +170,7 @@ class DeskPlan:
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
         if schedule.is_sold:
-            structure = StructureConfig(
-                shape=schedule.shape,
-                side="short",
-                body=str(BODIES.get(schedule.shape, 0)),
-                wing=str(WING_WIDTH),
-            )
+            structure = StructureConfig(shape=schedule.shape, side="short", body="0", wing=str(WING_WIDTH))
             entry = replace(config.entry, max_straddle_delta=None)
             config = replace(config, structure=structure, entry=entry)
         if schedule.max_loss is not None:

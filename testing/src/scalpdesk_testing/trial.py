@@ -47,7 +47,7 @@ from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
-from scalpdesk_testing.market import CALL, OTHER, PUT, SHARE, SmallMarket
+from scalpdesk_testing.market import OTHER, SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     JUMP,
@@ -530,8 +530,8 @@ class Trial:
     def _opening(self) -> tuple[Event, ...]:
         """Events that a fresh desk receives first: open interest, so that it may choose."""
         at_ns = self.clock.now_ns()
-        numbers = (CALL, PUT) if self.schedule.shape == "straddle" else self.market.options
-        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in numbers)
+        # of no other option: the desk can choose nothing else
+        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in self.desk_plan.legs)
 
     def _reborn(self) -> tuple[Timers, bool]:
         """Rebuild the desk from what the disk has."""
