@@ -12,7 +12,7 @@ from fakes.planted_bugs import LAW_SEEDS
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import OpenInterestEvent, SessionEvent
-from scalpdesk.core.intents import LegOrders
+from scalpdesk.core.intents import LegOrders, Purpose
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_testing.campaign import (
     IMPOSSIBLE_EDGES,
@@ -25,9 +25,13 @@ from scalpdesk_testing.campaign import (
 )
 from scalpdesk_testing.market import CALL
 from scalpdesk_testing.schedule import (
+    ASSIGNED,
+    CALLED,
     CORRECTION,
     CRASHES,
     LEADS_TO,
+    SOLD_SHAPES,
+    STORIES,
     STRAY,
     TRANSFER,
     Crash,
@@ -36,6 +40,7 @@ from scalpdesk_testing.schedule import (
     draw_faults,
     draw_schedule,
     quiet_schedule,
+    with_story,
 )
 from scalpdesk_testing.trial import Trial, run_trial
 from scalpdesk_testing.workers import Worker
@@ -87,6 +92,9 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 40_960),  # a patient hedge rested on after the last option
         ("alpaca", 51_159),  # a liquidation of the very instant of the view that was taken over
         ("tws", 51_088),  # the stream's positions stood beside those of the answer
+        ("alpaca", 129),  # a wing was sold while its leg could not be bought back
+        ("deribit", 458),  # a purchase by the model was priced beyond every collar
+        ("deribit", 1_368),  # an entry went on after the moment of its own exit
         ("deribit", 40_473),  # a stream that was asked for and never answered
         ("tws", 40_070),  # the second execution in the journal, the first only in the history
         ("tws", 41_306),  # an execution taken back unseen kept the place of the last one
@@ -103,6 +111,57 @@ def test_seeds_draw_combos_and_changes_of_size(protocol):
     forms = Counter((each.leg_orders, each.max_multiple) for each in map(trial_of(protocol).draw, range(60)))
     assert set(forms) == set(product((LegOrders.LEGS, LegOrders.COMBO), (None, 2.0)))
     assert min(forms.values()) >= 5
+
+
+@pytest.mark.parametrize("protocol", ["alpaca", "deribit", "tws"])
+def test_seeds_that_sell_draw_every_shape_in_both_forms_assignments_and_calls(protocol):
+    drawn = [each for each in map(trial_of(protocol).draw, range(1_000)) if each.is_sold]
+    assert set(Counter((each.shape, each.leg_orders) for each in drawn)) == set(
+        product(SOLD_SHAPES, (LegOrders.LEGS, LegOrders.COMBO))
+    )
+    kinds = Counter(moment.kind for each in drawn for moment in each.moments)
+    jumps = sum(each.is_jump for each in drawn)
+    assert (kinds[ASSIGNED] > 20) is (protocol != "deribit")  # a European option is not assigned early
+    assert (kinds[CALLED] > 20) is (protocol != "tws")  # TWS names no cause of a change of cash
+    assert jumps >= 8
+    assert all(each.called_at is None or each.shape == "straddle" or not each.is_jump for each in drawn)
+
+
+def test_what_else_a_seed_draws_does_not_depend_on_what_it_sells():
+    for seed in range(200):
+        plain, drawn = with_story(draw_faults(seed), STORIES[seed % len(STORIES)]), draw_schedule(seed)
+        own = {"shape", "called_at", "is_jump", "moments", "aim"}
+        assert all(
+            getattr(plain, name) == getattr(drawn, name)
+            for name in plain.__struct_fields__
+            if name not in own
+        )
+        kept = [each for each in drawn.moments if each.kind not in (ASSIGNED, CALLED)]
+        assert set(kept) <= set(plain.moments)
+        assert drawn.is_sold or drawn == plain
+
+
+@pytest.mark.parametrize("protocol", ["alpaca", "deribit"])
+def test_a_broker_closes_what_the_account_carries_no_more_and_the_desk_opens_nothing(tmp_path, protocol):
+    schedule = quiet_schedule(
+        5,
+        is_sold=True,
+        called_at=36.0,
+        heal_at=100.0,
+        moments=(Moment(36.0, CALLED, 30.0),),
+    )
+    trial = trial_of(protocol)(schedule, tmp_path)
+    outcome = trial.run()
+    assert outcome.violations == []
+    forced = [order for order in trial.account.orders.values() if order.is_forced]
+    assert sum(order.filled for order in forced) > 0
+    first_ns = min(order.created_ns for order in forced)
+    later = [
+        order
+        for order in trial.engine.desk.orders.orders.values()
+        if order.created_ns > first_ns and order.submitted.purpose is Purpose.OPEN
+    ]
+    assert later == []
 
 
 @pytest.mark.parametrize("protocol", ["alpaca", "deribit", "tws"])
