@@ -1,4 +1,4 @@
-"""What covers sold options: how much of it may be sold while they stand."""
+"""Covers of sold options: how much of them may be sold while those stand."""
 
 from decimal import Decimal
 

@@ -690,7 +690,7 @@ def _part_left_out_of_the_explain() -> list[Change]:
 
 
 def _covers_sold() -> list[Change]:
-    """What covers a sold leg is sold like everything else."""
+    """The wing of a sold leg is sold like everything else."""
 
     def keep(orders: Iterable[OrderIntent], *_: object) -> list[OrderIntent]:
         return list(orders)
@@ -698,13 +698,8 @@ def _covers_sold() -> list[Change]:
     return [(liquidation, "keep_covers", keep), (last_resort, "keep_covers", keep)]
 
 
-def _margin_check_gone() -> list[Change]:
-    return _without_check("margin_has_room")
-
-
 PLANTED_BUGS: dict[str, PlantedBug] = {
     "covers_sold": PlantedBug("what covers a sold leg is sold before it is bought back", _covers_sold),
-    "margin_check_gone": PlantedBug("the desk opens while the broker is about to close", _margin_check_gone),
     "phantom_pending": PlantedBug("a cancelled order counts as pending", _phantom_pending),
     "zero_cross_double": PlantedBug("a hedge across zero goes out twice", _zero_cross_double),
     "retry_with_new_id": PlantedBug("a lost order is sent under a new name", _retry_with_new_id),

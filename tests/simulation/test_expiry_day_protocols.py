@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fakes.live_session import Wanted, play
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -37,6 +38,7 @@ DAY = date(2018, 3, 5)
 EVENING_SECONDS, MORNING_SECONDS = 600, 60
 PLACES = {"alpaca": Trial, "ibkr": TwsTrial}
 STRIKE = 500
+ENDS = ChangeCause.CASH_SETTLEMENT, ChangeCause.EXPIRED_WORTHLESS
 
 
 class PinMarket(SmallMarket):
@@ -59,7 +61,7 @@ class PinMarket(SmallMarket):
 
 @dataclass(frozen=True)
 class Day:
-    """What is held over the day, where the share closes, and the rule."""
+    """The structure held over the day, the close of the share, and the rule."""
 
     venue: str
     shape: str = "straddle"
@@ -191,9 +193,9 @@ def test_what_was_bought_ends_by_the_rule(tmp_path, venue, rule, shares):
 @pytest.mark.parametrize(
     ("moments", "dies_at_notice", "given"),
     [
-        ((Moment(420.0, "kill"),), False, 2),  # after both: the next life gives none again
+        ((Moment(420.0, "kill"),), False, 2),  # after both: the next life gives no notice again
         ((), True, 4),  # with both on their way: what has no answer is given again
-        ((Moment(420.0, "kill"), Moment(40_000.0, "kill")), False, 2),  # and in the night
+        ((Moment(420.0, "kill"), Moment(40_000.0, "kill")), False, 2),  # and once more in the night
     ],
 )
 def test_a_desk_that_is_killed_gives_the_notices_that_it_has_not_given(
@@ -208,3 +210,45 @@ def test_a_desk_that_is_killed_gives_the_notices_that_it_has_not_given(
     assert set(theirs[0]) == {SHARE}
     assert len(trial.notices) == given
     assert trial.engine.desk.lapsing == {CALL: 2, PUT: 2}
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_short_straddle_in_coin_is_settled_in_cash_and_leaves_its_hedge(tmp_path):
+    settings = (
+        "structure.side=short", "selection.min_expiration_days=0", "selection.max_expiration_days=1",
+        "selection.min_open_interest=-1", "entry.gate=advise", "entry.forecast_vol=0.2", "entry.orders=auto",
+        "entry.max_straddle_delta=99", "entry.not_before=23:00", "entry.not_after=23:30",
+        "exits.edge_gone=false", "exits.credit_multiple=none", "exits.stop_fraction=none",
+        "exits.arm_fraction=none", "exits.credit_fraction=none", "exits.minutes_before_expiry=0",
+        "hedge.threshold_shares=0.02", "desk.at_expiry=let_go", "risk.max_short_contracts=30",
+        "venue.forecast=false", "venue.requests_per_minute=1000000", "venue.reconcile_seconds=0.5",
+        "venue.confirm_seconds=0.1",
+    )  # fmt: skip
+    day = play(
+        tmp_path,
+        Wanted(
+            day=date(2025, 3, 5),
+            venue="deribit",
+            data="embedded-btc",
+            cash=D(20),
+            streams=2,
+            underlyings=("BTC-PERPETUAL",),
+            config=Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml",
+            overrides=settings,
+        ),
+    )
+    assert day.desk_positions() == day.truth_positions()
+    assert not any(symbol.endswith(("-C", "-P")) for symbol in day.truth_positions())
+    assert day.desk_cash() == day.truth_cash()
+    ends = {
+        day.symbols[event.instrument_id][-1]: event
+        for event in day.events
+        if isinstance(event, PositionChanged) and event.cause in ENDS
+    }
+    call, put = ends["C"], ends["P"]  # the mean of the last half hour lies below the strike
+    assert (call.cause, call.quantity_change, call.cash_change) == (ChangeCause.EXPIRED_WORTHLESS, 1, 0)
+    assert (put.cause, put.quantity_change) == (ChangeCause.CASH_SETTLEMENT, 1)
+    strike = D(day.symbols[put.instrument_id].split("-")[2])
+    mean = strike / (1 + put.price)  # paid in coin: (strike - mean) / mean
+    assert put.cash_change == -((strike - mean) / mean).quantize(D("1e-8"))
+    assert 0 < strike - mean < D("0.01") * strike

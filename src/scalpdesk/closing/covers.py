@@ -1,4 +1,4 @@
-"""Bought options that cover sold ones: they are kept until those are bought back, however long that takes.
+"""Bought options that cover sold options: they are kept until those are bought back, however long it takes.
 
 A sold option without its cover is a larger risk than both together, and many venues refuse a sale that would
 leave one behind.

@@ -38,9 +38,9 @@ SHAPE_LEGS: dict[str, dict[InstrumentId, int]] = {
 }
 """Contracts of a set that is bought, by shape."""
 COVERS = {CALL: FAR_CALL, PUT: FAR_PUT}
-"""What covers a sold leg of a shape with wings."""
+"""The wing that covers a sold leg."""
 BODIES = {"iron_condor": 4}
-"""How far from the money a shape's first call and put stand, currency; at the money unless named."""
+"""Distance of a shape's first call and put from the money, currency; 0 unless named."""
 WING_WIDTH = 6
 """Between a leg and its wing, currency."""
 OLD_SECONDS = 60

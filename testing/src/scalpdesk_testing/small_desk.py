@@ -133,11 +133,6 @@ class DeskPlan:
         return self.config.hedge.band == "fixed" and self.config.hedge.delta_vol == "entry"
 
     @property
-    def signed_straddles(self) -> int:
-        """Straddles bought first, below zero where they are sold."""
-        return self.config.structure.sign * self.config.straddles
-
-    @property
     def legs(self) -> dict[InstrumentId, int]:
         """Return the signed contracts of one set of what is traded, by leg."""
         sign = self.config.structure.sign

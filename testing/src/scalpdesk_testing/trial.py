@@ -257,7 +257,7 @@ class Trial:
     OPTIONS = RunnerOptions(
         reconcile_seconds=30.0, tick_seconds=1.0, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
     )
-    """Of the desk's run."""
+    """Options of the desk's run."""
     STATES_QUOTE_TIMES = True
     """Whether the venue's messages state when a quote was made."""
 
@@ -303,7 +303,7 @@ class Trial:
         self.record = MortalRecord(folder / "account.mode.json", f"trial-{schedule.seed}")
         self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self.market, self._say)
         self.mishaps.ends_at = self._length
-        # nobody resumes a desk whose account the broker is about to close
+        # a person does not resume a desk whose positions the broker is about to close
         self.mishaps.may_resume = lambda: (
             not self.is_stated and self.world.ledger.figures(self.account).excess >= 0
         )
