@@ -245,10 +245,10 @@ def test_a_short_straddle_in_coin_is_settled_in_cash_and_leaves_its_hedge(tmp_pa
         for event in day.events
         if isinstance(event, PositionChanged) and event.cause in ENDS
     }
-    call, put = ends["C"], ends["P"]  # the mean of the last half hour lies below the strike
-    assert (call.cause, call.quantity_change, call.cash_change) == (ChangeCause.EXPIRED_WORTHLESS, 1, 0)
-    assert (put.cause, put.quantity_change) == (ChangeCause.CASH_SETTLEMENT, 1)
-    strike = D(day.symbols[put.instrument_id].split("-")[2])
-    mean = strike / (1 + put.price)  # paid in coin: (strike - mean) / mean
-    assert put.cash_change == -((strike - mean) / mean).quantize(D("1e-8"))
-    assert 0 < strike - mean < D("0.01") * strike
+    call, put = ends["C"], ends["P"]  # the mean of the last half hour lies above the strike
+    assert (put.cause, put.quantity_change, put.cash_change) == (ChangeCause.EXPIRED_WORTHLESS, 1, 0)
+    assert (call.cause, call.quantity_change) == (ChangeCause.CASH_SETTLEMENT, 1)
+    strike = D(day.symbols[call.instrument_id].split("-")[2])
+    mean = strike / (1 - call.price)  # paid in coin: (mean - strike) / mean
+    assert call.cash_change == -((mean - strike) / mean).quantize(D("1e-8"))
+    assert 0 < mean - strike < D("0.01") * strike
