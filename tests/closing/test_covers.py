@@ -60,3 +60,12 @@ def test_the_last_resort_keeps_a_wing_for_as_long_as_its_leg_cannot_be_bought_ba
         sold.append([(order.instrument_id, order.quantity) for order in step.orders])
     assert {one for orders in sold[:50] for one in orders} == {(FAR_CALL, 1)}
     assert (CALL, 2) in sold[50]
+
+
+def test_a_wing_that_was_kept_is_sold_at_the_market_once_its_leg_is_gone():
+    flattener, quotes = Flattener(BOOK), {CALL: None, FAR_CALL: quote(FAR_CALL, 1, 1.0, 1.1)}
+    lines = [ClosingLine("", CALL, D(-2)), ClosingLine("", FAR_CALL, D(2))]
+    kept = [flattener.step(second * 10**9 + 1, lines, (), quotes, RiskLimits()) for second in range(40)]
+    assert not any(step.orders for step in kept)
+    (order,) = flattener.step(41 * 10**9, lines[1:], (), quotes, RiskLimits()).orders
+    assert (order.instrument_id, order.quantity, order.limit_price) == (FAR_CALL, 2, None)

@@ -237,9 +237,12 @@ class Flattener:
             held[line.instrument_id] += line.quantity
         for order in working:
             held[order.submitted.instrument_id] += min(order.signed_leaves, ZERO)
-        due = keep_covers(due, held, self._instruments)
+        kept = keep_covers(due, held, self._instruments)
+        for owner, number in {(order.owner, order.instrument_id) for order in due}:
+            if all((order.owner, order.instrument_id) != (owner, number) for order in kept):
+                self._closer.leg(number, owner).hold_back()
         orders = []
-        for intent in due:
+        for intent in kept:
             owner, number = intent.owner, intent.instrument_id
             if (owner, number) in unsold:
                 leg, now_ns = self._closer.leg(number, owner), look(number).now_ns

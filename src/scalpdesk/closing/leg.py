@@ -163,7 +163,8 @@ class ClosingLeg:
         self.not_before_ns = seen.now_ns + int(doubled(pause_ns, times, longest))
 
     def hold_back(self) -> None:
-        """Note that its last order was not proposed: the next try waits no longer for that."""
+        """Forget its last try, whose order is not proposed: the next waits no longer and gives no more."""
+        self.tries -= 1
         self.sent_ns = None
 
     def refuse(self, now_ns: int, first_seconds: float, longest_seconds: float) -> int:
