@@ -111,7 +111,12 @@ class SmallMarket:
         self._is_deep = is_deep
         self.hours: Hours = TapeHours((self.session,))
         self.start_ns = self.session.open_ns
-        self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
+        # of a chain the legs alone have any: the desk can choose nothing else
+        traded = range(len(self.instruments)) if shape == "straddle" else {SHARE, *SHAPE_LEGS[shape]}
+        self.open_interest = {
+            instrument.symbol: 5_000 * (number in traded)
+            for number, instrument in enumerate(self.instruments)
+        }
         self.barred: frozenset[InstrumentId] = frozenset()
         self.dividends: tuple[CashDividend, ...] = ()
         self.actions: tuple[CorporateAction, ...] = ()

@@ -530,7 +530,6 @@ class Trial:
     def _opening(self) -> tuple[Event, ...]:
         """Events that a fresh desk receives first: open interest, so that it may choose."""
         at_ns = self.clock.now_ns()
-        # of no other option: the desk can choose nothing else
         return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in self.desk_plan.legs)
 
     def _reborn(self) -> tuple[Timers, bool]:
