@@ -105,6 +105,7 @@ class SmallMarket:
             day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other, shape=shape
         )
         self.options = tuple(InstrumentId(number) for number in range(1, len(self.instruments)))
+        self.shape = shape
         self._jump_at, self._jump = jump_at, jump
         self.silent_until: dict[InstrumentId, int] = {}
         """Instruments whose quotes do not come before an instant, UTC nanoseconds."""
@@ -181,6 +182,11 @@ class SmallMarket:
         """Return the volatility that options are quoted at, a fraction a year; of old quotes the first."""
         place = max(at_ns - self.start_ns, 0) // (VOL_SECONDS * NANOS_PER_SECOND)
         return float(self._vols[min(place, len(self._vols) - 1)])
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the share jumps: an option that is quoted no more has no price after it."""
+        return self._jump_at is not None
 
     def off_feed(self) -> list[InstrumentId]:
         """Return the instruments that have left the feed for good."""

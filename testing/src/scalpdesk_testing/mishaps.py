@@ -140,8 +140,12 @@ class Mishaps:
                 self.loop.call_later(moment.seconds, self._end, order, Status.CANCELED)
         elif moment.kind == "dividend":
             self.world.broker.actions.pay_dividend(SHARE, Decimal("0.50"))
+        elif moment.kind == "assignment" and self.market.shape != "straddle":
+            self._assign_leg(0.0)
         elif moment.kind == "assignment" and self._by_hand(OTHER, Side.SELL, 1) is not None:
             self.loop.call_later(moment.seconds, self._assign)
+        elif moment.kind in ("lost_quotes", "left_feed") and self.market.jumps:
+            self._say("fault", "not struck: the price jumps")
         elif moment.kind == "lost_quotes":
             until = self.clock.true_ns() + int(12.0 * moment.seconds * NANOS_PER_SECOND)
             self.market.silent_until[CALL] = max(until, self.market.silent_until.get(CALL, 0))

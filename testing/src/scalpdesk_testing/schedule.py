@@ -61,7 +61,6 @@ SOLD_SHAPES = ("straddle", "straddle", "iron_fly", "iron_condor", "vertical")
 """Shapes of what is sold."""
 ASSIGNED_SHARE, CALLED_SHARE = 0.3, 0.35
 """Shares of the drawn trials that sell in which a sold leg is assigned, and in which the broker calls."""
-LEAVES_FEED = ("left_feed", "lost_quotes")
 JUMP = 70.0
 """By how much the share jumps where that leads to the call, currency."""
 CRASHES = ("before", "torn", "after")
@@ -310,16 +309,8 @@ def _with_sold(drawn: Schedule) -> Schedule:
     # an owner's call beside a limit on the day's loss says nothing new
     if is_called and drawn.story is not Story.LOSS:
         changes |= {"called_at": called_at, "is_jump": is_jump and shape == "straddle"}
-        if changes["is_jump"]:  # an option that is quoted no more has no price after it
-            moments = [each for each in moments if each.kind not in LEAVES_FEED]
-            if drawn.aim is not None and drawn.aim.fault in LEAVES_FEED:
-                changes["aim"] = None
-        else:
+        if not changes["is_jump"]:
             moments.append(Moment(called_at, CALLED, 60.0))
-    if shape != "straddle":
-        moments = [each for each in moments if each.kind != "assignment"]
-        if drawn.aim is not None and drawn.aim.fault == "assignment":
-            changes["aim"] = None
     moments.sort(key=lambda moment: moment.at)
     return msgspec.structs.replace(drawn, moments=tuple(moments), **changes)
 

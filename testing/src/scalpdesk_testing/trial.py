@@ -357,7 +357,8 @@ class Trial:
         if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
             self.scene.excused.add(6)
         for fault, laws in EXCUSES.items():
-            if fault in schedule.faults:
+            is_own = fault == "assignment" and schedule.shape != "straddle"  # a leg of the desk's own
+            if fault in schedule.faults and not is_own:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
             self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
@@ -370,8 +371,8 @@ class Trial:
         """Open the account, with what it holds at the open."""
         schedule = self.schedule
         # who sells a call uncovered may be assigned
-        is_uncovered = schedule.is_sold and schedule.shape == "straddle"
-        level = 4 if is_uncovered or "assignment" in schedule.faults else 3
+        may_be_uncovered = schedule.is_sold or "assignment" in schedule.faults
+        level = 4 if may_be_uncovered and schedule.shape == "straddle" else 3
         sets = self.desk_plan.config.straddles if schedule.held_days or schedule.holds else 0
         legs = self.desk_plan.legs if sets else {}
         held = {number: (Decimal(sets * ratio), Decimal(4)) for number, ratio in legs.items()}
