@@ -38,6 +38,8 @@ BY_HAND = "by-hand-"
 """Begins the client order ids of somebody else's trades in the account."""
 FAR_DELTA_SHARES = 3.0
 """By which a mark's net delta may be off: quotes are rounded."""
+DELIVERED = "OPTRD"
+"""Kind of the lines of shares that an assignment delivers."""
 LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND
 """Longer than the strategy waits after rejections."""
 HALT_END_NS = 125 * NANOS_PER_SECOND
@@ -372,6 +374,9 @@ def worst_case_within_limits(scene: Scene) -> str | None:
     # a straddle's delta lies between minus and plus its multiplier: the hedge never needs more
     shares = 100 * straddles
     bounds = {number: (sign, ZERO, straddles) for number, sign in scene.plan.legs.items()}
+    # what an assignment delivers comes beside the hedge
+    delivered = [line.quantity for line in scene.account.activities if line.kind == DELIVERED]
+    shares += sum(map(abs, delivered), ZERO)
     bounds[SHARE] = 1, -shares, shares
     for number, (sign, least, most) in bounds.items():  # what is sold is held the other way round
         held = sign * scene.account.quantity(number)
