@@ -342,7 +342,8 @@ class Conduct:
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         straddles = max(float(abs(desk.positions.quantity(number))) for number in scene.plan.legs)
-        far = FAR_SHARES * max(len(scene.plan.legs) / 2, 1.0)  # of each leg the volatility's error
+        # a straddle's legs offset the error of one volatility, those of a spread add up
+        far = FAR_SHARES * (1.0 if scene.plan.config.structure.shape == "straddle" else 2.0)
         if miss > far * max(straddles / scene.plan.config.straddles, 1.0):
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
@@ -564,6 +565,7 @@ class Conduct:
             desk.gate.mode is Mode.FLATTENING
             and not self._halted
             and self._is_compared
+            and not scene.has_stated_difference  # what it wants to sell may not be there
             and scene.connected()
             and all(market.verdict(number, now_ns).value == "good" for number in (SHARE, *scene.plan.legs))
         )
