@@ -171,9 +171,11 @@ class StraddleEdge:
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
+        if not self._config.asks_edge:
+            return EntryVerdict(True, (), {}, False)
         forecast = self.horizon.forecast(view, best.structure)
         # sitting out the whole spread once in and once out is two half-spreads
-        fees = 2.0 * _option_fees(view, best.structure)
+        fees = 2.0 * option_fees(view, best.structure)
         inputs = self._inputs(best.structure, view, hedger, forecast, half_spreads=best.spread, fees=fees)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
@@ -263,7 +265,7 @@ class StraddleEdge:
             half = 0.5 * each.total_of_all(
                 0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes
             )
-            cost += held.multiplier * (half + _option_fees(view, each))
+            cost += held.multiplier * (half + option_fees(view, each))
         found = recentring(
             spot,
             (gammas[0], gammas[1]),
@@ -471,7 +473,7 @@ def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     return greeks.gamma
 
 
-def _option_fees(view: DeskView, structure: Structure) -> float:
+def option_fees(view: DeskView, structure: Structure) -> float:
     """Return what one execution of each contract of a set costs, currency per unit.
 
     On a coin alone: a straddle on a share pays cents, which its smallest edge stands far above.

@@ -7,7 +7,7 @@ point: a class with a ``Config``, made from one, and ``reason``.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
@@ -16,9 +16,9 @@ from typing import Annotated, Protocol, TypeVar, cast
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import (
     MINUTE_NS,
@@ -29,9 +29,16 @@ from scalpdesk.core.units import (
     money_decimals,
     money_text,
 )
-from scalpdesk.instruments.contract import Right
+from scalpdesk.instruments.contract import OptionContract, Right
+from scalpdesk.instruments.deadlines import (
+    BUFFER_MINUTES,
+    NO_CUTOFF,
+    VENUE_CUTOFFS,
+    exit_deadline_ns,
+    venue_cutoff,
+)
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
-from scalpdesk.instruments.sessions import Session, next_session, to_new_york
+from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
@@ -118,10 +125,91 @@ class RiskHalt:
         return RISK_HALT if trade.mode is Mode.FLATTENING else None
 
 
+# the deadline ---------------------------------------------------------------------------------
+
+AUTO = "auto"
+
+
+class DeadlineConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The time of a session by which to be out: the earliest of those that are set."""
+
+    section = "exits.deadline"
+    at: str | None = None
+    """New York time (``HH:MM``)."""
+    minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] | None = None
+    """Before the session's own close: what half days go by."""
+    venue: str | None = None
+    """Venue whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
+    buffer_minutes: Annotated[float, at_least(1, 120, "minutes")] = BUFFER_MINUTES
+    """Margin before that last order."""
+
+    def __post_init__(self) -> None:
+        """Refuse texts that are no times, times that are never reached, and unknown venues."""
+        super().__post_init__()
+        at = self.at
+        minutes = max(0.0 if self.venue is None else self.buffer_minutes, self.minutes_before_close or 0.0)
+        if at is not None and minutes_of(time_of_day(self.key_path("at"), at)) > (
+            minutes_of(REGULAR_CLOSE) - minutes
+        ):
+            keys = self.key_path("minutes_before_close"), self.key_path("buffer_minutes")
+            raise ConfigError(
+                f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
+                where=self.key_path("at"),
+                value=at,
+                fix=f"lower {keys[0]}, which is {self.minutes_before_close or 0.0:g}, and {keys[1]}, which"
+                f" is {self.buffer_minutes:g}, too",
+            )
+        if self.venue not in (None, AUTO, *VENUE_CUTOFFS):
+            raise ConfigError(
+                "no last-order rule is known for this venue",
+                where=self.key_path("venue"),
+                value=self.venue,
+                nearest=nearest_name(str(self.venue), VENUE_CUTOFFS),
+                fix=f"use {AUTO} or one of {', '.join(VENUE_CUTOFFS)}",
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a deadline is set."""
+        return not (self.at is None and self.minutes_before_close is None and self.venue is None)
+
+    def instant_ns(self, view: DeskView, expiring: Iterable[OptionContract]) -> int | None:
+        """Return the deadline of the present session, UTC nanoseconds; None where no time is set.
+
+        ``expiring`` are the options that expire in it.
+        """
+        session, minutes = view.session, self.minutes_before_close
+        assert session is not None
+        instants = [] if self.at is None else [session.clock_ns(self.at)]
+        cutoff = NO_CUTOFF if self.venue is None else view.cutoff
+        if self.venue not in (None, AUTO):
+            cutoff = venue_cutoff(str(self.venue))
+        if minutes is not None:
+            instants.append(minutes_before(session.close_ns, minutes))
+        for contract in expiring:
+            by_venue = None if self.venue is None else cutoff.of(contract.underlying)
+            if by_venue is not None or minutes is not None:
+                close_ns = final_close_ns(contract)
+                found = exit_deadline_ns(
+                    close_ns,
+                    exit_minutes=minutes or 0.0,
+                    cutoff_minutes=by_venue,
+                    buffer_minutes=self.buffer_minutes,
+                )
+                instants.append(found)
+        return min(instants, default=None)
+
+
+def minutes_of(clock: time) -> float:
+    """Return a time of the day in minutes from midnight."""
+    return 60 * clock.hour + clock.minute + clock.second / 60
+
+
 # structures -----------------------------------------------------------------------------------
 
 
 SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
+SideLoss = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
 
 
 class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -170,6 +258,22 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
     credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = 0.5
     """Leave what was sold for a credit once this part of it is earned."""
+    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
+    """Leave what was bought at a profit of this fraction of the premium."""
+    side_credit_multiple: SideLoss | None = None
+    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
+    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
+    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
+    this fraction of the premium that they cost. The other side is kept and hedged.
+    """
+    deadline: DeadlineConfig = msgspec.field(default_factory=DeadlineConfig)
+    """Time of a session by which to be out, whatever the state of the trade: an entry under way is taken
+    back, nothing is entered after it.
+    """
+    retry_seconds: Seconds | None = None
+    """Age at which an exit order that is not filled gets a new price; None is ``entry.order_ttl_seconds``."""
+    alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
+    """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
         """Refuse a closing time that is no time or outside the session."""
@@ -344,10 +448,11 @@ class StopLoss:
 
 
 class CreditEarned:
-    """Exit once a part of the credit is earned, as valid quotes have it."""
+    """Exit once a part of the credit, or of the premium, is earned, as valid quotes have it."""
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, of: str = "credit") -> None:
         self.fraction = fraction
+        self._of = of
         self._marks = QuotedMarks()
 
     def reason(self, trade: StraddleView) -> str | None:
@@ -357,7 +462,7 @@ class CreditEarned:
         if float(trade.pnl) < self.fraction * float(trade.premium_paid):
             return None
         places = money_decimals(trade.currency)
-        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the credit or more"
+        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the {self._of} or more"
 
 
 class TrailingStop:
@@ -467,6 +572,12 @@ class BeforeClose:
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
 
 
+def side_stop(config: ExitConfig, *, is_credit: bool) -> StopLoss | None:
+    """Return a new stop of one side of a structure; None where the settings have none for it."""
+    loss = config.side_credit_multiple if is_credit else config.side_premium_fraction
+    return None if loss is None else StopLoss(loss, "credit" if is_credit else "premium")
+
+
 def minutes_before(instant_ns: int, minutes: float) -> int:
     """Return the instant (UTC nanoseconds) so many minutes before another."""
     return instant_ns - int(minutes * 60 * NANOS_PER_SECOND)
@@ -491,8 +602,9 @@ def straddle_rules(
     stop = config.credit_multiple if is_credit else config.stop_fraction
     if stop is not None:
         rules.append(StopLoss(stop, "credit" if is_credit else "premium"))
-    if is_credit and config.credit_fraction is not None:
-        rules.append(CreditEarned(config.credit_fraction))
+    target = config.credit_fraction if is_credit else config.target_fraction
+    if target is not None:
+        rules.append(CreditEarned(target, "credit" if is_credit else "premium"))
     trailing = None
     if config.arm_fraction is not None:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)
