@@ -234,7 +234,8 @@ class WaitingState(RestingState):
                 )
         if selection.best is None or why_none:
             self.passes.note(view.now_ns, passed=False)
-            return self, tools.refuse(why_none, dict(selection.removed))
+            key = "delta" if selection.lopsided is not None else ""
+            return self, tools.refuse(why_none, dict(selection.removed), key)
         return self._judge(view, selection, selection.best, spot)
 
     def _judge(self, view: DeskView, selection: Selection, best: Candidate, spot: float) -> Step:
@@ -463,6 +464,9 @@ class HoldingState(TradingState):
                 and can_exchange(held, each)
                 and sold_delta(view, each) <= config.roll_delta
             ]
+        if config.roll_for_credit:
+            paying = [each for each in later if (roll_credit(view, *exchanged(held, each)) or 0.0) > 0.0]
+            later = paying or later
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))

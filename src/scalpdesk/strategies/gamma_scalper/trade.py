@@ -198,9 +198,9 @@ class ScalperTools:
         """Return the options held, in the order of their first trade."""
         return held_of(view, self.options)
 
-    def refuse(self, reason: str, facts: Facts) -> list[Action]:
-        """Report a refusal when its kind changes."""
-        return self._refusals.report(without_figures(reason), (reason,), facts)
+    def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
+        """Report a refusal when its kind changes: unless given, its words without figures."""
+        return self._refusals.report(kind or without_figures(reason), (reason,), facts)
 
     def ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""

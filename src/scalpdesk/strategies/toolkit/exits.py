@@ -573,7 +573,7 @@ class BeforeClose:
 
 
 def side_stop(config: ExitConfig, *, is_credit: bool) -> StopLoss | None:
-    """Return a new stop of one side of a structure; None where the settings have none for it."""
+    """Return a new stop of one side of a structure; None where the settings set no such stop."""
     loss = config.side_credit_multiple if is_credit else config.side_premium_fraction
     return None if loss is None else StopLoss(loss, "credit" if is_credit else "premium")
 

@@ -269,10 +269,10 @@ class ZeroDteTools(ScalperTools):
     label = NAME
     gone = "the options are gone: closed, settled or taken away"
 
-    def refuse(self, reason: str, facts: Facts) -> list[Action]:
+    def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
         """Report a refusal when its kind changes, without the counts, which its words have."""
         del facts
-        return super().refuse(reason, {})
+        return super().refuse(reason, {}, kind)
 
     def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
         """Return no figures: those of the hedges come with the end of the trade."""
