@@ -45,7 +45,7 @@ LIMITS = RiskLimits(
 )
 CASH = Decimal(10_000_000)
 CONDOR = StructureConfig(shape="iron_condor", side="short", body="1%", wing="5")
-LATER = date(2024, 5, 17)
+LATER = date(2024, 7, 19)
 TRIGGERS = TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False)
 
 
@@ -388,12 +388,12 @@ def test_a_roll_for_a_credit_alone_is_refused_for_a_debit_with_its_figures():
 
 
 def test_a_roll_to_a_later_expiry_that_brings_a_credit_is_done():
-    """Two months more are worth more than what the challenged strangle costs to buy back."""
+    """Three months more are worth more than what the challenged strangle costs to buy back."""
     book = straddle_book(*range(440, 561, 10))
     desk = gamma(
         book,
         structure=StructureConfig(shape="strangle", side="short"),
-        selection=SelectionConfig(min_expiration_days=45, max_expiration_days=90),
+        selection=SelectionConfig(min_expiration_days=45, max_expiration_days=140),
         recentre=RecentreConfig(roll_delta=0.40, roll_for_credit=True),
         exits=no_exits(credit_multiple=None, credit_fraction=None),
         entry=EntryConfig(gate="none", max_straddle_delta=None),
