@@ -29,7 +29,7 @@ from scalpdesk.strategies.gamma_scalper.trade import (
 )
 from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
-    StraddleView,
+    PositionView,
     event_ahead,
     first_reason,
     minutes_before,
@@ -353,7 +353,7 @@ class HoldingState(TradingState):
         pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
         reason = first_reason(
             trade.exits,
-            StraddleView(
+            PositionView(
                 now_ns=view.now_ns,
                 session=view.session,
                 mode=view.mode,

@@ -27,8 +27,8 @@ from scalpdesk.strategies.toolkit.exits import (
     RISK_HALT,
     ExitConfig,
     ExitRule,
+    PositionView,
     StopLoss,
-    StraddleView,
     most_pnl,
     quoted_ns,
     side_stop,
@@ -285,7 +285,7 @@ class StraddleTrade:
         self.sessions_held = 0
         self.premium = ZERO
         """Cost of the sets, currency; below zero where they were sold for a credit."""
-        self.exits: Sequence[ExitRule[StraddleView]] = ()
+        self.exits: Sequence[ExitRule[PositionView]] = ()
         self.scale: ScaleRule | None = None
 
     def begin_holding(self, view: DeskView, tools: ScalperTools) -> None:
@@ -390,10 +390,9 @@ class TradeSide:
 
     def reason(self, view: DeskView) -> str | None:
         """Return why to close it now, or None."""
-        assert view.session is not None
         legs, pnl = self.structure.option_ids, self.pnl(view)
         quoted = quoted_ns(view.market, legs)
-        seen = StraddleView(
+        seen = PositionView(
             now_ns=view.now_ns,
             session=view.session,
             mode=view.mode,
@@ -401,8 +400,6 @@ class TradeSide:
             premium_paid=self._premium,
             pnl=pnl,
             most_pnl=most_pnl(view, legs, pnl) if quoted is None else None,
-            sessions_held=0,
-            edge_usd=None,
             currency=self.structure.lead.contract.currency,
             quoted_ns=quoted,
         )

@@ -51,23 +51,48 @@ OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
 
-class TradeView(msgspec.Struct, frozen=True, kw_only=True):
-    """An open trade as exit rules see it."""
+class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position as exit rules see it; a rule that asks for what is not known has no reason."""
 
     now_ns: int = 0
     mode: Mode = Mode.ACTIVE
     """Mode of the desk."""
+    session: Session | None = None
+    """The present one."""
     pnl: Decimal = Decimal(0)
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
     """Cost of opening, or the credit of it, whole position, in currency."""
+    currency: str = "USD"
+    """Currency of edge, premium and P&L."""
     most_pnl: Decimal | None = None
     """P&L at the best values that are possible of legs whose quotes show no price; None where all legs show
     theirs.
     """
+    quoted_ns: int | None = 0
+    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
+    is lost.
+    """
+    expiry: date | None = None
+    """First expiry of the options."""
+    expires_ns: int | None = None
+    """When the options expire, UTC nanoseconds; None where no rule asks."""
+    sessions_held: int = 0
+    edge_usd: float | None = None
+    """Edge left, or None when it is not known."""
+    exercise_gain: tuple[float, bool] | None = None
+    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
+    holding is better.
+    """
+    ex_dividends_ns: tuple[int, ...] = ()
+    """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
 
-Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
+TradeView = StraddleView = PositionView
+"""Its names in rules of installed packages."""
+
+
+Trade_contra = TypeVar("Trade_contra", bound=PositionView, contravariant=True)
 
 
 class ExitRule(Protocol[Trade_contra]):
@@ -78,7 +103,7 @@ class ExitRule(Protocol[Trade_contra]):
         ...
 
 
-Seen = TypeVar("Seen", bound=TradeView)
+Seen = TypeVar("Seen", bound=PositionView)
 
 
 def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
@@ -101,7 +126,7 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
         super().__post_init__()
         self.plugin_rules()
 
-    def plugin_rules(self) -> tuple[ExitRule[TradeView], ...]:
+    def plugin_rules(self) -> tuple[ExitRule[PositionView], ...]:
         """Return new rules of installed packages."""
         where = self.key_path("rules")
         return tuple(
@@ -109,18 +134,18 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
         )
 
 
-def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[TradeView]:
+def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[PositionView]:
     where = f"{where}.{name}"
     rule = configured(
         RULES.find(name, where), settings, kind="exit rule", name=name, where=where, contract=("reason",)
     )
-    return cast("ExitRule[TradeView]", rule)
+    return cast("ExitRule[PositionView]", rule)
 
 
 class RiskHalt:
     """Exit while the desk is flattening."""
 
-    def reason(self, trade: TradeView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         return RISK_HALT if trade.mode is Mode.FLATTENING else None
 
@@ -290,32 +315,8 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
             )
 
 
-class StraddleView(TradeView, frozen=True, kw_only=True):
-    """An open straddle with its hedge."""
-
-    session: Session
-    expiry: date
-    expires_ns: int | None = None
-    """When the options expire, UTC nanoseconds; None where no rule asks."""
-    sessions_held: int
-    edge_usd: float | None
-    """Edge left, or None when it is not known."""
-    currency: str = "USD"
-    """Currency of edge, premium and P&L."""
-    exercise_gain: tuple[float, bool] | None = None
-    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
-    holding is better.
-    """
-    quoted_ns: int | None = 0
-    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
-    is lost.
-    """
-    ex_dividends_ns: tuple[int, ...] = ()
-    """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
-
-
 def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
-    """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
+    """Return :attr:`PositionView.quoted_ns` of a straddle's legs."""
     stamps = list[int]()
     for leg in legs:
         quote = market.quotes[leg]
@@ -326,7 +327,7 @@ def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
 
 
 def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
-    """Return :attr:`TradeView.most_pnl` of legs that are held; None where a leg is not valued."""
+    """Return :attr:`PositionView.most_pnl` of legs that are held; None where a leg is not valued."""
     for leg in legs:
         units, value = view.positions.quantity(leg), view.delta_engine.state(leg, view.now_ns)
         if value is None:
@@ -343,8 +344,10 @@ class NearExpiry:
     def __init__(self, min_dte: int) -> None:
         self.min_dte = min_dte
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.expiry is None or trade.session is None:
+            return None
         days = (trade.expiry - trade.session.day).days
         return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
 
@@ -375,8 +378,10 @@ class BeforeEvent:
     def __init__(self, config: ExitConfig) -> None:
         self._config = config
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.session is None:
+            return None
         ahead = event_ahead(self._config, trade.now_ns, trade.session, trade.ex_dividends_ns)
         return f"event: {ahead}" if ahead else None
 
@@ -384,7 +389,7 @@ class BeforeEvent:
 class EarlyExercise:
     """Exit when a leg is worth more exercised than held."""
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.exercise_gain is None:
             return None
@@ -402,7 +407,7 @@ class BeforeExpiry:
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.expires_ns is None:
             return None
@@ -417,7 +422,7 @@ class QuotedMarks:
         self._after_ns: int | None = -1
 
     def decide(self, quoted_ns: int | None) -> bool:
-        """Return whether a stop may be decided on :attr:`StraddleView.quoted_ns`."""
+        """Return whether a stop may be decided on :attr:`PositionView.quoted_ns`."""
         if quoted_ns is None or self._after_ns is None:
             self._after_ns = quoted_ns
             return False
@@ -434,7 +439,7 @@ class StopLoss:
         self._premium = ZERO
         self._least_pnl = 0.0
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
@@ -455,7 +460,7 @@ class CreditEarned:
         self._of = of
         self._marks = QuotedMarks()
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
@@ -477,7 +482,7 @@ class TrailingStop:
         self._premium = ZERO
         self._arms_at = 0.0
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
@@ -510,7 +515,7 @@ class EdgeGone:
         self._seen_ns: list[int] = []
         """Looks in a row at an edge below zero; while it was never there, at one that is not."""
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.edge_usd is None:
             return None
@@ -538,7 +543,7 @@ class MaxSessions:
         self.max_sessions = max_sessions
         self._trailing = trailing
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         is_armed = self._trailing is not None and self._trailing.is_armed
         if is_armed or trade.sessions_held < self.max_sessions:
@@ -552,10 +557,11 @@ class CloseAt:
     def __init__(self, close_at: str) -> None:
         self.close_at = close_at
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        at_ns = trade.session.clock_ns(self.close_at)
-        return f"clock: {self.close_at} New York" if trade.now_ns >= at_ns else None
+        session = trade.session
+        is_due = session is not None and trade.now_ns >= session.clock_ns(self.close_at)
+        return f"clock: {self.close_at} New York" if is_due else None
 
 
 class BeforeClose:
@@ -564,8 +570,10 @@ class BeforeClose:
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.session is None:
+            return None
         close_ns = trade.session.close_ns
         if trade.now_ns < minutes_before(close_ns, self.minutes):
             return None
@@ -585,12 +593,12 @@ def minutes_before(instant_ns: int, minutes: float) -> int:
 
 def straddle_rules(
     config: ExitConfig, *, had_edge: bool = True, is_credit: bool = False
-) -> tuple[ExitRule[StraddleView], ...]:
+) -> tuple[ExitRule[PositionView], ...]:
     """Return new rules for one structure, in their order.
 
     ``had_edge`` as for :class:`EdgeGone`; ``is_credit`` where it was sold for more than it cost.
     """
-    rules: list[ExitRule[StraddleView]] = [RiskHalt()]
+    rules: list[ExitRule[PositionView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
     if isinstance(config.minutes_before_expiry, float):
@@ -669,7 +677,7 @@ class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_o
             )
 
 
-class ScalpView(TradeView, frozen=True, kw_only=True):
+class ScalpView(PositionView, frozen=True, kw_only=True):
     """An open scalp in one option."""
 
     right: Right
