@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.bookings import booked
-from fakes.desk import HandDesk, decisions, orders
+from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose, SetTimer, Side
@@ -176,10 +176,10 @@ def test_a_side_that_nobody_takes_ends_the_whole_trade():
     outputs = ()
     for spot in (503.0, 506.0, 508.0):
         outputs = desk.wait(61).market(spot)
-        if desk.strategy.phase == "sideclosing":
+        if desk.strategy.phase == "trimming":
             break
         settle(desk, outputs)
-    assert desk.strategy.phase == "sideclosing"
+    assert desk.strategy.phase == "trimming"
     for _ in range(40):
         outputs = desk.wait(10).market(508.0)
         for order in orders(outputs):
@@ -211,6 +211,20 @@ def test_a_session_has_so_many_entries_after_a_pause_and_no_more():
     first_flat = (flat[0].ts_ns - desk.session.open_ns) / 60e9 - 30
     assert 30 <= entries[0] - first_flat < 32
     assert desk.positions == {}
+
+
+def test_whole_sets_of_an_entry_that_is_given_up_are_kept():
+    """Of three straddles one call and one put could be had: they are a straddle, and not sold again."""
+    entry = EntryConfig(gate="none", order_ttl_seconds=5.0, max_attempts=0)
+    desk = gamma(straddle_book(500), straddles=3, exits=no_exits(), entry=entry)
+    for leg in orders(desk.go_to("10:00").market(500.0)):
+        desk.fill(leg, 1)
+    outputs = desk.wait(6).market(500.0)
+    for name in cancels(outputs):
+        outputs += desk.cancelled(name)
+    settle(desk, desk.wait(6).market(500.0))
+    assert said(desk, "1 of 3 straddles could be bought")
+    assert (options_of(desk), desk.strategy.phase) == ({1: 1, 2: 1}, "holding")
 
 
 def test_without_the_setting_one_entry_is_the_session():

@@ -263,7 +263,6 @@ class WaitingState(RestingState):
             return self, tools.refuse("; ".join(sizes), facts)
         trade = StraddleTrade(view, best.structure, straddles, had_edge=verdict.has_edge)
         vols = (each.vol for each in best.states)
-        tools.entries += 1
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
         entry = tools.leg_entry(best.structure, straddles, walks=True)
         reasons = (selection.why_best(), *sizes, *verdict.reasons)
@@ -306,6 +305,7 @@ class EnteringState(TradingState):
             actions = [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})]
             self.entry.sets, status = sets, EntryStatus.FILLED
         if status is EntryStatus.FILLED:
+            tools.entries += 1
             trade.straddles = trade.first_straddles = self.entry.sets
             trade.begin_holding(view, tools)
             state, held = HoldingState(tools, trade).hold(view)
@@ -396,7 +396,7 @@ class HoldingState(TradingState):
             return self.leave(view, why)
         sale = tools.leg_sale(view, side.structure, why, tools.config.entry.orders)
         facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view))}
-        return SideClosingState(tools, trade, side, sale), trade.sell(view, sale, facts, part=side.structure)
+        return TrimmingState(tools, trade, side, sale), trade.sell(view, sale, facts, part=side.structure)
 
     def _edge_left(self, view: DeskView) -> float | None:
         """Return the edge left, once a minute; None in between, and where it is not known."""
@@ -655,7 +655,7 @@ class ScalingState(TradingState):
         return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 
 
-class SideClosingState(TradingState):
+class TrimmingState(TradingState):
     """One side is closed by its own stop; the other is kept and hedged."""
 
     def __init__(self, tools: ScalperTools, trade: StraddleTrade, side: TradeSide, sale: Liquidation) -> None:

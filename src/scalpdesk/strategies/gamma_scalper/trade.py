@@ -97,7 +97,7 @@ class ScalperTools:
         self.deadline_ns: int | None = None
         """By when to be out in this session, UTC nanoseconds; None without a deadline."""
         self.entries = 0
-        """Entries of this session."""
+        """Entries of this session that were filled."""
         self.again_ns = 0
         """No entry before this instant, after an exit."""
         self._listed: Sequence[tuple[InstrumentId, OptionContract]] = ()
