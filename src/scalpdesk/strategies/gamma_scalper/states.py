@@ -322,7 +322,7 @@ class EnteringState(TradingState):
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
         return WaitingState(tools, trade.start), (
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
-            SetTimer(f"{tools.label}: after an abandoned entry", until_ns),
+            SetTimer(f"{tools.manner.label}: after an abandoned entry", until_ns),
         )
 
 
@@ -347,7 +347,7 @@ class HoldingState(TradingState):
         tools, trade = self.tools, self.trade
         legs = tools.held(view)
         if not legs:
-            return self.leave(view, tools.gone)
+            return self.leave(view, tools.manner.gone)
         if tools.adopts:
             trade.regroup(view, tools, legs)
         pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
@@ -700,7 +700,7 @@ class LeavingState(State):
             tools.hedger,
             retry_seconds=exits.retry_seconds or entry.order_ttl_seconds,
             alert_after=exits.alert_after,
-            timer=f"{tools.label}: exit again",
+            timer=f"{tools.manner.label}: exit again",
             leg_orders=entry.orders,
             limits_only=has_sold,  # one order has one type, and a quote may be too old for the market
             walks=True,

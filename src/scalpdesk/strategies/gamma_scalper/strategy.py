@@ -99,7 +99,7 @@ class StructureScalper:
             return actions
         if (kind is OrderRejected or kind is OrderNotFound) and not is_leaving:  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
-            return (SetTimer(f"{tools.label}: after a rejection", until_ns),)
+            return (SetTimer(f"{tools.manner.label}: after a rejection", until_ns),)
         tools.hedger.note_fill(view, event)
         if kind is OrderFilled or kind is FillBusted:
             self._rejected.succeed()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
@@ -47,6 +48,20 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
 
+class Manner(NamedTuple):
+    """Names and words of a scalper's timers and decisions."""
+
+    label: str = "gamma-scalper"
+    """Begins the names of its timers."""
+    gone: str = "the options are gone (expired or settled)"
+    """Reason to leave where no option of the trade is held any more."""
+    has_figures: bool = True
+    """Whether a refusal has the counts of its filters, and an exit order the P&L so far."""
+
+
+OWN_MANNER = Manner()
+
+
 class ScalperTools:
     """Tools of all states: settings, chain, edge, hedger, and pauses that outlive a trade.
 
@@ -56,15 +71,15 @@ class ScalperTools:
         The trader's settings.
     band
         Hedge band; None for that of the settings.
+    manner
+        Names and words.
     """
 
-    label = "gamma-scalper"
-    """Begins the names of its timers."""
-    gone = "the options are gone (expired or settled)"
-    """Reason to leave where none of the options is held any more."""
-
-    def __init__(self, config: GammaScalperConfig, band: HedgeBand | None = None) -> None:
+    def __init__(
+        self, config: GammaScalperConfig, band: HedgeBand | None = None, manner: Manner = OWN_MANNER
+    ) -> None:
         self.config = config
+        self.manner = manner
         self.adopts = config.mode in ("adopt", "adopt_only")
         """Whether any options that are held are its position."""
         self.owns_shares = not self.adopts
@@ -84,7 +99,7 @@ class ScalperTools:
         """Model that takes or leaves an entry; None unless one is set."""
         hedge = config.hedge
         self.hedger = DeltaHedger(
-            band or hedge.make_band(),
+            hedge.make_band() if band is None else band,
             DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
             least_fraction=hedge.least_fraction,
             order_ttl_seconds=hedge.order_ttl_seconds,
@@ -151,7 +166,7 @@ class ScalperTools:
             self.deadline_ns = config.exits.deadline.instant_ns(view, [contract for _, contract in expiring])
         if self.deadline_ns is None:
             return ()
-        return (SetTimer(f"{self.label}: deadline", self.deadline_ns),)
+        return (SetTimer(f"{self.manner.label}: deadline", self.deadline_ns),)
 
     def must_leave(self, view: DeskView) -> str:
         """Return why nothing may be held now, whatever the state of a trade; empty where it may."""
@@ -173,7 +188,7 @@ class ScalperTools:
 
     def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
         """Return the figures of the trade for the record of an exit order."""
-        return {"pnl_usd": float(view.trade_pnl(start))}
+        return {"pnl_usd": float(view.trade_pnl(start))} if self.manner.has_figures else {}
 
     def flat_facts(self, view: DeskView, start: TradeStart) -> Facts:
         """Return the figures of a trade that is over, its hedges' among them where they are measured."""
@@ -200,6 +215,7 @@ class ScalperTools:
 
     def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
         """Report a refusal when its kind changes: unless given, its words without figures."""
+        facts = facts if self.manner.has_figures else {}
         return self._refusals.report(kind or without_figures(reason), (reason,), facts)
 
     def ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
@@ -216,7 +232,7 @@ class ScalperTools:
             straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
-            timer=f"{self.label}: entry" if entry.spaced_attempts else "",
+            timer=f"{self.manner.label}: entry" if entry.spaced_attempts else "",
             leg_orders=entry.orders if walks else LegOrders.LEGS,
             walk_steps=entry.walk_steps if walks else 0,
             name=self.name,

@@ -28,7 +28,6 @@ from scalpdesk.strategies.contract import (
     HedgeTerms,
     Proposal,
     StrategySpec,
-    TradeStart,
 )
 from scalpdesk.strategies.gamma_scalper.config import (
     EntryConfig,
@@ -37,7 +36,7 @@ from scalpdesk.strategies.gamma_scalper.config import (
     RecentreConfig,
 )
 from scalpdesk.strategies.gamma_scalper.strategy import StructureScalper
-from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
+from scalpdesk.strategies.gamma_scalper.trade import Manner, ScalperTools
 from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.exits import (
     AUTO,
@@ -56,6 +55,8 @@ NAME = "zero-dte"
 EXIT_AT = "15:45"
 TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1, today_only=True)
 """Selection of what trades last today: options that are dated a Saturday among it."""
+MANNER = Manner(NAME, "the options are gone: closed, settled or taken away", has_figures=False)
+"""Its refusals have their counts in words, and the figures of its hedges come with the end of the trade."""
 
 
 OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
@@ -263,29 +264,13 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
 
-class ZeroDteTools(ScalperTools):
-    """Tools of the 0DTE scalper: the gamma scalper's, with its own words."""
-
-    label = NAME
-    gone = "the options are gone: closed, settled or taken away"
-
-    def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
-        """Report a refusal when its kind changes, without the counts, which its words have."""
-        del facts
-        return super().refuse(reason, {}, kind)
-
-    def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
-        """Return no figures: those of the hedges come with the end of the trade."""
-        del view, start
-        return {}
-
-
 class ZeroDteScalper(StructureScalper):
     """Hedges options that expire today and closes them before the deadline."""
 
     def __init__(self, config: ZeroDteConfig | None = None, name: str = NAME) -> None:
         self.config = config or ZeroDteConfig()
-        super().__init__(name, ZeroDteTools(self.config.of_scalper(), self.config.hedge.make_band()))
+        band = self.config.hedge.make_band()
+        super().__init__(name, ScalperTools(self.config.of_scalper(), band, MANNER))
 
     @property
     def phase(self) -> str:
