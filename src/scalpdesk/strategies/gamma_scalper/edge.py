@@ -73,7 +73,11 @@ class EntryVerdict(FrozenStruct, frozen=True):
     passed: bool
     reasons: tuple[str, ...]
     facts: Facts
+    """The figures as they are recorded: nothing is decided by them."""
     has_edge: bool = False
+    edge: Edge | None = None
+    needed_usd: float = 0.0
+    """What the edge must be, in currency."""
 
 
 class StraddleEdge:
@@ -205,7 +209,8 @@ class StraddleEdge:
             label = f"entry gate ({gate}) would {'pass' if verdict.passed else 'refuse'}: "
         reasons = tuple(label + why for why in verdict.reasons)
         has_edge = verdict.passed and gate != "off"
-        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge)
+        needed = 0.0 if edge is None else self._gate.needed_usd(edge)
+        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge, edge, needed)
 
     def left(self, structure: Structure, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return what holding on is worth beside selling now; None when unknown.
@@ -410,8 +415,8 @@ class StraddleEdge:
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 
-    def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
-        """Return what one set costs and risks; ``facts`` are those of its verdict."""
+    def risk_of(self, best: Candidate, view: DeskView, edge: Edge | None) -> StraddleRisk:
+        """Return what one set costs and risks; without an edge it earns nothing and its error is 0."""
         contract = best.structure.nearest
         units, lead = contract.multiplier, best.states[0]
         spot = lead.spot
@@ -422,12 +427,11 @@ class StraddleEdge:
         by_clock = lead.years / left if left > 0.0 else 1.0
         variance = best.vol**2 * by_clock
         theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
-        stderr = float(facts.get("edge_stderr_usd", 0.0))
+        net, stderr = (0.0, 0.0) if edge is None else (edge.net_usd, edge.stderr_usd)
         deviation = pnl_deviation(
             gamma, spot, math.sqrt(variance), self.horizon.years(view, best.structure), self.rehedges, stderr
         )
-        edge = float(facts.get("edge_usd", 0.0))
-        return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
+        return StraddleRisk(premium, vega / 100, theta, net, stderr, deviation.total)
 
 
 class _LegsOnSmile:

@@ -243,8 +243,8 @@ class WaitingState(RestingState):
         tools = self.tools
         verdict = tools.edge.judge(best, view, tools.hedger)
         facts = entry_facts(best, spot) | verdict.facts
-        if tools.config.entry.window_seconds and "edge_usd" in facts:
-            self.course.note(view.now_ns, float(facts["edge_usd"]), float(facts["edge_needed_usd"]))
+        if tools.config.entry.window_seconds and verdict.edge is not None:
+            self.course.note(view.now_ns, verdict.edge.net_usd, verdict.needed_usd)
         is_enough = self.passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
             return self, tools.refuse("; ".join(verdict.reasons), facts)
@@ -257,7 +257,7 @@ class WaitingState(RestingState):
             if not answer.is_taken:
                 self.left_on = None if view.session is None else view.session.day
                 return self, tools.refuse(answer.reason, facts)
-        straddles, sizes, figures = tools.size(best, view, verdict.facts)
+        straddles, sizes, figures = tools.size(best, view, verdict.edge)
         facts |= figures
         if not straddles:
             return self, tools.refuse("; ".join(sizes), facts)
@@ -545,7 +545,7 @@ class HoldingState(TradingState):
         facts = facts | verdict.facts
         if not (verdict.passed and verdict.has_edge):
             return self, tools.refuse("scale in: " + "; ".join(verdict.reasons), facts)
-        most, sizes, figures = tools.size(selection.best, view, verdict.facts, fixed=wanted)
+        most, sizes, figures = tools.size(selection.best, view, verdict.edge, fixed=wanted)
         wanted, facts = min(wanted, most), facts | figures
         if wanted <= trade.straddles:
             return self, tools.refuse("scale in: " + "; ".join(sizes), facts)

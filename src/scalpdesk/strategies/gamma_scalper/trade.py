@@ -11,7 +11,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
-from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.entry.edge_gate import Edge, GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
@@ -249,13 +249,13 @@ class ScalperTools:
         return sale
 
     def size(
-        self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None
+        self, best: Candidate, view: DeskView, edge: Edge | None, fixed: int | None = None
     ) -> tuple[int, tuple[str, ...], Facts]:
         """Return how many straddles to hold, in words and figures; ``fixed`` is wanted of a fixed size."""
         config = self.config
         if config.sizing == "fixed" and fixed is None:
             return config.straddles, (), {}
-        equity, risk = float(view.nav), self.edge.risk_of(best, view, facts)
+        equity, risk = float(view.nav), self.edge.risk_of(best, view, edge)
         found = straddle_size(
             config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
         )
