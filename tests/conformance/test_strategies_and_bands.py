@@ -259,11 +259,6 @@ def test_a_hedge_across_zero_is_sent_in_two_orders(desk):
     assert desk.positions.get(SHARE, 0) == 0
 
 
-def start_of(strategy):
-    """Return what the P&L of the present trade is measured from."""
-    return strategy.state.start if isinstance(strategy, GammaScalper) else strategy._trade
-
-
 def test_cash_moved_in_or_out_does_not_move_the_trades_pnl(desk):
     strategy = desk.strategy
     inner = desk.engine.desk
@@ -273,13 +268,13 @@ def test_cash_moved_in_or_out_does_not_move_the_trades_pnl(desk):
     else:
         view = inner.view
     fill_all(desk, moved(desk))
-    before, nav, now_ns, none = view.trade_pnl(start_of(strategy)), inner.view.nav, desk.now_ns, Decimal(0)
+    before, nav, now_ns, none = view.trade_pnl(strategy.state.start), inner.view.nav, desk.now_ns, Decimal(0)
     assert before
     for number, cause in enumerate((ChangeCause.TRANSFER, ChangeCause.INTEREST, ChangeCause.FEE)):
         paid = Decimal(-5_000)
         desk.handle(PositionChanged(SHARE, now_ns, now_ns, cause, none, none, paid, f"moved-{number}"))
     assert inner.view.nav == nav - 15_000
-    assert view.trade_pnl(start_of(strategy)) == before
+    assert view.trade_pnl(strategy.state.start) == before
 
 
 def test_an_order_that_would_add_to_what_is_whole_is_taken_off(desk):

@@ -7,7 +7,7 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
@@ -87,8 +87,57 @@ LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "after_event", None),
     ("exits", "credit_multiple", 1.0),
     ("exits", "credit_fraction", 0.5),
+    ("exits", "target_fraction", None),
+    ("exits", "side_credit_multiple", None),
+    ("exits", "side_premium_fraction", None),
+    ("exits", "retry_seconds", None),
+    ("exits", "alert_after", 3),
+    (
+        "exits",
+        "deadline",
+        {"at": None, "minutes_before_close": None, "venue": None, "buffer_minutes": 5.0},
+    ),
+    ("entry", "spaced_attempts", False),
+    ("entry", "again_minutes", 0.0),
+    ("entry", "max_entries", None),
+    ("entry", "again_next_session", False),
+    ("hedge", "strict_quotes", False),
+    ("hedge", "first_at_once", False),
+    ("selection", "today_only", False),
+    ("recentre", "roll_delta", None),
+    ("recentre", "roll_for_credit", False),
 )
 """The same within a strategy's own section; a section that is empty then is left out too."""
+LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
+    "gamma-scalper": tuple(
+        ("watch", key, default)
+        for key, default in (
+            ("delta_z", None),
+            ("delta_multiple", 3.0),
+            ("min_observations", 60),
+            ("max_gamma_shares_per_usd", None),
+            ("max_vega_usd_per_point", None),
+            ("max_theta_usd_per_day", None),
+            ("again_after_seconds", 900.0),
+            ("report_hedges", False),
+        )
+    ),
+    "zero-dte": (
+        ("entry", "again_after_exit", False),
+        ("recentre", "roll_dte", None),
+        ("recentre", "gamma_fraction", None),
+        ("recentre", "check_seconds", 300.0),
+        ("exit", "stop_fraction", None),
+        ("exit", "target_fraction", None),
+        ("exit", "arm_fraction", None),
+        ("exit", "giveback_fraction", 0.5),
+        ("exit", "credit_multiple", None),
+        ("exit", "credit_fraction", None),
+        ("exit", "side_credit_multiple", None),
+        ("exit", "side_premium_fraction", None),
+    ),
+}
+"""Likewise, of one strategy whose section has keys that another's had before."""
 GONE = {("venue", "poll_seconds"): 0.002}
 """Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -523,11 +572,12 @@ class RunSettings:
         tree["strategies"] = {
             name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
         }
-        for own in tree["strategies"].values():
+        for name, own in tree["strategies"].items():
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
-            _drop_later(own)
+            _drop_later(own, LATER_OF_STRATEGIES)
+            _drop_later(own, LATER_OF_ONE.get(name.partition("@")[0], ()))
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
                 del tree["strategies"]["external"][key]
@@ -535,9 +585,9 @@ class RunSettings:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _drop_later(own: Any) -> None:
+def _drop_later(own: Any, later: Iterable[tuple[str, str, object]]) -> None:
     """Remove what came later and stands at its default from a strategy's section."""
-    for section, key, default in LATER_OF_STRATEGIES:
+    for section, key, default in later:
         part = own.get(section) if isinstance(own, dict) else None
         if isinstance(part, dict) and key in part and part[key] == default:
             del part[key]

@@ -121,6 +121,19 @@ class Structure:
         return {leg.option_id: sets * leg.ratio - quantity(leg.option_id) for leg in self.legs}
 
 
+def exchanged(old: Structure, new: Structure) -> tuple[tuple[StructureLeg, ...], tuple[StructureLeg, ...]]:
+    """Return the legs that one structure has and another has not, each way: what is traded to change it."""
+    return (
+        tuple(leg for leg in old.legs if leg not in new.legs),
+        tuple(leg for leg in new.legs if leg not in old.legs),
+    )
+
+
+def can_exchange(old: Structure, new: Structure) -> bool:
+    """Return whether one structure can be traded into another leg by leg: no option changes its ratio."""
+    return old != new and all(new.ratios.get(leg, ratio) == ratio for leg, ratio in old.ratios.items())
+
+
 def _expiry_of(leg: StructureLeg) -> date:
     return leg.contract.expiry
 

@@ -8,10 +8,21 @@ from fakes.tape import at
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.strategies.ema_scalper.exits import ScalpTrade
+from scalpdesk.strategies.st0cka.strategy import LotView
 from scalpdesk.strategies.toolkit.exits import (
+    BeforeClose,
+    CloseAt,
+    CreditEarned,
     EdgeGone,
     ExitConfig,
+    NearExpiry,
+    PositionView,
+    RiskHalt,
+    ScalpView,
+    StopLoss,
     StraddleView,
     TrailingStop,
     first_reason,
@@ -235,3 +246,60 @@ def test_a_mark_without_a_side_arms_no_trailing_stop_and_is_no_best_profit():
     assert asked.reason(view(pnl=D(310), quoted_ns=2)) is None
     assert asked.is_armed
     assert asked.reason(view(pnl=D(200), quoted_ns=3)) is None  # of 310, not of 900
+
+
+# rules of every strategy -----------------------------------------------------------------------------
+
+SESSION = session_on(DAY)
+OF_A_LOT = {"held": D(5), "gain": D(0), "stop": D(1), "ends_ns": SESSION.close_ns, "why_ends": "the end"}
+OF_A_SCALP = {
+    "right": Right.CALL,
+    "entry_spot": D(500),
+    "spot": D(500),
+    "entry_price": D(2),
+    "price": D(2),
+    "is_past_deadline": False,
+    "is_scaled": False,
+    "is_breakeven_armed": False,
+}
+OF_A_CLOUD = {
+    "entry_price": D(2),
+    "price": D(2),
+    "quote_ns": 0,
+    "deadline_ns": SESSION.close_ns,
+    "cutoff_ns": None,
+    "session_end_ns": None,
+    "is_flipped": False,
+    "sign": 1,
+    "candles": (),
+}
+VIEWS = [(PositionView, {}), (LotView, OF_A_LOT), (ScalpView, OF_A_SCALP), (ScalpTrade, OF_A_CLOUD)]
+
+
+@pytest.mark.parametrize(("kind", "own"), VIEWS)
+def test_a_rule_serves_the_positions_of_every_strategy(kind, own):
+    loss, quiet = {"pnl": D(-40), "premium_paid": D(100), "quoted_ns": 5}, {"premium_paid": D(100)}
+    late = {"now_ns": at("15:55"), "session": SESSION, "expiry": DAY}
+    for rule, given in (
+        (StopLoss(0.4), loss),
+        (BeforeClose(5.0), late),
+        (CloseAt("15:55"), late),
+        (NearExpiry(0), late),
+        (CreditEarned(0.4, "premium"), {"pnl": D(40), "premium_paid": D(100), "quoted_ns": 5}),
+        (RiskHalt(), {"mode": Mode.FLATTENING}),
+    ):
+        assert rule.reason(kind(**own, **quiet | {"quoted_ns": 1})) is None
+        assert rule.reason(kind(**own, **given))
+
+
+@pytest.mark.parametrize(("kind", "own"), VIEWS)
+def test_a_rule_has_no_reason_where_its_facts_are_not_known(kind, own):
+    config = ExitConfig(
+        close_at="10:00",
+        flat_minutes_before_close=390.0,
+        max_sessions=1,
+        minutes_before_expiry=1_000.0,
+        before_event=("fomc",),
+    )
+    unknown = kind(**own, now_ns=at("15:59"), quoted_ns=None)
+    assert first_reason(straddle_rules(config), unknown) is None

@@ -14,7 +14,7 @@ from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk.strategies.ema_scalper.timing import session_end_ns, time_limit_ns, venue_deadline_ns
-from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, RiskHalt, TradeView, first_reason
+from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, PositionView, RiskHalt, first_reason
 
 ONE = Decimal(1)
 
@@ -52,7 +52,7 @@ def mark_of(bid: float, ask: float, max_spread_pct: float) -> Decimal | None:
     return None if exceeds(ask - bid, max_spread_pct * mid) else exact(mid)
 
 
-class ScalpTrade(TradeView, frozen=True, kw_only=True):
+class ScalpTrade(PositionView, frozen=True, kw_only=True):
     """An open scalp as its exit rules see it."""
 
     entry_price: Decimal
@@ -203,8 +203,11 @@ class ScalpExits:
         trade = ScalpTrade(
             now_ns=now_ns,
             mode=mode,
+            session=session,
             pnl=pnl,
             premium_paid=premium_paid,
+            quoted_ns=None if price is None else quote_ns,
+            expiry=contract.expiry,
             entry_price=entry_price,
             price=price,
             quote_ns=quote_ns,

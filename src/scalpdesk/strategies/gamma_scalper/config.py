@@ -17,6 +17,7 @@ from scalpdesk.strategies.contract import Beta
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig, Sizing
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk.strategies.toolkit.watch import WatchConfig
 
 AUTO = "auto"
 Vol = Annotated[float, above(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")]
@@ -26,9 +27,9 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Entry: its window, its gate and its orders."""
 
     section = "entry"
-    gate: Literal["enforce", "advise", "off"] = "enforce"
+    gate: Literal["enforce", "advise", "off", "none"] = "enforce"
     """``enforce`` buys only with an edge; ``advise`` states its verdict and buys; ``off`` does the same
-    and takes no notice later either: no exit for a lost edge, no change of size.
+    and takes no notice later either: no exit for a lost edge, no change of size; ``none`` computes no edge.
     """
     min_edge_usd: Annotated[float, above(-1e6, 1e6, "currency a straddle")] = 5.0
     k_stderr: Annotated[float, at_least(0, 10, "a number of standard errors")] = 1.0
@@ -69,14 +70,24 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
     order_ttl_seconds: Seconds = 15.0
     """A leg's order that has not been filled by then is cancelled and gets a new price."""
-    max_attempts: Annotated[int, above(0, 100, "a number of orders")] = 5
-    """So often; then what was bought is sold again."""
+    max_attempts: Annotated[int, at_least(0, 1_000, "a number of orders")] = 5
+    """So often after the first; then whole sets that were opened are kept, and other legs closed again."""
+    spaced_attempts: bool = False
+    """Attempts at an entry are ``order_ttl_seconds`` apart also where an order was refused: what refused it
+    may pass.
+    """
     walk_steps: Annotated[int, at_least(0, 100, "a number of steps")] = 0
     """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
     begins at the far side. What the walk saved and what the market moved meanwhile is reported.
     """
     again_after_exit: bool = False
     """Look for another entry after an exit."""
+    again_minutes: Annotated[float, at_least(0, 1_440, "minutes within a day")] = 0.0
+    """So long after that exit at the earliest."""
+    max_entries: Annotated[int, above(0, 1_000, "a number of entries")] | None = None
+    """Entries of one session at most; None for no limit."""
+    again_next_session: bool = False
+    """After an exit look for another entry in the next session."""
     meta_model: str | msgspec.UnsetType = msgspec.UNSET
     """File of a model that takes or leaves each entry that the gate passes; one that is left is left for the
     session. Made by ``scalpdesk research entries RUN --save FILE``, refused unless it won out of sample. In
@@ -86,6 +97,11 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
     ``auto`` one order where the venue takes it, as the simulated broker of a backtest does.
     """
+
+    @property
+    def asks_edge(self) -> bool:
+        """Whether an entry is judged by its edge at all."""
+        return self.gate != "none"
 
     @property
     def window_seconds(self) -> float:
@@ -152,6 +168,10 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """For ``fixed``: a fraction a year."""
     order_ttl_seconds: Seconds = 5.0
     """A hedge order that has not been filled by then is cancelled and gets a new size."""
+    strict_quotes: bool = False
+    """Do not hedge on a leg whose latest quote is absent, crossed or no number, and alert after a minute."""
+    first_at_once: bool = False
+    """The first hedge of a trade waits for no time since the last; else that time counts from the entry."""
     passive_seconds: Seconds | None = None
     """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
     twice the band; None crosses at once.
@@ -193,6 +213,14 @@ class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
     """Fraction of the new strike's gamma: below it, and where the higher gamma earns more over the horizon
     than both straddles' half spreads cost, the straddle is moved. None switches it off.
     """
+    roll_delta: Annotated[float, above(0, 1, "a delta: 0.40 is 40 of 100")] | None = None
+    """Delta of a leg that was sold, by size: beyond it the structure is rolled to one of the same expiry or a
+    later one whose sold legs are all within it. None switches it off.
+    """
+    roll_for_credit: bool = False
+    """Roll only where what the new structure brings, less what closing the old one costs, is a credit after
+    both spreads and fees; else the roll is refused with its figures.
+    """
     check_seconds: Seconds = 300.0
     """Between two comparisons."""
 
@@ -204,7 +232,7 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """Underlying of the straddle and of its hedge (HEDGING_ASSET); several with commas between them have a
     straddle each, hedged with their own shares, and equal parts of the equity.
     """
-    straddles: Annotated[int, above(0, 10_000, "a number of straddles")] = 1
+    straddles: Annotated[int, above(0, 100_000, "a number of straddles")] = 1
     """Number of straddles (STRATEGY_MULTIPLIER)."""
     sizing: Sizing = "fixed"
     """Rule that sets the number: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
@@ -213,8 +241,11 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """
     size: SizeConfig = msgspec.field(default_factory=SizeConfig)
     """Shares and limits of a size that is not fixed."""
-    mode: Literal["init", "resume"] = "init"
-    """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it."""
+    mode: Literal["init", "resume", "adopt", "adopt_only"] = "init"
+    """``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it, where it is the
+    structure of the settings; ``adopt`` takes over any options that are held, at any time, and opens the
+    structure where nothing is; ``adopt_only`` opens nothing. Shares count as its hedge once it holds options.
+    """
     structure: StructureConfig = msgspec.field(default_factory=StructureConfig)
     selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
     entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
@@ -223,8 +254,9 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
     scale: ScaleConfig = msgspec.field(default_factory=ScaleConfig)
     exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
-    """``structure``, ``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``:
-    See their own fields.
+    watch: WatchConfig = msgspec.field(default_factory=WatchConfig)
+    """``structure``, ``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``,
+    ``watch``: See their own fields.
     """
 
     def __post_init__(self) -> None:
@@ -238,6 +270,13 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
                 value=least,
                 fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
                 " (selection.min_expiration_days), or to null to hold into expiry",
+            )
+        if self.recentre.roll_delta is not None and not self.structure.most_sold:
+            raise ConfigError(
+                "a structure without sold legs is rolled by no delta of theirs",
+                where="recentre.roll_delta",
+                value=self.recentre.roll_delta,
+                fix="leave it out, or set structure.shape or structure.side to one that sells options",
             )
         roll, nearest = self.recentre.roll_dte, self.selection.min_expiration_days
         if roll is not None and not (-1 if least is None else least) < roll < nearest:

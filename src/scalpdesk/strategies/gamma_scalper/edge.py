@@ -73,7 +73,11 @@ class EntryVerdict(FrozenStruct, frozen=True):
     passed: bool
     reasons: tuple[str, ...]
     facts: Facts
+    """The figures as they are recorded: nothing is decided by them."""
     has_edge: bool = False
+    edge: Edge | None = None
+    needed_usd: float = 0.0
+    """What the edge must be, in currency."""
 
 
 class StraddleEdge:
@@ -171,9 +175,11 @@ class StraddleEdge:
 
     def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Return whether to buy this straddle, with reasons and figures."""
+        if not self._config.asks_edge:
+            return EntryVerdict(True, (), {}, False)
         forecast = self.horizon.forecast(view, best.structure)
         # sitting out the whole spread once in and once out is two half-spreads
-        fees = 2.0 * _option_fees(view, best.structure)
+        fees = 2.0 * option_fees(view, best.structure)
         inputs = self._inputs(best.structure, view, hedger, forecast, half_spreads=best.spread, fees=fees)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
@@ -203,7 +209,8 @@ class StraddleEdge:
             label = f"entry gate ({gate}) would {'pass' if verdict.passed else 'refuse'}: "
         reasons = tuple(label + why for why in verdict.reasons)
         has_edge = verdict.passed and gate != "off"
-        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge)
+        needed = 0.0 if edge is None else self._gate.needed_usd(edge)
+        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge, edge, needed)
 
     def left(self, structure: Structure, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return what holding on is worth beside selling now; None when unknown.
@@ -263,7 +270,7 @@ class StraddleEdge:
             half = 0.5 * each.total_of_all(
                 0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes
             )
-            cost += held.multiplier * (half + _option_fees(view, each))
+            cost += held.multiplier * (half + option_fees(view, each))
         found = recentring(
             spot,
             (gammas[0], gammas[1]),
@@ -408,8 +415,8 @@ class StraddleEdge:
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 
-    def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
-        """Return what one set costs and risks; ``facts`` are those of its verdict."""
+    def risk_of(self, best: Candidate, view: DeskView, edge: Edge | None) -> StraddleRisk:
+        """Return what one set costs and risks; without an edge it earns nothing and its error is 0."""
         contract = best.structure.nearest
         units, lead = contract.multiplier, best.states[0]
         spot = lead.spot
@@ -420,12 +427,11 @@ class StraddleEdge:
         by_clock = lead.years / left if left > 0.0 else 1.0
         variance = best.vol**2 * by_clock
         theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
-        stderr = float(facts.get("edge_stderr_usd", 0.0))
+        net, stderr = (0.0, 0.0) if edge is None else (edge.net_usd, edge.stderr_usd)
         deviation = pnl_deviation(
             gamma, spot, math.sqrt(variance), self.horizon.years(view, best.structure), self.rehedges, stderr
         )
-        edge = float(facts.get("edge_usd", 0.0))
-        return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
+        return StraddleRisk(premium, vega / 100, theta, net, stderr, deviation.total)
 
 
 class _LegsOnSmile:
@@ -471,7 +477,7 @@ def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     return greeks.gamma
 
 
-def _option_fees(view: DeskView, structure: Structure) -> float:
+def option_fees(view: DeskView, structure: Structure) -> float:
     """Return what one execution of each contract of a set costs, currency per unit.
 
     On a coin alone: a straddle on a share pays cents, which its smallest edge stands far above.

@@ -15,23 +15,31 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
 from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
 from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import Candidate, Selection
-from scalpdesk.instruments.structure import Structure
+from scalpdesk.instruments.structure import Structure, can_exchange, exchanged
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
-from scalpdesk.strategies.gamma_scalper.trade import ScalperTools, StraddleTrade
+from scalpdesk.strategies.gamma_scalper.trade import (
+    ScalperTools,
+    StraddleTrade,
+    TradeSide,
+    roll_credit,
+    sold_delta,
+    structure_held,
+)
 from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
-    StraddleView,
+    PositionView,
     event_ahead,
     first_reason,
     most_pnl,
     quoted_ns,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import surplus_cancels
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, cost_of, resume
 
+CLOSED = "closed for the session"
+LEFT_OVER = "shares are left over from an earlier session"
 SALE_NS = 5 * MINUTE_NS
 """Within which what is too much of a leg must be sold."""
 
@@ -52,9 +60,8 @@ class State:
 
     def leave(self, view: DeskView, why: str, rests_in: "State | None" = None) -> "Step":
         """Begin to sell all that is held, and return the first step of it."""
-        entered = isinstance(self, TradingState) and self.trade.entry_session is not None
-        structure = self.trade.structure if isinstance(self, TradingState) else None
-        leaving = LeavingState(self.tools, self.start, entered, rests_in, structure)
+        trade = self.trade if isinstance(self, TradingState) else None
+        leaving = LeavingState(self.tools, self.start, trade, rests_in)
         entry = self.tools.config.entry
         leaving.liquidation.begin(view.now_ns, why, rest_seconds=entry.walk_steps * entry.order_ttl_seconds)
         return leaving.sell(view, None)
@@ -72,19 +79,25 @@ class RestingState(State):
         self.is_disturbed = False
         """Whether a trade after the last word, or one taken back, may have left something."""
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Get rid of what a late trade or a bust left after the end of a round, then come back."""
         del wake, event
         if not self.is_disturbed:
             return self, ()
         self.is_disturbed = False
-        if self.tools.held(view) or view.positions.quantity(view.hedge):
+        tools = self.tools
+        if tools.held(view) or (tools.owns_shares and view.positions.quantity(view.hedge)):
             return self.leave(view, "a trade came late or was taken back", rests_in=self)
         return self, ()
 
 
 class DoneState(RestingState):
-    """After the last trade: no further straddle is opened."""
+    """After the last trade, of the run or of the session: no further straddle is opened."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
+        """Get rid of what a late trade left; of what it would take over, however it came back."""
+        self.is_disturbed = self.is_disturbed or (self.tools.adopts and bool(self.tools.held(view)))
+        return super().step(view, wake, event)
 
 
 class WaitingState(RestingState):
@@ -101,8 +114,13 @@ class WaitingState(RestingState):
         """Session whose entry the meta-model left."""
 
     def open_session(self, view: DeskView) -> Step:
-        """Close what the account holds, or take it over (``mode=resume``)."""
+        """Close what the account holds, or take it over, as ``mode`` has it."""
         tools = self.tools
+        if tools.adopts:
+            left_over = tools.owns_shares and not tools.held(view) and view.positions.quantity(view.hedge)
+            if left_over and view.mode is not Mode.HALTED:  # delivered yesterday, or not unwound
+                return self.leave(view, LEFT_OVER, rests_in=self)
+            return (self, ()) if view.mode is Mode.HALTED else self.step(view, Wake.SESSION, None)
         if tools.config.mode != "init":
             return self._adopt(view)
         held = tools.held(view)
@@ -148,10 +166,32 @@ class WaitingState(RestingState):
             case Flat():
                 return self, ()
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
-        """Clear up after a late trade, else look for an entry."""
+    def _take_over(self, view: DeskView) -> Step | None:
+        """Take over any options that are held, whatever their legs; None while there are no such options."""
+        tools = self.tools
+        found = resume(view, tools.options)
+        if not isinstance(found, Adopted):
+            return None
+        why = tools.must_leave(view)
+        if why:
+            return self.leave(view, why)
+        structure, quantity = tools.lister.recognise(found.held), view.positions.quantity
+        if structure is None or structure.sets_held(quantity) <= 0 or not structure.is_whole(quantity):
+            structure = None
+        legs = structure or structure_held(view, tuple(found.held))
+        trade = StraddleTrade(view, legs, legs.sets_held(quantity), had_edge=True)
+        trade.is_adopted, trade.is_of_shape = True, structure is not None
+        trade.begin_holding(view, tools)
+        state, held = HoldingState(tools, trade).hold(view)
+        return state, [tools.why_adopted(found), *held]
+
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
+        """Clear up after a late trade, else take over what is held, else look for an entry."""
         if self.is_disturbed:
             return super().step(view, wake, event)
+        taken_over = self._take_over(view) if self.tools.adopts else None
+        if taken_over is not None:
+            return taken_over
         reported = self.report(view, view.now_ns)
         state, actions = self._look(view)
         return state, [*reported, *actions]
@@ -162,7 +202,9 @@ class WaitingState(RestingState):
         config = tools.config
         if session is None or view.mode is not Mode.ACTIVE or not self.passes.is_due(view.now_ns):
             return self, ()
-        if self.left_on == session.day:
+        if not tools.options:
+            return self, ()
+        if self.left_on == session.day or config.mode == "adopt_only" or not tools.may_enter(view.now_ns):
             return self, ()
         opens_ns = session.clock_ns(config.entry.not_before)
         closes_ns = session.clock_ns(config.entry.not_after)
@@ -190,7 +232,8 @@ class WaitingState(RestingState):
                 )
         if selection.best is None or why_none:
             self.passes.note(view.now_ns, passed=False)
-            return self, tools.refuse(why_none, dict(selection.removed))
+            key = "delta" if selection.lopsided is not None else ""
+            return self, tools.refuse(why_none, dict(selection.removed), key)
         return self._judge(view, selection, selection.best, spot)
 
     def _judge(self, view: DeskView, selection: Selection, best: Candidate, spot: float) -> Step:
@@ -198,8 +241,8 @@ class WaitingState(RestingState):
         tools = self.tools
         verdict = tools.edge.judge(best, view, tools.hedger)
         facts = entry_facts(best, spot) | verdict.facts
-        if tools.config.entry.window_seconds and "edge_usd" in facts:
-            self.course.note(view.now_ns, float(facts["edge_usd"]), float(facts["edge_needed_usd"]))
+        if tools.config.entry.window_seconds and verdict.edge is not None:
+            self.course.note(view.now_ns, verdict.edge.net_usd, verdict.needed_usd)
         is_enough = self.passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
             return self, tools.refuse("; ".join(verdict.reasons), facts)
@@ -212,7 +255,7 @@ class WaitingState(RestingState):
             if not answer.is_taken:
                 self.left_on = None if view.session is None else view.session.day
                 return self, tools.refuse(answer.reason, facts)
-        straddles, sizes, figures = tools.size(best, view, verdict.facts)
+        straddles, sizes, figures = tools.size(best, view, verdict.edge)
         facts |= figures
         if not straddles:
             return self, tools.refuse("; ".join(sizes), facts)
@@ -246,7 +289,7 @@ class TradingState(State):
 class EnteringState(TradingState):
     """The legs of the straddle are at the venue."""
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Follow the legs of the entry; give it up after too many attempts, or when it is time to leave."""
         del wake, event
         assert self.entry is not None
@@ -254,7 +297,15 @@ class EnteringState(TradingState):
         if view.session is not None and view.now_ns >= tools.leaves_ns(view.session):
             return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
         status, actions = self.entry.step(view)
+        sets, quantity = self.entry.structure.sets_held(view.positions.quantity), view.positions.quantity
+        if status is EntryStatus.ABANDONED and sets > 0 and trade.structure.is_whole(quantity):
+            why = f"{sets} of {trade.straddles} straddles could be bought"
+            if not trade.structure.is_straddle:
+                why = f"{sets} of {trade.straddles} sets could be opened"
+            actions = [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})]
+            self.entry.sets, status = sets, EntryStatus.FILLED
         if status is EntryStatus.FILLED:
+            tools.entries += 1
             trade.straddles = trade.first_straddles = self.entry.sets
             trade.begin_holding(view, tools)
             state, held = HoldingState(tools, trade).hold(view)
@@ -263,23 +314,26 @@ class EnteringState(TradingState):
             return self, actions
         if tools.held(view):
             return self.leave(view, f"{ABANDONED}: one leg could not be bought")
+        why, entry = f"{ABANDONED}: nothing was filled", tools.config.entry
+        if entry.again_next_session and not entry.again_after_exit:
+            closed = Proposal(DecisionKind.ENTRY, (why, CLOSED))
+            return DoneState(tools, trade.start), (closed,)
         until_ns = tools.abandoned.fail(view.now_ns)
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
-        why = f"{ABANDONED}: nothing was filled"
         return WaitingState(tools, trade.start), (
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
-            SetTimer("gamma-scalper: after an abandoned entry", until_ns),
+            SetTimer(f"{tools.manner.label}: after an abandoned entry", until_ns),
         )
 
 
 class HoldingState(TradingState):
     """The straddle is held: hedge it, watch its exits, change it where that is due."""
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Hold the straddle while it is whole."""
         del event
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
-        if wake is Wake.ACCOUNT or self.is_whole(view):
+        if wake is Wake.ACCOUNT or self.tools.adopts or self.is_whole(view):
             return self.hold(view)
         return self.leave(view, f"the {self.tools.name} is not whole any more: a leg was taken away")
 
@@ -293,11 +347,13 @@ class HoldingState(TradingState):
         tools, trade = self.tools, self.trade
         legs = tools.held(view)
         if not legs:
-            return self.leave(view, "the options are gone (expired or settled)")
+            return self.leave(view, tools.manner.gone)
+        if tools.adopts:
+            trade.regroup(view, tools, legs)
         pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
         reason = first_reason(
             trade.exits,
-            StraddleView(
+            PositionView(
                 now_ns=view.now_ns,
                 session=view.session,
                 mode=view.mode,
@@ -309,17 +365,38 @@ class HoldingState(TradingState):
                 sessions_held=trade.sessions_held,
                 edge_usd=self._edge_left(view),
                 currency=trade.structure.lead.contract.currency,
-                exercise_gain=early_exercise_gain(view, trade.structure, tools.partners),
+                exercise_gain=self._exercise_gain(view),
                 quoted_ns=quoted,
                 ex_dividends_ns=tools.ex_dividends_ns(view),
             ),
         )
         if reason is not None:
             return self.leave(view, reason)
+        stopped = trade.stopped_side(view) if trade.sides else None
+        if stopped is not None:
+            return self._close_side(view, *stopped)
+        if not trade.is_of_shape:
+            return self, tools.hedge(view, legs)
         state, moves = self._change_straddle(view)
         if not moves:
             state, moves = self._change_size(view)
-        return (state, moves) if moves else (self, [*surplus_cancels(view), *tools.hedger.step(view, legs)])
+        return (state, moves) if moves else (self, tools.hedge(view, legs))
+
+    def _exercise_gain(self, view: DeskView) -> tuple[float, bool] | None:
+        """Return what exercising a leg gains over holding it, where an exit asks for it."""
+        tools = self.tools
+        if not tools.config.exits.early_exercise:
+            return None
+        return early_exercise_gain(view, self.trade.structure, tools.partners)
+
+    def _close_side(self, view: DeskView, side: TradeSide, why: str) -> Step:
+        """Close one side alone; the last that is left is the whole trade."""
+        tools, trade = self.tools, self.trade
+        if len(side.structure.legs) == len(trade.structure.legs):
+            return self.leave(view, why)
+        sale = tools.leg_sale(view, side.structure, why, tools.config.entry.orders)
+        facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view))}
+        return TrimmingState(tools, trade, side, sale), trade.sell(view, sale, facts, part=side.structure)
 
     def _edge_left(self, view: DeskView) -> float | None:
         """Return the edge left, once a minute; None in between, and where it is not known."""
@@ -336,7 +413,7 @@ class HoldingState(TradingState):
         """Sell the straddle and buy another, where that is due; else nothing."""
         tools, held = self.tools, self.trade.structure
         config = tools.config.recentre
-        if config.gamma_fraction is None and config.roll_dte is None:
+        if config.gamma_fraction is None and config.roll_dte is None and config.roll_delta is None:
             return self, ()
         if not tools.strike_looks.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
             return self, ()
@@ -344,10 +421,13 @@ class HoldingState(TradingState):
         assert view.session is not None
         if config.roll_dte is not None and (held.first_expiry - view.session.day).days <= config.roll_dte:
             return self._roll(view)
+        delta = 0.0 if config.roll_delta is None else sold_delta(view, held)
+        if config.roll_delta is not None and delta > config.roll_delta:
+            return self._roll(view, delta)
         if config.gamma_fraction is None:
             return self, ()
         found = tools.edge.new_strike(held, tools.structures(view), view)
-        if found is None or not found[1].is_due(config.gamma_fraction):
+        if found is None or not found[1].is_due(config.gamma_fraction) or not can_exchange(held, found[0]):
             return self, ()
         structure, figures = found
         gain = money_text(figures.gain, structure.lead.contract.currency)
@@ -363,14 +443,30 @@ class HoldingState(TradingState):
         }
         return self._move(view, structure, why, facts, had_edge=self.trade.had_edge)
 
-    def _roll(self, view: DeskView) -> Step:
-        """Change to the best straddle of a later expiry, if it passes the gate."""
+    def _roll(self, view: DeskView, delta: float | None = None) -> Step:
+        """Change to the best straddle of a later expiry that passes the gate.
+
+        With the ``delta`` of a sold leg that is out of its bound, to the best of this expiry or a later one
+        whose sold legs are within it.
+        """
         tools, held = self.tools, self.trade.structure
+        config = tools.config.recentre
         spot = view.market.mark(view.underlying)
         if spot is None:
             return self, ()
         listed = tools.structures(view)
         later = [each for each in listed if each.first_expiry > held.first_expiry]
+        if delta is not None and config.roll_delta is not None:
+            later = [
+                each
+                for each in listed
+                if each.first_expiry >= held.first_expiry
+                and can_exchange(held, each)
+                and sold_delta(view, each) <= config.roll_delta
+            ]
+        if config.roll_for_credit:
+            paying = [each for each in later if (roll_credit(view, *exchanged(held, each)) or 0.0) > 0.0]
+            later = paying or later
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))
@@ -380,6 +476,16 @@ class HoldingState(TradingState):
             return self, tools.refuse("roll: " + "; ".join(verdict.reasons), facts)
         structure = selection.best.structure
         why = f"roll from {held.first_expiry} to {structure.first_expiry}, strike {structure.strikes}"
+        if delta is not None:
+            why = f"{why}: a sold leg has a delta of {delta:.2f}, beyond {config.roll_delta:g}"
+            facts |= {"sold_delta": delta}
+        if config.roll_for_credit:
+            credit = roll_credit(view, *exchanged(held, structure))
+            facts |= {"roll_credit_usd": credit or 0.0}
+            text = "unknown" if credit is None else money_text(credit, structure.lead.contract.currency)
+            if credit is None or credit <= 0.0:
+                return self, tools.refuse(f"roll: no credit, it brings {text} a set after its costs", facts)
+            why = f"{why}, for a credit of {text} a set"
         return self._move(view, structure, why, facts, had_edge=verdict.has_edge)
 
     def _move(self, view: DeskView, structure: Structure, why: str, facts: Facts, *, had_edge: bool) -> Step:
@@ -388,10 +494,11 @@ class HoldingState(TradingState):
         config, orders = tools.config.recentre, tools.config.entry
         seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
-        sale = tools.leg_sale(view, trade.structure, why)
+        old = Structure(exchanged(trade.structure, structure)[0])
+        sale = tools.leg_sale(view, old, why)
         state = RecentringState(tools, trade, structure, sale, until_ns, had_edge)
         assert state.entry is not None
-        sold = trade.sell(view, sale, facts)
+        sold = trade.sell(view, sale, facts, part=old)
         return state, [*sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
 
     # another size -----------------------------------------------------------------------------------
@@ -438,7 +545,7 @@ class HoldingState(TradingState):
         facts = facts | verdict.facts
         if not (verdict.passed and verdict.has_edge):
             return self, tools.refuse("scale in: " + "; ".join(verdict.reasons), facts)
-        most, sizes, figures = tools.size(selection.best, view, verdict.facts, fixed=wanted)
+        most, sizes, figures = tools.size(selection.best, view, verdict.edge, fixed=wanted)
         wanted, facts = min(wanted, most), facts | figures
         if wanted <= trade.straddles:
             return self, tools.refuse("scale in: " + "; ".join(sizes), facts)
@@ -466,13 +573,15 @@ class RecentringState(TradingState):
     ) -> None:
         super().__init__(tools, trade, tools.leg_entry(structure, trade.straddles))
         self.sale = sale
+        self.old = Structure(exchanged(trade.structure, structure)[0])
+        """Legs that are sold."""
         self.structure = structure
         """The straddle that is bought."""
         self.until_ns = until_ns
         """By when it is through, or given up."""
         self.had_edge = had_edge
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Follow a change of straddles: old legs out, new legs in, hedged meanwhile; leave where it fails."""
         del wake, event
         assert self.entry is not None
@@ -484,14 +593,14 @@ class RecentringState(TradingState):
             return self.leave(view, "change of straddles abandoned: a leg could not be bought")
         if view.now_ns >= self.until_ns:
             return self.leave(view, "change of straddles abandoned: a leg could not be sold")
-        old = [leg for leg in trade.structure.option_ids if view.positions.quantity(leg)]
+        old = [leg for leg in self.old.option_ids if view.positions.quantity(leg)]
         if status is EntryStatus.FILLED and not old:
             moved = StraddleTrade(view, self.structure, self.entry.sets, had_edge=self.had_edge)
             moved.first_straddles = trade.first_straddles
             moved.begin_holding(view, tools)
             moved.sessions_held, moved.entry_session = trade.sessions_held, trade.entry_session
             return HoldingState(tools, moved).hold(view)
-        actions = [*actions, *trade.sell(view, self.sale)]
+        actions = [*actions, *trade.sell(view, self.sale, part=self.old)]
         live = view.orders.live.values()
         if any(order.submitted.instrument_id != view.hedge for order in live):
             return self, actions  # legs are on their way: what is left is hedged once they are through
@@ -511,7 +620,7 @@ class ScalingState(TradingState):
         self.until_ns = now_ns + SALE_NS
         """By when a sale is through, or given up."""
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Follow a change of size: what cannot be bought is given up, and the straddle kept whole."""
         del wake, event
         tools, trade = self.tools, self.trade
@@ -546,34 +655,59 @@ class ScalingState(TradingState):
         return self, [*actions, *tools.hedger.step(view, tools.held(view))]
 
 
+class TrimmingState(TradingState):
+    """One side is closed by its own stop; the other is kept and hedged."""
+
+    def __init__(self, tools: ScalperTools, trade: StraddleTrade, side: TradeSide, sale: Liquidation) -> None:
+        super().__init__(tools, trade)
+        self.side = side
+        self.sale = sale
+        self.until_ns = (sale.since_ns or 0) + SALE_NS
+        """By when it is closed, or the whole trade is left."""
+
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
+        """Follow the orders of the side until none of it is held."""
+        del wake, event
+        tools, trade, legs = self.tools, self.trade, self.side.structure.option_ids
+        if not tools.held(view) or view.mode is Mode.FLATTENING:
+            return HoldingState(tools, trade).hold(view)
+        if not any(view.positions.quantity(leg) or view.orders.live_for(leg) for leg in legs):
+            trade.drop_side(self.side)
+            return HoldingState(tools, trade).hold(view)
+        if view.now_ns >= self.until_ns:
+            return self.leave(view, f"the {self.side.name} could not be closed alone")
+        actions = trade.sell(view, self.sale, part=self.side.structure)
+        if any(view.orders.live_for(leg) for leg in legs):
+            return self, actions  # what is left is hedged once they are through
+        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
+
+
 class LeavingState(State):
     """Options first, then the hedge, which is never flattened while options are held."""
 
     def __init__(
-        self,
-        tools: ScalperTools,
-        start: TradeStart,
-        entered: bool,
-        rests_in: State | None,
-        structure: Structure | None,
+        self, tools: ScalperTools, start: TradeStart, trade: StraddleTrade | None, rests_in: State | None
     ) -> None:
         super().__init__(tools, start)
-        entry, has_sold = tools.config.entry, structure is not None and not structure.all_bought
-        self.entered = entered
+        entry, exits = tools.config.entry, tools.config.exits
+        structure = None if trade is None or trade.is_adopted else trade.structure
+        has_sold = structure is not None and not structure.all_bought
+        self.entered = trade is not None and trade.entry_session is not None
         """Whether a whole straddle was held: after it ``entry.again_after_exit`` decides."""
         self.rests_in = rests_in
         """The state to go back to, where a late trade is cleared up."""
         self.liquidation = Liquidation(
             tools.hedger,
-            retry_seconds=entry.order_ttl_seconds,
-            timer="gamma-scalper: exit again",
+            retry_seconds=exits.retry_seconds or entry.order_ttl_seconds,
+            alert_after=exits.alert_after,
+            timer=f"{tools.manner.label}: exit again",
             leg_orders=entry.orders,
             limits_only=has_sold,  # one order has one type, and a quote may be too old for the market
             walks=True,
         )
         self.liquidation.ratios = {} if structure is None else structure.ratios
 
-    def step(self, view: DeskView, wake: Wake, event: Event) -> Step:
+    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Get rid of the options, then of their hedge."""
         del wake
         return self.sell(view, event)
@@ -581,13 +715,32 @@ class LeavingState(State):
     def sell(self, view: DeskView, event: Event | None) -> Step:
         """Return the next orders; once flat wait for the next entry where one is allowed, else stop."""
         legs, tools, liquidation = self.tools.held(view), self.tools, self.liquidation
+        tools.owns_shares = tools.owns_shares or bool(legs)
         refused = liquidation.note_refused(view, event)
         if refused:
             return self, refused
-        facts: Facts = {"pnl_usd": float(view.trade_pnl(self.start))}
-        actions = liquidation.step(view, legs, facts)
+        if not legs and not tools.owns_shares:  # nothing was ever held: shares, if any, are somebody's
+            taken_off = list(liquidation.take_off(view))
+            return self if view.orders.live else self._next(view), taken_off
+        actions = liquidation.step(view, legs, tools.exit_facts(view, self.start))
         if actions or not liquidation.is_flat(view, legs):
             return self, actions
-        again = (not self.entered or tools.config.entry.again_after_exit) and view.mode is Mode.ACTIVE
-        after = self.rests_in or (WaitingState if again else DoneState)(tools, self.start)
-        return after, (Proposal(DecisionKind.EXIT, (f"flat: {liquidation.why}",), facts),)
+        tools.owns_shares, after = not tools.adopts, self._next(view)
+        if self.entered:
+            tools.again_ns = view.now_ns + int(tools.config.entry.again_minutes * MINUTE_NS)
+        reasons = [f"flat: {liquidation.why}"]
+        if isinstance(after, DoneState) and tools.config.entry.again_next_session:
+            reasons.append(CLOSED)
+        flat = Proposal(DecisionKind.EXIT, tuple(reasons), tools.flat_facts(view, self.start))
+        return after, (flat,)
+
+    def _next(self, view: DeskView) -> State:
+        """Return the state after the exit: waiting for another entry, or done."""
+        tools, entry = self.tools, self.tools.config.entry
+        if self.rests_in is not None:
+            return self.rests_in
+        again = entry.again_after_exit or not (self.entered or entry.again_next_session)
+        if entry.again_next_session and tools.must_leave(view):
+            again = False
+        is_active = view.mode is Mode.ACTIVE
+        return (WaitingState if again and is_active else DoneState)(tools, self.start)

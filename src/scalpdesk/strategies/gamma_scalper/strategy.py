@@ -38,13 +38,20 @@ from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnc
 NAME = "gamma-scalper"
 
 
-class GammaScalper:
-    """A structure of options, a long straddle unless settings have another, delta hedged with shares."""
+class StructureScalper:
+    """Trades a structure of options, delta hedged.
 
-    def __init__(self, config: GammaScalperConfig | None = None, name: str = NAME) -> None:
-        self.config = config or GammaScalperConfig()
+    Parameters
+    ----------
+    name
+        Its own.
+    tools
+        Settings, and what its states work with.
+    """
+
+    def __init__(self, name: str, tools: ScalperTools) -> None:
         self.name = name
-        self.tools = ScalperTools(self.config)
+        self.tools = tools
         self.state: State = WaitingState(self.tools, TradeStart({}))
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._warnings = ReportOnce(DecisionKind.ALERT)
@@ -57,33 +64,48 @@ class GammaScalper:
     @property
     def is_done(self) -> bool:
         """Whether it opens no further straddle."""
-        return isinstance(self.state, DoneState)
+        return isinstance(self.state, DoneState) and not self.tools.config.entry.again_next_session
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """List the chain's straddles and wake on the underlying's price and on a heartbeat."""
-        symbol, tools = traded_symbol(view, self.config.underlying, self.name), self.tools
+        symbol, tools = traded_symbol(view, self.tools.config.underlying, self.name), self.tools
         options = options_in_order(view.instruments, symbol)
         tools.learn(options, view)
-        tick = view.instruments[view.underlying].tick_rule.below
-        return (self.config.triggers.trigger(view.underlying, tick=tick),)
+        instrument = view.instruments[view.underlying]
+        tick, is_index = instrument.tick_rule.below, instrument.is_index
+        return (self.tools.config.triggers.trigger(view.underlying, is_index=is_index, tick=tick),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Act by the state."""
+        """Act by the state, and measure the hedges where they are watched."""
+        watch = self.tools.watch
+        if watch is None:
+            return self._act(view, wake, event)
+        reported = watch.note_fill(view, event) if isinstance(event, OrderFilled) else ()
+        actions = [*reported, *self._act(view, wake, event)]
+        if actions:
+            watch.meter.note_decided(view, actions)
+        return actions
+
+    def _act(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         if wake is Wake.SESSION:
             return self._on_session(view)
         tools, state = self.tools, self.state
         tools.edge.horizon.note_price(view)
         is_leaving = isinstance(state, LeavingState)
         kind = type(event)
+        is_late = tools.deadline_ns is not None and view.now_ns >= tools.deadline_ns
+        if is_late and isinstance(state, TradingState) and view.mode is not Mode.HALTED:
+            self.state, actions = state.leave(view, tools.must_leave(view))
+            return actions
         if (kind is OrderRejected or kind is OrderNotFound) and not is_leaving:  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
-            return (SetTimer("gamma-scalper: after a rejection", until_ns),)
+            return (SetTimer(f"{tools.manner.label}: after a rejection", until_ns),)
         tools.hedger.note_fill(view, event)
         if kind is OrderFilled or kind is FillBusted:
             self._rejected.succeed()
             tools.abandoned.until_ns = 0
             if isinstance(state, RestingState):  # a trade after the last word, or one taken back
-                state.is_disturbed = True
+                state.is_disturbed = tools.owns_shares = True
         if wake is Wake.BAR or view.mode is Mode.HALTED:
             return ()
         if not is_leaving and view.now_ns < max(self._rejected.until_ns, tools.abandoned.until_ns):
@@ -97,21 +119,41 @@ class GammaScalper:
             self.state.entry.note_cut(view, sent)
 
     def _on_session(self, view: DeskView) -> Sequence[Action]:
-        session, state = view.session, self.state
+        session, state, tools = view.session, self.state, self.tools
         rests_in = state.rests_in if isinstance(state, LeavingState) else state
         if session is None or view.now_ns != session.open_ns:
-            return rests_in.report(view) if isinstance(rests_in, WaitingState) else ()
+            last = () if session is None or tools.watch is None else tools.watch.last_word(view)
+            return [*last, *rests_in.report(view)] if isinstance(rests_in, WaitingState) else last
         if isinstance(rests_in, WaitingState):
             rests_in.passes.forget()
-        self.tools.edge.horizon.open_session(view)
-        unknown = why_unknown(self.config.exits.before_event, session.day)
+        tools.edge.horizon.open_session(view)
+        unknown = why_unknown(self.tools.config.exits.before_event, session.day)
         warning = self._warnings.once("events", (f"exits.before_event: {unknown}",)) if unknown else []
+        first = [*tools.begin_session(view), *self.session_words(view)]
         if isinstance(state, TradingState):
             state.trade.begin_session(session.day)
+        is_new = isinstance(state, DoneState) and self.tools.config.entry.again_next_session
+        if (
+            is_new or self.tools.config.selection.today_only
+        ):  # what expired with its session is no trade any more
+            state = self.state = WaitingState(tools, state.start)
         if not isinstance(state, WaitingState):
-            return warning
+            return [*warning, *first]
         self.state, actions = state.open_session(view)
-        return [*warning, *actions]
+        return [*warning, *first, *actions]
+
+    def session_words(self, view: DeskView) -> Sequence[Action]:
+        """Return what is reported at the open of a session."""
+        del view
+        return ()
+
+
+class GammaScalper(StructureScalper):
+    """A structure of options, a long straddle unless settings have another, delta hedged with shares."""
+
+    def __init__(self, config: GammaScalperConfig | None = None, name: str = NAME) -> None:
+        self.config = config or GammaScalperConfig()
+        super().__init__(name, ScalperTools(self.config))
 
 
 PLUG = StrategySpec(

@@ -1,30 +1,47 @@
 """The gamma scalper's trade in a straddle, and what all of its states work with."""
 
+import math
 from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.intents import LegOrders
+from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.core.units import ZERO, InstrumentId, money_text
-from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.entry.edge_gate import Edge, GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.hedging.base import HedgeBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns, to_new_york
-from scalpdesk.instruments.structure import Structure
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_close_ns, to_new_york
+from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
-from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
 from scalpdesk.strategies.toolkit.entry_legs import LegEntry
-from scalpdesk.strategies.toolkit.exits import ExitRule, StraddleView, minutes_before, straddle_rules
+from scalpdesk.strategies.toolkit.exits import (
+    RISK_HALT,
+    ExitConfig,
+    ExitRule,
+    PositionView,
+    StopLoss,
+    minutes_before,
+    most_pnl,
+    quoted_ns,
+    side_stop,
+    straddle_rules,
+)
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
-from scalpdesk.strategies.toolkit.resume import cost_of, held_of
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels, without_figures
+from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
+from scalpdesk.strategies.toolkit.watch import PositionWatch
 
 EDGE_SECONDS = 60.0
 """Between two looks at the edge of a held straddle."""
@@ -32,11 +49,42 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
 
-class ScalperTools:
-    """Tools of all states: settings, chain, edge, hedger, and pauses that outlive a trade."""
+class Manner(NamedTuple):
+    """Names and words of a scalper's timers and decisions."""
 
-    def __init__(self, config: GammaScalperConfig) -> None:
+    label: str = "gamma-scalper"
+    """Begins the names of its timers."""
+    gone: str = "the options are gone (expired or settled)"
+    """Reason to leave where no option of the trade is held any more."""
+    has_figures: bool = True
+    """Whether a refusal has the counts of its filters, and an exit order the P&L so far."""
+
+
+OWN_MANNER = Manner()
+
+
+class ScalperTools:
+    """Tools of all states: settings, chain, edge, hedger, and pauses that outlive a trade.
+
+    Parameters
+    ----------
+    config
+        The trader's settings.
+    band
+        Hedge band; None for that of the settings.
+    manner
+        Names and words.
+    """
+
+    def __init__(
+        self, config: GammaScalperConfig, band: HedgeBand | None = None, manner: Manner = OWN_MANNER
+    ) -> None:
         self.config = config
+        self.manner = manner
+        self.adopts = config.mode in ("adopt", "adopt_only")
+        """Whether any options that are held are its position."""
+        self.owns_shares = not self.adopts
+        """Whether shares that are held are its hedge."""
         self.lister = ShapeLister(config.structure)
         shape = self.lister.shape
         self.name = shape.name.replace("_", " ")
@@ -52,13 +100,23 @@ class ScalperTools:
         """Model that takes or leaves an entry; None unless one is set."""
         hedge = config.hedge
         self.hedger = DeltaHedger(
-            hedge.make_band(),
+            hedge.make_band() if band is None else band,
             DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
             least_fraction=hedge.least_fraction,
             order_ttl_seconds=hedge.order_ttl_seconds,
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self.edge.horizon.vol,
+            strict_quotes=hedge.strict_quotes,
         )
+        self.watch = PositionWatch(config.watch) if config.watch.is_on or hedge.strict_quotes else None
+        """Watch over the position; None where nothing is to be reported."""
+        self.deadline_ns: int | None = None
+        """By when to be out in this session, UTC nanoseconds; None without a deadline."""
+        self.entries = 0
+        """Entries of this session that were filled."""
+        self.again_ns = 0
+        """No entry before this instant, after an exit."""
+        self._listed: Sequence[tuple[InstrumentId, OptionContract]] = ()
         self.options: frozenset[InstrumentId] = frozenset()
         self.partners: dict[InstrumentId, InstrumentId] = {}
         """The other option of an option's root, expiry and strike."""
@@ -72,12 +130,75 @@ class ScalperTools:
 
     def learn(self, options: Sequence[tuple[InstrumentId, OptionContract]], view: DeskView) -> None:
         """Note the options of the underlying."""
-        self.options = frozenset(number for number, _ in options)
+        self._listed = options
+        self._trade_in(options)
         for pair in STRADDLE.at(options):
             call, put = pair.option_ids
             self.partners |= {call: put, put: call}
+        if self.config.entry.asks_edge or self.config.recentre.gamma_fraction is not None:
+            self.edge.learn(options, view)
+
+    def _trade_in(self, options: Sequence[tuple[InstrumentId, OptionContract]]) -> None:
+        self.options = frozenset(number for number, _ in options)
         self.lister.learn(options)
-        self.edge.learn(options, view)
+
+    def begin_session(self, view: DeskView) -> Sequence[Action]:
+        """Find the options of the day and by when to be out of them."""
+        config, session = self.config, view.session
+        assert session is not None
+        self.entries = self.again_ns = 0
+        expiring = []
+        if config.exits.deadline.is_on or config.selection.today_only:
+            expiring = [
+                (number, contract)
+                for number, contract in self._listed
+                if session.open_ns < final_close_ns(contract) <= session.close_ns
+            ]
+        if config.selection.today_only:
+            self._refusals.forget()
+            self._trade_in(sorted(expiring))
+        elif config.selection.min_expiration_days:
+            held = set(self.held(view))
+            expiring = [each for each in expiring if each[0] in held]
+        if self.watch is not None:
+            self.watch.begin(view.begin_trade((*self.options, view.hedge)))
+        self.deadline_ns = None
+        if config.exits.deadline.is_on and self.options:
+            self.deadline_ns = config.exits.deadline.instant_ns(view, [contract for _, contract in expiring])
+        if self.deadline_ns is None:
+            return ()
+        return (SetTimer(f"{self.manner.label}: deadline", self.deadline_ns),)
+
+    def must_leave(self, view: DeskView) -> str:
+        """Return why nothing may be held now, whatever the state of a trade; empty where it may."""
+        if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
+            return f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York"
+        return RISK_HALT if view.mode is Mode.FLATTENING else ""
+
+    def may_enter(self, now_ns: int) -> bool:
+        """Return whether another entry of this session is allowed now."""
+        most = self.config.entry.max_entries
+        is_early = self.deadline_ns is None or now_ns < self.deadline_ns
+        return is_early and now_ns >= self.again_ns and (most is None or self.entries < most)
+
+    def hedge(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
+        """Take off what would add to the position, and hedge it."""
+        if self.watch is None:
+            return [*surplus_cancels(view), *self.hedger.step(view, legs)]
+        return self.watch.hedge(view, legs, self.hedger)
+
+    def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
+        """Return the figures of the trade for the record of an exit order."""
+        return {"pnl_usd": float(view.trade_pnl(start))} if self.manner.has_figures else {}
+
+    def flat_facts(self, view: DeskView, start: TradeStart) -> Facts:
+        """Return the figures of a trade that is over, its hedges' among them where they are measured."""
+        hedges: Facts = {} if self.watch is None else self.watch.meter.totals.facts()
+        return hedges | {"pnl_usd": float(view.trade_pnl(start))}
+
+    def why_adopted(self, found: Adopted) -> Proposal:
+        """Return the decision to take over what is held."""
+        return Proposal(DecisionKind.ENTRY, (f"adopted {found.names}",), {"options": len(found.held)})
 
     def structures(self, view: DeskView) -> Sequence[Structure]:
         """Return the structures that could be traded now."""
@@ -97,9 +218,10 @@ class ScalperTools:
         """Return when a session's minutes before the close begin, in which everything is left."""
         return minutes_before(session.close_ns, self.config.exits.flat_minutes_before_close or 0.0)
 
-    def refuse(self, reason: str, facts: Facts) -> list[Action]:
-        """Report a refusal when its kind changes."""
-        return self._refusals.report(without_figures(reason), (reason,), facts)
+    def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
+        """Report a refusal when its kind changes: unless given, its words without figures."""
+        facts = facts if self.manner.has_figures else {}
+        return self._refusals.report(kind or without_figures(reason), (reason,), facts)
 
     def ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""
@@ -115,6 +237,7 @@ class ScalperTools:
             straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
+            timer=f"{self.manner.label}: entry" if entry.spaced_attempts else "",
             leg_orders=entry.orders if walks else LegOrders.LEGS,
             walk_steps=entry.walk_steps if walks else 0,
             name=self.name,
@@ -131,13 +254,13 @@ class ScalperTools:
         return sale
 
     def size(
-        self, best: Candidate, view: DeskView, facts: Facts, fixed: int | None = None
+        self, best: Candidate, view: DeskView, edge: Edge | None, fixed: int | None = None
     ) -> tuple[int, tuple[str, ...], Facts]:
         """Return how many straddles to hold, in words and figures; ``fixed`` is wanted of a fixed size."""
         config = self.config
         if config.sizing == "fixed" and fixed is None:
             return config.straddles, (), {}
-        equity, risk = float(view.nav), self.edge.risk_of(best, view, facts)
+        equity, risk = float(view.nav), self.edge.risk_of(best, view, edge)
         found = straddle_size(
             config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
         )
@@ -169,6 +292,12 @@ class StraddleTrade:
         """Straddles to hold: fewer than configured once the risk gate has cut the entry."""
         self.first_straddles = straddles
         """Those bought first: what a change of size or of straddles leaves as it is."""
+        self.is_adopted = False
+        """Whether it was taken over as it was held, whatever its legs."""
+        self.sides: list[TradeSide] = []
+        """Calls and puts, where each has a stop of its own."""
+        self.is_of_shape = True
+        """Whether it has the shape of the settings, and may be moved, rolled or resized."""
         self.had_edge = had_edge
         """Whether the gate saw an edge at entry; of a straddle taken over it is supposed."""
         self.entry_vols: dict[InstrumentId, float] = {}
@@ -177,7 +306,7 @@ class StraddleTrade:
         self.sessions_held = 0
         self.premium = ZERO
         """Cost of the sets, currency; below zero where they were sold for a credit."""
-        self.exits: Sequence[ExitRule[StraddleView]] = ()
+        self.exits: Sequence[ExitRule[PositionView]] = ()
         self.scale: ScaleRule | None = None
 
     def begin_holding(self, view: DeskView, tools: ScalperTools) -> None:
@@ -185,16 +314,45 @@ class StraddleTrade:
         assert view.session is not None
         config = tools.config
         tools.abandoned.succeed()
+        tools.owns_shares = True
         self.entry_session = view.session.day
         self.premium = cost_of(view, self.structure.option_ids)
         for leg in self.structure.option_ids:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        tools.hedger.begin(view.now_ns, entry_vols=self.entry_vols, sets=self.straddles)
+        since_ns = None if config.hedge.first_at_once else view.now_ns
+        tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
+        self.sides = sides_of(view, self.structure, self.start, config.exits)
         self.exits = straddle_rules(config.exits, had_edge=self.had_edge, is_credit=self.premium < 0)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
+
+    def regroup(self, view: DeskView, tools: ScalperTools, legs: Sequence[InstrumentId]) -> None:
+        """Go on with what is held, where that is other legs or in other ratios."""
+        if set(legs) == set(self.structure.option_ids) and self.structure.is_whole(view.positions.quantity):
+            return
+        self.structure = structure_held(view, legs)
+        self.straddles = self.structure.sets_held(view.positions.quantity)
+        self.is_adopted, self.is_of_shape = True, False
+        self.premium = cost_of(view, legs)
+        self.sides = sides_of(view, self.structure, self.start, tools.config.exits)
+        tools.hedger.resize(self.straddles)
+
+    def stopped_side(self, view: DeskView) -> "tuple[TradeSide, str] | None":
+        """Return a side whose own stop says to close it, with the reason."""
+        for side in self.sides:
+            reason = side.reason(view)
+            if reason is not None:
+                return side, reason
+        return None
+
+    def drop_side(self, side: "TradeSide") -> None:
+        """Go on without a side that was closed: the P&L and what it is measured by stay the whole trade's."""
+        rest = [leg for leg in self.structure.legs if leg.option_id not in side.structure.ratios]
+        self.structure = Structure(tuple(rest))
+        self.sides = [each for each in self.sides if each is not side]
+        self.is_of_shape = False
 
     def begin_session(self, day: date) -> None:
         """Count a night held, and restart the counts of a change of size."""
@@ -204,12 +362,119 @@ class StraddleTrade:
             self.sessions_held += 1
 
     def sell(
-        self, view: DeskView, sale: Liquidation, facts: Facts | None = None, keep: int = 0
+        self,
+        view: DeskView,
+        sale: Liquidation,
+        facts: Facts | None = None,
+        keep: int = 0,
+        part: Structure | None = None,
     ) -> list[Action]:
-        """Return orders for what is held of the straddle beyond ``keep`` and not on sale yet."""
-        missing = self.structure.missing(keep, view.positions.quantity)
+        """Return orders for what is held of the straddle, or a part, beyond ``keep`` and not on sale yet."""
+        structure = part or self.structure
+        missing = structure.missing(keep, view.positions.quantity)
         over = {leg: -quantity for leg, quantity in missing.items()}
-        ratios = self.structure.ratios
+        ratios = structure.ratios
         legs = [leg for leg in over if over[leg] * ratios[leg] > 0]
         # without its timer: the next wake sells on, and hedges at its own time
         return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]
+
+
+class TradeSide:
+    """The calls of a structure, or its puts, with a stop of their own.
+
+    Parameters
+    ----------
+    name
+        ``calls`` or ``puts``.
+    structure
+        Its legs.
+    start
+        From which its P&L counts.
+    premium
+        What it cost, currency; below zero where it brought a credit.
+    stop
+        Its stop.
+    """
+
+    def __init__(
+        self, name: str, structure: Structure, start: TradeStart, premium: Decimal, stop: StopLoss
+    ) -> None:
+        self.name = name
+        self.structure = structure
+        self._start = start
+        self._premium = abs(premium)
+        self._stop = stop
+
+    def pnl(self, view: DeskView) -> Decimal:
+        """Return the P&L of its options, without a hedge, in currency."""
+        return view.trade_pnl(self._start)
+
+    def reason(self, view: DeskView) -> str | None:
+        """Return why to close it now, or None."""
+        legs, pnl = self.structure.option_ids, self.pnl(view)
+        quoted = quoted_ns(view.market, legs)
+        seen = PositionView(
+            now_ns=view.now_ns,
+            session=view.session,
+            mode=view.mode,
+            expiry=self.structure.first_expiry,
+            premium_paid=self._premium,
+            pnl=pnl,
+            most_pnl=most_pnl(view, legs, pnl) if quoted is None else None,
+            currency=self.structure.lead.contract.currency,
+            quoted_ns=quoted,
+        )
+        found = self._stop.reason(seen)
+        return None if found is None else f"{self.name} alone, {found}"
+
+
+def sides_of(view: DeskView, structure: Structure, start: TradeStart, config: ExitConfig) -> list[TradeSide]:
+    """Return the sides of a structure that have stops of their own; none of options of one right."""
+    if config.side_credit_multiple is None and config.side_premium_fraction is None:
+        return []
+    calls = tuple(leg for leg in structure.legs if leg.contract.is_call)
+    puts = tuple(leg for leg in structure.legs if not leg.contract.is_call)
+    found = []
+    for name, legs in (("calls", calls), ("puts", puts)):
+        if not calls or not puts:
+            continue
+        side = Structure(legs)
+        premium = cost_of(view, side.option_ids)
+        stop = side_stop(config, is_credit=premium < 0)
+        earned = {leg: start.earned.get(leg, ZERO) for leg in side.option_ids}
+        if stop is not None:
+            found.append(TradeSide(name, side, TradeStart(earned), premium, stop))
+    return found
+
+
+def sold_delta(view: DeskView, structure: Structure) -> float:
+    """Return the largest delta, by size, of the legs that are sold; 0 where no leg is, or none is valued."""
+    states = [view.delta_engine.state(leg.option_id, view.now_ns) for leg in structure.legs if leg.ratio < 0]
+    return max((abs(each.greeks.delta) for each in states if each is not None), default=0.0)
+
+
+def roll_credit(
+    view: DeskView, closed: Sequence[StructureLeg], opened: Sequence[StructureLeg]
+) -> float | None:
+    """Return what exchanging legs brings a set, spreads and fees paid, in currency; None without a quote."""
+    total, trades = 0.0, [(leg, -leg.ratio) for leg in closed] + [(leg, leg.ratio) for leg in opened]
+    for leg, quantity in trades:
+        quote = view.market.quotes[leg.option_id]
+        if quote is None or not quote.ask > 0.0:
+            return None
+        price = quote.ask if quantity > 0 else quote.bid
+        total -= leg.contract.multiplier * quantity * price
+    fees = [option_fees(view, Structure(tuple(legs))) for legs in (closed, opened)]
+    return total - sum(fees) * opened[0].contract.multiplier
+
+
+def structure_held(view: DeskView, legs: Sequence[InstrumentId]) -> Structure:
+    """Return what is held of some options as a structure, in the largest number of equal sets."""
+    held = {leg: int(view.positions.quantity(leg)) or 1 for leg in legs}
+    sets = math.gcd(*held.values())
+    made = []
+    for leg, quantity in held.items():
+        contract = view.instruments[leg]
+        assert contract.is_option
+        made.append(StructureLeg(leg, contract, quantity // sets))
+    return Structure(tuple(made))

@@ -34,7 +34,7 @@ from scalpdesk.strategies.contract import (
     traded_symbol,
 )
 from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, ReversionTracker
-from scalpdesk.strategies.toolkit.exits import ExitRule, PluginRules, RiskHalt, TradeView, first_reason
+from scalpdesk.strategies.toolkit.exits import ExitRule, PluginRules, PositionView, RiskHalt, first_reason
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, take_back
 from scalpdesk.strategies.toolkit.resume import Adopted, resume
@@ -192,7 +192,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
 CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
 
 
-class LotView(TradeView, frozen=True, kw_only=True):
+class LotView(PositionView, frozen=True, kw_only=True):
     """An open lot of shares."""
 
     held: Decimal
@@ -532,6 +532,7 @@ class St0cka:
         return LotView(
             now_ns=view.now_ns,
             mode=view.mode,
+            session=session,
             pnl=view.trade_pnl(self._trade),
             premium_paid=held * entry_price,
             held=held,

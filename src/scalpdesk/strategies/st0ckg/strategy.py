@@ -36,6 +36,7 @@ from scalpdesk.strategies.toolkit.exits import (
     ScalpView,
     first_reason,
     is_beyond,
+    quoted_ns,
     scale_out_contracts,
     scalp_rules,
 )
@@ -132,8 +133,11 @@ class SignalScalp(Scalp):
         return ScalpView(
             now_ns=view.now_ns,
             mode=view.mode,
+            session=view.session,
             pnl=view.trade_pnl(self.trade),
             premium_paid=self.premium_paid,
+            quoted_ns=quoted_ns(view.market, (self.number,)),
+            expiry=self.contract.expiry,
             right=self.contract.right,
             entry_spot=entry_spot,
             spot=entry_spot if spot is None else exact(spot),

@@ -7,7 +7,7 @@ point: a class with a ``Config``, made from one, and ``reason``.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
@@ -16,9 +16,9 @@ from typing import Annotated, Protocol, TypeVar, cast
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import Plugs, configured
 from scalpdesk.core.units import (
     MINUTE_NS,
@@ -29,9 +29,16 @@ from scalpdesk.core.units import (
     money_decimals,
     money_text,
 )
-from scalpdesk.instruments.contract import Right
+from scalpdesk.instruments.contract import OptionContract, Right
+from scalpdesk.instruments.deadlines import (
+    BUFFER_MINUTES,
+    NO_CUTOFF,
+    VENUE_CUTOFFS,
+    exit_deadline_ns,
+    venue_cutoff,
+)
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
-from scalpdesk.instruments.sessions import Session, next_session, to_new_york
+from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
@@ -44,23 +51,48 @@ OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
 
-class TradeView(msgspec.Struct, frozen=True, kw_only=True):
-    """An open trade as exit rules see it."""
+class PositionView(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position as exit rules see it; a rule that asks for what is not known has no reason."""
 
     now_ns: int = 0
     mode: Mode = Mode.ACTIVE
     """Mode of the desk."""
+    session: Session | None = None
+    """The present one."""
     pnl: Decimal = Decimal(0)
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
     """Cost of opening, or the credit of it, whole position, in currency."""
+    currency: str = "USD"
+    """Currency of edge, premium and P&L."""
     most_pnl: Decimal | None = None
     """P&L at the best values that are possible of legs whose quotes show no price; None where all legs show
     theirs.
     """
+    quoted_ns: int | None = 0
+    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
+    is lost.
+    """
+    expiry: date | None = None
+    """First expiry of the options."""
+    expires_ns: int | None = None
+    """When the options expire, UTC nanoseconds; None where no rule asks."""
+    sessions_held: int = 0
+    edge_usd: float | None = None
+    """Edge left, or None when it is not known."""
+    exercise_gain: tuple[float, bool] | None = None
+    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
+    holding is better.
+    """
+    ex_dividends_ns: tuple[int, ...] = ()
+    """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
 
-Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
+TradeView = StraddleView = PositionView
+"""Its names in rules of installed packages."""
+
+
+Trade_contra = TypeVar("Trade_contra", bound=PositionView, contravariant=True)
 
 
 class ExitRule(Protocol[Trade_contra]):
@@ -71,7 +103,7 @@ class ExitRule(Protocol[Trade_contra]):
         ...
 
 
-Seen = TypeVar("Seen", bound=TradeView)
+Seen = TypeVar("Seen", bound=PositionView)
 
 
 def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
@@ -94,7 +126,7 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
         super().__post_init__()
         self.plugin_rules()
 
-    def plugin_rules(self) -> tuple[ExitRule[TradeView], ...]:
+    def plugin_rules(self) -> tuple[ExitRule[PositionView], ...]:
         """Return new rules of installed packages."""
         where = self.key_path("rules")
         return tuple(
@@ -102,26 +134,107 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
         )
 
 
-def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[TradeView]:
+def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[PositionView]:
     where = f"{where}.{name}"
     rule = configured(
         RULES.find(name, where), settings, kind="exit rule", name=name, where=where, contract=("reason",)
     )
-    return cast("ExitRule[TradeView]", rule)
+    return cast("ExitRule[PositionView]", rule)
 
 
 class RiskHalt:
     """Exit while the desk is flattening."""
 
-    def reason(self, trade: TradeView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         return RISK_HALT if trade.mode is Mode.FLATTENING else None
+
+
+# the deadline ---------------------------------------------------------------------------------
+
+AUTO = "auto"
+
+
+class DeadlineConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The time of a session by which to be out: the earliest of those that are set."""
+
+    section = "exits.deadline"
+    at: str | None = None
+    """New York time (``HH:MM``)."""
+    minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] | None = None
+    """Before the session's own close: what half days go by."""
+    venue: str | None = None
+    """Venue whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
+    buffer_minutes: Annotated[float, at_least(1, 120, "minutes")] = BUFFER_MINUTES
+    """Margin before that last order."""
+
+    def __post_init__(self) -> None:
+        """Refuse texts that are no times, times that are never reached, and unknown venues."""
+        super().__post_init__()
+        at = self.at
+        minutes = max(0.0 if self.venue is None else self.buffer_minutes, self.minutes_before_close or 0.0)
+        if at is not None and minutes_of(time_of_day(self.key_path("at"), at)) > (
+            minutes_of(REGULAR_CLOSE) - minutes
+        ):
+            keys = self.key_path("minutes_before_close"), self.key_path("buffer_minutes")
+            raise ConfigError(
+                f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
+                where=self.key_path("at"),
+                value=at,
+                fix=f"lower {keys[0]}, which is {self.minutes_before_close or 0.0:g}, and {keys[1]}, which"
+                f" is {self.buffer_minutes:g}, too",
+            )
+        if self.venue not in (None, AUTO, *VENUE_CUTOFFS):
+            raise ConfigError(
+                "no last-order rule is known for this venue",
+                where=self.key_path("venue"),
+                value=self.venue,
+                nearest=nearest_name(str(self.venue), VENUE_CUTOFFS),
+                fix=f"use {AUTO} or one of {', '.join(VENUE_CUTOFFS)}",
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a deadline is set."""
+        return not (self.at is None and self.minutes_before_close is None and self.venue is None)
+
+    def instant_ns(self, view: DeskView, expiring: Iterable[OptionContract]) -> int | None:
+        """Return the deadline of the present session, UTC nanoseconds; None where no time is set.
+
+        ``expiring`` are the options that expire in it.
+        """
+        session, minutes = view.session, self.minutes_before_close
+        assert session is not None
+        instants = [] if self.at is None else [session.clock_ns(self.at)]
+        cutoff = NO_CUTOFF if self.venue is None else view.cutoff
+        if self.venue not in (None, AUTO):
+            cutoff = venue_cutoff(str(self.venue))
+        if minutes is not None:
+            instants.append(minutes_before(session.close_ns, minutes))
+        for contract in expiring:
+            by_venue = None if self.venue is None else cutoff.of(contract.underlying)
+            if by_venue is not None or minutes is not None:
+                close_ns = final_close_ns(contract)
+                found = exit_deadline_ns(
+                    close_ns,
+                    exit_minutes=minutes or 0.0,
+                    cutoff_minutes=by_venue,
+                    buffer_minutes=self.buffer_minutes,
+                )
+                instants.append(found)
+        return min(instants, default=None)
+
+
+def minutes_of(clock: time) -> float:
+    """Return a time of the day in minutes from midnight."""
+    return 60 * clock.hour + clock.minute + clock.second / 60
 
 
 # structures -----------------------------------------------------------------------------------
 
 
 SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
+SideLoss = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
 
 
 class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -170,6 +283,22 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
     credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = 0.5
     """Leave what was sold for a credit once this part of it is earned."""
+    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
+    """Leave what was bought at a profit of this fraction of the premium."""
+    side_credit_multiple: SideLoss | None = None
+    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
+    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
+    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
+    this fraction of the premium that they cost. The other side is kept and hedged.
+    """
+    deadline: DeadlineConfig = msgspec.field(default_factory=DeadlineConfig)
+    """Time of a session by which to be out, whatever the state of the trade: an entry under way is taken
+    back, nothing is entered after it.
+    """
+    retry_seconds: Seconds | None = None
+    """Age at which an exit order that is not filled gets a new price; None is ``entry.order_ttl_seconds``."""
+    alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
+    """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
         """Refuse a closing time that is no time or outside the session."""
@@ -186,32 +315,8 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
             )
 
 
-class StraddleView(TradeView, frozen=True, kw_only=True):
-    """An open straddle with its hedge."""
-
-    session: Session
-    expiry: date
-    expires_ns: int | None = None
-    """When the options expire, UTC nanoseconds; None where no rule asks."""
-    sessions_held: int
-    edge_usd: float | None
-    """Edge left, or None when it is not known."""
-    currency: str = "USD"
-    """Currency of edge, premium and P&L."""
-    exercise_gain: tuple[float, bool] | None = None
-    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
-    holding is better.
-    """
-    quoted_ns: int | None = 0
-    """When the older of the legs' latest quotes was made, UTC nanoseconds; None while one shows no price, or
-    is lost.
-    """
-    ex_dividends_ns: tuple[int, ...] = ()
-    """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
-
-
 def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
-    """Return :attr:`StraddleView.quoted_ns` of a straddle's legs."""
+    """Return :attr:`PositionView.quoted_ns` of a straddle's legs."""
     stamps = list[int]()
     for leg in legs:
         quote = market.quotes[leg]
@@ -222,7 +327,7 @@ def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
 
 
 def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
-    """Return :attr:`TradeView.most_pnl` of legs that are held; None where a leg is not valued."""
+    """Return :attr:`PositionView.most_pnl` of legs that are held; None where a leg is not valued."""
     for leg in legs:
         units, value = view.positions.quantity(leg), view.delta_engine.state(leg, view.now_ns)
         if value is None:
@@ -239,8 +344,10 @@ class NearExpiry:
     def __init__(self, min_dte: int) -> None:
         self.min_dte = min_dte
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.expiry is None or trade.session is None:
+            return None
         days = (trade.expiry - trade.session.day).days
         return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
 
@@ -271,8 +378,10 @@ class BeforeEvent:
     def __init__(self, config: ExitConfig) -> None:
         self._config = config
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.session is None:
+            return None
         ahead = event_ahead(self._config, trade.now_ns, trade.session, trade.ex_dividends_ns)
         return f"event: {ahead}" if ahead else None
 
@@ -280,7 +389,7 @@ class BeforeEvent:
 class EarlyExercise:
     """Exit when a leg is worth more exercised than held."""
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.exercise_gain is None:
             return None
@@ -298,7 +407,7 @@ class BeforeExpiry:
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.expires_ns is None:
             return None
@@ -313,7 +422,7 @@ class QuotedMarks:
         self._after_ns: int | None = -1
 
     def decide(self, quoted_ns: int | None) -> bool:
-        """Return whether a stop may be decided on :attr:`StraddleView.quoted_ns`."""
+        """Return whether a stop may be decided on :attr:`PositionView.quoted_ns`."""
         if quoted_ns is None or self._after_ns is None:
             self._after_ns = quoted_ns
             return False
@@ -330,7 +439,7 @@ class StopLoss:
         self._premium = ZERO
         self._least_pnl = 0.0
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
@@ -344,20 +453,21 @@ class StopLoss:
 
 
 class CreditEarned:
-    """Exit once a part of the credit is earned, as valid quotes have it."""
+    """Exit once a part of the credit, or of the premium, is earned, as valid quotes have it."""
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, of: str = "credit") -> None:
         self.fraction = fraction
+        self._of = of
         self._marks = QuotedMarks()
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
         if float(trade.pnl) < self.fraction * float(trade.premium_paid):
             return None
         places = money_decimals(trade.currency)
-        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the credit or more"
+        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the {self._of} or more"
 
 
 class TrailingStop:
@@ -372,7 +482,7 @@ class TrailingStop:
         self._premium = ZERO
         self._arms_at = 0.0
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
@@ -405,7 +515,7 @@ class EdgeGone:
         self._seen_ns: list[int] = []
         """Looks in a row at an edge below zero; while it was never there, at one that is not."""
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.edge_usd is None:
             return None
@@ -433,7 +543,7 @@ class MaxSessions:
         self.max_sessions = max_sessions
         self._trailing = trailing
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         is_armed = self._trailing is not None and self._trailing.is_armed
         if is_armed or trade.sessions_held < self.max_sessions:
@@ -447,10 +557,11 @@ class CloseAt:
     def __init__(self, close_at: str) -> None:
         self.close_at = close_at
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        at_ns = trade.session.clock_ns(self.close_at)
-        return f"clock: {self.close_at} New York" if trade.now_ns >= at_ns else None
+        session = trade.session
+        is_due = session is not None and trade.now_ns >= session.clock_ns(self.close_at)
+        return f"clock: {self.close_at} New York" if is_due else None
 
 
 class BeforeClose:
@@ -459,12 +570,20 @@ class BeforeClose:
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
 
-    def reason(self, trade: StraddleView) -> str | None:
+    def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
+        if trade.session is None:
+            return None
         close_ns = trade.session.close_ns
         if trade.now_ns < minutes_before(close_ns, self.minutes):
             return None
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
+
+
+def side_stop(config: ExitConfig, *, is_credit: bool) -> StopLoss | None:
+    """Return a new stop of one side of a structure; None where the settings set no such stop."""
+    loss = config.side_credit_multiple if is_credit else config.side_premium_fraction
+    return None if loss is None else StopLoss(loss, "credit" if is_credit else "premium")
 
 
 def minutes_before(instant_ns: int, minutes: float) -> int:
@@ -474,12 +593,12 @@ def minutes_before(instant_ns: int, minutes: float) -> int:
 
 def straddle_rules(
     config: ExitConfig, *, had_edge: bool = True, is_credit: bool = False
-) -> tuple[ExitRule[StraddleView], ...]:
+) -> tuple[ExitRule[PositionView], ...]:
     """Return new rules for one structure, in their order.
 
     ``had_edge`` as for :class:`EdgeGone`; ``is_credit`` where it was sold for more than it cost.
     """
-    rules: list[ExitRule[StraddleView]] = [RiskHalt()]
+    rules: list[ExitRule[PositionView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
     if isinstance(config.minutes_before_expiry, float):
@@ -491,8 +610,9 @@ def straddle_rules(
     stop = config.credit_multiple if is_credit else config.stop_fraction
     if stop is not None:
         rules.append(StopLoss(stop, "credit" if is_credit else "premium"))
-    if is_credit and config.credit_fraction is not None:
-        rules.append(CreditEarned(config.credit_fraction))
+    target = config.credit_fraction if is_credit else config.target_fraction
+    if target is not None:
+        rules.append(CreditEarned(target, "credit" if is_credit else "premium"))
     trailing = None
     if config.arm_fraction is not None:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)
@@ -557,7 +677,7 @@ class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_o
             )
 
 
-class ScalpView(TradeView, frozen=True, kw_only=True):
+class ScalpView(PositionView, frozen=True, kw_only=True):
     """An open scalp in one option."""
 
     right: Right
