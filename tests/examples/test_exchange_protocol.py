@@ -10,8 +10,9 @@ from fakes.packages import DOCS, install_page
 from fakes.tape import TapeBuilder
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
-from scalpdesk.exchange.protocol import PROTOCOLS, find_protocol
+from scalpdesk.exchange.protocol import find_protocol
 from scalpdesk.exchange.source import TapeSource
 
 
@@ -60,7 +61,7 @@ def test_a_protocol_in_one_file_trades_over_its_own_wire(socket_enabled):
 
 
 def test_protocols_are_found_by_name():
-    assert PROTOCOLS.names() == ("alpaca", "deribit", "lines", "tws")
+    assert EXCHANGE_PROTOCOLS.names() == ("alpaca", "deribit", "lines", "tws")
     with pytest.raises(ConfigError) as caught:
         find_protocol("alpacca")
     assert caught.value.nearest == "alpaca"

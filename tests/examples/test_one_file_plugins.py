@@ -17,12 +17,11 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import Decision
-from scalpdesk.hedging.base import BANDS
+from scalpdesk.core.sockets import FILL_MODELS, HEDGE_BANDS
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
-from scalpdesk.simulation.fills import FILL_MODELS
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.exits import exit_rules
 from scalpdesk.strategies.registry import strategy_names
@@ -65,7 +64,7 @@ def climb(usd_per_minute=0.25, minutes=40):
 def test_the_page_has_one_file_for_each_kind(package):
     assert len([path for path in package if path.endswith(".py")]) == 5
     assert "morning-share" in strategy_names()
-    assert "gamma_cash" in BANDS.names()
+    assert "gamma_cash" in HEDGE_BANDS.names()
     assert "slipped" in FILL_MODELS.names()
     assert "steady" in venue_names()
 

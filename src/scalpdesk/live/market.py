@@ -161,8 +161,6 @@ async def _dividends(
 ) -> list[Event]:
     """Return the dividends that the venue lists: of an index fund the past year's, too."""
     today, events = to_new_york(now_ns).date(), list[Event]()
-    if not hasattr(gateway, "dividends"):  # a venue of a plug-in from before it was asked
-        return events
     for number in map(InstrumentId, shares):
         if not instruments[number].is_share:
             continue

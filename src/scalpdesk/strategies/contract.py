@@ -559,6 +559,14 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
         return reads if isinstance(reads, bool) else reads(config)
 
 
+def as_spec(plug: Any) -> Any:
+    """Return the spec of a strategy class with a ``name`` and a ``Config``; anything else as it is."""
+    if not isinstance(plug, type) or not (hasattr(plug, "name") and hasattr(plug, "Config")):
+        return plug
+    made: Any = plug
+    return StrategySpec(name=made.name, config=made.Config, build=made)
+
+
 @runtime_checkable
 class HasUnderlying(Protocol):
     """Settings that name their underlying."""

@@ -19,7 +19,8 @@ import msgspec
 from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.plugins import Plugs, configured
+from scalpdesk.core.plugins import configured
+from scalpdesk.core.sockets import EXIT_RULES
 from scalpdesk.core.units import (
     MINUTE_NS,
     NANOS_PER_SECOND,
@@ -35,7 +36,6 @@ from scalpdesk.instruments.sessions import Session, next_session, to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
-RULES = Plugs("exit rule", "exits.rules", "scalpdesk.exit_rules")
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = MINUTE_NS
 EDGE_TIMES = 3
@@ -104,9 +104,7 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
 def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[TradeView]:
     where = f"{where}.{name}"
-    rule = configured(
-        RULES.find(name, where), settings, kind="exit rule", name=name, where=where, contract=("reason",)
-    )
+    rule = configured(EXIT_RULES.find(name, where), settings, kind="exit rule", name=name, where=where)
     return cast("ExitRule[TradeView]", rule)
 
 
