@@ -306,8 +306,15 @@ def loaded(point: EntryPoint) -> Any:
         f"what the package brings cannot be loaded: {type(problem).__name__}: {problem}",
         where=place_of(point),
         value=point.value,
-        fix="correct the module or its line in the package's pyproject.toml, and install it again",
+        fix=f"install {problem.name} beside it"
+        if isinstance(problem, ModuleNotFoundError) and not _is_part(problem.name, point.module)
+        else "correct the module or its line in the package's pyproject.toml, and install it again",
     ) from problem
+
+
+def _is_part(module: str | None, of: str) -> bool:
+    """Return whether a module is the one of an entry point, or of its package."""
+    return module is None or module.partition(".")[0] == of.partition(".")[0]
 
 
 # contracts ------------------------------------------------------------------------------------
@@ -381,7 +388,10 @@ def _refused_calls(
 
 def _callables_of(contract: type) -> Iterator[tuple[str, list[Any], Any]]:
     """Yield name, argument types and result of each field of a type of specs that is called."""
-    hints = get_type_hints(contract) if contract.__module__.startswith(OWN) else {}
+    try:
+        hints = get_type_hints(contract)
+    except NameError:  # a library's type, whose annotations are not there at run time
+        return
     for name, hint in hints.items():
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         for kind in kinds:
@@ -421,24 +431,6 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def require(plug: Any, members: Iterable[str], *, kind: str, name: str, where: str) -> None:
-    """Refuse a plug-in that lacks members of its contract: it would end a run in the middle.
-
-    Raises
-    ------
-    ConfigError
-        Names the missing members.
-    """
-    missing = [member for member in members if not hasattr(plug, member)]
-    if missing:
-        raise ConfigError(
-            f"the {kind} {name} does not keep its contract: it has no {', no '.join(missing)}",
-            where=where,
-            value=getattr(plug, "__qualname__", type(plug).__qualname__),
-            fix=f"write it as the {kind} of docs/developing/add_a_plug_in.md",
-        )
-
-
 def configured(
     plug: Any,
     settings: Mapping[str, object],
@@ -446,7 +438,6 @@ def configured(
     kind: str,
     name: str,
     where: str,
-    contract: Iterable[str] = (),
 ) -> Any:
     """Make a plug with its ``Config`` from keys and values; the rest keep their defaults.
 
@@ -460,15 +451,19 @@ def configured(
         What it is and what it is called, for messages: ``band``, ``fixed``.
     where
         Key path of the settings, for messages.
-    contract
-        Members that it has to have.
 
     Raises
     ------
     ConfigError
-        When a key is unknown, a value is of the wrong kind or out of range, or a member is missing.
+        When a key is unknown, a value is of the wrong kind or out of range, or there is no ``Config``.
     """
-    require(plug, ("Config", *contract), kind=kind, name=name, where=where)
+    if not hasattr(plug, "Config"):
+        raise ConfigError(
+            f"the {kind} {name} does not keep its contract: it has no Config",
+            where=where,
+            value=getattr(plug, "__qualname__", type(plug).__qualname__),
+            fix="add a msgspec.Struct of its settings as Config, empty without any",
+        )
     given, fields = dict(settings), plug.Config.__struct_fields__
     for key in given:
         if key not in fields:

@@ -173,7 +173,7 @@ ALERT_CONDITIONS = Socket(
     "alert condition",
     "alerts",
     "scalpdesk.alert_conditions",
-    "scalpdesk.alerts.contract:ConditionSpec",
+    "scalpdesk.alerts.rules:ConditionSpec",
     "add_an_alert.md",
     "scalpdesk.alerts.rules:OWN_CONDITIONS",
 )
@@ -181,7 +181,7 @@ ALERT_CHANNELS = Socket(
     "alert channel",
     "credentials.alert_urls",
     "scalpdesk.alert_channels",
-    "scalpdesk.alerts.contract:ChannelSpec",
+    "scalpdesk.alerts.channels:ChannelSpec",
     "add_an_alert.md",
     {"apprise": "scalpdesk.alerts.channels:APPRISE"},
 )

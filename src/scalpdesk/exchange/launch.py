@@ -29,7 +29,8 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
-DEFAULT_PROTOCOL = "alpaca"
+DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
+"""Protocols of a market that settles in dollars, and of one that settles in coin."""
 LOOK_AHEAD_DAYS = 800
 MINUTES_SESSIONS = 20
 """Sessions of minute bars before the first day."""

@@ -130,6 +130,8 @@ class ProtocolSpec:
     build: Callable[[ExchangeHost], ExchangeProtocol]
     terms: MarketTerms
     """Fees, margin and order rules of its market."""
+    settles_in_coin: bool = False
+    """Whether the markets that it serves settle in coin."""
     path: str = ""
     """Path of the interface below the server's address."""
 
