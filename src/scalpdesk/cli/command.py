@@ -400,6 +400,6 @@ class LazyGroup(DeskGroup):
         """Write the table without importing any command."""
         rows = [(name, entry[1]) for name, entry in self._table.items()]
         if ctx.parent is not None:
-            rows += [(name, "Of an installed package.") for name in self._installed()]
+            rows += [(name, "From an installed package.") for name in self._installed()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

@@ -192,11 +192,6 @@ def sign(value: float) -> int:
     return 0 if abs(value) <= 1e-12 else (1 if value > 0.0 else -1)
 
 
-def signal_names() -> tuple[str, ...]:
-    """Return the names of all signals, the product's own and those of installed packages, sorted."""
-    return SIGNALS.names()
-
-
 def find_signal(name: str) -> Signal:
     """Return a signal by its module's name, such as ``gamma_squeeze`` (upper case is read as well).
 

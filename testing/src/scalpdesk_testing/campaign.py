@@ -146,7 +146,7 @@ def trial_of(protocol: str) -> type[Trial]:
     Raises
     ------
     ConfigError
-        When there is none (names the nearest), or a package's trial lacks a part.
+        When no trial has this name (names the nearest), or a package's trial lacks a part.
     """
     found: type[Trial] = TRIALS.find(protocol)
     return found
