@@ -23,17 +23,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
 from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
-from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import (
-    ALPACA_FEES,
-    IBKR_FEES,
-    IBKR_TIERED_FEES,
-    NO_FEES,
-    DatedFees,
-    FeeModel,
-    FeeSchedule,
-    schedule_used,
-)
+from scalpdesk.instruments.fees import DatedFees, FeeModel, fees_named, schedule_used
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding
@@ -71,19 +61,11 @@ from scalpdesk.strategies.registry import bound_config, find_strategy, member_na
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-FEES: dict[str, FeeSchedule | DatedFees] = {
-    "none": NO_FEES,
-    "alpaca": ALPACA_FEES,
-    "ibkr": IBKR_FEES,
-    "ibkr_tiered": IBKR_TIERED_FEES,
-    "deribit": DERIBIT_FEES,
-}
-
 
 def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
     """Return the dated schedule of fees that a simulated run is charged by, for its header."""
-    fees = FEES[config.simulation.fees]
-    return {} if isinstance(fees, FeeSchedule) else {"fees": schedule_used(fees, first, last)}
+    fees = fees_named(config.simulation.fees)
+    return {"fees": schedule_used(fees, first, last)} if isinstance(fees, DatedFees) else {}
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
@@ -791,7 +773,7 @@ def connect_broker(
         instruments,
         hours,
         *map(fill_model, fill_models(config)),
-        fees=FEES[simulation.fees] if fees is None else fees,
+        fees=fees_named(simulation.fees) if fees is None else fees,
         faults=faults,
         rules=VenueRules(index_orders=config.risk.index_orders),
         assignment=AssignmentTerms(simulation.early_assignment, simulation.after_close_move, simulation.seed),

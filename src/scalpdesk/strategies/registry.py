@@ -1,14 +1,16 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.sockets import STRATEGIES
-from scalpdesk.strategies.contract import HedgeTerms, Strategy, StrategySpec
+from scalpdesk.strategies.contract import Answerer, HedgeTerms, Helper, Strategy, StrategySpec
 from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
 SEVERAL = "+"
@@ -43,6 +45,47 @@ def find_strategy(name: str) -> StrategySpec:
         return STRATEGIES.find_spec(StrategySpec, spelt)
     spec: StrategySpec = STRATEGIES.find(wanted)
     return combined(spec, [find_strategy(member) for member in spec.members]) if spec.members else spec
+
+
+def _helpers(strategy: str, sections: Mapping[str, Any]) -> Iterator[tuple[Helper, Any]]:
+    """Yield the helper of each strategy of a run that has one, with its settings."""
+    for name in member_names(strategy):
+        spec = find_strategy(name)
+        if spec.helper:
+            yield resolved(spec.helper), msgspec.convert(sections.get(name, {}), spec.config, strict=False)
+
+
+def helper_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a run's header says of what its strategy asks; settings are plain data by strategy.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read.
+    """
+    found: dict[str, str] = {}
+    for helper, config in _helpers(strategy, sections):
+        found |= helper.facts(config)
+    return found
+
+
+def start_helper(strategy: str, sections: Mapping[str, Any], runs_dir: Path) -> Answerer | None:
+    """Start what a run's strategy asks; None where it asks for nothing.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be started, or several strategies of the run ask.
+    """
+    found = list(_helpers(strategy, sections))
+    if len(found) > 1:
+        raise ConfigError(
+            "one strategy of a run asks for the answers of other code",
+            where="strategy",
+            value=strategy,
+            fix="run each of them as a desk of its own",
+        )
+    return found[0][0].start(found[0][1], runs_dir) if found else None
 
 
 def member_names(name: str) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.deadlines import (
     BUFFER_MINUTES,
     EXIT_MINUTES,
-    VENUE_CUTOFFS,
     contract_deadline_ns,
+    cutoff_names,
     venue_cutoff,
 )
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, final_close_ns, to_new_york
@@ -181,13 +181,13 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
                 fix=f"lower exit.minutes_before_close, which is {self.minutes_before_close:g}, and "
                 f"exit.buffer_minutes, which is {self.buffer_minutes:g}, too",
             )
-        if self.venue != AUTO and self.venue not in VENUE_CUTOFFS:
+        if self.venue != AUTO and self.venue not in (known := cutoff_names()):
             raise ConfigError(
                 "no last-order rule is known for this venue",
                 where="exit.venue",
                 value=self.venue,
-                nearest=nearest_name(self.venue, VENUE_CUTOFFS),
-                fix=f"use {AUTO} or one of {', '.join(VENUE_CUTOFFS)}",
+                nearest=nearest_name(self.venue, known),
+                fix=f"use {AUTO} or one of {', '.join(known)}",
             )
 
 
