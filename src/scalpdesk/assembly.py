@@ -15,6 +15,7 @@ import msgspec
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
@@ -69,6 +70,9 @@ def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
+COIN_MARKET = "scalpdesk.datasets.embedded.coin:reconstruct_coin"
+COIN_TAPE = "scalpdesk.datasets.coin_data:coin_tape"
+"""Loaders of coin markets, reconstructed and recorded; no other run imports them."""
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5
 FORECAST_HISTORY_DAYS = 1_500
@@ -208,14 +212,12 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
             require_options(tapes)
         tape = joined_tape(tapes)
     elif source.data_set in COIN_MARKETS:
-        from scalpdesk.datasets.embedded.coin import reconstruct_coin
-
         own = COIN_MARKETS[source.data_set]
         fix = f"name {own}" if strategy is None else f"set strategies.{strategy}.underlying to {own}"
         if strategy is not None and "+" in strategy:  # each has a section of its own
             fix = f"--set underlying={own}"
         require_own_coin(source.data_set, source.underlying, "underlying", fix)
-        tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
+        tape = resolved(COIN_MARKET)(source.start, source.end, seed=source.seed, underlying=source.underlying)
     elif source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
@@ -228,13 +230,12 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
             tape = reconstruct(source.start, seed=seed, underlying=underlying, quality=quality)
     else:
         from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, find_underlying, load_tape
-        from scalpdesk.datasets.coin_data import coin_tape
 
         manifest, base, coverage, _ = find_underlying(Path(data.catalog), source.data_set, source.underlying)
         if coverage.type == "coin":
-            tape = coin_tape(Path(data.catalog), manifest, base, coverage, source.start, source.end)
+            tape = resolved(COIN_TAPE)(Path(data.catalog), manifest, base, coverage, source.start, source.end)
         else:
-            from scalpdesk.datasets.verify import refuse_unbooked_action
+            from scalpdesk.datasets.booked_actions import refuse_unbooked_action
 
             refuse_unbooked_action(
                 Path(data.catalog), source.data_set, base, coverage.keys, source.start, source.end
