@@ -71,8 +71,7 @@ def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_MARKET = "scalpdesk.datasets.embedded.coin:reconstruct_coin"
-COIN_TAPE = "scalpdesk.datasets.coin_data:coin_tape"
-"""Loaders of coin markets, reconstructed and recorded; no other run imports them."""
+"""Loader of reconstructed coin markets; only they import it."""
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5
 FORECAST_HISTORY_DAYS = 1_500
@@ -229,13 +228,18 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         else:
             tape = reconstruct(source.start, seed=seed, underlying=underlying, quality=quality)
     else:
-        from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, find_underlying, load_tape
+        from scalpdesk.datasets.catalog import (
+            COIN_TAPE,
+            MAX_SIDE_AGE_SECONDS,
+            find_underlying,
+            load_tape,
+        )
 
         manifest, base, coverage, _ = find_underlying(Path(data.catalog), source.data_set, source.underlying)
         if coverage.type == "coin":
             tape = resolved(COIN_TAPE)(Path(data.catalog), manifest, base, coverage, source.start, source.end)
         else:
-            from scalpdesk.datasets.booked_actions import refuse_unbooked_action
+            from scalpdesk.datasets.verify import refuse_unbooked_action
 
             refuse_unbooked_action(
                 Path(data.catalog), source.data_set, base, coverage.keys, source.start, source.end

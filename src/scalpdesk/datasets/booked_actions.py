@@ -171,27 +171,3 @@ def _contracts_again(
     was, is_quoted = set(old["symbol"]), set(new["symbol"])
     strikes_before, strikes_after = ({round(float(k), 2) for k in each["strike"]} for each in (old, new))
     return len(was), len(was & is_quoted), strikes_before, strikes_after
-
-
-def refuse_unbooked_action(
-    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
-) -> None:
-    """Refuse sessions over a split or a special dividend that the data set does not have.
-
-    Raises
-    ------
-    DataError
-        Names the day, and how to book it.
-    """
-    found = unbooked_action(catalog, name, symbol, roots, first, last)
-    if found is None:
-        return
-    known = any(each.ex_date == found.ex_date for each in known_actions().get(symbol, ()))
-    amount = "3:1" if found.kind is ActionKind.SPLIT else "15.00"
-    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{amount} by its announcement"
-    raise DataError(
-        f"a {found.kind.replace('_', ' ')} is not booked: {found.words}",
-        where=f"{name} {symbol}",
-        value=f"{first} to {last}",
-        fix=f"scalpdesk data actions {name}{'' if known else file}; or end before",
-    )

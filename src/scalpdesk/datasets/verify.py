@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
-from scalpdesk.datasets.booked_actions import unbooked_action
-from scalpdesk.datasets.catalog import find_underlying, load_tape
-from scalpdesk.datasets.coin_data import coin_tape
+from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
+from scalpdesk.datasets.catalog import COIN_TAPE, find_underlying, load_tape
 from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
@@ -36,6 +36,7 @@ from scalpdesk.datasets.store import (
     read_columns,
 )
 from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
@@ -512,7 +513,7 @@ def verify_data_set(
             continue
         try:
             if in_coin:
-                tape = coin_tape(catalog, manifest, base, coverage, day, day)
+                tape = resolved(COIN_TAPE)(catalog, manifest, base, coverage, day, day)
             else:
                 tape = load_tape(catalog, name, underlying=underlying, start=day, end=day)
         except DataError as error:
@@ -745,6 +746,30 @@ def _share(check: Check) -> Check:
     if check.found > MOST_BROKEN * check.checked:
         return replace(check, verdict=CheckVerdict.FAILED)
     return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
+
+
+def refuse_unbooked_action(
+    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
+) -> None:
+    """Refuse sessions over a split or a special dividend that the data set does not have.
+
+    Raises
+    ------
+    DataError
+        Names the day, and how to book it.
+    """
+    found = unbooked_action(catalog, name, symbol, roots, first, last)
+    if found is None:
+        return
+    known = any(each.ex_date == found.ex_date for each in known_actions().get(symbol, ()))
+    amount = "3:1" if found.kind is ActionKind.SPLIT else "15.00"
+    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{amount} by its announcement"
+    raise DataError(
+        f"a {found.kind.replace('_', ' ')} is not booked: {found.words}",
+        where=f"{name} {symbol}",
+        value=f"{first} to {last}",
+        fix=f"scalpdesk data actions {name}{'' if known else file}; or end before",
+    )
 
 
 def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
