@@ -329,7 +329,7 @@ def lacking(plug: Any, contract: type) -> Iterator[str]:
         is_method = isinstance(wanted, FunctionType)
         own = getattr_static(plug, name, None)
         if own is None and not hasattr(plug, name):
-            if is_method or not isinstance(plug, type):
+            if is_method or isinstance(wanted, classmethod | staticmethod) or not isinstance(plug, type):
                 yield f"it has no {name}"
         elif getattr(own, "__isabstractmethod__", False) or (
             is_method and own is wanted and _is_protocol(contract)
