@@ -37,12 +37,12 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
 from scalpdesk.core.bounds import Bound
+from scalpdesk.core.sockets import STRATEGIES, VENUES
 from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
 from scalpdesk.strategies import contract
-from scalpdesk.strategies.registry import STRATEGIES
-from scalpdesk.venues.registry import VENUES, find_venue
+from scalpdesk.venues.registry import find_venue
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
@@ -109,10 +109,10 @@ def configuration_page() -> str:
             continue
         parts += _section(field.name, field.type, (), "##")
     parts += _section("classes.ROOT", OptionClass, (), "##")
-    for name in sorted(VENUES.own):
+    for name in sorted(VENUES.own_names()):
         if msgspec.structs.fields(find_venue(name).settings):
             parts += _section(f"venues.{name}", find_venue(name).settings, (), "##")
-    for name in sorted(STRATEGIES.own):
+    for name in sorted(STRATEGIES.own_names()):
         plug = STRATEGIES.find(name)
         parts += _section(f"strategies.{plug.name}", plug.config, (), "##")
         parts.append(

@@ -15,6 +15,7 @@ import msgspec
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
@@ -23,17 +24,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
 from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
-from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.fees import (
-    ALPACA_FEES,
-    IBKR_FEES,
-    IBKR_TIERED_FEES,
-    NO_FEES,
-    DatedFees,
-    FeeModel,
-    FeeSchedule,
-    schedule_used,
-)
+from scalpdesk.instruments.fees import DatedFees, FeeModel, fees_named, schedule_used
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding
@@ -71,22 +62,16 @@ from scalpdesk.strategies.registry import bound_config, find_strategy, member_na
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
-FEES: dict[str, FeeSchedule | DatedFees] = {
-    "none": NO_FEES,
-    "alpaca": ALPACA_FEES,
-    "ibkr": IBKR_FEES,
-    "ibkr_tiered": IBKR_TIERED_FEES,
-    "deribit": DERIBIT_FEES,
-}
-
 
 def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
     """Return the dated schedule of fees that a simulated run is charged by, for its header."""
-    fees = FEES[config.simulation.fees]
-    return {} if isinstance(fees, FeeSchedule) else {"fees": schedule_used(fees, first, last)}
+    fees = fees_named(config.simulation.fees)
+    return {"fees": schedule_used(fees, first, last)} if isinstance(fees, DatedFees) else {}
 
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
+COIN_MARKET = "scalpdesk.datasets.embedded.coin:reconstruct_coin"
+"""Loader of reconstructed coin markets; only they import it."""
 COIN_HISTORY_DAYS = 500
 FORECAST_DAYS = 5
 FORECAST_HISTORY_DAYS = 1_500
@@ -226,14 +211,12 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
             require_options(tapes)
         tape = joined_tape(tapes)
     elif source.data_set in COIN_MARKETS:
-        from scalpdesk.datasets.embedded.coin import reconstruct_coin
-
         own = COIN_MARKETS[source.data_set]
         fix = f"name {own}" if strategy is None else f"set strategies.{strategy}.underlying to {own}"
         if strategy is not None and "+" in strategy:  # each has a section of its own
             fix = f"--set underlying={own}"
         require_own_coin(source.data_set, source.underlying, "underlying", fix)
-        tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
+        tape = resolved(COIN_MARKET)(source.start, source.end, seed=source.seed, underlying=source.underlying)
     elif source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
@@ -245,12 +228,16 @@ def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> Market
         else:
             tape = reconstruct(source.start, seed=seed, underlying=underlying, quality=quality)
     else:
-        from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, find_underlying, load_tape
-        from scalpdesk.datasets.coin_data import coin_tape
+        from scalpdesk.datasets.catalog import (
+            COIN_TAPE,
+            MAX_SIDE_AGE_SECONDS,
+            find_underlying,
+            load_tape,
+        )
 
         manifest, base, coverage, _ = find_underlying(Path(data.catalog), source.data_set, source.underlying)
         if coverage.type == "coin":
-            tape = coin_tape(Path(data.catalog), manifest, base, coverage, source.start, source.end)
+            tape = resolved(COIN_TAPE)(Path(data.catalog), manifest, base, coverage, source.start, source.end)
         else:
             from scalpdesk.datasets.verify import refuse_unbooked_action
 
@@ -791,7 +778,7 @@ def connect_broker(
         instruments,
         hours,
         *map(fill_model, fill_models(config)),
-        fees=FEES[simulation.fees] if fees is None else fees,
+        fees=fees_named(simulation.fees) if fees is None else fees,
         faults=faults,
         rules=VenueRules(index_orders=config.risk.index_orders),
         assignment=AssignmentTerms(simulation.early_assignment, simulation.after_close_move, simulation.seed),

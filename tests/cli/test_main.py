@@ -307,7 +307,7 @@ def test_a_package_of_several_extras_is_installed_by_the_extra_of_its_user(words
 
 @pytest.mark.parametrize("name", ["drill", "selftest"])
 def test_a_command_of_the_testing_package_says_how_to_install_it(name, capsys, monkeypatch):
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    monkeypatch.setattr("scalpdesk.core.plugins.entry_points", lambda **_: ())
     assert main([name, "--help"]) == 2
     assert "pip install ./testing" in capsys.readouterr().err
 

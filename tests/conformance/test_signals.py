@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.sockets import SIGNALS
 from scalpdesk.signals.base import (
     Confidence,
     MarketFacts,
@@ -14,10 +15,9 @@ from scalpdesk.signals.base import (
     StrikeInterest,
     find_signal,
     read_signal,
-    signal_names,
 )
 
-NAMES = signal_names()
+NAMES = SIGNALS.names()
 EVERY = [(name, scoring) for name in NAMES for scoring in Scoring]
 
 prices = st.integers(58_000, 60_000).map(lambda cents: cents / 100.0)

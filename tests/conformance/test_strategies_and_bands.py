@@ -10,7 +10,8 @@ from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import AccountLimits, FillBusted, OrderCancelled, OrderExpired, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.hedging.base import BANDS, ClockBand
+from scalpdesk.core.sockets import HEDGE_BANDS
+from scalpdesk.hedging.base import ClockBand
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
@@ -68,7 +69,7 @@ def make(request):
     return request.param
 
 
-@pytest.fixture(params=BANDS.names())
+@pytest.fixture(params=HEDGE_BANDS.names())
 def desk(make, request):
     """Return a desk at 10:00 that holds straddles at the money and has hedged them."""
     strategy, expiry = make(request.param)

@@ -1,13 +1,16 @@
 """Plug-ins by name: the product's own names beside installed names, and settings by their keys."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from typing import Protocol
 
 import msgspec
 import pytest
 
-from scalpdesk.core import plugins
+from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.plugins import Plugs, configured, loaded
+from scalpdesk.core.plugins import Socket, configured, loaded
 
 
 class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,40 +25,91 @@ class CountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     looks: int = 2
 
 
+class Judge(Protocol):
+    def judge(self, width: float, *, again: bool = False) -> bool: ...
+
+    async def wait(self) -> None: ...
+
+
 class Width:
     Config = WidthConfig
 
     def __init__(self, config):
         self.config = config
 
+    def judge(self, width, *, again=False):
+        return again
 
-class Point:
-    name = "far"
+    async def wait(self):
+        pass
 
-    def load(self):
-        return Width
+
+class NoJudge(Width):
+    judge = None
+
+
+class InheritedStub(Judge):
+    async def wait(self):
+        pass
+
+
+class NeedsMore(Width):
+    def judge(self, width, height, *, again=False):
+        return again
+
+
+class NotAgain(Width):
+    def judge(self, width):
+        return width
+
+
+class DoesNotWait(Width):
+    def wait(self):
+        pass
+
+
+class WaitsAtJudge(Width):
+    async def judge(self, width, *, again=False):
+        return again
+
+
+class Other(Width):
+    name = "near"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSpec:
+    name: str
+    build: Callable[[float], Judge]
+    rest: Callable[[], int] | None = None
+
+
+def made_without_wait(width):
+    return type("Made", (), {"judge": Width.judge})()
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    def entry_points(group, name="far"):
-        return [Point()] if (group, name) == ("kind", "far") else []
+def installed(tmp_path, monkeypatch):
+    install_points(tmp_path, "widths", {"kind": {"far": f"{__name__}:Width"}})
+    monkeypatch.syspath_prepend(tmp_path)
 
-    monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+CONTRACT = f"{__name__}:Judge"
 
 
 def test_names_are_the_products_own_and_those_installed_sorted():
-    assert Plugs("band", "hedge.band", "kind", {"own": "", "near": ""}).names() == ("far", "near", "own")
-    assert Plugs("band", "hedge.band", "other", {"near": ""}).names() == ("near",)
+    assert Socket("band", "hedge.band", "kind", own={"own": "", "near": ""}).names() == ("far", "near", "own")
+    assert Socket("band", "hedge.band", "other", own={"near": ""}).names() == ("near",)
 
 
 def test_a_plug_is_the_products_own_or_the_one_installed_under_the_name():
     own = {"near": f"{__name__}:WidthConfig"}
+    socket = Socket("band", "hedge.band", "kind", CONTRACT, own=own, is_spec=False)
     for name, plug in (("near", WidthConfig), ("far", Width)):
-        assert Plugs("band", "hedge.band", "kind", own).find(name) is plug
+        assert socket.find(name) is plug
     with pytest.raises(ConfigError) as caught:
-        Plugs("band", "hedge.band", own=own).find("fear")
-    assert (caught.value.where, caught.value.value, caught.value.nearest) == ("hedge.band", "fear", "near")
+        socket.find("fear")
+    assert (caught.value.where, caught.value.value, caught.value.nearest) == ("hedge.band", "fear", "far")
 
 
 @pytest.mark.parametrize(("settings", "width"), [({}, 2.0), ({"width": 3}, 3.0)])
@@ -103,11 +157,75 @@ def test_a_plug_that_cannot_be_loaded_is_refused_with_its_entry_point(target, wh
     )
 
 
-def test_a_plug_without_a_member_of_its_contract_is_refused_before_the_run():
-    with pytest.raises(
-        ConfigError, match="the band far does not keep its contract: it has no judge"
-    ) as caught:
-        configured(Width, {}, kind="band", name="far", where="hedge.band", contract=("judge",))
-    assert (caught.value.where, caught.value.value) == ("hedge.band", "Width")
-    with pytest.raises(ConfigError, match="it has no Config, no judge"):
-        configured(object(), {}, kind="band", name="far", where="hedge.band", contract=("judge",))
+def test_a_plug_without_settings_is_refused_before_the_run():
+    with pytest.raises(ConfigError, match="the band far does not keep its contract: it has no Config"):
+        configured(object(), {}, kind="band", name="far", where="hedge.band")
+
+
+@pytest.mark.parametrize(
+    ("plug", "fault"),
+    [
+        ("NoJudge", "judge is NoneType and is called"),
+        ("InheritedStub", "it has no judge of its own"),
+        ("NeedsMore", "judge(self, width, height, *, again=False) is called with (width, again=…)"),
+        ("NotAgain", "judge(self, width) is called with (width, again=…)"),
+        ("DoesNotWait", "wait is no coroutine"),
+        ("WaitsAtJudge", "judge is a coroutine"),
+        ("WidthConfig", "it has no judge; it has no wait"),
+        ("Other", "its name is near"),
+    ],
+)
+def test_a_member_that_is_missing_or_called_otherwise_is_named_at_loading(tmp_path, plug, fault):
+    install_points(tmp_path, "bad-width", {"kind": {"bad": f"{__name__}:{plug}"}})
+    socket = Socket("band", "hedge.band", "kind", CONTRACT, "sockets.md", is_spec=False)
+    with pytest.raises(ConfigError) as caught:
+        socket.find("bad")
+    assert fault in caught.value.what
+    assert caught.value.where == "entry point bad of kind (bad-width 0.1.0)"
+    assert "docs/developing/sockets.md" in caught.value.fix
+    assert socket.find("far") is Width
+    problems = {each.name: each.problem for each in socket.members()}
+    assert problems["far"] is None
+    assert fault in problems["bad"].what
+
+
+WHOLE = JudgeSpec(name="whole", build=Width)
+NO_ARGUMENT = JudgeSpec(name="no-argument", build=lambda: Width(None))
+LATE = JudgeSpec(name="late", build=made_without_wait)
+NUMBER = JudgeSpec(name="number", build=Width, rest=7)
+PARTIAL = JudgeSpec(name="partial", build=DoesNotWait)
+
+
+def test_what_a_spec_builds_is_checked_with_its_arguments(tmp_path):
+    names = {"whole": "WHOLE", "no-argument": "NO_ARGUMENT", "late": "LATE", "number": "NUMBER"}
+    names |= {"partial": "PARTIAL", "none": "Width"}
+    install_points(
+        tmp_path, "specs", {"specs": {name: f"{__name__}:{where}" for name, where in names.items()}}
+    )
+    socket = Socket("judge", "judge", "specs", f"{__name__}:JudgeSpec")
+    assert isinstance(socket.find("whole").build(1.0), Width)
+    for name, fault in (
+        ("no-argument", "build() is called with (float)"),
+        ("number", "rest is int and is called"),
+        ("partial", "DoesNotWait: wait is no coroutine"),
+        ("none", "not of the type JudgeSpec"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            socket.find(name)
+        assert fault in caught.value.what
+    late = socket.find("late")
+    with pytest.raises(ConfigError, match="it has no wait"):
+        late.build(1.0)
+
+
+def test_two_packages_of_one_name_are_refused_with_both(tmp_path):
+    install_points(tmp_path, "other-widths", {"kind": {"far": f"{__name__}:Width"}})
+    with pytest.raises(ConfigError, match=r"other-widths 0\.1\.0, widths 0\.1\.0"):
+        Socket("band", "hedge.band", "kind", CONTRACT, is_spec=False).find("far")
+
+
+def test_a_package_that_ends_the_program_on_import_is_refused(tmp_path):
+    (tmp_path / "ends_at_once.py").write_text("raise SystemExit(3)\n")
+    install_points(tmp_path, "ends", {"kind": {"ends": "ends_at_once:PLUG"}})
+    with pytest.raises(ConfigError, match="SystemExit"):
+        Socket("band", "hedge.band", "kind", CONTRACT, is_spec=False).find("ends")

@@ -1,17 +1,24 @@
 """The package of docs/developing/add_an_exchange_protocol.md, built from the page: a client trades on it."""
 
 import asyncio
+import json
+import os
+import socket
+import subprocess
 import sys
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import pytest
 
 from fakes.packages import DOCS, install_page
 from fakes.tape import TapeBuilder
+from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
-from scalpdesk.exchange.protocol import PROTOCOLS, find_protocol
+from scalpdesk.exchange.protocol import find_protocol
 from scalpdesk.exchange.source import TapeSource
 
 
@@ -60,7 +67,51 @@ def test_a_protocol_in_one_file_trades_over_its_own_wire(socket_enabled):
 
 
 def test_protocols_are_found_by_name():
-    assert PROTOCOLS.names() == ("alpaca", "deribit", "lines", "tws")
+    assert EXCHANGE_PROTOCOLS.names() == ("alpaca", "deribit", "lines", "tws")
     with pytest.raises(ConfigError) as caught:
         find_protocol("alpacca")
     assert caught.value.nearest == "alpaca"
+
+
+def served(site, *words):
+    """Start ``scalpdesk exchange`` as a program that sees the package; return it and its first line."""
+    environ = os.environ | {"PYTHONPATH": str(site), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "scalpdesk", "exchange", *words]
+    program = subprocess.Popen(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    return program, program.stdout.readline()
+
+
+def test_the_command_serves_the_protocol_and_prints_its_address(tmp_path, socket_enabled):
+    words = ["--protocol", "lines", "--data", "embedded", "--start", "2018-02-05", "--speed", "60"]
+    program, line = served(tmp_path / "site", *words)
+    try:
+        ready = json.loads(line)
+        address = urlsplit(ready["urls"]["lines"])
+        key, secret = ready["keys"]["lines"]
+        with socket.create_connection((address.hostname, address.port)) as wire:
+            talk = wire.makefile("rw", encoding="ascii")
+            replies = []
+            for text in (f"LOGIN {key} {secret}", "SELL 1 NOTHING"):
+                print(text, file=talk, flush=True)
+                replies.append(talk.readline().split()[0])
+        assert replies == ["OK", "NO"]
+    finally:
+        program.terminate()
+        program.communicate()
+
+
+def test_a_protocol_of_another_market_is_refused(capsys):
+    assert main(["exchange", "--protocol", "lines", "--data", "embedded-btc"]) == 2
+    assert "where: --protocol" in capsys.readouterr().err
+    assert main(["exchange", "--protocol", "linse"]) == 2
+    assert "nearest: lines" in capsys.readouterr().err
+
+
+def test_a_protocol_without_a_method_is_refused_by_name(tmp_path):
+    path = tmp_path / "site" / "line_exchange" / "protocol.py"
+    path.write_text(path.read_text("utf-8").replace("def close_all", "def close_every"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="LineProtocol: it has no close_all") as caught:
+        find_protocol("lines")
+    assert caught.value.where == "entry point lines of scalpdesk.exchanges (line-exchange 0.1.0)"

@@ -17,17 +17,18 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import Decision
-from scalpdesk.hedging.base import BANDS
+from scalpdesk.core.sockets import FILL_MODELS, HEDGE_BANDS
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
-from scalpdesk.simulation.fills import FILL_MODELS
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.strategies.ema_scalper.exits import exit_rules
 from scalpdesk.strategies.registry import strategy_names
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig, TradeView, scalp_rules
-from scalpdesk.venues.registry import venue_names
+from scalpdesk.venues.contract import NoSettings, VenueSetup
+from scalpdesk.venues.registry import find_venue, venue_names
 
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
 
@@ -65,7 +66,7 @@ def climb(usd_per_minute=0.25, minutes=40):
 def test_the_page_has_one_file_for_each_kind(package):
     assert len([path for path in package if path.endswith(".py")]) == 5
     assert "morning-share" in strategy_names()
-    assert "gamma_cash" in BANDS.names()
+    assert "gamma_cash" in HEDGE_BANDS.names()
     assert "slipped" in FILL_MODELS.names()
     assert "steady" in venue_names()
 
@@ -175,18 +176,38 @@ def test_an_unknown_fill_model_names_the_nearest_of_all(tmp_path):
 
 
 @pytest.mark.enable_socket
-def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_a_desk_trades_sessions_at_the_venue(tmp_path, socket_enabled, sessions):
     settings = load_settings(
         "morning-share",
         overrides=("shares=3", f"desk.runs_dir={tmp_path / 'runs'}", "venue.watchdog=false"),
         environ={},
         simulated_account=False,
     )
-    plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=1)
+    plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=sessions)
     plan = replace(plan, state=tmp_path / "state")
     summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 600))
-    assert (summary["orders"], summary["fills"], summary["end_positions"]) == (2, 2, {})
-    assert summary["pnl"]["total"] == "-0.06"
+    assert summary["end_positions"] == {}
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert len(runs) == sessions
+    for run in runs:
+        reader = JournalReader(run)
+        fills = [event for events, _ in reader.steps() for event in events if isinstance(event, OrderFilled)]
+        assert [(fill.quantity, fill.price) for fill in fills] == [
+            (3, Decimal("100.01")),
+            (3, Decimal("99.99")),
+        ]
+
+
+@pytest.mark.parametrize("member", ["splits", "cancel_at_venue", "quotes", "takes_id_once"])
+def test_a_venue_that_lacks_a_member_is_refused_by_name_before_it_connects(tmp_path, package, member):
+    path = tmp_path / "site" / "desk_extras" / "steady.py"
+    path.write_text(re.sub(rf"\b{member}\b", "misspelt", path.read_text("utf-8")), encoding="utf-8")
+    setup = VenueSetup(instruments=Instruments(), clock=ManualClock(1))
+    with pytest.raises(ConfigError, match=f"it has no {member}") as caught:
+        find_venue("steady").build(setup, NoSettings())
+    assert caught.value.where == "entry point steady of scalpdesk.venues (desk-extras 0.1.0)"
+    assert "gamma_cash" in HEDGE_BANDS.names()
 
 
 @pytest.mark.slow

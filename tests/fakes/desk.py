@@ -102,6 +102,7 @@ class Scripted:
     """
 
     name = "scripted"
+    is_done = False
     Config = type(None)
 
     def __init__(

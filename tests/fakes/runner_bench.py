@@ -158,6 +158,7 @@ class BenchGateway:
     """A venue that takes each order, lets it rest and confirms each cancel, until a test sets otherwise."""
 
     name, takes_combos, account_id, currency = "bench", True, "a", "USD"
+    takes_id_once = False
 
     def __init__(self, book: Instruments, clock: Clock) -> None:
         self._book, self._clock = book, clock
@@ -310,6 +311,12 @@ class BenchGateway:
     async def close(self, *, graceful: bool = True) -> None:
         self.log.append(("closed", graceful))
         self._queue.close()
+
+    def adopt(self, orders: Sequence[KnownOrder]) -> None:
+        """The orders of another desk rest here as its own do."""
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        return True
 
     async def no_history(self, *_: object) -> tuple[()]:
         """Return no bar, split or contract."""

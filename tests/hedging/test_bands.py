@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_band
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import (
@@ -19,7 +20,6 @@ from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand
 from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, zakamouline_terms
 from scalpdesk.hedging.base import (
-    BANDS,
     AversionConfig,
     HedgeInputs,
     make_band,
@@ -38,7 +38,7 @@ POSITION = HedgeInputs(
     seconds_since_hedge=600.0,
     own_cost_fraction=1e-5,
 )
-ALL_BANDS = [make_band(name) for name in BANDS.names()]
+ALL_BANDS = [make_band(name) for name in HEDGE_BANDS.names()]
 WIDTH_BANDS = [FixedBand(), WhalleyWilmottBand(), ZakamoulineBand()]
 
 

@@ -1,13 +1,14 @@
 import pytest
 
-from scalpdesk.core import plugins
+from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand
-from scalpdesk.hedging.base import BANDS, make_band
+from scalpdesk.hedging.base import make_band
 
 
 def test_every_band_is_made_by_its_modules_name():
-    names = BANDS.names()
+    names = HEDGE_BANDS.names()
     assert {"fixed", "time_based", "leland", "whalley_wilmott", "zakamouline"} <= set(names)
     for name in names:
         assert make_band(name).name == name
@@ -38,16 +39,12 @@ def test_what_is_wrong_is_named(name, settings, nearest, where):
     assert refusal.value.where == where
 
 
-def test_a_band_of_an_installed_package_is_found(monkeypatch):
-    class Elsewhere(FixedBand):
-        name = "elsewhere"
+class Elsewhere(FixedBand):
+    name = "elsewhere"
 
-    class Point:
-        name = "elsewhere"
 
-        def load(self):
-            return Elsewhere
-
-    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [Point()])
-    assert "elsewhere" in BANDS.names()
+def test_a_band_of_an_installed_package_is_found(tmp_path, monkeypatch):
+    install_points(tmp_path, "bands", {HEDGE_BANDS.group: {"elsewhere": f"{__name__}:Elsewhere"}})
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "elsewhere" in HEDGE_BANDS.names()
     assert isinstance(make_band("elsewhere", {"threshold": 1.0}), Elsewhere)

@@ -14,9 +14,10 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import AskFolder, Decision
-from scalpdesk.isolation.answering import FolderAnswerer, start_folder
+from scalpdesk.isolation.answering import FolderAnswerer
 from scalpdesk.isolation.process import FolderLimits
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.strategies.registry import start_helper
 
 SCALPER = """
     payload, ts = event["payload"], event["ts"]
@@ -138,8 +139,8 @@ def test_a_folder_that_is_refused_every_time_is_no_folder_that_never_asked(tmp_p
 @pytest.mark.parametrize("strategy", ["external", "st0cka+external"])
 def test_a_run_without_a_folder_is_refused_before_anything_begins(strategy):
     with pytest.raises(ConfigError, match="no strategy folder is given"):
-        start_folder(strategy, {"external": {}}, Path("runs"))
-    assert start_folder("st0cka", {}, Path("runs")) is None
+        start_helper(strategy, {"external": {}}, Path("runs"))
+    assert start_helper("st0cka", {}, Path("runs")) is None
 
 
 def test_a_folder_that_is_not_there_is_refused_before_the_run(tmp_path):

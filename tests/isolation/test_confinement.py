@@ -13,7 +13,6 @@ import pytest
 from fakes.folders import event, folder
 from fakes.served_desk import served_desk
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.isolation.answering import start_folder
 from scalpdesk.isolation.confinement import (
     AUDIT_ARCHITECTURES,
     CALLS,
@@ -25,6 +24,7 @@ from scalpdesk.isolation.confinement import (
 )
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
 from scalpdesk.live.status import SOCKET_NAME, TOKEN_NAME
+from scalpdesk.strategies.registry import start_helper
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason="this system cannot confine a process"),
@@ -366,11 +366,11 @@ def test_a_folder_that_must_be_confined_is_not_loaded_where_it_cannot_be(tmp_pat
     )
     wrapper = ["env", f"PYTHONPATH={without}"]
     with pytest.raises(ConfigError) as refused:
-        start_folder("external", settings_of(made, must_be_confined=True, wrapper=wrapper), tmp_path / "runs")
+        start_helper("external", settings_of(made, must_be_confined=True, wrapper=wrapper), tmp_path / "runs")
     assert refused.value.where == "strategies.external.must_be_confined"
     assert refused.value.value == FILES_OPEN
     assert not mark.exists()
-    start_folder("external", settings_of(made, wrapper=wrapper), tmp_path / "runs").close()
+    start_helper("external", settings_of(made, wrapper=wrapper), tmp_path / "runs").close()
     assert mark.exists()
     assert [record.args for record in caplog.records] == [(FILES_OPEN,)]
 
@@ -378,7 +378,7 @@ def test_a_folder_that_must_be_confined_is_not_loaded_where_it_cannot_be(tmp_pat
 def test_in_the_desks_own_process_no_folder_is_confined(tmp_path):
     made = folder(tmp_path, "return None")
     with pytest.raises(ConfigError) as refused:
-        start_folder("external", settings_of(made, must_be_confined=True, isolate=False), tmp_path / "runs")
+        start_helper("external", settings_of(made, must_be_confined=True, isolate=False), tmp_path / "runs")
     assert refused.value.where == "strategies.external.must_be_confined"
 
 

@@ -20,12 +20,12 @@ from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.isolation.answering import FolderChannel
 from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import open_desk
+from scalpdesk.live.core import FolderChannel
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.strategies.contract import members_of
 

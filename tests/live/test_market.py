@@ -85,6 +85,9 @@ class Venue:
             raise found
         return tuple(found)
 
+    async def dividends(self, number, first, last):
+        return ()
+
     async def daily_bars(self, number, first, last):
         return self.answer("daily", number, first, last, self.bars)
 

@@ -187,7 +187,7 @@ class BrokenJournal:
 def test_a_flat_account_seals_the_journal_and_the_lock_is_released_in_any_case(
     life, is_held, is_resting, fails
 ):
-    async def close():
+    async def close(*, graceful=True):
         raise StopError("no line")
 
     def prepare(gateway):
@@ -250,7 +250,7 @@ def test_a_terminal_that_closes_stops_in_order_however_often_it_says_so(life, si
         await until(lambda: desk.runner.state.stop_asked, 0.0)
         os.kill(os.getpid(), signal.SIGHUP)
 
-    async def close():
+    async def close(*, graceful=True):
         os.kill(os.getpid(), signal.SIGHUP)  # while the run closes
 
     life.prepares = lambda gateway: setattr(gateway, "close", close)

@@ -15,6 +15,7 @@ from fakes.instruments import share
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core import sockets
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session
@@ -23,7 +24,6 @@ from scalpdesk.research.overfitting import Measure, cross_validate, daily_table,
 from scalpdesk.research.sweep import ROWS_FILE, SweepFolder
 from scalpdesk.research.sweep_plan import SweepPlan
 from scalpdesk.research.walk_forward import FoldPlan, verdict_lines, walk_forward, window
-from scalpdesk.strategies.registry import STRATEGIES
 
 STRATEGY = '''
 """Buys or sells shares at 10:00 and closes at 10:20, each session."""
@@ -83,7 +83,7 @@ def direction(tmp_path, monkeypatch):
     (tmp_path / "planted_direction.py").write_text(STRATEGY)
     monkeypatch.syspath_prepend(str(tmp_path))
     # by its module: entry points are looked for in all packages, each time
-    monkeypatch.setitem(STRATEGIES.own, "direction", "planted_direction:PLUG")
+    monkeypatch.setitem(sockets.STRATEGIES.own.references(), "direction", "planted_direction:PLUG")
     yield
     sys.modules.pop("planted_direction", None)
 

@@ -14,8 +14,8 @@ from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeIn
 from scalpdesk.core.units import MINUTE_NS, InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.instruments.deadlines import order_cutoff_ns
-from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.instruments.deadlines import VenueCutoff, order_cutoff_ns, venue_cutoff
+from scalpdesk.instruments.fees import FeeSchedule, fee_names, fees_named
 from scalpdesk.instruments.sessions import final_close_ns
 from scalpdesk.live.assembly import build_gateway, live_header
 from scalpdesk.live.plan import LivePlan, plan_of
@@ -31,14 +31,14 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.instruments.deadlines import VenueCutoff
-from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.instruments.fees import FeeSchedule, fee_names, fees_named
 from scalpdesk.venues.contract import VenueSetup, VenueSpec
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
 
 class Gateway:
     name = "scratch"
-    takes_combos = False
+    takes_combos = takes_id_once = False
 
     def __init__(self, setup: VenueSetup, settings) -> None:
         self.port = settings.gateway_port
@@ -62,6 +62,24 @@ class Gateway:
 
     async def close(self, *, graceful=True):
         self.publisher.queue.close()
+
+    def shortcut(self, take): ...
+    def health(self): ...
+    def adopt(self, orders): ...
+    async def cancel_at_venue(self, venue_order_id): ...
+    async def query_order(self, client_order_id, again=None): ...
+    async def is_taken(self, client_order_id): ...
+    async def snapshot(self, *, fills_since_ns=None): ...
+    async def subscribe(self, instrument_ids): ...
+    async def quotes(self, instrument_ids): ...
+    async def renew_quotes(self, instrument_ids): ...
+    async def reconnect(self, stream): ...
+    async def daily_bars(self, instrument_id, first, last): ...
+    async def minute_bars(self, instrument_id, first, last): ...
+    async def splits(self, instrument_id, first, last): ...
+    async def dividends(self, instrument_id, first, last): ...
+    async def resolve(self, symbol): ...
+    async def discover(self, underlying, first, last): ...
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway_port: int = 4002
@@ -185,4 +203,42 @@ def test_what_a_package_names_as_a_venue_and_is_none_is_refused(scratch, tmp_pat
     )
     with pytest.raises(ConfigError, match="VenueSpec") as caught:
         find_venue("scratch")
-    assert caught.value.where == "entry point scratch of scalpdesk.venues"
+    assert caught.value.where == "entry point scratch of scalpdesk.venues (scratch-venue 1.0)"
+
+
+def test_a_simulated_account_pays_the_fees_of_any_venue(scratch, tmp_path):
+    (tmp_path / "scalpdesk.toml").write_text('[simulation]\nfees = "scratch"\n')
+    config = load_settings("gamma-scalper", environ={}, cwd=tmp_path).config
+    assert fees_named(config.simulation.fees) == FeeSchedule(per_contract=Decimal("0.65"))
+    assert "scratch" in fee_names()
+
+
+@pytest.mark.parametrize("name", ["scrach", "ibkr_teired", "scratch_"])
+def test_fees_that_no_venue_charges_are_refused_with_their_line(scratch, tmp_path, name):
+    (tmp_path / "scalpdesk.toml").write_text(f'[simulation]\nfees = "{name}"\n')
+    with pytest.raises(ConfigError, match="no fee schedule") as caught:
+        load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    assert caught.value.where == "simulation.fees (scalpdesk.toml:2)"
+    assert caught.value.nearest in fee_names()
+
+
+def test_a_strategy_takes_the_cut_off_of_any_venue(scratch):
+    assert venue_cutoff("scratch") == VenueCutoff(20.0, 10.0)
+    settings = load_settings("zero-dte", overrides=("exit.venue=scratch",), environ={})
+    assert settings.strategy_config.exit.venue == "scratch"
+    with pytest.raises(ConfigError) as caught:
+        venue_cutoff("scrach")
+    assert caught.value.nearest == "scratch"
+
+
+def test_the_sandbox_takes_its_quotes_from_any_venue(scratch, tmp_path):
+    keys = ("venue.sandbox_quotes=scratch", "desk.currency=USD")
+    plan = plan_of(load_settings("gamma-scalper", overrides=keys, environ={}, cwd=tmp_path), "sandbox")
+    book = Instruments([Equity("SPY")])
+    assert plan.contracts == 100
+    gateway = build_gateway(plan, book, ManualClock(7))
+    assert gateway._data.name == "scratch"
+    assert live_header(plan, book, dict(DATA), 0).data["cutoff"] == [20.0, 10.0]
+    with pytest.raises(ConfigError) as caught:
+        load_settings("gamma-scalper", overrides=("venue.sandbox_quotes=scrach",), environ={}, cwd=tmp_path)
+    assert (caught.value.where, caught.value.nearest) == ("venue.sandbox_quotes (--set)", "scratch")

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,6 +20,7 @@ from scalpdesk.alerts.book import Message
 from scalpdesk.alerts.rules import Level
 from scalpdesk.config.schema import Secret
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.sockets import ALERT_CHANNELS
 
 TIMEOUT_SECONDS = 10.0
 MOST_BYTES = 1 << 20
@@ -27,48 +28,108 @@ KINDS = {Level.INFO: "info", Level.WARNING: "warning", Level.ALARM: "failure"}
 """Our levels as apprise calls them."""
 
 
-class Channels:
-    """Addresses that messages go to, each tried by itself.
+class Channel(Protocol):
+    """An address that messages go to."""
 
-    ``urls`` are addresses of apprise with spaces between them, set by ``key`` of the section [credentials].
+    @property
+    def name(self) -> str:
+        """Service and host, for logs; never a token."""
+        ...
+
+    def send(self, message: Message) -> bool:
+        """Send a message; return whether it was taken. One that was not is sent again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSpec:
+    """A kind of addresses, by their scheme: ``NAME://…``."""
+
+    name: str
+    open: Callable[[str], Channel]
+    """Makes the channel of an address; nothing is sent yet. ConfigError for a faulty address."""
+
+
+class AppriseChannel:
+    """An address of apprise.
 
     Raises
     ------
     ConfigError
-        When one of them is no address that apprise knows.
+        When it is no address that apprise knows.
     """
 
-    def __init__(self, urls: Secret | None, key: str = "alert_urls") -> None:
-        self._targets: list[Any] = []
-        if urls is None:
-            return
+    def __init__(self, url: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # apprise looks for modules that are to go
             import apprise  # noqa: PLC0415 - the extra "alerts"; nothing else of the desk needs it
 
             logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its messages show addresses
-            for place, url in enumerate(urls.reveal().split(), start=1):
-                target = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-                if target is None:
-                    raise ConfigError(
-                        "this is no address that apprise knows",
-                        where=f"credentials.{key}",
-                        value=f"address {place}",  # not a part of it: without a scheme, all may be token
-                        fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
-                    )
-                if target.overflow_mode is apprise.OverflowMode.UPSTREAM:
-                    # a longer one would be refused for ever: Telegram takes 4,096 characters, Discord 2,000
-                    target.overflow_mode = apprise.OverflowMode.SPLIT
-                self._targets.append(target)
+            self._target: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+            if self._target is None:
+                raise ConfigError(
+                    "this is no address that apprise knows",
+                    fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
+                )
+            if self._target.overflow_mode is apprise.OverflowMode.UPSTREAM:
+                # a longer one would be refused for ever: Telegram takes 4,096 characters, Discord 2,000
+                self._target.overflow_mode = apprise.OverflowMode.SPLIT
+
+    @property
+    def name(self) -> str:
+        """Service and host; the path is left out, since it may hold a token."""
+        parts = urllib.parse.urlsplit(str(self._target.url(privacy=True)))
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def send(self, message: Message) -> bool:
+        """Send a message; return whether it was taken."""
+        # named as plain text: a service that reads HTML would refuse a bare "<", or run the lines together
+        return bool(
+            self._target.notify(
+                body=message.body,
+                title=message.title,
+                notify_type=KINDS[message.level],
+                body_format="text",
+            )
+        )
+
+
+APPRISE = ChannelSpec(name="apprise", open=AppriseChannel)
+
+
+class Channels:
+    """Addresses that messages go to, each tried by itself.
+
+    ``urls`` are addresses with spaces between them, set by ``key`` of the section [credentials]. The scheme
+    names an installed package's channel; any other address is apprise's.
+
+    Raises
+    ------
+    ConfigError
+        When one of them is no address, or a package's channel does not keep its contract.
+    """
+
+    def __init__(self, urls: Secret | None, key: str = "alert_urls") -> None:
+        self._targets: list[Channel] = []
+        installed = ALERT_CHANNELS.names() if urls is not None else ()
+        for place, url in enumerate(() if urls is None else urls.reveal().split(), start=1):
+            scheme = url.partition(":")[0].lower()
+            spec = ALERT_CHANNELS.find_spec(ChannelSpec, scheme if scheme in installed else APPRISE.name)
+            try:
+                self._targets.append(spec.open(url))
+            except ConfigError as refusal:  # not a part of it is shown: without a scheme, all may be token
+                where = f"credentials.{key}"
+                raise ConfigError(
+                    refusal.what, where=where, value=f"address {place}", fix=refusal.fix
+                ) from None
 
     def __len__(self) -> int:
         return len(self._targets)
 
     @property
     def names(self) -> list[str]:
-        """Service and host of each address; its path is left out, since it may hold a token."""
-        split = [urllib.parse.urlsplit(str(target.url(privacy=True))) for target in self._targets]
-        return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in split]
+        """Service and host of each address."""
+        return [target.name for target in self._targets]
 
     def send(self, message: Message) -> list[bool]:
         """Send to every address; return for each whether it was taken."""
@@ -76,15 +137,10 @@ class Channels:
 
     def send_to(self, place: int, message: Message) -> bool:
         """Send to one address; return whether it was taken."""
-        # named as plain text: a service that reads HTML would refuse a bare "<", or run the lines together
-        return bool(
-            self._targets[place].notify(
-                body=message.body,
-                title=message.title,
-                notify_type=KINDS[message.level],
-                body_format="text",
-            )
-        )
+        try:
+            return self._targets[place].send(message)
+        except Exception:  # noqa: BLE001 - a package's fault is an address that did not take the message
+            return False
 
 
 def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> bytes:

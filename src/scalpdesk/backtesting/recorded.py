@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import msgspec
 
-from scalpdesk.assembly import FEES, connect_broker, engine_from_header, settings_from_header
+from scalpdesk.assembly import connect_broker, engine_from_header, settings_from_header
 from scalpdesk.backtesting.runs import replay_of
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.core.enums import ChangeCause, SessionPhase
@@ -59,7 +59,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.engine.timers import LOSS_TIMER, LossTimer
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
+from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar, fees_named
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend
@@ -544,7 +544,7 @@ class Counterfactual:
         cash = config.simulation.starting_cash if opening is None else opening.cash
         self.engine.desk.account.cash = cash
         held = () if opening is None else opening.positions
-        fees = _RecordedFees(FEES[config.simulation.fees])
+        fees = _RecordedFees(fees_named(config.simulation.fees))
         self._broker = connect_broker(
             config,
             self.engine.desk.instruments,

@@ -41,7 +41,6 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
@@ -52,7 +51,8 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import session_quotes
-from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.strategies.contract import Answerer
+from scalpdesk.strategies.registry import find_strategy, helper_facts, start_helper
 from scalpdesk.volatility.variance_time import clock_of
 
 
@@ -401,7 +401,7 @@ class Assembled:
     engine: TradingEngine
     runner: BacktestRunner
     tally: Tally
-    folder: FolderAnswerer | None = None
+    folder: Answerer | None = None
     """Strategy folder of an external strategy; the caller closes it."""
 
     def result(self, wall_seconds: float) -> BacktestResult:
@@ -447,7 +447,7 @@ def build_backtest(
     market = prepared(market)
     tape = market.tape
     require_tradable(settings, tape.instruments, market.facts())
-    tape_facts = market.facts() | folder_facts(settings.strategy, settings.config.strategies)
+    tape_facts = market.facts() | helper_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     tape_facts["takes_combos"] = BrokerConnection.takes_combos
     days = [session.day for session in tape.sessions]
@@ -498,7 +498,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *market.known(settings, header.seed),
     )
-    folder = start_folder(header.strategy, config.strategies, Path(config.desk.runs_dir))
+    folder = start_helper(header.strategy, config.strategies, Path(config.desk.runs_dir))
     runner = BacktestRunner(
         played_market(tape, config),
         engine,

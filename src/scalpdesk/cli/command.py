@@ -18,6 +18,7 @@ from scalpdesk.core.units import count_text
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.core.plugins import Socket
     from scalpdesk.research.sweep import SweepFolder
     from scalpdesk.web.research_sheets import Result
 
@@ -338,47 +339,67 @@ class DeskGroup(ShortHelpCommand, click.Group):
 class LazyGroup(DeskGroup):
     """A group that knows its commands by name and imports one only when it is called.
 
-    ``table`` maps a command's name to (``module:attribute``, one line of help).
+    Parameters
+    ----------
+    table
+        Maps a command's name to (``module:attribute``, one line of help).
+    socket
+        Name in :mod:`scalpdesk.core.sockets` of the socket for commands of installed packages. It is asked
+        only about names that the table does not have, so that all other commands start as fast.
     """
 
-    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, table: dict[str, tuple[str, str]], socket: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._table = table
+        self._table, self._socket_name = table, socket
+
+    @property
+    def _socket(self) -> "Socket | None":
+        if self._socket_name is None:
+            return None
+        found: Socket = getattr(import_module("scalpdesk.core.sockets"), self._socket_name)
+        return found
+
+    def _installed(self) -> tuple[str, ...]:
+        socket = self._socket
+        return () if socket is None else tuple(name for name in socket.names() if not socket.is_own(name))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table."""
-        return [*self._table, *super().list_commands(ctx)]
+        """Return the names in the order of the table, then those of installed packages."""
+        installed = (name for name in self._installed() if name not in self._table)
+        return [*self._table, *super().list_commands(ctx), *installed]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command, or None when the table does not know it."""
-        if cmd_name not in self._table:
-            return super().get_command(ctx, cmd_name)
-        target = self._table[cmd_name][0]
-        if target == IN_TESTING_PACKAGE:
-            return _testing_command(cmd_name)
-        module, _, attribute = target.partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        """Import and return the command, or None for an unknown name.
+
+        Raises
+        ------
+        ConfigError
+            When an installed package's command does not keep its contract.
+        """
+        target = self._table[cmd_name][0] if cmd_name in self._table else IN_TESTING_PACKAGE
+        if target != IN_TESTING_PACKAGE:
+            module, _, attribute = target.partition(":")
+            command = getattr(import_module(module), attribute)
+            assert isinstance(command, click.Command)
+            return command
+        socket = self._socket
+        if socket is not None and cmd_name in self._installed():
+            return socket.find_spec(click.Command, cmd_name)
+        if cmd_name in self._table:
+            raise ConfigError(
+                "this command comes with a package that is not installed",
+                where=f"scalpdesk {cmd_name}",
+                value="scalpdesk-testing",
+                fix="make setup; without make: pip install ./testing in the folder of the source",
+            )
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table without importing any command."""
-        del ctx
+        rows = [(name, entry[1]) for name, entry in self._table.items()]
+        if ctx.parent is not None:
+            rows += [(name, "From an installed package.") for name in self._installed()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[1]) for name, entry in self._table.items()])
-
-
-def _testing_command(name: str) -> click.Command:
-    """Load a command of the testing package by its entry point."""
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group="scalpdesk.commands", name=name):
-        command = entry.load()
-        assert isinstance(command, click.Command)
-        return command
-    raise ConfigError(
-        "this command comes with a package that is not installed",
-        where=f"scalpdesk {name}",
-        value="scalpdesk-testing",
-        fix="make setup; without make: pip install ./testing in the folder of the source",
-    )
+            formatter.write_dl(rows)

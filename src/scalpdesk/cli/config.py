@@ -18,6 +18,7 @@ from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, l
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
 from scalpdesk.core.units import count_text
+from scalpdesk.instruments.fees import fee_names
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts
@@ -125,7 +126,7 @@ def _described(loaded: LoadedSettings) -> str:
 SECTION_COMMENTS = {
     "desk": "Where runs are kept, and which account trades.",
     "data": "The catalogue of recorded market data (scalpdesk data import ...).",
-    "simulation": "The simulated venue: fill_model is cross, mid, queue or adverse; fees are none or alpaca.",
+    "simulation": "The simulated venue: fill_model (cross, mid, queue, adverse); fees: none or a venue's.",
     "marketdata": "Quotes older than this open nothing.",
     "gex": "Dealer gamma exposure: where it comes from, and when it is too old.",
     "risk": "Limits that every order passes; no limit can be switched off with 0.",
@@ -239,7 +240,7 @@ def _ask(dotenv_path: Path, url: str | None) -> Choices:
     if venue in {"simulated", "sandbox"}:
         cash = click.prompt("Starting cash of the account", default=100_000, type=click.IntRange(min=1))
         found.settings["simulation.starting_cash"] = str(cash)
-        fees = click.Choice(["none", "alpaca", "deribit"])
+        fees = click.Choice(fee_names())
         found.settings["simulation.fees"] = click.prompt("Fees", default="none", type=fees)
     percent = click.FloatRange(0, 100, min_open=True)
     for key, question, default in (

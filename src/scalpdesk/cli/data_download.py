@@ -12,9 +12,8 @@ from scalpdesk.cli.data import show_imports
 from scalpdesk.cli.data_sources import SourceGroup, source_command
 from scalpdesk.cli.market import read_span, span_options
 from scalpdesk.cli.output import progress_bar
+from scalpdesk.core.sockets import DOWNLOADERS, RECORDERS
 from scalpdesk.data_sources.contract import (
-    DOWNLOADERS,
-    RECORDERS,
     DownloaderSpec,
     DownloadRequest,
     RecorderSpec,
@@ -49,7 +48,6 @@ def download_command(spec: DownloaderSpec[Any]) -> click.Command:
     "download",
     cls=SourceGroup,
     sources=DOWNLOADERS,
-    kind=DownloaderSpec,
     declare=download_command,
 )
 def download() -> None:
@@ -113,7 +111,6 @@ def _interval_options(body: Body) -> Body:
     "record",
     cls=SourceGroup,
     sources=RECORDERS,
-    kind=RecorderSpec,
     declare=record_command,
 )
 def record() -> None:

@@ -12,8 +12,9 @@ from scalpdesk.cli.data import catalog_option, show_imports
 from scalpdesk.cli.data_sources import SourceGroup, source_command
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+from scalpdesk.core.sockets import IMPORTERS
 from scalpdesk.core.units import count_text
-from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 
 
 def import_command(spec: ImporterSpec[Any]) -> click.Command:
@@ -30,7 +31,7 @@ def import_command(spec: ImporterSpec[Any]) -> click.Command:
     return source_command(spec, run)
 
 
-@click.group("import", cls=SourceGroup, sources=IMPORTERS, kind=ImporterSpec, declare=import_command)
+@click.group("import", cls=SourceGroup, sources=IMPORTERS, declare=import_command)
 def import_() -> None:
     """Fill the catalogue from files: LEAN's folder, CSV, Parquet, files of data vendors."""
 

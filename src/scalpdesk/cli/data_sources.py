@@ -8,7 +8,8 @@ import msgspec
 
 from scalpdesk.cli.command import Body, DeskGroup, desk_command
 from scalpdesk.cli.data import catalog_option, raw_option
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.plugins import Socket
 from scalpdesk.data_sources.contract import Flag, SourceSpec
 
 
@@ -18,9 +19,7 @@ class SourceGroup(DeskGroup):
     Parameters
     ----------
     sources
-        Registry of the sources.
-    kind
-        Type of their specs.
+        Socket of the sources.
     declare
         Returns the command of a spec.
     """
@@ -28,13 +27,12 @@ class SourceGroup(DeskGroup):
     def __init__(
         self,
         *args: Any,
-        sources: Plugs,
-        kind: type[SourceSpec[Any]],
+        sources: Socket,
         declare: Callable[[Any], click.Command],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._sources, self._kind, self._declare = sources, kind, declare
+        self._sources, self._declare = sources, declare
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the sources, sorted."""
@@ -45,7 +43,18 @@ class SourceGroup(DeskGroup):
         """Return the command of a source, None when there is no such source."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        return self._declare(self._sources.find_spec(self._kind, cmd_name, "add_an_importer.md"))
+        return self._declare(self._sources.find(cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each source; one that cannot be used says so, and the others are listed."""
+        rows = []
+        for name in self.list_commands(ctx):
+            try:
+                rows.append((name, self._declare(self._sources.find(name)).get_short_help_str()))
+            except ConfigError as refusal:
+                rows.append((name, f"Cannot be used: {refusal.what}"))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def source_command(

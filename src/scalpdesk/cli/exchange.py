@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         "scalpdesk exchange --data embedded --start 2018-02-05 --speed 60",
         "scalpdesk exchange --generated NVDA --faults faults.json --seed 7",
         "scalpdesk exchange --data embedded-btc --start 2025-03-05 --cash 2",
-        "scalpdesk exchange --generated SPY --tws-port 4002",
+        "scalpdesk exchange --generated SPY --protocol tws --socket-port 4002",
     ),
 )
 @click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
@@ -50,10 +50,22 @@ if TYPE_CHECKING:
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; 0 takes a free one.")
 @click.option(
+    "--protocol",
+    default=None,
+    metavar="NAME",
+    help="alpaca, deribit, tws or an installed package's [default: by the market].",
+)
+@click.option(
+    "--socket-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="Port of a protocol with a socket of its own; 0 takes a free one.",
+)
+@click.option(
     "--tws-port",
     type=click.IntRange(0, 65_535),
     default=None,
-    help="Speak TWS's protocol on this port instead; 0 takes a free one.",
+    help="As --protocol tws --socket-port; 0 takes a free one.",
 )
 @click.option(
     "--speed", default="1", metavar="X|max", show_default=True, help="X times as fast; 0 stands still."
@@ -123,6 +135,8 @@ def exchange(
     underlying: str | None,
     clock: str | None,
     port: int,
+    protocol: str | None,
+    socket_port: int,
     tws_port: int | None,
     speed: str,
     faults_file: str | None,
@@ -144,16 +158,17 @@ def exchange(
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
 
-    A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol. With
-    --tws-port the exchange speaks TWS's on a socket of its own.
+    A market that settles in coin (embedded-btc, embedded-eth) is served in Deribit's protocol. --protocol
+    names another one: TWS's, or that of an installed package (scalpdesk plugins lists them).
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """
     del as_json  # the ready line is JSON in any case
     import asyncio
 
-    from scalpdesk.exchange.launch import DEFAULT_PROTOCOL, LaunchPlan, build_server, ready_line
+    from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
     from scalpdesk.exchange.market import MarketOptions
+    from scalpdesk.exchange.protocol import find_protocol
     from scalpdesk.instruments.deribit import coin_of
     from scalpdesk.simulation.faults import IN_COIN, PLACES, check_in_coin, load_faults, seeded_faults
 
@@ -162,9 +177,13 @@ def exchange(
         raise ConfigError(
             "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
         )
-    if in_coin and tws_port is not None:
+    spoken = find_protocol(_protocol_of(protocol, tws_port, in_coin=in_coin))
+    if in_coin is not spoken.settles_in_coin:
         raise ConfigError(
-            "TWS trades no coins", where="--tws-port", value=tws_port, fix="leave --tws-port out"
+            f"the protocol {spoken.name} serves {'shares' if in_coin else 'coins'} alone",
+            where="--protocol" if tws_port is None else "--tws-port",
+            value=spoken.name if tws_port is None else tws_port,
+            fix="leave it out, or name another --data",
         )
     if generated is not None:
         _refuse_beside_generated(
@@ -194,7 +213,7 @@ def exchange(
             after_close_move=after_close_move,
             salt=f"@{SystemClock().now_ns()}",
         ),
-        protocol="deribit" if in_coin else DEFAULT_PROTOCOL if tws_port is None else "tws",
+        protocol=spoken.name,
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),
         is_wall_time=clock == "wall" or (generated is not None and clock != "market"),
@@ -203,7 +222,7 @@ def exchange(
         currency=currency,
         options_level=options_level,
         port=port,
-        socket_port=tws_port or 0,
+        socket_port=tws_port or socket_port,
         trading_limit=rate_limit,
         lockstep_ms=lockstep_ms,
     )
@@ -218,6 +237,22 @@ def exchange(
             await server.stop()
 
     asyncio.run(serve(build_server(plan, SystemClock())))
+
+
+def _protocol_of(protocol: str | None, tws_port: int | None, *, in_coin: bool) -> str:
+    """Return the protocol to speak: the named one, else the usual one of the market."""
+    from scalpdesk.exchange.launch import COIN_PROTOCOL, DEFAULT_PROTOCOL
+
+    if tws_port is None:
+        return protocol or (COIN_PROTOCOL if in_coin else DEFAULT_PROTOCOL)
+    if protocol not in (None, "tws"):
+        raise ConfigError(
+            "an exchange speaks one protocol",
+            where="--protocol, --tws-port",
+            value=protocol,
+            fix="leave --tws-port out; --socket-port is the port of any protocol",
+        )
+    return "tws"
 
 
 def _refuse_beside_generated(options: dict[str, str | None]) -> None:

@@ -78,9 +78,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
     "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
+    "plugins": ("scalpdesk.cli.plugins:plugins", "All that can be plugged in, and what is installed."),
     "drill": (IN_TESTING_PACKAGE, "Rehearse a day's disasters on your own configuration."),
     "selftest": (IN_TESTING_PACKAGE, "Compute worked cases and compare with their answers."),
 }
+
+OWN_COMMANDS = {name: place for name, (place, _) in COMMANDS.items() if place != IN_TESTING_PACKAGE}
+"""The commands of this distribution: ``module:attribute`` by name."""
 
 EXTRA_OF_MODULE = {
     "alpaca": "alpaca",
@@ -107,6 +111,7 @@ EXTRAS_WITH_AIOHTTP = ("alpaca", "deribit", "exchange")
     "scalpdesk",
     cls=LazyGroup,
     table=COMMANDS,
+    socket="COMMANDS",
     context_settings={"max_content_width": 100},
     epilog=EXIT_CODES,
 )
@@ -121,7 +126,7 @@ EXTRAS_WITH_AIOHTTP = ("alpaca", "deribit", "exchange")
 def root() -> None:
     """A desk for gamma scalping and short-dated option scalping.
 
-    Start with: scalpdesk demo
+    Start with: scalpdesk demo. What installed packages add, commands too: scalpdesk plugins
     """
 
 

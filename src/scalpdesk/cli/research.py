@@ -37,7 +37,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-@click.group(cls=LazyGroup, table=COMMANDS)
+OWN_STUDIES = {name: place for name, (place, _) in COMMANDS.items()}
+"""The studies of this distribution: ``module:attribute`` by name."""
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, socket="STUDIES")
 def research() -> None:
     """Test hypotheses about the market and about the desk's own signals, with controls and corrections."""
 

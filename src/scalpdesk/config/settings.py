@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from scalpdesk.config.schema import Schema, Secret, located, plain, raise_all
 from scalpdesk.config.sources import (
@@ -43,6 +43,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.instruments.deadlines import ExpiryRule
+from scalpdesk.instruments.fees import fees_named
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
@@ -155,6 +156,8 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Most options that a run knows (``--contracts``); a basic data plan streams 200."""
     on_stop: Literal["leave", "hold", "flatten"] = "hold"
     """At the end: leave all as it is, hold positions without orders, or flatten (``--on-stop``)."""
+    sandbox_quotes: str | UnsetType = UNSET
+    """Venue at whose live quotes the sandbox fills; ``alpaca`` where it is not set."""
     roll: bool = True
     """Begin the next day as a run of its own, with the contracts listed then, when the book is flat."""
     forecast: bool = True
@@ -255,9 +258,9 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
     """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Annotated[Decimal, above(0, 10**12, "an amount of money")] = Decimal(100_000)
     """Cash at the start, in the quote currency."""
-    fees: Literal["none", "alpaca", "ibkr", "ibkr_tiered", "deribit"] = "none"
-    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``ibkr`` (fixed), ``ibkr_tiered``,
-    ``deribit``: theirs, of ``ibkr`` for index futures as well. Each as of the trade date.
+    fees: str = "none"
+    """``none``, or a venue's: ``alpaca`` (no commission, the regulatory fees that brokers pass on), ``ibkr``
+    (fixed), ``ibkr_tiered``, ``deribit``, or the venue of an installed package. Each as of the trade date.
     """
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""
@@ -820,6 +823,15 @@ def _lay_over(
         except ConfigError as error:
             raise located(error, ("desk", "strategy_mode"), values) from error
     config = schema.convert(DeskConfig, {**tree, "strategies": sections}, (), values)
+    for key, find, name in (
+        (("simulation", "fees"), fees_named, config.simulation.fees),
+        (("venue", "sandbox_quotes"), find_venue, config.venue.sandbox_quotes),
+    ):
+        try:
+            if name:
+                find(name)
+        except ConfigError as error:
+            raise located(error, key, values) from error
     for name, own in venues.items():
         schema.convert(find_venue(name).settings, own, ("venues", name), values)
     configs = {

@@ -13,7 +13,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from scalpdesk.core.plugins import Plugs
 from scalpdesk.datasets.importers.base import ImportReport, Progress
 from scalpdesk.venues.contract import Revealable
 
@@ -134,37 +133,3 @@ class RecorderSpec(SourceSpec[F]):
 
 FLUSH_SECONDS = 300.0
 """Between two writes of what has been recorded."""
-IMPORTERS = Plugs(
-    "importer",
-    "data import",
-    "scalpdesk.importers",
-    {
-        "cboe": "scalpdesk.data_sources.vendors:CBOE_FILES",
-        "chain": "scalpdesk.data_sources.tables:CHAIN",
-        "csv": "scalpdesk.data_sources.tables:CSV",
-        "databento": "scalpdesk.data_sources.databento:IMPORTER",
-        "deribit": "scalpdesk.data_sources.deribit:IMPORTER",
-        "lean": "scalpdesk.data_sources.lean:IMPORTER",
-        "parquet": "scalpdesk.data_sources.tables:PARQUET",
-        "polygon": "scalpdesk.data_sources.vendors:POLYGON_FILES",
-        "thetadata": "scalpdesk.data_sources.vendors:THETADATA_FILES",
-    },
-)
-DOWNLOADERS = Plugs(
-    "downloader",
-    "data download",
-    "scalpdesk.downloaders",
-    {
-        "alpaca": "scalpdesk.data_sources.alpaca:DOWNLOADER",
-        "deribit": "scalpdesk.data_sources.deribit:DOWNLOADER",
-    },
-)
-RECORDERS = Plugs(
-    "recorder",
-    "data record",
-    "scalpdesk.recorders",
-    {
-        "alpaca": "scalpdesk.data_sources.alpaca:RECORDER",
-        "deribit": "scalpdesk.data_sources.deribit:RECORDER",
-    },
-)

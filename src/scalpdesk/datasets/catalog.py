@@ -243,6 +243,8 @@ def rate_curve_on(connection: Any, path: Path, day: date) -> RateCurve | None:
     return RateCurve((1.0,), (float(got["rate"][0]),)) if len(got["rate"]) else None
 
 
+COIN_TAPE = "scalpdesk.datasets.coin_data:coin_tape"
+"""Loader of data sets of the type ``coin``; only they import it."""
 MAX_SIDE_AGE_SECONDS = 300.0
 
 IndexSource = Literal["recorded", "parity"]

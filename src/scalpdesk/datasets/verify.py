@@ -14,21 +14,20 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
-from scalpdesk.datasets.catalog import find_underlying, load_tape
-from scalpdesk.datasets.coin_data import coin_tape
-from scalpdesk.datasets.importers.actions import SPLIT_MOVE, Night, known_actions, share_nights
+from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
+from scalpdesk.datasets.catalog import COIN_TAPE, find_underlying, load_tape
 from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
     connect,
-    day_file,
     day_files,
     impossible_figures,
     impossible_times,
@@ -56,12 +55,6 @@ LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(
 """Minutes by which the times of options and underlying may be apart."""
 EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted."""
-SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
-"""Ratios of splits."""
-LEAST_DROP, DROP_MOVE = 0.015, 0.03
-"""Fall of a share over a night that may be a special dividend, and how far the night moves it besides."""
-FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
-"""Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
 MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
@@ -520,7 +513,7 @@ def verify_data_set(
             continue
         try:
             if in_coin:
-                tape = coin_tape(catalog, manifest, base, coverage, day, day)
+                tape = resolved(COIN_TAPE)(catalog, manifest, base, coverage, day, day)
             else:
                 tape = load_tape(catalog, name, underlying=underlying, start=day, end=day)
         except DataError as error:
@@ -753,84 +746,6 @@ def _share(check: Check) -> Check:
     if check.found > MOST_BROKEN * check.checked:
         return replace(check, verdict=CheckVerdict.FAILED)
     return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
-
-
-class UnbookedAction(NamedTuple):
-    """A night over which a share and its options change their scale without a booked action."""
-
-    ex_date: date
-    kind: ActionKind
-    words: str
-
-
-def unbooked_action(
-    catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
-) -> UnbookedAction | None:
-    """Return the first night over which a share changes its scale with its options and without an action.
-
-    Its price jumps by the ratio of a split, or falls by a dividend by which its strikes fall too, and fewer
-    than a fifth of the contracts that live on are quoted again; a crash leaves them where they are.
-    """
-    nights = [n for n in share_nights(catalog, name, symbol, first, last) if _may_be_action(n)]
-    if not nights:
-        return None
-    connection = connect()
-    actions = day_file(catalog, name, "corporate_actions", symbol, "all")
-    booked = "SELECT strftime(ex_date, '%Y-%m-%d') AS day FROM rows WHERE action <> 'dividend'"
-    known = read_columns(connection, [actions], booked)["day"] if actions.is_file() else ()
-    days = [date.fromisoformat(str(each)) for each in known]
-    for night in nights:
-        if any(night.before < day <= night.day for day in days):
-            continue
-        span = (night.before.isoformat(), night.day.isoformat())
-        found = [path for root in roots for path in day_files(catalog, name, "option_quotes", root, span)]
-        living, again, old, new = _contracts_again(connection, found, night.day.isoformat())
-        if not living or again >= FEW_AGAIN * living:
-            continue
-        moved = f"{symbol} goes from {night.close:g} to {night.opened:g} on {night.day}, its options with it"
-        if _is_split(night):
-            return UnbookedAction(night.day, ActionKind.SPLIT, moved)
-        if cash := _shift_of_strikes(old, new, night.close - night.opened, night.close):
-            return UnbookedAction(
-                night.day,
-                ActionKind.SPECIAL_DIVIDEND,
-                f"{moved}: strikes fall by {cash:g}, as by a special dividend",
-            )
-    return None
-
-
-def _is_split(night: Night) -> bool:
-    jump = max(night.close / night.opened, night.opened / night.close)
-    return min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE
-
-
-def _may_be_action(night: Night) -> bool:
-    if not (night.close > 0.0 and night.opened > 0.0):
-        return False
-    return _is_split(night) or night.opened < (1.0 - LEAST_DROP) * night.close
-
-
-def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> float:
-    """Return by how much the strikes fall together, near the fall of the price; 0 where they do not."""
-    best = (0.0, 0.0)
-    for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < DROP_MOVE * close}:
-        share = sum(round(each - cash, 2) in new for each in old) / len(old)
-        best = max(best, (share, cash))
-    return best[1] if best[0] > MOST_SHIFTED else 0.0
-
-
-def _contracts_again(
-    connection: Any, found: Sequence[Path], day: str
-) -> tuple[int, int, set[float], set[float]]:
-    """Return how many contracts of the day before outlive ``day``, how many it quotes, and both strikes."""
-    of_day = {kind: [each for each in found if (each.stem == day) is kind] for kind in (True, False)}
-    if not all(of_day.values()):
-        return 0, 0, set(), set()
-    asked = f"SELECT DISTINCT symbol, round(strike, 2) AS strike FROM rows WHERE expiry > '{day}'"  # noqa: S608 - the day of a file
-    new, old = (read_columns(connection, paths, asked) for paths in of_day.values())
-    was, is_quoted = set(old["symbol"]), set(new["symbol"])
-    strikes_before, strikes_after = ({round(float(k), 2) for k in each["strike"]} for each in (old, new))
-    return len(was), len(was & is_quoted), strikes_before, strikes_after
 
 
 def refuse_unbooked_action(

@@ -6,9 +6,9 @@ from functools import reduce
 from math import gcd
 from typing import NamedTuple
 
+from scalpdesk.core.sockets import SHAPES as SOCKET
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.entry.shapes import (
-    PLUGS,
     SHAPES,
     SIDES,
     RightName,
@@ -83,7 +83,8 @@ def structure_text(held: Iterable[tuple[Instrument, Decimal]]) -> str | None:
 
 
 def _candidates(legs: int, *, most: int) -> Iterator[StructureConfig]:
-    names = [*SHAPES, *(name for name in PLUGS.names() if name not in SHAPES)]
+    installed = (each.name for each in SOCKET.members() if each.problem is None)
+    names = [*SHAPES, *(name for name in installed if name not in SHAPES)]
     shapes = [shape for shape in map(shape_named, names) if len(shape.legs) == legs]
     for side in SIDES:
         for shape in shapes:

@@ -17,8 +17,8 @@ from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
-from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.sockets import SHAPES as SOCKET
 from scalpdesk.core.units import DAY_NS, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Right
 from scalpdesk.instruments.events import EventKind, events_between
@@ -152,7 +152,6 @@ SHAPES: dict[str, Shape] = {
     )
 }
 STRADDLE = SHAPES["straddle"]
-PLUGS = Plugs("shape", "structure.shape", "scalpdesk.shapes")
 
 
 def shape_named(name: str) -> Shape:
@@ -163,19 +162,7 @@ def shape_named(name: str) -> Shape:
     ConfigError
         When the name is unknown.
     """
-    known = SHAPES.get(name)
-    if known is not None:
-        return known
-    if name in PLUGS.names():
-        return PLUGS.find_spec(Shape, name, "add_a_shape.md")
-    names = sorted({*SHAPES, *PLUGS.names()})
-    raise ConfigError(
-        "there is no shape of this name",
-        where="structure.shape",
-        value=name,
-        nearest=nearest_name(name, names),
-        fix=f"use one of {', '.join(names)}, or install the package that brings it",
-    )
+    return SOCKET.find_spec(Shape, name)
 
 
 class Distance(NamedTuple):

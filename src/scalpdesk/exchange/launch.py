@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
 from scalpdesk.exchange.keyring import Credential
 from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
-from scalpdesk.exchange.protocol import PROTOCOLS, ServerOptions, find_protocol
+from scalpdesk.exchange.protocol import ServerOptions, find_protocol
 from scalpdesk.exchange.server import ExchangeServer
 from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
 from scalpdesk.instruments.contract import (
@@ -28,7 +29,8 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
-DEFAULT_PROTOCOL = "alpaca"
+DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
+"""Protocols of a market that settles in dollars, and of one that settles in coin."""
 LOOK_AHEAD_DAYS = 800
 MINUTES_SESSIONS = 20
 """Sessions of minute bars before the first day."""
@@ -189,11 +191,11 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
     first, spec = server.keyring.credentials[0], server.spec
     return {
         "urls": {
-            **dict.fromkeys(PROTOCOLS.names()),
+            **dict.fromkeys(EXCHANGE_PROTOCOLS.names()),
             spec.name: server.protocol.url or f"{server.url}{spec.path}",
             "admin": f"{server.url}/admin",
         },
-        "keys": {**dict.fromkeys(PROTOCOLS.names()), spec.name: [first.key, first.secret]},
+        "keys": {**dict.fromkeys(EXCHANGE_PROTOCOLS.names()), spec.name: [first.key, first.secret]},
         "accounts": [
             {"name": credential.account, "key": credential.key, "secret": credential.secret}
             for credential in server.keyring.credentials

@@ -4,15 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pkgutil import iter_modules
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
-import scalpdesk.exchange
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import MarketTerms, Pace, SimulatedMarket
 from scalpdesk.exchange.outbox import Frame, Outbox
@@ -132,20 +130,10 @@ class ProtocolSpec:
     build: Callable[[ExchangeHost], ExchangeProtocol]
     terms: MarketTerms
     """Fees, margin and order rules of its market."""
+    settles_in_coin: bool = False
+    """Whether the markets that it serves settle in coin."""
     path: str = ""
     """Path of the interface below the server's address."""
-
-
-PROTOCOLS = Plugs(
-    "exchange protocol",
-    "exchange",
-    "scalpdesk.exchanges",
-    {
-        module.name: f"scalpdesk.exchange.{module.name}.protocol:PROTOCOL"
-        for module in iter_modules(scalpdesk.exchange.__path__)
-        if module.ispkg
-    },
-)
 
 
 def find_protocol(name: str) -> ProtocolSpec:
@@ -156,4 +144,4 @@ def find_protocol(name: str) -> ProtocolSpec:
     ConfigError
         When the name is unknown (names the nearest), or a package's entry point is not a ProtocolSpec.
     """
-    return PROTOCOLS.find_spec(ProtocolSpec, name, "add_an_exchange_protocol.md")
+    return EXCHANGE_PROTOCOLS.find_spec(ProtocolSpec, name)

@@ -9,8 +9,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
-from pkgutil import iter_modules
 from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import msgspec
@@ -20,7 +18,8 @@ import numpy.typing as npt
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.plugins import Plugs, configured
+from scalpdesk.core.plugins import configured
+from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.hedging.kernels.rules import (
     held_between,
@@ -406,24 +405,13 @@ class AversionBand(ABC):
         return np.clip(raw, *width_bounds(inputs, self.config))
 
 
-BANDS = Plugs(
-    "hedge band",
-    "hedge.band",
-    "scalpdesk.hedge_bands",
-    {
-        module.name: f"scalpdesk.hedging.bands.{module.name}:PLUG"
-        for module in iter_modules([str(Path(__file__).with_name("bands"))])
-    },
-)
-
-
 def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:
     """Make a band from its name and the settings of its ``Config``.
 
     Parameters
     ----------
     name
-        One of ``BANDS.names()``.
+        One of ``HEDGE_BANDS.names()``.
     settings
         Keys and values of the band's ``Config``; the rest keep their defaults.
 
@@ -437,6 +425,6 @@ def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeB
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """
-    plug, where = BANDS.find(name), BANDS.where
-    band = configured(plug, settings or {}, kind="band", name=name, where=where, contract=("judge",))
+    plug, where = HEDGE_BANDS.find(name), HEDGE_BANDS.where
+    band = configured(plug, settings or {}, kind="band", name=name, where=where)
     return cast("HedgeBand", band)

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.sockets import CONTRACT_CLASSES
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import (
     NICKEL_DIME,
@@ -43,8 +43,6 @@ from scalpdesk.instruments.sessions import (
     new_york_ns,
     session_on,
 )
-
-PLUGS = Plugs("contract class", "classes", "scalpdesk.classes")
 
 
 class Kind(StrEnum):
@@ -172,6 +170,8 @@ _ROWS, FUTURES, _WEEKDAYS = _read()
 
 
 _by_root: dict[str, list[OptionClass]] = {}
+_refused: dict[str, ConfigError] = {}
+"""Why a package's row does not apply, by root."""
 _underlyings: dict[str, str] = {}
 INDICES: set[str] = set()
 BROAD_INDICES: set[str] = set()
@@ -206,23 +206,38 @@ def use_classes(rows: Mapping[str, OptionClass]) -> None:
     Raises
     ------
     ConfigError
-        When a root has another form, or what a package brings is no class.
+        When a root has another form.
     """
     for root in rows:
         if not re.fullmatch(r"[A-Z0-9]{1,6}", root):
             raise ConfigError(
                 "a root has 1 to 6 capitals or digits, and no point", where="classes", value=root, fix="BRKB"
             )
-    plugged = {name: PLUGS.find_spec(OptionClass, name, "add_a_plug_in.md") for name in PLUGS.names()}
+    _refused.clear()
+    plugged = {}
+    for root in CONTRACT_CLASSES.names():
+        try:
+            plugged[root] = CONTRACT_CLASSES.find_spec(OptionClass, root)
+        except ConfigError as refusal:  # of this root alone: the desk may trade any other
+            _refused[root] = refusal
+    for root in rows:
+        _refused.pop(root, None)
     _apply(plugged | dict(rows))
 
 
 def option_class(root: str, day: date) -> OptionClass | None:
     """Return the row of a root for options that expire on ``day``; None without one.
 
+    Raises
+    ------
+    ConfigError
+        When a package brings a row of this root that is no class.
+
     >>> option_class("VIXW", date(2026, 3, 25)).settlement
     <Settlement.CASH_AM: 'cash_am'>
     """
+    if root in _refused:
+        raise _refused[root]
     return next((row for row in _by_root.get(root, ()) if row.since <= day <= row.until), None)
 
 

@@ -33,13 +33,12 @@ from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on, to_new_york
-from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs, sorted_dirs
 from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeRecord, record_of, state_text
 from scalpdesk.live.arming import AccountLock, DeskHolder, token_for
-from scalpdesk.live.core import DecisionLog, LiveCore
+from scalpdesk.live.core import DecisionLog, FolderChannel, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_actions
 from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
@@ -48,6 +47,7 @@ from scalpdesk.live.status import SOCKET_NAME, running_desks
 from scalpdesk.live.watchdog import ACTED_FILE, WatchdogSupervisor
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
+from scalpdesk.strategies.registry import helper_facts, start_helper
 from scalpdesk.venues.contract import (
     AccountFacts,
     EmergencyGateway,
@@ -56,7 +56,7 @@ from scalpdesk.venues.contract import (
     VenueSetup,
     check_currency,
 )
-from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
+from scalpdesk.venues.registry import find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
 
@@ -150,7 +150,7 @@ def sandbox_gateway(
 ) -> SandboxGateway:
     """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
     config, hours = plan.settings.config, ExchangeHours()
-    data = venue_gateway(plan, instruments, clock, venue=DEFAULT_VENUE, data_only=True)
+    data = venue_gateway(plan, instruments, clock, venue=plan.market_venue, data_only=True)
     account = (config.simulation.starting_cash, {}) if engine is None else _account_of(engine)
     return SandboxGateway(data, connect_broker(config, instruments, hours, *account), clock, hours)
 
@@ -483,7 +483,7 @@ async def _new_run(
     data["account_id"], data["url"] = facts.account_id, plan.url
     data["takes_combos"] = gateway.takes_combos
     assert plan.settings.strategy is not None
-    data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
+    data |= helper_facts(plan.settings.strategy, plan.settings.config.strategies)
     header = live_header(plan, instruments, data, clock.now_ns())
     engine = engine_from_header(header)
     engine.desk.account.cash = facts.cash
@@ -495,7 +495,7 @@ async def _new_run(
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
-    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies, plan.runs_dir)
+    answerer = start_helper(plan.settings.strategy, plan.settings.config.strategies, plan.runs_dir)
     if answerer is None:
         return None
     return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
@@ -513,7 +513,7 @@ def _recall(plan: LivePlan, resumed: AssembledRun, folder: FolderChannel, notify
     """Show a fresh strategy folder what the one before the interruption saw."""
     header = resumed.header
     before = header.data.get("folder_sha256")
-    if folder_facts(header.strategy, plan.settings.config.strategies).get("folder_sha256") != before:
+    if helper_facts(header.strategy, plan.settings.config.strategies).get("folder_sha256") != before:
         notify("warning", "the strategy folder's code is not the one that this run began with")
     folder.recall(resumed.asked, _awaited(resumed.engine))
 
@@ -607,8 +607,8 @@ def live_header(
         count += 1
         run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
-    if plan.venue not in IN_PROCESS:  # a replay needs no package of the venue
-        cutoff = find_venue(plan.venue).cutoff
+    if plan.venue != "simulated":  # a replay needs no package of the venue
+        cutoff = find_venue(plan.market_venue).cutoff
         data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]
     # of the run, not of the clock at sending: a replay names every order the same
     data["order_prefix"] = f"sd{settings.config_hash[:4]}{base36(second)}{count if count > 1 else ''}"

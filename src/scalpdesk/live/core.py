@@ -1,19 +1,25 @@
 """Synchronous core of a live desk: journal, engine and timers; no waiting, no network, no clock.
 
+Beside it the channel to a strategy folder, which answers in a thread of its own.
+
 Every input goes through :meth:`LiveCore.feed`, so the journal alone rebuilds the engine. A command that
 ``feed`` returns is on disk.
 """
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, Protocol
 
 import msgspec
 
+from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     Event,
     FailedEvent,
+    FolderAnswered,
     OrderEvent,
     OrderFilled,
     QuoteEvent,
@@ -21,11 +27,12 @@ from scalpdesk.core.events import (
     UnmatchedOrderEvent,
     is_order_event,
 )
-from scalpdesk.core.intents import Decision, Output, VenueCommand, is_command
+from scalpdesk.core.intents import AskFolder, Decision, Output, VenueCommand, is_command
 from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.supervision import FaultError, describe
+from scalpdesk.strategies.contract import Answerer
 
 DECISIONS_KEPT = 2_000
 Watcher = Callable[[Event, tuple[Output, ...]], None]
@@ -213,3 +220,69 @@ class LiveCore:
         if order.filled + event.quantity > order.submitted.quantity:
             return f"fills {order.filled + event.quantity} of {order.submitted.quantity}"
         return None
+
+
+class FolderChannel:
+    """Carries a live desk's requests to its strategy folder, and the answers to the desk's queue.
+
+    Whatever goes wrong while an answer is made is an answer that refuses the request.
+
+    With ``in_step`` it answers at once, before anything else happens: for a market that waits. Otherwise the
+    folder answers in a thread of its own and holds nothing up.
+    """
+
+    def __init__(self, answerer: Answerer, clock: Clock, *, in_step: bool) -> None:
+        self._answerer = answerer
+        self._clock = clock
+        self._thread = None if in_step else ThreadPoolExecutor(1, "strategy-folder")
+        self._put: Callable[[FolderAnswered], None] = lambda _answer: None
+        self._is_closed = False
+
+    def deliver_to(self, put: Callable[[FolderAnswered], None]) -> None:
+        """Set where the answers go: the queue of the live runner."""
+        self._put = put
+
+    def recall(self, asks: Iterable[AskFolder], awaited: Collection[int] = ()) -> None:
+        """Let a folder that starts afresh see what the one before it saw.
+
+        ``asks`` are all requests of the run so far, in order; answers to those ``awaited`` are delivered, the
+        others are known already.
+        """
+        for ask in asks:
+            answer = self._answer(ask, self._clock.now_ns())
+            if ask.request in awaited:
+                self._put(answer)
+
+    def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
+        """Post the folder requests among the outputs of an event; the live core calls it after each."""
+        for output in outputs:
+            if type(output) is not AskFolder or self._is_closed:
+                continue
+            if self._thread is None:
+                self._put(self._answer(output, event.ts_recv_ns))
+            else:
+                loop = asyncio.get_running_loop()
+                work = loop.run_in_executor(self._thread, self._answer, output, self._clock.now_ns())
+                work.add_done_callback(self._deliver)
+
+    def close(self) -> None:
+        """End the folder's process; an answer under way is not waited for."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._answerer.abort()
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._answerer.close()
+
+    def _answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
+        try:
+            return self._answerer.answer(ask, now_ns)
+        except Exception as error:  # noqa: BLE001 - the strategy must not wait for ever, nor the desk end
+            failure = f"request: {type(error).__name__}: {error}"[:300]
+            return FolderAnswered(
+                now_ns, now_ns, ask.request, (), (failure,), owner=ask.owner, is_given_up=True
+            )
+
+    def _deliver(self, work: "asyncio.Future[FolderAnswered]") -> None:
+        if not self._is_closed and not work.cancelled():
+            now_ns = self._clock.now_ns()
+            self._put(msgspec.structs.replace(work.result(), ts_event_ns=now_ns, ts_recv_ns=now_ns))

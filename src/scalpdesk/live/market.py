@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -33,7 +33,6 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureSource
-from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.classes import INDICES
 from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
@@ -53,9 +52,11 @@ from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS
 from scalpdesk.marketdata.dividends import INDEX_FUNDS, YEAR_DAYS
 from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, VenueView, sessions_of
-from scalpdesk.venues.simulated import SimulatedGateway
+from scalpdesk.venues.contract import BringsMarket, DailyBar, Gateway, ListedContract, VenueView, sessions_of
 from scalpdesk.volatility.variance_time import CALENDAR
+
+if TYPE_CHECKING:
+    from scalpdesk.datasets.firestore import FirestoreExposureStore
 
 HOLIDAYS = 5
 SPLIT_DAYS = 10
@@ -71,7 +72,7 @@ async def first_market(
     plan: LivePlan, gateway: Gateway, instruments: Instruments, clock: Clock
 ) -> tuple[dict[str, Any], tuple[Event, ...]]:
     """Add the run's instruments; return the header's data and the engine's first events."""
-    if isinstance(gateway, SimulatedGateway):
+    if isinstance(gateway, BringsMarket):
         return _played(plan, gateway, instruments)
     symbol, *others = plan.underlyings
     numbers = {name: instruments.add(await gateway.resolve(name)) for name in plan.underlyings}
@@ -161,8 +162,6 @@ async def _dividends(
 ) -> list[Event]:
     """Return the dividends that the venue lists: of an index fund the past year's, too."""
     today, events = to_new_york(now_ns).date(), list[Event]()
-    if not hasattr(gateway, "dividends"):  # a venue of a plug-in from before it was asked
-        return events
     for number in map(InstrumentId, shares):
         if not instruments[number].is_share:
             continue
@@ -199,10 +198,10 @@ async def listed_actions(gateway: Gateway, instruments: Instruments, clock: Cloc
 
 
 def _played(
-    plan: LivePlan, gateway: SimulatedGateway, instruments: Instruments
+    plan: LivePlan, gateway: BringsMarket, instruments: Instruments
 ) -> tuple[dict[str, Any], tuple[Event, ...]]:
     """Take over the market of a tape."""
-    tape = gateway.venue.tape
+    tape = gateway.tape
     for instrument in tape.instruments:
         instruments.add(instrument)
     at_ns = tape.sessions[0].open_ns
@@ -217,7 +216,7 @@ def _played(
         *first,
         *forecasts(tape, plan.settings),
         *implied_vols(tape, plan.settings),
-        *gateway.venue.known_at_open,
+        *gateway.known_at_open,
     )
 
 
@@ -471,7 +470,7 @@ def choose_contracts(
     return tradable[:most]
 
 
-def firestore_of(config: DeskConfig, document: str | None = None) -> FirestoreExposureStore:
+def firestore_of(config: DeskConfig, document: str | None = None) -> "FirestoreExposureStore":
     """Return the configured store of dealer gamma, for another document where one is named.
 
     Nothing is connected yet.
@@ -481,6 +480,8 @@ def firestore_of(config: DeskConfig, document: str | None = None) -> FirestoreEx
     ConfigError
         When the document's path, the key file or the package is not there.
     """
+    from scalpdesk.datasets.firestore import FirestoreExposureStore  # noqa: PLC0415 - the extra firestore
+
     keys = config.credentials
     return FirestoreExposureStore(
         keys.firebase_project_id,

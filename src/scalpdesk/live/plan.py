@@ -1,6 +1,6 @@
 """Plan of a live run: the settings and options that gateway, journal and runner are built from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.venues.registry import find_venue
+from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 
 SANDBOX = "sandbox"
 """The venue of live quotes and simulated fills."""
@@ -71,6 +71,13 @@ class LivePlan:
         if self.venue == "simulated":
             return "simulated"
         return "live" if self.live else "paper"
+
+    @property
+    def market_venue(self) -> str:
+        """Venue whose market is traded: of the sandbox the one at whose quotes it fills."""
+        if self.venue != SANDBOX:
+            return self.venue
+        return self.settings.config.venue.sandbox_quotes or DEFAULT_VENUE
 
     @property
     def runs_dir(self) -> Path:
@@ -159,7 +166,7 @@ def plan_of(
         stop=StopMode(section.on_stop if on_stop is None else on_stop),
         rolls=section.roll and venue != "simulated",
     )
-    return LivePlan(
+    plan = LivePlan(
         settings,
         venue,
         live=live,
@@ -167,19 +174,16 @@ def plan_of(
         may_begin=resume_if_any,
         set_aside=new_run,
         url=address,
-        contracts=_streamed(venue, section.contracts if contracts is None else contracts),
+        contracts=section.contracts if contracts is None else contracts,
         runner=runner,
         session=session,
         data=data,
         pace=pace,
         follows_venue=follows,
     )
-
-
-def _streamed(venue: str, contracts: int) -> int:
-    """Return the options that a run may know, at most as many as the venue streams."""
-    most = None if venue in IN_PROCESS else find_venue(venue).most_quotes
-    return contracts if most is None else min(contracts, most)
+    # no more options than the venue streams
+    most = None if venue == "simulated" else find_venue(plan.market_venue).most_quotes
+    return plan if most is None else replace(plan, contracts=min(plan.contracts, most))
 
 
 def trades_options(settings: LoadedSettings) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.sockets import CARDS
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 
@@ -30,28 +31,22 @@ class CardSpec:
     rows: Callable[[RunFollower], Iterable[CardRow]]
 
 
-CARDS = Plugs("dashboard card", "scalpdesk.cards", "scalpdesk.cards")
-
-
 def cards(follower: RunFollower) -> answers.Cards:
-    """Return every installed card; a card that fails says why, and the others are shown.
-
-    Raises
-    ------
-    ConfigError
-        When a package brings something else than a card.
-    """
+    """Return every installed card; one that cannot be loaded or fails says why, and the others are shown."""
     found: list[answers.Card] = []
     for name in CARDS.names() if follower.engine is not None else ():
-        spec = CARDS.find_spec(CardSpec, name, "add_a_card.md")
         rows: list[answers.CardLine] = []
-        problem = None
+        title, problem = name, None
         try:
+            spec = CARDS.find_spec(CardSpec, name)
+            title = spec.title
             rows = [
                 {"label": label, "text": text, "tone": tone}
                 for label, text, tone in (CardRow(*row) for row in spec.rows(follower))
             ]
+        except ConfigError as refusal:
+            problem = f"{refusal.what} ({refusal.where}); {refusal.fix}"
         except Exception as error:  # noqa: BLE001 - a package's fault is the card's text, not the page's end
             problem = f"{type(error).__name__}: {error}"
-        found.append({"name": name, "title": spec.title, "rows": rows, "problem": problem})
+        found.append({"name": name, "title": title, "rows": rows, "problem": problem})
     return {"cards": found}

@@ -132,6 +132,20 @@ class PricingModel(Protocol):
         ...
 
 
+class ModelChoice(Protocol):
+    """The contract of a pricing model by name: a function that makes it for a style of exercise."""
+
+    def __call__(self, *, american: bool, has_dividends: bool) -> PricingModel:
+        """Return the model.
+
+        Raises
+        ------
+        ArgumentError
+            When the model prices no such options.
+        """
+        ...
+
+
 def as_floats(name: str, value: ArrayLike) -> Floats:
     """Convert an argument to a float64 array.
 

@@ -3,17 +3,53 @@
 from numpy.typing import ArrayLike
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.core.sockets import PRICING_MODELS
 from scalpdesk.pricing.american import AmericanModel
-from scalpdesk.pricing.base import Dividends, Greeks, PricingModel, checked_inputs
+from scalpdesk.pricing.base import Dividends, Greeks, ModelChoice, PricingModel, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.european import EuropeanModel, InverseModel
 
 STYLES = ("american", "european")
-MODELS = ("bsm", "black76", "inverse", "escrowed", "spot")
+
+
+def _bsm(*, american: bool, has_dividends: bool) -> PricingModel:
+    if has_dividends:
+        return CashDividendModel(american=american, spot_model=False)
+    return AmericanModel() if american else EuropeanModel()
+
+
+def _spot(*, american: bool, has_dividends: bool) -> PricingModel:
+    if has_dividends:
+        return CashDividendModel(american=american, spot_model=True)
+    return AmericanModel() if american else EuropeanModel()
+
+
+def _black76(*, american: bool, has_dividends: bool) -> PricingModel:
+    if has_dividends:
+        raise ArgumentError(
+            "a forward already carries its dividends",
+            where="dividends",
+            fix='leave them out, or use "bsm"',
+        )
+    return AmericanModel(futures=True) if american else EuropeanModel(futures=True)
+
+
+def _inverse(*, american: bool, has_dividends: bool) -> PricingModel:
+    del american, has_dividends  # the venue lists European options alone, on coins
+    return InverseModel()
+
+
+OWN_MODELS: dict[str, ModelChoice] = {
+    "bsm": _bsm,
+    "black76": _black76,
+    "inverse": _inverse,
+    "escrowed": _bsm,
+    "spot": _spot,
+}
 
 
 def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel:
-    """Return the model for a style and a name.
+    """Return the model for a style and a name, the product's own or that of an installed package.
 
     ``bsm`` with cash dividends is the ``escrowed`` model; ``spot`` is the other dividend model. ``inverse``
     options are always European, as the venue lists no others.
@@ -21,30 +57,18 @@ def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel
     Raises
     ------
     ArgumentError
-        For an unknown style or model, or dividends on a forward.
+        For an unknown style or model, dividends on a forward, or a package's model that does not keep its
+        contract.
     """
-    for name, value, known in (("style", style, STYLES), ("model", model, MODELS)):
-        if value not in known:
-            raise ArgumentError(
-                f"unknown {name}; it is one of {', '.join(known)}",
-                where=name,
-                value=value,
-                nearest=nearest_name(str(value), known),
-            )
-    if model == "inverse":
-        return InverseModel()
-    american = style == "american"
-    if model == "black76":
-        if has_dividends:
-            raise ArgumentError(
-                "a forward already carries its dividends",
-                where="dividends",
-                fix='leave them out, or use "bsm"',
-            )
-        return AmericanModel(futures=True) if american else EuropeanModel(futures=True)
-    if has_dividends:
-        return CashDividendModel(american=american, spot_model=model == "spot")
-    return AmericanModel() if american else EuropeanModel()
+    if style not in STYLES:
+        raise ArgumentError(
+            f"unknown style; it is one of {', '.join(STYLES)}",
+            where="style",
+            value=style,
+            nearest=nearest_name(str(style), STYLES),
+        )
+    choice: ModelChoice = PRICING_MODELS.find_argument(model)
+    return choice(american=style == "american", has_dividends=has_dividends)
 
 
 def greeks(

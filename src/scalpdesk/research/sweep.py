@@ -44,8 +44,8 @@ from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.isolation.answering import folder_facts
 from scalpdesk.portfolio.option_pricer import CachingPricer
+from scalpdesk.strategies.registry import helper_facts
 from scalpdesk.volatility.variance_time import clock_of
 
 if TYPE_CHECKING:
@@ -396,7 +396,7 @@ class JobMaker:
             config = BacktestConfig.of(loaded, seed=self._seed)
             assert config.strategy is not None
             require_tradable(config, self._market.tape.instruments, self._market.facts())
-            folder = folder_facts(config.strategy, config.config.strategies)
+            folder = helper_facts(config.strategy, config.config.strategies)
         except ConfigError as error:
             return SweepRow(config_hash="", settings=dict(settings), problem=error.render())
         decided_by = [self._content, self._seed, folder]

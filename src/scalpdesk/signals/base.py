@@ -8,14 +8,11 @@ arithmetic of the program it comes from, so that a port can be proven equal and 
 
 from collections.abc import Sequence
 from enum import StrEnum
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import ClassVar, Protocol, cast
 
 import msgspec
 
-import scalpdesk.signals
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.sockets import SIGNALS
 
 
 class Scoring(StrEnum):
@@ -195,17 +192,6 @@ def sign(value: float) -> int:
     return 0 if abs(value) <= 1e-12 else (1 if value > 0.0 else -1)
 
 
-def signal_names() -> tuple[str, ...]:
-    """Return the names of all signals that follow the contract, sorted: the names of their modules."""
-    return tuple(
-        sorted(
-            module.name
-            for module in iter_modules(scalpdesk.signals.__path__)
-            if hasattr(import_module(f"scalpdesk.signals.{module.name}"), "PLUG")
-        )
-    )
-
-
 def find_signal(name: str) -> Signal:
     """Return a signal by its module's name, such as ``gamma_squeeze`` (upper case is read as well).
 
@@ -215,5 +201,4 @@ def find_signal(name: str) -> Signal:
         When the name is unknown; names the nearest.
     """
     wanted = name.lower().replace("-", "_")
-    own = {known: f"scalpdesk.signals.{known}:PLUG" for known in signal_names()}
-    return cast("Signal", Plugs("signal", "signals", own=own).find(wanted)())
+    return cast("Signal", SIGNALS.find(wanted)())

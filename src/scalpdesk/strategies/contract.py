@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, final, runtime_checkable
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from scalpdesk.core.bounds import above
 from scalpdesk.core.enums import STRICTNESS, DecisionKind, Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import Event, is_order_event
+from scalpdesk.core.events import Event, FolderAnswered, is_order_event
 from scalpdesk.core.intents import (
     AskFolder,
     CancelIntent,
@@ -505,6 +506,46 @@ class HedgeTerms(NamedTuple):
         return None if symbol is None else cls(symbol.upper(), beta)
 
 
+class Answerer(Protocol):
+    """Answers the requests of one run's strategy, one after the other."""
+
+    def answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
+        """Return the answer, stamped ``now_ns`` (UTC nanoseconds); a failure is an answer too."""
+        ...
+
+    def abort(self) -> None:
+        """Cut short an answer under way in another thread."""
+        ...
+
+    def close(self) -> None:
+        """End what answers."""
+        ...
+
+
+class Helper(Protocol):
+    """Starts what a strategy asks while it runs, such as code of other people in a process of its own."""
+
+    def facts(self, config: Any) -> dict[str, str]:
+        """Return what the run's header says of it, such as a digest of its code.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be read.
+        """
+        ...
+
+    def start(self, config: Any, runs_dir: Path) -> Answerer:
+        """Start it; it does not reach ``runs_dir``, the folder of the runs.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be started.
+        """
+        ...
+
+
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``."""
 
@@ -548,6 +589,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Settings (``KEY=VALUE``) by the command-line flag that stands for them."""
     demo_settings: tuple[str, ...] = ()
     """Settings of a demo, overridden by the user's."""
+    helper: str = ""
+    """``module:attribute`` of the :class:`Helper` whose answers it asks for; empty without requests."""
     environment: Mapping[str, tuple[str, ...]] = {}
     """Keys of its own settings that an environment name of an earlier program sets while it runs."""
     credentials: tuple[str, str] | None = None
@@ -557,6 +600,14 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether it reads dealer gamma exposure with these settings."""
         reads = self.reads_dealer_gamma
         return reads if isinstance(reads, bool) else reads(config)
+
+
+def as_spec(plug: Any) -> Any:
+    """Return the spec of a strategy class with a ``name`` and a ``Config``; anything else as it is."""
+    if not isinstance(plug, type) or not (hasattr(plug, "name") and hasattr(plug, "Config")):
+        return plug
+    made: Any = plug
+    return StrategySpec(name=made.name, config=made.Config, build=made)
 
 
 @runtime_checkable

@@ -1,48 +1,23 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from inspect import signature
-from pkgutil import iter_modules
-from types import FunctionType
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
-import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.plugins import Plugs, require
-from scalpdesk.strategies.contract import HedgeTerms, Strategy, StrategySpec
+from scalpdesk.core.plugins import resolved
+from scalpdesk.core.sockets import STRATEGIES
+from scalpdesk.strategies.contract import Answerer, HedgeTerms, Helper, Strategy, StrategySpec
 from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
 LABEL = "@"
 """Before the label of a strategy with settings of its own: ``gamma-scalper@wings``."""
-STRATEGIES = Plugs(
-    "strategy",
-    "strategy",
-    "scalpdesk.strategies",
-    {
-        module.name.replace("_", "-"): f"scalpdesk.strategies.{module.name}:PLUG"
-        for module in iter_modules(scalpdesk.strategies.__path__)
-        if module.name not in {"contract", "registry", "several", "toolkit"}
-    },
-)
-
-
 GAMMA_EXAMPLE = "gamma-scalper@wings"
-
-
-class StrategyClass(Protocol):
-    """A strategy class with its name and its ``Config``: the plug-in form before :class:`StrategySpec`."""
-
-    name: str
-    Config: type[msgspec.Struct]
-
-    def __call__(self, config: Any) -> Strategy:
-        """Make the strategy."""
-        ...
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -65,11 +40,52 @@ def find_strategy(name: str) -> StrategySpec:
         return _joined(wanted)
     if LABEL in wanted:
         return _labelled(wanted)
-    if wanted not in STRATEGIES.own:
+    if not STRATEGIES.is_own(wanted):
         spelt = {_hyphened(known): known for known in STRATEGIES.names()}.get(wanted, wanted)
-        return _spec_of(STRATEGIES.find(spelt), wanted)
+        return STRATEGIES.find_spec(StrategySpec, spelt)
     spec: StrategySpec = STRATEGIES.find(wanted)
     return combined(spec, [find_strategy(member) for member in spec.members]) if spec.members else spec
+
+
+def _helpers(strategy: str, sections: Mapping[str, Any]) -> Iterator[tuple[Helper, Any]]:
+    """Yield the helper of each strategy of a run that has one, with its settings."""
+    for name in member_names(strategy):
+        spec = find_strategy(name)
+        if spec.helper:
+            yield resolved(spec.helper), msgspec.convert(sections.get(name, {}), spec.config, strict=False)
+
+
+def helper_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a run's header says of what its strategy asks; settings are plain data by strategy.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read.
+    """
+    found: dict[str, str] = {}
+    for helper, config in _helpers(strategy, sections):
+        found |= helper.facts(config)
+    return found
+
+
+def start_helper(strategy: str, sections: Mapping[str, Any], runs_dir: Path) -> Answerer | None:
+    """Start what a run's strategy asks; None where it asks for nothing.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be started, or several strategies of the run ask.
+    """
+    found = list(_helpers(strategy, sections))
+    if len(found) > 1:
+        raise ConfigError(
+            "one strategy of a run asks for the answers of other code",
+            where="strategy",
+            value=strategy,
+            fix="run each of them as a desk of its own",
+        )
+    return found[0][0].start(found[0][1], runs_dir) if found else None
 
 
 def member_names(name: str) -> tuple[str, ...]:
@@ -92,7 +108,7 @@ def canonical_name(name: str) -> str:
     found = []
     for word in name.split(SEVERAL):
         plain, at, label = _hyphened(word).partition(LABEL)
-        found.append((plain if plain in STRATEGIES.own else _aliases().get(plain, plain)) + at + label)
+        found.append((plain if STRATEGIES.is_own(plain) else _aliases().get(plain, plain)) + at + label)
     return SEVERAL.join(found)
 
 
@@ -216,14 +232,6 @@ def _joined(name: str) -> StrategySpec:
             value=name,
             fix=f"name each strategy once, or with labels, as {GAMMA_EXAMPLE}",
         )
-    for known_as, item in zip(names, members, strict=True):
-        if item.name != known_as:  # books, orders and settings of each go by its name
-            raise ConfigError(
-                "a strategy that shares a desk goes by one name, in its spec and as its entry point",
-                where=f"entry point {known_as} of {STRATEGIES.group}",
-                value=item.name,
-                fix=f"write name={known_as!r} in its StrategySpec",
-            )
     summary = f"{', '.join(names)} in one desk"
     return combined(
         StrategySpec(
@@ -233,41 +241,8 @@ def _joined(name: str) -> StrategySpec:
     )
 
 
-def _spec_of(plug: StrategySpec | StrategyClass, name: str) -> StrategySpec:
-    where = f"entry point {name} of {STRATEGIES.group}"
-    if not isinstance(plug, StrategySpec):
-        require(plug, ("name", "Config"), kind="strategy", name=name, where=where)
-        plug = StrategySpec(name=plug.name, config=plug.Config, build=plug)
-    if isinstance(plug.build, type):
-        require(plug.build, ("start", "on_wake"), kind="strategy", name=name, where=where)
-        methods: Any = plug.build
-        _check_takes(methods.start, ("self", "view"), name, where)
-        _check_takes(methods.on_wake, ("self", "view", "wake", "event"), name, where)
-    _check_takes(plug.build, ("config",), name, where)
-    return plug
-
-
-def _check_takes(called: Callable[..., Any], arguments: tuple[str, ...], name: str, where: str) -> None:
-    """Refuse what the desk cannot call with these arguments: it would end a run in the middle."""
-    if not isinstance(called, type | FunctionType):
-        return  # a class method or a partial one, whose arguments are bound already
-    try:
-        taken = signature(called)
-        taken.bind(*arguments)
-    except ValueError:  # compiled code has no signature
-        return
-    except TypeError as problem:
-        raise ConfigError(
-            f"the strategy {name} does not keep its contract: {called.__qualname__} is called with "
-            f"({', '.join(arguments)}): {problem}",
-            where=where,
-            value=f"{called.__qualname__}{taken}",
-            fix="write it as the strategy of docs/developing/add_a_plug_in.md",
-        ) from problem
-
-
 def _aliases() -> dict[str, str]:
-    specs: list[StrategySpec] = [STRATEGIES.find(name) for name in STRATEGIES.own]
+    specs: list[StrategySpec] = [STRATEGIES.find(name) for name in STRATEGIES.own_names()]
     return {alias: spec.name for spec in specs for alias in spec.aliases}
 
 

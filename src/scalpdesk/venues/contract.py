@@ -26,7 +26,7 @@ A runner uses a gateway like this::
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -55,7 +55,7 @@ from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deadlines import CAUTIOUS, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
-from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.marketdata.tape import CashDividend, MarketTape
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
@@ -600,6 +600,21 @@ class EmergencyGateway(Gateway, Protocol):
         ...
 
 
+@runtime_checkable
+class BringsMarket(Protocol):
+    """A gateway that plays a market of its own: what is traded and known at the start is not asked for."""
+
+    @property
+    def tape(self) -> MarketTape:
+        """The market that it plays."""
+        ...
+
+    @property
+    def known_at_open(self) -> Sequence[Event]:
+        """Facts of other sources that are known before the first quote, such as dealer gamma."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueSetup:
     """Inputs of a venue's gateway."""
@@ -668,6 +683,8 @@ class VenueSpec(Generic[S]):
     """Whether its account is opened with a key and a secret."""
     fees: FeeModel = NO_FEES
     """Its schedule, for real money and paper alike."""
+    other_fees: Mapping[str, FeeModel] = field(default_factory=dict)
+    """Schedules of its other price plans, by name: a simulated account pays one as ``VENUE_NAME``."""
     cutoff: VenueCutoff = CAUTIOUS
     """Its last orders in expiring options."""
     most_quotes: int | None = None

@@ -1,24 +1,12 @@
 """Venues by name: the product's own packages, and installed packages under the entry point group."""
 
-from pkgutil import iter_modules
 from typing import Any
 
-import scalpdesk.venues
-from scalpdesk.core.plugins import Plugs
+from scalpdesk.core.sockets import VENUES
 from scalpdesk.venues.contract import VenueSpec
 
 DEFAULT_VENUE = "alpaca"
 """Venue of ``arm``, ``disarm`` and ``run --live``, and of the quotes at which the sandbox fills."""
-VENUES = Plugs(
-    "venue",
-    "--venue",
-    "scalpdesk.venues",
-    {
-        module.name: f"scalpdesk.venues.{module.name}.venue:VENUE"
-        for module in iter_modules(scalpdesk.venues.__path__)
-        if module.ispkg
-    },
-)
 
 
 def venue_names() -> tuple[str, ...]:
@@ -34,4 +22,4 @@ def find_venue(name: str) -> VenueSpec[Any]:
     ConfigError
         When the name is unknown (names the nearest), or a package's entry point is not a VenueSpec.
     """
-    return VENUES.find_spec(VenueSpec, name, "add_a_venue.md")
+    return VENUES.find_spec(VenueSpec, name)

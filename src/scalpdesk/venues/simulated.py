@@ -349,6 +349,16 @@ class SimulatedGateway:
         self.cut = False
         """True loses every command and every answer from now on: the line is gone."""
 
+    @property
+    def tape(self) -> MarketTape:
+        """The market that it plays."""
+        return self.venue.tape
+
+    @property
+    def known_at_open(self) -> Sequence[Event]:
+        """Dealer gamma that was known before the open."""
+        return self.venue.known_at_open
+
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Take in what the journal knows; what it missed comes out as events."""
         for known in known_orders:

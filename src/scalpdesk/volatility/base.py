@@ -1,9 +1,11 @@
 """Result of fitting a variance model, and the two sums that every model uses."""
 
+from typing import Protocol
+
 import msgspec
 import numpy as np
 
-from scalpdesk.volatility.ohlc import Array
+from scalpdesk.volatility.ohlc import Array, Ohlc
 
 
 class VarianceFit(msgspec.Struct, frozen=True):
@@ -21,6 +23,14 @@ class VarianceFit(msgspec.Struct, frozen=True):
     """Periods that went into the fit."""
     parameters: dict[str, float]
     """The fitted numbers by name, for decimal returns."""
+
+
+class ForecastModel(Protocol):
+    """The contract of a forecast model: a function of daily bars that sees nothing after the last of them."""
+
+    def __call__(self, bars: Ohlc, horizon: int) -> VarianceFit | str:
+        """Return the fit for the next ``horizon`` trading days, or why the bars do not suffice."""
+        ...
 
 
 def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:

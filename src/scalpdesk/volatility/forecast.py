@@ -12,19 +12,20 @@ import msgspec
 import numpy as np
 from scipy.special import chdtri
 
-from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.volatility.base import VarianceFit, ratios_of
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.sockets import FORECASTS
+from scalpdesk.volatility.base import ForecastModel, VarianceFit, ratios_of
 from scalpdesk.volatility.garch import fit_garch
 from scalpdesk.volatility.har import fit_har
 from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
 from scalpdesk.volatility.trees import fit_trees
 
-MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
 DESK_DEFAULT = "har"
 """The desk's own model: it has the lowest loss over five days on both (docs/evidence/forecasts.md)."""
 
 _PARTS_OF_COMBINED = ("gjr", "har")
-_NEEDS_RANGES = {"har", "combined", "trees"}
+_NEEDS_CLOSES = {"ewma", "garch", "gjr", "egarch"}
+"""Models that read closes alone; any other gets open, high, low and close."""
 _LEAST_RATIOS = 60
 EWMA_DECAY = 0.94
 EWMA_LEAST_RETURNS = 20
@@ -114,14 +115,7 @@ def forecast_vol(
     -----
     Deterministic and without look-ahead: equal bars give equal numbers.
     """
-    if model not in MODELS:
-        raise ArgumentError(
-            "there is no forecast model of this name",
-            where="model",
-            value=model,
-            nearest=nearest_name(model, MODELS),
-            fix=f"use one of {', '.join(MODELS)}",
-        )
+    fit_model: ForecastModel = FORECASTS.find_argument(model)
     if horizon_days < 1 or horizon_days % 1:
         raise ArgumentError(
             "the horizon must be one whole trading day or more", where="horizon_days", value=horizon_days
@@ -134,10 +128,10 @@ def forecast_vol(
         raise ArgumentError(
             "periods_per_year must be above zero", where="periods_per_year", value=periods_per_year
         )
-    ohlc = read_ohlc(bars, closes_only=model not in _NEEDS_RANGES)
-    made_by, fit, reason = model, _fit(ohlc, model, horizon_days), None
+    ohlc = read_ohlc(bars, closes_only=model in _NEEDS_CLOSES)
+    made_by, fit, reason = model, fit_model(ohlc, horizon_days), None
     if isinstance(fit, str) and model != "ewma":
-        made_by, reason, fit = "ewma", fit, _fit(ohlc, "ewma", horizon_days)
+        made_by, reason, fit = "ewma", fit, _fit_ewma(ohlc, horizon_days)
     if isinstance(fit, str):
         reason = f"{reason}; {fit}" if reason not in (None, fit) else fit
         fit = VarianceFit(math.nan, math.nan, np.empty(0), len(ohlc.close), {})
@@ -171,23 +165,25 @@ def _interval(fit: VarianceFit, horizon: int, confidence: float) -> tuple[float,
     return low / widening, high * widening
 
 
-def _fit(bars: Ohlc, model: str, horizon: int) -> VarianceFit | str:
-    if model == "har":
-        return fit_har(bars, horizon)
-    if model == "trees":
-        return fit_trees(bars, horizon)
-    if model == "combined":
-        return _combine(bars, horizon)
+def _returns(bars: Ohlc) -> Array:
+    """Log returns between bars that follow one another."""
     ends = np.flatnonzero(bars.follows)
-    returns = np.log(bars.close[ends] / bars.close[ends - 1])
-    return _fit_ewma(returns, horizon) if model == "ewma" else fit_garch(returns, model, horizon)
+    returns: Array = np.log(bars.close[ends] / bars.close[ends - 1])
+    return returns
+
+
+def _garch(kind: str) -> ForecastModel:
+    def fit(bars: Ohlc, horizon: int) -> VarianceFit | str:
+        return fit_garch(_returns(bars), kind, horizon)
+
+    return fit
 
 
 def _combine(bars: Ohlc, horizon: int) -> VarianceFit | str:
     """Mean of the two variances; its error assumes fully correlated errors, which is nearly so."""
     parts: dict[str, VarianceFit] = {}
     for name in _PARTS_OF_COMBINED:
-        part = _fit(bars, name, horizon)
+        part = OWN_MODELS[name](bars, horizon)
         if isinstance(part, str):
             return part
         parts[name] = part
@@ -230,7 +226,8 @@ def ewma_path(returns: Array, start_variance: float, decay: float = EWMA_DECAY) 
     return list(accumulate(squares, lambda v, r2: decay * v + (1.0 - decay) * r2, initial=start_variance))
 
 
-def _fit_ewma(returns: Array, horizon: int) -> VarianceFit | str:
+def _fit_ewma(bars: Ohlc, horizon: int) -> VarianceFit | str:
+    returns = _returns(bars)
     if len(returns) < EWMA_LEAST_RETURNS:
         return f"ewma needs {EWMA_LEAST_RETURNS} returns, has {len(returns)}"
     start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
@@ -251,3 +248,16 @@ def _fit_ewma(returns: Array, horizon: int) -> VarianceFit | str:
         len(returns),
         {"decay": EWMA_DECAY, "start_variance": start},
     )
+
+
+OWN_MODELS: dict[str, ForecastModel] = {
+    "ewma": _fit_ewma,
+    "garch": _garch("garch"),
+    "gjr": _garch("gjr"),
+    "egarch": _garch("egarch"),
+    "har": fit_har,
+    "combined": _combine,
+    "trees": fit_trees,
+}
+MODELS = tuple(OWN_MODELS)
+"""The product's own models."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.plugins import Socket
 from scalpdesk.orders.order import ALLOWED, OrderState
 from scalpdesk_testing.invariants import Violation
 from scalpdesk_testing.schedule import FAULTS, STATES, impossible, possible_pairs
@@ -33,6 +34,20 @@ IMPOSSIBLE_EDGES: dict[str, str] = {
     "rejected > cancelled": "an order that the venue refused, or never had, has no executions there",
 }
 """Edges of the order machine that no trial can take, and why; tests/orders takes them."""
+TRIALS = Socket(
+    "trial",
+    "protocol",
+    "scalpdesk.trials",
+    "scalpdesk_testing.trial:Trial",
+    "add_an_exchange_protocol.md",
+    {
+        "alpaca": "scalpdesk_testing.trial:Trial",
+        "deribit": "scalpdesk_testing.deribit_trial:DeribitTrial",
+        "tws": "scalpdesk_testing.tws_trial:TwsTrial",
+    },
+    is_spec=False,
+)
+"""Trials by the protocol of their venue; each but the first needs an extra."""
 RunChunk = Callable[..., "Campaign"]
 """Runs some seeds over the protocol of a venue, ``protocol``."""
 Progress = Callable[[int, int], None]
@@ -126,16 +141,15 @@ def all_pairs() -> list[str]:
 
 
 def trial_of(protocol: str) -> type[Trial]:
-    """Return the trial over the protocol of a venue: ``alpaca``, ``deribit`` or ``tws``."""
-    if protocol == "tws":
-        from scalpdesk_testing.tws_trial import TwsTrial  # noqa: PLC0415 - needs the extra
+    """Return the trial over the protocol of a venue, our own or that of an installed package.
 
-        return TwsTrial
-    if protocol != "deribit":
-        return Trial
-    from scalpdesk_testing.deribit_trial import DeribitTrial  # noqa: PLC0415 - needs the extra
-
-    return DeribitTrial
+    Raises
+    ------
+    ConfigError
+        When no trial has this name (names the nearest), or a package's trial lacks a part.
+    """
+    found: type[Trial] = TRIALS.find(protocol)
+    return found
 
 
 def run_chunk(seeds: Batch, protocol: str = "alpaca") -> Campaign:

@@ -12,7 +12,8 @@ pytest.importorskip("databento", reason="the extra databento")
 import databento_dbn as dbn
 
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
+from scalpdesk.core.sockets import IMPORTERS
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.datasets.importers.base import no_progress
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
@@ -76,7 +77,7 @@ def quote(number: int, ns: int, bid: float | None, ask: float | None, *, trade: 
 
 
 def put(folder: Path, path: Path, **flags):
-    spec = IMPORTERS.find_spec(ImporterSpec, "databento", "")
+    spec = IMPORTERS.find_spec(ImporterSpec, "databento")
     request = ImportRequest(path=path, catalog=folder / "cat", progress=no_progress)
     return spec.run(request, spec.flags(**flags))[0]
 

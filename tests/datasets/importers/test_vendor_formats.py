@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.data_sources.contract import IMPORTERS, ImporterSpec, ImportRequest
+from scalpdesk.core.sockets import IMPORTERS
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.base import no_progress
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
@@ -32,7 +33,7 @@ MINUTES = "ticker,volume,open,close,high,low,window_start,transactions"
 
 
 def put(folder: Path, vendor: str, path: Path, **flags):
-    spec = IMPORTERS.find_spec(ImporterSpec, vendor, "")
+    spec = IMPORTERS.find_spec(ImporterSpec, vendor)
     request = ImportRequest(path=path, catalog=folder / "cat", progress=no_progress)
     return spec.run(request, spec.flags(**flags))[0]
 

@@ -9,7 +9,8 @@ from fakes.instruments import option, share
 from fakes.tape import quote
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Side
-from scalpdesk.simulation.fills import FILL_MODELS, fill_model
+from scalpdesk.core.sockets import FILL_MODELS
+from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting
 
 D = Decimal

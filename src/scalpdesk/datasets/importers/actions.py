@@ -1,34 +1,22 @@
 """Corporate actions of a data set: booked from a file or from the built-in table."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.booked_actions import (
+    SPLIT_MOVE,
+    BookedAction,
+    known_actions,
+    read_actions,
+    share_nights,
+)
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.manifests import read_manifest
-from scalpdesk.datasets.store import connect, day_file, day_files, read_columns, write_table
+from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.instruments.corporate_actions import ActionKind
-
-SPLIT_MOVE = 0.12
-"""Part of the price by which a night may move it beside a split."""
-
-
-class BookedAction(NamedTuple):
-    """A row of a file of actions."""
-
-    ex_date: date
-    kind: str
-    """``dividend`` or a kind of :class:`~scalpdesk.instruments.corporate_actions.ActionKind`."""
-    amount: Decimal
-    """Shares before a split for one after, or currency a share."""
 
 
 def add_actions(
@@ -74,7 +62,7 @@ def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("the file cannot be read", where=str(path), value=str(error)) from error
-    booked = _read(text, str(path))
+    booked = read_actions(text, str(path))
     for symbol in booked:
         if symbol not in shares:
             raise DataError(
@@ -85,36 +73,6 @@ def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
             )
     _book(catalog, report, booked)
     return report
-
-
-def _read(text: str, where: str) -> dict[str, list[BookedAction]]:
-    """Read lines of actions by share."""
-    booked: dict[str, list[BookedAction]] = {}
-    for number, line in enumerate(csv.DictReader(text.splitlines()), 2):
-        try:
-            symbol, action, figure = (str(line[each]).strip() for each in ("symbol", "action", "amount"))
-            day = date.fromisoformat(str(line["ex_date"]).strip())
-            after, colon, before = figure.partition(":")
-            amount = Decimal(before) / Decimal(after) if colon else Decimal(figure)
-            kind = action if action == "dividend" else ActionKind(action).value
-            amount /= amount > 0 and (kind == "split") == bool(colon)
-        except (KeyError, ValueError, ArithmeticError) as error:
-            raise DataError(
-                "no corporate action",
-                where=f"{where}:{number}",
-                value=",".join(map(str, line.values())),
-                fix="write symbol,ex_date,action,amount as TSLA,2022-08-25,split,3:1 or"
-                " KO,2024-03-14,dividend,0.485",
-            ) from error
-        booked.setdefault(symbol.upper(), []).append(BookedAction(day, kind, round(amount, 6)))
-    return booked
-
-
-@cache
-def known_actions() -> Mapping[str, Sequence[BookedAction]]:
-    """Return the built-in table of splits and special dividends by share."""
-    table = files("scalpdesk.instruments") / "corporate_actions.csv"
-    return _read(table.read_text(encoding="utf-8"), "corporate_actions.csv")
 
 
 def book_known_actions(catalog: Path, name: str) -> ImportReport:
@@ -147,33 +105,3 @@ def book_known_actions(catalog: Path, name: str) -> ImportReport:
         elif coverage.sessions:
             report.note(f"{symbol}: the built-in table has no action to book")
     return report
-
-
-class Night(NamedTuple):
-    """The prices of a share on both sides of a night, currency."""
-
-    before: date
-    close: float
-    day: date
-    opened: float
-
-
-def share_nights(catalog: Path, name: str, symbol: str, first: date, last: date) -> list[Night]:
-    """Return the nights between the stored sessions of a share."""
-    paths = [
-        path
-        for path in day_files(catalog, name, "quotes", symbol)
-        if first.isoformat() <= path.stem <= last.isoformat()
-    ]
-    if len(paths) < 2:
-        return []
-    ends = read_columns(
-        connect(),
-        paths,
-        "SELECT strftime(ts AT TIME ZONE 'America/New_York', '%Y-%m-%d') AS day, "
-        "arg_min(bid + ask, ts) / 2 AS opened, arg_max(bid + ask, ts) / 2 AS closed FROM rows "
-        "WHERE bid > 0 AND ask < 'infinity'::DOUBLE GROUP BY 1 ORDER BY 1",
-    )
-    days = [date.fromisoformat(str(day)) for day in ends["day"]]
-    opened, closed = (np.ma.filled(ends[each], np.nan).astype(float) for each in ("opened", "closed"))
-    return [Night(days[i - 1], float(closed[i - 1]), days[i], float(opened[i])) for i in range(1, len(days))]

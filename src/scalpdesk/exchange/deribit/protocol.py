@@ -113,5 +113,6 @@ PROTOCOL = ProtocolSpec(
     name="deribit",
     build=DeribitProtocol,
     terms=MarketTerms(fees=DERIBIT_FEES, charges_always=True, rules=DERIBIT_RULES, margin=CoinMargin),
+    settles_in_coin=True,
     path=API_PATH,
 )

@@ -361,4 +361,5 @@ PLUG = StrategySpec(
     config=ExternalConfig,
     build=External,
     summary="a strategy folder of protocol v1",
+    helper="scalpdesk.isolation.answering:HELPER",
 )

@@ -19,7 +19,7 @@ from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderReject
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, DayFees, FeeModel, trade_date
+from scalpdesk.instruments.fees import DayFees, FeeModel, fees_named, trade_date
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
@@ -155,8 +155,9 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     """Sold by then whatever the windows say; half days have an early close."""
     require_viable: bool = False
     """Do not buy when the target would not pay spread and fees; false only says so."""
-    fees: Literal["alpaca", "none"] = "alpaca"
-    """Fees that viability counts: ``alpaca`` (regulatory fees passed on at a sale) or ``none``."""
+    fees: str = "alpaca"
+    """Fees that viability counts: ``none``, or those of a venue (``alpaca``: regulatory fees passed on at a
+    sale)."""
     max_spread_fraction: Annotated[float, above(0, 1, "a fraction of the price")] = 0.002
     """Buy only while the spread is at most this fraction of the price."""
     price_change_usd: Number = 0.02
@@ -238,7 +239,7 @@ class St0cka:
 
     def __init__(self, config: St0ckaConfig | None = None) -> None:
         self.config = config or St0ckaConfig()
-        self._fees: FeeModel = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
+        self._fees: FeeModel = fees_named(self.config.fees, "fees")
         self._reversion: ReversionTracker | None = None
         self._leaving = Liquidation(
             None,

@@ -19,7 +19,8 @@ import msgspec
 from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.plugins import Plugs, configured
+from scalpdesk.core.plugins import configured
+from scalpdesk.core.sockets import EXIT_RULES
 from scalpdesk.core.units import (
     MINUTE_NS,
     NANOS_PER_SECOND,
@@ -33,7 +34,7 @@ from scalpdesk.instruments.contract import OptionContract, Right
 from scalpdesk.instruments.deadlines import (
     BUFFER_MINUTES,
     NO_CUTOFF,
-    VENUE_CUTOFFS,
+    cutoff_names,
     exit_deadline_ns,
     venue_cutoff,
 )
@@ -42,7 +43,6 @@ from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_n
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
 
-RULES = Plugs("exit rule", "exits.rules", "scalpdesk.exit_rules")
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = MINUTE_NS
 EDGE_TIMES = 3
@@ -136,9 +136,7 @@ class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
 
 def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[PositionView]:
     where = f"{where}.{name}"
-    rule = configured(
-        RULES.find(name, where), settings, kind="exit rule", name=name, where=where, contract=("reason",)
-    )
+    rule = configured(EXIT_RULES.find(name, where), settings, kind="exit rule", name=name, where=where)
     return cast("ExitRule[PositionView]", rule)
 
 
@@ -184,13 +182,13 @@ class DeadlineConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
                 fix=f"lower {keys[0]}, which is {self.minutes_before_close or 0.0:g}, and {keys[1]}, which"
                 f" is {self.buffer_minutes:g}, too",
             )
-        if self.venue not in (None, AUTO, *VENUE_CUTOFFS):
+        if self.venue not in (None, AUTO) and self.venue not in (known := cutoff_names()):
             raise ConfigError(
                 "no last-order rule is known for this venue",
                 where=self.key_path("venue"),
                 value=self.venue,
-                nearest=nearest_name(str(self.venue), VENUE_CUTOFFS),
-                fix=f"use {AUTO} or one of {', '.join(VENUE_CUTOFFS)}",
+                nearest=nearest_name(str(self.venue), known),
+                fix=f"use {AUTO} or one of {', '.join(known)}",
             )
 
     @property

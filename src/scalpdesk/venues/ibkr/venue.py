@@ -1,7 +1,7 @@
 """Interactive Brokers as a venue: settings, fees, order cut-off, and the gateway that they build."""
 
 from scalpdesk.instruments.deadlines import CAUTIOUS
-from scalpdesk.instruments.fees import IBKR_FEES
+from scalpdesk.instruments.fees import IBKR_FEES, IBKR_TIERED_FEES
 from scalpdesk.venues.contract import AccountFacts, EmergencyGateway, VenueSetup, VenueSpec
 from scalpdesk.venues.ibkr.settings import IbkrSettings
 
@@ -26,6 +26,7 @@ VENUE = VenueSpec(
     settings=IbkrSettings,
     needs_keys=False,
     fees=IBKR_FEES,
+    other_fees={"tiered": IBKR_TIERED_FEES},
     cutoff=CAUTIOUS,
     live_account=live_account,
 )
