@@ -22,7 +22,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import EXIT_MINUTES, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.deadlines import EXIT_MINUTES, cutoff_names, exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import (
     REGULAR_CLOSE,
     Session,
@@ -88,7 +88,7 @@ class Settings:
         self.project = environ.get("FIREBASE_PROJECT_ID", "").strip() or None
         self.credentials_file = environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip() or None
         self.firestore_host = environ.get("FIRESTORE_EMULATOR_HOST", "").strip() or None
-        self.cutoff = VENUE_CUTOFFS[_choice(environ, "VENUE", "none", tuple(VENUE_CUTOFFS))]
+        self.cutoff = venue_cutoff(_choice(environ, "VENUE", "none", cutoff_names()))
         try:
             self.exit_time = time.fromisoformat(environ.get("EXIT_TIME_ET", "").strip() or "15:45:00")
         except ValueError as error:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from scalpdesk.assembly import FEES
 from scalpdesk.backtesting.recorded import LiveRecord
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -16,6 +15,7 @@ from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.instruments.fees import fees_named
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of
@@ -79,7 +79,9 @@ def traded(
     """
     settings = settings_for(folder, *overrides)
     models = fill_model(model), Worse(D(cents)) if model == "cross" else fill_model(model)
-    broker = Broker(market.instruments, TapeHours(market.sessions), *models, fees=FEES[fees], faults=faults)
+    broker = Broker(
+        market.instruments, TapeHours(market.sessions), *models, fees=fees_named(fees), faults=faults
+    )
     own = broker.open_account(AccountTerms(cash=D(100_000)))
     latency_ns = int(latency_ms * 1e6)
     connection = BrokerConnection(broker, own, out_ns=latency_ns, back_ns=latency_ns)
