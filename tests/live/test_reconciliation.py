@@ -283,6 +283,20 @@ def test_a_trade_by_hand_is_booked_when_two_views_show_it_and_its_fee_with_it():
     assert len(bench.events) == 1
 
 
+def test_what_the_venue_liquidates_is_booked_as_that_and_its_order_is_no_strangers():
+    bench = Bench()
+    order = msgspec.structs.replace(bench.order_at_venue(name="theirs"), is_liquidation=True)
+    fill = msgspec.structs.replace(foreign(fee=0), is_liquidation=True)
+    shown = {"held": {"SPY": 2}, "cash": CASH - 800, "fills": (fill,), "open_orders": (order,)}
+    assert [bench.judge(**shown).commands for _ in range(2)] == [[], ["PositionChanged"]]
+    assert [each.cause for each in bench.events] == [ChangeCause.AUTO_LIQUIDATION]
+    assert (bench.reconciler.unexplained, bench.desk.gate.mode) == ((), "ACTIVE")
+    strangers = {"open_orders": (bench.order_at_venue(name="theirs"),)}
+    for _ in range(2):
+        bench.judge(**strangers)
+    assert [each.what for each in bench.reconciler.unexplained] == ["order theirs"]
+
+
 @pytest.mark.parametrize("change", ["cash", "position", "price", "nothing"])
 def test_a_difference_counts_only_when_the_second_view_shows_the_same_and_the_desk_has_not_moved(change):
     bench = Bench(10, 10)

@@ -121,13 +121,21 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
 
 def _foreign(fill: VenueFill, number: InstrumentId) -> ForeignFill:
     return ForeignFill(
-        fill.execution_id, number, fill.side, fill.quantity, fill.price, fill.ts_event_ns, fill.fee
+        fill.execution_id,
+        number,
+        fill.side,
+        fill.quantity,
+        fill.price,
+        fill.ts_event_ns,
+        fill.fee,
+        fill.is_liquidation,
     )
 
 
 def venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
     """Return the venue's side, without positions in symbols that the run does not know.
 
+    Orders by which the venue liquidates are left out: the margin says what the desk may do beside them.
     An order whose executions are all booked has ended, though the view may still show it open: the venue
     was asked for its orders before the last execution, and for its positions after it.
     """
@@ -139,7 +147,8 @@ def venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture
     orders = []
     for order in view.open_orders:
         mine = known.get(order.client_order_id)
-        if order.is_open and (mine is None or mine.state is not OrderState.FILLED):
+        is_shown = order.is_open and not order.is_liquidation
+        if is_shown and (mine is None or mine.state is not OrderState.FILLED):
             names = order.client_order_id, order.venue_order_id, order.symbol
             is_over = mine is not None and not mine.is_live
             orders.append(OpenOrder(*names, order.filled, is_over=is_over))

@@ -51,6 +51,8 @@ class ForeignFill(msgspec.Struct, frozen=True):
     ts_event_ns: int
     fee: Decimal = ZERO
     """In the account's currency: the venue's own, or its schedule's where its message states no fee."""
+    is_liquidation: bool = False
+    """Whether the venue says that it is of its own liquidation of the account."""
 
 
 class AccountChange(msgspec.Struct, frozen=True):
@@ -191,7 +193,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Explain
     """Return the booking of an execution that belongs to no order of the desk."""
     instrument = instruments[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
-    cause = ChangeCause.MANUAL_TRADE
+    cause = ChangeCause.AUTO_LIQUIDATION if fill.is_liquidation else ChangeCause.MANUAL_TRADE
     if instrument.is_option:
         end_ns = final_close_ns(instrument)
         if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:

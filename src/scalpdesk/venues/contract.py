@@ -334,6 +334,8 @@ class VenueOrder(msgspec.Struct, frozen=True):
     submitted_ns: int
     parent_id: str = ""
     """Client order id of the combo it belongs to; empty for a single order."""
+    is_liquidation: bool = False
+    """Whether the venue says that it closes with it what the account does not carry."""
 
 
 class VenueFill(msgspec.Struct, frozen=True):
@@ -349,6 +351,8 @@ class VenueFill(msgspec.Struct, frozen=True):
     price: Decimal
     ts_event_ns: int
     fee: Decimal = Decimal(0)
+    is_liquidation: bool = False
+    """Whether the venue says that it is of its own liquidation of the account."""
 
 
 class VenueView(msgspec.Struct, frozen=True):

@@ -832,7 +832,7 @@ def test_the_time_limit_at_a_venue_with_a_time_of_its_own_is_of_that_time(at_ven
 
     async def begin():
         venue.ticking = asyncio.ensure_future(tick())
-        venue.queries.set_time(NOW_MS)
+        venue.queries.begin(NOW_MS)
         await asyncio.sleep(20.0)
 
     venue.run(begin, settle=False)

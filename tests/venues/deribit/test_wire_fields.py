@@ -411,6 +411,13 @@ def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history(
     assert wire.read_trade(TRADE | {"combo_id": "X"}, SWAP).order_id == f"B-1/{SWAP.symbol}"
 
 
+@pytest.mark.parametrize("own", ["M", "T"])
+@pytest.mark.parametrize("liquidated", [None, "M", "T", "MT"])
+def test_an_execution_is_of_a_liquidation_where_the_accounts_own_side_was_liquidated(own, liquidated):
+    trade = wire.read_trade(TRADE | {"liquidity": own, "liquidation": liquidated}, SWAP)
+    assert trade.is_liquidation is wire.fill_of(trade).is_liquidation is (own in (liquidated or ""))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"fee_currency": None}, {"fee": 0, "fee_currency": "USDC"}, {"fee": None, "fee_currency": "USDC"}],

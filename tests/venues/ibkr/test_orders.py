@@ -149,5 +149,23 @@ def test_a_position_that_the_broker_moves_asks_for_reconciliation():
         view = await desk.gateway.snapshot(fills_since_ns=0)
         assert (len(view.fills), view.positions) == (2, ())
         assert view.fills[1].side is Side.SELL
+        assert [each.is_liquidation for each in view.fills] == [False, True]
 
     with_desk(moved)
+
+
+def test_a_trade_by_hand_is_not_the_brokers_liquidation():
+    async def traded(bench, desk):
+        order = await desk.submit(bench.share, 2)
+        await desk.over(order)
+        (name,) = bench.server.world.ledger.accounts
+        bench.server.world.broker.close_position(name, bench.server.world.ledger.instruments.id_of("SPY"))
+        bench.server.world.settle()
+        await desk.until(lambda: any(each.name == "position_from_elsewhere" for each in desk.notices))
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert [(each.side, each.is_liquidation) for each in view.fills] == [
+            (Side.BUY, False),
+            (Side.SELL, False),
+        ]
+
+    with_desk(traded)

@@ -373,7 +373,7 @@ class Messages:
             "api": True,
             "web": False,
             "replaced": order.order_id in self._names.edited,
-            "is_liquidation": False,
+            "is_liquidation": order.is_forced,
             "cancel_reason": "user_request" if order.status is Status.CANCELED else "",
             "mmp": False,
             "risk_reducing": False,
@@ -408,13 +408,16 @@ class Messages:
         parent = self._world.ledger.orders[execution.order_id].parent
         parent = parent if parent in self._names.combo_of else None
         order_id = parent or self._names.shown_id(execution.order_id)
-        combo: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        side = "M" if execution.is_maker else "T"
+        if self._world.ledger.orders[execution.order_id].is_forced:
+            more["liquidation"] = side
         if parent is not None:
             trades = self._names.combo_trades.get(parent, ())
             whole = (trade["trade_id"] for trade in trades if _has_leg(trade, execution))
-            combo = {"combo_id": self._names.combo_of[parent][0], "combo_trade_id": next(whole, "")}
+            more |= {"combo_id": self._names.combo_of[parent][0], "combo_trade_id": next(whole, "")}
         return {
-            **combo,
+            **more,
             "trade_id": execution.execution_id,
             "trade_seq": self._world.ledger.accounts[execution.account].executions.index(execution) + 1,
             "order_id": order_id,
@@ -426,7 +429,7 @@ class Messages:
             "state": "open" if execution.leaves else "filled",
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
-            "liquidity": "M" if execution.is_maker else "T",
+            "liquidity": side,
             "label": self._names.labels.get(parent or execution.order_id, ""),
             "index_price": self.index(item),
             "mark_price": float(self._world.ledger.mark(number)),

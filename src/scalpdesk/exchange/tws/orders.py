@@ -651,7 +651,7 @@ class TwsOrders:
             "price": trade.price * sign,
             "permId": placed.perm_id,
             "clientId": placed.client_id,
-            "liquidation": int(placed.order_id == 0),
+            "liquidation": int(self._world.ledger.orders[trade.order_id].is_forced),
             "cumQty": figures[0],
             "avgPrice": figures[1],
             "orderRef": placed.terms.get("orderRef", ""),

@@ -140,7 +140,7 @@ class DeribitGateway:
                 where=self._url,
                 fix=how_to_reach(self._url),
             ) from None
-        self._queries.set_time(int(await self._queries.question("public/get_time", {})))
+        self._queries.begin(await self._queries.venue_time_ms())
         if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
             raise ConfigError(
                 "the clock of this machine is off",
@@ -297,10 +297,11 @@ class DeribitGateway:
             ) from None
 
     async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
+        # the venue's time goes first: its history ends there, wherever this machine's clock has been set
+        clock = await self._venue_clock()
         fills = () if fills_since_ns is None else await self._order_path.history(fills_since_ns)
         open_orders = await self._order_path.open_orders()
         account, held = await self._queries.account()
-        clock = await self._venue_clock()
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
@@ -314,7 +315,7 @@ class DeribitGateway:
         )
 
     async def _venue_clock(self) -> VenueClock:
-        now_ms = int(await self._queries.question("public/get_time", {}))
+        now_ms = await self._queries.venue_time_ms()
         moment = from_ns(now_ms * NANOS_PER_MS)
         day = moment.date() - timedelta(days=moment.hour < COIN_EXPIRY.hour)
         return wire.clock_of(now_ms, coin_session(day).close_ns)

@@ -83,10 +83,15 @@ class AccountAndMarket:
         """Return the venue's time, milliseconds."""
         return self._clock.now_ns() // NANOS_PER_MS + self.ahead_ms
 
-    def set_time(self, now_ms: int) -> None:
-        """Take the venue's time, milliseconds, as it stated it just now."""
+    async def venue_time_ms(self) -> int:
+        """Ask the venue for its time, milliseconds, and measure the desk's clock against it anew."""
+        now_ms = int(await self.question("public/get_time", {}))
         self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
         self.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
+        return now_ms
+
+    def begin(self, now_ms: int) -> None:
+        """Measure the venue's pace from its time now, milliseconds."""
         self._started = loop_ns(), now_ms
 
     def pace(self) -> float:

@@ -536,6 +536,8 @@ class VenueTrade(NamedTuple):
     """In the instrument's currency; None where the venue states it in another one."""
     ts_ns: int
     """UTC nanoseconds; 0 where the venue's time cannot be read."""
+    is_liquidation: bool = False
+    """Whether the venue made it to close what the account does not carry."""
 
 
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
@@ -562,6 +564,8 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
         price,
         fee if is_own else None,
         known_ns(message, "timestamp"),
+        # which sides were liquidated (M, T or MT); the other one may have been the account's
+        str(message.get("liquidity") or "-") in str(message.get("liquidation") or ""),
     )
 
 
@@ -634,6 +638,7 @@ def read_open_order(
         report.outcome in MAY_FILL,
         exact_field(message, "price") if is_limit else None,
         known_ns(message, "creation_timestamp"),
+        is_liquidation=message.get("is_liquidation") is True,
     )
 
 
@@ -672,6 +677,7 @@ def fill_of(trade: VenueTrade) -> VenueFill:
         trade.price,
         trade.ts_ns,
         ZERO if trade.fee is None else trade.fee,
+        trade.is_liquidation,
     )
 
 

@@ -1023,6 +1023,7 @@ class IbkrOrders:
                     exact(execution.price),
                     to_ns(execution.time),
                     fee_paid(fill.commissionReport) or ZERO,
+                    bool(execution.liquidation),
                 )
             )
         return tuple(found)
