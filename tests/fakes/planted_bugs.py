@@ -475,6 +475,10 @@ def _exit_check_gone() -> list[Change]:
     return _without_check("closes_what_is_held")
 
 
+def _margin_check_gone() -> list[Change]:
+    return _without_check("margin_has_room")
+
+
 def _reducing_opens() -> list[Change]:
     """REDUCING lets opening orders through; HALTED still holds."""
     plain = RiskGate._compile
@@ -729,6 +733,7 @@ PLANTED_BUGS: dict[str, PlantedBug] = {
     "collar_gone": PlantedBug("no check of the limit price", _collar_gone),
     "size_check_gone": PlantedBug("no check of the size of an order", _size_check_gone),
     "exit_check_gone": PlantedBug("an exit may go through flat", _exit_check_gone),
+    "margin_check_gone": PlantedBug("no check of the margin before something is opened", _margin_check_gone),
     "reducing_opens": PlantedBug("REDUCING lets opening orders through", _reducing_opens),
     "halt_keeps_orders": PlantedBug("HALT cancels nothing", _halt_keeps_orders),
     "fills_priced_by_inference": PlantedBug(

@@ -241,7 +241,30 @@ class Scene:
         options = [each.instrument_id for each in self.engine.desk.positions.held()]
         if all(number in self.bought_vols for number in options if number != SHARE):
             nets += self._bought_bounds()
+        nets += self._delta_by_old_quotes()
         return min(nets), max(nets)
+
+    def _delta_by_old_quotes(self) -> list[float]:
+        """Return the net delta at what quotes of earlier days show at the spot of now; empty without any.
+
+        The desk has not seen the share at their instant, so that it cannot know with which volatility they
+        were made.
+        """
+        desk, spot = self.engine.desk, self.engine.desk.market.mark(SHARE)
+        net, is_old = float(desk.positions.quantity(SHARE)), False
+        for position in desk.positions.held():
+            number, contract = position.instrument_id, desk.instruments[position.instrument_id]
+            quote = desk.market.quotes[number]
+            if not contract.is_option or quote is None or spot is None:
+                continue
+            vol = self.implied_vol(self.now_ns)
+            if quote.ts_event_ns < self.session.open_ns:
+                years = years_between(self.now_ns, expiry_instant_ns(contract))
+                terms = quote.mid, spot, float(contract.strike), years, contract.is_call
+                shown, status = implied_vol_scalar(*terms, american=False)
+                vol, is_old = (shown if status == "ok" else vol), True
+            net += self._delta_and_vega(_standing(vol), {number})[0]
+        return [net] if is_old else []
 
     def tolerance(self) -> Decimal:
         """Return by how much the desk's cash may differ from the venue's.
