@@ -99,7 +99,9 @@ def test_a_pin_over_alpaca_with_a_position_that_its_owner_lets_go():
     day = AlpacaDay({CALL: 2, PUT: -3, CALL_505: -1}, **AFTER_CLOSE)
     answer = day.bench.ask("POST", f"/v2/positions/{SYMBOLS[CALL]}/do-not-exercise")
     assert (answer.status, answer.body) == (200, b"{}")
-    day.world.advance_to(at("16:01"))
+    day.world.advance_to(at("17:30"))
+    assert day.agrees() == []  # the others may still decide
+    day.world.advance_to(at("17:31"))
     assert sorted(day.agrees()) == sorted(
         [
             (ChangeCause.EXPIRED_WORTHLESS, CALL, -2),
@@ -197,7 +199,7 @@ def test_a_pin_over_tws_with_a_lapse_after_the_close():
         await client.until(client.ib.openTrades)
         (asked,) = client.ib.openTrades()
         assert (asked.order.totalQuantity, asked.orderStatus.status) == (2, "PreSubmitted")
-        tws.advance(45 * 60)  # 17:29
+        tws.advance(47 * 60)  # 17:31
         await client.until(lambda: asked.orderStatus.status == "Filled")
         assert sorted(await desk_agrees(tws, client, account, before)) == sorted(
             [

@@ -51,6 +51,8 @@ class AssignmentTerms:
     """Standard deviation of the price from the close to the last notice, a fraction; 0: no move."""
     seed: int = 1
     """Seed of the draws."""
+    books_after_notices: bool = False
+    """With such a move: what expires is booked once the last notice of anybody is in, not at the close."""
 
 
 class AssignedLot(NamedTuple):
@@ -91,6 +93,7 @@ class AssignmentProcessor:
         self._terms = terms
         if terms.after_close_move:
             expiry.last_level = self._last_level
+            expiry.waits_for_all = terms.books_after_notices
 
     def close_session(self, now_ns: int) -> None:
         """Decide which sold options are assigned in the night that begins."""

@@ -90,6 +90,8 @@ class ExpiryProcessor:
         self.settlement_of: SettlementOf = lambda _symbol, _day: None
         self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
         """Price by which the holders of what is delivered decide in the end, from the settlement level."""
+        self.waits_for_all = False
+        """Whether what is delivered is booked after the exchanges' time for notices, not the broker's."""
         self._ledger = ledger
         self._force = force
         self._liquidates = liquidates
@@ -208,7 +210,7 @@ class ExpiryProcessor:
             underlying = ledger.instruments.id_of(contract.underlying)
         level = None if underlying is None else self._level(contract, underlying, ends_ns)
         if level is not None and underlying is not None:
-            last_ns = self.notices_end_ns(contract.expiry) if takes_notices(contract) else 0
+            last_ns = self._decided_ns(contract.expiry) if takes_notices(contract) else 0
             if last_ns <= ends_ns or ledger.now_ns >= last_ns:
                 self._finish(number, contract, underlying, level)
             elif number not in self._undecided:
@@ -316,6 +318,11 @@ class ExpiryProcessor:
     def notices_end_ns(self, day: date) -> int:
         """Return until when owners may decide about exercise on a day, UTC nanoseconds."""
         return notice_deadline_ns(day, self._notices)
+
+    def _decided_ns(self, day: date) -> int:
+        """Return when the holders of what expires on a day have decided, UTC nanoseconds."""
+        of_broker = self.notices_end_ns(day)
+        return max(of_broker, notice_deadline_ns(day)) if self.waits_for_all else of_broker
 
     def instruct(
         self,
