@@ -258,6 +258,16 @@ def told(one, **changes):
     one.handle(msgspec.structs.replace(limits, **changes))
 
 
+@pytest.mark.parametrize(("reported", "is_sold"), [("0.29", True), ("0.31", False), (None, True)])
+def test_nothing_is_sold_against_the_margin_that_the_venue_reports(desk, reported, is_sold):
+    """The money may be gone already, and the model of the desk's own cash does not know it yet."""
+    one = desk(max_margin_fraction=0.3, reduce_margin_fraction=0.6, flatten_margin_fraction=0.8)
+    told(one, margin_fraction=None if reported is None else D(reported))
+    sold = propose(one, sell(CALL[500], 1))
+    assert bool(orders(sold)) is is_sold
+    assert any("maintenance margin is 31%" in why for why in reasons(sold)) is not is_sold
+
+
 def test_the_venues_figure_counts_less_what_was_tied_up_since(desk):
     one = desk()
     told(one, options_buying_power=D(15_000))

@@ -95,6 +95,7 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 129),  # a wing was sold while its leg could not be bought back
         ("deribit", 458),  # a purchase by the model was priced beyond every collar
         ("deribit", 1_368),  # an entry went on after the moment of its own exit
+        ("alpaca", 5_967),  # an option was sold by the model's margin, against the venue's own word
         ("deribit", 1_473),  # quotes of days ago, whose spot no desk knows, sized a hedge of an iron fly
         ("deribit", 1_543),  # the broker's own order, still at work after a margin call, was a stranger's
         ("deribit", 2_614),  # the history was asked for up to a clock that had been set back

@@ -681,8 +681,9 @@ def capital_within_threshold(context: OrderContext) -> str | None:
 def margin_has_room(context: OrderContext) -> str | None:
     """Nothing is opened while much of the equity is maintenance margin, or would be with what is written."""
     used, most = context.facts.figures().margin_fraction, context.limits.max_margin_fraction
-    if context.trade is SPEAKER:
-        used = context.facts.written().margin_fraction
+    if context.trade is SPEAKER:  # the venue's word stands beside what the model says of the trade
+        after = context.facts.written().margin_fraction
+        used = after if used is None or (after is not None and after > used) else used
     if used is None or most is None or used <= most:
         return None
     return f"maintenance margin is {used:.0%} of collateral, limit {most:.0%} (risk.max_margin_fraction)"
