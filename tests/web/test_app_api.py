@@ -291,6 +291,24 @@ def test_position_takes_a_date_and_legs_and_names_what_is_wrong_with_them(client
     assert sorted(listed["expiries"]) == list(listed["expiries"])
 
 
+@pytest.mark.parametrize(
+    ("shape", "legs"), [("iron_fly", 4), ("strangle", 2), ("calendar", 2), ("butterfly", 3)]
+)
+def test_a_shape_is_added_by_its_name_and_teaches_the_desk_nothing(client, shape, legs):
+    before = client.get("/api/position").json()
+    sold = client.get(f"/api/position?leg={shape}:-2").json()
+    added = [leg for leg in sold["legs"] if leg.get("is_added")]
+    assert len(added) == legs
+    bought = client.get(f"/api/position?leg={shape}:2").json()
+    turned = [
+        leg["held"].translate(str.maketrans("+−-", "−++")) for leg in bought["legs"] if leg.get("is_added")
+    ]
+    assert [leg["held"] for leg in added] == turned
+    assert client.get("/api/position").json() == before
+    assert shape in client.get("/api/contracts").json()["shapes"]
+    assert client.get(f"/api/position?leg={shape}:0.5").status_code == 422
+
+
 def read_to_end(client, run):
     """Return the decisions of a run once its journal was read."""
     while (found := client.get(f"/api/decisions?run={run}&limit=2000").json())["reading"]:

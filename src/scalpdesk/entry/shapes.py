@@ -316,6 +316,14 @@ class QuotedChain:
         return math.nan if quote is None or not quote.bid > 0.0 else quote.mid
 
 
+class SeenChain(QuotedChain):
+    """The chain as an onlooker sees it, who teaches the desk nothing by asking."""
+
+    def smile(self, number: InstrumentId) -> ExpirySmile | None:
+        """Return the smile of an option's expiry as the desk knows it."""
+        return self._engine.smile(number, self._now_ns)
+
+
 class _Expiry(NamedTuple):
     """Options of a root and expiry by right and strike."""
 

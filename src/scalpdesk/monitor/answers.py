@@ -313,6 +313,7 @@ class ListedContracts(TypedDict):
 
     underlying: str | None
     expiries: dict[str, dict[str, dict[str, str]]]
+    shapes: list[str]
 
 
 class FlattenPlan(TypedDict):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -22,7 +22,8 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.engine.unquoted import on_model
 from scalpdesk.entry.shape_names import structure_text
-from scalpdesk.instruments.contract import Instrument, underlying_of
+from scalpdesk.entry.shapes import SHAPES, SeenChain, ShapeLister, StructureConfig
+from scalpdesk.instruments.contract import Instrument, options_in_order, underlying_of
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -41,6 +42,8 @@ SHOCK_VOL = 0.10
 """The worst case: spot up to 10 % either way, every volatility up to 10 points either way."""
 LADDER_SPOTS = 11
 LADDER_VOLS = (-0.10, -0.06, -0.03, 0.0, 0.03, 0.06, 0.10)
+LOOKED_DAYS = 30
+"""Calendar days to the expiry in which a shape is placed for a look."""
 MOST_ADDED = 1_000_000
 """Contracts or shares of a leg that is added for a look."""
 NEW_YORK_DAY = "%-d %b %Y"
@@ -377,7 +380,10 @@ def next_deadline(follower: RunFollower) -> answers.DeadlineRow | None:
 
 
 def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
-    """Return legs that are added for a look, each at its mark: ``SYMBOL:QUANTITY``, signed.
+    """Return legs that are added for a look, each at its mark.
+
+    A leg is ``SYMBOL:QUANTITY``, signed; a shape in the symbol's place, as in ``iron_fly:-1``, stands for its
+    legs in the expiry nearest 30 days, at the strike nearest the forward, so many sets.
 
     Raises
     ------
@@ -385,7 +391,7 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
         When a leg is no such text, the run has no such instrument, or it has no price.
     """
     instruments, found = follower.desk.instruments, list[Position]()
-    for leg in legs:
+    for leg in (each for text in legs for each in _legs_of_shape(follower, text)):
         symbol, _, text = leg.rpartition(":")
         number, quantity = instruments.find(symbol), ZERO
         with suppress(InvalidOperation):
@@ -405,10 +411,44 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
     return found
 
 
+def _legs_of_shape(follower: RunFollower, text: str) -> list[str]:
+    """Return the legs that the name of a shape stands for; any other text as it is."""
+    name, _, count = text.rpartition(":")
+    if name not in SHAPES:
+        return [text]
+    desk, sets = follower.desk, ZERO
+    with suppress(InvalidOperation):
+        sets = Decimal(count)
+    if sets != sets.to_integral_value() or not 0 < abs(sets) <= MOST_ADDED:
+        raise ArgumentError("a structure is SHAPE:SETS, whole sets", where="leg", value=text, fix=f"{name}:1")
+    lister, today = ShapeLister(StructureConfig(shape=name)), to_new_york(follower.now_ns).date()
+    lister.learn(options_in_order(desk.instruments, desk.instruments[desk.view.underlying].symbol))
+    window = today + timedelta(days=1), today + timedelta(days=2 * LOOKED_DAYS)
+    chain = SeenChain(desk.market, desk.delta_engine, follower.now_ns)
+    spot = _spot(follower) or 0.0
+    listed = [
+        each
+        for each in lister.list_now(chain, follower.now_ns, window, centres=1)
+        if window[0] <= each.first_expiry <= window[1] and all(chain.traded(each.option_ids))
+    ]
+    if not listed:
+        fix = "add its legs by their symbols"
+        raise ArgumentError("the chain has no such structure now", where="leg", value=text, fix=fix)
+    wanted = today + timedelta(days=LOOKED_DAYS)
+    best = min(
+        listed,
+        key=lambda each: (
+            abs((each.first_expiry - wanted).days),
+            abs(float(each.lead.contract.strike) - spot),
+        ),
+    )
+    return [f"{leg.contract.symbol}:{sets * leg.ratio}" for leg in best.legs]
+
+
 def contracts_document(follower: RunFollower) -> answers.ListedContracts:
     """Return what a leg can be added of: the underlying where it trades, the quoted options by expiry."""
     if follower.engine is None:
-        return {"underlying": None, "expiries": {}}
+        return {"underlying": None, "expiries": {}, "shapes": []}
     desk, today = follower.desk, to_new_york(follower.now_ns).date()
     traded = desk.instruments[desk.view.underlying]
     listed = [
@@ -424,7 +464,11 @@ def contracts_document(follower: RunFollower) -> answers.ListedContracts:
         strikes = expiries.setdefault(contract.expiry.isoformat(), {})
         pair = strikes.setdefault(number_text(contract.strike), {})
         pair["call" if contract.is_call else "put"] = contract.symbol
-    return {"underlying": None if traded.is_index else traded.symbol, "expiries": expiries}
+    return {
+        "underlying": None if traded.is_index else traded.symbol,
+        "expiries": expiries,
+        "shapes": [*SHAPES],
+    }
 
 
 def position_page(

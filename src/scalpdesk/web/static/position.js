@@ -68,6 +68,7 @@ export function create(main) {
     expiry.replaceChildren(
       ...Object.keys(listed.expiries).map((each) => h("option", { value: each }, each)),
       ...(listed.underlying ? [h("option", { value: "" }, `${listed.underlying} itself`)] : []),
+      h("optgroup", { label: "A structure, in about 30 days" }, ...listed.shapes.map((each) => h("option", { value: `shape ${each}` }, each.replaceAll("_", " ")))),
     );
     if (listed.expiries[held]) expiry.value = held;
     choose();
@@ -75,10 +76,11 @@ export function create(main) {
 
   function add() {
     const pair = (listed.expiries[expiry.value] || {})[strike.value];
-    const symbol = pair ? pair[right.value] : listed.underlying;
+    const [, shape] = expiry.value.split("shape ");
+    const symbol = shape || (pair ? pair[right.value] : listed.underlying);
     const number = Number(quantity.value);
     if (!symbol || !number) { trouble.textContent = symbol ? "A quantity is a number, negative to sell." : "This contract is not listed."; return; }
-    what = [...what, { symbol, quantity: quantity.value, label: `${quantity.value} ${pair ? `${expiry.value} ${strike.value} ${right.value}` : symbol}` }];
+    what = [...what, { symbol, quantity: quantity.value, label: `${quantity.value} ${pair ? `${expiry.value} ${strike.value} ${right.value}` : symbol.replaceAll("_", " ")}` }];
     chips();
   }
 
