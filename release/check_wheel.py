@@ -55,6 +55,7 @@ NEEDS_EXTRA: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
         {"FIREBASE_PROJECT_ID": "desk", "FIRESTORE_EMULATOR_HOST": "localhost:1"},
     ),
     "ibkr": (("run", "gamma-scalper", "--venue", "ibkr"), {}),
+    "mcp": (("mcp",), {}),
     "ml": (("vol", "--evaluate", "--model", "trees"), {}),
     "plots": (("report", "last", "--plot", "run.png"), {}),
     "ray": ((*SWEEP, "straddles=1,2", "--engine", "ray"), {}),

@@ -1,5 +1,6 @@
 """Fixtures for other people's bots: the bot of the page, official clients, and what is refused."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -32,11 +33,8 @@ pytestmark = [
 
 
 def test_the_bot_of_the_page_is_tested_in_a_folder_that_holds_nothing_else(tmp_path):
-    files = re.findall(
-        r"^`(\w+\.py)`\n\n```python\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert [name for name, _ in files] == ["bot.py", "test_bot.py"]
-    for name, text in files:
+    texts = re.findall(r"^```python\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    for name, text in zip(("bot.py", "test_bot.py"), texts, strict=True):
         (tmp_path / name).write_text(text, "utf-8")
     is_installed = any(each.value == "scalpdesk.pytest" for each in entry_points(group="pytest11"))
     plugin = [] if is_installed else ["-p", "scalpdesk.pytest"]
@@ -109,7 +107,7 @@ def test_a_command_that_is_refused_names_its_field():
         ("deribit", {"underlying": "SPY"}, "underlying"),
         ("alpaca", {"generated": "SPY", "underlying": "SPY"}, "underlying"),
         ("alpaca", {"money": 5}, "money"),
-        ("alpca", {}, "exchange"),
+        ("alpca", {}, "exchange --protocol"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_its_field(protocol, settings, field):
@@ -120,18 +118,26 @@ def test_what_cannot_be_served_is_refused_by_its_field(protocol, settings, field
 
 def test_ib_async_trades_over_the_socket():
     ib_async = pytest.importorskip("ib_async")
-    with serve_exchange("tws", day="2018-02-09") as exchange:
+
+    async def trade(exchange):
         ib = ib_async.IB()
-        ib.connect(exchange.host, exchange.port, clientId=1, timeout=20)
+        await ib.connectAsync(exchange.host, exchange.port, clientId=1, timeout=20)
         try:
-            (share,) = ib.qualifyContracts(ib_async.Stock("SPY", "SMART", "USD"))
-            trade = ib.placeOrder(share, ib_async.MarketOrder("BUY", 10))
-            ib.sleep(0.2)
-            exchange.advance(1)
-            exchange.wait_until(lambda: ib.sleep(0.05) and trade.orderStatus.status == "Filled")
-            assert exchange.positions == {"SPY": 10.0}
+            (share,) = await ib.qualifyContractsAsync(ib_async.Stock("SPY", "SMART", "USD"))
+            sent = ib.placeOrder(share, ib_async.MarketOrder("BUY", 10))
+            for _ in range(200):
+                await exchange.advance_async(1)
+                await asyncio.sleep(0.01)
+                if sent.orderStatus.status == "Filled":
+                    break
+            assert sent.orderStatus.status == "Filled"
         finally:
             ib.disconnect()
+            await asyncio.sleep(0.01)
+
+    with serve_exchange("tws", day="2018-02-09") as exchange:
+        asyncio.run(trade(exchange))
+        assert exchange.positions == {"SPY": 10.0}
 
 
 def test_ccxt_trades_in_coin():

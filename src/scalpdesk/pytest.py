@@ -260,11 +260,21 @@ def serve_exchange(
         try:
             yield ServedExchange(server, loop)
         finally:
-            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(LONGEST_CALL_SECONDS)
+            asyncio.run_coroutine_threadsafe(_end(server), loop).result(LONGEST_CALL_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(LONGEST_CALL_SECONDS)
         loop.close()
+
+
+async def _end(server: "ExchangeServer") -> None:
+    """Stop a server, and wait until what it has opened is closed."""
+    await server.stop()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.sleep(POLL_SECONDS)
 
 
 def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSettings) -> "ExchangeServer":

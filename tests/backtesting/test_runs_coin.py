@@ -210,7 +210,7 @@ class Looks:
             tools.structures(view), view.market, view.delta_engine, spot, view.now_ns
         ).best
         if best is not None:
-            self.risks.append((tools.edge.risk_of(best, view, {}), best, self.by_clock(best.structure)))
+            self.risks.append((tools.edge.risk_of(best, view, None), best, self.by_clock(best.structure)))
 
     def cost(self, straddle, view):
         """The gate's expected cost of hedging, with the inputs of its calculation."""

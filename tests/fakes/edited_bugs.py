@@ -574,7 +574,7 @@ DRAWN: dict[str, Edit | CheckEdit] = {
         "an end is reported before the executions that it counts",
         tracker.OrderTracker,
         "apply",
-        "and order.covered < min(report.filled, wanted)",
+        "and order.covered < order.counted(report)",
         "and False",
     ),
     "leg_of_another_symbol": Edit(

@@ -41,7 +41,7 @@ class MorningStraddle:
     """The strategy: it sees what happens, and answers with proposals."""
 
     name = "morning-straddle"
-    is_done = False  # it opens again in the next session
+    is_done = False
 
     def __init__(self, config: MorningStraddleConfig) -> None:
         self.config = config
@@ -53,16 +53,16 @@ class MorningStraddle:
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Return the actions that follow from an event."""
-        del event  # the wake is enough here
+        del event
         if wake not in (Wake.PRICE, Wake.HEARTBEAT) or view.orders.live:
-            return ()  # one thing at a time: an order is still at work
+            return ()  # an order is still at work
         now = to_new_york(view.now_ns)
         if now.time() >= self.config.sell_at:
             return self._close(view)
         if view.positions.held():
             return self._hedge(view)
         is_due = now.time() >= self.config.buy_at and self.bought_on != now.date()
-        return self._open(view) if is_due else ()  # once a session
+        return self._open(view) if is_due else ()
 
     def _open(self, view: DeskView) -> Sequence[Action]:
         spot = view.market.mark(view.underlying)

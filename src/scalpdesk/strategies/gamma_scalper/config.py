@@ -70,7 +70,7 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
     order_ttl_seconds: Seconds = 15.0
     """A leg's order that has not been filled by then is cancelled and gets a new price."""
-    max_attempts: Annotated[int, at_least(0, 1_000, "a number of orders")] = 5
+    max_attempts: Annotated[int, at_least(1, 1_000, "a number of orders")] = 5
     """So often after the first; then whole sets that were opened are kept, and other legs closed again."""
     spaced_attempts: bool = False
     """Attempts at an entry are ``order_ttl_seconds`` apart also where an order was refused: what refused it

@@ -194,6 +194,10 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
         )
 
 
+class _Entry(EntryConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    max_attempts: Annotated[int, at_least(0, 1_000, "a number of orders after the first")] = 5
+
+
 class _Deadline(DeadlineConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     section = "exit"
 
@@ -235,7 +239,7 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             mode="adopt" if entry.mode == "straddle" else "adopt_only",
             structure=self.structure,
             selection=TODAY,
-            entry=EntryConfig(
+            entry=_Entry(
                 gate="none",
                 max_straddle_delta=entry.max_straddle_delta,
                 not_before=entry.at,
