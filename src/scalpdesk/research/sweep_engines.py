@@ -175,7 +175,8 @@ class LocalEngine(_Engine):
                 pool = self._open_pool()
                 while waiting or running:
                     while waiting and len(running) < AHEAD * self._workers:
-                        running[pool.submit(_run_in_process, waiting[-1])] = waiting[-1]
+                        with _deaf_to_interrupts():
+                            running[pool.submit(_run_in_process, waiting[-1])] = waiting[-1]
                         waiting.pop()
                     ended, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in ended:
@@ -225,6 +226,20 @@ def block_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that no Ctrl-C reaches, from their first instruction on: their parent ends them.
+
+    A terminal interrupts the whole group. A blocked signal stays blocked in what is started meanwhile; here
+    it is delivered afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_pool(
     pool: ProcessPoolExecutor,
     kind: type[BaseException] | None,
@@ -245,7 +260,6 @@ _market: PreparedMarket | None = None
 
 def _begin(shared: SharedMarket) -> None:
     global _market  # noqa: PLW0603 - one market for each process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all of them: their parent ends them
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _market = shared.open()
 

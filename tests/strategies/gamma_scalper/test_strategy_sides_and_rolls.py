@@ -215,13 +215,14 @@ def test_a_session_has_so_many_entries_after_a_pause_and_no_more():
 
 def test_whole_sets_of_an_entry_that_is_given_up_are_kept():
     """Of three straddles one call and one put could be had: they are a straddle, and not sold again."""
-    entry = EntryConfig(gate="none", order_ttl_seconds=5.0, max_attempts=0)
+    entry = EntryConfig(gate="none", order_ttl_seconds=5.0, max_attempts=1)
     desk = gamma(straddle_book(500), straddles=3, exits=no_exits(), entry=entry)
     for leg in orders(desk.go_to("10:00").market(500.0)):
         desk.fill(leg, 1)
-    outputs = desk.wait(6).market(500.0)
-    for name in cancels(outputs):
-        outputs += desk.cancelled(name)
+    for _ in range(2):  # the first order of each leg, and the second
+        outputs = desk.wait(6).market(500.0)
+        for name in cancels(outputs):
+            outputs += desk.cancelled(name)
     settle(desk, desk.wait(6).market(500.0))
     assert said(desk, "1 of 3 straddles could be bought")
     assert (options_of(desk), desk.strategy.phase) == ({1: 1, 2: 1}, "holding")
