@@ -33,7 +33,7 @@ pytestmark = [
 
 
 def test_the_bot_of_the_page_is_tested_in_a_folder_that_holds_nothing_else(tmp_path):
-    texts = re.findall(r"^```python\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    texts = re.findall(r"^```py\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     for name, text in zip(("bot.py", "test_bot.py"), texts, strict=True):
         (tmp_path / name).write_text(text, "utf-8")
     is_installed = any(each.value == "scalpdesk.pytest" for each in entry_points(group="pytest11"))
