@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
 DEFAULT_DAY = "2018-02-05"
-COIN_CASH = {"BTC": 2.0, "ETH": 60.0}
 COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
 LAST_YEAR = 2028
 """Expiries that are listed in it lie before the end of the calendar."""
@@ -280,10 +279,11 @@ async def _end(server: "ExchangeServer") -> None:
 def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSettings) -> "ExchangeServer":
     """Return a server of the settings, its market at the wanted time."""
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.exchange.launch import LaunchPlan, build_server
+    from scalpdesk.exchange.launch import USUAL_CASH, LaunchPlan, build_server
     from scalpdesk.exchange.market import MarketOptions
+    from scalpdesk.exchange.protocol import find_protocol
 
-    is_coin = protocol == "deribit"
+    is_coin = find_protocol(protocol).settles_in_coin
     symbol = settings.get("underlying", "BTC" if is_coin else "SPY").upper()
     seed = settings.get("seed", 1)
     if "generated" in settings:
@@ -299,7 +299,7 @@ def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSet
         faults=faults,
         speed=settings.get("speed", 0.0),
         accounts=settings.get("accounts", 1),
-        cash=settings.get("cash", COIN_CASH.get(symbol, 100_000.0)),
+        cash=settings.get("cash", USUAL_CASH.get(symbol if is_coin else "USD", 1.0)),
         currency=symbol if is_coin else "USD",
         options_level=settings.get("options_level", 3),
         trading_limit=settings.get("requests_per_minute", 0),

@@ -13,7 +13,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED, require_own_coin
 
-COIN_CASH, COIN_SESSION = {"BTC": 2.0, "ETH": 60.0}, "2025-03-05"
+COIN_SESSION = "2025-03-05"
 
 if TYPE_CHECKING:
     from scalpdesk.exchange.server import ExchangeServer
@@ -166,7 +166,7 @@ def exchange(
     del as_json  # the ready line is JSON in any case
     import asyncio
 
-    from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
+    from scalpdesk.exchange.launch import USUAL_CASH, LaunchPlan, build_server, ready_line
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.exchange.protocol import find_protocol
     from scalpdesk.instruments.deribit import coin_of
@@ -218,7 +218,7 @@ def exchange(
         speed=_speed(speed, generated=generated is not None and clock != "market"),
         is_wall_time=clock == "wall" or (generated is not None and clock != "market"),
         accounts=accounts,
-        cash=cash if cash is not None else COIN_CASH.get(currency, 100_000.0),
+        cash=cash if cash is not None else USUAL_CASH.get(currency, USUAL_CASH["USD"]),
         currency=currency,
         options_level=options_level,
         port=port,

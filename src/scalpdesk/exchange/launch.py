@@ -31,6 +31,8 @@ from scalpdesk.simulation.faults import Fault, FaultPlan
 
 DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
 """Protocols of a market that settles in dollars, and of one that settles in coin."""
+USUAL_CASH = {"BTC": 2.0, "ETH": 60.0, "USD": 100_000.0}
+"""Cash of an account by its currency, unless it is set."""
 LOOK_AHEAD_DAYS = 800
 MINUTES_SESSIONS = 20
 """Sessions of minute bars before the first day."""
