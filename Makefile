@@ -19,20 +19,24 @@ setup: $(VENV)/.venues-ready  ## make .venv and install all that running needs
 
 setup-dev: $(VENV)/.dev-ready
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml testing/pyproject.toml
+VENUES := -e parts/alpaca -e parts/deribit -e parts/ibkr
+
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
-	$(PIP) install --no-compile --no-deps -e . -e testing
+	$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing
 	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/venues.lock
+	$(PIP) install --no-compile --no-deps $(VENUES)
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(PIP) install --no-compile --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
+	$(PIP) install --no-compile --no-deps $(VENUES)
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
@@ -100,7 +104,7 @@ docs: setup-dev  ## rewrite the generated pages, and build the site in build/sit
 pictures: setup-dev  ## take the pictures of the pages, light and dark, from seeded sessions (needs Chromium; some minutes)
 	$(BIN)/python docs/take_pictures.py
 
-LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet
+LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet $(foreach part,scalpdesk $(patsubst parts/%,scalpdesk-%,$(wildcard parts/*)),--no-emit-package $(part))
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock

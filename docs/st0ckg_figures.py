@@ -34,9 +34,9 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.signals.base import Reading, find_signal
 from scalpdesk.signals.composite import survey
 from scalpdesk.strategies.contract import Action, DeskView
-from scalpdesk.strategies.st0ckg.config import SEVEN, St0ckgConfig
-from scalpdesk.strategies.st0ckg.market_facts import FactsCollector
-from scalpdesk.strategies.st0ckg.strategy import St0ckg
+from scalpdesk_strategies.st0ckg.config import SEVEN, St0ckgConfig
+from scalpdesk_strategies.st0ckg.market_facts import FactsCollector
+from scalpdesk_strategies.st0ckg.strategy import St0ckg
 
 DAYS = (
     "2014-06-30 2014-10-15 2015-08-24 2016-06-24 2016-08-10 2016-11-09 2017-07-14 2017-10-02 2018-02-05 "

@@ -35,6 +35,10 @@ VERSIONS = [
     found[1] for text in PROJECT["classifiers"] if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", text))
 ]
 """Versions of Python that the project names in its classifiers."""
+PARTS = tuple(sorted(folder.name for folder in (ROOT / "parts").iterdir() if folder.is_dir()))
+"""The other distributions of the repository, by their folders."""
+BROUGHT = {"alpaca": "alpaca", "deribit": "deribit", "ibkr": "tws"}
+"""Protocol that the part of each venue serves."""
 AT_ONCE = 2
 """Environments that work side by side."""
 LONGEST_S = 1_200
@@ -136,9 +140,13 @@ def build_all(work: Path) -> dict[str, Path]:
     require(unpacked.returncode == 0, f"the sdist cannot be unpacked: {unpacked.stderr}")
     sources = work / built[".gz"].name.removesuffix(".tar.gz")
     require_same(build(sources, work / "from-sdist", "-t", "wheel")[".whl"], built[".whl"])
-    testing = build(first / "testing", work / "testing", "-t", "wheel")[".whl"]
-    require_same(build(sources / "testing", work / "testing-from-sdist", "-t", "wheel")[".whl"], testing)
-    return {"wheel": built[".whl"], "sdist": built[".gz"], "testing": testing}
+    parts = {}
+    for part in PARTS:
+        folder = f"parts/{part}"
+        parts[part] = build(first / folder, work / part, "-t", "wheel")[".whl"]
+        again = build(sources / folder, work / f"{part}-from-sdist", "-t", "wheel")[".whl"]
+        require_same(again, parts[part])
+    return {"wheel": built[".whl"], "sdist": built[".gz"], **parts}
 
 
 def build_compiled(executable: str, sdist: Path, out: Path) -> Path:
@@ -206,6 +214,7 @@ class Environment:
         """Install with pip, wheels only; return the seconds."""
         began = time.perf_counter()
         pip = [self.python, "-m", "pip", "install", "--only-binary", ":all:", "--disable-pip-version-check"]
+        pip += ["--find-links", str(OUT)]  # the parts that were built with it
         done = call([*pip, *words], self.home, os.environ)
         require(done.returncode == 0, f"pip install {' '.join(words)} failed:\n{last_lines(done)}")
         return round(time.perf_counter() - began, 1)
@@ -331,6 +340,28 @@ def check_exchange(env: Environment) -> None:
         require(float(account["cash"]) == 100_000, f"the account holds {account['cash']}")
 
 
+def brought(env: Environment) -> set[tuple[str, str]]:
+    """Return the plug-ins of installed packages that can be used, as (group, name)."""
+    found = json.loads(env.run("plugins", "--json"))  # exit code 1 when one is refused
+    return {
+        (socket["group"], each["name"])
+        for socket in found["sockets"]
+        for each in socket["plugins"]
+        if each["distribution"] != "scalpdesk"
+    }
+
+
+def check_part(version: str, executable: str, home: Path, part: str) -> float:
+    """Install one venue's part alone, which brings the desk; return the seconds."""
+    env = make_environment(version, executable, home)
+    seconds = env.install(f"scalpdesk-{part}")
+    found = brought(env)
+    for group, name in (("scalpdesk.venues", part), ("scalpdesk.exchanges", BROUGHT[part])):
+        others = {each for each in found if each[0] == group} - {(group, name)}
+        require((group, name) in found and not others, f"{part} alone brings {found}")
+    return seconds
+
+
 def check_dashboard(env: Environment) -> None:
     """Install the extra as the message says; start the dashboard and ask for its health, page and chart."""
     env.figures["web s"] = env.install("scalpdesk[web]")
@@ -380,6 +411,8 @@ def try_python(
         verdicts = {finding["name"]: finding["verdict"] for finding in found}
         require(verdicts["compiled modules"] == "ok", "doctor sees no compiled order path")
     if in_full:
+        for part in BROUGHT:
+            env.figures[f"{part} alone s"] = check_part(version, executable, home / part, part)
         for check in (check_core, check_missing_extras, check_exchange, check_dashboard):
             check(env)
         check_testing(env, built["testing"])

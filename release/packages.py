@@ -1,7 +1,7 @@
 """Packages that the product installs: version and hashes of the lock, licence and needs as installed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -15,6 +15,8 @@ LOCK = ROOT / "requirements" / "dev.lock"
 UNLOCKED = {"ray"}
 """Extras of which no lock holds the packages."""
 CORE = "core"
+PARTS = tuple(f"scalpdesk-{folder.name}" for folder in sorted((ROOT / "parts").glob("[!.]*")))
+"""The other distributions of this repository."""
 
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -108,7 +110,11 @@ def product_packages() -> dict[str, Package]:
     locked, found = read_lock(LOCK), {}
     product = distribution("scalpdesk")
     extras = [CORE, *sorted(set(product.metadata.get_all("Provides-Extra") or []) - UNLOCKED - {"all"})]
-    direct = {canonicalize_name(Requirement(line).name) for line in product.requires or []}
+    direct = {
+        canonicalize_name(Requirement(line).name)
+        for own in ("scalpdesk", *PARTS)
+        for line in distribution(own).requires or []
+    }
 
     def visit(name: str, wanted: Iterable[str], extra: str) -> None:
         if name not in found:
@@ -131,11 +137,20 @@ def product_packages() -> dict[str, Package]:
             visit(child, requirement.extras, extra)
 
     for extra in extras:
-        for requirement in _requirements(
-            product, () if extra == CORE else (extra,), only_extras=extra != CORE
-        ):
+        asked = _requirements(product, () if extra == CORE else (extra,), only_extras=extra != CORE)
+        for requirement in _of_others(asked):
             visit(canonicalize_name(requirement.name), requirement.extras, extra)
     return dict(sorted(found.items()))
+
+
+def _of_others(asked: Iterable[Requirement]) -> Iterator[Requirement]:
+    """Yield requirements, in the place of a part of this repository those that it has."""
+    for requirement in asked:
+        name = canonicalize_name(requirement.name)
+        if name in PARTS:
+            yield from _of_others(_requirements(distribution(name), requirement.extras))
+        elif name != "scalpdesk":
+            yield requirement
 
 
 def _requirements(

@@ -40,9 +40,9 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.venues.alpaca import market_data, stream
-from scalpdesk.venues.deribit import gateway as deribit
-from scalpdesk.venues.deribit import rpc
+from scalpdesk_alpaca import market_data, stream
+from scalpdesk_deribit import gateway as deribit
+from scalpdesk_deribit import rpc
 
 ALWAYS = (
     "entry.gate=advise",

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from scalpdesk.isolation.folder import FolderInProcess
-from scalpdesk.isolation.harness import outcomes
-from scalpdesk.isolation.process import FolderProcess
 from scalpdesk.protocol.messages import read_event
+from scalpdesk_strategies.isolation.folder import FolderInProcess
+from scalpdesk_strategies.isolation.harness import outcomes
+from scalpdesk_strategies.isolation.process import FolderProcess
 
 STRATEGY = """
 from decimal import Decimal

@@ -21,8 +21,9 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import EXIT_MINUTES, cutoff_names, exit_deadline_ns, venue_cutoff
+from scalpdesk.instruments.deadlines import EXIT_MINUTES, exit_deadline_ns
 from scalpdesk.instruments.sessions import (
     REGULAR_CLOSE,
     Session,

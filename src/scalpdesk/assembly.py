@@ -21,10 +21,11 @@ from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.margins import margin_model
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.broker_terms import fees_named, known_cutoff
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
-from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff, known_cutoff
-from scalpdesk.instruments.fees import DatedFees, FeeModel, fees_named, schedule_used
+from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff
+from scalpdesk.instruments.fees import DatedFees, FeeModel, schedule_used
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding

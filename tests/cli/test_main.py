@@ -286,30 +286,21 @@ def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "extra"),
+    ("words", "fix"),
     [
-        (["run", "gamma-scalper", "--venue", "alpaca"], "alpaca"),
-        (["run", "gamma-scalper", "--venue", "deribit"], "deribit"),
-        (["exchange"], "exchange"),
+        (["run", "gamma-scalper", "--venue", "alpaca"], '"scalpdesk[alpaca]"'),
+        (["run", "gamma-scalper", "--venue", "deribit"], '"scalpdesk[deribit]"'),
+        (["exchange"], '"scalpdesk[exchange]"'),
+        (["backtest", "st0cka", "--start", "2018-02-05"], '"scalpdesk-strategies"'),
+        (["data", "import", "deribit", "file"], '"scalpdesk[deribit]"'),
+        (["drill"], "scalpdesk-testing"),
+        (["harness", "--help"], "scalpdesk-strategies"),
     ],
 )
-def test_a_package_of_several_extras_is_installed_by_the_extra_of_its_user(words, extra):
-    keys = {f"TRADING_{name}": "x" for name in ("API_KEY", "API_SECRET")}
-    keys |= {f"DERIBIT_CLIENT_{name}": "x" for name in ("ID", "SECRET")}
-    code = (
-        f"import os, sys\nos.environ |= {keys}\nsys.modules['aiohttp'] = None\n"
-        f"from scalpdesk.cli.main import main\nsys.exit(main({words}))"
-    )
-    done = run(code=code)
-    assert done.returncode == 2
-    assert f'pip install "scalpdesk[{extra}]"' in done.stderr
-
-
-@pytest.mark.parametrize("name", ["drill", "selftest"])
-def test_a_command_of_the_testing_package_says_how_to_install_it(name, capsys, monkeypatch):
-    monkeypatch.setattr("scalpdesk.core.plugins.entry_points", lambda **_: ())
-    assert main([name, "--help"]) == 2
-    assert "pip install ./testing" in capsys.readouterr().err
+def test_what_a_part_brings_says_how_to_install_the_part(words, fix, capsys, monkeypatch):
+    monkeypatch.setattr("scalpdesk.core.plugins._installed", dict)
+    assert main(words) == 2
+    assert f"pip install {fix}" in capsys.readouterr().err
 
 
 def test_a_closed_pipe_is_quiet():

@@ -24,7 +24,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.instruments.deadlines import known_cutoff
+from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState

@@ -38,15 +38,6 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.market import MarketOptions, MarketTerms, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.exchange.tws.layouts import (
-    PLACED_CLEARING,
-    PLACED_HEAD,
-    PLACED_HEDGE,
-    PLACED_TERMS,
-    PLACED_TRAIL,
-)
-from scalpdesk.exchange.tws.session import ClientSession, TwsMarket
-from scalpdesk.exchange.tws.wire import encode
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import session_on
@@ -58,6 +49,15 @@ from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
+from scalpdesk_ibkr.served.layouts import (
+    PLACED_CLEARING,
+    PLACED_HEAD,
+    PLACED_HEDGE,
+    PLACED_TERMS,
+    PLACED_TRAIL,
+)
+from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
+from scalpdesk_ibkr.served.wire import encode
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

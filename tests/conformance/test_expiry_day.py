@@ -14,9 +14,9 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.exchange.tws.protocol import PROTOCOL as TWS
 from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
-from scalpdesk.venues.alpaca.account_messages import read_activities
+from scalpdesk_alpaca.account_messages import read_activities
+from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 
 pytestmark = pytest.mark.enable_socket
 D = Decimal

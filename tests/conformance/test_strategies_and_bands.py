@@ -15,10 +15,8 @@ from scalpdesk.hedging.base import ClockBand
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
-from scalpdesk.strategies.hybrid import Hybrid, HybridConfig
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.several.strategy import SharedConfig
-from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (
@@ -27,6 +25,8 @@ from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteScalper,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
+from scalpdesk_strategies.hybrid import Hybrid, HybridConfig
+from scalpdesk_strategies.st0cka.strategy import St0ckaConfig
 
 SHARE, CALL, PUT = 0, 1, 2
 STRADDLES = 10

@@ -14,9 +14,9 @@ from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.hedging.bands.fixed import FixedConfig
 from scalpdesk.hedging.bands.time_based import TimeBasedConfig
 from scalpdesk.hedging.base import AversionConfig
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.filters import FilterConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig, ScalpExitConfig
+from scalpdesk_strategies.st0ckg.config import St0ckgConfig
+from scalpdesk_strategies.st0ckg.filters import FilterConfig
 
 Part = Annotated[float, above(0, 1, "a part")]
 

@@ -40,7 +40,7 @@ def problem(command: str) -> str | None:
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
         return None if words[1] in targets else f"no target {words[1]}"
-    paths = [word.partition("::") for word in words[1:] if re.match(r"(tests|benchmarks|docs)/", word)]
+    paths = [word.partition("::") for word in words[1:] if re.match(r"(tests|parts|benchmarks|docs)/", word)]
     if not paths or words[0] not in ("python", "pytest"):
         return "no file of tests, benchmarks or docs"
     lost = [path for path, _, _ in paths if not (ROOT / path).exists()]

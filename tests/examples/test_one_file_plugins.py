@@ -23,12 +23,12 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
-from scalpdesk.strategies.ema_scalper.config import ScalpConfig
-from scalpdesk.strategies.ema_scalper.exits import exit_rules
 from scalpdesk.strategies.registry import strategy_names
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig, TradeView, scalp_rules
 from scalpdesk.venues.contract import NoSettings, VenueSetup
 from scalpdesk.venues.registry import find_venue, venue_names
+from scalpdesk_strategies.ema_scalper.config import ScalpConfig
+from scalpdesk_strategies.ema_scalper.exits import exit_rules
 
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
 

@@ -17,12 +17,12 @@ from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated, start_ns
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.exchange.alpaca.protocol import PROTOCOL
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS, ExchangeServer
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.sessions import to_ns
+from scalpdesk_alpaca.served.protocol import PROTOCOL
 
 pytestmark = pytest.mark.enable_socket
 

@@ -11,9 +11,9 @@ from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import Gateway
+from scalpdesk_alpaca.gateway import AlpacaGateway
+from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 
 D = Decimal
 FAULTS = {

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from scalpdesk.venues.deribit.wire import Message, WireError, float_field
+from scalpdesk_deribit.wire import Message, WireError, float_field
 
 
 def table(message: Message, name: str) -> Message:

@@ -33,7 +33,7 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.gamma_scalper import states
 from scalpdesk.strategies.toolkit import entry_legs, hedger
 from scalpdesk.venues import tracker
-from scalpdesk.venues.deribit import orders as deribit_orders
+from scalpdesk_deribit import orders as deribit_orders
 from scalpdesk_testing import trial
 
 Change = tuple[Any, str, Any]

@@ -9,9 +9,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.signals.macro_bias import MacroState
-from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
-from scalpdesk.strategies.ema_scalper.model import TradeSignal
-from scalpdesk.strategies.ema_scalper.strategy import EmaScalper, ScalpConfig
+from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk_strategies.ema_scalper.model import TradeSignal
+from scalpdesk_strategies.ema_scalper.strategy import EmaScalper, ScalpConfig
 
 STRIKES = range(490, 511)
 SPOT = 499.75

@@ -17,9 +17,6 @@ from typing import Any
 import msgspec
 
 from fakes.clock import ManualClock
-from scalpdesk.exchange.alpaca.app import AlpacaApi
-from scalpdesk.exchange.alpaca.requests import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
@@ -28,6 +25,9 @@ from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.source import MarketSource
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 
 DAY_TEXT = "2026-11-18"  # a Wednesday
 

@@ -17,8 +17,8 @@ for module in (
     "scalpdesk.cli.run",
     "scalpdesk.exchange.launch",
     "scalpdesk.live.run",
-    "scalpdesk.venues.alpaca.gateway",
-    "scalpdesk.venues.deribit.gateway",
+    "scalpdesk_alpaca.gateway",
+    "scalpdesk_deribit.gateway",
 ):
     import_module(module)
 is_session(date(2018, 2, 5))

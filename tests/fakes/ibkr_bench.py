@@ -12,9 +12,9 @@ from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import Gateway, VenueSetup
-from scalpdesk.venues.ibkr.gateway import build_gateway
-from scalpdesk.venues.ibkr.settings import IbkrSettings
-from scalpdesk.venues.ibkr.venue import VENUE
+from scalpdesk_ibkr.gateway import build_gateway
+from scalpdesk_ibkr.settings import IbkrSettings
+from scalpdesk_ibkr.venue import VENUE
 
 D = Decimal
 FAULTS = {

@@ -16,9 +16,6 @@ from typing import Any, Self
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
-from scalpdesk.exchange.alpaca.app import AlpacaApi
-from scalpdesk.exchange.alpaca.requests import Answer, Request
-from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.classes import us_option
@@ -33,8 +30,11 @@ from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_alpaca.gateway import AlpacaGateway
+from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.served.streams import Hub
+from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 

@@ -46,10 +46,10 @@ from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.states import DoneState, EnteringState, HoldingState, LeavingState
 from scalpdesk.strategies.toolkit import hedger, liquidation
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
-from scalpdesk.venues.alpaca.order_sender import OrderSender
-from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
+from scalpdesk_alpaca.order_sender import OrderSender
+from scalpdesk_alpaca.orders import OrderReports
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.small_desk import CountedWriter

@@ -4,9 +4,9 @@ from fakes.desk import HandDesk, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import BarEvent
 from scalpdesk.signals.base import Confidence, Reading
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.filters import FilterConfig
-from scalpdesk.strategies.st0ckg.strategy import St0ckg
+from scalpdesk_strategies.st0ckg.config import St0ckgConfig
+from scalpdesk_strategies.st0ckg.filters import FilterConfig
+from scalpdesk_strategies.st0ckg.strategy import St0ckg
 
 
 class LiveOrders:

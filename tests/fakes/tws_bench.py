@@ -18,8 +18,8 @@ from fakes.tape import TapeBuilder, at, model_price
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, MINUTE_NS
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.source import Bar, TapeSource
-from scalpdesk.exchange.tws.protocol import TwsProtocol
 from scalpdesk.instruments.contract import Index, OptionContract
+from scalpdesk_ibkr.served.protocol import TwsProtocol
 
 VOL = 0.20
 """Volatility of every option at its mid; a half spread of a cent hides its last digits."""

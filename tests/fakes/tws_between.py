@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from fakes.ibkr_bench import PATIENCE_SECONDS, IbkrBench
-from scalpdesk.exchange.tws.wire import encode, read_frame
+from scalpdesk_ibkr.served.wire import encode, read_frame
 
 
 class Between:

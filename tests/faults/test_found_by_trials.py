@@ -37,8 +37,6 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.exchange.alpaca.app import AlpacaApi
-from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
@@ -49,7 +47,6 @@ from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, 
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent
-from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import (
     AccountFacts,
     VenueActivity,
@@ -59,6 +56,9 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome
+from scalpdesk_alpaca.account_messages import read_fills
+from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine

@@ -3,8 +3,8 @@
 import pytest
 
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
-from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient, RestRequest
+from scalpdesk_alpaca.account_messages import CLOCK, read_clock
+from scalpdesk_alpaca.transport import NoAnswer, NotSent, RestClient, RestRequest
 from scalpdesk_testing.line import BASE_URL, LineNetwork
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial

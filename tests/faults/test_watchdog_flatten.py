@@ -24,17 +24,17 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.exchange.alpaca.app import AlpacaApi
-from scalpdesk.exchange.alpaca.requests import Request
-from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_alpaca.gateway import AlpacaGateway
+from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.requests import Request
+from scalpdesk_alpaca.served.streams import Hub
+from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop

@@ -4,16 +4,15 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.instruments.broker_terms import known_cutoff, venue_cutoff
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import (
     NOTICE_CUTOFFS,
     NoticeCutoff,
     exit_deadline_ns,
-    known_cutoff,
     must_go_now,
     notice_deadline_ns,
     order_cutoff_ns,
-    venue_cutoff,
 )
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import (

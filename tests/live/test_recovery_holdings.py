@@ -14,7 +14,7 @@ from scalpdesk.core.events import AccountSnapshot
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.venues.alpaca.account_messages import instrument_of
+from scalpdesk_alpaca.account_messages import instrument_of
 
 HOLDINGS = st.dictionaries(st.sampled_from([*CHAIN, *ELSEWHERE]), st.integers(-3, 3), max_size=5)
 OVERRIDES = {"gamma-scalper": ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")}

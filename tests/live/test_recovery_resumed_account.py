@@ -8,8 +8,8 @@ import pytest
 
 from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
 from fakes.order_faults import FaultsLater
-from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_alpaca.served.requests import Answer, Request
 
 HEADERS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 CALL, PUT = CHAIN[2], CHAIN[7]

@@ -7,7 +7,7 @@ import pytest
 
 from fakes.line_desk import CHAIN, LineDesk
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.exchange.alpaca import streams
+from scalpdesk_alpaca.served import streams
 
 D = Decimal
 CALL = CHAIN[3]

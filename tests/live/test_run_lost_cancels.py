@@ -9,8 +9,8 @@ import pytest
 from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
 from fakes.order_faults import FaultsLater
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_alpaca.served.requests import Answer, Request
 
 HEADERS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 

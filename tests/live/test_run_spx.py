@@ -20,8 +20,9 @@ from fakes.spx_day import NAME, import_spx_day
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Purpose
+from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import order_cutoff_ns, venue_cutoff
+from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import new_york_ns
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]

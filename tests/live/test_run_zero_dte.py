@@ -8,8 +8,9 @@ import pytest
 from fakes.desk import combos, orders
 from fakes.live_session import CASH, Played, Wanted, play
 from scalpdesk.core.intents import Purpose
+from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, exit_deadline_ns, order_cutoff_ns, venue_cutoff
+from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, exit_deadline_ns, order_cutoff_ns
 from scalpdesk.instruments.sessions import final_close_ns, new_york_ns
 from scalpdesk.simulation.expiry import liquidation_ns
 

@@ -38,8 +38,8 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.orders import OrderRequest
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.contract import VenueFill
-from scalpdesk.venues.deribit.wire import clock_of
 from scalpdesk.venues.simulated import SimulatedGateway
+from scalpdesk_deribit.wire import clock_of
 
 D = Decimal
 TARGETS = (10, 25, 5, 40, 40, 12)

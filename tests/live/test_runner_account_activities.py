@@ -196,7 +196,7 @@ def test_of_a_venue_that_will_not_tell_its_history_an_assignment_is_known_by_sha
     tmp_path, monkeypatch
 ):
     # it knows executions, and refuses every other kind as an invalid activity type
-    monkeypatch.setattr("scalpdesk.exchange.alpaca.orders.ACTIVITIES", frozenset({"FILL"}))
+    monkeypatch.setattr("scalpdesk_alpaca.served.orders.ACTIVITIES", frozenset({"FILL"}))
     desk, _ = lived(tmp_path, lambda one: one.give(CALL, -1), lambda one: one.assign(CALL, 1))
     assert [cause for cause, *_ in told(desk)] == ["assignment", "delivery"]
     assert desk.runner.reconciler.unexplained == ()

@@ -21,7 +21,7 @@ from scalpdesk.live.market import daily_update
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.sessions import session_of
 from scalpdesk.venues.contract import DailyBar
-from scalpdesk.venues.deribit.wire import clock_of
+from scalpdesk_deribit.wire import clock_of
 
 DAY = date(2025, 3, 5)
 PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"

@@ -10,7 +10,7 @@ from fakes.desk_of_two import BUY, CLOSE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.deadlines import known_cutoff
+from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.live.sessions import SessionCalendar
 

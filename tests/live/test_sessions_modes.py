@@ -16,7 +16,7 @@ from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.stream import StreamRefused
+from scalpdesk_alpaca.stream import StreamRefused
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)

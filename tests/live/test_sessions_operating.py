@@ -15,8 +15,8 @@ from fakes.live import LiveBench, follower, until, walk
 from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import from_ns, new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.run import answer

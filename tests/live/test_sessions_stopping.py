@@ -7,11 +7,11 @@ import pytest
 from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
 from fakes.order_faults import FaultsLater
 from scalpdesk.core.errors import StopError
-from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.stream import StreamRefused
+from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.stream import StreamRefused
 
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)
 STUCK = Fault("cancel_stuck", times=0, seconds=3_600)

@@ -42,7 +42,7 @@ from scalpdesk.live.watchdog_program import (
     start_watchdog,
     watch,
 )
-from scalpdesk.venues.deribit.wire import LONGEST_LABEL
+from scalpdesk_deribit.wire import LONGEST_LABEL
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 

@@ -19,8 +19,8 @@ from scalpdesk.marketdata.quotes import TRADABLE, SpreadFilter, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.marketdata.triggers import Checked, EveryQuote, OneQuote, PriceBand, PriceMove, Trigger, Wake
 from scalpdesk.pricing.kernels.triggers import are_tradable, is_tradable, next_move
-from scalpdesk.strategies.hybrid import _VolWatch
 from scalpdesk.strategies.several.member import SharedTrigger
+from scalpdesk_strategies.hybrid import _VolWatch
 
 S, SPY = NANOS_PER_SECOND, InstrumentId(0)
 

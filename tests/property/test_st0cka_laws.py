@@ -10,7 +10,7 @@ from fakes.desk import HandDesk, cancels, orders
 from scalpdesk.core.intents import CancelOrder, Decision, Purpose, Side, SubmitOrder
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.st0cka.strategy import St0cka, St0ckaConfig
+from scalpdesk_strategies.st0cka.strategy import St0cka, St0ckaConfig
 
 SIZE = 3
 STEPS = st.lists(

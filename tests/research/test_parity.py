@@ -15,7 +15,7 @@ from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.datasets.embedded.market import reconstruct
-from scalpdesk.instruments.fees import fees_named
+from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.plan import plan_of

@@ -13,11 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def _sources() -> list[Path]:
+    folders = (ROOT / "src", *sorted((ROOT / "parts").glob("*/src")))
+    return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+
+
 def classes_twice() -> list[str]:
-    """Return class names that stand in several modules, but for one of each venue's protocol."""
+    """Return class names in several modules, but for one of each venue; judges have names of their own."""
     places: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "src").rglob("*.py"):
-        module = re.sub(r"\b(alpaca|deribit|ibkr)\b", "*", str(path.relative_to(ROOT / "src")))
+    for path in _sources():
+        if "scalpdesk_testing" in path.parts:
+            continue
+        module = re.sub(r"(alpaca|deribit|ibkr)(?=/)", "*", str(path.relative_to(ROOT)))
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
                 places[node.name].add(module)
@@ -28,8 +35,7 @@ def lines_with(pattern: str) -> list[str]:
     """Return the lines of the source that match."""
     return [
         f"{path.relative_to(ROOT)}:{number}"
-        for folder in ("src", "testing")
-        for path in sorted((ROOT / folder).rglob("*.py"))
+        for path in _sources()
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if re.search(pattern, line)
     ]
@@ -45,42 +51,51 @@ def kind_tests() -> list[str]:
 def broad_excepts() -> list[str]:
     """Return handlers of any exception that neither raise it again nor say on their line why they do not."""
     found = []
-    for folder in ("src", "testing"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text("utf-8")
-            lines = text.splitlines()
-            for node in ast.walk(ast.parse(text)):
-                if not isinstance(node, ast.ExceptHandler):
-                    continue
-                is_broad = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
-                raises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
-                if is_broad and not raises and "BLE001 - " not in lines[node.lineno - 1]:
-                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    for path in _sources():
+        text = path.read_text("utf-8")
+        lines = text.splitlines()
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            is_broad = node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"}
+            raises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+            if is_broad and not raises and "BLE001 - " not in lines[node.lineno - 1]:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     return found
 
 
 SUBJECTS = {"conformance", "property", "golden", "determinism", "faults"}
 """Folders of tests that hold the whole product to a law."""
-NO_MODULES = {"docs", "rules", "examples", "oracle", "mutants", "fakes", "release", "testing"}
+NO_MODULES = {"docs", "rules", "examples", "oracle", "mutants", "fakes", "release"}
 """Folders of tests of what is no module of the product."""
 
 
 def _test_files() -> list[Path]:
-    return sorted((ROOT / "tests").rglob("test_*.py"))
+    return [path for folder, _ in _tested() for path in sorted(folder.rglob("test_*.py"))]
+
+
+def _tested() -> list[tuple[Path, Path]]:
+    """Return each folder of tests, with the package that it tests."""
+    parts = [
+        (part / "tests", part / "src" / f"scalpdesk_{part.name}")
+        for part in sorted((ROOT / "parts").glob("*"))
+    ]
+    return [(ROOT / "tests", ROOT / "src" / "scalpdesk"), *parts]
 
 
 def misplaced_tests() -> list[str]:
     """Return test files that no module explains.
 
     ``tests/<package>/test_<module>.py`` and ``test_<module>_<subject>.py`` test
-    ``src/scalpdesk/<package>/<module>.py``; ``<module>`` may be a package.
+    ``src/scalpdesk/<package>/<module>.py``; ``<module>`` may be a package. The same holds in each part.
     """
     found = []
-    for path in _test_files():
-        place = path.relative_to(ROOT / "tests")
+    files = ((path, *of) for of in _tested() for path in sorted(of[0].rglob("test_*.py")))
+    for path, tests, source in files:
+        place = path.relative_to(tests)
         if place.parts[0] in SUBJECTS | NO_MODULES:
             continue
-        package = ROOT / "src" / "scalpdesk" / place.parent
+        package = source / place.parent
         parts = path.stem.removeprefix("test_").split("_")
         names = ("_".join(parts[:length]) for length in range(1, len(parts) + 1))
         if not any(

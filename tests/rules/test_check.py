@@ -17,11 +17,11 @@ def check(tmp_path, monkeypatch):
 
 
 def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
-    for name in ("venues/alpaca/gateway", "venues/ibkr/gateway", "risk/gate", "live/gate"):
-        path = tmp_path / "src" / f"{name}.py"
+    for name in ("parts/alpaca/src/gateway", "parts/ibkr/src/gateway", "src/risk/gate", "src/live/gate"):
+        path = tmp_path / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("class Gateway: pass" if "gateway" in name else "class Gate: pass")
-    assert check.classes_twice() == ["Gate: live/gate.py, risk/gate.py"]
+    assert check.classes_twice() == ["Gate: src/live/gate.py, src/risk/gate.py"]
 
 
 @pytest.mark.parametrize(

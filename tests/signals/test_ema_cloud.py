@@ -30,7 +30,7 @@ from scalpdesk.signals.ema_cloud import (
 )
 from scalpdesk.signals.macro_bias import MacroFilter, last_closed_start_ns
 from scalpdesk.signals.volume_surge import VolumeAverage, is_surge
-from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 DAYS = [date(2013, 10, day) for day in (4, 7, 8, 9, 10, 11)]

@@ -8,11 +8,11 @@ import pytest
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.exchange import launch, market
-from scalpdesk.exchange.alpaca import app, serializers
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues import contract, tracker
-from scalpdesk.venues.alpaca import fields, market_data, order_messages, stream, transport
 from scalpdesk.venues.contract import Notice, NoticeKind, VenueActivity
+from scalpdesk_alpaca import fields, market_data, order_messages, stream, transport
+from scalpdesk_alpaca.served import app, serializers
 
 CHANGES_BY_DESIGN = {"Pace", "Request"}
 """A pace is changed while the market runs; a request learns the variable part of its path from the router."""

@@ -8,8 +8,8 @@ import pytest
 
 from fakes.instruments import share
 from scalpdesk.venues import contract, tracker
-from scalpdesk.venues.alpaca import fields, history, market_data, order_messages, stream, transport
-from scalpdesk.venues.deribit import rpc
+from scalpdesk_alpaca import fields, history, market_data, order_messages, stream, transport
+from scalpdesk_deribit import rpc
 
 D = Decimal
 VALUES = [

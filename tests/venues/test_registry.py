@@ -12,16 +12,17 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import MINUTE_NS, InstrumentId
+from scalpdesk.instruments.broker_terms import fee_names, fees_named, venue_cutoff
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.instruments.deadlines import VenueCutoff, order_cutoff_ns, venue_cutoff
-from scalpdesk.instruments.fees import FeeSchedule, fee_names, fees_named
+from scalpdesk.instruments.deadlines import VenueCutoff, order_cutoff_ns
+from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.instruments.sessions import final_close_ns
 from scalpdesk.live.assembly import build_gateway, live_header
 from scalpdesk.live.plan import LivePlan, plan_of
-from scalpdesk.venues.alpaca.settings import AlpacaSettings
-from scalpdesk.venues.alpaca.venue import VENUE
 from scalpdesk.venues.registry import find_venue, venue_names
+from scalpdesk_alpaca.settings import AlpacaSettings
+from scalpdesk_alpaca.venue import VENUE
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0}
 SKELETON = '''
@@ -31,7 +32,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.instruments.deadlines import VenueCutoff
-from scalpdesk.instruments.fees import FeeSchedule, fee_names, fees_named
+from scalpdesk.instruments.fees import (FeeSchedule)
 from scalpdesk.venues.contract import VenueSetup, VenueSpec
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
@@ -109,7 +110,7 @@ def scratch(tmp_path, monkeypatch):
 
 def test_a_venue_of_the_product_is_found_by_its_package():
     assert venue_names() == ("alpaca", "deribit", "ibkr")
-    assert find_venue("alpaca") is VENUE
+    assert find_venue("alpaca").settings is VENUE.settings
 
 
 def test_an_unknown_venue_names_the_nearest():

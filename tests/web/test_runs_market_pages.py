@@ -13,8 +13,8 @@ from scalpdesk.monitor.texts import json_safe, per_cent
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import implied_vol
 from scalpdesk.research.stored_run import read_stored
-from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 from scalpdesk.web.runs import _listed, run_page, runs_page, thinned
+from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 
 LARGEST_JUMP = 0.06
 """Standard deviation of 15 s of the drawn implied volatility, points."""

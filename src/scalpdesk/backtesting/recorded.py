@@ -58,8 +58,9 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.engine.timers import LOSS_TIMER, LossTimer
+from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar, fees_named
+from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from scalpdesk.research.sweep import SweepFolder
     from scalpdesk.web.research_sheets import Result
 
-IN_TESTING_PACKAGE = "entry point"
-"""Target of a command that the package ``scalpdesk-testing`` brings, found by its entry point."""
-
 Body = Callable[..., int | None]
 """A command's function: takes ``as_json`` and its options; returns an exit code, None for success."""
 
@@ -342,7 +339,7 @@ class LazyGroup(DeskGroup):
     Parameters
     ----------
     table
-        Maps a command's name to (``module:attribute``, one line of help).
+        Maps a command's name to (``module:attribute`` or the package that brings it, one line of help).
     socket
         Name in :mod:`scalpdesk.core.sockets` of the socket for commands of installed packages. It is asked
         only about names that the table does not have, so that all other commands start as fast.
@@ -378,21 +375,21 @@ class LazyGroup(DeskGroup):
         ConfigError
             When an installed package's command does not keep its contract.
         """
-        target = self._table[cmd_name][0] if cmd_name in self._table else IN_TESTING_PACKAGE
-        if target != IN_TESTING_PACKAGE:
-            module, _, attribute = target.partition(":")
+        target = self._table[cmd_name][0] if cmd_name in self._table else ""
+        module, is_here, attribute = target.partition(":")
+        if is_here:
             command = getattr(import_module(module), attribute)
             assert isinstance(command, click.Command)
             return command
         socket = self._socket
         if socket is not None and cmd_name in self._installed():
             return socket.find_spec(click.Command, cmd_name)
-        if cmd_name in self._table:
+        if target:
             raise ConfigError(
                 "this command comes with a package that is not installed",
                 where=f"scalpdesk {cmd_name}",
-                value="scalpdesk-testing",
-                fix="make setup; without make: pip install ./testing in the folder of the source",
+                value=target,
+                fix=f"pip install {target}; in the folder of the source make setup",
             )
         return super().get_command(ctx, cmd_name)
 

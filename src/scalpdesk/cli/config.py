@@ -18,7 +18,7 @@ from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, l
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
 from scalpdesk.core.units import count_text
-from scalpdesk.instruments.fees import fee_names
+from scalpdesk.instruments.broker_terms import fee_names
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts

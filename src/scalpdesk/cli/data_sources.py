@@ -41,7 +41,7 @@ class SourceGroup(DeskGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a source, None when there is no such source."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in {*self.list_commands(ctx), *self._sources.parts}:
             return None
         return self._declare(self._sources.find(cmd_name))
 

@@ -6,7 +6,8 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import click
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.diagnosis import Diagnosis
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
 from scalpdesk.core.units import count_text
 
@@ -38,16 +40,6 @@ FIRST_RUN_IMPORTS = (
 """Packages are installed without byte code; importing them once during set-up writes it."""
 EXTRA = '"scalpdesk[NAME]"'
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """One answer of the doctor. ``verdict`` is ok, note (works without) or fail."""
-
-    name: str
-    verdict: str
-    detail: str
-    fix: str | None = None
 
 
 @desk_command("doctor", example=("scalpdesk doctor", "scalpdesk doctor --warm-up"))
@@ -110,7 +102,7 @@ def examine(
     yield _catalog(folder / ("catalog" if config is None else config.data.catalog))
     yield _kernels(warm_up=warm_up)
     yield _compiled_modules()
-    yield _confinement({} if config is None else config.strategies)
+    yield from _strategies({} if config is None else config.strategies)
     yield from _keys(folder)
     if config is not None:
         yield from _records(config)
@@ -260,17 +252,15 @@ def _compiled_modules() -> Diagnosis:
     return Diagnosis("compiled modules", "note", detail, fix)
 
 
-def _confinement(strategies: Mapping[str, Any]) -> Diagnosis:
-    """Say what keeps the process of a strategy folder from the desk."""
-    from scalpdesk.isolation.confinement import lacking
+def _strategies(sections: Mapping[str, Any]) -> Iterator[Diagnosis]:
+    """Let each strategy say what this machine lacks for it."""
+    from scalpdesk.core.plugins import resolved
+    from scalpdesk.core.sockets import STRATEGIES
 
-    folder = strategies.get("external", {})
-    open_doors = lacking(tuple(folder.get("connect_ports", ())))
-    if not open_doors:
-        return Diagnosis("strategy folders", "ok", "confined by Landlock and seccomp")
-    fix = "take Linux 5.13 or later with both; strategies.external.must_be_confined refuses to run without"
-    verdict = "fail" if folder.get("must_be_confined") else "note"
-    return Diagnosis("strategy folders", verdict, "; ".join(open_doors), fix)
+    for name in STRATEGIES.names():
+        with suppress(ConfigError):  # the command plugins says why a package's strategy is refused
+            if diagnosis := STRATEGIES.find(name).diagnosis:
+                yield resolved(diagnosis)(sections.get(name, {}))
 
 
 def _warm_up() -> None:

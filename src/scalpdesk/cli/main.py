@@ -10,11 +10,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import walk_tb
 
 import click
 
-from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, WORDS, LazyGroup, start_logging
+from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.owner_only import hide_memory
@@ -41,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Disturb quotes of held options: is the day traded as before?",
     ),
     "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
-    "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
+    "harness": ("scalpdesk-strategies", "Protocol v1: events through a strategy folder."),
     "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),
     "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
     "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
@@ -79,14 +78,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
     "plugins": ("scalpdesk.cli.plugins:plugins", "All that can be plugged in, and what is installed."),
-    "drill": (IN_TESTING_PACKAGE, "Rehearse a day's disasters on your own configuration."),
-    "selftest": (IN_TESTING_PACKAGE, "Compute worked cases and compare with their answers."),
+    "drill": ("scalpdesk-testing", "Rehearse a day's disasters on your own configuration."),
+    "selftest": ("scalpdesk-testing", "Compute worked cases and compare with their answers."),
 }
 
-OWN_COMMANDS = {name: place for name, (place, _) in COMMANDS.items() if place != IN_TESTING_PACKAGE}
+OWN_COMMANDS = {name: place for name, (place, _) in COMMANDS.items() if ":" in place}
 """The commands of this distribution: ``module:attribute`` by name."""
 
 EXTRA_OF_MODULE = {
+    "aiohttp": "exchange",
     "alpaca": "alpaca",
     "ib_async": "ibkr",
     "apprise": "alerts",
@@ -103,8 +103,6 @@ EXTRA_OF_MODULE = {
     "uvicorn": "web",
 }
 """Extra to install when a command needs a module that the core does not bring."""
-EXTRAS_WITH_AIOHTTP = ("alpaca", "deribit", "exchange")
-"""Each is named as the package that imports it."""
 
 
 @click.group(
@@ -186,7 +184,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         return problem
     if isinstance(problem, click.ClickException):
         return usage_refusal(problem)
-    if isinstance(problem, ModuleNotFoundError) and (extra := _extra_of(problem)):
+    if isinstance(problem, ModuleNotFoundError) and (extra := EXTRA_OF_MODULE.get(problem.name or "")):
         return ConfigError(
             "this needs a package that is not installed",
             where=problem.name,
@@ -208,15 +206,6 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         f"unexpected {message}",
         fix="run again with --debug for the traceback",
     )
-
-
-def _extra_of(problem: ModuleNotFoundError) -> str | None:
-    """Return the extra that brings a missing module, None for a module of no extra."""
-    if problem.name != "aiohttp":
-        return EXTRA_OF_MODULE.get(problem.name or "")
-    importers = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(problem.__traceback__))
-    packages = (part for name in importers for part in name.split("."))
-    return next((part for part in packages if part in EXTRAS_WITH_AIOHTTP), None)
 
 
 UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")

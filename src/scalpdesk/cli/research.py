@@ -330,10 +330,11 @@ def _backtested(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.signals.base import find_signal
-    from scalpdesk.strategies.st0ckg.config import St0ckgConfig
+    from scalpdesk.strategies.registry import find_strategy
 
     first, last = read_span(span[0], span[1])
-    alone = {find_signal(name).name: ("st0ckg", f"signals={name}") for name in St0ckgConfig().signals}
+    own: Any = find_strategy("st0ckg").config()
+    alone = {find_signal(name).name: ("st0ckg", f"signals={name}") for name in own.signals}
     jobs = {**alone, "EMA_CLOUD": ("ema-scalper", "")}
     base = settings_from(config_file, overrides, "st0ckg")
     tape = load_tape(base, data_set, "SPY", first, last=last, seed=seed)

@@ -41,9 +41,9 @@ from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.instruments.deadlines import ExpiryRule
-from scalpdesk.instruments.fees import fees_named
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names

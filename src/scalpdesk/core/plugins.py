@@ -3,10 +3,11 @@
 A :class:`Socket` is one kind of plug-in; :mod:`scalpdesk.core.sockets` lists all of them.
 """
 
+import sys
 from abc import ABC
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
-from functools import cache, update_wrapper
+from functools import cache, lru_cache, update_wrapper
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, get_annotations, getattr_static, iscoroutinefunction, signature
@@ -90,6 +91,8 @@ class Socket:
     """Whether a plug-in is an instance of the contract, and not a class or function that keeps it."""
     adapter: str = ""
     """``module:attribute`` of a function that turns a plug-in of an earlier form into one of the contract."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """What to install by plug-in name: those of the project's other packages."""
 
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted."""
@@ -121,6 +124,13 @@ class Socket:
         points = self._points(name)
         if points:
             return self._taken(points)
+        if name in self.parts:
+            raise ConfigError(
+                f"the {self.kind} {name} comes with a package that is not installed",
+                where=where or self.where,
+                value=name,
+                fix=f'pip install "{self.parts[name]}"',
+            )
         known = self.names()
         ways = [f"use one of {', '.join(known)}"] if known else []
         raise ConfigError(
@@ -226,9 +236,8 @@ class Socket:
         return self.own
 
     def _points(self, name: str | None = None) -> list[EntryPoint]:
-        if name is None:
-            return list(entry_points(group=self.group))
-        return list(entry_points(group=self.group, name=name))
+        points = _installed().get(self.group, ())
+        return [point for point in points if name in (None, point.name)]
 
     def _taken(self, points: list[EntryPoint]) -> Any:
         """Return the plug-in of a name's entry points; two packages may not bring the same name."""
@@ -240,11 +249,16 @@ class Socket:
                 value=points[0].name,
                 fix="uninstall all but one of them",
             )
-        plug, where = loaded(points[0]), place_of(points[0])
-        if self.adapter:
-            plug = resolved(self.adapter)(plug)
-        self.check(plug, points[0].name, where)
-        return self._checking(plug, points[0].name, where) if self.is_spec else plug
+        name, plug, where = points[0].name, loaded(points[0]), place_of(points[0])
+        known, taken = _TAKEN.get((self.group, name), (None, None))
+        if known is plug:
+            return taken
+        taken = resolved(self.adapter)(plug) if self.adapter else plug
+        self.check(taken, name, where)
+        if self.is_spec:
+            taken = self._checking(taken, name, where)
+        _TAKEN[self.group, name] = plug, taken
+        return taken
 
     def _checking(self, spec: Any, name: str, where: str) -> Any:
         """Return a spec whose makers check what they made: some attributes are set only then."""
@@ -261,15 +275,41 @@ class Socket:
     def _checked_maker(
         self, make: Callable[..., Any], contract: type, name: str, where: str
     ) -> Callable[..., Any]:
+        sound: set[type] = set()
+
         def checked(*given: Any, **named: Any) -> Any:
             made = make(*given, **named)
-            self._refuse(list(lacking(made, contract)), made, contract, name, where)
+            if type(made) not in sound:
+                self._refuse(list(lacking(made, contract)), made, contract, name, where)
+                sound.add(type(made))
             return made
 
         return checked if isinstance(make, type) else update_wrapper(checked, make)
 
     def _fix(self, form: str) -> str:
         return f"{form}, as in docs/developing/{self.page}" if self.page else form
+
+
+_TAKEN: dict[tuple[str, str], tuple[Any, Any]] = {}
+"""What an entry point named when it was checked, and what was taken for it, by group and name."""
+
+
+def _installed() -> Mapping[str, Sequence[EntryPoint]]:
+    """Return the entry points of installed packages by group, read anew when a folder of the path changes."""
+    return _entry_points(tuple((folder, _changed_ns(folder)) for folder in dict.fromkeys(sys.path)))
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _entry_points(_path: tuple[tuple[str, int], ...]) -> Mapping[str, Sequence[EntryPoint]]:
+    found = entry_points()
+    return {group: tuple(found.select(group=group)) for group in found.groups}
 
 
 def resolved(reference: str) -> Any:

@@ -1,10 +1,14 @@
 """Every socket of the desk: what can be plugged in, under which entry point group, by which contract.
 
-The product's own plug-ins stand in the same list and are found by the same loader. Nothing is imported
-before it is asked for; docs/developing/sockets.md shows the list with its pages.
+The product's own plug-ins stand in the same list and are found by the same loader; those of the project's
+other packages (``parts/``) come by their entry points, as everybody's. Nothing is imported before it is
+asked for; docs/developing/sockets.md shows the list with its pages.
 """
 
 from scalpdesk.core.plugins import OwnModules, Socket
+
+_VENUES = {"alpaca": "scalpdesk[alpaca]", "deribit": "scalpdesk[deribit]", "ibkr": "scalpdesk[ibkr]"}
+"""What brings each venue of the project, with its served protocol and its data."""
 
 STRATEGIES = Socket(
     "strategy",
@@ -18,6 +22,7 @@ STRATEGIES = Socket(
         joiner="-",
     ),
     adapter="scalpdesk.strategies.contract:as_spec",
+    parts=dict.fromkeys(("ema-scalper", "external", "hybrid", "st0cka", "st0ckg"), "scalpdesk-strategies"),
 )
 SIGNALS = Socket(
     "signal",
@@ -96,7 +101,7 @@ VENUES = Socket(
     "scalpdesk.venues",
     "scalpdesk.venues.contract:VenueSpec",
     "add_a_venue.md",
-    OwnModules("scalpdesk.venues", "VENUE", "venue"),
+    parts=_VENUES,
 )
 EXCHANGE_PROTOCOLS = Socket(
     "exchange protocol",
@@ -104,7 +109,7 @@ EXCHANGE_PROTOCOLS = Socket(
     "scalpdesk.exchanges",
     "scalpdesk.exchange.protocol:ProtocolSpec",
     "add_an_exchange_protocol.md",
-    OwnModules("scalpdesk.exchange", "PROTOCOL", "protocol"),
+    parts=dict.fromkeys(("alpaca", "deribit", "tws"), "scalpdesk[exchange]"),
 )
 IMPORTERS = Socket(
     "importer",
@@ -117,12 +122,12 @@ IMPORTERS = Socket(
         "chain": "scalpdesk.data_sources.tables:CHAIN",
         "csv": "scalpdesk.data_sources.tables:CSV",
         "databento": "scalpdesk.data_sources.databento:IMPORTER",
-        "deribit": "scalpdesk.data_sources.deribit:IMPORTER",
         "lean": "scalpdesk.data_sources.lean:IMPORTER",
         "parquet": "scalpdesk.data_sources.tables:PARQUET",
         "polygon": "scalpdesk.data_sources.vendors:POLYGON_FILES",
         "thetadata": "scalpdesk.data_sources.vendors:THETADATA_FILES",
     },
+    parts={"deribit": _VENUES["deribit"]},
 )
 DOWNLOADERS = Socket(
     "downloader",
@@ -130,10 +135,7 @@ DOWNLOADERS = Socket(
     "scalpdesk.downloaders",
     "scalpdesk.data_sources.contract:DownloaderSpec",
     "add_an_importer.md",
-    {
-        "alpaca": "scalpdesk.data_sources.alpaca:DOWNLOADER",
-        "deribit": "scalpdesk.data_sources.deribit:DOWNLOADER",
-    },
+    parts={"alpaca": _VENUES["alpaca"], "deribit": _VENUES["deribit"]},
 )
 RECORDERS = Socket(
     "recorder",
@@ -141,10 +143,7 @@ RECORDERS = Socket(
     "scalpdesk.recorders",
     "scalpdesk.data_sources.contract:RecorderSpec",
     "add_an_importer.md",
-    {
-        "alpaca": "scalpdesk.data_sources.alpaca:RECORDER",
-        "deribit": "scalpdesk.data_sources.deribit:RECORDER",
-    },
+    parts={"alpaca": _VENUES["alpaca"], "deribit": _VENUES["deribit"]},
 )
 COMMANDS = Socket(
     "command",

@@ -11,8 +11,6 @@ from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 
-from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.core.sockets import VENUES
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instrument, OptionContract
@@ -71,58 +69,6 @@ CAUTIOUS = VenueCutoff(45.0, 45.0)
 """For a venue without a known rule."""
 ALPACA_CUTOFF = VenueCutoff(45.0, 30.0)
 """Strategies reference E6; not confirmed by the venue, assumed to shift with the close on half days."""
-WITHOUT_CUTOFF = ("none", "simulated")
-"""Venues without a package of their own that take orders until the contract's end."""
-IN_PROCESS = {"sandbox": "alpaca", "paper": "alpaca"}
-"""Venue whose cut-off counts for fills in this process; ``paper`` is the former name of ``sandbox``."""
-
-
-def cutoff_names() -> tuple[str, ...]:
-    """Return the names of venues whose order cut-off is known, sorted."""
-    return tuple(sorted({*VENUES.names(), *WITHOUT_CUTOFF, *IN_PROCESS}))
-
-
-def venue_cutoff(venue: str) -> VenueCutoff:
-    """Return the order cut-off of a venue: its spec's, whether it is traded or simulated.
-
-    Raises
-    ------
-    ConfigError
-        When the venue is unknown; names the nearest.
-    """
-    if venue in WITHOUT_CUTOFF:
-        return NO_CUTOFF
-    return _cutoff_of(IN_PROCESS.get(venue, venue))
-
-
-@lru_cache(maxsize=64)
-def _cutoff_of(venue: str) -> VenueCutoff:
-    """Return the cut-off of a venue's spec; a strategy asks at every look.
-
-    Raises
-    ------
-    ConfigError
-        When the venue is unknown; names the nearest.
-    """
-    known = cutoff_names()
-    if venue not in known:
-        raise ConfigError(
-            "no order cut-off is known for this venue",
-            where="venue",
-            value=venue,
-            nearest=nearest_name(venue, known),
-            fix=f"use one of {', '.join(known)}",
-        )
-    cutoff: VenueCutoff = VENUES.find(venue).cutoff
-    return cutoff
-
-
-def known_cutoff(venue: str) -> VenueCutoff:
-    """Return the order cut-off of a venue by its name, :data:`CAUTIOUS` for an unknown name."""
-    try:
-        return venue_cutoff(venue)
-    except ConfigError:
-        return CAUTIOUS
 
 
 def order_cutoff_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:

@@ -7,7 +7,6 @@ The figures are rows of ``fees.toml``, each with its dates and its page. A model
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import date
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from functools import cache, lru_cache
@@ -16,9 +15,8 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
-from scalpdesk.core.sockets import VENUES
 from scalpdesk.core.units import CENT, ZERO
 from scalpdesk.instruments.classes import INDICES
 from scalpdesk.instruments.contract import Instrument
@@ -494,49 +492,3 @@ IBKR_TIERED_FEES = BrokerFees("ibkr_tiered")
 def trade_date(ts_ns: int) -> date:
     """Return the date in New York of an instant, UTC nanoseconds."""
     return to_new_york(ts_ns).date()
-
-
-def fee_names() -> tuple[str, ...]:
-    """Return the names of fee schedules, ``none`` first: each venue's, and its others as ``VENUE_NAME``."""
-    found = ["none"]
-    for venue in VENUES.names():
-        with suppress(ConfigError):  # a package's venue that is refused charges nothing
-            found += [venue, *(f"{venue}_{other}" for other in VENUES.find(venue).other_fees)]
-    return tuple(found)
-
-
-def fees_named(name: str, where: str = "simulation.fees") -> FeeModel:
-    """Return a fee schedule: ``none``, a venue's by its name, or another one of a venue as ``VENUE_NAME``.
-
-    Parameters
-    ----------
-    where
-        Key path, for refusals.
-
-    Raises
-    ------
-    ConfigError
-        When there is no such schedule; names the nearest.
-
-    Examples
-    --------
-    >>> fees_named("ibkr_tiered") is IBKR_TIERED_FEES
-    True
-    """
-    if name == "none":
-        return NO_FEES
-    known = VENUES.names()
-    venue = max((each for each in known if f"{name}_".startswith(f"{each}_")), key=len, default="")
-    other = name.removeprefix(f"{venue}_")
-    spec = VENUES.find(venue) if venue else None
-    if spec is None or (name != venue and other not in spec.other_fees):
-        names = fee_names()
-        raise ConfigError(
-            "there is no fee schedule of this name",
-            where=where,
-            value=name,
-            nearest=nearest_name(name, names),
-            fix=f"use one of {', '.join(names)}",
-        )
-    fees: FeeModel = spec.fees if name == venue else spec.other_fees[other]
-    return fees

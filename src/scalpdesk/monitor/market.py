@@ -3,21 +3,23 @@
 import math
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed
 from scalpdesk.portfolio.delta_engine import OptionState
-from scalpdesk.strategies.ema_scalper.config import ScalpConfig
-from scalpdesk.strategies.ema_scalper.model import ChainRow, OptionsChain
-from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
+from scalpdesk.strategies.contract import OfferedOption, Pick, StrikePicker
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.regime import regime_of
 
 SMILE_WIDTH = 0.08
@@ -35,6 +37,8 @@ BUCKETS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 """Strikes of the heat table, as moves from spot."""
 PICKED_STRIKES = 10
 """Strikes of the picker on each side of spot."""
+USUAL_PICKER = "ema-scalper"
+"""Whose defaults show a chain to a run whose own strategy picks no strikes."""
 
 Priced = tuple[InstrumentId, OptionContract, OptionState]
 
@@ -276,7 +280,7 @@ def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: floa
 def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
     """Return the chain of the nearest expiry with the delta's heat, and why each refused strike is.
 
-    The limits are those of the run's scalper when it is one, else the scalper's defaults.
+    The limits are those of the run's strategy where it picks strikes, else the EMA scalper's defaults.
     """
     if follower.engine is None:
         return {"empty": follower.unread}
@@ -285,72 +289,82 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
     chain = _chain(follower)
     if spot is None or not chain:
         return {"empty": "No option was quoted yet."}
-    own = getattr(follower.engine.strategy, "config", None)
-    config = own if isinstance(own, ScalpConfig) else ScalpConfig()
+    try:
+        picker, config, is_own = _picker(follower.engine.strategy)
+    except ConfigError as refusal:
+        return {"empty": f"{refusal.what[:1].upper()}{refusal.what[1:]}: {refusal.fix}."}
     underlying = desk.instruments[desk.view.underlying].symbol
     expiry, options = next(iter(chain.items()))
     listed = {contract.strike for _, contract, _ in options}
     shown = sorted(sorted(listed, key=lambda strike: abs(float(strike) - spot))[: 2 * PICKED_STRIKES])
     rows: dict[Decimal, answers.PickerRow] = {strike: {"strike": plain(float(strike))} for strike in shown}
     for number, contract, valuation in options:
-        if contract.strike not in rows:
-            continue
-        rows[contract.strike]["call" if contract.is_call else "put"] = _picked(
-            follower, number, contract, valuation, underlying, config
-        )
+        if contract.strike in rows:
+            offered = _offered(follower, number, contract, valuation)
+            rows[contract.strike]["call" if contract.is_call else "put"] = _picked(
+                follower, offered, picker(config, offered)
+            )
     return {
         "underlying": underlying,
         "spot": plain(spot),
         "expiry": expiry.isoformat(),
         "days": (expiry - to_new_york(now_ns).date()).days,
-        "rules": "the run's own limits" if isinstance(own, ScalpConfig) else "the scalper's default limits",
+        "rules": "the run's own limits" if is_own else "the scalper's default limits",
         "rows": [rows[strike] for strike in shown],
     }
 
 
-def _picked(
-    follower: RunFollower,
-    number: InstrumentId,
-    contract: OptionContract,
-    valuation: OptionState,
-    underlying: str,
-    config: ScalpConfig,
-) -> answers.Picked:
-    """Return one contract with its score, or why the selector refuses it."""
+def _picker(strategy: Any) -> tuple[StrikePicker, Any, bool]:
+    """Return who picks strikes, by which settings, and whether they are the run's own.
+
+    Raises
+    ------
+    ConfigError
+        When neither the run's strategy picks strikes nor the usual one is installed.
+    """
+    own = getattr(strategy, "config", None)
+    for name in (strategy.name, USUAL_PICKER):
+        spec = find_strategy(name)
+        if spec.picker:
+            is_own = isinstance(own, spec.config)
+            return resolved(spec.picker), own if is_own else spec.config(), is_own
+    raise ConfigError("no strategy that is installed picks strikes", where="strategy", fix="name another")
+
+
+def _offered(
+    follower: RunFollower, number: InstrumentId, contract: OptionContract, valuation: OptionState
+) -> OfferedOption:
     market = follower.desk.market
     quote = market.quotes[number]
-    row = ChainRow(
-        option_symbol=contract.symbol,
-        expiry=contract.expiry,
-        strike=float(contract.strike),
-        option_type="call" if contract.is_call else "put",
+    return OfferedOption(
+        contract=contract,
+        spot=valuation.spot,
         bid=math.nan if quote is None else quote.bid,
         ask=math.nan if quote is None else quote.ask,
-        open_interest=market.open_interest.get(number, 0),
-        volume=market.volume_today(number),
         delta=valuation.hedge_greeks.delta,
         gamma=valuation.hedge_greeks.gamma,
-        theta=valuation.hedge_greeks.theta / DAYS_PER_YEAR,
-        iv=valuation.hedge_vol,
+        theta=valuation.hedge_greeks.theta,
+        vol=valuation.hedge_vol,
+        open_interest=market.open_interest.get(number, 0),
+        volume=market.volume_today(number),
+        now_ns=follower.now_ns,
     )
-    selector = StrikeSelector(config)
-    chosen = selector.select(
-        underlying,
-        "call" if contract.is_call else "put",
-        OptionsChain(from_ns(follower.now_ns), valuation.spot, [row]),
-    )
-    why = "" if chosen is not None else (next(iter(selector.removed), "not an expiry that is traded"))
+
+
+def _picked(follower: RunFollower, offered: OfferedOption, pick: Pick) -> answers.Picked:
+    """Return one option with its score, or why it is refused."""
+    contract, mid = offered.contract, 0.5 * (offered.bid + offered.ask)
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
-        "bid": follower.price(contract, row.bid),
-        "ask": follower.price(contract, row.ask),
-        "spread": per_cent(row.spread_pct),
-        "delta": signed(row.delta),
-        "heat": abs(row.delta),
-        "vol": per_cent(row.iv),
-        "open_interest": plain(row.open_interest, 0),
-        "volume": plain(row.volume, 0),
-        "score": None if chosen is None else plain(chosen.score, 1),
-        "why": why,
+        "bid": follower.price(contract, offered.bid),
+        "ask": follower.price(contract, offered.ask),
+        "spread": per_cent((offered.ask - offered.bid) / mid if mid > 0.0 else math.inf),
+        "delta": signed(offered.delta),
+        "heat": abs(offered.delta),
+        "vol": per_cent(offered.vol),
+        "open_interest": plain(offered.open_interest, 0),
+        "volume": plain(offered.volume, 0),
+        "score": None if pick.score is None else plain(pick.score, 1),
+        "why": pick.why,
     }

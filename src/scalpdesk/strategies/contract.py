@@ -546,6 +546,42 @@ class Helper(Protocol):
         ...
 
 
+class OfferedOption(NamedTuple):
+    """An option as a strategy may pick it; prices and Greeks a share, theta a year, volatility a year."""
+
+    contract: OptionContract
+    spot: float
+    bid: float
+    ask: float
+    """NaN without a quote."""
+    delta: float
+    gamma: float
+    theta: float
+    vol: float
+    open_interest: int
+    volume: float | None
+    """Contracts of this session; None where it is not known."""
+    now_ns: int
+    """UTC nanoseconds."""
+
+
+class Pick(NamedTuple):
+    """What a strategy says of an option that it may pick."""
+
+    score: float | None
+    """0 to 100; None for an option that it refuses."""
+    why: str
+    """Why it is refused; empty with a score."""
+
+
+class StrikePicker(Protocol):
+    """Says which options a strategy would take."""
+
+    def __call__(self, config: Any, offered: OfferedOption) -> Pick:
+        """Return the score of an option by the strategy's settings, or why it is refused."""
+        ...
+
+
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``."""
 
@@ -591,6 +627,12 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a demo, overridden by the user's."""
     helper: str = ""
     """``module:attribute`` of the :class:`Helper` whose answers it asks for; empty without requests."""
+    diagnosis: str = ""
+    """``module:attribute`` of a function from its section of the settings to a
+    :class:`~scalpdesk.core.diagnosis.Diagnosis`, which ``scalpdesk doctor`` shows; empty without one.
+    """
+    picker: str = ""
+    """``module:attribute`` of the :class:`StrikePicker` that shows a chain on the dashboard, or empty."""
     environment: Mapping[str, tuple[str, ...]] = {}
     """Keys of its own settings that an environment name of an earlier program sets while it runs."""
     credentials: tuple[str, str] | None = None

@@ -1,6 +1,7 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -40,10 +41,7 @@ def find_strategy(name: str) -> StrategySpec:
         return _joined(wanted)
     if LABEL in wanted:
         return _labelled(wanted)
-    if not STRATEGIES.is_own(wanted):
-        spelt = {_hyphened(known): known for known in STRATEGIES.names()}.get(wanted, wanted)
-        return STRATEGIES.find_spec(StrategySpec, spelt)
-    spec: StrategySpec = STRATEGIES.find(wanted)
+    spec = STRATEGIES.find_spec(StrategySpec, _spelt(wanted) or wanted)
     return combined(spec, [find_strategy(member) for member in spec.members]) if spec.members else spec
 
 
@@ -108,7 +106,7 @@ def canonical_name(name: str) -> str:
     found = []
     for word in name.split(SEVERAL):
         plain, at, label = _hyphened(word).partition(LABEL)
-        found.append((plain if STRATEGIES.is_own(plain) else _aliases().get(plain, plain)) + at + label)
+        found.append((plain if _spelt(plain) else _aliases().get(plain, plain)) + at + label)
     return SEVERAL.join(found)
 
 
@@ -241,9 +239,20 @@ def _joined(name: str) -> StrategySpec:
     )
 
 
+def _spelt(name: str) -> str | None:
+    """Return a name as its package spells it, from its hyphened form; None for no strategy's."""
+    if STRATEGIES.is_own(name):
+        return name
+    return next((each for each in STRATEGIES.names() if _hyphened(each) == name), None)
+
+
 def _aliases() -> dict[str, str]:
-    specs: list[StrategySpec] = [STRATEGIES.find(name) for name in STRATEGIES.own_names()]
-    return {alias: spec.name for spec in specs for alias in spec.aliases}
+    found: dict[str, str] = {}
+    for name in STRATEGIES.names():
+        with suppress(ConfigError):  # a package's strategy that is refused has no other names
+            spec = STRATEGIES.find_spec(StrategySpec, name)
+            found |= dict.fromkeys(spec.aliases, spec.name)
+    return found
 
 
 def _hyphened(name: str) -> str:

@@ -21,7 +21,7 @@ from scalpdesk.datasets.embedded.coin import (
 )
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.venues.deribit.wire import Notification, decode_frame
+from scalpdesk_deribit.wire import Notification, decode_frame
 
 CAPTURE = Path(__file__).resolve().parents[4] / "shared" / "data" / "deribit_wire" / "DERIBIT.ws.1.0.gz"
 FRIDAY = date(2025, 3, 7)

@@ -10,8 +10,6 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.strategies.ema_scalper.exits import ScalpTrade
-from scalpdesk.strategies.st0cka.strategy import LotView
 from scalpdesk.strategies.toolkit.exits import (
     BeforeClose,
     CloseAt,
@@ -28,6 +26,8 @@ from scalpdesk.strategies.toolkit.exits import (
     first_reason,
     straddle_rules,
 )
+from scalpdesk_strategies.ema_scalper.exits import ScalpTrade
+from scalpdesk_strategies.st0cka.strategy import LotView
 
 D = Decimal
 OFF = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}

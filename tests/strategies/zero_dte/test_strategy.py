@@ -14,8 +14,8 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
+from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.contract import Index, Instruments
-from scalpdesk.instruments.deadlines import known_cutoff
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy

@@ -30,14 +30,9 @@ from scalpdesk.core.units import (
     money_decimals,
     money_text,
 )
+from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff
 from scalpdesk.instruments.contract import OptionContract, Right
-from scalpdesk.instruments.deadlines import (
-    BUFFER_MINUTES,
-    NO_CUTOFF,
-    cutoff_names,
-    exit_deadline_ns,
-    venue_cutoff,
-)
+from scalpdesk.instruments.deadlines import BUFFER_MINUTES, NO_CUTOFF, exit_deadline_ns
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
 from scalpdesk.marketdata.state import MarketView

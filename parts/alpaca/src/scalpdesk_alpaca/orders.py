@@ -1,0 +1,530 @@
+"""Order events from Alpaca's replies, updates and history of executions."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import Enum, auto
+
+import msgspec
+
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import rfc3339
+from scalpdesk.venues.budget import Urgency, loop_ns
+from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.tracker import (
+    OrderReport,
+    OrderTracker,
+    Outcome,
+    TrackedOrder,
+    request_ended_ns,
+)
+from scalpdesk_alpaca import order_messages
+from scalpdesk_alpaca.account_messages import fills_request, read_fills
+from scalpdesk_alpaca.fields import BadMessage, Malformed
+from scalpdesk_alpaca.order_messages import (
+    Authorized,
+    Listening,
+    ReplyVerdict,
+    StreamError,
+    TradeUpdate,
+    UpdateItem,
+    WireOrder,
+    read_order,
+    read_update,
+)
+from scalpdesk_alpaca.queries import BudgetedClient
+from scalpdesk_alpaca.stream import Receive, Send, StreamRefused
+from scalpdesk_alpaca.transport import ApiKeys
+
+MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
+"""Updates that change holdings or cash: of somebody else's order, only the account shows how."""
+UPDATES = "trade_updates"
+"""The stream that is listened to."""
+MOST_HISTORY_PAGES = 200
+
+
+def ends(order: TrackedOrder, shown: WireOrder) -> bool:
+    """Return whether the venue shows an order that will not fill any further, before it is whole."""
+    is_whole = shown.outcome is Outcome.FILLED and shown.filled >= order.submitted.quantity
+    return not shown.is_open and not is_whole
+
+
+class Found(Enum):
+    """The venue's answer to a question for an order."""
+
+    SHOWN = auto()
+    """It shows the order; the event stream has its state."""
+    ABSENT = auto()
+    """It has no order of this id; a request may still come."""
+    UNCLEAR = auto()
+    """No answer that can be believed."""
+
+
+class OrderReports:
+    """Turns what Alpaca reports of orders into events, each execution and each end once.
+
+    Parameters
+    ----------
+    instruments, tracker, publisher
+        Instruments of the run, its orders, and where events go.
+    client
+        Asks on the query connections.
+    acceptance_ns
+        Acceptance timeout: until so long after a request ended, a 404 does not prove that its order is
+        absent.
+    request_ns
+        Longest time that a request takes, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        instruments: Instruments,
+        tracker: OrderTracker,
+        publisher: EventPublisher,
+        client: BudgetedClient,
+        acceptance_ns: int,
+        request_ns: int,
+    ) -> None:
+        self.instruments = instruments
+        self.tracker = tracker
+        self.publisher = publisher
+        self._client = client
+        self._acceptance_ns = acceptance_ns
+        self._request_ns = request_ns
+        self._parent_venue_ids: dict[str, str] = {}
+        self._combo_of_leg: dict[str, str] = {}
+        """Venue id of a combo by the venue id of its leg."""
+
+    def restore(self, known_orders: Iterable[KnownOrder]) -> None:
+        """Add the orders of the journal."""
+        self.tracker.restore(known_orders, self._request_ended_ns)
+
+    def track(self, command: SubmitOrder | MultiLegOrder) -> list[TrackedOrder]:
+        """Track an order, or the legs of a combo, that is about to be sent."""
+        if isinstance(command, SubmitOrder):
+            return [self.tracker.track(command, loop_ns())]
+        return self.tracker.track_combo(command, loop_ns())
+
+    def venue_order_id(self, order: TrackedOrder) -> str | None:
+        """Return the id under which the venue cancels an order: of a leg its parent's; None when unknown."""
+        if order.parent_id:
+            return self._parent_venue_ids.get(order.parent_id)
+        return order.venue_order_id or None
+
+    def cancel_id(self, venue_order_id: str) -> str:
+        """Return the id to cancel for an id of a view: of a leg its combo's."""
+        return self._combo_of_leg.get(venue_order_id, venue_order_id)
+
+    def _request_ended_ns(self, known: KnownOrder) -> int:
+        utc_ns = None if self.publisher.stamper.follows else self.publisher.timestamp()
+        return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=self._request_ns)
+
+    # proof ----------------------------------------------------------------------------------------
+
+    async def query_order(self, client_order_id: str) -> Found:
+        """Ask what became of an order."""
+        order = self.tracker.orders.get(client_order_id)
+        if order is None or not self._client.may_ask(Urgency.HEDGE):
+            return Found.UNCLEAR
+        asked, asked_ns = order.parent_id or client_order_id, loop_ns()
+        found = await self._client.outcome(
+            self._client.start(order_messages.order_by_client_id_request(asked))
+        )
+        if found.verdict is ReplyVerdict.DONE:
+            return Found.SHOWN if await self._apply_queried(found.body, asked_ns) else Found.UNCLEAR
+        is_absent = found.verdict is ReplyVerdict.NOT_FOUND and not order.accepted
+        return Found.ABSENT if is_absent else Found.UNCLEAR
+
+    def is_overdue(self, order: TrackedOrder) -> bool:
+        """Return whether the acceptance time-out of an order that the venue does not show is over."""
+        return order.answered_ns is not None and loop_ns() - order.answered_ns >= self._acceptance_ns
+
+    def not_found(self, order: TrackedOrder) -> None:
+        """Publish that the venue never had an order, or any leg of its combo."""
+        for each in self.tracker.together(order):
+            self.publisher.publish(self.tracker.not_found(each, self.publisher.timestamp()))
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id; it would refuse another as a duplicate."""
+        asked = order_messages.order_by_client_id_request(client_order_id)
+        return (await self._client.outcome(self._client.start(asked))).verdict is ReplyVerdict.DONE
+
+    async def _apply_queried(self, body: bytes, asked_ns: int) -> bool:
+        try:
+            order = read_order(body)
+        except Malformed as refused:
+            self.refuse(refused.name, refused.detail)
+            return False
+        return await self.catch_up(order, asked_ns)
+
+    async def catch_up(self, shown: WireOrder, asked_ns: int) -> bool:
+        """Bring an order to what the venue shows: by its history, and by inference for the rest.
+
+        ``asked_ns`` is when the venue was asked, in the loop's time.
+        """
+        parts = [(self._tracked(part, shown), part) for part in shown.legs or (shown,)]
+        if any(order is not None and order.covered < part.filled for order, part in parts):
+            try:
+                self.apply_history(await self.history(shown.submitted_ns - NANOS_PER_SECOND))
+            except RetryError:
+                return False
+        if shown.legs:
+            if shown.client_order_id not in self.tracker.combos:
+                return False  # a combo that this desk did not send
+            self.apply_legs(shown, infer=True)
+            self._judge_cancels(shown, asked_ns)
+            return not any(leg.unknown for leg in self.tracker.legs(shown.client_order_id))
+        order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
+        if order is not None:
+            self.apply(order, shown, infer=True)
+            self._judge_cancels(shown, asked_ns)
+        return order is not None and not order.unknown
+
+    def _judge_cancels(self, shown: WireOrder, asked_ns: int) -> None:
+        """Publish that a cancel is lost where the venue works the order on."""
+        if shown.outcome is not Outcome.OPEN:
+            return
+        for name in self.tracker.combos.get(shown.client_order_id, (shown.client_order_id,)):
+            order = self.tracker.find(name, shown.venue_order_id)
+            if order is not None:
+                now_ns = self.publisher.timestamp()
+                self.publisher.publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
+
+    def apply_history(self, fills: Iterable[VenueFill]) -> None:
+        """Publish the executions of a history that were not published yet."""
+        for fill in fills:
+            order = self.tracker.find("", fill.venue_order_id)
+            if order is None or fill.cumulative is None:
+                continue
+            now_ns = self.publisher.timestamp(fill.ts_event_ns)
+            self.publisher.publish(
+                self.tracker.execution(
+                    order,
+                    fill.execution_id,
+                    fill.quantity,
+                    fill.price,
+                    fill.cumulative,
+                    fill.ts_event_ns,
+                    now_ns,
+                )
+            )
+
+    async def history(self, since_ns: int) -> list[VenueFill]:
+        """Return all executions since an instant, oldest first.
+
+        Raises
+        ------
+        RetryError
+            When a page does not come or cannot be believed.
+        """
+        fills: list[VenueFill] = []
+        token: str | None = None
+        after = rfc3339(max(since_ns, 0))
+        for _ in range(MOST_HISTORY_PAGES):
+            found = await self._client.outcome(self._client.start(fills_request(after, token)))
+            if found.verdict is not ReplyVerdict.DONE:
+                raise RetryError("the venue does not return its executions", value=found.reason)
+            try:
+                page, token = read_fills(found.body)
+            except Malformed as refused:
+                raise RetryError("executions that cannot be believed", value=str(refused)) from None
+            fills += map(self._timed, page)
+            if token is None:
+                break
+        return fills
+
+    def _timed(self, fill: VenueFill) -> VenueFill:
+        """Return an execution, of now where its time cannot be read."""
+        if fill.ts_event_ns:
+            return fill
+        self.refuse("unreadable_time", f"execution {fill.execution_id}: taken as of now")
+        return msgspec.structs.replace(fill, ts_event_ns=self.publisher.timestamp())
+
+    def shown(self, wire: WireOrder) -> Iterable[VenueOrder]:
+        """Yield an order, or its legs, for a view of the account."""
+        for part in wire.legs or (wire,):
+            if wire.legs:
+                self._combo_of_leg[part.venue_order_id] = wire.venue_order_id
+            if part.side is None or part.quantity is None:
+                continue
+            tracked = self.tracker.find(part.client_order_id, part.venue_order_id)
+            yield VenueOrder(
+                client_order_id=part.client_order_id
+                if tracked is None
+                else tracked.submitted.client_order_id,
+                venue_order_id=part.venue_order_id,
+                symbol=part.symbol,
+                instrument_id=self.instruments.id_of(part.symbol)
+                if part.symbol in self.instruments
+                else None,
+                side=part.side,
+                quantity=part.quantity,
+                filled=part.filled,
+                average_price=part.average_price,
+                status=part.status,
+                is_open=part.is_open,
+                limit_price=part.limit_price,
+                submitted_ns=part.submitted_ns,
+                parent_id=wire.client_order_id if wire.legs else "",
+            )
+
+    # updates --------------------------------------------------------------------------------------
+
+    def on_update(self, update: TradeUpdate) -> None:
+        """Apply a message of the order stream."""
+        shown = update.order
+        if not update.ts_event_ns:
+            self.refuse("unreadable_time", f"{update.event} of {shown.client_order_id}: taken as of now")
+            update = msgspec.structs.replace(update, ts_event_ns=self.publisher.timestamp())
+        now_ns = self.publisher.timestamp(update.ts_event_ns)
+        if shown.client_order_id in self.tracker.combos:
+            self._leg_executions(update)
+            self.apply_legs(shown, infer=update.event in ("fill", "partial_fill"))
+            return
+        order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
+        if order is None:
+            detail = f"{update.event} of {shown.client_order_id} {shown.symbol}"
+            self.refuse("unknown_order", detail)
+            if update.event in MOVES:
+                self.gap("foreign_execution", detail)
+            return
+        if not self._matches(order, shown):
+            return
+        event = update.event
+        if event in ("fill", "partial_fill"):
+            assert update.quantity is not None
+            assert update.price is not None
+            self._execution(order, update, update.quantity, update.price, now_ns)
+        elif event == "trade_bust":
+            self.publisher.publish(
+                self.tracker.bust(order, update.execution_id, update.reason, update.ts_event_ns, now_ns)
+            )
+        elif event == "trade_correct":
+            self._correct(order, update, now_ns)
+        elif event in ("order_cancel_rejected", "order_replace_rejected"):
+            self.reject_cancel(order, update.reason or event, now_ns)
+        else:
+            self.apply(order, shown, infer=False, reason=update.reason, now_ns=now_ns)
+            if order.covered < shown.filled and not ends(order, shown):
+                self._gap(order, shown)
+
+    def _execution(
+        self, order: TrackedOrder, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
+    ) -> None:
+        shown = update.order
+        if shown.venue_order_id and not order.venue_order_id:
+            self.tracker.bind(order.submitted.client_order_id, shown.venue_order_id)
+        if shown.filled < quantity:
+            self.refuse("contradictory_fill", f"{quantity} of {shown.filled} in all")
+            return
+        events = self.tracker.execution(
+            order, update.execution_id, quantity, price, shown.filled, update.ts_event_ns, now_ns
+        )
+        if not events:
+            self.publisher.count("repeated_execution")
+        self.publisher.publish(events)
+        if order.covered < shown.filled:
+            self._gap(order, shown)
+        elif ends(order, shown):  # it was sent again for less, and that is done
+            self.apply(order, shown, infer=False, now_ns=now_ns)
+
+    def _leg_executions(self, update: TradeUpdate) -> None:
+        """Publish the executions of a combo's legs, each up to what the message shows of its leg."""
+        parent = update.order
+        filled = {leg.symbol: leg.filled for leg in parent.legs}
+        cumulative: dict[str, Decimal] = {}
+        for leg in update.legs:
+            order = self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
+            if order is None:
+                self.refuse("unknown_order", f"execution of {leg.symbol} in {parent.client_order_id}")
+                continue
+            if leg.symbol not in cumulative:
+                traded = sum((other.quantity for other in update.legs if other.symbol == leg.symbol), ZERO)
+                cumulative[leg.symbol] = filled.get(leg.symbol, order.covered + traded) - traded
+            cumulative[leg.symbol] += leg.quantity
+            at_ns = leg.ts_event_ns or update.ts_event_ns
+            self.publisher.publish(
+                self.tracker.execution(
+                    order,
+                    leg.execution_id,
+                    leg.quantity,
+                    leg.price,
+                    cumulative[leg.symbol],
+                    at_ns,
+                    self.publisher.timestamp(at_ns),
+                )
+            )
+
+    def _correct(self, order: TrackedOrder, update: TradeUpdate, now_ns: int) -> None:
+        """Bust the corrected execution and book the execution in its place."""
+        assert update.quantity is not None
+        assert update.price is not None
+        if update.execution_id in order.executions:
+            self.publisher.count("repeated_execution")
+            return
+        at_ns = update.ts_event_ns
+        corrected = update.previous_execution_id
+        if corrected not in order.executions:
+            # it does not say which execution it replaces: the runner compares with the venue's own view
+            self.refuse("unknown_execution", f"correction of {corrected!r}")
+            self.gap("unknown_execution", order.submitted.client_order_id)
+            return
+        why = update.reason or "corrected"
+        self.publisher.publish(self.tracker.bust(order, corrected, why, at_ns, now_ns, is_corrected=True))
+        cumulative = order.covered + update.quantity
+        self.publisher.publish(
+            self.tracker.execution(
+                order, update.execution_id, update.quantity, update.price, cumulative, at_ns, now_ns
+            )
+        )
+
+    def apply(
+        self,
+        order: TrackedOrder,
+        shown: WireOrder,
+        *,
+        infer: bool,
+        reason: str = "",
+        now_ns: int | None = None,
+    ) -> None:
+        """Apply an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`.
+
+        An end waits for the executions that it counts; without inference the runner is asked to reconcile.
+        """
+        outcome = shown.outcome
+        if not infer and ends(order, shown) and order.covered < shown.filled:
+            self._gap(order, shown)
+        elif outcome is Outcome.UNKNOWN:
+            reason = f"the venue shows a status that is not known: {shown.status}"
+            self.refuse("unknown_status", f"{shown.client_order_id}: {shown.status}")
+        if shown.status == "replaced" and not reason:
+            reason = f"replaced by {shown.replaced_by}"
+        at_ns = shown.updated_ns or self.publisher.timestamp()
+        report = OrderReport(
+            shown.client_order_id,
+            shown.venue_order_id,
+            at_ns,
+            outcome,
+            shown.filled,
+            shown.average_price,
+            reason,
+        )
+        received_ns = self.publisher.timestamp(at_ns) if now_ns is None else now_ns
+        self.publisher.publish(self.tracker.apply(order, report, received_ns, infer=infer))
+
+    def apply_legs(self, parent: WireOrder, *, infer: bool) -> None:
+        """Apply a combo as the venue shows it to each of its legs."""
+        self._parent_venue_ids[parent.client_order_id] = parent.venue_order_id
+        shown = {leg.symbol: leg for leg in parent.legs}
+        for order in self.tracker.legs(parent.client_order_id):
+            leg = shown.get(self.tracker.symbol(order))
+            if leg is not None:
+                self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
+                self.apply(order, leg, infer=infer)
+            elif not parent.filled:
+                # without its legs the answer still shows whether the whole is open, refused or over
+                whole = msgspec.structs.replace(parent, venue_order_id="", filled=Decimal(0))
+                self.apply(order, whole, infer=False)
+
+    def _tracked(self, part: WireOrder, shown: WireOrder) -> TrackedOrder | None:
+        found = self.tracker.find(part.client_order_id, part.venue_order_id)
+        if found is None and part is not shown:
+            return self._leg_of(shown.client_order_id, part.symbol, part.venue_order_id)
+        return found
+
+    def _leg_of(self, combo: str, symbol: str, venue_order_id: str) -> TrackedOrder | None:
+        """Return the leg of one of the desk's combos in a symbol, and record its venue id."""
+        order = self.tracker.leg(combo, symbol)
+        if order is not None and order.venue_order_id != venue_order_id:
+            self.tracker.bind(order.submitted.client_order_id, venue_order_id)
+        return order
+
+    def _matches(self, order: TrackedOrder, shown: WireOrder) -> bool:
+        """Return whether a message can be about the order whose id it carries."""
+        command = order.submitted
+        symbol = self.tracker.symbol(order)
+        if shown.symbol == symbol and shown.side is command.side:
+            return True
+        detail = f"{shown.side} {shown.symbol} for {command.side} {symbol} ({command.client_order_id})"
+        self.refuse("contradictory_order", detail)
+        self.gap("contradictory_order", detail)
+        return False
+
+    # notices --------------------------------------------------------------------------------------
+
+    def reject_cancel(self, order: TrackedOrder, reason: str, now_ns: int | None = None) -> None:
+        """Publish that a cancel or replacement was refused."""
+        at_ns = self.publisher.timestamp() if now_ns is None else now_ns
+        self.publisher.publish(self.tracker.reject_cancel(order, reason, at_ns))
+
+    def refuse(self, name: str, detail: str) -> None:
+        """Count and publish a message on orders that was not believed."""
+        self.publisher.refuse("orders", name, detail)
+
+    def gap(self, name: str, detail: str) -> None:
+        """Ask the runner to reconcile."""
+        self.publisher.notice(NoticeKind.GAP, "orders", name, detail)
+
+    def _gap(self, order: TrackedOrder, shown: WireOrder) -> None:
+        self.publisher.count("missing_execution")
+        detail = f"{order.submitted.client_order_id}: {order.covered} known of {shown.filled} filled"
+        self.gap("missing_execution", detail)
+
+
+class OrderStream:
+    """Handles the websocket of trade updates; satisfies :class:`StreamHandler`."""
+
+    def __init__(self, keys: ApiKeys, reports: OrderReports, publisher: EventPublisher) -> None:
+        self._keys = keys
+        self._reports = reports
+        self._publisher = publisher
+
+    async def hello(self, send: Send, receive: Receive) -> None:
+        """Authenticate and listen to trade updates."""
+        await send(order_messages.stream_auth(self._keys.key.reveal(), self._keys.secret.reveal()))
+        while True:
+            item = read_update(await receive())
+            self._apply(item)
+            if isinstance(item, Authorized):
+                await send(order_messages.stream_listen((UPDATES,)))
+            elif isinstance(item, StreamError):
+                raise StreamRefused(item.message, is_final=False)
+            elif isinstance(item, Listening):
+                if UPDATES not in item.streams:
+                    raise StreamRefused("the order stream does not send trade updates", is_final=False)
+                return
+
+    def on_frame(self, raw: bytes) -> None:
+        """Apply an update."""
+        self._apply(read_update(raw))
+
+    def _apply(self, item: UpdateItem) -> None:
+        match item:
+            case TradeUpdate():
+                self._reports.on_update(item)
+            case BadMessage():
+                self._reports.refuse(item.name, item.detail)
+                if item.name != "unknown_stream":  # whatever it was about is looked for in the account
+                    self._reports.gap(item.name, item.detail)
+            case StreamError():  # the server hangs up: the connection comes back by itself
+                self._reports.refuse("stream_error", item.message)
+            case Authorized(is_authorized=False):
+                # "listen" was answered before the authentication: a slip of the connection, not of the keys
+                is_final = item.action != "listen"
+                raise StreamRefused("the order stream does not accept the keys", is_final=is_final)
+            case Authorized() | Listening():
+                pass
+
+    def on_up(self) -> None:
+        """Publish that the stream is up."""
+        self._publisher.notice(NoticeKind.CONNECTED, "orders", "connected", "connected")
+
+    def on_down(self, name: str, why: str, *, is_final: bool) -> None:
+        """Publish that the stream is down."""
+        self._publisher.count(f"orders_{name}")
+        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
+        self._publisher.notice(kind, "orders", name, why)

@@ -1,0 +1,285 @@
+"""One websocket kept open: frames, causes of its end, pauses before the next try; in virtual time."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+
+from scalpdesk_alpaca.stream import StreamConnection, StreamRefused, StreamTarget
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+TEXT, BINARY, CLOSED = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.CLOSED
+
+
+def frame(kind, data=None):
+    return SimpleNamespace(type=kind, data=data)
+
+
+class Socket:
+    """Gives its frames, each after a second, and then stays silent or is closed."""
+
+    def __init__(self, frames=(), code=None):
+        self.frames, self.code, self.sent, self.closed = list(frames), code, [], False
+        self.ended = asyncio.Event()
+
+    @property
+    def close_code(self):
+        return self.code
+
+    async def receive(self):
+        if self.frames:
+            await asyncio.sleep(1.0)
+            found = self.frames.pop(0)
+            if isinstance(found, Exception):
+                raise found
+            return found
+        if self.code is None:
+            await self.ended.wait()
+            self.code = 1000
+        return frame(CLOSED)
+
+    async def send_str(self, text):
+        self.sent.append(text)
+
+    async def send_bytes(self, data):
+        self.sent.append(data)
+
+    async def close(self):
+        self.closed = True
+        self.ended.set()
+
+
+class Handler:
+    """Notes what it is told; its hello may fail."""
+
+    def __init__(self, hellos=()):
+        self.hellos, self.told = list(hellos), []
+
+    async def hello(self, send, receive):
+        del receive
+        await send(b"hello")
+        found = self.hellos.pop(0) if self.hellos else None
+        if found is not None:
+            raise found
+
+    def on_frame(self, raw):
+        self.told.append(raw)
+
+    def on_up(self):
+        self.told.append("up")
+
+    def on_down(self, name, why, *, is_final):
+        self.told.append((name, why, is_final))
+
+
+class Line:
+    """A stream's connection whose sockets a test has written down; ``opened`` notes each try."""
+
+    def __init__(self, *sockets, hellos=(), is_binary=False):
+        self.loop = VirtualLoop()
+        self.sockets, self.opened = list(sockets), []
+        self.handler = Handler(hellos)
+        target = StreamTarget(
+            "stocks", "wss://x/stream", {"a": "b"}, is_binary=is_binary, heartbeat_seconds=7.0
+        )
+        self.connection = StreamConnection(target, self.handler, self)
+
+    @asynccontextmanager
+    async def websockets(self, timeout_seconds):
+        assert timeout_seconds == 10.0
+        yield self
+
+    @asynccontextmanager
+    async def ws_connect(self, url, **how):
+        self.opened.append(round(self.loop.time(), 3))
+        assert (url, how["headers"], how["heartbeat"]) == ("wss://x/stream", {"a": "b"}, 7.0)
+        assert (how["max_msg_size"], how["autoclose"]) == (16 * 1024 * 1024, True)
+        found = self.sockets.pop(0) if self.sockets else Socket()
+        if isinstance(found, Exception):
+            raise found
+        yield found
+
+    def run(self, scenario):
+        async def whole():
+            try:
+                return await scenario(self.connection)
+            finally:
+                await self.connection.close()
+
+        try:
+            return self.loop.run_until_complete(whole())
+        finally:
+            self.loop.close()
+
+
+def made(*frames, code=None):
+    """Return a function that makes a socket on the running loop."""
+    return Socket(frames, code)
+
+
+def test_frames_of_text_and_of_bytes_reach_the_handler_as_bytes():
+    line = Line(made(frame(TEXT, "one"), frame(BINARY, b"two")))
+
+    async def scenario(connection):
+        assert connection.silent_seconds() == 0.0
+        await connection.start()
+        state = connection.is_up, connection.connections, connection.reconnects
+        await asyncio.sleep(5.0)
+        return state, connection.silent_seconds()
+
+    state, silent = line.run(scenario)
+    assert state == (True, 1, 0)
+    assert silent == 3.0
+    assert line.handler.told == ["up", b"one", b"two"]
+    assert line.connection.is_up is False
+
+
+@pytest.mark.parametrize(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])
+def test_messages_go_out_as_the_stream_wants_them_and_only_while_it_is_up(is_binary, sent):
+    socket = made()
+    line = Line(socket, is_binary=is_binary)
+
+    async def scenario(connection):
+        before = await connection.send(b"early")
+        await connection.start()
+        found = [before, await connection.send(b"more")]
+        socket.closed = True
+        return [*found, await connection.send(b"late")]
+
+    assert line.run(scenario) == [False, True, False]
+    assert socket.sent == sent
+
+
+def test_a_message_that_the_line_does_not_take_was_not_sent():
+    socket = made()
+    line = Line(socket)
+
+    async def scenario(connection):
+        await connection.start()
+
+        async def fails(_):
+            raise ConnectionResetError
+
+        socket.send_str = fails
+        return await connection.send(b"more")
+
+    assert line.run(scenario) is False
+
+
+@pytest.mark.parametrize(
+    ("socket", "cause"),
+    [
+        (lambda: made(code=1006), ("half_open", "no message, ping or pong in time", False)),
+        (lambda: made(code=1000), ("connection_lost", "ClientConnectionError", False)),
+        (lambda: made(ConnectionResetError()), ("connection_lost", "ConnectionResetError", False)),
+        (lambda: made(ValueError("x" * 400)), ("internal_fault", ("ValueError: " + "x" * 400)[:200], False)),
+    ],
+)
+def test_a_connection_that_ends_says_why_and_comes_back(socket, cause):
+    line = Line(socket())
+
+    async def scenario(connection):
+        await connection.start()
+        await asyncio.sleep(3.0)
+        return connection.is_up, connection.connections, connection.reconnects
+
+    assert line.run(scenario) == (True, 2, 1)
+    assert line.handler.told == ["up", cause, "up"]
+
+
+def handshake(status):
+    return aiohttp.WSServerHandshakeError(SimpleNamespace(real_url="x"), (), status=status)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_handshake_that_refuses_the_keys_is_final(status):
+    line = Line(handshake(status))
+
+    async def scenario(connection):
+        with pytest.raises(StreamRefused, match=f"HTTP {status}") as caught:
+            await connection.start()
+        await asyncio.sleep(60.0)
+        return caught.value.is_final
+
+    assert line.run(scenario) is True
+    assert (line.opened, line.handler.told) == ([0.0], [])
+
+
+def test_pauses_double_up_to_ten_seconds_while_the_line_stays_down():
+    line = Line(*[handshake(500)] * 9)
+
+    async def scenario(connection):
+        with pytest.raises(TimeoutError):
+            await connection.start(5.0)
+        await asyncio.sleep(60.0)
+        return connection.reconnects, connection.connections
+
+    assert line.run(scenario) == (9, 1)
+    waits = [round(after - before, 3) for before, after in zip(line.opened, line.opened[1:], strict=False)]
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert line.handler.told == ["up"]  # what never stood is not reported as lost
+
+
+def test_a_refusal_in_the_hello_may_pass_or_be_final():
+    passing, final = StreamRefused("busy", is_final=False), StreamRefused("no keys", is_final=True)
+    line = Line(hellos=[passing, None])
+
+    async def scenario(connection):
+        await connection.start()
+
+    line.run(scenario)
+    assert (line.opened, line.handler.told) == ([0.0, 0.1], ["up"])
+    ended = Line(made(code=1006), hellos=[None, final])
+
+    async def later(connection):
+        await connection.start()
+        await asyncio.sleep(5.0)
+        return connection.is_up
+
+    assert ended.run(later) is False
+    assert ended.handler.told[1:] == [
+        ("half_open", "no message, ping or pong in time", False),
+        ("refused", "no keys", True),
+    ]
+
+
+def test_a_connection_that_is_dropped_reports_the_reason_that_it_was_given():
+    line = Line()
+
+    async def scenario(connection):
+        await connection.drop("silent", "too early")
+        await connection.start()
+        await connection.drop("silent", "no message for 30 s")
+        await asyncio.sleep(1.0)
+        await connection.drop()
+        await asyncio.sleep(1.0)
+
+    line.run(scenario)
+    assert line.handler.told == [
+        "up",
+        ("silent", "no message for 30 s", False),
+        "up",
+        ("connection_lost", "ClientConnectionError", False),
+        "up",
+    ]
+
+
+def test_a_hello_that_never_ends_is_given_up_after_ten_seconds():
+    line = Line()
+    calls = []
+
+    async def hangs(send, receive):
+        del send, receive
+        calls.append(line.loop.time())
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+
+    line.handler.hello = hangs
+
+    async def scenario(connection):
+        await connection.start(30.0)
+
+    line.run(scenario)
+    assert calls == pytest.approx([0.0, 10.1])

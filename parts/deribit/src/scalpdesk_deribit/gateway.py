@@ -1,0 +1,410 @@
+"""The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
+
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ArgumentError, ConfigError, RetryError, nearest_name
+from scalpdesk.core.events import Event, QuoteEvent, TradingHalt
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
+from scalpdesk.instruments.contract import Instruments, Perpetual
+from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.instruments.deribit import inverse_perpetual
+from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
+from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.venues.budget import loop_ns
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    DailyBar,
+    Health,
+    KnownOrder,
+    ListedContract,
+    LiveToken,
+    Notice,
+    NoticeKind,
+    Revealable,
+    VenueClock,
+    VenueMinute,
+    VenueSetup,
+    VenueView,
+    how_to_reach,
+)
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.network import Network
+from scalpdesk_deribit import wire
+from scalpdesk_deribit.orders import OrderPath
+from scalpdesk_deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
+from scalpdesk_deribit.rpc import (
+    KeysRefused,
+    RpcConnection,
+    RpcEvents,
+    RpcTarget,
+)
+
+LIVE_URL = "wss://www.deribit.com/ws/api/v2"
+TEST_URL = "wss://test.deribit.com/ws/api/v2"
+SOCKET_PATH = "/ws/api/v2"
+
+
+class DeribitGateway:
+    """One account at Deribit; implements :class:`scalpdesk.venues.contract.Gateway`.
+
+    Parameters
+    ----------
+    url
+        Of the websocket.
+    network
+        Where connections come from; None is TCP.
+    """
+
+    name = "deribit"
+    takes_combos = True
+    takes_id_once = False
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        key: Revealable,
+        secret: Revealable,
+        setup: VenueSetup,
+        network: Network | None = None,
+    ) -> None:
+        self._setup = setup
+        self._instruments: Instruments = setup.instruments
+        # nothing is borrowed to sell a future; without this no limit or margin of the account is reported
+        self._shortable = tuple(
+            InstrumentId(number) for number, listed in enumerate(setup.instruments) if not listed.is_option
+        )
+        self._clock: Clock = setup.clock
+        self._url = url
+        self.currency = setup.currency
+        self._publisher = EventPublisher(setup.clock)
+        self._halted: dict[InstrumentId, bool] = {}
+        """Trading status of instruments as it was reported last."""
+
+        def connection(
+            name: str, take: Callable[[wire.Notification], None], *, orders: bool
+        ) -> RpcConnection:
+            target = RpcTarget(
+                name=name,
+                url=url,
+                key=key,
+                secret=secret,
+                timeout_seconds=setup.timeout_seconds,
+                heartbeat_seconds=max(int(setup.heartbeat_seconds), 10),
+                cancels_on_disconnect=orders,
+            )
+            events = RpcEvents(
+                on_notification=take,
+                on_up=lambda: self._publisher.notice(NoticeKind.CONNECTED, name, "connected"),
+                on_down=lambda cause, why, is_final: self._on_down(name, cause, why, is_final),
+                on_refused=lambda cause, why: self._publisher.refuse(name, cause, why),
+            )
+            return RpcConnection(target, events, network)
+
+        self._orders = connection("orders", self._on_account, orders=True)
+        self._quotes = connection("quotes", self._on_market, orders=False)
+        self._queries = AccountAndMarket(self._orders, setup, self._publisher, self.currency)
+        self._order_path = OrderPath(self._orders, self._queries, setup, self._publisher)
+
+    def __repr__(self) -> str:
+        return f"DeribitGateway({self._url!r})"
+
+    # connection -------------------------------------------------------------------------------------
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then listen to the account; see the protocol."""
+        try:
+            return await self._connect(known_orders)
+        except BaseException:
+            await self.close(graceful=False)
+            raise
+
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
+        self._order_path.adopt(known_orders)
+        try:
+            await self._orders.start()
+        except KeysRefused as refused:
+            raise ConfigError(
+                "the venue does not accept these keys",
+                where="TRADING_API_KEY, TRADING_API_SECRET",
+                value=str(refused),
+                fix="copy client id and secret again; test and live have different keys",
+            ) from None
+        except TimeoutError:
+            raise RetryError(
+                "the connection does not come up",
+                where=self._url,
+                fix=how_to_reach(self._url),
+            ) from None
+        self._queries.begin(await self._queries.venue_time_ms())
+        if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
+            raise ConfigError(
+                "the clock of this machine is off",
+                where="clock",
+                value=f"{-self._queries.ahead_ms} ms from the venue's",
+                fix="synchronise it (NTP), then start again",
+            )
+        if not self._setup.data_only:
+            await self._check_currency()
+            try:
+                await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
+            except FAILURES as problem:
+                raise RetryError(
+                    "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
+                ) from None
+            self._order_path.is_open = True
+        account, _ = await self._queries.account()
+        if self._queries.margin_model != wire.STANDARD_MARGIN and not self._setup.data_only:
+            raise ConfigError(
+                f"the desk computes with the margin model {wire.STANDARD_MARGIN} alone; nothing was sent",
+                where="margin_model of the account",
+                value=self._queries.margin_model,
+                fix="choose segregated collateral and standard margin in the account's margin settings at the"
+                " venue, or trade a subaccount that has them",
+            )
+        return account
+
+    async def _check_currency(self) -> None:
+        """Refuse a currency in which the venue keeps no accounts."""
+        listed = wire.rows(await self._queries.question("public/get_currencies", {}), "currencies")
+        known = sorted(str(each.get("currency")) for each in listed)
+        if self.currency not in known:
+            raise ConfigError(
+                "the venue keeps no accounts in the desk's currency; nothing was sent",
+                where="desk.currency",
+                value=self.currency,
+                nearest=nearest_name(self.currency, known),
+                fix=f"one of {', '.join(known)}",
+            )
+
+    def _on_down(self, stream: str, cause: str, why: str, is_final: bool) -> None:
+        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
+        self._publisher.count(cause)
+        self._publisher.notice(kind, stream, cause, why)
+
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections; the venue cancels what still works, as it does when one breaks."""
+        await self._order_path.close(graceful=graceful)
+        await self._quotes.close()
+        await self._orders.close()
+        self._publisher.queue.close()
+
+    async def reconnect(self, stream: str) -> None:
+        """Replace the connection of a stream that is up and delivers nothing."""
+        for connection in (self._orders, self._quotes):
+            if connection.name == stream:
+                self._publisher.count(f"{stream}_renewed")
+                await connection.drop()
+
+    def health(self) -> Health:
+        """Return the state of the connections and the budget, without asking the venue."""
+        both = (self._orders, self._quotes)
+        counters = dict(self._publisher.counters)
+        counters["merged_quotes"] = self._publisher.queue.merged
+        counters["reconnects"] = sum(connection.reconnects for connection in both)
+        return Health(
+            streams={each.name: each.is_up for each in both},
+            silent_seconds={each.name: each.silent_seconds() for each in both},
+            in_flight=len(self._order_path.under_way),
+            unknown=self._order_path.tracker.unknown(),
+            requests_left=self._order_path.budget.left(loop_ns()),
+            counters=counters,
+        )
+
+    # events -----------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        return self._publisher.queue.items()
+
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits."""
+        self._publisher.queue.shortcut = take
+
+    def _on_market(self, note: wire.Notification) -> None:
+        """Publish the quote of a ticker."""
+        try:
+            name = str(note.data["instrument_name"])
+            if name not in self._instruments:
+                return
+            number = self._instruments.id_of(name)
+            at_ns = wire.time_ns(note.data, "timestamp")
+            recv_ns = self._publisher.timestamp(at_ns)
+            item = self._instruments[number]
+            quote = wire.read_quote(note.data, number, item, recv_ns)
+            is_halted = wire.is_halted(note.data)
+        except (wire.WireError, KeyError, TypeError) as problem:
+            self._publisher.refuse("quotes", "malformed_quote", repr(problem)[:200])
+            return
+        if is_halted is not None:
+            self._note_status(quote, is_halted=is_halted)
+        self._publisher.publish([quote])
+
+    def _note_status(self, quote: QuoteEvent, *, is_halted: bool) -> None:
+        """Tell the desk of a book that the venue has closed, or opened again."""
+        number, item = quote.instrument_id, self._instruments[quote.instrument_id]
+        # of a perpetual in any case: a halt may have begun before this connection
+        before = self._halted.get(number, False if item.is_option else None)
+        if is_halted is before:
+            return
+        if not item.is_option or quote.ts_event_ns < expiry_instant_ns(item):
+            self._halted[number] = is_halted
+            stamps = quote.ts_event_ns, quote.ts_recv_ns
+            reason = "the book is closed" if is_halted else ""
+            self._publisher.publish([TradingHalt(number, *stamps, is_halted, reason)])
+
+    def _on_account(self, note: wire.Notification) -> None:
+        self._order_path.on_change(note)
+
+    # commands ---------------------------------------------------------------------------------------
+
+    def send(self, command: VenueCommand) -> None:
+        """Send a command; its outcome comes as events."""
+        self._order_path.send(command)
+
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent."""
+        self._order_path.adopt(orders)
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
+        return await self._order_path.cancel_at_venue(venue_order_id)
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._order_path.is_taken(client_order_id)
+
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
+        """Ask by its label what became of an order; return whether the venue gave proof."""
+        del again  # its time limit proves that an order will not come
+        return await self._order_path.query_order(client_order_id)
+
+    # questions --------------------------------------------------------------------------------------
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account; executions that it reveals come out as events first."""
+        try:
+            return await self._snapshot(fills_since_ns)
+        except wire.WireError as problem:
+            raise RetryError(
+                "the venue's answer cannot be read", where="snapshot", value=str(problem)
+            ) from None
+
+    async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
+        # the venue's time goes first: its history ends there, wherever this machine's clock has been set
+        clock = await self._venue_clock()
+        fills = () if fills_since_ns is None else await self._order_path.history(fills_since_ns)
+        open_orders = await self._order_path.open_orders()
+        account, held = await self._queries.account()
+        return VenueView(
+            ts_event_ns=clock.now_ns,
+            ts_recv_ns=self._publisher.timestamp(clock.now_ns),
+            account=account,
+            clock=clock,
+            positions=tuple(line.position for line in held),
+            open_orders=open_orders,
+            fills=fills,
+            activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
+            shortable=self._shortable,
+        )
+
+    async def _venue_clock(self) -> VenueClock:
+        now_ms = await self._queries.venue_time_ms()
+        moment = from_ns(now_ms * NANOS_PER_MS)
+        day = moment.date() - timedelta(days=moment.hour < COIN_EXPIRY.hour)
+        return wire.clock_of(now_ms, coin_session(day).close_ns)
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections."""
+        try:
+            if not self._quotes.is_up:
+                await self._quotes.start()
+            await self._quotes.subscribe(self._channels(instrument_ids))
+        except KeysRefused as refused:
+            raise ConfigError(
+                "the venue does not accept these keys any more", where=self._url, value=str(refused)
+            ) from None
+        except FAILURES as problem:
+            raise RetryError(
+                "the quotes do not come up", where=self._url, value=repr(problem)[:200]
+            ) from None
+
+    def _channels(self, instrument_ids: Sequence[InstrumentId]) -> list[str]:
+        return [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Subscribe again to the tickers of some instruments; the others go on."""
+        self._publisher.count("quotes_asked_again")
+        with suppress(*FAILURES):  # a connection that breaks meanwhile subscribes to all of them
+            await self._quotes.renew(self._channels(instrument_ids))
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument, by query."""
+        return await self._queries.quotes(instrument_ids)
+
+    async def resolve(self, symbol: str) -> Perpetual:
+        """Return the inverse perpetual of a symbol as ``BTC-PERPETUAL``."""
+        try:
+            return inverse_perpetual(symbol)
+        except ArgumentError as error:
+            raise ConfigError(error.what, where="underlying", value=symbol, fix=error.fix) from None
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on a perpetual that expire from ``first`` to ``last``."""
+        return await self._queries.discover(underlying, first, last)
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars that end from ``first`` to ``last``, oldest first."""
+        return await self._queries.daily_bars(instrument_id, first, last)
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return an empty tuple: instruments of this venue do not split."""
+        del instrument_id, first, last
+        return ()
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return an empty tuple: instruments of this venue pay no dividend."""
+        del instrument_id, first, last
+        return ()
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[VenueMinute, ...]:
+        """Return the minutes of the days ``first`` to ``last``, oldest first."""
+        return await self._queries.minute_bars(instrument_id, first, last)
+
+
+def exchange_urls(url: str) -> tuple[str, str]:
+    """Return the addresses of the websocket and the requests of an exchange, from its own or one of them.
+
+    >>> exchange_urls("http://127.0.0.1:8080/api/v2")
+    ('ws://127.0.0.1:8080/ws/api/v2', 'http://127.0.0.1:8080/api/v2')
+    """
+    host = url.rstrip("/").removesuffix("/api/v2").removesuffix("/ws")
+    scheme, _, rest = host.partition("://")
+    safe = "s" if scheme in ("https", "wss") else ""
+    return f"ws{safe}://{rest}{SOCKET_PATH}", f"http{safe}://{rest}/api/v2"
+
+
+def socket_url(url: str | None, live_token: LiveToken | None) -> str:
+    """Return the address of the websocket: of a simulated exchange, the live or the test environment."""
+    if url is not None:
+        return exchange_urls(url)[0]
+    return TEST_URL if live_token is None else LIVE_URL
+
+
+def build_gateway(setup: VenueSetup) -> DeribitGateway:
+    """Return the gateway to Deribit, or to a simulated exchange at ``setup.url`` in its place."""
+    url = socket_url(setup.url, setup.live_token)
+    key, secret = setup.account_keys()
+    return DeribitGateway(url=url, key=key, secret=secret, setup=setup)

@@ -1,0 +1,250 @@
+"""Questions to Deribit that no order depends on: the account, its log, quotes, contracts and bars."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.deribit import coin_of
+from scalpdesk.instruments.sessions import from_ns, to_ns
+from scalpdesk.venues.budget import loop_ns
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    DailyBar,
+    ListedContract,
+    NoticeKind,
+    VenueActivity,
+    VenueMinute,
+    VenueSetup,
+)
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk_deribit import wire
+from scalpdesk_deribit.history import Bars, read_chart
+from scalpdesk_deribit.rpc import Disconnected, RpcConnection
+
+MOST_CLOCK_SKEW_MS = 1_000
+LEAST_MEASURED_MS, UNMEASURED_PACE = 2_000, 100.0
+LOOKS = 5
+"""Questions for the account until its marks stand still between two of them."""
+LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
+"""Lines of the transaction log in one answer, and how long before an instant it is read."""
+FAILURES = (wire.RpcError, Disconnected, TimeoutError)
+
+
+class AccountAndMarket:
+    """Asks one venue account, and its market, over a connection.
+
+    Parameters
+    ----------
+    connection
+        That orders go over, too.
+    setup
+        Instruments, clock, times and limits.
+    publisher
+        Stamps what comes, and reports what cannot be read.
+    currency
+        Of the account.
+    """
+
+    def __init__(
+        self, connection: RpcConnection, setup: VenueSetup, publisher: EventPublisher, currency: str
+    ) -> None:
+        self._connection, self._setup, self._publisher = connection, setup, publisher
+        self._instruments, self._clock, self._currency = setup.instruments, setup.clock, currency
+        self.ahead_ms = 0
+        """Lead of the venue's clock over the desk's."""
+        self._started = 0, 0
+        """The loop's time, ns, and the venue's, ms, as the connection began."""
+        self._listed: dict[str, Instrument] = {}
+        """Instruments that the venue named and the run may not hold."""
+        self.margin_model = ""
+        """The account's, in the venue's own words; empty before it is known."""
+        self._untraded: set[str] = set()
+        """Names of positions in what the desk does not trade, dated futures for one."""
+
+    async def question(self, method: str, params: wire.Message) -> Any:
+        """Return an answer.
+
+        Raises
+        ------
+        RetryError
+            When no answer comes, or an error.
+        """
+        try:
+            return await self._connection.request(method, params, 4.0 * self._setup.timeout_seconds)
+        except FAILURES as problem:
+            what = "refuses this" if isinstance(problem, wire.RpcError) else "does not answer"
+            raise RetryError(f"the venue {what}", where=method, value=repr(problem)[:200]) from None
+
+    def venue_ms(self) -> int:
+        """Return the venue's time, milliseconds."""
+        return self._clock.now_ns() // NANOS_PER_MS + self.ahead_ms
+
+    async def venue_time_ms(self) -> int:
+        """Ask the venue for its time, milliseconds, and measure the desk's clock against it anew."""
+        now_ms = int(await self.question("public/get_time", {}))
+        self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
+        self.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
+        return now_ms
+
+    def begin(self, now_ms: int) -> None:
+        """Measure the venue's pace from its time now, milliseconds."""
+        self._started = loop_ns(), now_ms
+
+    def pace(self) -> float:
+        """Return how many of the venue's seconds pass in a second of the desk, at least 1.
+
+        Measured since the start, for a venue with a time of its own; at first a fast venue is assumed.
+        """
+        at_ns, at_ms = self._started
+        passed_ms = (loop_ns() - at_ns) / NANOS_PER_MS
+        if passed_ms < LEAST_MEASURED_MS:
+            return UNMEASURED_PACE
+        return max((self.venue_ms() - at_ms) / passed_ms, 1.0)
+
+    def instrument(self, message: wire.Message) -> Instrument | None:
+        """Return the instrument that a message is about; None of one that the venue never listed."""
+        name = str(message.get("instrument_name"))
+        if name in self._instruments:
+            return self._instruments[self._instruments.id_of(name)]
+        return self._listed.get(name)
+
+    async def account(self) -> tuple[AccountFacts, list[wire.HeldAtVenue]]:
+        """Return the account and its positions at the same marks; its cash is equity less their value."""
+        params = {"currency": self._currency}
+        found = await self.question("private/get_positions", params)
+        for _ in range(LOOKS):
+            before = found
+            summary = await self.question("private/get_account_summary", {**params, "extended": True})
+            found = await self.question("private/get_positions", params)
+            if _marks(found) == _marks(before):
+                break
+        model = wire.margin_model(summary)
+        if self.margin_model not in ("", model):
+            detail = f"{model}, not {self.margin_model} any more: the desk still computes with the latter"
+            self._publisher.notice(NoticeKind.LIMITED, "requests", "margin_model_changed", detail)
+        self.margin_model = model
+        held = []
+        for message in wire.rows(found, "positions"):
+            instrument = self.instrument(message) or await self._look_up(message)
+            name = str(message.get("instrument_name"))
+            number = self._instruments.find(name)
+            line = wire.read_position(message, instrument, number)
+            if line is not None:
+                held.append(line)
+        return wire.read_account(summary, held), held
+
+    async def _look_up(self, message: wire.Message) -> Instrument | None:
+        """Return the instrument of a position that no list has named yet; None for what no desk trades."""
+        name = str(message.get("instrument_name"))
+        if not message.get("size") or name in self._untraded:
+            return None
+        try:
+            found = wire.read_instrument(
+                await self.question("public/get_instrument", {"instrument_name": name})
+            )
+        except (RetryError, wire.WireError, AttributeError) as problem:
+            self._publisher.refuse("requests", "malformed_instrument", repr(problem)[:200])
+            return None
+        if found is None:
+            self._untraded.add(name)
+        else:
+            self._listed[name] = found
+        return found
+
+    async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
+        """Return funding, deliveries and transfers since some days before an instant, oldest first."""
+        params: dict[str, Any] = {
+            "currency": self._currency,
+            "start_timestamp": since_ns // NANOS_PER_MS - LOG_DAYS_MS,
+            "end_timestamp": self.venue_ms() + MOST_CLOCK_SKEW_MS,
+            "count": LOG_PAGE,
+        }
+        found: dict[str, VenueActivity] = {}
+        while True:
+            page = await self.question("private/get_transaction_log", params)
+            for message in wire.rows(page.get("logs"), "transaction log"):
+                activity = wire.read_log(message)
+                if activity is not None:
+                    found[activity.activity_id] = activity
+            params["continuation"] = page.get("continuation")
+            if params["continuation"] is None:
+                return tuple(sorted(found.values(), key=lambda each: each.ts_event_ns))
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument, by query."""
+        found = []
+        for number in instrument_ids:
+            instrument = self._instruments[number]
+            ticker = await self.question("public/ticker", {"instrument_name": instrument.symbol})
+            try:
+                recv_ns = self._publisher.timestamp(wire.time_ns(ticker, "timestamp"))
+                found.append(wire.read_quote(ticker, number, instrument, recv_ns))
+            except (wire.WireError, AttributeError) as problem:
+                self._publisher.refuse("requests", "malformed_quote", repr(problem)[:200])
+        return tuple(found)
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on a perpetual that expire from ``first`` to ``last``."""
+        coin = coin_of(underlying)
+        listed = await self.question(
+            "public/get_instruments", {"currency": coin, "kind": "option", "expired": False}
+        )
+        summaries = await self.question(
+            "public/get_book_summary_by_currency", {"currency": coin, "kind": "option"}
+        )
+        interest = {row.get("instrument_name"): row.get("open_interest") for row in summaries}
+        found = []
+        for message in wire.rows(listed, "instruments"):
+            try:
+                contract = wire.read_instrument(message)
+            except wire.WireError as problem:
+                self._publisher.refuse("requests", "malformed_instrument", str(problem)[:200])
+                continue
+            if contract is None or not contract.is_option or contract.underlying != underlying:
+                continue
+            self._listed[contract.symbol] = contract
+            if first <= contract.expiry <= last:
+                held = interest.get(contract.symbol)
+                count = None if held is None else int(held)
+                found.append(ListedContract(contract, count, bool(message.get("is_active", True))))
+        return tuple(sorted(found, key=lambda item: item.contract.symbol))
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars that end from ``first`` to ``last``, oldest first."""
+        rows = await self._bars(instrument_id, first, last, "1D")
+        return tuple(DailyBar(from_ns(at_ns).date(), *figures) for at_ns, figures in rows)
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[VenueMinute, ...]:
+        """Return the minutes of the days ``first`` to ``last``, oldest first."""
+        rows = await self._bars(instrument_id, first, last, "1")
+        return tuple(VenueMinute(at_ns, *figures) for at_ns, figures in rows)
+
+    async def _bars(self, instrument_id: InstrumentId, first: date, last: date, resolution: str) -> Bars:
+        start, end = (
+            to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // NANOS_PER_MS
+            for day in (first, last + timedelta(days=1))
+        )
+        chart = await self.question(
+            "public/get_tradingview_chart_data",
+            {
+                "instrument_name": self._instruments[instrument_id].symbol,
+                "start_timestamp": start,
+                "end_timestamp": end - 1,
+                "resolution": resolution,
+            },
+        )
+        try:
+            return read_chart(chart)
+        except wire.WireError as problem:
+            raise RetryError("the venue's bars cannot be read", where="bars", value=str(problem)) from None
+
+
+def _marks(positions: Any) -> list[tuple[Any, ...]]:
+    names = ("instrument_name", "size", "mark_price")
+    return [tuple(message.get(name) for name in names) for message in wire.rows(positions, "positions")]

@@ -1,0 +1,1316 @@
+"""The order path's reading of each answer that the venue may give, request by request, in virtual time."""
+
+import asyncio
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from fakes.clock import ManualClock
+from fakes.scripted_venue import Key
+from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OrderStatusUnknown,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    Stop,
+    SubmitOrder,
+    TimeInForce,
+)
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind, VenueSetup
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk_deribit import wire
+from scalpdesk_deribit.gateway import build_gateway, exchange_urls, socket_url
+from scalpdesk_deribit.orders import OrderPath
+from scalpdesk_deribit.queries import AccountAndMarket
+from scalpdesk_deribit.rpc import Disconnected, KeysRefused
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+D = Decimal
+NOW_MS = 1_741_176_000_000
+SWAP = "BTC-PERPETUAL"
+USD = 10
+"""One contract: the venue counts dollars, the desk contracts."""
+BUY, EDIT, CANCEL = "private/buy", "private/edit", "private/cancel"
+BY_LABEL, STATE = "private/get_order_state_by_label", "private/get_order_state"
+TRADES_OF = "private/get_user_trades_by_order"
+TRADES_SINCE = "private/get_user_trades_by_currency_and_time"
+OPEN_ORDERS = "private/get_open_orders_by_currency"
+LOST, UNSENT = Disconnected("lost", was_sent=True), Disconnected("not connected", was_sent=False)
+BROKEN = wire.RpcError(11_094, "internal_server_error")
+REFUSED, GONE = wire.RpcError(10_009, "not_enough_funds"), wire.RpcError(11_044, "not_open_order")
+BUSY = wire.RpcError(10_028, "too_many_requests")
+
+
+def state(filled=0, amount=100, status="open", **changes):
+    return {
+        "order_id": "BTC-1",
+        "order_state": status,
+        "order_type": "limit",
+        "direction": "buy",
+        "instrument_name": SWAP,
+        "amount": USD * amount,
+        "filled_amount": USD * filled,
+        "average_price": 90_000.5 if filled else None,
+        "price": 90_000.5,
+        "label": "sd-1",
+        "creation_timestamp": NOW_MS,
+        "last_update_timestamp": NOW_MS,
+    } | changes
+
+
+def trade(number=1, amount=100, **changes):
+    return {
+        "trade_id": f"t{number}",
+        "order_id": "BTC-1",
+        "instrument_name": SWAP,
+        "direction": "buy",
+        "amount": USD * amount,
+        "price": 90_000.5,
+        "fee": 0.0,
+        "fee_currency": "BTC",
+        "label": "sd-1",
+        "timestamp": NOW_MS + number,
+    } | changes
+
+
+def order(name="sd-1", quantity=100, purpose=Purpose.HEDGE, limit="90000.5"):
+    return SubmitOrder(
+        name,
+        InstrumentId(0),
+        Side.BUY,
+        D(quantity),
+        OrderType.LIMIT,
+        D(limit),
+        TimeInForce.GTC,
+        purpose,
+    )
+
+
+class LoopClock(ManualClock):
+    """A machine's clock, whose seconds are the loop's."""
+
+    def __init__(self, loop):
+        super().__init__(NOW_MS * 10**6)
+        self._loop = loop
+
+    def now_ns(self):
+        return super().now_ns() + round(self._loop.time() * 10**9)
+
+
+class Venue:
+    """Answers each method by what a test wrote down; a list is used up from its front."""
+
+    def __init__(self, answers=None, *, options=(), clock=None, **setup):
+        self.answers, self.asked, self.is_up, self.connections = dict(answers or {}), [], True, 1
+        self.loop = VirtualLoop()
+        clock = clock(self.loop) if clock else ManualClock(NOW_MS * 10**6)
+        made = VenueSetup(
+            instruments=Instruments([perpetual("BTC"), *map(deribit_option, options)]),
+            clock=clock,
+            keys=(Key("k"), Key("s")),
+            currency="BTC",
+            **setup,
+        )
+        self.publisher = EventPublisher(clock)
+        self.queries = AccountAndMarket(self, made, self.publisher, "BTC")
+        self.path = OrderPath(self, self.queries, made, self.publisher)
+        self.path.is_open = True
+
+    async def request(self, method, params, timeout_seconds=None):
+        del timeout_seconds
+        self.asked.append((method, params))
+        found = self.answers[method]
+        if isinstance(found, list) and method not in (BY_LABEL, OPEN_ORDERS, TRADES_OF):
+            found = found.pop(0) if len(found) > 1 else found[0]
+        await asyncio.sleep(0.1)
+        if callable(found):
+            found = found()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def run(self, call, settle=True):
+        async def whole():
+            found = call()
+            if asyncio.iscoroutine(found):
+                found = await found
+            while settle and self.path.under_way:
+                await asyncio.wait(tuple(self.path.under_way))
+            return found
+
+        return self.loop.run_until_complete(whole())
+
+    def send(self, *commands):
+        for command in commands:
+            self.run(lambda command=command: self.path.send(command))
+        return self.said()
+
+    def said(self):
+        found = []
+        while (item := self.publisher.queue.take()) is not None:
+            found.append(item)
+        return found
+
+    def methods(self):
+        return [method for method, _ in self.asked]
+
+
+def kinds(said):
+    return [one.name if isinstance(one, Notice) else type(one) for one in said]
+
+
+@pytest.fixture
+def at_venue():
+    """Build a venue, closed with the test; ``working`` has sent the order sd-1, which rests there."""
+    made = []
+
+    def build(answers=None, *, working=False, **setup):
+        venue = Venue(answers, **setup)
+        made.append(venue)
+        if working:
+            venue.answers.setdefault(BUY, {"order": state(), "trades": []})
+            assert kinds(venue.send(order())) == [OrderAccepted]
+            venue.asked.clear()
+        return venue
+
+    yield build
+    for venue in made:
+        venue.loop.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"order": state(), "trades": []}, [OrderAccepted]),
+        ({"order": state()}, [OrderAccepted]),
+        ({"order": state(100, status="filled"), "trades": [trade()]}, [OrderAccepted, OrderFilled]),
+        (REFUSED, [OrderRejected]),
+        (BUSY, ["too_many_requests", OrderRejected]),
+        (BROKEN, [OrderStatusUnknown]),
+        (LOST, [OrderStatusUnknown]),
+        (UNSENT, [OrderStatusUnknown, OrderNotFound]),
+        (TimeoutError(), [OrderStatusUnknown]),
+        ({}, ["malformed_answer", OrderStatusUnknown]),
+        ([[]], ["malformed_answer", OrderStatusUnknown]),
+        ({"order": state(filled_amount="x")}, ["malformed_answer", OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_an_order_by_the_answer_to_it(at_venue, answer, expected):
+    venue = at_venue({BUY: answer})
+    said = venue.send(order())
+    assert kinds(said) == expected
+    ((method, params),) = venue.asked
+    assert method == BUY
+    assert (params["instrument_name"], params["amount"], params["label"]) == (SWAP, D(1_000), "sd-1")
+    assert (params["type"], params["price"]) == ("limit", D("90000.5"))
+    assert params["valid_until"] == NOW_MS + 5_000
+    assert venue.path.tracker.orders["sd-1"].answered_ns == 10**8
+    for one in said:
+        if isinstance(one, OrderStatusUnknown) and answer is BROKEN:
+            assert one.reason == "internal_server_error (11094)"
+        elif isinstance(one, OrderStatusUnknown) and not isinstance(answer, Disconnected):
+            assert one.reason in ("no answer in time", "an answer without meaning")
+        if isinstance(one, Notice) and answer is BUSY:
+            assert one.kind is NoticeKind.LIMITED
+
+
+def test_an_order_of_a_path_that_is_closed_or_down_or_over_budget_never_leaves(at_venue):
+    venue = at_venue(requests_per_minute=15)
+    venue.path.is_open = False
+    assert kinds(venue.send(order("sd-1"))) == [OrderStatusUnknown, OrderNotFound]
+    venue.path.is_open, venue.is_up = True, False
+    venue.run(lambda: asyncio.sleep(60.0))
+    assert kinds(venue.send(order("sd-2"))) == [OrderStatusUnknown, OrderNotFound]
+    venue.is_up = True
+    assert kinds(venue.send(order("sd-3"))) == ["own_budget", OrderStatusUnknown, OrderNotFound]
+    assert venue.asked == []
+
+
+def test_a_fault_of_our_own_before_the_answer_leaves_an_order_in_doubt_that_absence_ends(at_venue):
+    venue = at_venue({BUY: ValueError("odd"), BY_LABEL: []}, acceptance_seconds=10.0)
+    doubt, gap = venue.send(order())
+    assert (type(doubt), doubt.reason) == (
+        OrderStatusUnknown,
+        "its answer met a fault of our own: ValueError('odd')",
+    )
+    assert (gap.kind, gap.name, gap.detail) == (NoticeKind.GAP, "internal_fault", "ValueError('odd')")
+    assert venue.publisher.counters["internal_fault"] == 1
+    venue.run(lambda: asyncio.sleep(10.0))
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is True
+    assert kinds(venue.said()) == [OrderNotFound]
+
+
+def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
+    answers = {BUY: {"order": state(), "trades": []}}
+    patient = at_venue(answers)
+
+    async def end(venue, graceful):
+        venue.path.send(order())
+        await asyncio.sleep(0.0)
+        await venue.path.close(graceful=graceful)
+        return kinds(venue.said()), venue.path.is_open, len(venue.path.under_way)
+
+    assert patient.run(lambda: end(patient, graceful=True), settle=False) == ([OrderAccepted], False, 0)
+    hasty = at_venue(answers)
+    assert hasty.run(lambda: end(hasty, graceful=False), settle=False) == ([], False, 0)
+
+
+# cancels and edits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "asks"),
+    [
+        (state(status="cancelled"), [OrderCancelled], []),
+        (REFUSED, [CancelRejected], []),
+        (GONE, [CancelRejected, OrderCancelled], [BY_LABEL, TRADES_OF]),
+        (BROKEN, [OrderStatusUnknown], []),
+        (LOST, [OrderStatusUnknown], []),
+        (TimeoutError(), [OrderStatusUnknown], []),
+        (state(filled_amount="x"), ["malformed_answer", OrderStatusUnknown], []),
+    ],
+)
+def test_what_becomes_of_a_cancel_by_the_answer_to_it(at_venue, answer, expected, asks):
+    venue = at_venue({CANCEL: answer, BY_LABEL: [state(status="cancelled")], TRADES_OF: []}, working=True)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == expected
+    assert venue.asked[0] == (CANCEL, {"order_id": "BTC-1"})
+    assert venue.methods()[1:] == asks
+
+
+def test_an_order_without_an_id_is_cancelled_by_its_label_and_asked_after(at_venue):
+    venue = at_venue(
+        {BUY: LOST, "private/cancel_by_label": 1, BY_LABEL: [state(status="cancelled")], TRADES_OF: []}
+    )
+    venue.send(order())
+    venue.asked.clear()
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderAccepted, OrderCancelled]
+    assert venue.asked[:2] == [
+        ("private/cancel_by_label", {"label": "sd-1", "currency": "BTC"}),
+        (BY_LABEL, {"currency": "BTC", "label": "sd-1"}),
+    ]
+    assert kinds(venue.send(CancelOrder("never-sent"))) == [CancelRejected]
+    assert venue.publisher.counters["cancel_of_unknown_order"] == 1
+
+
+BY_LABEL_CANCEL = "private/cancel_by_label"
+
+
+def slowly(venue, answer, seconds=0.4, method=BUY):
+    """Answer an order or an edit so late that a cancel overtakes it."""
+    quick = venue.request
+
+    async def request(asked, params, timeout_seconds=None):
+        if asked == method:
+            await asyncio.sleep(seconds)
+        return await quick(asked, params, timeout_seconds)
+
+    venue.answers[method], venue.request = answer, request
+
+
+def overtaking(venue, seconds=5.0):
+    """Send an order, and its cancel before the answer; return what was published."""
+
+    async def scenario():
+        venue.path.send(order())
+        await asyncio.sleep(0.05)
+        venue.path.send(CancelOrder("sd-1"))
+        await asyncio.sleep(seconds)
+
+    venue.run(scenario)
+    return venue.said()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "cancels_by_id"),
+    [
+        ({"order": state(), "trades": []}, [OrderAccepted, OrderCancelled], 1),
+        ({"order": state(100, status="filled"), "trades": [trade()]}, [OrderAccepted, OrderFilled], 0),
+        (REFUSED, [OrderRejected], 0),
+        (LOST, [OrderStatusUnknown, CancelRejected], 0),
+    ],
+)
+def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_id(
+    at_venue, answer, expected, cancels_by_id
+):
+    venue = at_venue({BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: state(status="cancelled")})
+    slowly(venue, answer)
+    assert kinds(overtaking(venue)) == expected
+    assert venue.asked[0] == (BY_LABEL_CANCEL, {"label": "sd-1", "currency": "BTC"})
+    assert [params for method, params in venue.asked if method == CANCEL] == [
+        {"order_id": "BTC-1"}
+    ] * cancels_by_id
+
+
+def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options):
+    answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: combo_state(order_state="cancelled")}
+    venue = with_options(answers)
+    slowly(venue, {"order": combo_state(), "trades": []})
+
+    async def scenario():
+        venue.path.send(straddle())
+        await asyncio.sleep(0.3)  # the combo has its name
+        venue.path.send(CancelOrder("whole-P"))
+        await asyncio.sleep(5.0)
+
+    venue.run(scenario)
+    assert kinds(venue.said()) == [OrderAccepted, OrderAccepted, OrderCancelled, OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-7"})
+
+
+def test_a_label_that_the_venue_does_not_have_refuses_the_cancel_of_an_order_in_doubt(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL_CANCEL: 0, BY_LABEL: []})
+    venue.send(order())
+    (refused,) = venue.send(CancelOrder("sd-1"))
+    assert (type(refused), refused.reason) == (CancelRejected, "the venue has no order of this label")
+
+
+def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after_five_seconds(at_venue):
+    venue = at_venue({CANCEL: state(), BY_LABEL: [state()], TRADES_OF: []}, working=True)
+    began, asked_at = venue.loop.time(), []
+    quick = venue.request
+
+    async def request(method, params, timeout_seconds=None):
+        if method == BY_LABEL:
+            asked_at.append(round(venue.loop.time() - began))
+        return await quick(method, params, timeout_seconds)
+
+    async def scenario():
+        venue.path.send(CancelOrder("sd-1"))
+        await asyncio.sleep(4.0)
+        venue.answers[OPEN_ORDERS] = [state()]
+        await venue.path.open_orders()  # too early to prove anything
+        assert venue.said() == []
+        await asyncio.sleep(60.0)
+
+    venue.request = request
+    venue.run(scenario)
+    assert kinds(venue.said()) == [CancelRejected]
+    assert asked_at == [5]
+    venue.send(CancelOrder("sd-1"))
+    venue.run(lambda: asyncio.sleep(9.0))
+    venue.run(venue.path.open_orders)
+    assert venue.said() == []
+    venue.run(lambda: asyncio.sleep(0.9))
+    venue.run(venue.path.open_orders)
+    assert kinds(venue.said()) == [CancelRejected]
+
+
+def test_a_path_that_closes_follows_no_cancel_any_more(at_venue):
+    venue = at_venue({CANCEL: state(), BY_LABEL: [state()], TRADES_OF: []}, working=True)
+    venue.send(CancelOrder("sd-1"))
+    venue.run(lambda: venue.path.close(graceful=True))
+    venue.run(lambda: asyncio.sleep(60.0))
+    assert venue.methods() == [CANCEL]
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [(state(), True), (GONE, True), (REFUSED, False), (LOST, False), (TimeoutError(), False)],
+)
+def test_a_cancel_by_the_venues_id_is_taken_when_it_answers_or_the_order_is_over(at_venue, answer, taken):
+    venue = at_venue({CANCEL: answer})
+    assert venue.run(lambda: venue.path.cancel_at_venue("BTC-9/leg")) is taken
+    assert venue.asked == [(CANCEL, {"order_id": "BTC-9"})]
+
+
+NEW = ReplaceOrder("sd-1", order("sd-2", 60, limit="90001"))
+EDITED = state(amount=60, price=90_001.0, label="sd-1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "expected"),
+    [
+        ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
+        (REFUSED, None, [OrderRejected, CancelRejected]),
+        (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
+        (BROKEN, EDITED, [OrderCancelled, OrderAccepted]),
+        (LOST, state(), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+        (LOST, state(amount=60), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+        (LOST, LOST, [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_a_replacement_by_the_answer_to_it(at_venue, answer, shown, expected):
+    venue = at_venue({EDIT: answer, STATE: shown}, working=True)
+    assert kinds(venue.send(NEW)) == expected
+    assert venue.asked[0] == (EDIT, {"order_id": "BTC-1", "amount": D(600), "price": D(90_001)})
+    assert venue.methods()[1:] == ([] if shown is None else [STATE])
+    known = venue.path.tracker.orders
+    was_edited = expected[0] is OrderCancelled
+    assert known["sd-2"].venue_order_id == ("BTC-1" if was_edited else "")
+    assert known["sd-1"].ended is was_edited
+    assert known["sd-2"].answered_ns == round(venue.loop.time() * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "cancels_by_id"),
+    [
+        ({"order": EDITED, "trades": []}, [OrderCancelled, OrderAccepted, OrderCancelled], 1),
+        (REFUSED, [OrderRejected, CancelRejected], 0),
+    ],
+)
+def test_a_cancel_that_overtakes_a_replacement_waits_for_the_answer_to_the_edit(
+    at_venue, answer, expected, cancels_by_id
+):
+    cancelled = {**EDITED, "order_state": "cancelled"}
+    answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: cancelled}
+    venue = at_venue(answers, working=True)
+    slowly(venue, answer, method=EDIT)
+
+    async def scenario():
+        venue.path.send(NEW)
+        await asyncio.sleep(0.05)
+        venue.path.send(CancelOrder("sd-2"))
+        await asyncio.sleep(5.0)
+
+    venue.run(scenario)
+    assert kinds(venue.said()) == expected
+    by_id = [params for method, params in venue.asked if method == CANCEL]
+    assert by_id == [{"order_id": "BTC-1"}] * cancels_by_id
+
+
+def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_venue):
+    filled = {"order": state(40), "trades": [trade(1, 40)]}
+    answers = {BUY: filled, EDIT: {"order": state(40, 100, price=90_001.0), "trades": []}}
+    venue = at_venue(answers)
+    assert kinds(venue.send(order())) == [OrderAccepted, OrderFilled]
+    venue.asked.clear()
+    assert kinds(venue.send(NEW)) == [OrderCancelled, OrderAccepted]
+    assert venue.asked[0][1]["amount"] == 1_000  # 40 filled and 60 more
+    note = wire.Notification(
+        "user.changes", {"trades": [trade(2, 25)], "orders": [state(65, 100, price=90_001.0)]}
+    )
+    venue.run(lambda: venue.path.on_change(note))
+    (fill,) = venue.said()
+    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+    assert change(venue, [trade(1, 40)]) == []  # booked under the order's first name
+    venue.answers[OPEN_ORDERS] = [state(65, 100, price=90_001.0)]
+    venue.answers[TRADES_OF] = []
+    (shown,) = venue.run(venue.path.open_orders)
+    assert (shown.client_order_id, shown.quantity, shown.filled) == ("sd-2", 60, 25)
+
+
+@pytest.mark.parametrize(("mean", "inferred"), [(90_010.0, [("sd-2", 25, D("90025.20417"))]), (None, [])])
+def test_what_an_edited_order_has_filled_unlisted_is_inferred_at_its_own_mean(at_venue, mean, inferred):
+    at_limit = {"price": 90_001.0}
+    edited = {"order": state(40, **at_limit), "trades": []}
+    venue = at_venue({EDIT: edited, TRADES_OF: []}, working=True)
+    change(venue, [trade(1, 40)])
+    venue.send(NEW)
+    # the venue's mean is that of all 65, 65/90,010 in coin: of them 40 went at 90,000.5 under the first name
+    said = change(venue, orders=[state(65, average_price=mean, **at_limit)])
+    assert [(fill.client_order_id, fill.quantity, round(fill.price, 5)) for fill in said] == inferred
+
+
+def test_a_replacement_of_what_is_not_at_the_venue_or_being_edited_never_leaves(at_venue):
+    venue = at_venue({EDIT: {"order": EDITED, "trades": []}}, working=True)
+    absent = ReplaceOrder("never-sent", order("sd-9"))
+    assert kinds(venue.send(absent)) == [OrderStatusUnknown, OrderNotFound]
+    venue.path._editing["BTC-1"] = ([], [])
+    said = venue.send(ReplaceOrder("sd-1", order("sd-8")))
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
+    assert said[-1].reason == "not at the venue, or held back"
+    assert venue.asked == []
+
+
+def test_changes_during_an_edit_are_applied_after_its_answer(at_venue):
+    venue = at_venue(working=True)
+
+    def answer():
+        note = wire.Notification(
+            "user.changes", {"trades": [trade(1, 30)], "orders": [state(30, 60, price=90_001.0)]}
+        )
+        venue.path.on_change(note)
+        assert venue.said() == []
+        return {"order": EDITED, "trades": []}
+
+    venue.answers[EDIT] = answer
+    said = venue.send(NEW)
+    assert kinds(said) == [OrderCancelled, OrderAccepted, OrderFilled]
+    assert said[-1].client_order_id == "sd-2"
+
+
+# combos --------------------------------------------------------------------------------------------------
+
+CALL, PUT = "BTC-14MAR25-90000-C", "BTC-14MAR25-90000-P"
+COMBO = "BTC-STRD-14MAR25-90000"
+CREATE, SELL = "private/create_combo", "private/sell"
+MADE = {"id": COMBO, "legs": [{"instrument_name": CALL, "amount": 1}, {"instrument_name": PUT, "amount": 1}]}
+
+
+def straddle(name="whole", quantity="0.5", side=Side.BUY, purpose=Purpose.OPEN):
+    legs = tuple(
+        SubmitOrder(
+            f"{name}-{right}", number, side, D(quantity), OrderType.LIMIT, None, TimeInForce.GTC, purpose
+        )
+        for number, right in ((InstrumentId(1), "C"), (InstrumentId(2), "P"))
+    )
+    return MultiLegOrder(name, legs, D("0.05") * side.sign, TimeInForce.GTC)
+
+
+def combo_state(filled=0.0, name="whole", **changes):
+    amounts = {"amount": 0.5, "filled_amount": filled, "average_price": 0.05 if filled else None}
+    named = {"order_id": "BTC-7", "instrument_name": COMBO, "label": name, "price": 0.05}
+    return state() | amounts | named | changes
+
+
+def combo_trade(number=1, amount=0.5, **changes):
+    """Return a trade of the combo: its legs are what is booked."""
+    legs = []
+    for place, (name, price) in enumerate(((CALL, 0.03), (PUT, 0.02))):
+        leg = trade(10 * number + place) | {"instrument_name": name, "amount": amount, "price": price}
+        del leg["order_id"], leg["label"]
+        legs.append(leg)
+    return {"order_id": "BTC-7", "label": "whole", "instrument_name": COMBO, "legs": legs} | changes
+
+
+@pytest.fixture
+def with_options(at_venue):
+    """Build a venue that lists a straddle; ``working`` has sent it as the combo ``whole``, which rests."""
+
+    def build(answers=None, *, working=False, **setup):
+        venue = at_venue({CREATE: MADE} | (answers or {}), options=(CALL, PUT), **setup)
+        if working:
+            venue.answers.setdefault(BUY, {"order": combo_state(), "trades": []})
+            assert kinds(venue.send(straddle())) == [OrderAccepted] * 2
+            venue.asked.clear()
+        return venue
+
+    return build
+
+
+def test_a_straddle_is_named_once_and_then_sent_as_one_order(with_options):
+    rests = [{"order": combo_state(name=name), "trades": []} for name in ("whole", "more", "again")]
+    venue = with_options({BUY: rests, SELL: REFUSED})
+    said = venue.send(straddle())
+    assert [(type(one), one.client_order_id, one.venue_order_id) for one in said] == [
+        (OrderAccepted, "whole-C", f"BTC-7/{CALL}"),
+        (OrderAccepted, "whole-P", f"BTC-7/{PUT}"),
+    ]
+    legs = [{"instrument_name": name, "amount": D(1), "direction": "buy"} for name in (CALL, PUT)]
+    (made, named), (method, params) = venue.asked
+    assert (made, named, method) == (CREATE, {"trades": legs}, BUY)
+    assert (params["instrument_name"], params["amount"], params["price"]) == (COMBO, D("0.5"), D("0.05"))
+    assert (params["label"], params["valid_until"]) == ("whole", NOW_MS + 5_000)
+    tracked = venue.path.tracker.orders
+    assert {tracked[name].parent_id for name in ("whole-C", "whole-P")} == {"whole"}
+    assert {tracked[name].answered_ns for name in ("whole-C", "whole-P")} == {2 * 10**8}
+    venue.asked.clear()
+    assert kinds(venue.send(straddle("more"))) == [OrderAccepted] * 2
+    assert kinds(venue.send(straddle("out", side=Side.SELL))) == [OrderRejected] * 2
+    assert venue.methods() == [
+        BUY,
+        SELL,
+    ]
+    assert venue.asked[1][1]["price"] == D("0.05")  # of the combo, of which a sale gets what the desk asks
+    venue.asked.clear()
+    venue.send(straddle("again"))  # a refused combo may have ended: it is asked for again
+    assert venue.methods() == [CREATE, BUY]
+
+
+def test_the_question_for_a_combo_counts_in_the_budget(with_options):
+    venue = with_options({BUY: {"order": combo_state(), "trades": []}})
+    before = venue.path.budget.left(0)
+    venue.send(straddle())
+    assert venue.path.budget.left(0) == before - 2
+    for name in ("b", "c", "d"):
+        venue.send(straddle(name))
+    assert venue.path.budget.left(0) == before - 3  # of five, two came back in 0.4 s
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "reason"),
+    [
+        (REFUSED, [OrderRejected] * 2, "not_enough_funds (10009)"),
+        ({"id": COMBO, "legs": MADE["legs"][:1]}, [OrderRejected] * 2, "other legs than were asked for"),
+        ({"id": ""}, [OrderRejected] * 2, "legs is no list of objects"),
+        (BROKEN, [OrderStatusUnknown, OrderNotFound] * 2, None),
+        (LOST, [OrderStatusUnknown, OrderNotFound] * 2, None),
+        (TimeoutError(), [OrderStatusUnknown, OrderNotFound] * 2, None),
+    ],
+)
+def test_a_combo_that_has_no_name_is_never_ordered(with_options, answer, expected, reason):
+    venue = with_options({CREATE: answer})
+    said = venue.send(straddle())
+    assert kinds(said) == expected
+    assert venue.methods() == [CREATE]
+    assert venue.path._combos == {}
+    if reason is not None:
+        assert all(reason in one.reason for one in said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (REFUSED, [OrderRejected] * 2),
+        (BUSY, ["too_many_requests", OrderRejected, OrderRejected]),
+        (LOST, [OrderStatusUnknown] * 2),
+        (UNSENT, [OrderStatusUnknown, OrderNotFound] * 2),
+        ({}, ["malformed_answer", OrderStatusUnknown, OrderStatusUnknown]),
+        (
+            {"order": combo_state(0.5, order_state="filled"), "trades": [combo_trade()]},
+            [OrderAccepted, OrderFilled] * 2,
+        ),
+    ],
+)
+def test_what_becomes_of_a_combo_by_the_answer_to_it_becomes_of_each_leg(with_options, answer, expected):
+    venue = with_options({BUY: answer})
+    said = venue.send(straddle())
+    assert kinds(said) == expected
+    fills = [(one.client_order_id, one.quantity, one.price) for one in said if isinstance(one, OrderFilled)]
+    assert fills in ([], [("whole-C", D("0.5"), D("0.03")), ("whole-P", D("0.5"), D("0.02"))])
+
+
+def test_trades_of_a_combo_are_booked_leg_by_leg_and_once(with_options):
+    venue = with_options(working=True)
+    said = change(venue, [combo_trade(1, 0.2)], [combo_state(0.2)])
+    assert [(one.client_order_id, one.execution_id, one.quantity) for one in said] == [
+        ("whole-C", "t10", D("0.2")),
+        ("whole-P", "t11", D("0.2")),
+    ]
+    assert change(venue, [combo_trade(1, 0.2)], [combo_state(0.2)]) == []
+    other = combo_trade(2, label="by-hand", order_id="BTC-9")
+    (notice,) = change(venue, [other])
+    assert (notice.name, notice.detail) == ("foreign_execution", COMBO)
+    (half,) = change(venue, [combo_trade(3) | {"legs": [combo_trade(3)["legs"][1]]}])
+    assert half.client_order_id == "whole-P"
+
+
+def test_a_combo_that_counts_more_than_was_reported_asks_for_the_trades_of_its_order(with_options):
+    venue = with_options({TRADES_OF: [combo_trade(1, 0.2)]}, working=True)
+    said = change(venue, orders=[combo_state(0.2)])
+    assert sorted((one.client_order_id, one.quantity) for one in said) == [
+        ("whole-C", D("0.2")),
+        ("whole-P", D("0.2")),
+    ]
+    assert venue.asked == [(TRADES_OF, {"order_id": "BTC-7", "sorting": "asc"})] * 2
+
+
+def test_a_leg_is_cancelled_with_its_combo(with_options):
+    venue = with_options({CANCEL: combo_state(order_state="cancelled")}, working=True)
+    assert kinds(venue.send(CancelOrder("whole-P"))) == [OrderCancelled] * 2
+    assert venue.asked == [(CANCEL, {"order_id": "BTC-7"})]
+
+
+def test_a_leg_whose_combo_has_no_id_is_cancelled_by_the_label_of_the_whole(with_options):
+    venue = with_options({BUY: LOST, "private/cancel_by_label": 1, BY_LABEL: []})
+    venue.send(straddle())
+    venue.asked.clear()
+    assert venue.send(CancelOrder("whole-P")) == []
+    assert venue.asked == [
+        ("private/cancel_by_label", {"label": "whole", "currency": "BTC"}),
+        (BY_LABEL, {"currency": "BTC", "label": "whole"}),
+    ]
+
+
+def test_a_cancel_of_a_leg_without_an_answer_leaves_both_legs_in_doubt(with_options):
+    venue = with_options({CANCEL: TimeoutError("slow")}, working=True)
+    said = venue.send(CancelOrder("whole-C"))
+    assert [(type(one), one.client_order_id, one.reason) for one in said] == [
+        (OrderStatusUnknown, "whole-C", "cancel: slow"),
+        (OrderStatusUnknown, "whole-P", "cancel: slow"),
+    ]
+
+
+def test_a_leg_is_never_edited_by_itself(with_options):
+    venue = with_options(working=True)
+    wanted = straddle("new").legs[0]
+    said = venue.send(ReplaceOrder("whole-C", wanted))
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
+    assert venue.asked == []
+
+
+def test_the_absence_of_a_combo_is_that_of_both_legs(with_options):
+    venue = with_options({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
+    assert kinds(venue.send(straddle())) == [OrderStatusUnknown] * 2
+    venue.run(lambda: asyncio.sleep(20.0))
+    assert venue.run(lambda: venue.path.query_order("whole-P")) is True
+    assert kinds(venue.said()) == [OrderNotFound] * 2
+    assert venue.asked[-1] == (BY_LABEL, {"currency": "BTC", "label": "whole"})
+
+
+def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues(with_options):
+    venue = with_options({TRADES_OF: [], "public/get_combo_details": MADE | {"id": "other"}}, working=True)
+    by_hand = combo_state(name="by-hand", instrument_name="BTC-STRD-14MAR25-95000", order_id="BTC-8")
+    venue.answers[OPEN_ORDERS] = [combo_state(), by_hand, by_hand]
+    shown = venue.run(venue.path.open_orders)
+    assert [(one.client_order_id, one.instrument_id, one.venue_order_id) for one in shown] == [
+        ("whole-C", 1, f"BTC-7/{CALL}"),
+        ("whole-P", 2, f"BTC-7/{PUT}"),
+        *[(f"by-hand/{CALL}", 1, f"BTC-8/{CALL}"), (f"by-hand/{PUT}", 2, f"BTC-8/{PUT}")] * 2,
+    ]
+    assert venue.methods() == [OPEN_ORDERS, TRADES_OF, TRADES_OF, "public/get_combo_details"]
+    assert venue.asked[-1][1] == {"combo_id": "BTC-STRD-14MAR25-95000"}
+
+
+# questions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "trades", "proof", "expected"),
+    [
+        ([state(100, status="filled")], [trade()], True, [OrderFilled]),
+        ([state(100, status="filled")], {"trades": [trade()]}, True, [OrderFilled]),
+        ([state(40)], LOST, True, ["executions_missing", OrderFilled]),  # inferred
+        ([state()], [], True, []),
+        (LOST, [], False, ["query_failed"]),
+        ("rubbish", [], False, ["query_failed"]),
+    ],
+)
+def test_what_a_question_after_an_order_proves(at_venue, answer, trades, proof, expected):
+    venue = at_venue({BY_LABEL: answer, TRADES_OF: trades}, working=True)
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
+    assert kinds(venue.said()) == expected
+    assert venue.run(lambda: venue.path.query_order("never-sent")) is True
+
+
+def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
+    assert kinds(venue.send(order())) == [OrderStatusUnknown]
+    for wait, proof in ((9.7, False), (0.2, True)):
+        venue.run(lambda wait=wait: asyncio.sleep(wait))
+        assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
+    assert kinds(venue.said()) == [OrderNotFound]
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is True  # it is over: nothing is asked
+    assert venue.methods().count(BY_LABEL) == 2
+
+
+async def adopt_in_loop(venue):
+    venue.path.adopt([KnownOrder(order())])
+
+
+def proven_absent_after(venue, name="sd-1"):
+    """Ask until the venue gives proof; return when that was, by the loop's time."""
+
+    async def ask():
+        while not await venue.path.query_order(name):
+            assert OrderNotFound not in kinds(venue.said())
+        return venue.loop.time()
+
+    return venue.run(ask)
+
+
+@pytest.mark.parametrize(("connection", "seconds"), [(1, 2.0), (2, 6.0)])
+def test_an_order_on_a_connection_that_broke_may_come_until_its_time_limit(at_venue, connection, seconds):
+    """Behind a connection that stands nothing overtakes it; a proxy may bring what another one sent."""
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=2.0, clock=LoopClock)
+    venue.send(order())
+    venue.connections = connection
+    assert proven_absent_after(venue) == pytest.approx(seconds, abs=0.3)
+    assert venue.asked[0][1]["valid_until"] == NOW_MS + 5_000
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("speed", [1.0, 8.0, 60.0])
+def test_the_time_limit_at_a_venue_with_a_time_of_its_own_is_of_that_time(at_venue, speed, is_own):
+    """Ten seconds of the desk: those of a request, and as many for a clock that stands between messages."""
+    clock = FollowingClock(NOW_MS * 10**6)
+    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=2.0, clock=lambda _: clock)
+
+    async def tick():
+        while True:
+            clock.observe(NOW_MS * 10**6 + int(speed * venue.loop.time() * 10**9))
+            await asyncio.sleep(0.05)
+
+    async def begin():
+        venue.ticking = asyncio.ensure_future(tick())
+        venue.queries.begin(NOW_MS)
+        await asyncio.sleep(20.0)
+
+    venue.run(begin, settle=False)
+    sent_ms = NOW_MS + int(speed * 20_000)
+    if is_own:
+        venue.send(order())
+        assert venue.asked[0][1]["valid_until"] == pytest.approx(sent_ms + speed * 10_000, abs=speed * 200)
+        venue.connections = 2
+    else:
+        venue.run(lambda: adopt_in_loop(venue))
+    seconds = proven_absent_after(venue)
+    venue.ticking.cancel()
+    venue.run(lambda: asyncio.sleep(0))
+    assert seconds == pytest.approx(30.0 + 1.0 / speed, abs=0.5)
+
+
+def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
+    venue = at_venue({EDIT: {"order": EDITED, "trades": []}, STATE: EDITED, TRADES_OF: []}, working=True)
+    venue.send(NEW)
+    venue.asked.clear()
+    assert venue.run(lambda: venue.path.query_order("sd-2")) is True
+    assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
+
+
+@pytest.mark.parametrize(
+    ("sent_ago_seconds", "waits_seconds"),
+    [(60.0, 0.0), (9.0, 6.0), (2.0, 10.0), (None, 10.0)],
+)
+def test_the_absence_of_an_order_of_another_process_proves_nothing_before_its_acceptance_timeout(
+    at_venue, sent_ago_seconds, waits_seconds
+):
+    # 5 s of its request, 10 s after it
+    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0, clock=LoopClock)
+    sent_ns = 0 if sent_ago_seconds is None else NOW_MS * 10**6 - int(sent_ago_seconds * 10**9)
+
+    async def proof_after():
+        began = venue.loop.time()
+        venue.path.adopt([KnownOrder(order(), sent_ns=sent_ns)])
+        while not await venue.path.query_order("sd-1"):
+            assert venue.said() == []
+        return venue.loop.time() - began
+
+    assert venue.run(proof_after) == pytest.approx(waits_seconds, abs=0.2)
+    assert kinds(venue.said()) == [OrderStatusUnknown, OrderNotFound]
+
+
+def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
+    venue = at_venue()
+    first = KnownOrder(order("sd-1"), is_live=False, venue_order_id="BTC-1")
+    second = KnownOrder(order("sd-2"), venue_order_id="BTC-1")
+
+    def adopt(orders):
+        venue.run(lambda: venue.path.adopt(orders))
+
+    adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
+    assert venue.path._edited == {"BTC-1"}
+    leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
+    adopt(iter([leg]))
+    adopt([leg])  # twice is once
+    assert venue.path.tracker.combos == {"whole": ("leg",)}
+    assert venue.path._parent_ids == {"whole": "BTC-7"}
+
+
+def test_open_orders_of_others_are_shown_in_instruments_that_nobody_listed_too(at_venue):
+    other = state(25, label="by-hand", order_id="BTC-2", order_type="market", order_state="open")
+    unknown = state(label="x", order_id="BTC-3", instrument_name="BTC-NEVER")
+    venue = at_venue({OPEN_ORDERS: [unknown, other, state()], TRADES_OF: []}, working=True)
+    strange, by_hand, own = venue.run(venue.path.open_orders)
+    assert (strange.symbol, strange.instrument_id, strange.quantity) == ("BTC-NEVER", None, 1_000)
+    assert (by_hand.client_order_id, by_hand.quantity, by_hand.filled, by_hand.limit_price) == (
+        "by-hand",
+        100,
+        25,
+        None,
+    )
+    assert (own.client_order_id, own.instrument_id, own.limit_price) == ("sd-1", 0, D("90000.5"))
+    assert venue.publisher.counters["foreign_order"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pages", "starts", "found"),
+    [
+        ([([1, 2], True), ([2, 3], False)], [1, NOW_MS + 2], ["t1", "t2", "t3"]),
+        ([([1], False)], [1], ["t1"]),
+        ([([], True)], [1], []),
+        ([([1], True), ([1], True)], [1, NOW_MS + 1], ["t1"]),  # nothing new: it would turn in a circle
+    ],
+)
+def test_the_history_is_followed_page_by_page(at_venue, pages, starts, found):
+    unlisted = trade(99, instrument_name="BTC-NEVER")
+    answers = [
+        {
+            "trades": [trade(n, 10) for n in numbers] and [unlisted, *(trade(n, 10) for n in numbers)],
+            "has_more": more,
+        }
+        for numbers, more in pages
+    ]
+    venue = at_venue({TRADES_SINCE: answers}, working=True)
+    fills = venue.run(lambda: venue.path.history(1_000_000))
+    assert [fill.execution_id for fill in fills] == found
+    assert [params["start_timestamp"] for _, params in venue.asked] == starts
+    assert {params["end_timestamp"] for _, params in venue.asked} == {NOW_MS + 1_000}
+    assert len([one for one in venue.said() if isinstance(one, OrderFilled)]) == len(found)
+
+
+# changes ---------------------------------------------------------------------------------------------------
+
+
+def change(venue, trades=(), orders=()):
+    data = {"trades": list(trades), "orders": list(orders)}
+    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    return venue.said()
+
+
+def test_executions_of_others_ask_for_a_look_at_the_account(at_venue):
+    venue = at_venue(working=True)
+    other = trade(1, label="by-hand", order_id="BTC-9")
+    unlisted = trade(2, instrument_name="BTC-NEVER")
+    (notice,) = change(venue, [other, unlisted])
+    assert (notice.kind, notice.name, notice.detail) == (
+        NoticeKind.GAP,
+        "foreign_execution",
+        "BTC-PERPETUAL, BTC-NEVER",
+    )
+    assert venue.publisher.counters["foreign_trade"] == 1
+    assert [one.quantity for one in change(venue, [trade(3, 60), trade(3, 60)])] == [60]
+
+
+def test_an_order_is_known_by_the_venues_id_from_its_first_execution_on(at_venue):
+    venue = at_venue({BUY: LOST, BY_LABEL: []})
+    assert kinds(venue.send(order())) == [OrderStatusUnknown]
+    first, second = trade(1, 60), trade(2, 40, label="")
+    assert [one.quantity for one in change(venue, [first]) if isinstance(one, OrderFilled)] == [60]
+    assert [one.quantity for one in change(venue, [second]) if isinstance(one, OrderFilled)] == [40]
+
+
+def test_a_trade_that_comes_after_it_was_inferred_counts_once(at_venue):
+    venue = at_venue({BY_LABEL: [state(40)], TRADES_OF: BUSY}, working=True)
+    venue.run(lambda: venue.path.query_order("sd-1"))
+    assert kinds(venue.said()) == ["executions_missing", OrderFilled]
+    venue.answers[TRADES_SINCE] = {"trades": [trade(1, 40)], "has_more": False}
+    for _ in range(2):
+        (shown,) = venue.run(lambda: venue.path.history(0))
+        assert (shown.execution_id, shown.quantity) == ("t1", 40)
+        assert venue.said() == []
+    assert [one.quantity for one in change(venue, [trade(1, 40), trade(2, 60)])] == [60]
+
+
+def test_a_trade_that_was_inferred_under_an_orders_first_name_counts_once_after_its_edit(at_venue):
+    answers = {BY_LABEL: [state(40)], TRADES_OF: BUSY, EDIT: {"order": state(40, 100), "trades": []}}
+    venue = at_venue(answers, working=True)
+    venue.run(lambda: venue.path.query_order("sd-1"))
+    venue.send(NEW)
+    assert change(venue, [trade(1, 40)]) == []
+    assert change(venue, [trade(1, 40)]) == []
+    (fill,) = change(venue, [trade(2, 25)])
+    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+
+
+def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_venue):
+    venue = at_venue({TRADES_OF: [trade(1, 30)]}, working=True)
+    said = change(venue, orders=[state(30)])
+    assert [(one.execution_id, one.quantity) for one in said] == [("t1", 30)]
+    assert venue.asked == [(TRADES_OF, {"order_id": "BTC-1", "sorting": "asc"})]
+
+
+@pytest.mark.parametrize("data", [None, [], {"trades": "x"}, {"orders": [1]}, {"trades": [trade(1, -1)]}])
+def test_a_change_that_cannot_be_read_is_refused_and_the_path_goes_on(at_venue, data):
+    venue = at_venue(working=True)
+    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    refused, gap = venue.said()
+    assert (refused.name, gap.name) == ("malformed_change", "malformed_change")
+    assert gap.asks_for_reconciliation
+    assert kinds(change(venue, [trade()])) == [OrderFilled]
+
+
+def test_what_cannot_be_read_beside_them_loses_no_execution_and_no_state(at_venue):
+    venue = at_venue(working=True)
+    said = change(
+        venue,
+        [trade(1, 25, direction="sideways"), trade(2, 25)],
+        [state(25, order_id=None), state(25, status="cancelled")],
+    )
+    assert kinds(said) == [OrderFilled, OrderCancelled, "malformed_change", "malformed_change"]
+
+
+def test_an_execution_is_booked_whatever_its_time_and_the_currency_of_its_fee(at_venue):
+    venue = at_venue(working=True)
+    said = change(venue, [trade(1, 25, timestamp="soon", fee="0.1", fee_currency="USDC")])
+    (filled, *told) = said
+    assert (filled.quantity, filled.ts_event_ns, filled.fee) == (25, filled.ts_recv_ns, 0)
+    assert kinds(told) == ["unreadable_time", "fee_in_other_currency"]
+    assert change(venue, [trade(1, 25, timestamp="soon", fee="0.1", fee_currency="USDC")]) == []
+
+
+def test_a_state_that_no_page_lists_leaves_the_order_in_doubt_until_a_known_one_comes(at_venue):
+    venue = at_venue({BY_LABEL: [state(status="archived")], TRADES_OF: []}, working=True)
+    assert kinds(change(venue, orders=[state(status="archived")])) == [OrderStatusUnknown]
+    assert venue.run(lambda: venue.path.query_order("sd-1")) is False
+    assert venue.said() == []
+    assert kinds(change(venue, orders=[state()])) == [OrderAccepted]
+
+
+# the gateway around it -----------------------------------------------------------------------------------
+
+
+class Line:
+    """A connection that is up and keeps what is done to it."""
+
+    def __init__(self, name, done):
+        self.name, self.done, self.is_up, self.reconnects = name, done, True, 2
+
+    def silent_seconds(self):
+        return 3.0
+
+    async def close(self):
+        self.done.append(f"{self.name} closed")
+
+    async def drop(self):
+        self.done.append(f"{self.name} dropped")
+
+
+@pytest.fixture
+def gateway():
+    setup = VenueSetup(
+        instruments=Instruments([perpetual("BTC")]),
+        clock=ManualClock(NOW_MS * 10**6),
+        keys=(Key("k"), Key("s")),
+        currency="BTC",
+    )
+    made, made_done = build_gateway(setup), []
+    made._orders, made._quotes = Line("orders", made_done), Line("quotes", made_done)
+    return made, made_done
+
+
+def taken_from(gateway):
+    found = []
+    while (item := gateway._publisher.queue.take()) is not None:
+        found.append(item)
+    return found
+
+
+def test_the_end_closes_the_order_path_before_its_connections(gateway):
+    made, done = gateway
+
+    async def close(*, graceful):
+        done.append(("orders path", graceful))
+
+    made._order_path.close = close
+    asyncio.run(made.close(graceful=False))
+    assert done == [("orders path", False), "quotes closed", "orders closed"]
+
+    async def events():
+        return [item async for item in made.events()]
+
+    assert asyncio.run(events()) == []
+
+
+@pytest.mark.parametrize("stream", ["orders", "quotes", "other"])
+def test_only_the_silent_connection_is_replaced_and_counted(gateway, stream):
+    made, done = gateway
+    asyncio.run(made.reconnect(stream))
+    assert done == ([] if stream == "other" else [f"{stream} dropped"])
+    assert made._publisher.counters == ({} if stream == "other" else {f"{stream}_renewed": 1})
+
+
+def test_the_state_names_both_connections(gateway):
+    made, _ = gateway
+
+    async def health():
+        return made.health()
+
+    shown = asyncio.run(health())
+    assert shown.streams == {"orders": True, "quotes": True}
+    assert shown.silent_seconds == {"orders": 3.0, "quotes": 3.0}
+    assert shown.counters == {"merged_quotes": 0, "reconnects": 4}
+    assert (shown.in_flight, shown.unknown) == (0, ())
+
+
+@pytest.mark.parametrize(("is_final", "kind"), [(True, NoticeKind.DEAD), (False, NoticeKind.DISCONNECTED)])
+def test_a_connection_that_is_down_is_counted_and_told(gateway, is_final, kind):
+    made, _ = gateway
+    made._on_down("orders", "half_open", "no answer", is_final)
+    (notice,) = taken_from(made)
+    assert (notice.kind, notice.stream, notice.name, notice.detail) == (
+        kind,
+        "orders",
+        "half_open",
+        "no answer",
+    )
+    assert made._publisher.counters["half_open"] == 1
+
+
+def test_a_ticker_becomes_a_quote_and_what_is_unknown_or_unreadable_does_not(gateway):
+    made, _ = gateway
+    ticker = {
+        "instrument_name": SWAP,
+        "timestamp": NOW_MS,
+        "best_bid_price": 90_000.0,
+        "best_bid_amount": 1_000.0,
+        "best_ask_price": 90_000.5,
+        "best_ask_amount": 2_000.0,
+    }
+    for data in (ticker, ticker | {"instrument_name": "BTC-NEVER"}, ticker | {"timestamp": "x"}, {}):
+        made._on_market(wire.Notification("ticker", data))
+    quote, *refused = taken_from(made)
+    assert (quote.bid, quote.ask, quote.bid_size, quote.ask_size) == (90_000.0, 90_000.5, 100.0, 200.0)
+    assert kinds(refused) == ["malformed_quote"] * 2
+
+
+@pytest.mark.parametrize(
+    ("url", "socket", "requests"),
+    [
+        ("https://x.y:8/", "wss://x.y:8/ws/api/v2", "https://x.y:8/api/v2"),
+        ("ws://x/ws/api/v2", "ws://x/ws/api/v2", "http://x/api/v2"),
+        ("wss://x/ws/api/v2", "wss://x/ws/api/v2", "https://x/api/v2"),
+    ],
+)
+def test_the_addresses_of_an_exchange_follow_from_one_of_them(url, socket, requests):
+    assert exchange_urls(url) == (socket, requests)
+    assert socket_url(url, None) == socket
+
+
+def test_without_an_address_the_arming_decides_between_live_and_test():
+    token = LiveToken("acc", "ab" * 32, 1, "me")
+    assert socket_url(None, None) == "wss://test.deribit.com/ws/api/v2"
+    assert socket_url(None, token) == "wss://www.deribit.com/ws/api/v2"
+
+
+# connecting ----------------------------------------------------------------------------------------------
+
+SUMMARY = {"currency": "BTC", "equity": 2.0, "available_funds": 2.0, "maintenance_margin": 0.0, "id": 5}
+
+
+class Answering(Line):
+    """A line that comes up, or does not, and answers by method."""
+
+    def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None, label=""):
+        super().__init__(name, done)
+        self.label = label
+        self.fault, self.now_ms, self.subscribing = fault, now_ms, subscribing
+
+    async def start(self):
+        self.done.append(f"{self.name} started")
+        if self.fault is not None:
+            raise self.fault
+
+    async def subscribe(self, channels):
+        self.done.append(channels)
+        if self.subscribing is not None:
+            raise self.subscribing
+
+    async def request(self, method, params, timeout_seconds=None):
+        del timeout_seconds
+        answers = {
+            "public/get_time": self.now_ms,
+            "private/get_account_summary": SUMMARY,
+            "public/get_currencies": [{"currency": "BTC"}],
+        }
+        if params.get("label") == self.label:
+            return [{"label": self.label}]
+        return answers.get(method, [])
+
+
+def connecting(data_only=False, **how):
+    setup = VenueSetup(
+        instruments=Instruments([perpetual("BTC")]),
+        clock=ManualClock(NOW_MS * 10**6),
+        keys=(Key("k"), Key("s")),
+        currency="BTC",
+        data_only=data_only,
+    )
+    made, done = build_gateway(setup), []
+    made._orders, made._quotes = Answering("orders", done, **how), Line("quotes", done)
+    made._queries._connection = made._orders
+    return made, done
+
+
+@pytest.mark.parametrize(("label", "taken"), [("sd-000008", True), ("sd-000009", False)])
+def test_a_label_is_taken_where_the_venue_shows_its_order(label, taken):
+    made, _ = connecting(label="sd-000008")
+    assert asyncio.run(made.is_taken(label)) is taken
+
+
+@pytest.mark.parametrize("data_only", [False, True])
+def test_a_gateway_listens_to_the_account_unless_it_is_for_data_alone(data_only):
+    made, done = connecting(data_only)
+    known = KnownOrder(order("sd-1"), venue_order_id="BTC-1")
+    account = asyncio.run(made.connect([known]))
+    assert (account.account_id, account.equity) == ("5", 2)
+    assert done == ["orders started"] + ([] if data_only else [["user.changes.any.BTC.raw"]])
+    assert made._order_path.is_open is not data_only
+    assert list(made._order_path.tracker.orders) == ["sd-1"]
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "what"),
+    [
+        ({"fault": KeysRefused("invalid")}, ConfigError, "does not accept these keys"),
+        ({"fault": TimeoutError()}, RetryError, "the connection does not come up"),
+        ({"now_ms": NOW_MS + 1_001}, ConfigError, "the clock of this machine is off"),
+        ({"now_ms": NOW_MS - 1_001}, ConfigError, "the clock of this machine is off"),
+        ({"subscribing": TimeoutError()}, RetryError, "the account's channel does not come up"),
+    ],
+)
+def test_a_gateway_that_cannot_connect_says_why_and_closes_its_lines(how, error, what):
+    made, done = connecting(**how)
+    with pytest.raises(error, match=what) as caught:
+        asyncio.run(made.connect())
+    assert done[-2:] == ["quotes closed", "orders closed"]
+    assert made._order_path.is_open is False
+    if "now_ms" in how:
+        assert caught.value.value == f"{NOW_MS - how['now_ms']} ms from the venue's"
+
+
+@pytest.mark.parametrize("off_ms", [1_000, -1_000])
+def test_a_second_between_the_clocks_is_allowed_and_known(off_ms):
+    made, _ = connecting(now_ms=NOW_MS + off_ms)
+    asyncio.run(made.connect())
+    assert made._queries.ahead_ms == off_ms
+
+
+@pytest.mark.parametrize(("asked", "closes"), [("07:59", "05T08:00"), ("08:00", "06T08:00")])
+def test_a_day_of_account_ends_at_the_next_eight_o_clock_utc(asked, closes):
+    now_ms = to_ns(datetime.fromisoformat(f"2025-03-05T{asked}:00+00:00")) // 10**6
+    made, _ = connecting(data_only=True, now_ms=now_ms)
+    clock = asyncio.run(made.snapshot()).clock
+    assert clock.now_ns == now_ms * 10**6
+    assert clock.next_close_ns == to_ns(datetime.fromisoformat(f"2025-03-{closes}:00+00:00"))
+
+
+# stops ------------------------------------------------------------------------------------------
+
+WAITS = {"order_id": "SLTS-1", "order_type": "stop_limit", "trigger_price": 91_000.0, "price": 91_500.0}
+TRIGGERED = {"order_id": "BTC-9", "trigger_order_id": "SLTS-1", "triggered": True}
+
+
+def stop(name="sd-1", trigger="91000"):
+    return msgspec.structs.replace(order(name, limit="91500"), order_type=Stop(D(trigger)))
+
+
+def test_a_stop_goes_on_under_the_id_that_its_trigger_gave_it(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}, CANCEL: state()})
+    (accepted,) = venue.send(stop())
+    assert (type(accepted), accepted.venue_order_id) == (OrderAccepted, "SLTS-1")
+    assert change(venue, orders=[state(status="triggered", **WAITS), state(**TRIGGERED)]) == []
+    assert kinds(change(venue, [trade(amount=30, order_id="BTC-9")])) == [OrderFilled]
+    venue.answers[CANCEL] = state(30, status="cancelled", **TRIGGERED)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-9"})
+
+
+def test_a_trade_in_the_message_of_the_trigger_belongs_to_the_stop(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}})
+    venue.send(stop())
+    filled = state(100, status="filled", **TRIGGERED)
+    assert kinds(change(venue, [trade(order_id="BTC-9", label="")], [filled])) == [OrderFilled]
+
+
+def test_a_stop_that_was_moved_goes_on_under_its_latest_name(at_venue):
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}})
+    venue.send(stop())
+    moved = state(status="untriggered", **(WAITS | {"trigger_price": 92_000.0}))
+    venue.answers[EDIT] = {"order": moved, "trades": []}
+    assert kinds(venue.send(ReplaceOrder("sd-1", stop("sd-2", "92000")))) == [OrderCancelled, OrderAccepted]
+    asked = {"order_id": "SLTS-1", "amount": D(1_000), "price": D(91_500), "trigger_price": D(92_000)}
+    assert venue.asked[-1] == (EDIT, asked)
+    filled = state(100, status="filled", **TRIGGERED)
+    (event,) = change(venue, [trade(order_id="BTC-9")], [filled])
+    assert (event.client_order_id, event.quantity) == ("sd-2", 100)
+
+
+def test_a_cancel_by_the_id_before_the_trigger_is_refused_and_the_next_names_the_new_one(at_venue):
+    gone = wire.RpcError(10_004, "order_not_found")
+    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}, CANCEL: gone})
+    venue.send(stop())
+    venue.answers |= {BY_LABEL: [state(**TRIGGERED)], TRADES_OF: {"trades": []}}
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [CancelRejected]
+    venue.answers[CANCEL] = state(status="cancelled", **TRIGGERED)
+    assert kinds(venue.send(CancelOrder("sd-1"))) == [OrderCancelled]
+    assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-9"})

@@ -1,0 +1,585 @@
+"""The connection to TWS: login, client id, the broker's link behind TWS, farms, pacing, and reconnection.
+
+Two lines may break: the socket to TWS, and TWS's own link to the broker (1100), during which the socket
+stays. The connection counts as up while both stand. TWS ends every socket for its nightly restart; the same
+client id then finds its orders, their ids and the day's executions again. The library swallows exceptions of
+listeners and of its decoder: here each of them asks for a reconciliation.
+
+The library also draws conclusions of its own: an error makes an order cancelled or invalid, and an execution
+without a zone is of the machine's. Here it learns neither: errors go to their listeners alone, and times are
+read before it (:class:`TwsTimes`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from ib_async import IB, Contract
+from ib_async.decoder import Decoder
+
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import from_ns, to_ns
+from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk_ibkr import codes
+from scalpdesk_ibkr.settings import IbkrSettings
+
+CLOCK_SECONDS = 0.25
+"""Between two questions for the time of a venue that the desk's clock follows."""
+CURRENT_TIME, EXECUTION, ERROR, GENERIC_TICK = "49", "11", "4", "45"
+"""Ids of messages: TWS's time in whole seconds, an execution, an error, a tick of one number."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
+QUESTION_TIMEOUTS = 4.0
+"""Time-outs of a request that an answer in many messages may take."""
+STREAMS = ("orders", "quotes")
+OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
+"""Messages about orders, executions and positions."""
+EXECUTION_ID, EXECUTION_TIME = 14, 15
+"""Places of the fields in a message on an execution (11)."""
+MOST_LOGIN_BYTES = 1_000
+TIME = re.compile(r"(\d{8})( +|-)(\d\d:\d\d:\d\d)(?:\.\d+)?(?: +(\S.*))?", re.ASCII)
+QUARTER = timedelta(minutes=15)
+"""Zones differ by quarters of an hour."""
+MOST_AHEAD_NS = 15 * MINUTE_NS
+"""An execution is past: a time farther ahead than clocks go wrong was read in the wrong zone."""
+T = TypeVar("T")
+
+logging.getLogger("ib_async").addHandler(logging.NullHandler())  # its errors come as notices
+logging.getLogger("ib_async").propagate = False
+
+
+class TwsRefusalError(RetryError):
+    """An error of TWS to a request.
+
+    Parameters
+    ----------
+    code, text
+        The error.
+    what
+        Subject of the request.
+    """
+
+    def __init__(self, code: int, text: str, what: str) -> None:
+        super().__init__("TWS refuses a request", where=what, value=f"{code} {codes.name_of(code)}: {text}")
+        self.code = code
+
+
+class TwsTimes:
+    """Reads the times of executions of one login.
+
+    ``20260302-15:30:00`` is UTC; ``20260302 10:30:00 US/Eastern`` names its zone; ``20260302  10:30:00`` is
+    in the zone of the login, which TWS names with its own time at the beginning of a connection. The zone of
+    the desk's machine never counts. (Sources: the vendor's error 2174; erdewit/ib_insync 287 and 671;
+    ib-api-reloaded/ib_async 188 and 230; nautechsystems/nautilus_trader 2359 and 4396.)
+
+    Parameters
+    ----------
+    now_ns
+        Tells the time, UTC nanoseconds; None where the clock has not the venue's time yet.
+    """
+
+    def __init__(self, now_ns: Callable[[], int] | None) -> None:
+        self._now_ns = now_ns
+        self._name = ""
+        self._zone: tzinfo | None = None
+        """The login's name of its zone, and the zone; None while it is not known."""
+
+    def logged_in(self, text: str) -> None:
+        """Learn the login's zone from the time that TWS states at the beginning of a connection.
+
+        A name that the system lacks (``EDT``, or one in Chinese) is still of the time beside it: the
+        difference from the desk's clock is the zone's.
+        """
+        found = TIME.fullmatch(text.strip())
+        self._name, self._zone = "", None
+        if found is None:
+            return
+        day, _, clock, name = found.groups()
+        self._name, self._zone = name or "", _named(name or "")
+        if self._zone is None and self._now_ns is not None:
+            with contextlib.suppress(ValueError):  # no day, or no zone of this world
+                ahead = _at(day, clock, UTC) - from_ns(self._now_ns())
+                self._zone = timezone(round(ahead / QUARTER) * QUARTER)
+
+    def instant(self, text: str) -> int | None:
+        """Return the time of an execution, UTC nanoseconds; None where it cannot be read."""
+        found = TIME.fullmatch(text.strip())
+        if found is None:
+            return None
+        day, between, clock, name = found.groups()
+        zone: tzinfo | None = UTC if between == "-" else self._zone
+        if name is not None:
+            zone = _named(name) or (self._zone if name == self._name else None)
+        try:
+            at_ns = None if zone is None else to_ns(_at(day, clock, zone))
+        except ValueError:
+            return None
+        is_ahead = at_ns is not None and self._now_ns is not None and at_ns > self._now_ns() + MOST_AHEAD_NS
+        return None if is_ahead else at_ns
+
+
+def _at(day: str, clock: str, zone: tzinfo) -> datetime:
+    return datetime.strptime(day + clock, "%Y%m%d%H:%M:%S").replace(tzinfo=zone)
+
+
+def _named(name: str) -> tzinfo | None:
+    """Return a zone by the IANA's name or Windows'; None for any other."""
+    try:
+        return ZoneInfo(codes.WINDOWS_ZONES.get(name, name))
+    except (KeyError, ValueError, OSError):  # no file, no such name, a folder's name
+        return None
+
+
+def written(at_ns: int) -> str:
+    """Return an instant as the library reads it everywhere alike."""
+    return f"{from_ns(at_ns // NANOS_PER_SECOND * NANOS_PER_SECOND):%Y%m%d %H:%M:%S} UTC"
+
+
+class CheckedDecoder(Decoder):
+    """A decoder that reports messages which the library cannot read, instead of only logging them.
+
+    Parameters
+    ----------
+    wrapper
+        Takes decoded messages.
+    refuse
+        Called with the fields of an unreadable message and the reason.
+    on_time
+        Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
+    executed
+        Returns when an execution happened, UTC nanoseconds, by its id and the text of its time.
+    on_generic
+        Called with request, type and value of a tick of one number: the library has no values below 0.
+    """
+
+    def __init__(
+        self,
+        wrapper: Any,
+        refuse: Callable[[Sequence[str], Exception], None],
+        on_time: Callable[[int], object],
+        executed: Callable[[str, str], int],
+        on_generic: Callable[[int, int, float], None],
+    ) -> None:
+        super().__init__(wrapper, 0)
+        self._refuse, self._on_time, self._executed = refuse, on_time, executed
+        self._on_generic = on_generic
+
+    def interpret(self, fields: Sequence[str]) -> None:
+        """Decode a message and hand it over; an error of an order to its listeners alone."""
+        try:
+            kind = fields[0]
+            if kind == CURRENT_TIME:
+                self._on_time(int(fields[2]) * NANOS_PER_SECOND)
+            elif kind == EXECUTION:
+                at_ns = self._executed(fields[EXECUTION_ID], fields[EXECUTION_TIME])
+                fields = [*fields[:EXECUTION_TIME], written(at_ns), *fields[EXECUTION_TIME + 1 :]]
+            elif kind == ERROR and (self.wrapper.clientId, int(fields[2])) in self.wrapper.trades:
+                self.wrapper.ib.errorEvent.emit(int(fields[2]), int(fields[3]), fields[4], None)
+                return
+            elif kind == GENERIC_TICK:
+                self._on_generic(int(fields[2]), int(fields[3]), float(fields[4]))
+            self.handlers[int(kind)](fields)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
+            self._refuse(fields, problem)
+
+
+class QuietClient(IB):
+    """The library's client, which does nothing by itself."""
+
+    def _onError(self, *error: object) -> None:  # noqa: N802 - the library's name
+        """Ask for nothing on 1102: its own question for the account would outlive the connection."""
+
+
+async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> None:
+    """Connect to TWS under a client id, and read orders, positions and account values.
+
+    Raises
+    ------
+    ConfigError
+        When another program has this client id.
+    RetryError
+        When TWS does not answer.
+    """
+    in_use: list[str] = []
+    task = asyncio.get_running_loop().create_task(
+        ib.connectAsync(host, port, client_id, timeout=timeout_seconds, raiseSyncErrors=True)
+    )
+
+    def note(request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        del request_id, contract
+        if code == codes.ID_IN_USE:
+            in_use.append(text)
+            task.cancel()  # TWS says nothing else, and the library would wait
+
+    ib.errorEvent.connect(note, keep_ref=True)
+    try:
+        await task
+    except (OSError, TimeoutError, asyncio.CancelledError) as problem:
+        if in_use:
+            raise ConfigError(
+                "another program uses this client id at TWS",
+                where="venues.ibkr.client_id",
+                value=client_id,
+                fix="end it, or choose another id",
+            ) from None
+        if isinstance(problem, asyncio.CancelledError):
+            task.cancel()
+            raise
+        where = f"{host}:{port}"
+        raise RetryError(
+            "TWS does not answer",
+            where=where,
+            value=repr(problem)[:200],
+            fix=f"start TWS or its gateway, allow API clients, then {how_to_reach(where)}",
+        ) from None
+    finally:
+        ib.errorEvent.disconnect(note)
+
+
+class TwsConnection:
+    """One client of TWS.
+
+    Parameters
+    ----------
+    setup
+        Clock and times.
+    settings
+        Address of TWS.
+    client_id
+        Id among the programs at this TWS.
+    publisher
+        Takes notices.
+    """
+
+    def __init__(
+        self, setup: VenueSetup, settings: IbkrSettings, client_id: int, publisher: EventPublisher
+    ) -> None:
+        self._setup, self._settings, self._publisher = setup, settings, publisher
+        self.client_id = client_id
+        self.ib: IB = QuietClient()
+        self.client: Any = self.ib.client
+        """Requests under ids of the caller; the library's own types end here."""
+        self._wrapper: Any = self.ib.wrapper
+        self.ib.client.decoder = CheckedDecoder(
+            self.ib.wrapper,
+            self._refuse,
+            publisher.timestamp,
+            self._executed,
+            lambda *tick: self.on_generic(*tick),  # noqa: PLW0108 - it is set later
+        )
+        self.times = TwsTimes(None if publisher.stamper.follows else setup.clock.now_ns)
+        self._unreadable: dict[str, int] = {}
+        """When the executions came whose times cannot be read, UTC nanoseconds by id."""
+        self._greeting: bytes | None = b""
+        """Beginning of the connection, until the version and the time of TWS are in."""
+        self.ib.client.conn.hasData.connect(self._greet)
+        self.unread = 0
+        """Messages about orders, executions and positions that could not be read."""
+        self.on_generic: Callable[[int, int, float], None] = lambda *_: None
+        """Called with request, type and value of each tick of one number."""
+        self.has_link = True
+        """Whether TWS has its own link to the broker."""
+        self.lost_farms: set[tuple[str, str]] = set()
+        """Farms of the broker that TWS does not reach, with their names: each sends its own markets'
+        ``quotes``, ``history`` or ``contracts``.
+        """
+        self.on_down: Callable[[], None] = lambda: None
+        """Called when orders can no longer be sent, before the notice."""
+        self.on_up: Callable[[bool], Awaitable[None]] | None = None
+        """Called when they can again, before the notice; whether lines of quotes are lost."""
+        self.on_farm_back: Callable[[], None] = lambda: None
+        """Called when a farm of quotes is back: some of its lines may stay dead."""
+        self.last_at = 0.0
+        """Time of the last message, by the loop's clock."""
+        self._last_error = 0, ""
+        self._is_started = self._is_closed = False
+        self.is_synced = False
+        """Whether the login has listed orders and positions."""
+        self._asking_time = asyncio.Lock()
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._refusals: dict[int, tuple[int, str]] = {}
+        """Requests without an end by their ids, and their errors."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_coming_back = False
+        self.listen("errorEvent", self._on_error)
+        self.listen("updateEvent", self._note_message)
+        self.listen("disconnectedEvent", self._on_disconnected)
+
+    def listen(self, event: str, take: Callable[..., None]) -> None:
+        """Call ``take`` with each event of the library; one that it fails on asks for a reconciliation."""
+        getattr(self.ib, event).connect(take, error=self._on_fault, keep_ref=True)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether orders can be sent: the socket stands, and TWS has its link to the broker."""
+        return self.ib.isConnected() and self.has_link and self.is_synced
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether quotes can come: it is up, and TWS reaches each farm that sends them."""
+        return self.is_up and all(kind != "quotes" for kind, _ in self.lost_farms)
+
+    @property
+    def silent_seconds(self) -> float:
+        """Seconds since the last message; 0 before the first."""
+        return max(0.0, asyncio.get_running_loop().time() - self.last_at) if self.last_at else 0.0
+
+    # login ------------------------------------------------------------------------------------------
+
+    async def start(self) -> list[str]:
+        """Log in and return the codes of the accounts.
+
+        Raises
+        ------
+        ConfigError
+            When another program has this client id.
+        RetryError
+            When TWS does not answer.
+        """
+        await self._log_in()
+        await self.time()
+        self._is_started = self.is_synced = True
+        follows = self._publisher.stamper.follows
+        self._run(self._keep_time(CLOCK_SECONDS if follows else self._setup.heartbeat_seconds))
+        return list(self.ib.managedAccounts())
+
+    async def _log_in(self) -> None:
+        settings, self._last_error = self._settings, (0, "")
+        self._greeting = b""
+        try:
+            await log_in(self.ib, settings.host, settings.port, self.client_id, self._setup.timeout_seconds)
+        except BaseException:
+            self._cut()
+            raise
+
+    def use(self, client_id: int) -> None:
+        """Log in again under another client id, whose orders are then this connection's own."""
+        self.client_id = client_id
+        self._publisher.count("client_id_taken_over")
+        self.is_synced = False
+        self._cut()
+
+    async def close(self) -> None:
+        """End the connection and make no other."""
+        self._is_closed = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.ib.disconnect()
+
+    # questions --------------------------------------------------------------------------------------
+
+    async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
+        """Ask TWS and return its answer; a socket without an answer is replaced.
+
+        Raises
+        ------
+        RetryError
+            When TWS does not answer, or a message about orders or positions cannot be read meanwhile: the
+            answer may lack what that is about.
+        """
+        unread = self.unread
+        try:
+            found = await asyncio.wait_for(ask(), QUESTION_TIMEOUTS * self._setup.timeout_seconds)
+        except TimeoutError:
+            self.renew("unanswered", what)
+            raise RetryError("TWS does not answer", where=what) from None
+        except ConnectionError as problem:
+            raise RetryError("TWS does not answer", where=what, value=repr(problem)[:200]) from None
+        if self.unread != unread:
+            raise RetryError("TWS sends what cannot be read", where=what)
+        return found
+
+    async def request(
+        self, send: Callable[[int], None], what: str, *, contract: Contract | None = None
+    ) -> list[Any]:
+        """Send a request under an id of its own; return its results.
+
+        The library takes some errors for remarks, and would wait for the end of their requests.
+
+        Raises
+        ------
+        TwsRefusalError
+            When TWS answers with an error.
+        RetryError
+            When TWS does not answer.
+        """
+        try:
+            request_id = self.client.getReqId()
+            self._asked[request_id] = future = self._wrapper.startReq(request_id, contract)
+            send(request_id)
+        except ConnectionError as problem:
+            raise RetryError("TWS is not connected", where=what, value=repr(problem)[:200]) from None
+        try:
+            found: list[Any] = await self.question(lambda: future, what)
+        finally:
+            del self._asked[request_id]
+            refusal = self._refusals.pop(request_id, None)
+        if refusal is not None:
+            raise TwsRefusalError(*refusal, what)
+        return found
+
+    async def time(self) -> int:
+        """Ask for the time of TWS, UTC nanoseconds; a clock that follows the venue is set by it."""
+        async with self._asking_time:  # the library keeps one answer of a kind
+            return to_ns(await self.question(self.ib.reqCurrentTimeAsync, "time"))
+
+    async def _keep_time(self, seconds: float) -> None:
+        """Ask again and again: no quote states its time, and TWS sends no heartbeat."""
+        while True:
+            await asyncio.sleep(seconds)
+            if self.ib.isConnected():
+                with contextlib.suppress(RetryError):
+                    await self.time()
+
+    # what happens to it -----------------------------------------------------------------------------
+
+    def _on_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        del contract
+        self._last_error = code, text
+        if request_id in self._asked and not codes.is_remark(code):
+            self._refusals[request_id] = code, text
+            if not self._asked[request_id].done():
+                self._asked[request_id].set_result([])
+        if code in codes.LINK_LOST:
+            self._lose_link(codes.name_of(code), text)
+        elif code in (codes.BACK, codes.BACK_DATA_LOST):
+            self._publisher.count(codes.name_of(code))
+            self.has_link = True
+            self._run(self._up(has_lost_data=code == codes.BACK_DATA_LOST, name=codes.name_of(code)))
+        elif code in codes.FARMS_LOST:
+            self._publisher.count(codes.name_of(code))
+            farm = codes.FARMS_LOST[code], codes.farm_of(text)
+            if farm not in self.lost_farms:
+                self.lost_farms.add(farm)
+                self._publisher.notice(NoticeKind.DISCONNECTED, "quotes", codes.name_of(code), text)
+        elif code in codes.FARMS_OK:
+            kind, name = codes.FARMS_OK[code], codes.farm_of(text)
+            back = {lost for lost in self.lost_farms if lost[0] == kind and name in ("", lost[1])}
+            if back:
+                self.lost_farms -= back
+                self._publisher.notice(NoticeKind.CONNECTED, "quotes", codes.name_of(code), text)
+                if kind == "quotes":
+                    self.on_farm_back()
+        elif code in codes.PACING:
+            self._publisher.count("pacing")
+            self._publisher.notice(NoticeKind.LIMITED, "requests", "pacing", text)
+        elif request_id == -1 and code not in codes.WARNINGS:
+            self._publisher.count(codes.name_of(code))
+            self._publisher.notice(NoticeKind.LIMITED, "requests", codes.name_of(code), text)
+
+    def _lose_link(self, name: str, text: str) -> None:
+        self._publisher.count(name)
+        if self.has_link:
+            self.has_link = False
+            self._go_down(name, text)
+
+    def _on_disconnected(self) -> None:
+        self.is_synced = False
+        if self._is_closed or self._is_coming_back or not self._is_started:
+            return
+        self._publisher.count("disconnected")
+        self._is_coming_back = True
+        if self.has_link:
+            self._go_down("disconnected", self._last_error[1])
+        self._run(self._come_back())
+
+    def _go_down(self, name: str, text: str) -> None:
+        self.on_down()
+        for stream in STREAMS:
+            self._publisher.notice(NoticeKind.DISCONNECTED, stream, name, text)
+
+    async def _come_back(self) -> None:
+        """Connect again, with growing pauses."""
+        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        while not self._is_closed:
+            await asyncio.sleep(pauses.pause())
+            self.has_link = True
+            self.lost_farms.clear()
+            try:
+                await self._log_in()
+            except (ConfigError, RetryError) as error:  # after a cut TWS may know the old client for a while
+                self._publisher.count("reconnect_failed")
+                if isinstance(error, ConfigError):
+                    self._publisher.count(codes.name_of(codes.ID_IN_USE))
+                continue
+            self._is_coming_back, self.is_synced = False, True
+            await self._up(has_lost_data=True, name="connected")
+            return
+
+    async def _up(self, *, has_lost_data: bool, name: str) -> None:
+        if self.on_up is not None:
+            await self.on_up(has_lost_data)
+        if self.is_up:
+            for stream in STREAMS:
+                self._publisher.notice(NoticeKind.CONNECTED, stream, name)
+
+    def renew(self, name: str, detail: str) -> None:
+        """Replace the socket: one on which no answer comes, or whose streams are silent."""
+        self._publisher.count("renewed")
+        if self.ib.isConnected():
+            self._publisher.notice(NoticeKind.GAP, "orders", name, detail)
+        self._cut()
+
+    def _cut(self) -> None:
+        """Abort the socket: a close would wait until a dead peer has read what was sent."""
+        transport = self.ib.client.conn.transport
+        if transport is not None:
+            transport.abort()
+
+    def _greet(self, data: bytes) -> None:
+        """Learn the login's zone from the first frame of a connection: version and time."""
+        if self._greeting is None:
+            return
+        self._greeting += data
+        end = 4 + int.from_bytes(self._greeting[:4], "big")
+        if len(self._greeting) < end <= MOST_LOGIN_BYTES:
+            return
+        _, _, stated = self._greeting[4:end].decode(errors="replace").partition("\0")
+        self._greeting = None
+        self.times.logged_in(stated.rstrip("\0"))
+
+    def _executed(self, execution_id: str, text: str) -> int:
+        """Return when an execution happened; one whose time cannot be read counts as of its coming."""
+        at_ns = self.times.instant(text)
+        if at_ns is not None:
+            return at_ns
+        if execution_id not in self._unreadable:
+            self._unreadable[execution_id] = self._publisher.timestamp()
+            self._publisher.refuse(
+                "orders", "unreadable_time", f"execution {execution_id} of {text!r}: booked as of now"
+            )
+        return self._unreadable[execution_id]
+
+    def _note_message(self) -> None:
+        self.last_at = asyncio.get_running_loop().time()
+
+    def _refuse(self, fields: Sequence[str], problem: Exception) -> None:
+        kind = fields[0] if fields else ""
+        self._publisher.refuse("requests", "malformed_message", f"message {kind}: {problem!r}"[:200])
+        if kind in OF_ORDERS:
+            self.unread += 1
+            self._publisher.notice(NoticeKind.GAP, "orders", "malformed_message", f"message {kind}")
+
+    def _on_fault(self, event: object, problem: Exception) -> None:
+        """Report an error of our own in a listener: reconciliation finds what it lost."""
+        del event
+        self._publisher.count("internal_fault")
+        self._publisher.notice(NoticeKind.GAP, "orders", "internal_fault", repr(problem)[:200])
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._on_fault(None, problem if isinstance(problem, Exception) else RuntimeError(str(problem)))

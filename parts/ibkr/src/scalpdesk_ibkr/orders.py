@@ -1,0 +1,1036 @@
+"""The order path to TWS: orders, changes, combos, cancels, and what TWS says of them.
+
+An order carries its desk's id as ``orderRef``. TWS answers no request: the order's state comes as messages,
+and silence leaves it unknown. What became of it is read from the open orders, the completed orders and the
+executions together; an order in none of them was never there. Nothing is sent twice.
+
+A change keeps TWS's order: the desk counts on under the replacement's name, from the quantity that was
+filled when the change was sent. A combo (BAG) is one order under the id of the whole; its executions name
+their legs. An execution is booked with the schedule's fee and corrected by its commission report; one whose
+id differs only behind its last dot takes the place of the one before it.
+
+What a status means, and what the desk does, is a table in :mod:`scalpdesk_ibkr.codes`. An error never
+ends an order by itself: it says why. Whether the order is over say the lists of TWS.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import assert_never
+
+from ib_async import Contract, Fill, Order, Position, Trade
+from ib_async.objects import CommissionReport
+from ib_async.util import UNSET_DOUBLE
+
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import CancelRejected, Event
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    ReplaceOrder,
+    Side,
+    Stop,
+    SubmitOrder,
+    TimeInForce,
+    VenueCommand,
+)
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
+from scalpdesk.venues.cancel_follower import CancelFollower
+from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.tracker import (
+    MAY_FILL,
+    OrderReport,
+    OrderTracker,
+    Outcome,
+    TrackedOrder,
+    request_ended_ns,
+)
+from scalpdesk.venues.under_way import RequestsUnderWay
+from scalpdesk_ibkr import codes
+from scalpdesk_ibkr.connection import QuietClient, TwsConnection, log_in
+from scalpdesk_ibkr.contracts import Contracts
+
+REQUESTS_PER_MINUTE = 45 * 60
+SIDES = {
+    "BUY": Side.BUY,
+    "BOT": Side.BUY,
+    "SELL": Side.SELL,
+    "SLD": Side.SELL,
+    "SSHORT": Side.SELL,
+    "SLONG": Side.SELL,
+}
+"""Sides of orders and executions; the last two are sales of an institution's account."""
+TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
+AT_CLOSE = {"limit": "LOC", "market": "MOC"}
+Number = float | Decimal | None
+ID_JUMP = 1_000
+"""Order ids that are left out after TWS has called one a duplicate (103)."""
+LAPSE = 2
+"""Action of an exercise request: not to exercise."""
+AGREE_SECONDS = 1.0
+"""Until a position that TWS shows agrees with the executions: either may come first."""
+
+
+def exact(value: Number) -> Decimal:
+    """Return a number of ib_async as it stood in the message."""
+    return Decimal(str(value)).normalize() + ZERO
+
+
+def fee_paid(report: CommissionReport) -> Decimal | None:
+    """Return what a commission report charges; None for an empty one, and one without an amount."""
+    return exact(report.commission) if report.execId and report.commission < UNSET_DOUBLE else None
+
+
+def root_of(execution_id: str) -> str:
+    """Return the part of an execution's id that its corrections keep.
+
+    >>> root_of("0001f4e5.65e.01.02"), root_of("plain")
+    ('0001f4e5.65e.01', 'plain')
+    """
+    return execution_id.rpartition(".")[0] or execution_id
+
+
+def side_of(label: str) -> Side:
+    """Return the side of an order or execution.
+
+    Raises
+    ------
+    RetryError
+        When TWS names a side that its pages do not list.
+    """
+    if label not in SIDES:
+        raise RetryError("TWS names a side that is not known", where="action, side", value=label)
+    return SIDES[label]
+
+
+def leg_id(perm_id: int | str, con_id: int) -> str:
+    """Return the venue's id of a combo's leg: the order's and the contract's."""
+    return f"{perm_id}-{con_id}"
+
+
+@dataclass(slots=True)
+class PendingChange:
+    """A change of an order that TWS has not answered."""
+
+    old: TrackedOrder
+    new: TrackedOrder
+    base: Decimal
+    """Quantity of the whole order that counts for earlier names."""
+    sent: Order
+    why: str = "TWS shows the order unchanged"
+    """Reason of its refusal."""
+    held: list[Fill] = field(default_factory=list)
+    """Executions beyond the base: whose they are depends on the answer."""
+
+
+class IbkrOrders:
+    """Sends the desk's orders and follows them.
+
+    Parameters
+    ----------
+    connection
+        To TWS.
+    contracts
+        Names instruments.
+    setup
+        Instruments, times, limits and fees.
+    publisher
+        Takes events and notices.
+    """
+
+    def __init__(
+        self, connection: TwsConnection, contracts: Contracts, setup: VenueSetup, publisher: EventPublisher
+    ) -> None:
+        self._connection, self._ib = connection, connection.ib
+        self._contracts, self._setup, self._publisher = contracts, setup, publisher
+        self._instruments = setup.instruments
+        self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True)
+        a_minute = setup.requests_per_minute or REQUESTS_PER_MINUTE
+        self.budget = RequestBudget(a_minute, max(a_minute // 60, 1))
+        self.account = ""
+        self.is_open = False
+        self.under_way = RequestsUnderWay(publisher)
+        self._spawn = self.under_way.start
+        self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
+        self._asking = asyncio.Lock()
+        """Held while TWS lists orders: the library keeps one list of a kind."""
+        self._names: dict[str, list[str]] = {}
+        """Names of an order that was changed, oldest first, by its permanent id."""
+        self._base: dict[str, Decimal] = {}
+        """Quantity of the whole order that counts for earlier names, by name."""
+        self._adopted: set[str] = set()
+        """Names of orders of an earlier life, whose client id may have been another one."""
+        self._changes: dict[str, PendingChange] = {}
+        """By permanent id."""
+        self._errors: dict[str, tuple[int, str]] = {}
+        """Code and text of the error that says why an order ended, by its name at TWS."""
+        self._reported: set[tuple[str, str, str]] = set()
+        self._notices: set[int] = set()
+        """Request ids of exercise notices, which TWS lists as orders."""
+        """Orders that the operator has heard of, with their status and why TWS holds them."""
+        self._net: defaultdict[int, Decimal] = defaultdict(Decimal)
+        self._shown: dict[int, Decimal] = {}
+        self._counted: set[str] = set()
+        """Executions in the first, by the part of their ids that a correction keeps."""
+        """Positions by contract id: by executions, and as TWS showed them last."""
+        connection.listen("openOrderEvent", self._on_trade)
+        connection.listen("orderStatusEvent", self._on_trade)
+        connection.listen("execDetailsEvent", lambda _, fill: self._on_fill(fill))
+        connection.listen("commissionReportEvent", lambda _, fill, __: self._on_commission(fill))
+        connection.listen("positionEvent", self._on_position)
+        connection.listen("errorEvent", self._on_error)
+
+    async def close(self, *, graceful: bool) -> None:
+        """Send nothing more; wait (bounded) for answers under way, or give them up."""
+        self.is_open = False
+        self._cancels.close()
+        await self.under_way.end(self._setup.timeout_seconds if graceful else 0.0)
+
+    def doubt_unanswered(self) -> None:
+        """Put in doubt each order, and each change, that TWS has not answered: the connection broke."""
+        why = "the connection broke before TWS showed the order"
+        for order in self.tracker.orders.values():
+            if not order.accepted and not order.ended:
+                self._doubt(order, why)
+        for change in self._changes.values():
+            self._doubt(change.old, "the connection broke before TWS showed the change")
+
+    def count_positions(self) -> None:
+        """Take the positions and executions that a login has listed as the state to follow from."""
+        self._counted = {root_of(fill.execution.execId) for fill in self._ib.fills()}
+        held = {line.contract.conId: exact(line.position) for line in self._ib.positions(self.account)}
+        self._net, self._shown = defaultdict(Decimal, held), dict(held)
+
+    def in_use(self) -> list[InstrumentId]:
+        """Return the instruments with a position or an order at work."""
+        live = [order.submitted.instrument_id for order in self.tracker.orders.values() if not order.ended]
+        symbols = (self._contracts.instrument(line.contract) for line in self._ib.positions(self.account))
+        held = (self._instruments.find(item.symbol) for item in symbols if item is not None)
+        return list(dict.fromkeys([*live, *(number for number in held if number is not None)]))
+
+    def _publish(self, events: Iterable[Event]) -> None:
+        self._publisher.publish(events)
+
+    def _doubt(self, order: TrackedOrder, why: str) -> None:
+        if order.answered_ns is None:
+            order.answered_ns = loop_ns()
+        if not order.unknown:
+            self._publish(self.tracker.mark_unknown(order, why, self._publisher.timestamp()))
+
+    # commands ---------------------------------------------------------------------------------------
+
+    def send(self, command: VenueCommand) -> None:
+        """Send a command; its outcome comes as events."""
+        now_ns = self._publisher.timestamp()
+        if isinstance(command, SubmitOrder):
+            order = self.tracker.track(command, now_ns)
+            self._submit([order], command.client_order_id, self._terms(command))
+        elif isinstance(command, CancelOrder):
+            self._cancel(command.client_order_id)
+        elif isinstance(command, ReplaceOrder):
+            self._replace(command)
+        else:
+            legs = self.tracker.track_combo(command, now_ns)
+            self._submit(legs, command.client_order_id, self._combo_terms(command))
+
+    def _terms(self, command: SubmitOrder) -> Order:
+        is_closing = command.time_in_force is TimeInForce.CLS
+        trigger = UNSET_DOUBLE
+        match command.order_type:
+            case Stop(trigger=price):
+                trigger = float(price)
+            case OrderType.MARKET | OrderType.LIMIT:
+                pass
+            case kind:
+                assert_never(kind)
+        return Order(
+            action=command.side.name,
+            totalQuantity=float(command.quantity),
+            orderType=(AT_CLOSE if is_closing else TYPES)[command.type_name],
+            tif="DAY" if is_closing else command.time_in_force.name,
+            account=self.account,
+            orderRef=command.client_order_id,
+            lmtPrice=UNSET_DOUBLE if command.limit_price is None else float(command.limit_price),
+            auxPrice=trigger,
+        )
+
+    def _combo_terms(self, command: MultiLegOrder) -> Order:
+        """Return the order for a combo: one set is bought, whose legs have their own sides."""
+        price = command.net_limit_price
+        return Order(
+            action="BUY",
+            totalQuantity=float(command.sets),
+            orderType="MKT" if price is None else "LMT",
+            tif=command.time_in_force.name,
+            account=self.account,
+            orderRef=command.client_order_id,
+            lmtPrice=UNSET_DOUBLE if price is None else float(price),
+        )
+
+    def _submit(self, orders: list[TrackedOrder], name: str, wanted: Order) -> None:
+        purpose = orders[0].submitted.purpose
+        allowed = self.budget.take(urgency_of(purpose), loop_ns())
+        if not self.is_open or not self._connection.is_up or not allowed:
+            if self.is_open and not allowed:
+                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
+            for order in orders:
+                self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
+        elif any(each.order.orderRef == name for each in self._ib.trades()):  # TWS would take it again
+            for order in orders:
+                order.answered_ns = loop_ns()
+                self._doubt(order, "sent before")
+            self._spawn(self.query_order(orders[0].submitted.client_order_id))
+        elif len(orders) == 1 and not orders[0].parent_id:
+            self._place(orders, self._contracts.of(orders[0].submitted.instrument_id), wanted)
+        else:
+            self._submit_combo(orders, wanted)
+
+    def _submit_combo(self, legs: list[TrackedOrder], wanted: Order) -> None:
+        sets = exact(wanted.totalQuantity)
+        numbers = [leg.submitted.instrument_id for leg in legs]
+        parts = [
+            (leg.submitted.instrument_id, int(leg.submitted.quantity / sets), leg.submitted.side.name)
+            for leg in legs
+        ]
+
+        async def name_legs() -> None:
+            try:
+                await self._contracts.qualify(numbers)
+            except RetryError as error:
+                self._publisher.refuse("requests", "unknown_leg", str(error)[:200])
+            is_named = all(self._contracts.of(number).conId for number in numbers)
+            if is_named and self._connection.is_up and self.is_open:
+                self._place(legs, self._contracts.combo(parts), wanted)
+                return
+            for leg in legs:
+                self._publish(self.tracker.not_found(leg, self._publisher.timestamp()))
+
+        if all(self._contracts.of(number).conId for number in numbers):
+            self._place(legs, self._contracts.combo(parts), wanted)
+        else:
+            self._spawn(name_legs())
+
+    def _place(self, orders: list[TrackedOrder], contract: Contract, wanted: Order) -> None:
+        self._ib.placeOrder(contract, wanted)
+        asyncio.get_running_loop().call_later(self._setup.timeout_seconds, self._look_for, orders)
+
+    def _look_for(self, orders: list[TrackedOrder]) -> None:
+        """Put orders in doubt that TWS has not shown in time, and ask for them."""
+        silent = [order for order in orders if not order.accepted and not order.ended]
+        for order in orders:
+            order.answered_ns = order.answered_ns or loop_ns()
+        for order in silent:
+            self._doubt(order, f"TWS did not show the order within {self._setup.timeout_seconds:g} s")
+        if silent and self.is_open:
+            self._spawn(self.query_order(silent[0].submitted.client_order_id))
+
+    def _cancel(self, client_order_id: str) -> None:
+        order = self.tracker.orders.get(client_order_id)
+        now_ns = self._publisher.timestamp()
+        if order is None:
+            reason = "no order of this id was sent or adopted here"
+            self._publisher.refuse("orders", "unknown_order", f"{client_order_id}: {reason}")
+            now_ns = self._publisher.timestamp()
+            self._publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
+            return
+        if order.ended:
+            return
+        trade = self._trade(self._ref(order))
+        if not self._connection.is_up or not self.is_open:
+            self._lose_cancel(order, "TWS is not connected")
+        elif trade is None:
+            self._spawn(self._cancel_elsewhere(order))
+        else:
+            self.budget.take(Urgency.CANCEL, loop_ns())
+            self._connection.client.cancelOrder(trade.order.orderId, "")
+            self._cancels.taken(order)
+
+    async def _cancel_elsewhere(self, order: TrackedOrder) -> None:
+        """Cancel an order that this client id has not placed, if TWS shows it at all."""
+        try:
+            listed = await self._list_open()
+            found = [trade for trade in listed if trade.order.orderRef == self._ref(order)]
+            if any([await self._cancel_trade(trade) for trade in found]):
+                self._cancels.taken(order)
+                return
+        except RetryError as error:
+            self._publisher.refuse("requests", "cancel_failed", str(error)[:200])
+        self._lose_cancel(order, "TWS does not show the order")
+
+    def _lose_cancel(self, order: TrackedOrder, why: str) -> None:
+        """Report a cancel that ended nothing: an order that TWS has never shown is in doubt by then."""
+        now_ns = self._publisher.timestamp()
+        if order.accepted:
+            self._publish(self.tracker.reject_cancel(order, why, now_ns))
+        else:
+            self._publish(self.tracker.mark_unknown(order, why, now_ns))
+
+    def _ref(self, order: TrackedOrder) -> str:
+        """Return the name under which TWS has an order: of a leg its combo's, of a change the first one."""
+        if order.parent_id:
+            return order.parent_id
+        names = self._names.get(order.venue_order_id)
+        return names[0] if names else order.submitted.client_order_id
+
+    def _trade(self, name: str) -> Trade | None:
+        """Return an order of this client id as the library follows it; the latest of a name."""
+        mine = self._ib.client.clientId
+        for trade in reversed(self._ib.trades()):
+            if trade.order.orderRef == name and trade.order.clientId == mine and trade.order.orderId > 0:
+                return trade
+        return None
+
+    # changes ----------------------------------------------------------------------------------------
+
+    def _replace(self, command: ReplaceOrder) -> None:
+        """PendingChange a working order in place."""
+        wanted, now_ns = command.replacement, self._publisher.timestamp()
+        new, old = self.tracker.track(wanted, now_ns), self.tracker.orders.get(command.client_order_id)
+        perm_id = "" if old is None or old.parent_id else old.venue_order_id
+        trade = None if old is None else self._trade(self._ref(old))
+        allowed = self.budget.take(urgency_of(wanted.purpose), loop_ns())
+        if (
+            old is None
+            or old.ended
+            or old.unknown
+            or trade is None
+            or codes.rule_of(trade.orderStatus.status).outcome not in MAY_FILL
+            or not perm_id
+            or perm_id in self._changes
+            or not (allowed and self.is_open and self._connection.is_up)
+        ):
+            self._publish(self.tracker.not_found(new, now_ns))
+            if old is not None:
+                why = "not at the venue, or held back"
+                self._publish(self.tracker.reject_cancel(old, why, now_ns))
+            return
+        names = self._names.setdefault(perm_id, [command.client_order_id])
+        base = sum((self.tracker.orders[name].covered for name in names), ZERO)
+        sent = self._terms(wanted)
+        sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
+        sent.totalQuantity = float(base + wanted.quantity)
+        self._changes[perm_id] = PendingChange(old, new, base, sent)
+        self._connection.client.placeOrder(sent.orderId, trade.contract, sent)
+        timeout = self._setup.timeout_seconds
+        asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
+
+    def _look_for_change(self, perm_id: str, new: TrackedOrder) -> None:
+        new.answered_ns = new.answered_ns or loop_ns()
+        change = self._changes.get(perm_id)
+        if change is not None and change.new is new and self.is_open:
+            self._doubt(change.old, "TWS did not answer a change in time")
+            self._spawn(self.query_order(change.old.submitted.client_order_id))
+
+    @staticmethod
+    def _is_changed(change: PendingChange, order: Order) -> bool:
+        """Return whether TWS shows an order as a change asked for."""
+        sent = change.sent
+        pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
+        pairs += [(sent.lmtPrice, order.lmtPrice)] if sent.lmtPrice != UNSET_DOUBLE else []
+        pairs += [(sent.auxPrice, order.auxPrice)] if sent.auxPrice != UNSET_DOUBLE else []
+        return all(exact(ours) == exact(theirs) for ours, theirs in pairs)
+
+    def _take_change(self, perm_id: str) -> None:
+        """Count on under the replacement's name."""
+        change = self._changes.pop(perm_id)
+        at_ns, old = self._publisher.timestamp(), change.old
+        gone = OrderReport("", perm_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
+        self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
+        name = change.new.submitted.client_order_id
+        self._names[perm_id].append(name)
+        self._base[name] = change.base
+        self.tracker.bind(name, perm_id)
+        self._publish(self.tracker.accept(change.new, perm_id, at_ns, at_ns))
+        for fill in change.held:
+            self._on_fill(fill)
+
+    def _refuse_change(self, perm_id: str, why: str) -> None:
+        change = self._changes.pop(perm_id)
+        now_ns = self._publisher.timestamp()
+        self._publish(self.tracker.reject(change.new, why, now_ns, now_ns))
+        self._publish(self.tracker.reject_cancel(change.old, why, now_ns))
+        for fill in change.held:
+            self._on_fill(fill)
+
+    # messages ---------------------------------------------------------------------------------------
+
+    def _on_trade(self, trade: Trade) -> None:
+        """Apply the state of an order; its executions come by themselves."""
+        if trade.order.clientId != self._ib.client.clientId or not self._connection.is_synced:
+            return  # what a login lists is looked at by the reconciliation that follows it
+        perm_id, rule = str(trade.order.permId), codes.rule_of(trade.orderStatus.status)
+        change = self._changes.get(perm_id)
+        if change is not None and self._is_changed(change, trade.order):
+            self._take_change(perm_id)
+        elif change is not None and (rule.outcome not in MAY_FILL or rule.deed is codes.Deed.ASK):
+            self._refuse_change(perm_id, "the order ended before its change")
+        for order, report in self._reports(trade):
+            is_short = report.outcome not in MAY_FILL and report.filled > order.covered
+            if rule.deed is codes.Deed.ASK or is_short:
+                # the error that says why may come behind it, and so may executions that it counts
+                self._ask_soon(order)
+            elif trade.order.permId and rule.deed is codes.Deed.FOLLOW:
+                self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
+                self._report_held(trade)
+        self._look_at_the_dead(trade, rule)
+
+    def _look_at_the_dead(self, trade: Trade, rule: codes.StatusRule) -> None:
+        """Ask for reconciliation where TWS works an order that is over at the desk: it was not over."""
+        left = trade.orderStatus.remaining
+        is_live = rule.deed is codes.Deed.FOLLOW and rule.outcome is Outcome.OPEN
+        if not is_live or left in (0, UNSET_DOUBLE):
+            return
+        for order, base, units in self._orders_of(trade):
+            filled = max(exact(trade.orderStatus.filled) - base, ZERO) * units
+            if order.ended and not order.busted_ns and order.covered <= filled < order.submitted.quantity:
+                name = order.submitted.client_order_id
+                self._publisher.notice(NoticeKind.GAP, "orders", "order_lives_on", name)
+
+    def _ask_soon(self, order: TrackedOrder) -> None:
+        """Ask for an order after a moment, whose end something is about to explain."""
+        asyncio.get_running_loop().call_later(AGREE_SECONDS, self._ask_now, order, "TWS leaves it open")
+
+    def _ask_now(self, order: TrackedOrder, why: str) -> None:
+        if not order.ended and self.is_open:
+            self._spawn(self._ask(order, why))
+
+    async def _ask(self, order: TrackedOrder, why: str) -> None:
+        """Ask for an order; one that TWS's lists leave open is in doubt."""
+        if not await self.query_order(order.submitted.client_order_id):
+            self._doubt(order, why)
+
+    def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
+        """Yield the desk's orders that an order of TWS stands for, with base and units in a set."""
+        name = trade.order.orderRef
+        if legs := self.tracker.legs(name):
+            sets = exact(trade.order.totalQuantity) or Decimal(1)
+            for leg in legs:
+                yield leg, ZERO, leg.submitted.quantity / sets
+            return
+        names = self._names.get(str(trade.order.permId)) or [name]
+        order = self.tracker.orders.get(names[-1])
+        if order is not None:
+            yield order, self._base.get(names[-1], ZERO), Decimal(1)
+
+    def _outcome(self, trade: Trade, *, is_completed: bool) -> Outcome:
+        """Return what may become of an order: by the list that shows it, its status, and errors."""
+        status, code = trade.orderStatus.status, self._errors.get(trade.order.orderRef, (0, ""))[0]
+        if is_completed:
+            return codes.COMPLETED.get(status, Outcome.CANCELLED)
+        if status == "Inactive" and code in codes.REFUSALS:
+            return Outcome.REJECTED
+        return codes.rule_of(status).outcome
+
+    def _reports(self, trade: Trade, *, is_completed: bool = False) -> list[tuple[TrackedOrder, OrderReport]]:
+        """Return what the state of an order means for the desk's orders that are not over."""
+        status, at_ns = trade.orderStatus, self._publisher.timestamp()
+        outcome = self._outcome(trade, is_completed=is_completed)
+        filled = exact(status.filled)
+        if not filled and trade.order.filledQuantity not in (0, UNSET_DOUBLE):
+            filled = exact(trade.order.filledQuantity)  # of a completed order
+        why = "" if outcome in (Outcome.OPEN, Outcome.CANCELLING) else self._why(trade)
+        found = []
+        for order, base, units in self._orders_of(trade):
+            if order.ended:
+                continue
+            perm_id = str(trade.order.permId)
+            if order.parent_id:
+                perm_id = leg_id(perm_id, self._contracts.of(order.submitted.instrument_id).conId)
+            own = min(max(filled - base, ZERO) * units, order.submitted.quantity)
+            is_whole = not base and not order.parent_id and status.filled
+            mean = exact(status.avgFillPrice) if is_whole else None
+            name = order.submitted.client_order_id
+            found.append((order, OrderReport(name, perm_id, at_ns, outcome, own, mean, why)))
+        return found
+
+    def _why(self, trade: Trade) -> str:
+        """Return the words with which TWS ended an order, or shows it."""
+        status, (_, why) = trade.orderStatus, self._errors.get(trade.order.orderRef, (0, ""))
+        return why or f"{status.status} {status.whyHeld}".strip()
+
+    def _is_own(self, name: str, client_id: int) -> bool:
+        """Return whether a name is this desk's: another client may use the same one."""
+        return client_id == self._ib.client.clientId or name in self._adopted
+
+    def _owner(self, fill: Fill) -> tuple[TrackedOrder, Decimal] | None:
+        """Return the desk's order of an execution and its base; None for one of somebody else's."""
+        execution, contract = fill.execution, fill.contract
+        if not self._is_own(execution.orderRef, execution.clientId):
+            return None
+        if legs := self.tracker.legs(execution.orderRef):
+            ids = {self._contracts.of(leg.submitted.instrument_id).conId: leg for leg in legs}
+            item, leg = self._contracts.instrument(contract), ids.get(contract.conId)
+            if leg is None and item is not None:
+                leg = self.tracker.leg(execution.orderRef, item.symbol)
+            return None if leg is None or contract.secType == "BAG" else (leg, ZERO)
+        names = self._names.get(str(execution.permId)) or [execution.orderRef]
+        filled = exact(execution.cumQty)
+        for name in reversed(names):
+            order, base = self.tracker.orders.get(name), self._base.get(name, ZERO)
+            if order is not None and (filled > base or name == names[0]):
+                return order, base
+        return None
+
+    def _on_fill(self, fill: Fill) -> None:
+        """Publish an execution of the desk with the schedule's fee."""
+        execution = fill.execution
+        if fill.contract.secType == "BAG" or execution.acctNumber != self.account:
+            return  # the legs have executions of their own
+        change = self._changes.get(str(execution.permId))
+        if change is not None and exact(execution.cumQty) > change.base:
+            change.held.append(fill)
+            return
+        found = self._owner(fill)
+        if found is None:
+            self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", fill.contract.localSymbol)
+            return
+        order, base = found
+        if not order.venue_order_id:
+            perm_id = str(execution.permId)
+            is_leg = bool(order.parent_id)
+            perm_id = leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
+            self.tracker.bind(order.submitted.client_order_id, perm_id)
+        at_ns = to_ns(execution.time)
+        root, now_ns = root_of(execution.execId), self._publisher.timestamp(at_ns)
+        versions = [known for known in order.executions if root_of(known) == root]
+        if any(known > execution.execId for known in versions):
+            return  # corrected since
+        for known in versions:
+            if known < execution.execId:
+                self._publisher.count("execution_corrected")
+                self._publish(self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True))
+        quantity, price = exact(execution.shares), exact(execution.price)
+        if root not in self._counted:
+            self._counted.add(root)
+            self._net[fill.contract.conId] += quantity * order.submitted.side.sign
+        if order.parent_id:
+            events = self.tracker.next_execution(order, execution.execId, quantity, price, at_ns, now_ns)
+        else:
+            events = self.tracker.execution(
+                order, execution.execId, quantity, price, exact(execution.cumQty) - base, at_ns, now_ns
+            )
+        self._publish(events)
+
+    def _on_commission(self, fill: Fill) -> None:
+        """Correct the fee of an execution of the desk."""
+        found, paid = self._owner(fill), fee_paid(fill.commissionReport)
+        if found is None or paid is None:
+            return
+        currency = fill.commissionReport.currency
+        if currency not in ("", self._instruments[found[0].submitted.instrument_id].currency):
+            key = fill.execution.execId, "fee", currency
+            if key not in self._reported:
+                self._reported.add(key)
+                detail = f"execution {key[0]} charges {paid} {currency}: the schedule's fee stays booked"
+                self._publisher.refuse("orders", "fee_in_other_currency", detail)
+            return
+        at_ns = to_ns(fill.execution.time)
+        now_ns = self._publisher.timestamp(at_ns)
+        self._publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
+
+    def _on_position(self, line: Position) -> None:
+        """Ask for reconciliation where a position moves without an execution of this client.
+
+        The broker's liquidation, an exercise and an order from elsewhere send this client nothing else.
+        """
+        con_id, shown = line.contract.conId, exact(line.position)
+        if line.account != self.account or not self._connection.is_synced:
+            return  # what a login lists is counted once the account is known
+        self._shown[con_id] = shown
+        if self._net[con_id] != shown:
+            asyncio.get_running_loop().call_later(AGREE_SECONDS, self._agree, line.contract, shown)
+
+    def _agree(self, contract: Contract, shown: Decimal) -> None:
+        con_id = contract.conId
+        if self._shown.get(con_id) != shown or self._net[con_id] == shown:  # a later one is checked by itself
+            return
+        self._net[con_id] = shown
+        self._publisher.count("position_from_elsewhere")
+        if self.is_open:
+            name = contract.localSymbol or contract.symbol
+            self._publisher.notice(NoticeKind.GAP, "orders", "position_from_elsewhere", name)
+
+    def _on_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        """Apply an error that names an order; the library has marked that one as it sees fit."""
+        del contract
+        trade = self._ib.wrapper.trades.get((self._ib.client.clientId, request_id))
+        if request_id < 0 or trade is None:
+            return
+        name = codes.name_of(code)
+        self._publisher.count(name)
+        why, now_ns = f"{code} {name}: {text}", self._publisher.timestamp()
+        perm_id = str(trade.order.permId)
+        orders = [order for order, _, _ in self._orders_of(trade) if not order.ended]
+        if codes.is_remark(code):
+            for order in orders[:1]:
+                self._spawn(self.query_order(order.submitted.client_order_id))
+            return
+        if code in codes.NO_CANCEL:
+            for order in orders:
+                self._publish(self.tracker.reject_cancel(order, why, now_ns))
+        elif perm_id in self._changes:
+            self._changes[perm_id].why = why  # whether it was changed all the same says the list
+        else:
+            self._keep_error(trade.order.orderRef, code, why)
+            if code not in codes.REFUSALS and code != codes.CANCELLED:
+                for order in orders:
+                    self._doubt(order, why)
+        if code in codes.USED_IDS and not trade.order.permId:
+            self._connection.client.updateReqId(request_id + ID_JUMP)
+        for order in orders[:1]:  # its legs are asked for with it
+            if code == codes.CANCELLED:
+                self._ask_soon(order)
+            else:
+                self._ask_now(order, why)
+
+    def _keep_error(self, name: str, code: int, why: str) -> None:
+        """Keep what an error says of an order; a refusal is not forgotten for what follows from it."""
+        if self._errors.get(name, (0, ""))[0] not in codes.REFUSALS:
+            self._errors[name] = code, why
+
+    # questions --------------------------------------------------------------------------------------
+
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent."""
+        request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
+        utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
+        known = tuple(orders)
+        self._adopted |= {each.parent_id or each.submitted.client_order_id for each in known}
+        self.tracker.restore(
+            known,
+            lambda each: request_ended_ns(each, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns),
+        )
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for each in known:
+            if each.venue_order_id and not each.parent_id:
+                names[each.venue_order_id].append(each.submitted.client_order_id)
+        for perm_id, chain in names.items():
+            if len(chain) > 1:
+                self._names[perm_id] = chain
+                base = ZERO
+                for name in chain:
+                    self._base[name] = base
+                    base += self.tracker.orders[name].covered
+
+    async def _list_open(self) -> list[Trade]:
+        """Return the open orders of all clients in the account."""
+        async with self._asking:
+            listed = await self._connection.question(self._ib.reqAllOpenOrdersAsync, "open orders")
+        return [trade for trade in listed if self._is_order(trade)]
+
+    def _is_order(self, trade: Trade) -> bool:
+        """Return whether an entry of the list is an order in the account, and no exercise that waits."""
+        is_notice = any(self._is_notice(trade, request_id) for request_id in self._notices)
+        return trade.order.account in ("", self.account) and not is_notice
+
+    async def let_go(self, number: InstrumentId, contracts: Decimal, timeout_seconds: float) -> None:
+        """Let bought contracts lapse at their expiry whatever they are worth; TWS shows it as an order.
+
+        Raises
+        ------
+        RetryError
+            When TWS refuses, or does not show it in time.
+        """
+        symbol, client = self._instruments[number].symbol, self._connection.client
+        request_id, answered = client.getReqId(), asyncio.get_running_loop().create_future()
+        self._notices.add(request_id)
+
+        def refused(failed_id: int, code: int, text: str, _contract: Contract | None) -> None:
+            if failed_id == request_id and code in codes.NO_EXERCISE and not answered.done():
+                answered.set_result(f"{code}: {text}")
+
+        def shown(trade: Trade) -> None:
+            if self._is_notice(trade, request_id) and not answered.done():
+                answered.set_result("")
+
+        events = (self._ib.errorEvent, refused), (self._ib.openOrderEvent, shown)
+        for event, heard in events:
+            event.connect(heard)
+        try:
+            contract = self._contracts.of(number)
+            client.exerciseOptions(request_id, contract, LAPSE, int(contracts), self.account, 1)
+            why = await asyncio.wait_for(answered, timeout_seconds)
+        except TimeoutError:
+            why = "TWS does not answer"
+        finally:
+            for event, heard in events:
+                event.disconnect(heard)
+        if why:
+            raise RetryError(
+                "the venue does not take the contrary instruction",
+                where=symbol,
+                value=why,
+                fix="tell the broker by hand before its cut-off, or sell the option",
+            )
+
+    def _is_notice(self, trade: Trade, request_id: int) -> bool:
+        return trade.order.orderId == request_id and trade.order.clientId == self._ib.client.clientId
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether TWS lists an order or execution of the day under an id; a change keeps the first."""
+        async with self._asking:
+            ask = self._connection.question
+            listed = [*await ask(self._ib.reqAllOpenOrdersAsync, "open orders")]
+            listed += await ask(partial(self._ib.reqCompletedOrdersAsync, apiOnly=False), "completed orders")
+            fills = await ask(self._ib.reqExecutionsAsync, "executions")
+        shown = [trade.order.orderRef for trade in listed] + [fill.execution.orderRef for fill in fills]
+        return client_order_id in shown
+
+    async def query_order(self, client_order_id: str) -> bool:
+        """Look for an order in all that TWS lists; return whether that gave proof."""
+        order = self.tracker.orders.get(client_order_id)
+        if order is None or order.ended:
+            return True
+        asked_ns, unread = loop_ns(), self._connection.unread
+        try:
+            async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
+                shown = list(await self._ib.reqAllOpenOrdersAsync())
+                completed = list(await self._ib.reqCompletedOrdersAsync(apiOnly=False))
+                fills = await self._ib.reqExecutionsAsync()
+        except (TimeoutError, ConnectionError) as problem:
+            self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
+            return False
+        self._find_change(client_order_id, [*shown, *completed])
+        name = self._ref(order)
+        for fill in fills:
+            if fill.execution.orderRef == name and self._owner(fill) is not None:
+                self._on_fill(fill)
+                self._on_commission(fill)
+        is_found = False
+        for trade in shown:
+            if self._stands_for(trade, order, name):
+                is_found = True
+                self._apply_open(trade, asked_ns)
+        for trade in completed:
+            if self._stands_for(trade, order, name):
+                is_found = True
+                for each, report in self._reports(trade, is_completed=True):
+                    self._publish(self.tracker.apply(each, report, report.ts_event_ns, infer=True))
+        if is_found or order.ended:
+            return not order.unknown
+        if self._connection.unread != unread:
+            return False  # it may be what could not be read
+        now_ns = self._publisher.timestamp()
+        code, why = self._errors.get(name, (0, ""))
+        if code in codes.REFUSALS:
+            for each in self.tracker.together(order):
+                gone = OrderReport("", "", now_ns, Outcome.REJECTED, each.covered, None, why)
+                self._publish(self.tracker.apply(each, gone, now_ns, infer=False))
+            return True
+        acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
+        if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
+            return False
+        for each in self.tracker.together(order):
+            self._publish(self.tracker.not_found(each, now_ns))
+        return True
+
+    def _stands_for(self, trade: Trade, order: TrackedOrder, name: str) -> bool:
+        """Return whether an order that TWS lists is an order of the desk, known by its name at TWS."""
+        perm_id = order.venue_order_id.partition("-")[0]
+        is_own = not trade.order.orderId or self._is_own(name, trade.order.clientId)
+        return trade.order.orderRef == name and is_own and perm_id in ("", str(trade.order.permId))
+
+    def _apply_open(self, trade: Trade, asked_ns: int) -> None:
+        """Apply an order that TWS lists as open; one that it has refused by an error may live on."""
+        for order, report in self._reports(trade):
+            self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=True))
+            if report.outcome is Outcome.OPEN:
+                self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            if report.outcome in MAY_FILL and not order.ended:
+                self._errors.pop(trade.order.orderRef, None)
+                self._report_held(trade)
+
+    def _report_held(self, trade: Trade) -> None:
+        """Tell the operator, once, that TWS holds an order, or shows an unlisted status."""
+        status = trade.orderStatus
+        key = trade.order.orderRef, status.status, status.whyHeld
+        if codes.is_news(status.status, status.whyHeld) and key not in self._reported:
+            self._reported.add(key)
+            name = "held_order" if status.status in codes.STATUSES else "unknown_status"
+            self._publisher.count(name)
+            detail = f"{trade.contract.localSymbol} {' '.join(key)}".strip()
+            self._publisher.notice(NoticeKind.LIMITED, "orders", name, detail)
+
+    def _find_change(self, client_order_id: str, listed: Iterable[Trade]) -> None:
+        """Settle a change without an answer by the order that TWS lists."""
+        for perm_id, change in tuple(self._changes.items()):
+            names = (change.old.submitted.client_order_id, change.new.submitted.client_order_id)
+            if client_order_id not in names:
+                continue
+            for trade in listed:
+                if str(trade.order.permId) == perm_id and perm_id in self._changes:
+                    if self._is_changed(change, trade.order):
+                        self._take_change(perm_id)
+                    else:
+                        self._refuse_change(perm_id, change.why)
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order by its permanent id; return whether the cancel was sent, or the order is over."""
+        perm_id = venue_order_id.partition("-")[0]
+        found = [trade for trade in await self._list_open() if str(trade.order.permId) == perm_id]
+        return all([await self._cancel_trade(trade) for trade in found])
+
+    async def _cancel_trade(self, trade: Trade) -> bool:
+        """Cancel an open order of any client.
+
+        Only the client id that placed an order may cancel it. Where its program has ended, that id is taken
+        for a moment; where it is connected, only the cancel of all orders of all clients is left.
+        """
+        owner = trade.order.clientId
+        self.budget.take(Urgency.CANCEL, loop_ns())
+        if owner == self._ib.client.clientId and trade.order.orderId > 0:
+            self._connection.client.cancelOrder(trade.order.orderId, "")
+            return True
+        client, timeout, side = self._ib.client, self._setup.timeout_seconds, QuietClient()
+        try:
+            await log_in(side, client.host, client.port, owner, timeout)
+            mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
+            for each in mine:
+                side.cancelOrder(each.order)
+            await asyncio.wait_for(side.reqCurrentTimeAsync(), timeout)  # the cancel has arrived before it
+        except (OSError, TimeoutError, ConfigError, RetryError):
+            self._publisher.notice(
+                NoticeKind.LIMITED, "orders", "global_cancel", f"client {owner} is connected"
+            )
+            self._connection.client.reqGlobalCancel()
+            return True
+        finally:
+            side.disconnect()
+        return bool(mine)
+
+    async def open_orders(self) -> tuple[VenueOrder, ...]:
+        """Return the open orders of all clients, combos as their legs."""
+        asked_ns, found = loop_ns(), list[VenueOrder]()
+        for trade in await self._list_open():
+            is_own = self._is_own(trade.order.orderRef, trade.order.clientId)
+            for order, report in self._reports(trade) if is_own else ():
+                if report.outcome is Outcome.OPEN:
+                    self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            if trade.contract.secType == "BAG":
+                found += await self._legs(trade)
+            else:
+                found.append(self._show(trade))
+        return tuple(found)
+
+    def _show(self, trade: Trade) -> VenueOrder:
+        order, status = trade.order, trade.orderStatus
+        instrument = self._contracts.instrument(trade.contract)
+        symbol = trade.contract.localSymbol if instrument is None else instrument.symbol
+        is_limit = order.orderType in ("LMT", "STP LMT", "LOC")
+        names = self._names.get(str(order.permId)) or [order.orderRef]
+        if not self._is_own(order.orderRef, order.clientId) and order.orderRef in self.tracker.orders:
+            names = [f"{order.orderRef}/{order.clientId}"]  # another client uses the desk's name
+        known, base = self.tracker.orders.get(names[-1]), self._base.get(names[-1], ZERO)
+        return VenueOrder(
+            names[-1],
+            str(order.permId),
+            symbol,
+            self._instruments.find(symbol),
+            side_of(order.action),
+            exact(order.totalQuantity) - base,
+            max(exact(status.filled) - base, ZERO),
+            exact(status.avgFillPrice) if status.filled else None,
+            status.status,
+            self._outcome(trade, is_completed=False) in MAY_FILL,
+            exact(order.lmtPrice) if is_limit else None,
+            0 if known is None else known.sent_ns,
+        )
+
+    async def _legs(self, trade: Trade) -> list[VenueOrder]:
+        """Return the legs of an open combo, the desk's under their names."""
+        order, status, found = trade.order, trade.orderStatus, []
+        for leg in trade.contract.comboLegs or ():
+            instrument: Instrument | None = await self._contracts.by_id(leg.conId)
+            symbol = str(leg.conId) if instrument is None else instrument.symbol
+            known = self.tracker.leg(order.orderRef, symbol)
+            side = side_of(leg.action)
+            if side_of(order.action) is Side.SELL:
+                side = Side.SELL if side is Side.BUY else Side.BUY
+            found.append(
+                VenueOrder(
+                    known.submitted.client_order_id if known else f"{order.orderRef}/{symbol}",
+                    leg_id(order.permId, leg.conId),
+                    symbol,
+                    self._instruments.find(symbol),
+                    side,
+                    exact(order.totalQuantity) * leg.ratio,
+                    exact(status.filled) * leg.ratio,
+                    None,
+                    status.status,
+                    self._outcome(trade, is_completed=False) in MAY_FILL,
+                    None,
+                    known.sent_ns if known else 0,
+                    parent_id=order.orderRef,
+                )
+            )
+        return found
+
+    async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
+        """Return the day's executions since an instant, oldest first; those of the desk are events too.
+
+        The last correction of an execution counts.
+        """
+        since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
+        asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
+        latest: dict[str, Fill] = {}
+        for fill in await asked:  # in the order in which they happened, within a second too
+            execution = fill.execution
+            if execution.acctNumber != self.account or fill.contract.secType == "BAG":
+                continue
+            root = root_of(execution.execId)
+            if root not in latest or latest[root].execution.execId < execution.execId:
+                latest[root] = fill
+        found = []
+        in_time = sorted(latest.values(), key=lambda each: to_ns(each.execution.time))
+        owned: dict[str, list[Fill]] = {}
+        for fill in in_time:
+            owner = self._owner(fill)
+            if owner is not None:
+                self._on_fill(fill)
+                self._on_commission(fill)
+                owned.setdefault(owner[0].submitted.client_order_id, []).append(fill)
+        for name, fills in owned.items():
+            listed = {fill.execution.execId: exact(fill.execution.shares) for fill in fills}
+            now_ns = self._publisher.timestamp()
+            if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
+                self._publish(busts)
+                for fill in fills:  # there is room for what was not known
+                    self._on_fill(fill)
+                    self._on_commission(fill)
+        for fill in in_time:
+            execution, owner = fill.execution, self._owner(fill)
+            if execution.time < since:
+                continue
+            is_leg = bool(self.tracker.legs(execution.orderRef))
+            perm_id = str(execution.permId)
+            found.append(
+                VenueFill(
+                    execution.execId,
+                    leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
+                    self._symbol(fill, owner),
+                    side_of(execution.side) if owner is None else owner[0].submitted.side,
+                    exact(execution.shares),
+                    None if is_leg else exact(execution.cumQty),
+                    exact(execution.price),
+                    to_ns(execution.time),
+                    fee_paid(fill.commissionReport) or ZERO,
+                    bool(execution.liquidation),
+                )
+            )
+        return tuple(found)
+
+    def _symbol(self, fill: Fill, owner: tuple[TrackedOrder, Decimal] | None) -> str:
+        """Return the symbol of an execution, TWS's own one of what the desk cannot name."""
+        if owner is not None:
+            return self.tracker.symbol(owner[0])
+        instrument = self._contracts.instrument(fill.contract)
+        return fill.contract.localSymbol if instrument is None else instrument.symbol

@@ -1,0 +1,212 @@
+"""Login, client ids, the broker's link, farms, restarts and pacing of TWS, over its socket."""
+
+from decimal import Decimal
+
+import pytest
+
+from conformance.venue import Listener
+from fakes.ibkr_bench import against
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import OrderNotFound, QuoteEvent
+from scalpdesk.core.intents import CancelOrder
+from scalpdesk.orders.order import OrderState
+from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
+from scalpdesk_ibkr.gateway import IbkrGateway, live_account
+from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
+from scalpdesk_ibkr.settings import IbkrSettings
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+
+
+async def connected(bench, **changes):
+    gateway = bench.gateway(**changes)
+    await gateway.connect()
+    return Listener(bench, gateway)
+
+
+async def resting(bench, desk):
+    order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+    await desk.until(lambda: order.state is OrderState.WORKING)
+    return order
+
+
+def message(bench, code, text=""):
+    bench.server.protocol.send_message(SystemMessage(code=code, text=text))
+
+
+def named(desk, kind):
+    return [(each.stream, each.name) for each in desk.notices if each.kind is kind]
+
+
+def test_without_the_brokers_link_orders_wait_for_nothing_and_come_back_with_it():
+    async def lost(bench):
+        desk = await connected(bench)
+        order = await resting(bench, desk)
+        message(bench, 1100)
+        await desk.until(lambda: not desk.gateway.health().streams["orders"])
+        refused = await desk.submit(bench.share, 5)
+        await desk.over(refused)
+        assert isinstance(desk.events[-1], OrderNotFound)
+        message(bench, 1102)
+        await desk.until(lambda: ("orders", "broker_link_back") in named(desk, NoticeKind.CONNECTED))
+        assert ("orders", "broker_link_lost") in named(desk, NoticeKind.DISCONNECTED)
+        assert order.state is OrderState.WORKING  # it never left the broker
+        filled = await desk.submit(bench.share, 1)
+        await desk.over(filled)
+        desk.assert_adds_up()
+        await desk.close()
+
+    against(lost)
+
+
+def test_lines_that_the_broker_lost_are_opened_again():
+    async def lost(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share])
+        await desk.until(lambda: bool(desk.of(QuoteEvent)))
+        message(bench, 1100)
+        message(bench, 1101)
+        before = len(desk.of(QuoteEvent))
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > before + 2)
+        assert ("orders", "broker_link_back_data_lost") in named(desk, NoticeKind.CONNECTED)
+        await desk.close()
+
+    against(lost)
+
+
+def test_farms_have_names_and_a_lost_one_is_seen_in_the_quotes():
+    async def lost(bench):
+        desk = await connected(bench)
+        message(bench, 2103, "usfarm")
+        await desk.until(lambda: not desk.gateway.health().streams["quotes"])
+        assert desk.gateway.health().streams["orders"]
+        message(bench, 2105)
+        message(bench, 2108)
+        message(bench, 2106)
+        await desk.until(lambda: desk.gateway.health().counters.get("history_farm_lost") == 1)
+        await desk.until(lambda: desk.gateway.health().streams["quotes"])
+        assert named(desk, NoticeKind.DISCONNECTED)[0] == ("quotes", "quote_farm_lost")
+        message(bench, 2110)
+        await desk.until(lambda: not desk.gateway.health().streams["orders"])
+        await desk.close()
+
+    against(lost)
+
+
+def test_orders_ids_and_executions_are_there_after_the_nightly_restart():
+    async def restarted(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share])
+        order = await resting(bench, desk)
+        bench.server.protocol.restart(Restart(down_seconds=0.3))
+        await desk.until(lambda: ("orders", "disconnected") in named(desk, NoticeKind.DISCONNECTED))
+        await desk.until(lambda: len([each for each in desk.notices if each.asks_for_reconciliation]) > 1)
+        before = len(desk.of(QuoteEvent))
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > before)
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert [each.client_order_id for each in view.open_orders] == [order.client_order_id]
+        desk.gateway.send(CancelOrder(order.client_order_id))
+        await desk.over(order)
+        assert order.state is OrderState.CANCELLED
+        await desk.close()
+
+    against(restarted)
+
+
+def test_a_pacing_violation_has_a_name_and_orders_go_on():
+    async def paced(bench):
+        desk = await connected(bench)
+        message(bench, 100, "Max rate of messages per second has been exceeded")
+        await desk.until(lambda: ("requests", "pacing") in named(desk, NoticeKind.LIMITED))
+        order = await desk.submit(bench.share, 1)
+        await desk.over(order)
+        assert order.state is OrderState.FILLED
+        await desk.close()
+
+    against(paced)
+
+
+def test_a_watchdog_waits_beside_the_desk_and_takes_over_its_client_id():
+    async def died(bench):
+        desk = await connected(bench)
+        order = await resting(bench, desk)
+        watchdog = IbkrGateway(bench.setup(is_watchdog=True), bench.settings())
+        await watchdog.connect()
+        beside = Listener(bench, watchdog, desk.orders)
+        assert watchdog.health().streams["orders"]
+        await desk.gateway.close(graceful=False)
+        watchdog.adopt([KnownOrder(order.submitted, venue_order_id=order.venue_order_id)])
+        assert not watchdog.health().streams["orders"]
+        await beside.until(lambda: len([each for each in beside.notices if each.asks_for_reconciliation]) > 1)
+        (shown,) = (await watchdog.snapshot()).open_orders
+        assert await watchdog.cancel_at_venue(shown.venue_order_id)
+        await beside.over(order)
+        assert (await watchdog.snapshot()).open_orders == ()
+        closing = await beside.submit(bench.share, 1)
+        await beside.over(closing)
+        assert closing.state is OrderState.FILLED
+        assert watchdog.health().counters.get("global_cancel", 0) == 0
+        await beside.close()
+
+    against(died)
+
+
+def test_an_order_of_a_client_that_left_is_cancelled_under_its_id():
+    async def cancelled(bench):
+        first = await connected(bench, client_id=7)
+        order = await resting(bench, first)
+        await first.gateway.close(graceful=False)
+        second = await connected(bench, client_id=8)
+        (shown,) = (await second.gateway.snapshot()).open_orders
+        assert (shown.client_order_id, shown.filled) == (order.client_order_id, 0)
+        assert await second.gateway.cancel_at_venue(shown.venue_order_id)
+        while (await second.gateway.snapshot()).open_orders:
+            pass
+        assert second.unmatched == []
+        await second.close()
+
+    against(cancelled)
+
+
+def test_two_clients_do_not_see_each_others_orders():
+    async def apart(bench):
+        first, second = await connected(bench, client_id=1), await connected(bench, client_id=2)
+        orders = [await first.submit(bench.share, 3), await resting(bench, second)]
+        await first.over(orders[0])
+        assert {each.client_order_id for each in first.events if hasattr(each, "client_order_id")} == {
+            orders[0].client_order_id
+        }
+        await second.gateway.snapshot(fills_since_ns=0)
+        assert second.unmatched == []
+        assert orders[1].filled == 0
+        await first.close()
+        await second.close()
+
+    against(apart)
+
+
+def test_paper_and_real_money_are_told_apart():
+    async def armed(bench):
+        token = LiveToken("DU1000001", "hash", 1, "operator")
+        with pytest.raises(ConfigError) as caught:
+            await bench.gateway(live_token=token).connect()
+        assert caught.value.where == "venues.ibkr.port"
+        protocol = bench.server.protocol
+        protocol.codes["U1000001"] = protocol.codes.pop("DU1000001")
+        with pytest.raises(ConfigError) as caught:
+            await bench.gateway().connect()
+        assert caught.value.where == "venues.ibkr.port"
+        with pytest.raises(ConfigError):
+            await bench.gateway(live_token=token).connect()
+        facts = await live_account(bench.setup(), bench.settings())
+        assert (facts.account_id, facts.cash) == ("U1000001", Decimal(100_000))
+
+    against(armed)
+
+
+def test_paper_needs_no_arming():
+    async def asked(bench):
+        with pytest.raises(ConfigError):
+            await live_account(bench.setup(), IbkrSettings(port=bench.server.protocol.port))
+
+    against(asked)

@@ -1,0 +1,171 @@
+"""Orders at TWS: codes by name, changes, commissions and corrections behind their fills."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.ibkr_bench import with_desk
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+)
+from scalpdesk.core.intents import (
+    OrderIntent,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+)
+from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.orders.order import OrderState
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.contract import NoticeKind
+from scalpdesk_ibkr.served.protocol import CommissionDelay
+
+pytestmark = pytest.mark.usefixtures("socket_enabled")
+D = Decimal
+
+
+def test_a_rejection_and_a_cancel_carry_their_codes():
+    async def ended(bench, desk):
+        bench.server.world.faults.inject(Fault("reject", reason="insufficient_buying_power"))
+        order = await desk.submit(bench.share, 5)
+        await desk.over(order)
+        assert order.reason.startswith("201 order_rejected")
+        assert desk.gateway.health().counters["order_rejected"] == 1
+        dear = await desk.submit(bench.share, 5, limit=D("450.003"))
+        await desk.over(dear)
+        assert dear.state is OrderState.REJECTED
+        assert dear.reason.startswith("110 price_off_tick")
+        stays = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+        await desk.until(lambda: stays.state is OrderState.WORKING)
+        assert await desk.gateway.cancel_at_venue(stays.venue_order_id)
+        await desk.over(stays)
+        assert (stays.state, desk.gateway.health().counters["order_cancelled"]) == (OrderState.CANCELLED, 1)
+        filled = await desk.submit(bench.share, 1)
+        await desk.over(filled)
+        ids = (stays.client_order_id, filled.client_order_id, "desk-000099")
+        assert [await desk.gateway.is_taken(each) for each in ids] == [True, True, False]
+
+    with_desk(ended)
+
+
+def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():
+    async def changed(bench, desk):
+        low = bench.far_below(bench.share)
+        old = await desk.submit(bench.share, 5, limit=low)
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        new = desk.new_order(bench.share, 8, limit=D(700))
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.over(old, new)
+        assert (old.state, old.filled) == (OrderState.CANCELLED, 0)
+        assert (new.state, new.filled) == (OrderState.FILLED, 8)
+        assert old.venue_order_id == new.venue_order_id
+        assert sum(quantity for _, quantity, _ in bench.truth().fills) == 8
+
+    with_desk(changed)
+
+
+def test_a_refused_change_leaves_the_order_at_work():
+    async def refused(bench, desk):
+        low = bench.far_below(bench.share)
+        old = await desk.submit(bench.share, 5, limit=low)
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        new = desk.new_order(bench.share, 5, limit=D("451.003"))
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.until(lambda: bool(desk.of(CancelRejected)))
+        assert [type(each) for each in desk.of(OrderRejected)] == [OrderRejected]
+        await desk.until(lambda: old.state is OrderState.WORKING)
+        (shown,) = (await desk.gateway.snapshot()).open_orders
+        assert (shown.client_order_id, shown.limit_price) == (old.client_order_id, low)
+
+    with_desk(refused)
+
+
+def test_a_commission_that_comes_later_is_booked_then_and_once():
+    async def paid(bench, desk):
+        bench.server.protocol.delay_commissions(CommissionDelay(seconds=0.3))
+        order = await desk.submit(bench.share, 10)
+        await desk.over(order)
+        assert desk.of(PositionChanged) == []
+        await desk.until(lambda: bool(desk.of(PositionChanged)))
+        await desk.gateway.snapshot(fills_since_ns=0)
+        ((reference, amount),) = {(each.reference, each.cash_change) for each in desk.of(PositionChanged)}
+        ((execution_id, _),) = order.executions.items()
+        assert (reference, amount) == (f"fee/{execution_id}", D(-1))
+
+    with_desk(paid, fees=NO_FEES)
+
+
+def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
+    async def corrected(bench, desk):
+        bench.server.world.faults.inject(Fault("correct", seconds=0.05))
+        order = await desk.submit(bench.share, 10)
+        await desk.until(lambda: bool(desk.of(FillBusted)))
+        await desk.until(lambda: len(desk.of(OrderFilled)) == 2)
+        first, second = desk.of(OrderFilled)
+        assert first.execution_id.rpartition(".")[0] == second.execution_id.rpartition(".")[0]
+        assert (desk.of(FillBusted)[0].execution_id, second.quantity) == (first.execution_id, 10)
+        assert (order.filled, order.average_price) == (10, second.price)
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert [(each.execution_id, each.price) for each in view.fills] == [
+            (second.execution_id, second.price)
+        ]
+        assert view.account.cash == bench.truth().cash
+
+    with_desk(corrected)
+
+
+def test_the_legs_of_a_combo_are_filled_at_their_own_prices_and_cancelled_together():
+    async def combined(bench, desk):
+        intents = [
+            OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "test", OrderType.MARKET, None)
+            for number in (bench.call, bench.put)
+        ]
+        command = desk.orders.submit_combo(intents, D(500), 0)
+        desk.gateway.send(command)
+        legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
+        await desk.over(*legs)
+        paid = {bench.book[leg.submitted.instrument_id].symbol: leg.average_price for leg in legs}
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert {fill.symbol: fill.price for fill in view.fills} == paid
+        assert {fill.venue_order_id for fill in view.fills} == {leg.venue_order_id for leg in legs}
+        assert {line.symbol: line.quantity for line in view.positions} == dict.fromkeys(paid, D(2))
+
+    with_desk(combined)
+
+
+def test_a_position_that_the_broker_moves_asks_for_reconciliation():
+    async def moved(bench, desk):
+        order = await desk.submit(bench.call, 2, purpose=Purpose.OPEN)
+        await desk.over(order)
+        bench.server.world.strike_market_fault(Fault("auto_liquidation", match=bench.book[bench.call].symbol))
+        await desk.until(lambda: any(each.name == "position_from_elsewhere" for each in desk.notices))
+        (notice,) = [each for each in desk.notices if each.name == "position_from_elsewhere"]
+        assert notice.kind is NoticeKind.GAP
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert (len(view.fills), view.positions) == (2, ())
+        assert view.fills[1].side is Side.SELL
+        assert [each.is_liquidation for each in view.fills] == [False, True]
+
+    with_desk(moved)
+
+
+def test_a_trade_by_hand_is_not_the_brokers_liquidation():
+    async def traded(bench, desk):
+        order = await desk.submit(bench.share, 2)
+        await desk.over(order)
+        (name,) = bench.server.world.ledger.accounts
+        bench.server.world.broker.close_position(name, bench.server.world.ledger.instruments.id_of("SPY"))
+        bench.server.world.settle()
+        await desk.until(lambda: any(each.name == "position_from_elsewhere" for each in desk.notices))
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        assert [(each.side, each.is_liquidation) for each in view.fills] == [
+            (Side.BUY, False),
+            (Side.SELL, False),
+        ]
+
+    with_desk(traded)

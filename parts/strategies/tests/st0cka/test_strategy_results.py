@@ -1,0 +1,164 @@
+"""Each row of the tables in docs/evidence/st0cka.md, computed again; and laws of every session."""
+
+import re
+from datetime import date, time
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fakes.clock import ManualClock
+from fakes.st0cka_results import Sessions, is_flat, trade
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.datasets.importers.lean import import_lean
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
+from scalpdesk.instruments.sessions import to_new_york
+
+ROOT = Path(__file__).resolve().parents[4]
+PAGE = (ROOT / "docs" / "evidence" / "st0cka.md").read_text(encoding="utf-8")
+SHARED = ROOT / ".." / "shared" / "data"
+DAILY = SHARED / "daily_history" / "equity_daily.parquet"
+ALL_SOLD = time(11, 5)
+"""The last sale is at 11:00 unless settings move it; what comes after changes no row."""
+
+recorded = [
+    pytest.mark.recorded,
+    pytest.mark.skipif(not DAILY.is_file(), reason="the recorded data is not here"),
+]
+
+
+def table(name):
+    """Rows of the table below the comment ``rows: name``: label and cells."""
+    body = PAGE.partition(f"<!-- rows: {name} -->\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()[2:]]
+    return [(row[0], row[1:]) for row in rows]
+
+
+def overrides_of(label):
+    return tuple(re.findall(r"`([^`]+)`", label))
+
+
+EMBEDDED = table("embedded days")
+SECONDS = table("spy-second 2013-10-07 2013-10-11")
+SECOND_DAYS = table("spy-second days")
+MINUTES = table("spy 2013-10-04 2013-10-11")
+
+
+def test_the_page_has_its_tables():
+    assert [len(rows) for rows in (EMBEDDED, SECONDS, SECOND_DAYS, MINUTES)] == [8, 10, 5, 3]
+
+
+def holds(sessions: Sessions):
+    """Laws of every session."""
+    assert sessions.held == []
+    assert sessions.parts["total"] == sum(
+        (amount for name, amount in sessions.parts.items() if name != "total"), Decimal(0)
+    )
+    assert all(one.reasons and all(one.reasons) for one in sessions.decisions)
+    told = {name for one in sessions.decisions for name in one.client_order_ids}
+    assert told == {one.client_order_id for one in sessions.orders}
+    bought = [one for one in sessions.decisions if one.taken and one.reasons[0].startswith("buy ")]
+    assert all(later.ts_ns - earlier.ts_ns >= 30e9 for earlier, later in pairwise(bought))
+    assert all("09:30:00" <= f"{to_new_york(one.ts_ns):%H:%M:%S}" <= "10:00:00" for one in bought)
+    flats = [one for one in sessions.decisions if is_flat(one)]
+    assert all(f"{to_new_york(one.ts_ns):%H:%M:%S}" <= "11:00:05" for one in flats)
+    results = sum(Decimal(str(one.facts["pnl_usd"])) for one in flats)
+    assert abs(results - sessions.net) < Decimal("0.005")
+    purchases = [one for one in sessions.orders if one.side is Side.BUY]
+    assert all(one.order_type is OrderType.LIMIT and 1 <= one.quantity <= 3 for one in purchases)
+
+
+@pytest.mark.parametrize(("day", "cells"), EMBEDDED, ids=[day for day, _ in EMBEDDED])
+def test_a_reconstructed_day_comes_to_its_row(day, cells):
+    session = date.fromisoformat(day)
+    sessions = trade("embedded", session, session, last_quote=ALL_SOLD)
+    assert sessions.row() == cells
+    holds(sessions)
+
+
+def test_a_day_is_told_in_few_decisions():
+    sessions = trade("embedded", date(2018, 2, 5), date(2018, 2, 5))
+    trips = sum(map(is_flat, sessions.decisions))
+    # a trip is a purchase, an offer, two steps of a stop, and its end; the rest are reasons not to buy
+    assert trips * 3 <= len(sessions.decisions) <= trips * 5 + 10
+
+
+def test_a_run_replays_from_its_journal_to_the_same_decisions(tmp_path):
+    settings = load_settings("st0cka", overrides=["simulation.fees=alpaca", "simulation.latency_ms=40"])
+    day = date(2017, 11, 24)
+    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    result = run_backtest(settings, tape, ManualClock(0), seed=1, runs_dir=tmp_path)
+    verdict = replay(result.run_dir)
+    assert verdict.identical, verdict.difference
+    assert verdict.summary["decision_hash"] == result.summary["decision_hash"]
+    assert result.summary["orders"] > 20
+
+
+def test_no_purchase_beats_the_quote_that_filled_it(tmp_path):
+    settings, day = load_settings("st0cka"), date(2018, 2, 5)
+    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    summary = run_backtest(settings, tape, ManualClock(0), seed=1, runs_dir=tmp_path).summary
+    assert summary["orders"] > 60
+    # 20 fills for 1.25 USD where each is held against the quote before
+    assert summary["explain"]["better_than_quoted"] == {"fills": 0, "amount": "0.00"}
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    """SPY of October 2013 by the second and by the minute."""
+    folder = tmp_path_factory.mktemp("catalog")
+    for kind in ("quote", "trade"):
+        path = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
+        import_table(folder, path, ImportChoices("spy-second", "SPY"), file_format="parquet")
+    import_lean(folder, SHARED / "raw_lean" / "Data", name="spy", only=("equity", "spy"))
+    return folder
+
+
+def trade_recorded(catalog, data, start, end, overrides=()):
+    last_quote = None if any(one.startswith("sell_until") for one in overrides) else ALL_SOLD
+    settings = (f"data.daily_history={DAILY}", *overrides)
+    return trade(data, start, end, settings, catalog=catalog, last_quote=last_quote)
+
+
+class TestRecorded:
+    pytestmark = recorded
+
+    @pytest.mark.parametrize(("label", "cells"), SECONDS, ids=[label for label, _ in SECONDS])
+    def test_seconds_come_to_their_row(self, catalog, label, cells):
+        sessions = trade_recorded(
+            catalog, "spy-second", date(2013, 10, 7), date(2013, 10, 11), overrides_of(label)
+        )
+        assert sessions.row() == cells
+        if "buy_until" not in label:
+            holds(sessions)
+
+    @pytest.mark.parametrize(("day", "cells"), SECOND_DAYS, ids=[day for day, _ in SECOND_DAYS])
+    def test_a_day_of_seconds_comes_to_its_row(self, catalog, day, cells):
+        session = date.fromisoformat(day)
+        assert trade_recorded(catalog, "spy-second", session, session).row() == cells
+
+    @pytest.mark.parametrize(("label", "cells"), MINUTES, ids=[label for label, _ in MINUTES])
+    def test_minutes_come_to_their_row(self, catalog, label, cells):
+        sessions = trade_recorded(catalog, "spy", date(2013, 10, 4), date(2013, 10, 11), overrides_of(label))
+        assert sessions.row() == cells
+
+    def test_mean_reversion_reads_the_days_vwap_from_the_bars(self, catalog):
+        sessions = trade_recorded(
+            catalog,
+            "spy-second",
+            date(2013, 10, 8),
+            date(2013, 10, 8),
+            ("use_mean_reversion=true", "buy_until=15:00", "sell_until=15:45"),
+        )
+        bought = [one for one in sessions.decisions if one.taken and one.reasons[0].startswith("buy ")]
+        for one in bought:
+            assert one.facts["vwap_deviation"] <= -0.005
+            assert one.facts["rsi"] <= 30
+            assert 0.5 * (one.facts["bid"] + one.facts["ask"]) <= one.facts["bollinger_lower"]
+        skipped = [one for one in sessions.decisions if one.reasons[0].startswith("no mean reversion")]
+        assert len(bought) >= 1
+        assert len(skipped) <= 6.5 * 60 / 5 * 4

@@ -1,0 +1,531 @@
+"""The line between desk and exchange: requests and frames as bytes, late, torn, lost or twice.
+
+It stands where the network stands: the gateway's own client, aiohttp's, writes its bytes to it, requests and
+websockets alike. What arrives is handed to the simulated exchange's own protocol code.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from hashlib import sha1
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import aiohttp
+from aiohttp import WSMsgType
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import WS_KEY
+from aiohttp.tracing import Trace
+
+from scalpdesk.core.units import NEVER_NS
+from scalpdesk.exchange.keyring import Keyring
+from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange.outbox import Frame
+from scalpdesk.venues.network import CleanConnector, Network
+from scalpdesk_alpaca.served.app import UNSEEN, AlpacaApi
+from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
+from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
+
+HOST = "127.0.0.1"
+BASE_URL = f"http://{HOST}:1"
+SILENT_FAULTS = frozenset({"drop_request", "half_open"})
+"""Nothing ever comes back: the client's own time-out ends the wait."""
+Delivered = Callable[[Request], None]
+
+
+class OnTheWay(NamedTuple):
+    """Fate of a request: it lies on the way, arrives twice, or is answered twice."""
+
+    held_seconds: float = 0.0
+    again_after: float | None = None
+    is_answered_twice: bool = False
+
+
+STRAIGHT = OnTheWay()
+
+
+class Line:
+    """All connections between one desk and one exchange.
+
+    Parameters
+    ----------
+    loop, clock
+        Virtual time.
+    world, api, hub, keyring
+        The exchange.
+    latency_seconds
+        One way.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        clock: VirtualClock,
+        world: SimulatedMarket,
+        api: AlpacaApi | None,
+        hub: Hub,
+        keyring: Keyring,
+        *,
+        latency_seconds: float = 0.02,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.world = world
+        self.api = api
+        self.hub = hub
+        self.keyring = keyring
+        self.latency_seconds = latency_seconds
+        self.is_down = False
+        """No new connection comes about."""
+        self.frozen_until = 0.0
+        """The desk's process does not read before this (loop seconds)."""
+        self.on_the_way: Callable[[str, str], OnTheWay] = lambda _method, _path: STRAIGHT
+        """Fate of a request, by its method and path."""
+        self.on_sent: Callable[[str, str, bytes], None] = lambda _method, _path, _body: None
+        """Called with each request as its bytes leave the desk."""
+        self.on_asked: Callable[[str], None] = lambda _name: None
+        """Called with the id of each order that the venue is asked for, as the bytes leave the desk."""
+        self.on_stream: Callable[[], None] = lambda: None
+        """Called when a stream of orders was opened."""
+        self.after_request: list[Delivered] = []
+        self.requests = 0
+        self.sockets: list[Socket] = []
+        self.idle_connections: dict[asyncio.Transport, None] = {}
+        """Connections for requests, without a request now."""
+        self._drive_handle: asyncio.TimerHandle | None = None
+        self._drive_at = float("inf")
+
+    # the exchange's time ----------------------------------------------------------------------------
+
+    def drive(self) -> None:
+        """Let the exchange play what is due, and come back when something is next."""
+        self.world.advance_to(self.clock.true_ns())
+        self.world.settle()
+        next_ns = self.world.next_ns
+        if next_ns >= NEVER_NS:
+            return
+        # whole microseconds, upwards: an instant that the clock cannot tell would come again for ever
+        due = max(self.clock.loop_seconds(-(-next_ns // 1_000) * 1_000), self.loop.time())
+        if self.loop.time() < self._drive_at <= due:
+            return
+        if self._drive_handle is not None:
+            self._drive_handle.cancel()
+        self._drive_at = due
+        self._drive_handle = self.loop.call_at(due, self._drive_now)
+
+    def _drive_now(self) -> None:
+        self._drive_at, self._drive_handle = float("inf"), None
+        self.drive()
+
+    # mishaps of the whole line ----------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """Break every connection that stands."""
+        for socket in tuple(self.sockets):
+            socket.break_off()
+        for connection in tuple(self.idle_connections):
+            connection.abort()
+
+    def restore(self) -> None:
+        """Let connections come about again, and end those that are dead without knowing it."""
+        self.is_down = False
+        for socket in tuple(self.sockets):
+            if socket.is_mute:
+                socket.break_off()
+
+    def freeze(self, seconds: float) -> None:
+        """Let the desk's process read nothing for a while."""
+        self.frozen_until = max(self.frozen_until, self.loop.time() + seconds)
+
+    def arrival(self) -> float:
+        """Return when something sent now reaches the desk, loop seconds."""
+        return max(self.loop.time() + self.latency_seconds, self.frozen_until)
+
+    # requests ---------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        on_answer: Callable[[Answer | None], None],
+    ) -> None:
+        """Send a request; ``on_answer`` gets the answer, or None when the connection breaks."""
+        parts = urlsplit(url)
+        path = unquote(parts.path)
+        fate = self.on_the_way(method, path)
+        self.requests += 1
+        self.on_sent(method, path, body)
+        query = dict(parse_qsl(parts.query))
+        if method == "GET" and "client_order_id" in query:
+            self.on_asked(query["client_order_id"])
+
+        def arrives(reply_to: Callable[[Answer | None], None]) -> None:
+            self.world.advance_to(self.clock.true_ns())
+            request = Request(
+                method,
+                path,
+                query,
+                headers,
+                body,
+                self.clock.true_ns(),
+            )
+            assert self.api is not None
+            self._answer(self.api.handle(request), reply_to)
+            for watcher in self.after_request:
+                watcher(request)
+            self.loop.call_soon(self.drive)
+
+        def twice(answer: Answer | None) -> None:
+            on_answer(answer)
+            on_answer(answer)
+
+        due = self.loop.time() + self.latency_seconds + fate.held_seconds
+        if fate.again_after is None:
+            self.loop.call_at(due, arrives, twice if fate.is_answered_twice else on_answer)
+        else:
+            # a proxy sent it again: the first answer is lost, the second comes
+            self.loop.call_at(due, arrives, lambda _answer: None)
+            self.loop.call_at(due + fate.again_after, arrives, on_answer)
+
+    def _answer(self, reply: Answer, on_answer: Callable[[Answer | None], None]) -> None:
+        """Carry an answer back, or what a fault leaves of it."""
+        fault = reply.fault
+        name = "" if fault is None else fault.name
+        if name in SILENT_FAULTS:
+            return
+        due = self.arrival()
+        if fault is not None and name in ("delay", "slow_answer"):
+            due += fault.seconds
+        is_lost = name in UNSEEN or name == "disconnect_after"
+        self.loop.call_at(due, on_answer, None if is_lost else reply)
+
+    # websockets -------------------------------------------------------------------------------------
+
+    def receive_frame(self, socket: "Socket", frame: Frame) -> tuple[float, Callable[[], None]]:
+        """Note a message as it leaves the desk; return how long it is held up, and what then takes it."""
+        assert isinstance(socket, StreamSocket)
+        return 0.0, partial(socket.stream.receive, frame)
+
+    def open_socket(self, connection: "LineConnection", path: str, headers: Mapping[str, str]) -> "Socket":
+        """Open a websocket to one of the exchange's streams; ``headers`` have names in lower case."""
+        socket = StreamSocket(self, connection)
+        packed = "msgpack" in headers.get("content-type", "")
+        wire = socket.wire = LineWire(self.world, socket.send, socket.hang_up)
+        if path == "/stream":
+            socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
+            self.on_stream()
+        else:
+            socket.stream = DataStream(
+                path,
+                self.world,
+                self.keyring,
+                wire,
+                packed=packed,
+                headers=dict(headers),
+                is_free=self.hub.is_free,
+            )
+            socket.stream.open()
+        self.hub.add(socket.stream)
+        return socket
+
+
+class LineWire(Wire):
+    """The exchange's end of a socket; knows whether it has fallen silent."""
+
+    @property
+    def is_mute(self) -> bool:
+        """True once nothing is sent any more although the connection seems to stand."""
+        return self._mute
+
+
+def frame_bytes(kind: WSMsgType, data: bytes) -> bytes:
+    """Return a websocket frame as a server writes it (RFC 6455, 5.2)."""
+    size = len(data)
+    if size < 126:
+        length = bytes((size,))
+    elif size < 1 << 16:
+        length = b"\x7e" + size.to_bytes(2, "big")
+    else:
+        length = b"\x7f" + size.to_bytes(8, "big")
+    return bytes((0x80 | kind,)) + length + data
+
+
+def take_frames(buffer: bytearray) -> Iterator[tuple[WSMsgType, bytes]]:
+    """Take whole frames of a client, masked as a client writes them, out of a buffer (RFC 6455, 5.3)."""
+    while len(buffer) > 1:
+        more = {126: 2, 127: 8}.get(buffer[1] & 0x7F, 0)
+        begin = 2 + more + 4
+        size = int.from_bytes(buffer[2 : 2 + more], "big") if more else buffer[1] & 0x7F
+        if len(buffer) < begin + size:
+            return
+        mask = (buffer[begin - 4 : begin] * (size // 4 + 1))[:size]
+        data = int.from_bytes(buffer[begin : begin + size], "big") ^ int.from_bytes(mask, "big")
+        kind = WSMsgType(buffer[0] & 0x0F)
+        del buffer[: begin + size]
+        yield kind, data.to_bytes(size, "big")
+
+
+class Socket(ABC):
+    """The exchange's end of one websocket, and the bytes on their way in both directions, in their order."""
+
+    def __init__(self, line: Line, connection: "LineConnection") -> None:
+        self.line = line
+        self.closed = False
+        """Whether the exchange knows that it has ended."""
+        self._connection = connection
+        self._read = bytearray()
+        self._coming: deque[tuple[float, bytes | None]] = deque()
+        """Bytes to the desk and when they are due; None ends the connection."""
+        self._came_until = self._sent_until = 0.0
+        line.sockets.append(self)
+
+    @property
+    @abstractmethod
+    def is_mute(self) -> bool:
+        """True when the exchange's end neither reads nor writes although the connection seems to stand."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Take the connection out of the exchange."""
+
+    # to the desk ------------------------------------------------------------------------------------
+
+    def send(self, frame: Frame, late: float = 0.0) -> None:
+        """Put a message on its way."""
+        self.put(frame_bytes(WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY, frame.data), late)
+
+    def put(self, data: bytes | None, late: float = 0.0) -> float:
+        """Put bytes on their way, None for the end of the connection; return when they are due."""
+        due = self._came_until = max(self.line.arrival() + late, self._came_until)
+        is_new = not self._coming or self._coming[-1][0] < due
+        self._coming.append((due, data))
+        if is_new:
+            self.line.loop.call_at(due, self._deliver)
+        return due
+
+    def _deliver(self) -> None:
+        now, whole = self.line.loop.time() + 1e-9, bytearray()
+        while self._coming and self._coming[0][0] <= now:
+            data = self._coming.popleft()[1]
+            if data is None:
+                self._connection.receive(bytes(whole))
+                self._connection.abort()
+                return
+            whole += data
+        self._connection.receive(bytes(whole))
+
+    def hang_up(self) -> None:
+        """Close the connection in order: what was sent before still arrives."""
+        if not self.closed:
+            self.put(frame_bytes(WSMsgType.CLOSE, (1000).to_bytes(2, "big")))
+            self.put(None, 2.0 * self.line.latency_seconds)
+            self._end()
+
+    def break_off(self) -> None:
+        """End the connection at once; what is on its way is lost."""
+        self._coming.clear()
+        self._connection.abort()
+        self._end()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if self in self.line.sockets:
+                self.line.sockets.remove(self)
+            self.leave()
+
+    # from the desk ----------------------------------------------------------------------------------
+
+    def read(self, data: bytes) -> None:
+        """Take bytes that the desk writes."""
+        self._read += data
+        for kind, message in take_frames(self._read):
+            if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+                frame = Frame(message, is_text=kind is WSMsgType.TEXT)
+                held, act = self.line.receive_frame(self, frame)
+                self._arrives(act, held)
+            else:
+                self._arrives(partial(self._control, kind, message))
+
+    def left(self) -> None:
+        """Take note that the desk has ended the connection; the exchange learns of it later."""
+        self._coming.clear()
+        self._arrives(self._end)
+
+    def _arrives(self, act: Callable[[], None], held: float = 0.0) -> None:
+        due = max(self.line.loop.time() + self.line.latency_seconds + held, self._sent_until)
+        self._sent_until = due
+        self.line.loop.call_at(due, self._act, act)
+
+    def _act(self, act: Callable[[], None]) -> None:
+        if not self.closed and (not self.is_mute or act == self._end):
+            act()
+
+    def _control(self, kind: WSMsgType, message: bytes) -> None:
+        if kind is WSMsgType.PING:
+            self.put(frame_bytes(WSMsgType.PONG, message))
+        elif kind is WSMsgType.CLOSE:
+            self.put(frame_bytes(WSMsgType.CLOSE, message))
+            self._end()
+
+
+class StreamSocket(Socket):
+    """A websocket of one of Alpaca's streams."""
+
+    stream: TradeStream | DataStream
+    wire: LineWire
+
+    @property
+    def is_mute(self) -> bool:
+        """True when the exchange's end is gone without a close."""
+        return self.wire.is_mute
+
+    def leave(self) -> None:
+        """Take the stream out of the exchange."""
+        self.line.hub.remove(self.stream)
+
+
+class LineConnection(asyncio.Transport):
+    """The desk's end of one connection; the exchange's end reads and writes HTTP/1.1, or a websocket."""
+
+    def __init__(self, line: Line, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._line = line
+        self._protocol = protocol
+        self._socket: Socket | None = None
+        self._is_closing = self._is_closed = False
+        line.idle_connections[self] = None
+
+    def is_closing(self) -> bool:
+        """Return whether the connection has ended or is about to."""
+        return self._is_closing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send one whole request.
+
+        Raises
+        ------
+        ValueError
+            When the body is not as long as the head says.
+        """
+        if self._socket is not None:
+            self._socket.read(bytes(data))
+            return
+        self._line.idle_connections.pop(self, None)
+        head, _, body = bytes(data).partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if int(headers.get("content-length", 0)) != len(body):
+            raise ValueError(f"{first}: a body of {len(body)} bytes under {headers}")
+        if headers.get("upgrade") == "websocket":
+            self._line.loop.call_later(self._line.latency_seconds, self._open, urlsplit(target).path, headers)
+            return
+        self._line.ask(method, target, headers, body, self._answer)
+
+    def _open(self, path: str, headers: Mapping[str, str]) -> None:
+        """Answer the handshake of a websocket (RFC 6455, 4.2.2)."""
+        if self._is_closed:
+            return
+        if self._line.is_down:
+            self._close()
+            return
+        digest = sha1(headers["sec-websocket-key"].encode() + WS_KEY, usedforsecurity=False).digest()
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: upgrade"]
+        lines += [f"Sec-WebSocket-Accept: {b64encode(digest).decode()}", "\r\n"]
+        self._line.loop.call_at(self._line.arrival(), self.receive, "\r\n".join(lines).encode())
+        self._socket = self._line.open_socket(self, path, headers)
+
+    def receive(self, data: bytes) -> None:
+        """Give bytes of the exchange to the desk."""
+        if data and not self._is_closing:
+            self._protocol.data_received(data)
+
+    def _answer(self, answer: Answer | None) -> None:
+        """Write an answer; None, and one that is cut short, end the connection."""
+        if self._is_closed:
+            return
+        if answer is None:
+            self._close()
+            return
+        body, fault = answer.body, answer.fault
+        is_cut = fault is not None and fault.name == "truncated_answer"
+        part = body[: int(len(body) * fault.fraction)] if fault is not None and is_cut else body
+        # half of the answers that are cut short end in an error, half look whole and cannot be read
+        length = len(part) if len(body) % 2 else len(body)
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        lines += [f"Content-Length: {length}", "\r\n"]
+        if length == len(part):
+            self._line.idle_connections[self] = None
+        self._protocol.data_received("\r\n".join(lines).encode("ascii") + part)
+        if is_cut:
+            self._close()
+
+    def abort(self) -> None:
+        """End the connection on the next turn of the loop, as a socket does."""
+        self._is_closing = True
+        self._line.loop.call_soon(self._close)
+
+    close = abort
+
+    def _close(self) -> None:
+        self._line.idle_connections.pop(self, None)
+        if not self._is_closed:
+            self._is_closing = self._is_closed = True
+            if self._socket is not None:
+                self._socket.left()
+            self._protocol.connection_lost(None)
+
+
+class MemoryConnector(CleanConnector):
+    """A pool of aiohttp's client whose connections stay in this process.
+
+    Parameters
+    ----------
+    connections
+        Most connections at a time.
+    connect
+        Gives the client's end its transport; an OSError says that no connection was made.
+    """
+
+    def __init__(self, connections: int, connect: Callable[[asyncio.Protocol], Awaitable[None]]) -> None:
+        super().__init__(limit=connections, keepalive_timeout=None)
+        self._connect = connect
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the base class hands it over
+    ) -> ResponseHandler:
+        del traces, timeout
+        protocol = ResponseHandler(asyncio.get_running_loop())
+        try:
+            await self._connect(protocol)
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return protocol
+
+
+class LineNetwork(Network):
+    """Connections over the line."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def connector(self, connections: int) -> CleanConnector:
+        """Return a pool of connections over the line."""
+        return MemoryConnector(connections, self._connect)
+
+    async def _connect(self, protocol: asyncio.Protocol) -> None:
+        if self._line.is_down:
+            raise ConnectionRefusedError("the line is down")
+        protocol.connection_made(LineConnection(self._line, protocol))

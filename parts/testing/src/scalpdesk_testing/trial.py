@@ -1,0 +1,767 @@
+"""The end of a trial: the session is over, all is quiet, and both sides must say the same.
+
+One seeded trial: the live desk, its Alpaca gateway and the simulated exchange, bytes between them.
+
+First everything may go wrong that the schedule holds (safety), then everything is healed (liveness):
+within a minute every order must be over. All in virtual time, in one thread, from the seed alone.
+"""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
+from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.intents import Output, Side, VenueCommand
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.engine.timers import Timers
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.exchange.keyring import Credential, Keyring
+from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.account_mode import ModeKeeper
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.recovery import Start, known_orders, rebuild
+from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.supervision import FaultError
+from scalpdesk.orders.order import OrderState
+from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.faults import PLACES
+from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
+from scalpdesk.strategies.contract import ReportsPhase, members_of
+from scalpdesk.venues.contract import EmergencyGateway
+from scalpdesk_alpaca.gateway import AlpacaGateway
+from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.served.streams import Hub
+from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_testing.conduct import Conduct
+from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
+from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
+from scalpdesk_testing.market import OTHER, SHARE, SmallMarket
+from scalpdesk_testing.mishaps import Mishaps
+from scalpdesk_testing.schedule import (
+    JUMP,
+    LINE_FAULTS,
+    MOMENTS,
+    STRAY,
+    CountingPlan,
+    Moment,
+    Schedule,
+    Story,
+    draw_schedule,
+)
+from scalpdesk_testing.small_desk import (
+    SMALL_PLAN,
+    DeskPlan,
+    Killed,
+    MortalJournal,
+    MortalRecord,
+    scratch_folder,
+    small_engine,
+    small_header,
+)
+from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop
+from scalpdesk_testing.wire_laws import ORDERS_PATH, WireLaws, read_orders
+
+Feed = Callable[[Event], tuple[VenueCommand, ...]]
+"""Hands an event to the desk and returns its commands."""
+
+
+@dataclass
+class TrialOutcome:
+    """Result of one seeded trial.
+
+    Parameters
+    ----------
+    seed, digest
+        Which, and a hash over all events, outputs and the exchange's own books.
+    violations
+        Laws that did not hold.
+    orders, faults, events, lives
+        Orders at the venue, faults that struck, events handled, lives of the desk's process.
+    edges, pairs
+        How often each edge of the order machine and each pair of fault and state was met.
+    says
+        Notices of the desk to a person, with their time (seconds after the beginning).
+    """
+
+    seed: int
+    digest: str = ""
+    violations: list[Violation] = field(default_factory=list)
+    orders: int = 0
+    faults: int = 0
+    events: int = 0
+    lives: int = 1
+    edges: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+    says: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def note(self, invariant: str, detail: str) -> None:
+        """Add a violation at the end."""
+        self.violations.append(Violation(self.seed, invariant, self.events, detail))
+
+
+def final_look(trial: "Trial") -> None:
+    """The session is over and all is quiet: both sides must say the same."""
+    desk = trial.engine.desk
+    for name, order in desk.orders.live.items():
+        trial.violate("L liveness", f"{name} is {order.state.value} after the close")
+    for number in trial.numbers:
+        ours, theirs = desk.positions.quantity(number), trial.account.quantity(number)
+        if ours != theirs and not trial.is_stated:
+            symbol = desk.instruments[number].symbol
+            trial.violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
+    if abs(desk.account.cash - trial.account.cash) > trial.scene.tolerance() and not trial.is_stated:
+        trial.violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {trial.account.cash}")
+    if b"canary" in b"".join(path.read_bytes() for path in trial.journal.files()):
+        trial.violate("10 no_secrets", "a secret is in the journal")
+    _replays(trial)
+
+
+def _replays(trial: "Trial") -> None:
+    """Replaying the last life's journal gives the same desk."""
+    trial.journal.flush()
+    engine = trial.fresh_engine()
+    try:
+        rebuild(JournalReader(trial.journal.run_dir), engine)
+    except StopError as error:
+        trial.violate("9 replay_identical", error.what)
+        return
+    ours = {number: trial.engine.desk.positions.quantity(number) for number in trial.numbers}
+    again = {number: engine.desk.positions.quantity(number) for number in trial.numbers}
+    if ours != again or engine.desk.account.cash != trial.engine.desk.account.cash:
+        trial.violate("9 replay_identical", f"positions {ours}, replayed {again}")
+
+
+class FollowedReplay:
+    """An engine under replay whose events the laws follow."""
+
+    def __init__(self, engine: TradingEngine, scene: Scene, conduct: Conduct) -> None:
+        self._engine = engine
+        self._scene = scene
+        self._conduct = conduct
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Handle one event of the journal."""
+        outputs = self._engine.handle(event)
+        self._scene.event = event
+        self._scene.note_booked()
+        self._conduct.note(event, outputs)
+        return outputs
+
+
+EXCUSES: dict[str, frozenset[int]] = {
+    "late_fill_after_cancel": frozenset({4}),  # what fills after a confirmed cancel is beyond any limit
+    "bust": frozenset({11, 14}),
+    "correct": frozenset({14}),
+    "assignment": frozenset({4, 6, 7}),  # somebody else's contract, and the shares that it becomes
+}
+"""Laws that a fault outside the desk's power suspends."""
+ACCOUNT = "drill"
+HISTORY_PATH = "/v2/account/activities"
+OF_PROCESSES = frozenset({"kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full"})
+"""Moments after which an execution may be missed, or known only from its order."""
+OF_ASSIGNMENTS = ("OPASN", "OPTRD")
+"""Kinds of the lines of an assignment in it."""
+KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
+PAUSE_SECONDS = 3.0
+"""Before a run that has ended by itself is begun again."""
+AIMS_AFTER = 3.0
+"""Seconds before which the aimed fault waits: the desk is only starting."""
+LIVENESS_SECONDS = 60.0
+DOUBT_SECONDS = 30.0
+MOST_VIOLATIONS = 5
+"""A broken law breaks again at the next event; so many are kept."""
+MOST_AT_ONE_INSTANT = 2_000
+"""Events without time going by; more are a desk that answers itself."""
+MOST_TURNS_A_SECOND = 400
+"""Turns of the loop a second of the session; a trial takes ten to twenty."""
+MOST_EVENTS = 20_000
+"""Events of a trial, which has a few hundred."""
+
+
+class LateHistory(AlpacaApi):
+    """An exchange whose history of executions is late: the account and the orders know them before it."""
+
+    hidden: Callable[[Activity], bool]
+
+    def handle(self, request: Request) -> Answer:
+        """Answer a request; the history without the lines that are still to come."""
+        if not request.path.startswith(HISTORY_PATH):
+            return super().handle(request)
+        accounts = tuple(self.world.ledger.accounts.values())
+        whole = [account.activities for account in accounts]
+        for account in accounts:
+            account.activities = [line for line in account.activities if not self.hidden(line)]
+        try:
+            return super().handle(request)
+        finally:
+            for account, activities in zip(accounts, whole, strict=True):
+                account.activities = activities
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """A key that only shows itself on request."""
+
+    _text: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """Return the key."""
+        return self._text
+
+
+class CheckedCore(LiveCore):
+    """The live core with an eye on every event."""
+
+    trial: "Trial"
+
+    def feed(self, event: Event) -> tuple[VenueCommand, ...]:
+        """Handle an event as ever, then look at the laws."""
+        return self.trial.watch(event, super().feed)
+
+    def note_outputs(self, outputs: tuple[Output, ...]) -> tuple[VenueCommand, ...]:
+        """Keep the outputs for the laws."""
+        self.trial.scene.outputs = outputs
+        return super().note_outputs(outputs)
+
+
+class Trial:
+    """Runs one schedule.
+
+    Parameters
+    ----------
+    schedule
+        What goes wrong, and when.
+    folder
+        Scratch space.
+    verbose
+        Keep each order event and command among the notices.
+    plan, market
+        How the desk is set and what it trades; a small market drawn from the seed unless given.
+    """
+
+    STREAMS = 3
+    """Connections of a gateway that is up."""
+    CASH_TOLERANCE = CENT
+    OPTIONS = RunnerOptions(
+        reconcile_seconds=30.0, tick_seconds=1.0, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
+    )
+    """Options of the desk's run."""
+    STATES_QUOTE_TIMES = True
+    """Whether the venue's messages state when a quote was made."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        folder: Path,
+        *,
+        verbose: bool = False,
+        plan: DeskPlan = SMALL_PLAN,
+        market: SmallMarket | None = None,
+    ) -> None:
+        self.schedule = schedule
+        self.outcome = TrialOutcome(schedule.seed)
+        self.is_stated = False
+        """The desk reduces for a stated reason that only a person can clear."""
+        self.verbose = verbose
+        self.loop = VirtualLoop()
+        self.desk_plan = plan.drawn(schedule)
+        self.market = market or SmallMarket(
+            schedule.seed,
+            schedule.day,
+            seconds=schedule.seconds,
+            has_other="assignment" in schedule.faults,
+            quoted_days_ago=schedule.held_days,
+            is_vol_moving=schedule.max_multiple is not None,
+            shape=schedule.shape,
+            jump_at=schedule.called_at if schedule.is_jump else None,
+            jump=JUMP,
+        )
+        self.clock = VirtualClock(self.loop, self.market.start_ns)
+        self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
+        self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
+        self.world = SimulatedMarket(self.market, self.market_options(), self.plan)
+        self.account = self._open_account()
+        keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
+        self.line = self.make_line(keyring)
+        self.line.on_the_way = self._fate
+        self.line.on_sent = self._sent
+        self.line.on_stream = self._stream_opened
+        self.line.after_request.append(self._look_at_venue)
+        self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
+        self.record = MortalRecord(folder / "account.mode.json", f"trial-{schedule.seed}")
+        self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self.market, self._say)
+        self.mishaps.ends_at = self._length
+        # a person does not resume a desk whose positions the broker is about to close
+        self.mishaps.may_resume = lambda: (
+            not self.is_stated and self.world.ledger.figures(self.account).excess >= 0
+        )
+        self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
+        self.record.fails_until = self.journal.fails_until
+        self.plan.states = self._live_states
+        self._requests = self._orders_sent = 0
+        self.restart_seconds = schedule.restart_seconds
+        self._digest = blake2b(digest_size=16)
+        self._at_one_instant = 0
+        self._is_stuck = False
+        self._members_of: tuple[TradingEngine, tuple[ReportsPhase, ...]] | None = None
+        self.gateway: EmergencyGateway | None = None
+        self.engine = self.fresh_engine()
+        self.scene = Scene(
+            self.engine,
+            self.journal,
+            self.account,
+            self.market.session,
+            healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
+            connected=self._is_connected,
+            implied_vol=self.market.implied_vol,
+            off_feed=self.market.off_feed,
+        )
+        spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
+        self.scene.has_jumped = schedule.is_jump
+        self.scene.has_fair_quotes = not schedule.is_jump and not schedule.faults & (
+            spoilt | {"lost_quotes", "left_feed"}
+        )
+        failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
+        self.scene.has_whole_stream = not (
+            schedule.faults & (failing | set(LINE_FAULTS) | OF_PROCESSES)
+            or schedule.crashes
+            or schedule.held_fraction
+            or schedule.doubled_fraction
+            or schedule.history_seconds
+            or schedule.dies_at_order
+        )
+        self.scene.execution_id = self.mishaps.execution_id = self.execution_id
+        self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
+        self.wire = WireLaws(self.scene, self.world.ledger)
+        self.wire.knows_ages = self.STATES_QUOTE_TIMES
+        self.world.on_market(self.wire.published)
+        self.conduct = Conduct(self.scene, seconds=self.loop.time, is_slowed=self._is_slowed)
+        self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
+        self.line.on_asked = self.conduct.asked_for
+        self.world.on_update(self.conduct.venue_reported)
+        self.world.on_update(self._note_bought)
+        self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
+        self.mishaps.on_noted = self.conduct.noted
+        if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
+            self.scene.excused.add(6)
+        for fault, laws in EXCUSES.items():
+            is_own = fault == "assignment" and schedule.shape != "straddle"  # a leg of the desk's own
+            if fault in schedule.faults and not is_own:
+                self.scene.excused |= laws
+        if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
+            self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
+
+    def market_options(self) -> MarketOptions:
+        """Return how the exchange behaves."""
+        return MarketOptions(seed=self.schedule.seed, fees=self.schedule.has_fees)
+
+    def _open_account(self) -> BrokerAccount:
+        """Open the account, with what it holds at the open."""
+        schedule = self.schedule
+        # who sells a call uncovered may be assigned
+        may_be_uncovered = schedule.is_sold or "assignment" in schedule.faults
+        level = 4 if may_be_uncovered and schedule.shape == "straddle" else 3
+        sets = self.desk_plan.config.straddles if schedule.held_days or schedule.holds else 0
+        legs = self.desk_plan.legs if sets else {}
+        held = {number: (Decimal(sets * ratio), Decimal(4)) for number, ratio in legs.items()}
+        cash = self.desk_plan.cash
+        return self.world.open_account(
+            AccountTerms(name=ACCOUNT, cash=cash, positions=held, options_level=level)
+        )
+
+    @staticmethod
+    def draw(seed: int) -> Schedule:
+        """Draw a schedule from a seed."""
+        return draw_schedule(seed)
+
+    # run --------------------------------------------------------------------------------------------
+
+    def run(self) -> TrialOutcome:
+        """Run the trial to its end."""
+        loop = self.loop
+        try:
+            loop.run_until_complete(asyncio.wait_for(self._run(), self._length + 240.0))
+        except (StopError, Stuck, TimeoutError) as error:
+            self.violate("0 trial_ends", f"{type(error).__name__}: {error}")
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.count_afresh()
+            with suppress(Stuck):  # a task that turned on and on may do so without end
+                loop.run_until_complete(asyncio.sleep(0.001))
+            loop.close()
+            self.journal.close()
+        return self._summed_up()
+
+    @property
+    def _length(self) -> float:
+        return (self.market.session.close_ns - self.market.start_ns) / NANOS_PER_SECOND
+
+    async def _run(self) -> None:
+        loop = self.loop
+        self.line.drive()
+        for moment in self.schedule.moments:
+            loop.call_at(moment.at, self.mishaps.strike, moment)
+        loop.call_at(self.schedule.heal_at, self.mishaps.heal)
+        loop.call_at(self.schedule.heal_at + LIVENESS_SECONDS, self._all_over)
+        lives = 0
+        while True:
+            lives += 1
+            ended = await self._live(is_first=lives == 1)
+            if ended or self._is_stuck or loop.time() > self._length + 60.0:
+                break
+            has_ended = bool(self.journal.deaths) and self.journal.deaths[-1] in ("stopped", "crashed")
+            await asyncio.sleep(PAUSE_SECONDS if has_ended else self.restart_seconds)
+        self.outcome.lives = lives
+        await asyncio.sleep(5.0)
+        if ended:
+            final_look(self)
+        elif not self._is_stuck:
+            self.violate("0 trial_ends", "the desk never ended in order")
+
+    async def _live(self, *, is_first: bool) -> bool:
+        """One life of the desk's process; True when it ended in order."""
+        try:
+            timers, is_fresh = (Timers(), True) if is_first else self._reborn()
+        except StopError as error:  # the disk is still full
+            self._say("ended", f"{type(error).__name__}: {error.what}")
+            self.journal.die("stopped")
+            return False
+        core = CheckedCore.__new__(CheckedCore)
+        core.trial = self
+        own = self.engine.desk.gate.desk_mode.state
+        kept, modes = self.record.for_start(None if is_fresh else own), ModeKeeper(self.record, self._say)
+        modes.keep(kept)
+        LiveCore.__init__(core, self.engine, self.journal, timers, modes=modes)
+        self.gateway = gateway = self.make_gateway()
+        self.mishaps.runner = None
+        try:
+            await gateway.connect(known_orders(self.engine))
+            self.mishaps.runner = LiveRunner(core, gateway, self.clock, self.OPTIONS, notify=self._say)
+            halted_after = self.schedule.halted_after
+            if not is_first and halted_after is not None and self.loop.time() < self.schedule.heal_at:
+                self.loop.call_later(halted_after, self.mishaps.operate, "halt", "back again")
+            self.mishaps.running = self.loop.create_task(
+                self.mishaps.runner.run(
+                    Start(self._opening(), is_fresh=is_fresh, kept=None if kept == own else kept)
+                )
+            )
+            await self.mishaps.running
+        except FaultError as fault:
+            is_contradiction = isinstance(fault.__cause__, InvariantError)
+            self.violate(f"0 desk_{'contradicts_itself' if is_contradiction else 'crashed'}", fault.what)
+            self.journal.die("crashed")
+            return False
+        except (RetryError, ConfigError, StopError) as error:
+            self._say("ended", f"{type(error).__name__}: {error.what}")
+            self.journal.die("stopped")
+            return False
+        except Killed as death:
+            self._say("killed", str(death))
+            return False
+        except Exception as crash:  # noqa: BLE001 - whatever escapes the desk is a crash, and a finding
+            self.violate("0 desk_crashed", f"{type(crash).__name__}: {crash}")
+            self.journal.die("crashed")
+            return False
+        except asyncio.CancelledError:
+            if self.mishaps.running is None or not self.mishaps.running.cancelled():
+                raise
+            return False
+        else:
+            return True
+        finally:
+            self.mishaps.running = None
+            await gateway.close(graceful=False)
+
+    def make_line(self, keyring: Keyring) -> Line:
+        """Return the line to the exchange."""
+        api = LateHistory(self.world, keyring, trading_limit=200)
+        api.hidden = self._is_hidden
+        latency = self.schedule.latency_seconds
+        return Line(self.loop, self.clock, self.world, api, Hub(self.world), keyring, latency_seconds=latency)
+
+    def _is_hidden(self, line: Activity) -> bool:
+        """Whether the history lacks an execution of the desk, or an assignment of what it knows, for now."""
+        late_ns = int(self.schedule.history_seconds * NANOS_PER_SECOND)
+        if not late_ns or self.loop.time() > self.schedule.heal_at:
+            return False
+        name = None if line.execution is None else line.execution.client_order_id
+        is_known = self.scene.booked.get(OTHER, 0) < 0
+        is_late = is_known and line.kind in OF_ASSIGNMENTS if name is None else name in self.journal.durable
+        return is_late and line.ts_ns > self.clock.true_ns() - late_ns
+
+    def make_gateway(self) -> EmergencyGateway:
+        """Return a gateway of the account, not connected yet."""
+        return AlpacaGateway(
+            endpoints=Endpoints.at(BASE_URL),
+            keys=ApiKeys(TrialKey(KEY), TrialKey(SECRET)),
+            instruments=self.market.instruments,
+            clock=self.clock,
+            options=GatewayOptions(
+                timeout_seconds=2.0, absent_after_seconds=10.0, fees=self.world.broker.ledger.fees
+            ),
+            network=LineNetwork(self.line),
+        )
+
+    def execution_id(self, name: str) -> str:
+        """Return the exchange's own id of an execution that the venue names so."""
+        return name
+
+    @property
+    def numbers(self) -> tuple[InstrumentId, ...]:
+        """All instruments of the market."""
+        return tuple(map(InstrumentId, range(len(self.market.instruments))))
+
+    def fresh_engine(self) -> TradingEngine:
+        """Return an engine that knows nothing yet."""
+        return small_engine(self.market.instruments, f"t{self.schedule.seed}", self.desk_plan)
+
+    def _opening(self) -> tuple[Event, ...]:
+        """Events that a fresh desk receives first: open interest, so that it may choose."""
+        at_ns = self.clock.now_ns()
+        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in self.desk_plan.legs)
+
+    def _reborn(self) -> tuple[Timers, bool]:
+        """Rebuild the desk from what the disk has."""
+        self.journal.reopen(self.clock.true_ns())
+        self.engine = self.fresh_engine()
+        reader = JournalReader(self.journal.run_dir)
+        self.scene.booked.clear()
+        self.scene.references.clear()
+        self.scene.outside_since_ns = self.scene.uneven_since_ns = None
+        self.scene.engine = self.engine
+        self.conduct.begin_life()
+        rebuilt = rebuild(reader, FollowedReplay(self.engine, self.scene, self.conduct))
+        self.conduct.resume(self.clock.now_ns(), is_fresh=not rebuilt.events)
+        if rebuilt.unwritten:
+            self.journal.finish(rebuilt.unwritten)
+        return rebuilt.timers, not rebuilt.events
+
+    # every event ------------------------------------------------------------------------------------
+
+    def watch(self, event: Event, feed: Feed) -> tuple[VenueCommand, ...]:
+        """Feed one event and look at the laws."""
+        scene = self.scene
+        orders = self.engine.desk.orders
+        is_quote = type(event) is QuoteEvent
+        scene.outputs = ()
+        scene.states_before = {}
+        if not is_quote:
+            scene.states_before = {name: order.state for name, order in orders.orders.items()}
+            scene.filled_before = (
+                {event.client_order_id: orders.orders[event.client_order_id].filled}
+                if type(event) is OrderFilled and event.client_order_id in orders.orders
+                else {}
+            )
+        commands: tuple[VenueCommand, ...] = feed(event)
+        self.outcome.events += 1
+        self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
+        if self._at_one_instant > MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
+            self._is_stuck = True
+            is_still = self._at_one_instant > MOST_AT_ONE_INSTANT
+            why = f"livelock: the desk goes on{' while time stands still' if is_still else ' and on'}"
+            self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
+            raise Stuck(why, where=repr(event)[:120])
+        self._digest.update(msgspec.msgpack.encode(event))
+        scene.event, scene.now_ns = event, self.engine.now_ns
+        if not is_quote or scene.outputs:
+            scene.note_decided()
+            phases = {member.phase for member in self._members(self.engine)}
+            scene.phase = phases.pop() if len(phases) == 1 else ""
+        if not is_quote:
+            scene.note_booked()
+            kind = type(event).__name__
+            for name, before in scene.states_before.items():
+                after = orders.orders[name].state
+                if after is not before:
+                    self.outcome.edges[f"{before.value} > {after.value}"] += 1
+                    if self.verbose:
+                        self._say("state", f"{name} {before.value} > {after.value} by {kind}")
+        for _ in scene.submitted:
+            self.outcome.edges["(new) > pending_new"] += 1
+        if self.verbose and (commands or not is_quote):
+            self._say("event", f"{event} -> {commands}")
+        self.conduct.note(event, scene.outputs)
+        self._look()
+        for why in self.conduct.broken():
+            self._violate_once(why)
+        overdue = self.wire.overdue(scene.now_ns, is_connected=self._is_connected())
+        if overdue is not None:
+            self._violate_once(overdue)
+        aim = self.plan.aimed(MOMENTS) if self.loop.time() > AIMS_AFTER else None
+        if aim is not None:
+            moment = Moment(self.loop.time(), aim.fault, aim.seconds)
+            self.loop.call_soon(self.mishaps.strike, moment)
+        return commands
+
+    def _members(self, engine: TradingEngine) -> tuple[ReportsPhase, ...]:
+        """Return the strategies of the desk; a check against a protocol costs as much as an event."""
+        if self._members_of is None or self._members_of[0] is not engine:
+            members = tuple(
+                member for member in members_of(engine.strategy) if isinstance(member, ReportsPhase)
+            )
+            self._members_of = engine, members
+        return self._members_of[1]
+
+    def _sent(self, method: str, path: str, body: bytes) -> None:
+        """A request leaves the desk: the laws on its bytes."""
+        if method == "POST" and path == ORDERS_PATH:
+            self._orders_sent += 1
+            self.conduct.left_at[read_orders(body, 0)[0].client_order_id] = self.loop.time()
+            if self._orders_sent == self.schedule.dies_at_order:
+                self.loop.call_later(0.01, self.mishaps.strike, Moment(self.loop.time(), "kill"))
+        for why in self.wire.sent(method, path, body, self.engine.now_ns):
+            law, _, detail = why.partition(": ")
+            self._violate_once(f"{law}: on the wire: {detail}")
+
+    def _violate_once(self, why: str) -> None:
+        if len(self.outcome.violations) < MOST_VIOLATIONS:
+            law, _, detail = why.partition(": ")
+            self.violate(law, detail)
+
+    def _look(self) -> None:
+        scene = self.scene
+        scene.open_at_venue = self._open_at_venue()
+        if len(self.outcome.violations) < MOST_VIOLATIONS:
+            self.outcome.violations += broken(scene, self.schedule.seed, self.outcome.events)
+
+    def _open_at_venue(self) -> tuple[BrokerOrder, ...]:
+        """Open orders in contracts at the venue, without those of other people: of a combo its legs."""
+        return tuple(
+            order
+            for order in self.account.open_orders()
+            if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
+        )
+
+    def _note_bought(self, update: OrderUpdate) -> None:
+        """Follow at which volatilities the venue sold options."""
+        ledger = self.world.ledger
+        for trade in (update.execution, *update.leg_executions):
+            number = None if trade is None or trade.side is not Side.BUY else trade.instrument_id
+            if trade is not None and number is not None and ledger.instruments[number].is_option:
+                mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
+                self.scene.note_bought(number, trade.ts_ns, mid, spot)
+
+    def _look_at_venue(self, request: Request) -> None:
+        """A request has just been answered: the venue's side of the laws."""
+        if request.method == "GET" or len(self.outcome.violations) >= MOST_VIOLATIONS:
+            return
+        scene = self.scene
+        scene.open_at_venue = self._open_at_venue()
+        for invariant in INVARIANTS:
+            if invariant.at_venue:
+                why = invariant.law(scene)
+                if why is not None:
+                    self.violate(f"{invariant.number} {invariant.name}", f"at the venue: {why}")
+
+    def violate(self, invariant: str, detail: str) -> None:
+        """Add a violation."""
+        self.outcome.violations.append(Violation(self.schedule.seed, invariant, self.outcome.events, detail))
+
+    def _say(self, level: str, text: str) -> None:
+        if "nothing explains it" in text:
+            self._note_unexplained(text)
+        self.outcome.says.append((round(self.loop.time(), 3), level, text))
+
+    def _note_unexplained(self, text: str) -> None:
+        """Only others' trades, and trades taken back, may leave a difference without a cause."""
+        schedule = self.schedule
+        strange = schedule.faults
+        table = text.partition("\n")[0].partition("explains it: ")[2]
+        others = strange & {"foreign_order", "manual_trade", "assignment"}
+        if others and all(part.startswith(f"order {BY_HAND}") for part in table.split("; ")):
+            return  # it goes away again, and a person lets the desk resume
+        if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
+            self.is_stated = self.conduct.is_stated = self.scene.has_stated_difference = True
+            self.scene.excused |= {3, 7, 8}
+        else:
+            self.violate("14 every_difference_has_a_cause", text.partition("\n")[0])
+
+    def _live_states(self) -> list[str]:
+        return [order.state.value for order in self.engine.desk.orders.live.values()]
+
+    def _is_slowed(self) -> bool:
+        """Whether the desk's process cannot act at once."""
+        line, loop = self.line, self.loop
+        return loop.time() < line.frozen_until + 2.0 or loop.time() < self.mishaps.disk_full_until
+
+    def _stream_opened(self) -> None:
+        self.wire.stream_opened(self.clock.true_ns())
+        self.conduct.line_opened()
+
+    def _is_connected(self) -> bool:
+        return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == self.STREAMS
+
+    def _fate(self, method: str, path: str) -> OnTheWay:
+        """Let some requests lie on the way, arrive twice or be answered twice, by the schedule's shares."""
+        schedule = self.schedule
+        if self.loop.time() > schedule.heal_at:
+            return STRAIGHT
+        aim = self.plan.aimed(LINE_FAULTS) if self.loop.time() > AIMS_AFTER else None
+        kind = "" if aim is None else aim.fault
+        seconds = schedule.held_seconds if aim is None else aim.seconds
+        is_order = method == "POST" and path == ORDERS_PATH
+        if aim is None and (is_order or (method != "GET" and schedule.story is not Story.RESTART)):
+            self._requests += 1
+            if _is_turn(self._requests, schedule.held_fraction):
+                kind = "held_request"
+            elif _is_turn(self._requests, schedule.doubled_fraction):
+                kind = LINE_FAULTS[1 + self._requests % 2]
+        if not kind:
+            return STRAIGHT
+        self.plan.hits[kind] += 1
+        self.plan.note(kind)
+        if kind == "held_request":
+            return OnTheWay(held_seconds=seconds)
+        return OnTheWay(again_after=0.05) if kind == "double_request" else OnTheWay(is_answered_twice=True)
+
+    def _all_over(self, *, is_last: bool = False) -> None:
+        """Liveness: a minute after the healing no order of the time before is open or in doubt.
+
+        What the venue refuses when it comes again is in doubt for a minute of its own, and two questions.
+        """
+        limit_ns = self.clock.start_ns + int(self.schedule.heal_at * NANOS_PER_SECOND)
+        for name, order in self.engine.desk.orders.live.items():
+            if order.created_ns < limit_ns and (is_last or order.state is not OrderState.UNKNOWN):
+                self.violate("L liveness", f"{name} is still {order.state.value}")
+        if not is_last:
+            self.loop.call_later(DOUBT_SECONDS, partial(self._all_over, is_last=True))
+
+    def _summed_up(self) -> TrialOutcome:
+        outcome = self.outcome
+        for execution in self.account.executions:
+            self._digest.update(f"{execution.execution_id}{execution.quantity}{execution.price}".encode())
+        self._digest.update(f"{self.account.cash}{self.journal.decision_hash}".encode())
+        outcome.digest = self._digest.hexdigest()
+        outcome.orders = len(self.account.by_client_id)
+        outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
+        outcome.pairs = self.plan.pairs
+        return outcome
+
+
+def _is_turn(count: int, fraction: float) -> bool:
+    return bool(fraction) and not count % max(int(1 / fraction), 1)
+
+
+def run_trial(schedule: Schedule, *, verbose: bool = False, make: type[Trial] = Trial) -> TrialOutcome:
+    """Run one schedule in a scratch folder of its own; ``make`` is of another venue's protocol."""
+    collects = gc.isenabled()
+    gc.disable()  # a trial's garbage goes at once, after it: a seventh of the time
+    try:
+        with scratch_folder() as folder:
+            return make(schedule, Path(folder), verbose=verbose).run()
+    finally:
+        if collects:
+            gc.enable()

@@ -1,5 +1,0 @@
-"""A strategy folder of protocol v1, trading through the desk. It fills more than one file: a package."""
-
-from scalpdesk.strategies.external.strategy import PLUG
-
-__all__ = ["PLUG"]

@@ -1,5 +1,0 @@
-"""st0cka: the one-cent scalp in shares. Its rules fill more than one file, so it is a package of its own."""
-
-from scalpdesk.strategies.st0cka.strategy import PLUG
-
-__all__ = ["PLUG"]
