@@ -56,11 +56,10 @@ Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
-MOVED = {
-    ("venue", key): ("venues", "alpaca", key)
-    for key in ("stock_feed", "option_feed", "data_requests_per_minute")
-}
-"""Keys that were in the section of all venues before each venue had its own; both places are read."""
+MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
+"""Alpaca's keys that were in the section of all venues, with the defaults that they had there."""
+MOVED = {("venue", key): ("venues", "alpaca", key) for key in MOVED_KEYS}
+"""Where such a key is now; both places are read."""
 LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "hedge_set", None),
     ("data", "hours", "regular"),
@@ -561,7 +560,8 @@ class RunSettings:
         if len(members) < 2:  # one strategy alone: nothing is divided
             tree.pop("budgets")
         for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
-            tree[section][key] = getattr(self.venue_settings(venue), key)
+            is_set = bool(self.config.venues.get(venue))
+            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else MOVED_KEYS[key]
             tree["venues"].get(venue, {}).pop(key, None)
         for (section, key), usual in GONE.items():
             tree[section][key] = usual
