@@ -313,6 +313,7 @@ def run_desk(
     from scalpdesk.assembly import connect_broker, gamma_events, starting_positions  # noqa: PLC0415 - a backtest needs no desk
     from scalpdesk.core.clock import FollowingClock  # noqa: PLC0415
     from scalpdesk.live.assembly import LiveDesk  # noqa: PLC0415
+    from scalpdesk.live.options import RunOptions  # noqa: PLC0415
     from scalpdesk.live.plan import plan_of  # noqa: PLC0415
     from scalpdesk.live.run import carry_out  # noqa: PLC0415
     from scalpdesk.simulation.hours import TapeHours  # noqa: PLC0415
@@ -344,7 +345,9 @@ def run_desk(
     )
     clock = FollowingClock()
     played = PlayedSession(tape, connection, exposures=gamma_events(tape, own))
-    plan = plan_of(own, "simulated", session=tape.sessions[0].day, data=tape.name, sessions=1, new_run=True)
+    day = tape.sessions[0].day
+    options = RunOptions(start=day, data_set=tape.name, speed="max", sessions=1, new_run=True)
+    plan = plan_of(own, options)
     desks: list[LiveDesk] = []
     course = carry_out(
         plan,

@@ -27,6 +27,7 @@ from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
 from scalpdesk.marketdata.tape import RateCurve
@@ -165,7 +166,7 @@ class LineDesk:
             cwd=self.folder,
             simulated_account=False,
         )
-        plan = plan_of(settings, "alpaca", url=BASE_URL, contracts=contracts, **options)
+        plan = plan_of(settings, RunOptions(venue="alpaca", url=BASE_URL, contracts=contracts, **options))
         return replace(plan, state=self.folder / "state")
 
     def live(self, plan: LivePlan, meanwhile: Callable[["LineDesk"], Awaitable[Any]]) -> Any:

@@ -16,6 +16,7 @@ from scalpdesk.cli.output import (
     print_table,
 )
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
 
 RAW_UNITS = {
@@ -245,7 +246,6 @@ def contract(
     overrides: tuple[str, ...],
 ) -> int:
     """Show what an option is: settlement, ticks, last trade, hours, and the source of its class."""
-    from scalpdesk.cli.market import read_date
     from scalpdesk.instruments.classes import last_trading_ns, option_class, trading_hours, us_option
     from scalpdesk.instruments.contract import parse_occ
     from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york

@@ -10,6 +10,7 @@ import click
 from scalpdesk.cli.command import Body
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
@@ -55,20 +56,6 @@ def time_option(name: str) -> Callable[[Body], Body]:
     return click.option(
         name, "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time."
     )
-
-
-def read_date(text: str, where: str) -> date:
-    """Read an ISO date.
-
-    Raises
-    ------
-    ArgumentError
-        When the text is no date.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
 
 
 def span_options(first: str = "First day.") -> Callable[[Body], Body]:
@@ -188,26 +175,3 @@ def check_max_age(max_age: float | None) -> None:
         raise ArgumentError(
             "an age is above 0 seconds", where="--max-age", value=max_age, fix="write seconds, e.g. 300"
         )
-
-
-def pace_of(speed: str | None, usual: float) -> float | None:
-    """Return market seconds a second, ``usual`` when they are not given; None is as fast as it goes.
-
-    Raises
-    ------
-    ConfigError
-        When the text is neither a speed nor ``max``.
-    """
-    if speed is None:
-        return usual
-    if speed == "max":
-        return None
-    try:
-        pace = float(speed)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < 1e9:
-        raise ConfigError(
-            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
-        )
-    return pace

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, read_date, seed_option
+from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
 from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.portfolio.risk_book import SMILES
 from scalpdesk.volatility.filtered_moves import FILTERS

@@ -18,17 +18,16 @@ from scalpdesk.cli.market import (
     DEFAULT_SESSION,
     data_option,
     load_tape,
-    pace_of,
     quality_option,
     quality_override,
-    read_date,
     read_span,
     session_option,
 )
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.clock import SystemClock, pace_of
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
 if TYPE_CHECKING:

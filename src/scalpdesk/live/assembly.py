@@ -40,7 +40,8 @@ from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeReco
 from scalpdesk.live.arming import AccountLock, DeskHolder, token_for
 from scalpdesk.live.core import DecisionLog, FolderChannel, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_actions
-from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
+from scalpdesk.live.options import SANDBOX, SIMULATED_ACCOUNTS, venue_name
+from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME, running_desks
@@ -312,7 +313,7 @@ async def open_desk(
                 " account holds",
             )
         lock = None
-        if plan.venue not in IN_PROCESS:
+        if plan.venue not in SIMULATED_ACCOUNTS:
             lock = _take_account(plan, facts, resumed)
             undo.callback(lock.release)
         if resumed is not None:  # a watchdog that still acts has refused the account
