@@ -21,7 +21,9 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
+from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.lab_markets import SessionModel
+from scalpdesk.research.options import SweepOptions
 from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
@@ -192,9 +194,10 @@ def sweep(
     _check_folder("out", out)
     # a list is written as one value of --set: with commas between
     texts = [text for key, values in params.items() for text in overrides_of({key: values})]
-    plan = SweepPlan.read(
-        texts, engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
+    options = SweepOptions(
+        engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
     )
+    plan = SweepPlan.read(texts, options)
 
     def load(texts: tuple[str, ...]) -> LoadedSettings:
         return load_settings(strategy, overrides=[*overrides, *texts])
@@ -233,7 +236,7 @@ def walk_forward(
     strategy, data, params, settings, seed, workers
         As in :func:`sweep`; the data has several sessions.
     folds, train, test, anchored, purge, embargo
-        How the sessions are divided: see :class:`~scalpdesk.research.walk_forward.FoldPlan`.
+        How the sessions are divided: see :class:`~scalpdesk.research.folds.FoldPlan`.
     metric
         Figure that a choice maximises.
     one_run
@@ -254,24 +257,30 @@ def walk_forward(
     ConfigError
         When no combination is a configuration.
     """
-    from scalpdesk.research.overfitting import Measure  # noqa: PLC0415 - a backtest needs no scipy
-    from scalpdesk.research.walk_forward import FoldPlan  # noqa: PLC0415
-    from scalpdesk.research.walk_forward import walk_forward as run_walk_forward  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import (  # noqa: PLC0415 - a backtest needs no scipy
+        walk_forward as run_walk_forward,
+    )
 
     market, overrides = _check_run(strategy, data, settings, seed)
     _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
-    if metric not in tuple(Measure):
-        raise ArgumentError("no such figure", where="metric", value=metric, fix='write "sharpe" or "pnl"')
-    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
-    return run_walk_forward(
-        SweepPlan.read(texts, workers=workers),
-        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
-        market,
-        FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo),
-        seed=seed,
-        measure=Measure(metric),
+    plan = FoldPlan(
+        folds=folds,
+        train=train,
+        test=test,
+        anchored=anchored,
+        purge=purge,
+        embargo=embargo,
+        metric=metric,
         one_run=one_run,
         earlier_trials=earlier_trials,
+    )
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
+    return run_walk_forward(
+        SweepPlan.read(texts, SweepOptions(workers=workers)),
+        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
+        market,
+        plan,
+        seed=seed,
     )
 
 

@@ -17,6 +17,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.alpaca.app import AlpacaApi
+from scalpdesk.exchange.alpaca.protocol import PROTOCOL as ALPACA
 from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
@@ -138,7 +139,7 @@ class LineDesk:
         self.loop = VirtualLoop()
         self.market = StillMarket()
         self.clock = VirtualClock(self.loop, self.market.start_ns)
-        self.world = SimulatedMarket(self.market, MarketOptions(seed=1), faults)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, MarketOptions(seed=1), faults)
         numbers = self.market.instruments
         positions = {
             numbers.id_of(symbol): (Decimal(quantity), Decimal(1))

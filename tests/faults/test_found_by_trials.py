@@ -38,6 +38,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.app import AlpacaApi
+from scalpdesk.exchange.alpaca.protocol import PROTOCOL as ALPACA
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
@@ -69,7 +70,7 @@ KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 
 @pytest.fixture
 def world():
-    made = SimulatedMarket(SmallMarket(1, DAYS[0]))
+    made = SimulatedMarket(SmallMarket(1, DAYS[0]), ALPACA.terms)
     made.open_account(AccountTerms(name="a", cash=Decimal(100_000)))
     made.advance_to(made.source.start_ns + 1_000_000_000)
     return made

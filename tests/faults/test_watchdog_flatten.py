@@ -25,6 +25,7 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.exchange.alpaca.app import AlpacaApi
+from scalpdesk.exchange.alpaca.protocol import PROTOCOL as ALPACA
 from scalpdesk.exchange.alpaca.requests import Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
@@ -64,7 +65,7 @@ class Account:
         self.market = SmallMarket(seed, DAYS[seed % len(DAYS)], seconds=1_200, is_deep=True)
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.faults = FaultsLater(rules, seed)
-        self.world = SimulatedMarket(self.market, MarketOptions(seed=seed), self.faults)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, MarketOptions(seed=seed), self.faults)
         self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=D(1_000_000)))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.api = AlpacaApi(self.world, keyring, trading_limit=200)

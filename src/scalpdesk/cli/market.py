@@ -3,21 +3,20 @@
 import math
 from collections.abc import Callable
 from datetime import date, time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from scalpdesk.cli.command import Body
-from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
-from scalpdesk.core.flags import read_date
-from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
+from scalpdesk.core.flags import Flag, Options, QuotesOption, read_date
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED, USUAL_DAY
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
-DEFAULT_SESSION = "2018-02-05"
+DEFAULT_SESSION = USUAL_DAY.isoformat()
 
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
@@ -29,17 +28,41 @@ seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
 )
 
-quality_option = click.option(
-    "--quality",
-    type=click.Choice(get_args(Quality)),
-    default=None,
-    help="Quotes of the embedded market: clean, or real with faults [data.quality].",
-)
+
+class DaySpan(Options, frozen=True, kw_only=True):
+    """Sessions of a data set."""
+
+    start: Annotated[date, Flag("First session.", "DATE")]
+    end: Annotated[date | None, Flag("Last day [default: the first].", "DATE")] = None
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+
+    def __post_init__(self) -> None:
+        """Refuse an end before the start."""
+        super().__post_init__()
+        span_of(self.start, self.end)
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """First and last day."""
+        return self.start, self.end or self.start
 
 
-def quality_override(quality: str | None) -> tuple[str, ...]:
-    """Return the settings that ``--quality`` stands for."""
-    return () if quality is None else (f"data.quality={quality}",)
+class Drawn(Options, frozen=True, kw_only=True):
+    """Path and quotes of a reconstructed market; None takes what the settings have."""
+
+    seed: Annotated[int | None, Flag("Path of the embedded market [default: 1].")] = None
+    quality: QuotesOption = None
+
+    def seed_of(self, settings: "LoadedSettings", data_set: str) -> int | None:
+        """Return the seed of a market; None for a recorded one."""
+        if data_set not in RECONSTRUCTED:
+            return None
+        return settings.config.simulation.seed if self.seed is None else self.seed
+
+
+def param_option(about: str) -> Callable[[Body], Body]:
+    """Return the option ``--param`` (``params: tuple[str, ...]``) of what a sweep varies."""
+    return click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUES", help=about)
 
 
 max_age_option = click.option(
@@ -80,13 +103,23 @@ def read_span(start: str, end: str | None) -> tuple[date, date]:
     ConfigError
         When the last day lies before the first.
     """
-    first = read_date(start, "--start")
-    last = first if end is None else read_date(end, "--end")
+    return span_of(read_date(start, "--start"), None if end is None else read_date(end, "--end"))
+
+
+def span_of(first: date, end: date | None) -> tuple[date, date]:
+    """Return the first and the last day of a span; without an end it is one day.
+
+    Raises
+    ------
+    ConfigError
+        When the last day lies before the first.
+    """
+    last = first if end is None else end
     if last < first:
         raise ConfigError(
             "the last day lies before the first",
             where="--end",
-            value=end,
+            value=str(end),
             fix=f"--start {last} --end {first}, or leave --end out for one day",
         )
     return first, last
@@ -133,6 +166,15 @@ def load_tape(
             nearest=error.nearest,
             fix=f"{option} {near}; scalpdesk data ls shows what there is" if near else error.fix,
         ) from error
+
+
+def tape_of(settings: "LoadedSettings", span: DaySpan, drawn: Drawn) -> "MarketTape":
+    """Load the sessions of a span, of what the strategy of the settings trades."""
+    from scalpdesk.strategies.contract import configured_underlyings
+
+    first, last = span.days
+    symbols = ",".join(configured_underlyings(settings.strategy_config))
+    return load_tape(settings, span.data_set, symbols, first, last=last, seed=drawn.seed)
 
 
 def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:

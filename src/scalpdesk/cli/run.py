@@ -14,7 +14,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options,
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.output import print_json, progress_bar
-from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
+from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.core.units import count_text
@@ -48,7 +48,7 @@ SHOWN_SECONDS = 0.25
 )
 @click.argument("strategy", required=False)
 @options(RunOptions)
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
+@folder_option
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,

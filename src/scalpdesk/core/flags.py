@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, nearest_name
 
 
@@ -142,3 +143,10 @@ def read_date(text: str, where: str) -> date:
         return date.fromisoformat(text)
     except ValueError as problem:
         raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
+
+
+QuotesOption = Annotated[
+    Quality | None,
+    Flag("Quotes of the embedded market: clean, or real with faults [data.quality].", key="data.quality"),
+]
+"""Kind of a field ``quality`` of options."""

@@ -4,8 +4,8 @@ from datetime import date
 from typing import Annotated, Literal
 
 from scalpdesk.core.clock import pace_of
-from scalpdesk.core.enums import Quality
-from scalpdesk.core.flags import Flag, Options
+from scalpdesk.core.flags import Flag, Options, QuotesOption
+from scalpdesk.datasets.embedded import EMBEDDED, USUAL_DAY
 from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
 SIMULATED_SPEED = 60.0
@@ -70,15 +70,9 @@ class RunOptions(Options, frozen=True, kw_only=True):
         Literal["cancel", "leave"],
         Flag("The watchdog cancels or leaves open orders that this run did not send."),
     ] = "cancel"
-    start: Annotated[date | None, Flag("Simulated venue: first day [2018-02-05].", "DATE")] = None
-    data_set: Annotated[str, Flag("Simulated venue: data set.", name="--data")] = "embedded"
-    quality: Annotated[
-        Quality | None,
-        Flag(
-            "Quotes of the embedded market: clean, or real with faults [data.quality].",
-            key="data.quality",
-        ),
-    ] = None
+    start: Annotated[date | None, Flag(f"Simulated venue: first day [{USUAL_DAY}].", "DATE")] = None
+    data_set: Annotated[str, Flag("Simulated venue: data set.", name="--data")] = EMBEDDED
+    quality: QuotesOption = None
     speed: Annotated[
         str | None, Flag(f"Simulated venue: X times as fast [{SIMULATED_SPEED:g}].", "X|max")
     ] = None

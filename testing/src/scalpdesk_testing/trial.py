@@ -26,6 +26,7 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi
+from scalpdesk.exchange.alpaca.protocol import PROTOCOL as ALPACA
 from scalpdesk.exchange.alpaca.requests import Answer, Request
 from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.keyring import Credential, Keyring
@@ -291,7 +292,7 @@ class Trial:
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
-        self.world = SimulatedMarket(self.market, self.market_options(), self.plan)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, self.market_options(), self.plan)
         self.account = self._open_account()
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.line = self.make_line(keyring)
