@@ -61,9 +61,14 @@ class LivePlan:
     """Another run of one command came before: a day without options to trade is waited out, not refused."""
 
     @property
+    def is_played(self) -> bool:
+        """Whether the market is a tape of another day."""
+        return self.venue == "simulated"
+
+    @property
     def trading(self) -> str:
         """``live``, ``paper`` or ``simulated``."""
-        if self.venue == "simulated":
+        if self.is_played:
             return "simulated"
         return "live" if self.live else "paper"
 
@@ -87,7 +92,7 @@ class LivePlan:
     @property
     def clock(self) -> Clock:
         """A new clock: one that follows a venue with a time of its own, else the machine's."""
-        return FollowingClock() if self.venue == "simulated" or self.follows_venue else SteadyClock()
+        return FollowingClock() if self.is_played or self.follows_venue else SteadyClock()
 
 
 def plan_of(settings: LoadedSettings, options: RunOptions) -> LivePlan:
@@ -116,7 +121,7 @@ def plan_of(settings: LoadedSettings, options: RunOptions) -> LivePlan:
         follows_venue=follows,
     )
     # no more options than the venue streams
-    most = None if venue == "simulated" else find_venue(plan.market_venue).most_quotes
+    most = None if plan.is_played else find_venue(plan.market_venue).most_quotes
     return plan if most is None else replace(plan, contracts=min(plan.contracts, most))
 
 
