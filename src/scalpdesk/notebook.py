@@ -22,8 +22,8 @@ from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
 from scalpdesk.research.folds import FoldPlan
-from scalpdesk.research.lab_markets import SessionModel
 from scalpdesk.research.options import SweepOptions
+from scalpdesk.research.session_model import BandTerms, SessionModel
 from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
@@ -568,7 +568,7 @@ def bands(
     settings
         With ``data``: keys as for ``--set``, e.g. ``{"selection.max_expiration_days": 1}``.
     **market
-        Without ``data``: fields of :class:`~scalpdesk.research.lab_markets.SessionModel`, e.g.
+        Without ``data``: fields of :class:`~scalpdesk.research.session_model.SessionModel`, e.g.
         ``days=500, vol=0.2, dte=7, model="jumps", seed=3``.
 
     Returns
@@ -584,7 +584,7 @@ def bands(
         When no session had a straddle to hedge.
     """
     chosen = FAMILIES if names is None else tuple(names)
-    terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
+    terms = BandTerms(delta_cap=delta_cap, risk_aversion=risk_aversion, least_fraction=least_fraction)
     known = SessionModel.__struct_fields__
     unknown = next((name for name in market if data is not None or name not in known), None)
     if unknown is not None:
@@ -596,14 +596,14 @@ def bands(
             fix="leave it out",
         )
     if data is None:
-        return compare_simulated(SessionModel(**market), chosen, **terms)
+        return compare_simulated(SessionModel(**market), chosen, terms)
     tapes = {tape.sessions[0].day: tape for tape in ([data] if isinstance(data, MarketTape) else data)}
     own = overrides_of(settings or {})
 
     def settings_of(more: Sequence[str]) -> LoadedSettings:
         return load_settings("gamma-scalper", overrides=[*HELD, *own, *more])
 
-    return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
+    return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, terms)
 
 
 def tear_sheet(result: "SweepResult | WalkForwardResult | BandReport", file: str | Path) -> Path:

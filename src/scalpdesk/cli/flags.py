@@ -7,9 +7,20 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from scalpdesk.cli.command import Body, NumberRange
 from scalpdesk.core.flags import Option, options_of, read_date
+
+DEFAULT = "{default}"
+
+
+def given_flags(kind: type[msgspec.Struct]) -> list[str]:
+    """Return which flags of a struct stand on the command line that is carried out."""
+    ctx = click.get_current_context()
+    names = {param.name: param.opts[0] for param in ctx.command.params}
+    usual = ParameterSource.DEFAULT
+    return [names[name] for name in options_of(kind) if ctx.get_parameter_source(name) is not usual]
 
 
 def options(kind: type[msgspec.Struct], name: str = "options") -> Callable[[Body], Body]:
@@ -37,15 +48,20 @@ def _flags(kind: type[msgspec.Struct]) -> Iterator[Callable[[Any], Any]]:
         if option is None:
             continue
         more: dict[str, Any] = {"required": True} if field.required else _default(option, field.default)
-        more |= {"metavar": option.flag.metavar, "help": option.flag.help, **_values(option)}
+        more |= {"metavar": option.flag.metavar, "help": _help(option, field.default), **_values(option)}
         yield click.option(option.flag.name or "--" + field.name.replace("_", "-"), field.name, **more)
+
+
+def _help(option: Option, default: Any) -> str:
+    shown = f"{default:g}" if option.kind in {int, float} and default is not None else str(default)
+    return option.flag.help.replace(DEFAULT, shown)
 
 
 def _default(option: Option, default: Any) -> dict[str, Any]:
     """Return a flag's default, and whether the help adds it."""
     if option.kind is bool:
         return {"default": default} if _is_pair(option) else {}
-    is_shown = option.flag.shows_default and default not in {None, ()}
+    is_shown = option.flag.shows_default and DEFAULT not in option.flag.help and default not in {None, ()}
     return {"default": default, "show_default": is_shown}
 
 

@@ -24,6 +24,7 @@ class Flag(NamedTuple):
     """
 
     help: str
+    """Words of the help; ``{default}`` stands for the default, which is otherwise added."""
     metavar: str | None = None
     name: str | None = None
     """Name of the flag; None: the field's with hyphens. A switch may have two: ``--fees/--no-fees``."""
@@ -108,12 +109,16 @@ def _flags_in(hint: Any) -> tuple[Flag, ...]:
     return tuple(each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Flag))
 
 
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
 def _option(hint: Any, flag: Flag) -> Option:
-    kind = get_args(hint)[0]
+    kind = _bare(get_args(hint)[0])
     several = get_args(kind) if get_origin(kind) is not Literal else ()
     if get_origin(kind) is tuple:
-        return Option(several[0], flag, may_repeat=True, may_be_none=False)
-    kinds = [each for each in several or (kind,) if each is not type(None)]
+        return Option(_bare(several[0]), flag, may_repeat=True, may_be_none=False)
+    kinds = [_bare(each) for each in several or (kind,) if each is not type(None)]
     return Option(kinds[0], flag, may_repeat=False, may_be_none=len(kinds) < len(several))
 
 

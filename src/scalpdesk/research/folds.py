@@ -38,9 +38,11 @@ class FoldPlan(Options, frozen=True, kw_only=True):
     test: Annotated[int | None, Flag("Sessions of a test.", "SESSIONS")] = None
     anchored: Annotated[bool, Flag("Let every choice begin with the first session.")] = False
     """Otherwise it moves on with the tests."""
-    purge: Annotated[int, Flag("Sessions left out before a test.", "SESSIONS")] = 0
+    purge: Annotated[int, Flag("Sessions left out before a test [default: {default}].", "SESSIONS")] = 0
     """As many as a trade of the strategy overlaps."""
-    embargo: Annotated[int, Flag("Sessions after a test that later choices leave out.", "SESSIONS")] = 0
+    embargo: Annotated[
+        int, Flag("Sessions after a test that later choices leave out [default: {default}].", "SESSIONS")
+    ] = 0
     metric: Annotated[MeasureName, Flag("Figure that a choice maximises.")] = "sharpe"
     """Of equals the first combination is chosen."""
     one_run: Annotated[
