@@ -108,18 +108,8 @@ def sweep(
         )
     if html_file is not None:
         write_result_sheet(found, html_file)
-    if lines:
-        return
-    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
-    if as_json:
-        print_json(_document(found, fees=fees, fill_model=fill, quality=market.tape.quality))
-        return
-    _show(found)
-    for line in found.overfitting.lines():
-        console().print(line, markup=False)
-    console().print(
-        f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {found.table}"
-    )
+    if not lines:
+        _report(found, base, market.tape.quality, as_json=as_json)
 
 
 def _about(
@@ -143,11 +133,21 @@ def _line_printer(stdout: TextIO) -> "Callable[[SweepRow], None]":
     return print_line
 
 
-def _document(found: "SweepResult", *, fees: str, fill_model: str, quality: str | None) -> dict[str, Any]:
-    document = {"table": str(found.table), "fees": fees, "fill_model": fill_model, "quality": quality}
-    document |= {"rows": msgspec.to_builtins(found.rows)}
-    document |= {"overfitting": msgspec.to_builtins(found.overfitting)}
-    return document | {"no_trade": found.why_no_trade}
+def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *, as_json: bool) -> None:
+    """Print the table of a sweep and what it is worth."""
+    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
+    judged = found.overfitting
+    if as_json:
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": quality}
+        document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
+        print_json(document | {"no_trade": found.why_no_trade})
+        return
+    _show(found)
+    for line in judged.lines():
+        console().print(line, markup=False)
+    console().print(
+        f"fill model {fill}, fees {fees}, unless a parameter says otherwise; table: {found.table}"
+    )
 
 
 def _show(found: "SweepResult") -> None:

@@ -22,7 +22,7 @@ from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.options import SweepOptions, Workers
 
 if TYPE_CHECKING:
-    from scalpdesk.research.walk_forward import WalkForwardReport
+    from scalpdesk.research.walk_forward import WalkForwardReport, WalkForwardResult
 
 
 @desk_command(
@@ -107,17 +107,20 @@ def walkforward(
         )
     if html_file is not None:
         write_result_sheet(made, html_file)
-    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
+    run = base.config.simulation
+    terms = {"fees": run.fees, "fill_model": run.fill_model}
     if as_json:
         document = msgspec.to_builtins(made.report) | {"no_trade": made.why_no_trade}
-        print_json(
-            document | {"folder": str(parent), "fees": fees, "fill_model": fill, "quality": tape.quality}
-        )
+        print_json(document | {"folder": str(parent), **terms, "quality": tape.quality})
         return
+    _print(made, **terms)
+
+
+def _print(made: "WalkForwardResult", *, fees: str, fill_model: str) -> None:
     _show(made.report)
     if made.why_no_trade is not None:
         console().print(made.why_no_trade, markup=False)
-    console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)
+    console().print(f"fill model {fill_model}, fees {fees}, unless a parameter says otherwise", markup=False)
 
 
 def _show(report: "WalkForwardReport") -> None:
