@@ -10,7 +10,7 @@ from scalpdesk.pricing import greeks, implied_vol
 from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
 from scalpdesk.research.band_lab import compare_simulated
-from scalpdesk.research.lab_markets import SessionModel
+from scalpdesk.research.session_model import SessionModel
 
 DAY = date(2018, 2, 5)
 

@@ -21,7 +21,9 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
-from scalpdesk.research.lab_markets import SessionModel
+from scalpdesk.research.folds import FoldPlan
+from scalpdesk.research.options import SweepOptions
+from scalpdesk.research.session_model import BandTerms, SessionModel
 from scalpdesk.research.sweep import SweepFolder, SweepResult
 from scalpdesk.research.sweep_plan import SweepPlan, run_plan
 
@@ -192,9 +194,10 @@ def sweep(
     _check_folder("out", out)
     # a list is written as one value of --set: with commas between
     texts = [text for key, values in params.items() for text in overrides_of({key: values})]
-    plan = SweepPlan.read(
-        texts, engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
+    options = SweepOptions(
+        engine=engine, workers=workers, address=address, search=search, search_seed=search_seed
     )
+    plan = SweepPlan.read(texts, options)
 
     def load(texts: tuple[str, ...]) -> LoadedSettings:
         return load_settings(strategy, overrides=[*overrides, *texts])
@@ -233,7 +236,7 @@ def walk_forward(
     strategy, data, params, settings, seed, workers
         As in :func:`sweep`; the data has several sessions.
     folds, train, test, anchored, purge, embargo
-        How the sessions are divided: see :class:`~scalpdesk.research.walk_forward.FoldPlan`.
+        How the sessions are divided: see :class:`~scalpdesk.research.folds.FoldPlan`.
     metric
         Figure that a choice maximises.
     one_run
@@ -254,24 +257,30 @@ def walk_forward(
     ConfigError
         When no combination is a configuration.
     """
-    from scalpdesk.research.overfitting import Measure  # noqa: PLC0415 - a backtest needs no scipy
-    from scalpdesk.research.walk_forward import FoldPlan  # noqa: PLC0415
-    from scalpdesk.research.walk_forward import walk_forward as run_walk_forward  # noqa: PLC0415
+    from scalpdesk.research.walk_forward import (  # noqa: PLC0415 - a backtest needs no scipy
+        walk_forward as run_walk_forward,
+    )
 
     market, overrides = _check_run(strategy, data, settings, seed)
     _check_type("params", params, Mapping, {"hedge.threshold_shares": [2, 5]})
-    if metric not in tuple(Measure):
-        raise ArgumentError("no such figure", where="metric", value=metric, fix='write "sharpe" or "pnl"')
-    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
-    return run_walk_forward(
-        SweepPlan.read(texts, workers=workers),
-        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
-        market,
-        FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo),
-        seed=seed,
-        measure=Measure(metric),
+    plan = FoldPlan(
+        folds=folds,
+        train=train,
+        test=test,
+        anchored=anchored,
+        purge=purge,
+        embargo=embargo,
+        metric=metric,
         one_run=one_run,
         earlier_trials=earlier_trials,
+    )
+    texts = [text for key, values in params.items() for text in overrides_of({key: values})]
+    return run_walk_forward(
+        SweepPlan.read(texts, SweepOptions(workers=workers)),
+        lambda texts: load_settings(strategy, overrides=[*overrides, *texts]),
+        market,
+        plan,
+        seed=seed,
     )
 
 
@@ -313,6 +322,7 @@ def run_desk(
     from scalpdesk.assembly import connect_broker, gamma_events, starting_positions  # noqa: PLC0415 - a backtest needs no desk
     from scalpdesk.core.clock import FollowingClock  # noqa: PLC0415
     from scalpdesk.live.assembly import LiveDesk  # noqa: PLC0415
+    from scalpdesk.live.options import RunOptions  # noqa: PLC0415
     from scalpdesk.live.plan import plan_of  # noqa: PLC0415
     from scalpdesk.live.run import carry_out  # noqa: PLC0415
     from scalpdesk.simulation.hours import TapeHours  # noqa: PLC0415
@@ -344,7 +354,9 @@ def run_desk(
     )
     clock = FollowingClock()
     played = PlayedSession(tape, connection, exposures=gamma_events(tape, own))
-    plan = plan_of(own, "simulated", session=tape.sessions[0].day, data=tape.name, sessions=1, new_run=True)
+    day = tape.sessions[0].day
+    options = RunOptions(start=day, data_set=tape.name, speed="max", sessions=1, new_run=True)
+    plan = plan_of(own, options)
     desks: list[LiveDesk] = []
     course = carry_out(
         plan,
@@ -556,7 +568,7 @@ def bands(
     settings
         With ``data``: keys as for ``--set``, e.g. ``{"selection.max_expiration_days": 1}``.
     **market
-        Without ``data``: fields of :class:`~scalpdesk.research.lab_markets.SessionModel`, e.g.
+        Without ``data``: fields of :class:`~scalpdesk.research.session_model.SessionModel`, e.g.
         ``days=500, vol=0.2, dte=7, model="jumps", seed=3``.
 
     Returns
@@ -572,7 +584,7 @@ def bands(
         When no session had a straddle to hedge.
     """
     chosen = FAMILIES if names is None else tuple(names)
-    terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
+    terms = BandTerms(delta_cap=delta_cap, risk_aversion=risk_aversion, least_fraction=least_fraction)
     known = SessionModel.__struct_fields__
     unknown = next((name for name in market if data is not None or name not in known), None)
     if unknown is not None:
@@ -584,14 +596,14 @@ def bands(
             fix="leave it out",
         )
     if data is None:
-        return compare_simulated(SessionModel(**market), chosen, **terms)
+        return compare_simulated(SessionModel(**market), chosen, terms)
     tapes = {tape.sessions[0].day: tape for tape in ([data] if isinstance(data, MarketTape) else data)}
     own = overrides_of(settings or {})
 
     def settings_of(more: Sequence[str]) -> LoadedSettings:
         return load_settings("gamma-scalper", overrides=[*HELD, *own, *more])
 
-    return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, **terms)
+    return compare_recorded(list(tapes), tapes.__getitem__, settings_of, chosen, terms)
 
 
 def tear_sheet(result: "SweepResult | WalkForwardResult | BandReport", file: str | Path) -> Path:

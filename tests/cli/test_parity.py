@@ -26,6 +26,7 @@ def runs(tmp_path_factory):
     import asyncio
 
     from scalpdesk.assembly import connect_broker
+    from scalpdesk.live.options import RunOptions
     from scalpdesk.live.plan import plan_of
     from scalpdesk.live.run import carry_out
 
@@ -49,7 +50,7 @@ def runs(tmp_path_factory):
     connection = connect_broker(config, market.instruments, TapeHours(market.sessions), cash, {})
     clock = FollowingClock()
     gateway = SimulatedGateway(PlayedSession(market, connection), clock)
-    plan = plan_of(settings, "simulated", session=DAY, sessions=1, new_run=True)
+    plan = plan_of(settings, RunOptions(start=DAY, speed="max", sessions=1, new_run=True))
     live = asyncio.run(carry_out(plan, notify=lambda *_: None, clock=clock, gateway=gateway))
     return folder, live["run_id"], back.summary["run_id"]
 

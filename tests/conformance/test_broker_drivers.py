@@ -36,7 +36,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.exchange.market import MarketOptions, MarketTerms, SimulatedMarket
+from scalpdesk.exchange.market import MarketTerms, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.fees import NO_FEES
@@ -347,9 +347,9 @@ class TwsClient(ServedQuestion):
 
     def __init__(self, question: Question) -> None:
         # the question's terms are those of the broker, not of the venue
-        options = MarketOptions(terms=MarketTerms(fees=NO_FEES, rules=VenueRules()))
+        terms = MarketTerms(fees=NO_FEES, rules=VenueRules())
         self.question = question
-        self.world = SimulatedMarket(TapeSource(question.tape), options)
+        self.world = SimulatedMarket(TapeSource(question.tape), terms)
         positions = {number: (D(quantity), D(0)) for number, quantity in question.held.items()}
         terms = AccountTerms(name="mine", cash=D(question.cash), positions=positions, **question.terms)
         self.account = self.world.open_account(terms)

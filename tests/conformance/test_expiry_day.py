@@ -16,7 +16,6 @@ from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
-from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 
 pytestmark = pytest.mark.enable_socket
 D = Decimal
@@ -145,7 +144,7 @@ def test_alpaca_takes_contrary_instructions_from_owners_while_the_market_is_open
 
 
 def on_tws(work, positions, **options):
-    terms = MarketOptions(terms=TWS.terms, **options)
+    terms = MarketOptions(**options)
     bench = TwsBench(source=pin_day(days=(DAY, DAY + timedelta(days=1))), options=terms, accounts=1)
     account = bench.world.ledger.accounts["account-1"]
     bench.world.advance_to(at("15:59:30"))
@@ -243,7 +242,7 @@ def test_an_exercise_out_of_the_money_needs_the_override_and_may_be_withdrawn():
 def test_an_exercise_before_the_expiry_waits_for_the_evening_of_the_day():
     """The day is not the option's last: shares come at 17:25, and it is no more."""
     later = DAY + timedelta(days=4)
-    bench = TwsBench(options=MarketOptions(terms=TWS.terms), accounts=1)
+    bench = TwsBench(accounts=1)
     account = bench.world.ledger.accounts["account-1"]
     number = next(n for n, one in enumerate(bench.world.ledger.instruments) if one.is_option and one.is_call)
     assert bench.world.ledger.instruments[number].expiry > later

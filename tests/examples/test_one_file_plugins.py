@@ -20,6 +20,7 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.core.sockets import FILL_MODELS, HEDGE_BANDS
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.notebook import backtest
@@ -184,7 +185,9 @@ def test_a_desk_trades_sessions_at_the_venue(tmp_path, socket_enabled, sessions)
         environ={},
         simulated_account=False,
     )
-    plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=sessions)
+    plan = plan_of(
+        settings, RunOptions(venue="steady", url="http://127.0.0.1:1", exchange_time=True, sessions=sessions)
+    )
     plan = replace(plan, state=tmp_path / "state")
     summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 600))
     assert summary["end_positions"] == {}

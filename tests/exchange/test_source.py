@@ -25,6 +25,7 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.instruments.sessions import final_close_ns, is_session, new_york_ns, session_on
 from scalpdesk.volatility.forecast import forecast_vol
+from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 
 
 def played(source):
@@ -121,7 +122,7 @@ def test_expiries_are_sessions_from_today_on():
 
 def test_new_expiries_are_listed_at_midnight():
     source = GeneratedSource(["SPY"], session_on(date(2026, 11, 18)).close_ns + 7 * 3_600 * 10**9, 1, 60_000)
-    world = SimulatedMarket(source)
+    world = SimulatedMarket(source, ALPACA.terms)
     before = len(source.instruments)
     world.advance_to(world.now_ns + 3 * 3_600 * 10**9)
     assert len(source.instruments) > before
@@ -210,7 +211,7 @@ def test_options_on_an_index_are_quoted_on_their_grid_until_their_last_trade():
     source = generated("SPX")
     third_friday = [one for one in source.instruments if isinstance(one, OptionContract)]
     contract = next(one for one in third_friday if one.root == "SPX" and one.expiry == date(2026, 11, 20))
-    number, world = source.instruments.id_of(contract.symbol), SimulatedMarket(source)
+    number, world = source.instruments.id_of(contract.symbol), SimulatedMarket(source, ALPACA.terms)
     quote = world.quote(number)
     assert all(Decimal(str(side)) % Decimal("0.05") == 0 for side in (quote.bid, quote.ask))
     world.advance_to(final_close_ns(contract) - 10**9)

@@ -24,6 +24,7 @@ from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
 from scalpdesk.marketdata.tape import RateCurve
@@ -32,6 +33,7 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Answer, Request
 from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
@@ -137,7 +139,7 @@ class LineDesk:
         self.loop = VirtualLoop()
         self.market = StillMarket()
         self.clock = VirtualClock(self.loop, self.market.start_ns)
-        self.world = SimulatedMarket(self.market, MarketOptions(seed=1), faults)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, MarketOptions(seed=1), faults)
         numbers = self.market.instruments
         positions = {
             numbers.id_of(symbol): (Decimal(quantity), Decimal(1))
@@ -165,7 +167,7 @@ class LineDesk:
             cwd=self.folder,
             simulated_account=False,
         )
-        plan = plan_of(settings, "alpaca", url=BASE_URL, contracts=contracts, **options)
+        plan = plan_of(settings, RunOptions(venue="alpaca", url=BASE_URL, contracts=contracts, **options))
         return replace(plan, state=self.folder / "state")
 
     def live(self, plan: LivePlan, meanwhile: Callable[["LineDesk"], Awaitable[Any]]) -> Any:

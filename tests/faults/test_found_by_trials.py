@@ -58,6 +58,7 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome
 from scalpdesk_alpaca.account_messages import read_fills
 from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
@@ -69,7 +70,7 @@ KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 
 @pytest.fixture
 def world():
-    made = SimulatedMarket(SmallMarket(1, DAYS[0]))
+    made = SimulatedMarket(SmallMarket(1, DAYS[0]), ALPACA.terms)
     made.open_account(AccountTerms(name="a", cash=Decimal(100_000)))
     made.advance_to(made.source.start_ns + 1_000_000_000)
     return made

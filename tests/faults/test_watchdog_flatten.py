@@ -32,6 +32,7 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
@@ -64,7 +65,7 @@ class Account:
         self.market = SmallMarket(seed, DAYS[seed % len(DAYS)], seconds=1_200, is_deep=True)
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.faults = FaultsLater(rules, seed)
-        self.world = SimulatedMarket(self.market, MarketOptions(seed=seed), self.faults)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, MarketOptions(seed=seed), self.faults)
         self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=D(1_000_000)))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.api = AlpacaApi(self.world, keyring, trading_limit=200)

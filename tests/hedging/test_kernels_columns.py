@@ -11,7 +11,8 @@ from scalpdesk.hedging.kernels.columns import PARTS, fill_straddles, walk, walk_
 from scalpdesk.hedging.sizing import quantity_to_target
 from scalpdesk.pricing import greeks
 from scalpdesk.research.band_lab import EVERY_LOOK, LabBand, hedge_block
-from scalpdesk.research.lab_markets import SessionModel, simulate_sessions
+from scalpdesk.research.lab_markets import simulate_sessions
+from scalpdesk.research.session_model import SessionModel
 
 NO_TRACE = np.empty((0, 2))
 SESSION_DAYS = 365.0 / 252.0

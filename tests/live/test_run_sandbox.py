@@ -15,6 +15,7 @@ from scalpdesk.core.events import OrderFilled
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import build_gateway, unfinished_run
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.sessions import StopMode
@@ -152,7 +153,7 @@ def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
 @pytest.mark.parametrize("name", ["sandbox", "paper"])
 def test_the_sandbox_needs_keys_for_the_data_under_its_former_name_too(tmp_path, name):
     settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
-    plan = plan_of(settings, name)
+    plan = plan_of(settings, RunOptions(venue=name))
     assert plan.venue == "sandbox"
     with pytest.raises(ConfigError, match="needs a key and a secret"):
         build_gateway(plan, Instruments(), SystemClock())

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.sockets import PRICING_MODELS
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.american import AmericanModel
-from scalpdesk.pricing.models import OWN_MODELS, chosen_model
+from scalpdesk.pricing.models import chosen_model
 
 NAMES = ("price", "delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 
@@ -82,7 +83,7 @@ def test_a_slip_in_a_name_suggests_the_right_one():
 
 
 def test_every_model_name_is_answered():
-    for model in OWN_MODELS:
+    for model in PRICING_MODELS.own_names():
         g = greeks(100.0, 100.0, 0.1, 0.2, True, model=model)
         assert float(g.price) > 0.0
 

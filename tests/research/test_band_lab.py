@@ -25,7 +25,8 @@ from scalpdesk.research.band_lab import (
     lab_bands,
 )
 from scalpdesk.research.hedge_looks import record_looks
-from scalpdesk.research.lab_markets import SessionModel, block_of_looks
+from scalpdesk.research.lab_markets import block_of_looks
+from scalpdesk.research.session_model import BandTerms, SessionModel
 
 SMALL = SessionModel(days=300, looks=78)
 DAY = date(2018, 12, 24)
@@ -34,7 +35,7 @@ DAY = date(2018, 12, 24)
 
 @pytest.fixture(scope="module")
 def report():
-    return compare_simulated(SMALL, delta_cap=8.0)
+    return compare_simulated(SMALL, terms=BandTerms(delta_cap=8.0))
 
 
 def held(own=()):
@@ -49,8 +50,8 @@ def half_day():
 def test_every_kind_of_band_is_compared_on_the_same_sessions(report):
     assert {row.band for row in report.rows} == set(FAMILIES)
     assert report.days == 300
-    assert compare_simulated(SMALL, delta_cap=8.0) == report
-    other = compare_simulated(msgspec.structs.replace(SMALL, seed=2), delta_cap=8.0)
+    assert compare_simulated(SMALL, terms=BandTerms(delta_cap=8.0)) == report
+    other = compare_simulated(msgspec.structs.replace(SMALL, seed=2), terms=BandTerms(delta_cap=8.0))
     assert other.rows[0].spread != report.rows[0].spread
 
 
@@ -119,7 +120,7 @@ def test_a_band_that_the_lab_does_not_have_is_refused_with_the_nearest():
         lab_bands(SMALL.opening(), ["whaley_wilmott"])
     assert (refusal.value.value, refusal.value.nearest) == ("whaley_wilmott", "whalley_wilmott")
     with pytest.raises(ArgumentError) as refusal:
-        compare_simulated(SMALL, ["fixed"], delta_cap=0.0)
+        compare_simulated(SMALL, ["fixed"], BandTerms(delta_cap=0.0))
     assert refusal.value.where == "delta_cap"
 
 
@@ -200,7 +201,9 @@ def test_a_session_without_a_straddle_is_named(half_day):
 
 def test_the_errors_of_spread_and_cost_are_how_far_they_vary_from_draw_to_draw():
     drawn = [
-        compare_simulated(SessionModel(days=200, seed=seed), ["fixed"], delta_cap=8.0).rows[-1]
+        compare_simulated(SessionModel(days=200, seed=seed), ["fixed"], terms=BandTerms(delta_cap=8.0)).rows[
+            -1
+        ]
         for seed in range(1, 17)
     ]
     for name in ("spread", "cost"):

@@ -18,6 +18,7 @@ from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.research.parity import PARTS, compare, headline
@@ -87,7 +88,7 @@ def traded(
     connection = BrokerConnection(broker, own, out_ns=latency_ns, back_ns=latency_ns)
     clock = FollowingClock()
     gateway = SimulatedGateway(PlayedSession(market, connection), clock)
-    plan = plan_of(settings, "simulated", session=DAY, sessions=1, new_run=True)
+    plan = plan_of(settings, RunOptions(start=DAY, speed="max", sessions=1, new_run=True))
     summary = asyncio.run(carry_out(plan, notify=lambda *_: None, clock=clock, gateway=gateway))
     return folder / summary["run_id"]
 

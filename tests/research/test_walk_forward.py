@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fakes.instruments import share
 from fakes.tape import TapeBuilder, at
@@ -20,10 +21,12 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.marketdata.tape import LazyQuotes
-from scalpdesk.research.overfitting import Measure, cross_validate, daily_table, sample_shape
+from scalpdesk.research.folds import FoldPlan
+from scalpdesk.research.options import SweepOptions
+from scalpdesk.research.overfitting import cross_validate, daily_table, sample_shape
 from scalpdesk.research.sweep import ROWS_FILE, SweepFolder
 from scalpdesk.research.sweep_plan import SweepPlan
-from scalpdesk.research.walk_forward import FoldPlan, verdict_lines, walk_forward, window
+from scalpdesk.research.walk_forward import verdict_lines, walk_forward, window
 
 STRATEGY = '''
 """Buys or sells shares at 10:00 and closes at 10:20, each session."""
@@ -113,7 +116,7 @@ def loader(*overrides):
 
 def run(shares, over, plan, *overrides, **more):
     """Run a walk-forward test over values of ``shares``."""
-    sweep = SweepPlan.read([f"shares={shares}"], workers=1)
+    sweep = SweepPlan.read([f"shares={shares}"], SweepOptions(workers=1))
     return walk_forward(sweep, loader(*overrides), over, plan, **more)
 
 
@@ -206,7 +209,7 @@ def test_lengths_that_do_not_fit_are_refused_by_their_option(plan, where):
 @pytest.mark.parametrize(("measure", "one_run"), [("pnl", False), ("sharpe", False), ("sharpe", True)])
 def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(measure, one_run):
     moves = [1.0, 2.0, 1.0, 2.0, -1.0, -2.0, -1.0, -2.0, -1.0, -2.0]
-    made = run("-3,0,3", market(moves), FoldPlan(train=4, test=2), measure=measure, one_run=one_run)
+    made = run("-3,0,3", market(moves), FoldPlan(train=4, test=2, metric=measure, one_run=one_run))
     report = made.report
     assert [fold.settings for fold in report.folds] == [{"shares": "3"}, {"shares": "0"}, {"shares": "-3"}]
     # the second choice saw as many rises as falls: not to trade costs no spread
@@ -231,7 +234,7 @@ def test_each_choice_is_the_best_of_its_own_sessions_and_is_tested_on_the_next(m
 
 
 def test_a_gain_in_sample_that_lasts_is_not_degraded():
-    made = run("1,2", market([1.0, 1.5] * 5), FoldPlan(folds=3, test=2), measure=Measure.PNL)
+    made = run("1,2", market([1.0, 1.5] * 5), FoldPlan(folds=3, test=2, metric="pnl"))
     assert {fold.settings["shares"] for fold in made.report.folds} == {"2"}
     assert made.report.degradation == pytest.approx(0.0, abs=1e-9)
     assert made.report.probabilistic_sharpe > 0.99
@@ -272,18 +275,18 @@ def test_a_window_has_its_sessions_alone(is_lazy):
 
 def test_a_choice_has_backtests_of_its_own_unless_it_reads_those_over_all_sessions():
     """A strategy that trades once a run: over all sessions it is flat when the second choice begins."""
-    over, plan = market([-1.0, 0.0, 2.0, 0.0, 3.0, 0.0]), FoldPlan(train=2, test=2, anchored=False)
-    own = run("1,-1", over, plan, "once=true", measure=Measure.PNL).report
+    over, plan = market([-1.0, 0.0, 2.0, 0.0, 3.0, 0.0]), FoldPlan(train=2, test=2, metric="pnl")
+    own = run("1,-1", over, plan, "once=true").report
     assert [fold.settings["shares"] for fold in own.folds] == ["-1", "1"]
     assert float(own.folds[1].in_sample.total) == pytest.approx(earned(2.0, 1))
-    shared = run("1,-1", over, plan, "once=true", measure=Measure.PNL, one_run=True).report
+    shared = run("1,-1", over, structs.replace(plan, one_run=True), "once=true").report
     assert float(shared.folds[1].in_sample.total) == 0.0
     assert (own.one_run, shared.one_run) == (False, True)
 
 
 def test_a_combination_that_fails_is_left_out_with_its_reason():
     over, plan = market([1.0, 2.0] * 3), FoldPlan(folds=1, test=2)
-    sweep = SweepPlan.read(["shares=1,x", "fails_on=never,2024-03-05"], workers=1)
+    sweep = SweepPlan.read(["shares=1,x", "fails_on=never,2024-03-05"], SweepOptions(workers=1))
     made = walk_forward(sweep, loader(), over, plan)
     assert made.report.combinations == 1
     assert len(made.report.problems) == 3
@@ -311,7 +314,7 @@ def test_a_row_in_its_folder_is_not_run_again(tmp_path):
     again = run("1,2", over, plan, folder_of=folder_of)
     assert again.report == first.report
     assert lines() == kept
-    more = run("1,2", over, plan, folder_of=folder_of, earlier_trials=40)
+    more = run("1,2", over, structs.replace(plan, earlier_trials=40), folder_of=folder_of)
     assert more.report.overfitting.trials == 42
     assert more.report.overfitting.deflated_sharpe < first.report.overfitting.deflated_sharpe
 
@@ -324,7 +327,7 @@ def test_a_market_that_never_trades_has_no_ratio():
 
 
 def test_the_result_is_a_frame_a_picture_and_a_table():
-    made = run("1,2", market([1.0, 1.5] * 3), FoldPlan(folds=2, test=2), measure=Measure.PNL)
+    made = run("1,2", market([1.0, 1.5] * 3), FoldPlan(folds=2, test=2, metric="pnl"))
     frame = made.to_frame()
     assert frame["fold"].tolist() == [1, 1, 2, 2]
     assert frame["total"].iloc[-1] == pytest.approx(float(made.report.out_of_sample.total))

@@ -19,6 +19,7 @@ from scalpdesk.instruments.deadlines import VenueCutoff, order_cutoff_ns
 from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.instruments.sessions import final_close_ns
 from scalpdesk.live.assembly import build_gateway, live_header
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.venues.registry import find_venue, venue_names
 from scalpdesk_alpaca.settings import AlpacaSettings
@@ -155,7 +156,7 @@ def test_a_venue_in_one_file_trades_by_its_name(scratch, tmp_path):
 def test_a_venue_brings_its_section_fees_cut_off_and_quotes(scratch, tmp_path):
     (tmp_path / "scalpdesk.toml").write_text("[venues.scratch]\ngateway_port = 4001\n")
     settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
-    plan = plan_of(settings, "scratch")
+    plan = plan_of(settings, RunOptions(venue="scratch"))
     assert plan.contracts == 100
     gateway = build_gateway(plan, Instruments([Equity("SPY")]), ManualClock(7))
     assert (gateway.port, gateway.fees) == (4001, FeeSchedule(per_contract=Decimal("0.65")))
@@ -234,7 +235,9 @@ def test_a_strategy_takes_the_cut_off_of_any_venue(scratch):
 
 def test_the_sandbox_takes_its_quotes_from_any_venue(scratch, tmp_path):
     keys = ("venue.sandbox_quotes=scratch", "desk.currency=USD")
-    plan = plan_of(load_settings("gamma-scalper", overrides=keys, environ={}, cwd=tmp_path), "sandbox")
+    plan = plan_of(
+        load_settings("gamma-scalper", overrides=keys, environ={}, cwd=tmp_path), RunOptions(venue="sandbox")
+    )
     book = Instruments([Equity("SPY")])
     assert plan.contracts == 100
     gateway = build_gateway(plan, book, ManualClock(7))

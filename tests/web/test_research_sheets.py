@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import scalpdesk
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows
 from scalpdesk.research.sweep import SweepResult, SweepRow
 from scalpdesk.research.walk_forward import (
-    FoldPlan,
     FoldResult,
     SpanPnl,
     WalkForwardReport,

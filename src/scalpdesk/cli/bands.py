@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from scalpdesk.cli.command import (
     desk_command,
@@ -15,10 +16,12 @@ from scalpdesk.cli.command import (
     settings_options,
     write_result_sheet,
 )
+from scalpdesk.cli.flags import given_flags, options
 from scalpdesk.cli.market import load_tape, read_span, seed_option
 from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar, save_figure
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.research.session_model import BandTerms, SessionModel
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
@@ -34,37 +37,14 @@ if TYPE_CHECKING:
         "scalpdesk bands --delta-cap 8 --html bands.html",
     ),
 )
-@click.option("--days", type=click.IntRange(2, 1_000_000), help="Simulated sessions [default: 2000].")
-@click.option(
-    "--model", type=click.Choice(("gbm", "stochastic_vol", "jumps")), help="Simulated market [default: gbm]."
-)
-@click.option("--vol", type=float, help="Realised volatility, a fraction a year [default: 0.16].")
-@click.option("--implied", type=float, help="Implied volatility of the straddle [default: --vol].")
-@click.option("--rate", type=float, help="Continuous rate [default: 0].")
-@click.option("--dte", type=float, help="Calendar days to expiry [default: 30].")
-@click.option("--cost-bp", type=float, help="Cost of trading shares one way, basis points [default: 0.2].")
-@click.option("--spot", type=float, help="Price of the underlying [default: 500].")
-@click.option("--straddles", type=int, help="Number of straddles [default: 1].")
-@click.option(
-    "--side", type=click.Choice(("long", "short")), help="Straddles bought or sold [default: long]."
-)
+@options(SessionModel, "market")
 @click.option("--data", "data_set", default=None, help="Sessions of this data set instead: the desk's own.")
 @click.option("--start", default=None, metavar="DATE", help="With --data: first day.")
 @click.option("--end", default=None, metavar="DATE", help="With --data: last day [default: the first].")
 @click.option(
     "--bands", "names", default=None, metavar="NAMES", help="Bands with commas between them [default: all]."
 )
-@click.option("--delta-cap", type=float, metavar="SHARES", help="Largest net delta that you take.")
-@click.option(
-    "--risk-aversion", type=float, metavar="A", help="1/currency [default: that of the cap, or 0.01]."
-)
-@click.option(
-    "--least-fraction",
-    type=click.FloatRange(0.0, 1.0),
-    default=0.5,
-    show_default=True,
-    help="Smallest hedge of bands that stop at their edge, of the half width.",
-)
+@options(BandTerms, "terms")
 @seed_option
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the frontier (extra plots).")
 @html_option
@@ -72,19 +52,17 @@ if TYPE_CHECKING:
 def bands(
     *,
     as_json: bool,
+    market: SessionModel,
     data_set: str | None,
     start: str | None,
     end: str | None,
     names: str | None,
-    delta_cap: float | None,
-    risk_aversion: float | None,
-    least_fraction: float,
+    terms: BandTerms,
     seed: int | None,
     plot_file: str | None,
     html_file: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
-    **simulated: Any,
 ) -> None:
     """Compare hedge bands over the same sessions and recommend a band.
 
@@ -93,27 +71,23 @@ def bands(
     its spread by the aversion to risk at which the Whalley-Wilmott band hedges at --delta-cap.
     """
     from scalpdesk.research.band_lab import FAMILIES, compare_recorded, compare_simulated
-    from scalpdesk.research.lab_markets import SessionModel
 
-    given = {name: value for name, value in simulated.items() if value is not None}
+    given = given_flags(SessionModel)
     if data_set is not None and given:
-        option = "--" + next(iter(given)).replace("_", "-")
         raise ConfigError(
-            "recorded sessions have what the market had", where=option, fix=f"leave {option} out, or --data"
+            "recorded sessions have what the market had",
+            where=given[0],
+            fix=f"leave {given[0]} out, or --data",
         )
     if data_set is None and (start is not None or end is not None):
         raise ConfigError(
             "--start and --end go with --data", where="--start, --end", fix=f"add --data {EMBEDDED}"
         )
     chosen = FAMILIES if names is None else tuple(name.strip() for name in names.split(","))
-    terms: Any = {"delta_cap": delta_cap, "risk_aversion": risk_aversion, "least_fraction": least_fraction}
     with progress_bar(as_json=as_json) as progress:
         if data_set is None:
-            market = SessionModel(
-                seed=1 if seed is None else seed,
-                **{{"implied": "implied_vol"}.get(name, name): value for name, value in given.items()},
-            )
-            report = compare_simulated(market, chosen, progress=progress, **terms)
+            drawn = replace(market, seed=1 if seed is None else seed)
+            report = compare_simulated(drawn, chosen, terms, progress=progress)
         else:
             if start is None:
                 raise ConfigError("which sessions?", where="--start", fix="--start 2018-02-05")
@@ -125,9 +99,9 @@ def bands(
                 partial(load_tape, base, data_set, symbol, seed=seed),
                 partial(settings_of, config_file, overrides),
                 chosen,
+                terms,
                 seed=base.config.simulation.seed if seed is None else seed,
                 progress=progress,
-                **terms,
             )
     if plot_file is not None:
         save_figure(report.plot(), Path(plot_file))

@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.command import PlugType, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import (
     new_table,
     print_json,
     print_table,
 )
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from scalpdesk.core.flags import read_date
+from scalpdesk.core.sockets import PRICING_MODELS
 from scalpdesk.core.units import DAYS_PER_YEAR
 
 RAW_UNITS = {
@@ -108,7 +110,7 @@ def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None
             click.option("--style", type=click.Choice(["american", "european"]), default="american"),
             click.option(
                 "--model",
-                type=click.Choice(["bsm", "black76", "inverse", "escrowed", "spot"]),
+                type=PlugType(PRICING_MODELS),
                 default="bsm",
                 help="black76 and inverse: --spot is the forward; spot: the spot falls by each dividend.",
             ),
@@ -245,7 +247,6 @@ def contract(
     overrides: tuple[str, ...],
 ) -> int:
     """Show what an option is: settlement, ticks, last trade, hours, and the source of its class."""
-    from scalpdesk.cli.market import read_date
     from scalpdesk.instruments.classes import last_trading_ns, option_class, trading_hours, us_option
     from scalpdesk.instruments.contract import parse_occ
     from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york

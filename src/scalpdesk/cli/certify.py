@@ -56,6 +56,7 @@ def certify(
     from scalpdesk.live.assembly import base36, venue_gateway
     from scalpdesk.live.certify import Certification, TappedLoop, WireTap
     from scalpdesk.live.certify import certify as carry_out
+    from scalpdesk.live.options import RunOptions
     from scalpdesk.live.plan import plan_of
 
     settings = settings_from(config_file, overrides, "gamma-scalper", simulated_account=False)
@@ -66,7 +67,7 @@ def certify(
             value=False,
             fix="set desk.paper = true (IS_PAPER_TRADING=true) and put in the paper account's keys",
         )
-    plan = plan_of(settings, venue, url=url, exchange_time=exchange_time)
+    plan = plan_of(settings, RunOptions(venue=venue, url=url, exchange_time=exchange_time))
     clock = FollowingClock() if plan.follows_venue else SystemClock()
     began_ns = SystemClock().now_ns()
     keys = settings.venue_keys()

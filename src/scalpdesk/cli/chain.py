@@ -11,7 +11,6 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     max_age_option,
-    read_date,
     seed_option,
     session_option,
     time_option,
@@ -25,6 +24,7 @@ from scalpdesk.cli.output import (
     print_notes,
     print_table,
 )
+from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.marketdata.quotes import QuoteVerdict
 

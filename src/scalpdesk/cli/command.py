@@ -110,6 +110,24 @@ class NameType(click.types.StringParamType):
         return []
 
 
+class PlugType(NameType):
+    """A plug-in's name: the help lists all of them, and loads them for it alone.
+
+    Parameters
+    ----------
+    socket
+        Knows the names.
+    """
+
+    def __init__(self, socket: "Socket") -> None:
+        super().__init__(lambda: dict.fromkeys((*socket.own_names(), *socket.names())))
+
+    def get_metavar(self, param: click.Parameter, *_: Any, **__: Any) -> str:
+        """Return the names as those of a choice are shown."""
+        del param
+        return f"[{'|'.join(self._names())}]"
+
+
 COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
     "strategy": _strategy_names,
     "data_set": _data_names,

@@ -288,6 +288,7 @@ def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None
 
     from scalpdesk.instruments.contract import Instruments
     from scalpdesk.live.assembly import venue_gateway
+    from scalpdesk.live.options import RunOptions
     from scalpdesk.live.plan import plan_of
 
     async def ask() -> AccountFacts:
@@ -300,7 +301,7 @@ def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None
     place = DEFAULT_VENUE if venue == "sandbox" else venue  # whose live quotes the sandbox fills at
     try:
         settings = load_settings(found.strategy, environ=keys, cwd=Path(os.devnull), simulated_account=False)
-        plan = plan_of(settings, place, url=url, exchange_time=True if url else None)
+        plan = plan_of(settings, RunOptions(venue=place, url=url, exchange_time=True if url else None))
         account = asyncio.run(ask())
     except RetryError as error:
         return f"the venue does not answer ({error.what}); the keys are stored untried", None

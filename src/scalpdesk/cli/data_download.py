@@ -27,7 +27,7 @@ def download_command(spec: DownloaderSpec[Any]) -> click.Command:
     """Return the command of a downloader."""
 
     @click.argument("symbol", metavar=spec.argument.upper())
-    def run(*, as_json: bool, symbol: str, start: str, end: str | None, catalog: Path, **flags: Any) -> None:
+    def run(*, as_json: bool, symbol: str, start: str, end: str | None, catalog: Path, flags: Any) -> None:
         first, last = read_span(start, end)
         with progress_bar(as_json=as_json) as report_progress:
             request = DownloadRequest(
@@ -38,7 +38,7 @@ def download_command(spec: DownloaderSpec[Any]) -> click.Command:
                 keys=_account_keys,
                 progress=report_progress,
             )
-            reports = spec.run(request, spec.flags(**flags))
+            reports = spec.run(request, flags)
         show_imports(reports, catalog, as_json=as_json)
 
     return source_command(spec, run, span_options(spec.days_help))
@@ -70,7 +70,7 @@ def record_command(spec: RecorderSpec[Any]) -> click.Command:
 
     @click.argument("symbol", metavar=spec.argument.upper())
     def run(
-        *, as_json: bool, symbol: str, every: float, minutes: float | None, catalog: Path, **flags: Any
+        *, as_json: bool, symbol: str, every: float, minutes: float | None, catalog: Path, flags: Any
     ) -> None:
         import asyncio
 
@@ -87,7 +87,7 @@ def record_command(spec: RecorderSpec[Any]) -> click.Command:
                 keys=_account_keys,
                 notify=lambda text: None if as_json else click.echo(text, err=True),
             )
-            return await spec.run(request, spec.flags(**flags))
+            return await spec.run(request, flags)
 
         show_imports(asyncio.run(recorded()), catalog, as_json=as_json)
 

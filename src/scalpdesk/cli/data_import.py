@@ -21,10 +21,10 @@ def import_command(spec: ImporterSpec[Any]) -> click.Command:
     """Return the command of an importer."""
 
     @click.argument("path", type=click.Path(path_type=Path))
-    def run(*, as_json: bool, path: Path, catalog: Path, **flags: Any) -> int:
+    def run(*, as_json: bool, path: Path, catalog: Path, flags: Any) -> int:
         with progress_bar(as_json=as_json) as report_progress:
             request = ImportRequest(path=path, catalog=catalog, progress=report_progress)
-            reports = spec.run(request, spec.flags(**flags))
+            reports = spec.run(request, flags)
         show_imports(reports, catalog, as_json=as_json)
         return EXIT_FAILED if any(report.unreadable for report in reports) else EXIT_OK
 

@@ -1,16 +1,16 @@
 """Importers and downloaders as commands: a group lists the sources by name, and each has its own flags."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any
 
 import click
-import msgspec
 
 from scalpdesk.cli.command import Body, DeskGroup, desk_command
 from scalpdesk.cli.data import catalog_option, raw_option
+from scalpdesk.cli.flags import options
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import Socket
-from scalpdesk.data_sources.contract import Flag, SourceSpec
+from scalpdesk.data_sources.contract import SourceSpec
 
 
 class SourceGroup(DeskGroup):
@@ -62,38 +62,8 @@ def source_command(
 ) -> click.Command:
     """Return the command of a source: ``body`` with the options of ``first``, its flags and its catalogue."""
     body = (raw_option if spec.is_raw else catalog_option)(body)
-    for option in reversed(tuple(_options(spec.flags))):
-        body = option(body)
-    body = first(body)
+    body = first(options(spec.flags, "flags")(body))
     body.__doc__ = spec.help
     command = desk_command(spec.name, example=spec.examples)(body)
     command.short_help = spec.summary
     return command
-
-
-def _options(flags: type[msgspec.Struct]) -> Iterator[Callable[[Body], Body]]:
-    """Yield the option of each field of a struct of flags."""
-    hints = get_type_hints(flags, include_extras=True)
-    for field in msgspec.structs.fields(flags):
-        kind, flag = get_args(hints[field.name])[0], _flag_of(hints[field.name])
-        kinds = [each for each in get_args(kind) or (kind,) if each is not type(None)]
-        more: dict[str, Any] = {"metavar": flag.metavar, "help": flag.help}
-        choices = [each for each in (kind, *kinds) if get_origin(each) is Literal]
-        if kind is bool:
-            more |= {"is_flag": True}
-        elif get_origin(kind) is tuple:
-            more |= {"multiple": True}
-        elif choices:
-            more |= {"type": click.Choice(get_args(choices[0]))}
-        elif kinds == [int]:
-            more |= {"type": click.IntRange(flag.least, flag.most)}
-        if field.required:
-            more |= {"required": True}
-        elif kind is not bool and get_origin(kind) is not tuple:
-            more |= {"default": field.default, "show_default": field.default is not None}
-        name = flag.name or "--" + field.name.replace("_", "-")
-        yield click.option(name, field.name, **more)
-
-
-def _flag_of(hint: Any) -> Flag:
-    return next(each for each in hint.__metadata__ if isinstance(each, Flag))

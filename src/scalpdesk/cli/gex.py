@@ -13,7 +13,6 @@ from scalpdesk.cli.market import (
     data_option,
     instant_ns,
     load_tape,
-    read_date,
     seed_option,
     time_option,
 )
@@ -28,6 +27,7 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.figures import new_figure
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.dealer_gamma import ExposureHistory
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.dealer_gamma import (

@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import data_option, load_tape, read_span, span_options
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DaySpan, load_tape
 from scalpdesk.cli.output import console, new_table, print_json, print_table, progress_bar
 from scalpdesk.cli.summary_view import money
 from scalpdesk.core.errors import ScalpdeskError
@@ -25,8 +26,7 @@ UNDERLYING = "none"
     ),
 )
 @click.argument("strategy")
-@span_options("First session.")
-@data_option
+@options(DaySpan, "span")
 @click.option(
     "--with",
     "instruments",
@@ -40,9 +40,7 @@ def hedges(
     *,
     as_json: bool,
     strategy: str,
-    start: str,
-    end: str | None,
-    data_set: str,
+    span: DaySpan,
     instruments: tuple[str, ...],
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -57,7 +55,7 @@ def hedges(
     from scalpdesk.research.hedge_basis import hedged_run, spread_of
     from scalpdesk.strategies.contract import configured_underlyings
 
-    first, last = read_span(start, end)
+    (first, last), data_set = span.days, span.data_set
     compile_kernels_once()
     runs, refused = [], dict[str, str]()
     names = (UNDERLYING, *dict.fromkeys(each.upper() for each in instruments))
@@ -97,8 +95,7 @@ def hedges(
 )
 @click.argument("underlying")
 @click.argument("hedge")
-@span_options("First session.")
-@data_option
+@options(DaySpan, "span")
 @click.option("--hedge-set", default=None, metavar="SET", help="Data set of HEDGE [default: --data].")
 @click.option("--dollars", type=float, default=1_000_000.0, show_default=True, help="Dollar delta held.")
 @click.option("--beta", type=float, default=1.0, show_default=True, help="As hedge.beta.")
@@ -108,9 +105,7 @@ def basis(
     as_json: bool,
     underlying: str,
     hedge: str,
-    start: str,
-    end: str | None,
-    data_set: str,
+    span: DaySpan,
     hedge_set: str | None,
     dollars: float,
     beta: float,
@@ -121,7 +116,7 @@ def basis(
     from scalpdesk.research.hedge_basis import measure_basis
 
     settings = settings_from(config_file, overrides)
-    first, last = read_span(start, end)
+    (first, last), data_set = span.days, span.data_set
     tapes = [
         load_tape(settings, name, symbol.upper(), first, last=last)
         for name, symbol in ((data_set, underlying), (hedge_set or data_set, hedge))

@@ -1,20 +1,25 @@
 """``scalpdesk lookahead``: a test whether a strategy decides by what is known only later."""
 
+from datetime import date
+from typing import Annotated
+
 import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import (
-    DEFAULT_SESSION,
-    data_option,
-    load_tape,
-    quality_option,
-    quality_override,
-    read_span,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DaySpan, Drawn, tape_of
 from scalpdesk.cli.output import console, print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
-from scalpdesk.datasets.embedded import RECONSTRUCTED
+from scalpdesk.core.flags import Flag
+from scalpdesk.datasets.embedded import USUAL_DAY
+
+
+class LookaheadSpan(DaySpan, frozen=True, kw_only=True):
+    """Sessions of a data set, the usual one where none is named."""
+
+    start: Annotated[date, Flag("First session.", "DATE")] = USUAL_DAY
+    end: Annotated[date | None, Flag("Last session [default: the first].", "DATE")] = None
 
 
 @desk_command(
@@ -25,9 +30,7 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
     ),
 )
 @click.argument("strategy")
-@click.option("--start", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="First session.")
-@click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
-@data_option
+@options(LookaheadSpan, "span")
 @click.option(
     "--cuts",
     type=click.IntRange(1, 1_000),
@@ -40,20 +43,16 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
     is_flag=True,
     help="Leave out contracts that only later sessions quote: a tape lists them from the first on.",
 )
-@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@quality_option
+@options(Drawn, "drawn")
 @settings_options
 def lookahead(
     *,
     as_json: bool,
     strategy: str,
-    start: str,
-    end: str | None,
-    data_set: str,
+    span: LookaheadSpan,
     cuts: int,
     listing: bool,
-    seed: int | None,
-    quality: str | None,
+    drawn: Drawn,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> int:
@@ -64,15 +63,11 @@ def lookahead(
     from scalpdesk.backtesting.simulate import BacktestConfig
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, find_look_ahead
-    from scalpdesk.strategies.contract import configured_underlyings
 
-    settings = settings_from(config_file, (*overrides, *quality_override(quality)), strategy)
-    first, last = read_span(start, end)
-    path_seed = settings.config.simulation.seed if seed is None else seed
-    config = BacktestConfig.of(settings, seed=path_seed if data_set in RECONSTRUCTED else None)
-    underlying = ",".join(configured_underlyings(settings.strategy_config))
+    settings = settings_from(config_file, (*overrides, *drawn.overrides()), strategy)
+    config = BacktestConfig.of(settings, seed=drawn.seed_of(settings, span.data_set))
     compile_kernels_once()
-    tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed)
+    tape = tape_of(settings, span, drawn)
     changes = USUAL_CHANGES | ({FutureChange.LISTING} if listing else set())
     with progress_bar(as_json=as_json) as report:
         found = find_look_ahead(config, tape, cuts=cuts, changes=changes, report=report)

@@ -3,20 +3,20 @@
 import math
 from collections.abc import Callable
 from datetime import date, time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from scalpdesk.cli.command import Body
-from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
-from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
+from scalpdesk.core.flags import Flag, Options, QuotesOption, read_date
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED, USUAL_DAY
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
-DEFAULT_SESSION = "2018-02-05"
+DEFAULT_SESSION = USUAL_DAY.isoformat()
 
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
@@ -28,17 +28,41 @@ seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
 )
 
-quality_option = click.option(
-    "--quality",
-    type=click.Choice(get_args(Quality)),
-    default=None,
-    help="Quotes of the embedded market: clean, or real with faults [data.quality].",
-)
+
+class DaySpan(Options, frozen=True, kw_only=True):
+    """Sessions of a data set."""
+
+    start: Annotated[date, Flag("First session.", "DATE")]
+    end: Annotated[date | None, Flag("Last day [default: the first].", "DATE")] = None
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+
+    def __post_init__(self) -> None:
+        """Refuse an end before the start."""
+        super().__post_init__()
+        span_of(self.start, self.end)
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """First and last day."""
+        return self.start, self.end or self.start
 
 
-def quality_override(quality: str | None) -> tuple[str, ...]:
-    """Return the settings that ``--quality`` stands for."""
-    return () if quality is None else (f"data.quality={quality}",)
+class Drawn(Options, frozen=True, kw_only=True):
+    """Path and quotes of a reconstructed market; None takes what the settings have."""
+
+    seed: Annotated[int | None, Flag("Path of the embedded market [default: 1].")] = None
+    quality: QuotesOption = None
+
+    def seed_of(self, settings: "LoadedSettings", data_set: str) -> int | None:
+        """Return the seed of a market; None for a recorded one."""
+        if data_set not in RECONSTRUCTED:
+            return None
+        return settings.config.simulation.seed if self.seed is None else self.seed
+
+
+def param_option(about: str) -> Callable[[Body], Body]:
+    """Return the option ``--param`` (``params: tuple[str, ...]``) of what a sweep varies."""
+    return click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUES", help=about)
 
 
 max_age_option = click.option(
@@ -55,20 +79,6 @@ def time_option(name: str) -> Callable[[Body], Body]:
     return click.option(
         name, "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time."
     )
-
-
-def read_date(text: str, where: str) -> date:
-    """Read an ISO date.
-
-    Raises
-    ------
-    ArgumentError
-        When the text is no date.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
 
 
 def span_options(first: str = "First day.") -> Callable[[Body], Body]:
@@ -93,13 +103,23 @@ def read_span(start: str, end: str | None) -> tuple[date, date]:
     ConfigError
         When the last day lies before the first.
     """
-    first = read_date(start, "--start")
-    last = first if end is None else read_date(end, "--end")
+    return span_of(read_date(start, "--start"), None if end is None else read_date(end, "--end"))
+
+
+def span_of(first: date, end: date | None) -> tuple[date, date]:
+    """Return the first and the last day of a span; without an end it is one day.
+
+    Raises
+    ------
+    ConfigError
+        When the last day lies before the first.
+    """
+    last = first if end is None else end
     if last < first:
         raise ConfigError(
             "the last day lies before the first",
             where="--end",
-            value=end,
+            value=str(end),
             fix=f"--start {last} --end {first}, or leave --end out for one day",
         )
     return first, last
@@ -148,6 +168,15 @@ def load_tape(
         ) from error
 
 
+def tape_of(settings: "LoadedSettings", span: DaySpan, drawn: Drawn) -> "MarketTape":
+    """Load the sessions of a span, of what the strategy of the settings trades."""
+    from scalpdesk.strategies.contract import configured_underlyings
+
+    first, last = span.days
+    symbols = ",".join(configured_underlyings(settings.strategy_config))
+    return load_tape(settings, span.data_set, symbols, first, last=last, seed=drawn.seed)
+
+
 def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
     """Return the UTC nanoseconds of a New York time of day in the tape's first session.
 
@@ -188,26 +217,3 @@ def check_max_age(max_age: float | None) -> None:
         raise ArgumentError(
             "an age is above 0 seconds", where="--max-age", value=max_age, fix="write seconds, e.g. 300"
         )
-
-
-def pace_of(speed: str | None, usual: float) -> float | None:
-    """Return market seconds a second, ``usual`` when they are not given; None is as fast as it goes.
-
-    Raises
-    ------
-    ConfigError
-        When the text is neither a speed nor ``max``.
-    """
-    if speed is None:
-        return usual
-    if speed == "max":
-        return None
-    try:
-        pace = float(speed)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < 1e9:
-        raise ConfigError(
-            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
-        )
-    return pace

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.market import data_option, load_tape, read_span, seed_option, span_options
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DaySpan, data_option, load_tape, read_span, seed_option
 from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import count_text, money_text
@@ -48,8 +49,7 @@ def research() -> None:
 
 @desk_command("gex", example="scalpdesk research gex SPY --start 2018-01-02 --end 2018-01-31")
 @click.argument("symbol")
-@span_options("First session.")
-@data_option
+@options(DaySpan, "span")
 @click.option(
     "--minutes", type=click.IntRange(5, 120), default=60, show_default=True, help="Length of a window."
 )
@@ -59,9 +59,7 @@ def gex(
     *,
     as_json: bool,
     symbol: str,
-    start: str,
-    end: str | None,
-    data_set: str,
+    span: DaySpan,
     minutes: int,
     seed: int | None,
     config_file: str | None,
@@ -78,13 +76,13 @@ def gex(
     settings = settings_from(config_file, overrides)
     windows: list[Window] = []
     skipped: list[str] = []
-    for number, tape in enumerate(_sessions(settings, data_set, symbol.upper(), start, end, seed, as_json)):
+    for number, tape in enumerate(_sessions(settings, span, symbol.upper(), seed, as_json)):
         if not tape.open_interest:
             skipped.append(str(tape.sessions[0].day))
             continue
         windows += windows_of(tape, number, minutes)
     notes = [f"no open interest on {', '.join(skipped)}"] if skipped else []
-    if data_set in RECONSTRUCTED:
+    if span.data_set in RECONSTRUCTED:
         notes.append(
             "the reconstructed market was drawn without dealers: it holds no effect, and tests of the method"
             " should not find any"
@@ -265,28 +263,28 @@ def _entries_line(report: "EntryReport", currency: str) -> str:
 
 def _sessions(
     settings: "LoadedSettings",
-    data_set: str,
+    span: DaySpan,
     symbol: str,
-    start: str,
-    end: str | None,
     seed: int | None,
     as_json: bool,
 ) -> "Iterable[MarketTape]":
     """Yield each session of a span as a tape of its own, with progress."""
     from scalpdesk.instruments.sessions import is_session, next_session
 
-    first, last = read_span(start, end)
+    first, last = span.days
     days = []
     day = first if is_session(first) else next_session(first).day
     while day <= last:
         days.append(day)
         day = next_session(day).day
     if not days:
-        raise DataError("no session in this span", where="--start", value=start, fix="name a trading day")
+        raise DataError(
+            "no session in this span", where="--start", value=str(first), fix="name a trading day"
+        )
     with progress_bar(as_json=as_json) as report:
         for done, day in enumerate(days):
             report(done, len(days), "sessions")
-            yield load_tape(settings, data_set, symbol, day, seed=seed)
+            yield load_tape(settings, span.data_set, symbol, day, seed=seed)
 
 
 def _runs_on_record(runs_dir: Path) -> Path:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, read_date, seed_option
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
 from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import EMBEDDED
-from scalpdesk.portfolio.risk_book import SMILES
-from scalpdesk.volatility.filtered_moves import FILTERS
+from scalpdesk.research.risk_options import RiskOptions
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
@@ -58,27 +59,7 @@ PLAIN_WINDOW, STRADDLE_WINDOW = 500, 250
     help="New York time [default: 12:00; of a run, when something was held last].",
 )
 @seed_option
-@click.option(
-    "--smile",
-    type=click.Choice(SMILES),
-    default=SMILES[0],
-    show_default=True,
-    help="Whether the smile moves with the spot or stays with the strikes.",
-)
-@click.option(
-    "--filter",
-    "filters",
-    type=click.Choice(FILTERS),
-    multiple=True,
-    default=FILTERS[:1],
-    show_default=True,
-    help="Volatility that past moves are scaled by. May be repeated.",
-)
-@click.option("--instant", is_flag=True, help="The moves of a day at once, without a day's theta.")
-@click.option("--history", default=None, metavar="SET|FILE", help="Daily bars of the underlyings.")
-@click.option(
-    "--vix", default=None, metavar="SET|FILE", help="Daily bars of the VIX [default: 2014 to 2018]."
-)
+@options(RiskOptions)
 @click.option("--coverage", is_flag=True, help="Test the value at risk over five years instead of a book.")
 @settings_options
 def risk(
@@ -91,11 +72,7 @@ def risk(
     session: str | None,
     clock: str | None,
     seed: int | None,
-    smile: str,
-    filters: tuple[str, ...],
-    instant: bool,
-    history: str | None,
-    vix: str | None,
+    options: RiskOptions,
     coverage: bool,
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -118,16 +95,16 @@ def risk(
     catalog = Path(settings.config.data.catalog)
     with progress_bar(as_json=as_json) as report:
         if coverage:
-            document = coverage_of_history(catalog, vix, filters, report)
+            document = coverage_of_history(catalog, options, report)
         elif run is not None:
             run_id, held, run_data = _run_book(
                 Path(settings.config.desk.runs_dir), run, session, clock, report
             )
-            measured = _measured(held, catalog, run_data, history, vix, filters, smile, instant)
+            measured = _measured(held, catalog, run_data, options)
             document = {"run_id": run_id, **measured}
         else:
             held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
-            document = _measured(held, catalog, data_set, history, vix, filters, smile, instant)
+            document = _measured(held, catalog, data_set, options)
     if as_json:
         print_json(document)
     elif coverage:
@@ -258,30 +235,19 @@ def _given_book(
     return quoted_book(tape, given, instant_ns(tape, clock))
 
 
-def _measured(
-    held: "RiskBook",
-    catalog: Path,
-    data_set: str,
-    history: str | None,
-    vix: str | None,
-    filters: tuple[str, ...],
-    smile: str,
-    instant: bool,
-) -> dict[str, Any]:
+def _measured(held: "RiskBook", catalog: Path, data_set: str, wanted: RiskOptions) -> dict[str, Any]:
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.research.book_risk import past_moves, risk_document
 
     symbols = [part.underlying for part in held.parts]
     day = to_new_york(held.as_of_ns).date()
     moves, notes = past_moves(
-        symbols, catalog, data_set, history=history, vix=vix, before=day, is_coin=held.is_coin
+        symbols, catalog, data_set, history=wanted.history, vix=wanted.vix, before=day, is_coin=held.is_coin
     )
-    return risk_document(held, moves, filters=filters, smile=smile, step=0 if instant else 1, notes=notes)
+    return risk_document(held, moves, wanted, notes=notes)
 
 
-def coverage_of_history(
-    catalog: Path, vix: str | None, filters: tuple[str, ...], report: Report
-) -> dict[str, Any]:
+def coverage_of_history(catalog: Path, wanted: RiskOptions, report: Report) -> dict[str, Any]:
     """Return the coverage of index books over 1,257 sessions, and of straddles as far as the VIX reaches."""
     from scalpdesk.datasets.daily_history import find_history, packaged_history, packaged_vix
     from scalpdesk.research.book_risk import VIX, joint_moves
@@ -289,13 +255,13 @@ def coverage_of_history(
 
     indices = {"SPY": packaged_history("sp500"), "QQQ": packaged_history("nasdaq")}
     linear = coverage_document(
-        joint_moves(indices, None, None), filters=filters, window=PLAIN_WINDOW, report=report
+        joint_moves(indices, None, None), filters=wanted.filters, window=PLAIN_WINDOW, report=report
     )
-    volatility = packaged_vix() if vix is None else find_history(catalog, VIX, VIX, vix)
+    volatility = packaged_vix() if wanted.vix is None else find_history(catalog, VIX, VIX, wanted.vix)
     straddles = coverage_document(
         joint_moves({"SPY": indices["SPY"]}, volatility, None),
-        filters=tuple(name for name in filters if name == "ewma" or vix is not None),
-        window=STRADDLE_WINDOW if vix is None else PLAIN_WINDOW,
+        filters=tuple(name for name in wanted.filters if name == "ewma" or wanted.vix is not None),
+        window=STRADDLE_WINDOW if wanted.vix is None else PLAIN_WINDOW,
         report=report,
         straddles_alone=True,
     )

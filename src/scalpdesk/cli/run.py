@@ -12,12 +12,13 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
-from scalpdesk.cli.market import pace_of, quality_option, quality_override, read_date
+from scalpdesk.cli.flags import options
 from scalpdesk.cli.output import print_json, progress_bar
-from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
+from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.core.units import count_text
+from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 
 if TYPE_CHECKING:
@@ -29,13 +30,9 @@ if TYPE_CHECKING:
     from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
-SIMULATED_SPEED = 60.0
 PROGRESS_SECONDS = 1.0
 SHOWN_SECONDS = 0.25
 """The desk waits so long, once, for a message that its reader does not take."""
-SIMULATED_ACCOUNTS = frozenset({"simulated", "sandbox", "paper"})
-"""Venues whose account is the one that the settings open."""
-VENUES = ("simulated", "sandbox", "paper", *venue_names())
 
 
 @desk_command(
@@ -50,58 +47,8 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     ),
 )
 @click.argument("strategy", required=False)
-@click.option(
-    "--venue",
-    type=click.Choice(VENUES),
-    default=None,
-    help=f"Where it trades [default: simulated; with --live {DEFAULT_VENUE}].",
-)
-@click.option("--live", is_flag=True, help="Trade real money; first type scalpdesk arm.")
-@click.option("--resume", is_flag=True, help="Continue the run that did not end.")
-@click.option("--resume-if-any", is_flag=True, help="Continue the run that did not end, or begin one.")
-@click.option("--new-run", is_flag=True, help="Begin a new run beside one that did not end.")
-@click.option("--url", default=None, metavar="URL", help="Trade at the simulated exchange at URL.")
-@click.option(
-    "--exchange-time/--wall-time",
-    default=None,
-    help="Take the time from the exchange at --url, or from this machine [venue.exchange_time].",
-)
-@click.option(
-    "--on-stop",
-    type=click.Choice(["leave", "hold", "flatten"]),
-    default=None,
-    help="At Ctrl-C: leave all, hold (cancel orders), or flatten (close all) [venue.on_stop].",
-)
-@click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after N market closes.")
-@click.option(
-    "--contracts", type=click.IntRange(2), default=None, help="Number of options [venue.contracts]."
-)
-@click.option(
-    "--watchdog/--no-watchdog",
-    default=None,
-    help="A second process cancels the orders of a dead desk [venue.watchdog].",
-)
-@click.option(
-    "--watchdog-flatten/--watchdog-hold",
-    default=None,
-    help="The watchdog also closes the positions of a dead desk [venue.watchdog_flatten].",
-)
-@click.option(
-    "--foreign-orders",
-    type=click.Choice(["cancel", "leave"]),
-    default="cancel",
-    show_default=True,
-    help="The watchdog cancels or leaves open orders that this run did not send.",
-)
-@click.option(
-    "--start", "session", default=None, metavar="DATE", help="Simulated venue: first day [2018-02-05]."
-)
-@click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: data set.")
-@quality_option
-@click.option(
-    "--speed", default=None, metavar="X|max", help=f"Simulated venue: X times as fast [{SIMULATED_SPEED:g}]."
-)
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
+@options(RunOptions)
+@folder_option
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,
@@ -114,23 +61,7 @@ def run(
     *,
     as_json: bool,
     strategy: str,
-    venue: str | None,
-    live: bool,
-    resume: bool,
-    resume_if_any: bool,
-    new_run: bool,
-    url: str | None,
-    exchange_time: bool | None,
-    on_stop: str | None,
-    sessions: int | None,
-    contracts: int | None,
-    watchdog: bool | None,
-    watchdog_flatten: bool | None,
-    foreign_orders: str,
-    session: str | None,
-    data_set: str,
-    quality: str | None,
-    speed: str | None,
+    options: RunOptions,
     folder: str | None,
     dashboard: bool | None,
     port: int,
@@ -145,66 +76,29 @@ def run(
     """
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.core.owner_only import state_dir
-    from scalpdesk.live.arming import marked_as_starting
     from scalpdesk.live.plan import plan_of
 
-    venue = venue or (DEFAULT_VENUE if live else "simulated")
-    is_real = venue in venue_names()
-    if live and not (is_real and find_venue(venue).live_account):
-        raise ConfigError(
-            "real money is traded at a venue that can be armed",
-            where="--live, --venue",
-            value=venue,
-            fix=f"--venue {DEFAULT_VENUE} --live",
-        )
-    if venue == "paper":
-        _say("info", "--venue paper is now --venue sandbox: live quotes, simulated fills, no order leaves")
-    if venue == "simulated":
-        _refuse_elsewhere(url, exchange_time)
-    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
-    settings = settings_from(config_file, overrides, strategy, simulated_account=venue in SIMULATED_ACCOUNTS)
+    _check_venue(options)
+    overrides = (*folder_overrides(strategy, folder, overrides), *options.overrides())
+    own_account = options.place in SIMULATED_ACCOUNTS
+    settings = settings_from(config_file, overrides, strategy, simulated_account=own_account)
     keys = take_keys(os.environ)
-    pace = pace_of(speed, SIMULATED_SPEED)
-    plan = plan_of(
-        settings,
-        venue,
-        live=live,
-        resume=resume,
-        resume_if_any=resume_if_any,
-        new_run=new_run,
-        url=url,
-        exchange_time=exchange_time,
-        contracts=contracts,
-        on_stop=on_stop,
-        sessions=sessions,
-        session=None if session is None else read_date(session, "--start"),
-        data=data_set,
-        pace=pace,
-    )
+    plan = plan_of(settings, options)
     compile_kernels_once()
-    section = settings.config.venue
-    closes = section.watchdog_flatten if watchdog_flatten is None else watchdog_flatten
-    guarded = (section.watchdog if watchdog is None else watchdog) and is_real
-    line = None
-    if guarded:
-        leaves = foreign_orders == "leave"
-        with marked_as_starting(plan.state or state_dir(os.environ), plan.runs_dir):
-            line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
+    line = _guard_of(plan, options, partial(_start_watchdog, plan, config_file, overrides, keys))
     watcher = _start_watcher(settings.config)
-    page = None
-    if sys.stderr.isatty() if dashboard is None else dashboard:
-        page = PageProcess(plan.runs_dir, port, settings.config.records_url)
-        threading.Thread(
-            target=lambda: _say("info", page.where()), daemon=True
-        ).start()  # no order waits for it
+    shows_page = sys.stderr.isatty() if dashboard is None else dashboard
+    page = PageProcess(plan.runs_dir, port, settings.config.records_url) if shows_page else None
+    if page is not None:  # no order waits for it
+        threading.Thread(target=lambda: _say("info", page.where()), daemon=True).start()
     desks: list[LiveDesk] = []
     try:
         summary = _carry_out(plan, line, watcher, desks)
         if watcher is not None:
             watcher.end()
     except KeyboardInterrupt:
-        _say("alarm", interrupted(desks[-1] if desks else None, plan, line, flattens=closes))
+        desk = desks[-1] if desks else None
+        _say("alarm", interrupted(desk, plan, line, flattens=_closes(plan, options)))
         raise
     finally:
         if page is not None:
@@ -212,6 +106,45 @@ def run(
         if line is not None:
             line.end(clean=False)  # says nothing new after an orderly end
     return report_end(summary, plan, is_guarded=line is not None and line.has_taken_over, as_json=as_json)
+
+
+def _check_venue(wanted: RunOptions) -> None:
+    """Refuse what the venue does not have; say where it goes by another name."""
+    place = wanted.place
+    if wanted.live and not (place in venue_names() and find_venue(place).live_account):
+        raise ConfigError(
+            "real money is traded at a venue that can be armed",
+            where="--live, --venue",
+            value=wanted.venue,
+            fix=f"--venue {DEFAULT_VENUE} --live",
+        )
+    if wanted.venue not in {None, place}:
+        _say(
+            "info",
+            f"--venue {wanted.venue} is now --venue {place}: live quotes, simulated fills, no order leaves",
+        )
+    if place == "simulated":
+        _refuse_elsewhere(wanted.url, wanted.exchange_time)
+
+
+def _closes(plan: "LivePlan", wanted: RunOptions) -> bool:
+    """Return whether the watchdog also closes positions."""
+    usual = plan.settings.config.venue.watchdog_flatten
+    return usual if wanted.watchdog_flatten is None else wanted.watchdog_flatten
+
+
+def _guard_of(
+    plan: "LivePlan", wanted: RunOptions, start: "Callable[..., WatchdogSupervisor]"
+) -> "WatchdogSupervisor | None":
+    """Start the watchdog of a run at a venue that wants one."""
+    from scalpdesk.core.owner_only import state_dir
+    from scalpdesk.live.arming import marked_as_starting
+
+    usual = plan.settings.config.venue.watchdog
+    if plan.venue in SIMULATED_ACCOUNTS or not (usual if wanted.watchdog is None else wanted.watchdog):
+        return None
+    with marked_as_starting(plan.state or state_dir(os.environ), plan.runs_dir):
+        return start(flatten=_closes(plan, wanted), leaves_foreign=wanted.foreign_orders == "leave")
 
 
 def report_end(summary: dict[str, Any], plan: "LivePlan", *, is_guarded: bool, as_json: bool) -> int | None:

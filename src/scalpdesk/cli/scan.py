@@ -11,12 +11,12 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     max_age_option,
-    read_date,
     seed_option,
     session_option,
     time_option,
 )
 from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table, progress_bar
+from scalpdesk.core.flags import read_date
 
 STRATEGY = "gamma-scalper"
 """Strategy whose gate, horizon and hedge a scan goes by."""

@@ -32,6 +32,11 @@ STRUCTURE = {
 """Options for the settings of ``structure``: their key, what they take, and their help."""
 
 
+folder_option = click.option(
+    "--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external)."
+)
+
+
 def strategy_flags(body: Body) -> Body:
     """Resolve the strategy's name and add the flags.
 

@@ -12,7 +12,6 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     max_age_option,
-    read_date,
     seed_option,
     session_option,
     time_option,
@@ -27,6 +26,7 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import new_figure
+from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
@@ -18,21 +19,16 @@ from scalpdesk.cli.command import (
     typed_command,
     write_result_sheet,
 )
-from scalpdesk.cli.market import (
-    data_option,
-    load_tape,
-    quality_option,
-    quality_override,
-    read_span,
-    span_options,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DaySpan, Drawn, param_option, tape_of
 from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
-from scalpdesk.cli.strategy_choice import folder_overrides
-from scalpdesk.datasets.embedded import RECONSTRUCTED
+from scalpdesk.cli.strategy_choice import folder_option, folder_overrides
+from scalpdesk.research.options import SweepOptions
 
 if TYPE_CHECKING:
-    from scalpdesk.research.sweep import SweepResult
-    from scalpdesk.research.sweep_plan import EngineName
+    from scalpdesk.backtesting.simulate import PreparedMarket
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.research.sweep import SweepResult, SweepRow
 
 
 @desk_command(
@@ -46,42 +42,13 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("strategy")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    required=True,
-    metavar="KEY=VALUES",
-    help="Setting to vary: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER (--search: no number); may be repeated.",
+@param_option(
+    "Setting to vary: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER (--search: no number); may be repeated."
 )
-@span_options("First session.")
-@data_option
-@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@quality_option
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
-@click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Processes of this machine, or a Ray cluster (extra ray).",
-)
-@click.option(
-    "--address",
-    default=None,
-    metavar="ADDRESS",
-    help="--engine ray: a running cluster, auto or HOST:PORT [default: start one here].",
-)
-@click.option(
-    "--search",
-    type=click.IntRange(1, 1_000_000),
-    default=None,
-    metavar="N",
-    help="N backtests proposed by Optuna (extra search) in place of every combination.",
-)
-@click.option("--search-seed", type=int, default=1, show_default=True, help="Seed of the search's proposals.")
-@click.option("--no-stop", is_flag=True, help="With --search: run every backtest to its end.")
+@options(DaySpan, "span")
+@options(Drawn, "drawn")
+@folder_option
+@options(SweepOptions)
 @click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
 @click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
 @html_option
@@ -91,18 +58,10 @@ def sweep(
     as_json: bool,
     strategy: str,
     params: tuple[str, ...],
-    start: str,
-    end: str | None,
-    data_set: str,
-    seed: int | None,
-    quality: str | None,
+    span: DaySpan,
+    drawn: Drawn,
     folder: str | None,
-    workers: int | None,
-    engine: "EngineName",
-    address: str | None,
-    search: int | None,
-    search_seed: int,
-    no_stop: bool,
+    options: SweepOptions,
     lines: bool,
     out: str | None,
     html_file: str | None,
@@ -117,44 +76,19 @@ def sweep(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.research.sweep import SWEEPS, SweepFolder, SweepRow, sweep_name
+    from scalpdesk.research.sweep import SWEEPS, SweepFolder, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan, run_plan
-    from scalpdesk.strategies.contract import configured_underlyings
 
-    plan = SweepPlan.read(
-        params,
-        search=search,
-        search_seed=search_seed,
-        stops=not no_stop,
-        engine=engine,
-        workers=workers,
-        address=address,
-    )
-    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
+    plan = SweepPlan.read(params, options)
+    overrides = (*folder_overrides(strategy, folder, overrides), *drawn.overrides())
     base = settings_from(config_file, overrides, strategy)
-    first, last = read_span(start, end)
-    path_seed = base.config.simulation.seed if seed is None else seed
-    seeded = path_seed if data_set in RECONSTRUCTED else None
     take_keys(os.environ)  # the processes of the sweep need no account
-    underlying = ",".join(configured_underlyings(base.strategy_config))
     compile_kernels_once()
-    tape = load_tape(base, data_set, underlying, first, last=last, seed=seed)
-    market = PreparedMarket(tape)
+    market = PreparedMarket(tape_of(base, span, drawn))
     assert base.strategy is not None
-    name = sweep_name(base.strategy, seeded, market)
-    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
-    known = ("name", "kind", "quality", "session", "underlying")
-    facts = {key: value for key, value in market.facts().items() if key in known}
-    about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
-    about |= {"fees": fees, "fill_model": fill, "command": typed_command()}
-
-    kept = SweepFolder(Path(out or Path(base.config.desk.runs_dir) / SWEEPS / name))
-    stdout = sys.stdout
-
-    def print_line(row: SweepRow) -> None:
-        click.echo(msgspec.json.encode(row).decode(), file=stdout)
-        stdout.flush()
-
+    seed = drawn.seed_of(base, span.data_set)
+    parent = Path(base.config.desk.runs_dir) / SWEEPS
+    kept = SweepFolder(Path(out or parent / sweep_name(base.strategy, seed, market)))
     with (
         kept_when_interrupted([kept]),
         progress_bar(as_json=as_json) as preparing,
@@ -165,23 +99,48 @@ def sweep(
             plan,
             lambda texts: settings_from(config_file, (*overrides, *texts), strategy),
             market,
-            seed=seeded,
+            seed=seed,
             folder=kept,
-            about=about,
+            about=_about(base, market, params, options.search),
             preparing=preparing,
             report=report,
-            on_row=print_line if lines else None,
+            on_row=_line_printer(sys.stdout) if lines else None,
         )
     if html_file is not None:
         write_result_sheet(found, html_file)
-    if lines:
-        return
+    if not lines:
+        _report(found, base, market.tape.quality, as_json=as_json)
+
+
+def _about(
+    base: "LoadedSettings", market: "PreparedMarket", params: tuple[str, ...], search: int | None
+) -> dict[str, Any]:
+    """Return what is kept beside the table."""
+    known = ("name", "kind", "quality", "session", "underlying")
+    facts = {key: value for key, value in market.facts().items() if key in known}
+    about = {"strategy": base.strategy, "data": facts, "params": params, "search": search}
+    run = base.config.simulation
+    return about | {"fees": run.fees, "fill_model": run.fill_model, "command": typed_command()}
+
+
+def _line_printer(stdout: TextIO) -> "Callable[[SweepRow], None]":
+    """Return what prints a row as a line of JSON."""
+
+    def print_line(row: "SweepRow") -> None:
+        click.echo(msgspec.json.encode(row).decode(), file=stdout)
+        stdout.flush()
+
+    return print_line
+
+
+def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *, as_json: bool) -> None:
+    """Print the table of a sweep and what it is worth."""
+    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     judged = found.overfitting
     if as_json:
-        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": tape.quality}
+        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": quality}
         document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
-        document["no_trade"] = found.why_no_trade
-        print_json(document)
+        print_json(document | {"no_trade": found.why_no_trade})
         return
     _show(found)
     for line in judged.lines():

@@ -6,30 +6,30 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
+from datetime import date
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
+from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
+    DaySpan,
+    Drawn,
     data_option,
-    load_tape,
-    pace_of,
-    quality_option,
-    quality_override,
-    read_date,
-    read_span,
     session_option,
+    tape_of,
 )
 from scalpdesk.cli.output import console, print_json
-from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
+from scalpdesk.core.clock import SystemClock, pace_of
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.datasets.embedded import RECONSTRUCTED
+from scalpdesk.core.flags import Flag, Options, read_date
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED, USUAL_DAY
 
 if TYPE_CHECKING:
     from scalpdesk.backtesting.runs import Observer, RunResult
@@ -61,8 +61,7 @@ DEMO_SPEED = 400.0
     help="Show it live, here and as a web page, or run to the end [default: live in a terminal].",
 )
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, help="Port of the web page.")
-@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@quality_option
+@options(Drawn, "drawn")
 @settings_options
 @strategy_flags
 def demo(
@@ -74,8 +73,7 @@ def demo(
     speed: str | None,
     dashboard: bool | None,
     port: int,
-    seed: int | None,
-    quality: str | None,
+    drawn: Drawn,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -86,18 +84,16 @@ def demo(
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
     from scalpdesk.cli.doctor import compile_kernels_once
-    from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.registry import find_strategy
 
-    overrides = (*overrides, *quality_override(quality))
+    overrides = (*overrides, *drawn.overrides())
     for_demo = find_strategy(strategy).demo_settings
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
         settings = settings_from(config_file, (*for_demo, DEMO_FEES, *overrides), strategy)
-    day = read_date(session, "--start")
-    path_seed = settings.config.simulation.seed if seed is None else seed
+    span = DaySpan(start=read_date(session, "--start"), data_set=data_set)
     pace = pace_of(speed, DEMO_SPEED)
-    underlying = ",".join(configured_underlyings(settings.strategy_config))
+    path_seed = settings.config.simulation.seed if drawn.seed is None else drawn.seed
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
     compile_kernels_once()
     page = (
@@ -106,7 +102,7 @@ def demo(
         else None
     )
     try:
-        tape = load_tape(settings, data_set, underlying, day, seed=seed)
+        tape = tape_of(settings, span, drawn)
         if page is not None:
             click.echo(page.where(), err=as_json)
         pace = pace if is_shown else None
@@ -130,6 +126,21 @@ def _refuse_resume(_: click.Context, __: click.Parameter, run: str | None) -> No
         )
 
 
+class BacktestOptions(Options, frozen=True, kw_only=True):
+    """Market and fills of a backtest."""
+
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+    start: Annotated[
+        date | None,
+        Flag(f"First session [default: {DEFAULT_SESSION}; all that a recorded data set holds].", "DATE"),
+    ] = None
+    end: Annotated[date | None, Flag("Last session [default: the first].", "DATE")] = None
+    fill_model: Annotated[
+        str | None,
+        Flag("Fills: cross, mid, queue or adverse [default: cross].", key="simulation.fill_model"),
+    ] = None
+
+
 @desk_command(
     "backtest",
     example=(
@@ -139,19 +150,10 @@ def _refuse_resume(_: click.Context, __: click.Parameter, run: str | None) -> No
     ),
 )
 @click.argument("strategy", required=False)
-@data_option
-@click.option(
-    "--start",
-    default=None,
-    metavar="DATE",
-    help=f"First session [default: {DEFAULT_SESSION}; all that a recorded data set holds].",
-)
-@click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
-@click.option("--fill-model", default=None, help="Fills: cross, mid, queue or adverse [default: cross].")
-@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@quality_option
+@options(BacktestOptions)
+@options(Drawn, "drawn")
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
-@click.option("--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external).")
+@folder_option
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
 @click.option(
     "--resume", is_flag=False, flag_value="last", hidden=True, expose_value=False, callback=_refuse_resume
@@ -162,12 +164,8 @@ def backtest(
     *,
     as_json: bool,
     strategy: str,
-    data_set: str,
-    start: str | None,
-    end: str | None,
-    fill_model: str | None,
-    seed: int | None,
-    quality: str | None,
+    options: BacktestOptions,
+    drawn: Drawn,
     out: str | None,
     folder: str | None,
     no_journal: bool,
@@ -181,29 +179,24 @@ def backtest(
     """
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.strategies.contract import configured_underlyings
 
     if out is not None:
         _make_writable(Path(out))
-    overrides = (*folder_overrides(strategy, folder, overrides), *quality_override(quality))
-    if fill_model is not None:
-        overrides = (*overrides, f"simulation.fill_model={fill_model}")
+    overrides = folder_overrides(strategy, folder, overrides)
+    overrides = (*overrides, *drawn.overrides(), *options.overrides())
     settings = settings_from(config_file, overrides, strategy)
     take_keys(os.environ)  # a strategy folder's process could read them there
+    start, end, data_set = options.start, options.end, options.data_set
     if data_set not in RECONSTRUCTED:
         more, start, end = _by_data_set(settings, data_set, start, end)
         settings = settings_from(config_file, (*overrides, *more), strategy) if more else settings
-    first, last = read_span(start or DEFAULT_SESSION, end)
-    path_seed = settings.config.simulation.seed if seed is None else seed
-    underlying = ",".join(configured_underlyings(settings.strategy_config))
+    span = DaySpan(start=start or USUAL_DAY, end=end, data_set=data_set)
     compile_kernels_once()
-    tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed)
-    seeded = path_seed if data_set in RECONSTRUCTED else None
     result = _run(
         settings,
-        tape,
+        tape_of(settings, span, drawn),
         mode="backtest",
-        seed=seeded,
+        seed=drawn.seed_of(settings, data_set),
         live=False,
         pace=None,
         as_json=as_json,
@@ -215,8 +208,8 @@ def backtest(
 
 
 def _by_data_set(
-    settings: "LoadedSettings", data_set: str, start: str | None, end: str | None
-) -> tuple[list[str], str | None, str | None]:
+    settings: "LoadedSettings", data_set: str, start: date | None, end: date | None
+) -> tuple[list[str], date | None, date | None]:
     """Return settings and span that are not given, as a recorded data set has them; says which it takes.
 
     The only underlying, its sessions from the first to the last, and no least open interest where none is
@@ -236,8 +229,9 @@ def _by_data_set(
         (underlying,) = held
         more.append(f"underlying={underlying}")
     part = held.get(underlying)
-    days = [] if part is None else [day for day in part.sessions if "-" in day]
-    if part is None or not days:  # a year stands for hourly and daily bars
+    # a year stands for hourly and daily bars
+    days = [] if part is None else [date.fromisoformat(day) for day in part.sessions if "-" in day]
+    if part is None or not days:
         return more, start, end
     has_open_interest = any(name.startswith("open_interest/") for name in part.tables)
     if not has_open_interest and is_free("selection.min_open_interest"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import data_option, load_tape, read_date, session_option
+from scalpdesk.cli.market import data_option, load_tape, session_option
 from scalpdesk.cli.output import (
     cell,
     new_table,
@@ -19,6 +19,7 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.figures import new_figure
+from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
     DailyHistory,

@@ -15,19 +15,14 @@ from scalpdesk.cli.command import (
     settings_options,
     write_result_sheet,
 )
-from scalpdesk.cli.market import (
-    data_option,
-    load_tape,
-    quality_option,
-    quality_override,
-    read_span,
-    span_options,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DaySpan, Drawn, param_option, tape_of
 from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
-from scalpdesk.datasets.embedded import RECONSTRUCTED
+from scalpdesk.research.folds import FoldPlan
+from scalpdesk.research.options import SweepOptions, Workers
 
 if TYPE_CHECKING:
-    from scalpdesk.research.walk_forward import WalkForwardReport
+    from scalpdesk.research.walk_forward import WalkForwardReport, WalkForwardResult
 
 
 @desk_command(
@@ -42,52 +37,11 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("strategy")
-@click.option(
-    "--param",
-    "params",
-    multiple=True,
-    required=True,
-    metavar="KEY=VALUES",
-    help="Setting to choose: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER; may be repeated.",
-)
-@span_options("First session.")
-@data_option
-@click.option("--folds", type=int, default=None, help="Number of tests [default: as many as fit, or 4].")
-@click.option("--train", type=int, default=None, metavar="SESSIONS", help="Sessions of a choice.")
-@click.option("--test", type=int, default=None, metavar="SESSIONS", help="Sessions of a test.")
-@click.option("--anchored", is_flag=True, help="Let every choice begin with the first session.")
-@click.option(
-    "--purge", type=int, default=0, metavar="SESSIONS", help="Sessions left out before a test [default: 0]."
-)
-@click.option(
-    "--embargo",
-    type=int,
-    default=0,
-    metavar="SESSIONS",
-    help="Sessions after a test that later choices leave out [default: 0].",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(["sharpe", "pnl"]),
-    default="sharpe",
-    show_default=True,
-    help="Figure that a choice maximises.",
-)
-@click.option(
-    "--one-run",
-    is_flag=True,
-    help="Choose by one backtest over all sessions: faster, but it may hold a position as a fold begins.",
-)
-@click.option(
-    "--earlier-trials",
-    type=click.IntRange(0),
-    default=0,
-    metavar="NUMBER",
-    help="Configurations tried before, beside these: the deflated Sharpe ratio counts them.",
-)
-@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
-@quality_option
-@click.option("--workers", type=click.IntRange(1, 256), default=None, help="Processes [default: one a core].")
+@param_option("Setting to choose: KEY=A,B,C, or KEY=LOW:HIGH:lin|log:NUMBER; may be repeated.")
+@options(DaySpan, "span")
+@options(FoldPlan, "plan")
+@options(Drawn, "drawn")
+@options(Workers, "workers")
 @click.option(
     "--out", default=None, metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps]."
 )
@@ -98,21 +52,10 @@ def walkforward(
     as_json: bool,
     strategy: str,
     params: tuple[str, ...],
-    start: str,
-    end: str | None,
-    data_set: str,
-    folds: int | None,
-    train: int | None,
-    test: int | None,
-    anchored: bool,
-    purge: int,
-    embargo: int,
-    metric: str,
-    one_run: bool,
-    earlier_trials: int,
-    seed: int | None,
-    quality: str | None,
-    workers: int | None,
+    span: DaySpan,
+    plan: FoldPlan,
+    drawn: Drawn,
+    workers: Workers,
     out: str | None,
     html_file: str | None,
     config_file: str | None,
@@ -127,31 +70,24 @@ def walkforward(
     from scalpdesk.backtesting.simulate import PreparedMarket
     from scalpdesk.cli.doctor import compile_kernels_once
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.research.overfitting import Measure
     from scalpdesk.research.sweep import SWEEPS, SweepFolder, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan
-    from scalpdesk.research.walk_forward import FoldPlan, walk_forward
-    from scalpdesk.strategies.contract import configured_underlyings
+    from scalpdesk.research.walk_forward import walk_forward
 
-    plan = FoldPlan(folds=folds, train=train, test=test, anchored=anchored, purge=purge, embargo=embargo)
-    sweep = SweepPlan.read(params, workers=workers)
-    overrides = (*overrides, *quality_override(quality))
+    sweep = SweepPlan.read(params, SweepOptions(workers=workers.workers))
+    overrides = (*overrides, *drawn.overrides())
     base = settings_from(config_file, overrides, strategy)
-    first, last = read_span(start, end)
-    path_seed = base.config.simulation.seed if seed is None else seed
-    seeded = path_seed if data_set in RECONSTRUCTED else None
     take_keys(os.environ)  # the processes need no account
-    underlying = ",".join(configured_underlyings(base.strategy_config))
-    tape = load_tape(base, data_set, underlying, first, last=last, seed=seed)
+    tape = tape_of(base, span, drawn)
+    seed = drawn.seed_of(base, span.data_set)
     plan.divide([session.day for session in tape.sessions])  # refused before anything is run
     compile_kernels_once()
     parent = Path(out or Path(base.config.desk.runs_dir) / SWEEPS)
-
     folders: list[SweepFolder] = []
 
     def folder_of(market: PreparedMarket) -> SweepFolder:
         assert base.strategy is not None
-        folders.append(SweepFolder(parent / sweep_name(base.strategy, seeded, market)))
+        folders.append(SweepFolder(parent / sweep_name(base.strategy, seed, market)))
         return folders[-1]
 
     with (
@@ -164,27 +100,27 @@ def walkforward(
             lambda texts: settings_from(config_file, (*overrides, *texts), strategy),
             PreparedMarket(tape),
             plan,
-            seed=seeded,
-            measure=Measure(metric),
-            one_run=one_run,
+            seed=seed,
             folder_of=folder_of,
-            earlier_trials=earlier_trials,
             preparing=preparing,
             report=report,
         )
     if html_file is not None:
         write_result_sheet(made, html_file)
-    fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
+    run = base.config.simulation
+    terms = {"fees": run.fees, "fill_model": run.fill_model}
     if as_json:
         document = msgspec.to_builtins(made.report) | {"no_trade": made.why_no_trade}
-        print_json(
-            document | {"folder": str(parent), "fees": fees, "fill_model": fill, "quality": tape.quality}
-        )
+        print_json(document | {"folder": str(parent), **terms, "quality": tape.quality})
         return
+    _print(made, **terms)
+
+
+def _print(made: "WalkForwardResult", *, fees: str, fill_model: str) -> None:
     _show(made.report)
     if made.why_no_trade is not None:
         console().print(made.why_no_trade, markup=False)
-    console().print(f"fill model {fill}, fees {fees}, unless a parameter says otherwise", markup=False)
+    console().print(f"fill model {fill_model}, fees {fees}, unless a parameter says otherwise", markup=False)
 
 
 def _show(report: "WalkForwardReport") -> None:

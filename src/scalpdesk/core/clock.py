@@ -6,6 +6,7 @@ Time at the wire: what is received is stamped once, and never backwards.
 import time
 from typing import Protocol
 
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 
 
@@ -114,3 +115,26 @@ class Stamper:
             now_ns = max(now_ns, self._last_ns + 1)
         self._last_ns = max(self._last_ns, now_ns)
         return self._last_ns
+
+
+def pace_of(speed: str | None, usual: float) -> float | None:
+    """Return market seconds a second, ``usual`` when they are not given; None is as fast as it goes.
+
+    Raises
+    ------
+    ConfigError
+        When the text is neither a speed nor ``max``.
+    """
+    if speed is None:
+        return usual
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < 1e9:
+        raise ConfigError(
+            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
+        )
+    return pace

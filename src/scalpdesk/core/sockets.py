@@ -68,7 +68,13 @@ PRICING_MODELS = Socket(
     "scalpdesk.pricing_models",
     "scalpdesk.pricing.base:ModelChoice",
     "sockets.md",
-    "scalpdesk.pricing.models:OWN_MODELS",
+    {
+        "bsm": "scalpdesk.pricing.models:bsm_model",
+        "black76": "scalpdesk.pricing.models:black76_model",
+        "inverse": "scalpdesk.pricing.models:inverse_model",
+        "escrowed": "scalpdesk.pricing.models:bsm_model",
+        "spot": "scalpdesk.pricing.models:spot_model",
+    },
     is_spec=False,
 )
 FORECASTS = Socket(

@@ -9,28 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
+from scalpdesk.core.flags import Flag as Flag  # noqa: PLC0414 - sources of packages take it from here
 from scalpdesk.datasets.importers.base import ImportReport, Progress
 from scalpdesk.venues.contract import Revealable
-
-
-class Flag(NamedTuple):
-    """Flag of a field on the command line: metadata of its type, as ``Annotated[str, Flag("…")]``.
-
-    A ``bool`` is a switch, a ``tuple[str, ...]`` may be repeated, a ``Literal`` is a choice; a field without
-    a default is required.
-    """
-
-    help: str
-    metavar: str | None = None
-    name: str | None = None
-    """Name of the flag; None: the field's with hyphens."""
-    least: int | None = None
-    most: int | None = None
-    """``least``, ``most``: Range of a whole number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.data_sources.contract import Flag, ImporterSpec, ImportRequest
+from scalpdesk.core.flags import Flag
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.data_sources.vendors import VendorFlags
 from scalpdesk.datasets.importers.base import ImportReport
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
-
-from scalpdesk.data_sources.contract import Flag, ImporterSpec, ImportRequest
+from scalpdesk.core.flags import Flag, Options
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.datasets.importers.base import ImportReport
 
 
-class LeanFlags(msgspec.Struct, frozen=True):
+class LeanFlags(Options, frozen=True):
     """Flags of ``data import lean``."""
 
     name: Annotated[str, Flag("Name of the data set.")] = "lean"

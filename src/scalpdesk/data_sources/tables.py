@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-import msgspec
-
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
-from scalpdesk.data_sources.contract import Flag, ImporterSpec, ImportRequest
+from scalpdesk.core.flags import Flag, Options
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.datasets.importers.base import ImportReport
 
 
-class TableFlags(msgspec.Struct, frozen=True, kw_only=True):
+class TableFlags(Options, frozen=True, kw_only=True):
     """Flags of ``data import parquet``."""
 
     name: Annotated[str, Flag("Name of the data set; added to if it exists.")]
@@ -42,7 +41,7 @@ class CsvFlags(TableFlags, frozen=True, kw_only=True):
     ] = None
 
 
-class WideFlags(msgspec.Struct, frozen=True, kw_only=True):
+class WideFlags(Options, frozen=True, kw_only=True):
     """Flags of ``data import chain``."""
 
     name: Annotated[str, Flag("Name of the data set; added to if it exists.")] = "chain"

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
-
-from scalpdesk.data_sources.contract import Flag, ImporterSpec, ImportRequest
+from scalpdesk.core.flags import Flag, Options
+from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.importers.vendor_formats import CBOE, POLYGON, THETADATA, FileFormat
 
 
-class VendorFlags(msgspec.Struct, frozen=True, kw_only=True):
+class VendorFlags(Options, frozen=True, kw_only=True):
     """Flags that all vendors' files share."""
 
     name: Annotated[str, Flag("Name of the data set.")]

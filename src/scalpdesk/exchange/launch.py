@@ -8,15 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, InstrumentId
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED
 from scalpdesk.exchange.keyring import Credential
-from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
-from scalpdesk.exchange.protocol import ServerOptions, find_protocol
+from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket, read_speed
+from scalpdesk.exchange.options import ExchangeOptions
+from scalpdesk.exchange.protocol import ProtocolSpec, ServerOptions, find_protocol
 from scalpdesk.exchange.server import ExchangeServer
 from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
 from scalpdesk.instruments.contract import (
@@ -27,7 +30,15 @@ from scalpdesk.instruments.contract import (
 from scalpdesk.instruments.sessions import Session, new_york_ns, sessions_between, to_new_york, to_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.simulation.faults import (
+    IN_COIN,
+    PLACES,
+    Fault,
+    FaultPlan,
+    check_in_coin,
+    load_faults,
+    seeded_faults,
+)
 
 DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
 """Protocols of a market that settles in dollars, and of one that settles in coin."""
@@ -130,6 +141,104 @@ class LaunchPlan:
     """At full speed: wait for a client's orders after it has read all its messages, milliseconds."""
 
 
+def protocol_of(options: ExchangeOptions) -> ProtocolSpec:
+    """Return the protocol to speak: the named one, else the usual one of the market.
+
+    Raises
+    ------
+    ConfigError
+        When two are named, or the protocol does not serve such a market.
+    """
+    is_tws = options.tws_port is not None
+    if is_tws and options.protocol not in {None, "tws"}:
+        raise ConfigError(
+            "an exchange speaks one protocol",
+            where="--protocol, --tws-port",
+            value=options.protocol,
+            fix="leave --tws-port out; --socket-port is the port of any protocol",
+        )
+    usual = COIN_PROTOCOL if options.in_coin else DEFAULT_PROTOCOL
+    spoken = find_protocol("tws" if is_tws else options.protocol or usual)
+    if options.in_coin is not spoken.settles_in_coin:
+        raise ConfigError(
+            f"the protocol {spoken.name} serves {'shares' if options.in_coin else 'coins'} alone",
+            where="--tws-port" if is_tws else "--protocol",
+            value=options.tws_port if is_tws else spoken.name,
+            fix="leave it out, or name another --data",
+        )
+    return spoken
+
+
+def launch_plan(
+    options: ExchangeOptions, source: MarketSource, *, protocol: str, currency: str, salt: str
+) -> LaunchPlan:
+    """Return the plan of an exchange over a market.
+
+    Parameters
+    ----------
+    protocol
+        Name of the protocol, see :func:`protocol_of`.
+    currency
+        Of the accounts.
+    salt
+        See :class:`MarketOptions`.
+
+    Raises
+    ------
+    ConfigError
+        For faults that the market cannot have, or a speed that it does not have.
+    """
+    return LaunchPlan(
+        source=source,
+        options=MarketOptions(
+            seed=options.seed,
+            latency_ms=options.latency_ms,
+            fill_model=options.fill_model,
+            share_fill_model=options.fill_model,
+            fees=options.fees,
+            cutoff=options.cutoff,
+            liquidation=options.liquidation,
+            early_assignment=options.early_assignment,
+            after_close_move=options.after_close_move,
+            salt=salt,
+        ),
+        protocol=protocol,
+        faults=tuple(_faults_of(options)),
+        speed=_speed_of(options),
+        is_wall_time=options.is_wall_time,
+        accounts=options.accounts,
+        cash=USUAL_CASH.get(currency, USUAL_CASH["USD"]) if options.cash is None else options.cash,
+        currency=currency,
+        options_level=options.options_level,
+        port=options.port,
+        socket_port=options.tws_port or options.socket_port,
+        trading_limit=options.rate_limit,
+        lockstep_ms=options.lockstep_ms,
+    )
+
+
+def _faults_of(options: ExchangeOptions) -> list[Fault]:
+    """Return the faults of the file and those drawn from the seed, as far as the market can have them."""
+    rules = [] if options.faults_file is None else load_faults(Path(options.faults_file))
+    if options.in_coin:
+        for rule in rules:
+            check_in_coin(rule)
+    drawn = [] if options.fault_seed is None else seeded_faults(options.fault_seed)
+    return rules + [rule for rule in drawn if not options.in_coin or PLACES[rule.name] in IN_COIN]
+
+
+def _speed_of(options: ExchangeOptions) -> float:
+    speed = read_speed(options.speed, "--speed")
+    if options.generated is not None and options.clock != "market" and speed != 1.0:
+        raise ConfigError(
+            "a market on the wall clock goes at the wall clock's speed",
+            where="--speed",
+            value=options.speed,
+            fix="leave --speed out, or add --clock market",
+        )
+    return speed
+
+
 def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None, seed: int = 1) -> TapeSource:
     """Return a tape as a source; ``wall_start_ns`` moves its opening to that instant (UTC nanoseconds).
 
@@ -154,8 +263,8 @@ def credential_of(name: str, seed: int) -> Credential:
 
 def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
     """Return the market of a plan with its accounts, and their keys."""
-    options = replace(plan.options, terms=find_protocol(plan.protocol).terms)
-    world = SimulatedMarket(plan.source, options, FaultPlan(plan.faults, plan.options.seed))
+    faults = FaultPlan(plan.faults, plan.options.seed)
+    world = SimulatedMarket(plan.source, find_protocol(plan.protocol).terms, plan.options, faults)
     credentials = []
     for number in range(1, plan.accounts + 1):
         name = f"account-{number}"

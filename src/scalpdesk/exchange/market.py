@@ -14,7 +14,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import Morning
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -23,7 +23,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
-from scalpdesk.simulation.order_entry import ALPACA_RULES, VenueRules
+from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, OrderUpdate
 
 
@@ -58,8 +58,6 @@ class MarketOptions:
     early_assignment: EarlyAssignment = "worth"
     after_close_move: float = 0.0
     """``early_assignment``, ``after_close_move``: See :class:`~.AssignmentTerms`."""
-    terms: MarketTerms = MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
-    """Fees, margin and order rules of the venue; the default is that of US shares."""
     salt: str = ""
     """Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
     that runs twice, wrong for a client that remembers ids over a restart of the exchange.
@@ -91,16 +89,19 @@ BookingWatcher = Callable[[Booking], None]
 
 
 class SimulatedMarket:
-    """Simulated market: a market source with a broker."""
+    """Simulated market: a market source with a broker, by the terms of a protocol's venue."""
 
     def __init__(
-        self, source: MarketSource, options: MarketOptions | None = None, faults: FaultPlan | None = None
+        self,
+        source: MarketSource,
+        terms: MarketTerms,
+        options: MarketOptions | None = None,
+        faults: FaultPlan | None = None,
     ) -> None:
         chosen = options or MarketOptions()
         self.source = source
         self.options = chosen
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
-        terms = chosen.terms
         rules = replace(
             terms.rules,
             cutoff=terms.rules.cutoff if chosen.cutoff else None,

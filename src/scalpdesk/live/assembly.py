@@ -3,7 +3,6 @@
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal
 from functools import partial
 from hashlib import sha256
@@ -29,6 +28,7 @@ from scalpdesk.core.intents import AskFolder, Decision, Output
 from scalpdesk.core.owner_only import state_dir
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.core.version import VERSION
+from scalpdesk.datasets.embedded import USUAL_DAY
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
@@ -40,7 +40,8 @@ from scalpdesk.live.account_mode import AskedWhileStarting, ModeKeeper, ModeReco
 from scalpdesk.live.arming import AccountLock, DeskHolder, token_for
 from scalpdesk.live.core import DecisionLog, FolderChannel, LiveCore
 from scalpdesk.live.market import daily_update, first_market, listed_actions
-from scalpdesk.live.plan import IN_PROCESS, SANDBOX, LivePlan, trades_options, venue_name
+from scalpdesk.live.options import SANDBOX, SIMULATED_ACCOUNTS, venue_name
+from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME, running_desks
@@ -76,7 +77,7 @@ def build_gateway(
     ConfigError
         When keys are missing, or live trading is not armed.
     """
-    if plan.venue == "simulated":
+    if plan.is_played:
         return simulated_gateway(plan, clock, engine)
     if plan.venue == SANDBOX:
         return sandbox_gateway(plan, instruments, clock, engine)
@@ -166,7 +167,7 @@ def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None
     """Return an in-process venue that plays a session; a resumed run goes on with its account and time."""
     settings = plan.settings
     simulation = settings.config.simulation
-    day = plan.session or date(2018, 2, 5)
+    day = plan.session or USUAL_DAY
     session_on(day)
     tape = load_market(
         settings, plan.data, underlying=",".join(plan.underlyings), start=day, end=day, seed=simulation.seed
@@ -301,48 +302,22 @@ async def open_desk(
         folder = _folder_channel(plan, clock)
         if folder is not None:
             undo.callback(folder.close)
-        facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
-        check_currency(facts, plan.settings.config.desk.currency)
-        if resumed is not None and await gateway.is_taken(next_id := resumed.engine.desk.orders.next_id):
-            raise StopError(
-                "the account has orders of this run that its journal does not hold: this folder is an older"
-                " copy; nothing was sent",
-                where=next_id,
-                fix="restore the newest copy, or begin another run with --new-run: it takes over what the"
-                " account holds",
-            )
+        facts = await _connect(plan, gateway, resumed)
         lock = None
-        if plan.venue not in IN_PROCESS:
+        if plan.venue not in SIMULATED_ACCOUNTS:
             lock = _take_account(plan, facts, resumed)
             undo.callback(lock.release)
         if resumed is not None:  # a watchdog that still acts has refused the account
             _report_watchdog(resumed.run_dir, notify)
         run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
-        modes = _begin_in_its_mode(plan, run, notify)
-        is_played = plan.venue == "simulated"  # a tape of other days
-        watchers = (
-            tally.see,
-            *(() if folder is None else (folder.see,)),
-            *implied_vol_recorders(
-                plan.settings,
-                run.engine.desk,
-                plan.underlyings,
-                plan.data if is_played else plan.venue,
-                is_live=not is_played,
-                say=notify,
-            ),
-        )
-        core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided, modes)
-        core.events = run.events
-        update = partial(daily_update, plan, gateway, instruments, clock)
         runner = LiveRunner(
-            core,
+            _core_of(plan, run, tally, folder, notify),
             gateway,
             clock,
             plan.runner,
             notify=notify,
             watchdog=watchdog,
-            daily_update=None if plan.venue == "simulated" else update,
+            daily_update=None if plan.is_played else partial(daily_update, plan, gateway, instruments, clock),
             splits=partial(listed_actions, gateway, instruments, clock),
         )
         if folder is not None:
@@ -351,6 +326,43 @@ async def open_desk(
                 _recall(plan, resumed, folder, notify)
         undo.pop_all()
     return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, folder)
+
+
+async def _connect(plan: LivePlan, gateway: Gateway, resumed: AssembledRun | None) -> AccountFacts:
+    """Connect; refuse an account in another currency, or one whose orders the run does not know."""
+    facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+    check_currency(facts, plan.settings.config.desk.currency)
+    if resumed is not None and await gateway.is_taken(next_id := resumed.engine.desk.orders.next_id):
+        raise StopError(
+            "the account has orders of this run that its journal does not hold: this folder is an older"
+            " copy; nothing was sent",
+            where=next_id,
+            fix="restore the newest copy, or begin another run with --new-run: it takes over what the"
+            " account holds",
+        )
+    return facts
+
+
+def _core_of(
+    plan: LivePlan, run: AssembledRun, tally: Tally, folder: FolderChannel | None, notify: Notify
+) -> LiveCore:
+    """Return the core of a run, in the account's mode and with all that watches its events."""
+    modes = _begin_in_its_mode(plan, run, notify)
+    watchers = (
+        tally.see,
+        *(() if folder is None else (folder.see,)),
+        *implied_vol_recorders(
+            plan.settings,
+            run.engine.desk,
+            plan.underlyings,
+            plan.data if plan.is_played else plan.venue,
+            is_live=not plan.is_played,
+            say=notify,
+        ),
+    )
+    core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided, modes)
+    core.events = run.events
+    return core
 
 
 def _is_blank(run_dir: Path) -> bool:
@@ -498,7 +510,7 @@ def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     answerer = start_helper(plan.settings.strategy, plan.settings.config.strategies, plan.runs_dir)
     if answerer is None:
         return None
-    return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
+    return FolderChannel(answerer, clock, in_step=plan.is_played)
 
 
 def _awaited(engine: TradingEngine) -> list[int]:
@@ -561,7 +573,7 @@ def mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
     The sandbox's account is of this process, but its desk is run like another: the strategy and the folder of
     its runs stand for the account.
     """
-    if plan.venue == "simulated":
+    if plan.is_played:
         return None
     where = venue_at(plan.venue, plan.url)
     if plan.venue == SANDBOX:
@@ -607,7 +619,7 @@ def live_header(
         count += 1
         run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
-    if plan.venue != "simulated":  # a replay needs no package of the venue
+    if not plan.is_played:  # a replay needs no package of the venue
         cutoff = find_venue(plan.market_venue).cutoff
         data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]
     # of the run, not of the clock at sending: a replay names every order the same

@@ -5,21 +5,16 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.config.settings import LoadedSettings, VenueSettings
 from scalpdesk.core.clock import Clock, FollowingClock, SteadyClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.live.options import SANDBOX, RunOptions
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 
-SANDBOX = "sandbox"
-"""The venue of live quotes and simulated fills."""
-IN_PROCESS = ("simulated", SANDBOX)
-"""Venues whose account lives and ends with the desk: no other desk can hold it."""
-FORMER_NAMES = {"paper": SANDBOX}
-"""Names under which a venue was known: on the command line, and in the journals of that time."""
 MOST_CONTRACTS = 200
 """Default for the options that a live run knows: what a basic market data plan streams at once."""
 
@@ -66,9 +61,14 @@ class LivePlan:
     """Another run of one command came before: a day without options to trade is waited out, not refused."""
 
     @property
+    def is_played(self) -> bool:
+        """Whether the market is a tape of another day."""
+        return self.venue == "simulated"
+
+    @property
     def trading(self) -> str:
         """``live``, ``paper`` or ``simulated``."""
-        if self.venue == "simulated":
+        if self.is_played:
             return "simulated"
         return "live" if self.live else "paper"
 
@@ -92,98 +92,77 @@ class LivePlan:
     @property
     def clock(self) -> Clock:
         """A new clock: one that follows a venue with a time of its own, else the machine's."""
-        return FollowingClock() if self.venue == "simulated" or self.follows_venue else SteadyClock()
+        return FollowingClock() if self.is_played or self.follows_venue else SteadyClock()
 
 
-def venue_name(name: str) -> str:
-    """Return a venue's name for one that it may have gone by."""
-    return FORMER_NAMES.get(name, name)
-
-
-def plan_of(
-    settings: LoadedSettings,
-    venue: str,
-    *,
-    live: bool = False,
-    resume: bool = False,
-    resume_if_any: bool = False,
-    new_run: bool = False,
-    url: str | None = None,
-    exchange_time: bool | None = None,
-    contracts: int | None = None,
-    on_stop: str | None = None,
-    sessions: int | None = None,
-    session: date | None = None,
-    data: str = "embedded",
-    pace: float | None = None,
-) -> LivePlan:
+def plan_of(settings: LoadedSettings, options: RunOptions) -> LivePlan:
     """Return the plan of a run: the section ``[venue]``, overridden by what is given.
-
-    Parameters
-    ----------
-    venue, live, resume, new_run, sessions, session, data, pace
-        As in :class:`LivePlan` and :class:`scalpdesk.live.runner.RunnerOptions`.
-    resume_if_any
-        Go on with an unfinished run, or begin a new one.
-    url, exchange_time, contracts, on_stop
-        None takes the section's.
 
     Raises
     ------
     ConfigError
         When the desk is to follow an exchange's time and there is no exchange.
     """
-    venue = venue_name(venue)
-    section = settings.config.venue
-    address = section.url if url is None else url
-    follows = section.exchange_time if exchange_time is None else exchange_time
-    if venue == "simulated":
-        address, follows = None, False
+    section, venue = settings.config.venue, options.place
+    address, follows = _exchange_of(section, options)
+    plan = LivePlan(
+        settings,
+        venue,
+        live=options.live,
+        resume=options.resume or options.resume_if_any,
+        may_begin=options.resume_if_any,
+        set_aside=options.new_run,
+        url=address,
+        contracts=section.contracts if options.contracts is None else options.contracts,
+        runner=_runner_of(settings, options, has_address=address is not None, follows=follows),
+        session=options.start,
+        data=options.data_set,
+        pace=options.pace,
+        follows_venue=follows,
+    )
+    # no more options than the venue streams
+    most = None if plan.is_played else find_venue(plan.market_venue).most_quotes
+    return plan if most is None else replace(plan, contracts=min(plan.contracts, most))
+
+
+def _exchange_of(section: VenueSettings, options: RunOptions) -> tuple[str | None, bool]:
+    """Return the address of an exchange in the venue's place, and whether its time is followed."""
+    if options.place == "simulated":
+        return None, False
+    address = section.url if options.url is None else options.url
+    follows = section.exchange_time if options.exchange_time is None else options.exchange_time
     if address is not None:
-        _check_address(address, "venue.url" if url is None else "--url")
-    if follows and address is None:
+        _check_address(address, "venue.url" if options.url is None else "--url")
+    elif follows:
         raise ConfigError(
             "only a simulated exchange has a time of its own",
             where="--exchange-time, venue.exchange_time",
             value=True,
             fix="name the exchange's address with --url, or leave this out",
         )
-    in_step = venue == "simulated" and pace is None
-    absent = section.absent_after_seconds or (10.0 if address is None else 2.0)
-    # a minute of the wall may be an hour of an exchange with a time of its own
-    reconcile = section.reconcile_seconds or (5.0 if follows else 60.0)
-    runner = RunnerOptions(
-        reconcile_seconds=reconcile,
+    return address, follows
+
+
+def _runner_of(
+    settings: LoadedSettings, options: RunOptions, *, has_address: bool, follows: bool
+) -> RunnerOptions:
+    """Return the times of the loop and what happens at the end."""
+    section, is_simulated = settings.config.venue, options.place == "simulated"
+    return RunnerOptions(
+        # a minute of the wall may be an hour of an exchange with a time of its own
+        reconcile_seconds=section.reconcile_seconds or (5.0 if follows else 60.0),
         confirm_seconds=section.confirm_seconds,
         resolve_seconds=section.resolve_seconds,
-        absent_after_seconds=absent,
+        absent_after_seconds=section.absent_after_seconds or (2.0 if has_address else 10.0),
         silent_seconds=section.silent_seconds,
         deadline_margin_seconds=section.deadline_margin_seconds,
         at_expiry=settings.config.desk.at_expiry,
         flatten_seconds=section.flatten_seconds,
-        most_waiting=1 if in_step else 2_000,
-        sessions=sessions,
-        stop=StopMode(section.on_stop if on_stop is None else on_stop),
-        rolls=section.roll and venue != "simulated",
+        most_waiting=1 if is_simulated and options.pace is None else 2_000,  # 1: in step
+        sessions=options.sessions,
+        stop=StopMode(options.on_stop or section.on_stop),
+        rolls=section.roll and not is_simulated,
     )
-    plan = LivePlan(
-        settings,
-        venue,
-        live=live,
-        resume=resume or resume_if_any,
-        may_begin=resume_if_any,
-        set_aside=new_run,
-        url=address,
-        contracts=section.contracts if contracts is None else contracts,
-        runner=runner,
-        session=session,
-        data=data,
-        pace=pace,
-        follows_venue=follows,
-    )
-    # no more options than the venue streams
-    most = None if venue == "simulated" else find_venue(plan.market_venue).most_quotes
-    return plan if most is None else replace(plan, contracts=min(plan.contracts, most))
 
 
 def trades_options(settings: LoadedSettings) -> bool:

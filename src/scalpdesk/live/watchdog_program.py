@@ -38,6 +38,7 @@ from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.arming import AccountLock
 from scalpdesk.live.assembly import base36, lock_account, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
+from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.supervision import describe
 from scalpdesk.live.watchdog import (
@@ -313,7 +314,8 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
         cwd=Path(),
         simulated_account=False,  # the run that it guards has been checked
     )
-    plan = plan_of(loaded, settings.venue, live=settings.live, url=settings.url, exchange_time=False)
+    wanted = RunOptions(venue=settings.venue, live=settings.live, url=settings.url, exchange_time=False)
+    plan = plan_of(loaded, wanted)
     plan = replace(plan, state=Path(settings.state) if settings.state else None)
     instruments = Instruments()
     clock = FollowingClock() if settings.url is not None else SystemClock()

@@ -22,7 +22,8 @@ from scalpdesk.live.account_mode import ModeRecord, WaitingCommand, record_of
 from scalpdesk.live.arming import AccountLock, DeskHolder
 from scalpdesk.live.assembly import base36, lock_account, venue_at, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
-from scalpdesk.live.plan import IN_PROCESS, LivePlan, plan_of, venue_name
+from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions, venue_name
+from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.watchdog_program import LATE_ORDER_SECONDS
 from scalpdesk.venues.contract import EmergencyGateway
 
@@ -59,7 +60,9 @@ def last_runs(runs_dir: Path) -> list[LastRun]:
             header = peek_header(folder)
             run = LastRun(folder, header, is_over=False)
             known = found.get((run.venue_at, run.account_id))
-            is_account = header.mode in ("paper", "live") and venue_name(header.venue) not in IN_PROCESS
+            is_account = (
+                header.mode in ("paper", "live") and venue_name(header.venue) not in SIMULATED_ACCOUNTS
+            )
             if is_account and (known is None or known.header.started_ns <= header.started_ns):
                 found[run.venue_at, run.account_id] = run
     latest = sorted(found.values(), key=lambda run: run.header.started_ns)
@@ -131,7 +134,7 @@ async def close_everything(
     """
     header = run.header
     is_live, url = header.mode == "live", header.data.get("url")
-    plan = plan_of(settings, venue_name(header.venue), live=is_live, url=url, exchange_time=False)
+    plan = plan_of(settings, RunOptions(venue=header.venue, live=is_live, url=url, exchange_time=False))
     plan = replace(plan, state=state)
     gateway_of = gateway_of or partial(venue_gateway, is_watchdog=True)
     instruments = Instruments()

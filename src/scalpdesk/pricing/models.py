@@ -12,19 +12,22 @@ from scalpdesk.pricing.european import EuropeanModel, InverseModel
 STYLES = ("american", "european")
 
 
-def _bsm(*, american: bool, has_dividends: bool) -> PricingModel:
+def bsm_model(*, american: bool, has_dividends: bool) -> PricingModel:
+    """Return the model of a spot, its cash dividends in escrow."""
     if has_dividends:
         return CashDividendModel(american=american, spot_model=False)
     return AmericanModel() if american else EuropeanModel()
 
 
-def _spot(*, american: bool, has_dividends: bool) -> PricingModel:
+def spot_model(*, american: bool, has_dividends: bool) -> PricingModel:
+    """Return the model of a spot that falls by each dividend."""
     if has_dividends:
         return CashDividendModel(american=american, spot_model=True)
     return AmericanModel() if american else EuropeanModel()
 
 
-def _black76(*, american: bool, has_dividends: bool) -> PricingModel:
+def black76_model(*, american: bool, has_dividends: bool) -> PricingModel:
+    """Return the model of a forward."""
     if has_dividends:
         raise ArgumentError(
             "a forward already carries its dividends",
@@ -34,18 +37,10 @@ def _black76(*, american: bool, has_dividends: bool) -> PricingModel:
     return AmericanModel(futures=True) if american else EuropeanModel(futures=True)
 
 
-def _inverse(*, american: bool, has_dividends: bool) -> PricingModel:
+def inverse_model(*, american: bool, has_dividends: bool) -> PricingModel:
+    """Return the model of options that are paid in the coin they are on."""
     del american, has_dividends  # the venue lists European options alone, on coins
     return InverseModel()
-
-
-OWN_MODELS: dict[str, ModelChoice] = {
-    "bsm": _bsm,
-    "black76": _black76,
-    "inverse": _inverse,
-    "escrowed": _bsm,
-    "spot": _spot,
-}
 
 
 def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel:

@@ -47,13 +47,14 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import (
     LabSessions,
-    SessionModel,
     block_of_looks,
     simulate_sessions,
 )
+from scalpdesk.research.session_model import BandTerms, SessionModel
 
 Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
 DEFAULT_AVERSION = 0.01
+USUAL_TERMS = BandTerms()
 RESAMPLES = 1_000
 SEPARATE = 2.0
 """Standard errors of a difference below which two bands count as equal."""
@@ -329,10 +330,7 @@ FAMILIES = (
 def lab_bands(
     inputs: HedgeInputs,
     names: Sequence[str] = FAMILIES,
-    *,
-    delta_cap: float | None = None,
-    risk_aversion: float = DEFAULT_AVERSION,
-    least_fraction: float = 0.5,
+    terms: BandTerms = USUAL_TERMS,
 ) -> list[LabBand]:
     """Return the bands to compare: each kind at several settings.
 
@@ -342,13 +340,8 @@ def lab_bands(
         The position at the open.
     names
         Of :data:`FAMILIES`.
-    delta_cap
-        Largest net delta in shares that the trader takes: no hedge waits beyond it at the open. None takes
-        the Whalley–Wilmott band of ``risk_aversion``, and wider bands.
-    risk_aversion
-        1/currency, where no cap is given.
-    least_fraction
-        Of bands that stop at their edge: a hedge of less than this part of the half width is not sent.
+    terms
+        Cap, aversion where no cap is given, and the least hedge of bands that stop at their edge.
 
     Raises
     ------
@@ -360,26 +353,18 @@ def lab_bands(
         raise ArgumentError(
             "unknown band", where="bands", value=unknown, nearest=nearest_name(unknown, FAMILIES)
         )
-    if delta_cap is not None and not delta_cap > 0.0:
-        raise ArgumentError(
-            "the delta cap is a number of shares above 0",
-            where="delta_cap",
-            value=delta_cap,
-            fix="such as 10",
-        )
     position = float(inputs.straddles * inputs.multiplier)
     floor = whole_position(0.5, inputs.straddles, inputs.multiplier)
-    if delta_cap is None:
-        reach = half_width_at(make_band("whalley_wilmott", {"risk_aversion": risk_aversion}), inputs) * (
-            1.0 + least_fraction
-        )
+    if terms.delta_cap is None:
+        aversion = {"risk_aversion": aversion_for(inputs, terms)}
+        reach = half_width_at(make_band("whalley_wilmott", aversion), inputs) * (1.0 + terms.least_fraction)
         factors: tuple[float, ...] = FACTORS
     else:
-        reach, factors = delta_cap, tuple(factor for factor in (*FACTORS, 0.75) if factor <= 1.0)
+        reach, factors = terms.delta_cap, tuple(factor for factor in (*FACTORS, 0.75) if factor <= 1.0)
     reaches = sorted({min(max(reach * factor, floor), 0.5 * position) for factor in factors})
     made: list[LabBand] = []
     for name in dict.fromkeys(names):
-        made += _of_family(name, inputs, reaches, least_fraction)
+        made += _of_family(name, inputs, reaches, terms.least_fraction)
     return made
 
 
@@ -803,40 +788,30 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
     return found
 
 
-def aversion_for(inputs: HedgeInputs, delta_cap: float | None, least_fraction: float) -> float:
-    """Return the aversion (1/currency) of Whalley and Wilmott's band that hedges at a cap, or the default."""
-    if delta_cap is None:
+def aversion_for(inputs: HedgeInputs, terms: BandTerms) -> float:
+    """Return the aversion (1/currency): as given, that of Whalley and Wilmott's band at the cap, or 0.01."""
+    if terms.risk_aversion is not None:
+        return terms.risk_aversion
+    if terms.delta_cap is None or not inputs.own_cost_fraction > 0.0:
         return DEFAULT_AVERSION
-    if not delta_cap > 0.0:
-        raise ArgumentError(
-            "the delta cap is a number of shares above 0", where="delta_cap", value=delta_cap, fix="use 10"
-        )
-    if not inputs.own_cost_fraction > 0.0:
-        return DEFAULT_AVERSION
-    return aversion_of_width("whalley_wilmott", inputs, delta_cap / (1.0 + least_fraction))
+    return aversion_of_width("whalley_wilmott", inputs, terms.delta_cap / (1.0 + terms.least_fraction))
 
 
 def compare_simulated(
     market: SessionModel,
     names: Sequence[str] = FAMILIES,
+    terms: BandTerms = USUAL_TERMS,
     *,
-    delta_cap: float | None = None,
-    risk_aversion: float | None = None,
-    least_fraction: float = 0.5,
     progress: Progress | None = None,
 ) -> BandReport:
     """Compare bands on simulated sessions; arguments as of :func:`lab_bands` and :func:`compare`."""
     inputs = market.opening()
-    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
-    bands = lab_bands(
-        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
-    )
     return compare(
         ({"sticky_strike": block} for block in simulate_sessions(market)),
-        bands,
+        lab_bands(inputs, names, terms),
         market={"kind": "simulated", **msgspec.to_builtins(market)},
-        risk_aversion=aversion,
-        delta_cap=delta_cap,
+        risk_aversion=aversion_for(inputs, terms),
+        delta_cap=terms.delta_cap,
         seed=market.seed,
         is_fair=True,
         progress=progress,
@@ -903,10 +878,8 @@ def compare_recorded(
     load: Callable[[date], MarketTape],
     settings_of: SettingsOf,
     names: Sequence[str] = FAMILIES,
+    terms: BandTerms = USUAL_TERMS,
     *,
-    delta_cap: float | None = None,
-    risk_aversion: float | None = None,
-    least_fraction: float = 0.5,
     seed: int = 1,
     progress: Progress | None = None,
 ) -> BandReport:
@@ -921,7 +894,7 @@ def compare_recorded(
         Sessions, and what loads the market of one.
     settings_of
         Returns the gamma scalper's settings with more of them.
-    names, delta_cap, risk_aversion, least_fraction
+    names, terms
         As in :func:`lab_bands`.
     seed, progress
         As in :func:`compare`.
@@ -951,10 +924,7 @@ def compare_recorded(
             fix="choose other sessions, or other settings with --set selection.…",
         )
     inputs = first[1].inputs
-    aversion = aversion_for(inputs, delta_cap, least_fraction) if risk_aversion is None else risk_aversion
-    made = lab_bands(
-        inputs, names, delta_cap=delta_cap, risk_aversion=aversion, least_fraction=least_fraction
-    )
+    made = lab_bands(inputs, names, terms)
     bands = [lab for lab in made if lab.delta != "leland" or lab.setting == RECORDED_LELAND]
 
     def blocks() -> Iterator[dict[str, LabSessions]]:
@@ -969,8 +939,8 @@ def compare_recorded(
         blocks(),
         bands,
         market={},
-        risk_aversion=aversion,
-        delta_cap=delta_cap,
+        risk_aversion=aversion_for(inputs, terms),
+        delta_cap=terms.delta_cap,
         seed=seed,
         progress=progress,
         total=len(waiting),

@@ -23,8 +23,9 @@ from scalpdesk.datasets.daily_history import (
     packaged_vix,
 )
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.portfolio.risk_book import SMILES, STEPS, RiskBook
+from scalpdesk.portfolio.risk_book import STEPS, RiskBook
 from scalpdesk.pricing.base import Floats
+from scalpdesk.research.risk_options import RiskOptions
 from scalpdesk.research.value_at_risk import expected_shortfall, value_at_risk
 from scalpdesk.volatility.filtered_moves import (
     SEED_MOVES,
@@ -38,6 +39,7 @@ LEAST_MOVES = 250
 """Fewer daily moves than this give no value at risk of 99 %: two or three days would decide."""
 LONGEST_STEP_DAYS = 5
 """Calendar days between two closes beyond which the move between them is no daily one."""
+USUAL = RiskOptions()
 SERIES_OF = {
     **dict.fromkeys(("SPY", "SPX", "XSP", "ES", "MES"), "sp500"),
     **dict.fromkeys(("QQQ", "NDX", "NQ"), "nasdaq"),
@@ -273,10 +275,8 @@ def past_moves(
 def risk_document(
     book: RiskBook,
     moves: JointMoves | None,
+    options: RiskOptions = USUAL,
     *,
-    filters: Sequence[str] = ("ewma",),
-    smile: str = SMILES[0],
-    step: int = 1,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the risk of a book, ready for JSON; amounts in its currency, losses of VaR and ES positive.
@@ -287,15 +287,12 @@ def risk_document(
         What is held.
     moves
         Past moves of its underlyings; without them there is no value at risk.
-    filters
-        Beside plain historical simulation: ``ewma``, ``garch``.
-    smile
-        ``sticky-delta`` or ``sticky-strike``.
-    step
-        Time of the scenarios of VaR: 0 for now, 1 for the next session.
+    options
+        Filters of the moves, the smile, and whether a day passes in them.
     notes
         Remarks that are shown with it.
     """
+    smile, step = options.smile, 0 if options.instant else 1
     symbols = [part.underlying for part in book.parts]
     document: dict[str, Any] = {
         "as_of": f"{to_new_york(book.as_of_ns):%Y-%m-%d %H:%M:%S}",
@@ -327,7 +324,7 @@ def risk_document(
         "first": str(moves.days[0]),
         "last": str(moves.days[-1]),
     }
-    methods = ("historical", *(() if moves.is_stale else filters))
+    methods = ("historical", *(() if moves.is_stale else options.filters))
     for method in methods:
         scenarios = moves if method == "historical" else moves.filtered(method)
         pnl = book.pnl(scenarios.of(symbols), scenarios.vol_moves, step=step, smile=smile)
@@ -389,7 +386,7 @@ def _alone(book: RiskBook, scenarios: JointMoves, smile: str, step: int, method:
     return rows
 
 
-def stress_rows(book: RiskBook, smile: str = SMILES[0]) -> list[dict[str, Any]]:
+def stress_rows(book: RiskBook, smile: str = USUAL.smile) -> list[dict[str, Any]]:
     """Return the P&L of the book in each of :data:`STRESS_MOVES`, at once; empty for a book on coins.
 
     A NASDAQ underlying moves as its index did, every other as the S&P 500.
@@ -421,7 +418,7 @@ def stress_rows(book: RiskBook, smile: str = SMILES[0]) -> list[dict[str, Any]]:
     return rows
 
 
-def grid_document(book: RiskBook, smile: str = SMILES[0]) -> dict[str, Any]:
+def grid_document(book: RiskBook, smile: str = USUAL.smile) -> dict[str, Any]:
     """Return the P&L at moves of the spot, changes of every volatility in points, and times.
 
     Every underlying moves by the same fraction. The centre of the first time is the book as it stands.

@@ -2,83 +2,21 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
 from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, HedgeInputs
 from scalpdesk.hedging.kernels.columns import fill_straddles
 from scalpdesk.pricing.base import Floats
 from scalpdesk.research.hedge_looks import LookedDay
+from scalpdesk.research.session_model import SessionModel
 
-MarketModel = Literal["gbm", "stochastic_vol", "jumps"]
 CHUNK_PATHS = 256
 """Paths of a block: its columns stay in a processor's cache."""
 SESSION_SECONDS = TRADING_YEAR_SECONDS / SESSIONS_PER_YEAR
-
-
-class SessionModel(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sessions of one straddle that is bought at the money at the open and sold at the close.
-
-    Time is trading time, 252 sessions a year; an expiry of so many calendar days is as many 365ths of a year
-    away. Shares and options earn the rate on average, so that no band gains or loses before its costs.
-    """
-
-    days: Annotated[int, above(0, 1_000_000, "simulated sessions")] = 2_000
-    model: MarketModel = "gbm"
-    """``gbm``; ``stochastic_vol`` is Heston's (mean reversion 5 a year, volatility of variance 0.3 and
-    correlation -0.7: an implied volatility of 30 days moves by 0.8 points a day at 16); ``jumps`` is
-    Merton's, half of the variance in jumps that come once in two sessions.
-    """
-    spot: Annotated[float, above(0, math.inf, "currency a share")] = 500.0
-    vol: Annotated[float, above(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")] = 0.16
-    """Volatility that is realised on average."""
-    implied_vol: Annotated[float, above(0, 5, "a volatility as a fraction a year")] | None = None
-    """Volatility of the option's price and of the hedge's delta; None takes ``vol``."""
-    rate: Annotated[float, at_least(-0.2, 1, "a continuous rate")] = 0.0
-    dte: Annotated[float, above(0, 3_650, "calendar days to expiry")] = 30.0
-    cost_bp: Annotated[float, at_least(0, 1_000, "basis points, one way")] = 0.2
-    """Cost of trading the underlying one way, basis points of its price: half the spread and fees."""
-    straddles: Annotated[int, above(0, 10_000, "a number of straddles")] = 1
-    side: Literal["long", "short"] = "long"
-    """Whether the straddles are bought or sold."""
-    multiplier: Annotated[int, above(0, 10_000, "shares of a contract")] = 100
-    looks: Annotated[int, above(0, 23_400, "looks a session")] = 390
-    """Times a session at which the desk looks; 390 is once a minute."""
-    seed: int = 1
-
-    @property
-    def hedge_vol(self) -> float:
-        """Volatility of the option's price at the open."""
-        return self.vol if self.implied_vol is None else self.implied_vol
-
-    @property
-    def units(self) -> float:
-        """Straddles times shares of a contract, below zero where they are sold."""
-        return (1.0 if self.side == "long" else -1.0) * self.straddles * self.multiplier
-
-    def opening(self) -> HedgeInputs:
-        """Return what a band is asked at the open, at the money and with no delta."""
-        years, vol = self.dte / 365.0, self.hedge_vol
-        root = vol * math.sqrt(years)
-        shift = (self.rate / vol + 0.5 * vol) * math.sqrt(years)
-        density = math.exp(-0.5 * shift * shift) / math.sqrt(2.0 * math.pi)
-        return HedgeInputs(
-            net_delta_shares=0.0,
-            gamma_shares_per_usd=2.0 * self.units * density / (self.spot * root),
-            spot=self.spot,
-            years=years,
-            vol=vol,
-            rate=self.rate,
-            straddles=self.straddles,
-            multiplier=self.multiplier,
-            seconds_since_hedge=0.0,
-            own_cost_fraction=self.cost_bp * 1e-4,
-        )
 
 
 class LabSessions(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import cpu_count
-from typing import Any, Literal
+from typing import Any
 
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.research.options import SweepOptions
 from scalpdesk.research.sweep import (
     Job,
     JobMaker,
@@ -25,7 +26,7 @@ from scalpdesk.research.sweep_engines import LocalEngine, RayEngine, SweepEngine
 from scalpdesk.research.sweep_search import Search
 from scalpdesk.volatility.variance_time import clock_named
 
-EngineName = Literal["local", "ray"]
+USUAL = SweepOptions()
 OF_THE_MARKET = frozenset(
     (
         "data.assumed_spread_bps",
@@ -48,28 +49,18 @@ class SweepPlan:
     """Parameters, engine and search of a sweep."""
 
     axes: Sequence[Parameter | Range]
-    search: int | None = None
-    """Backtests of a search by Optuna; None runs every combination."""
-    search_seed: int = 1
-    stops: bool = True
-    """A search stops backtests below the median."""
-    engine: EngineName = "local"
-    workers: int | None = None
-    """Processes; None: one a processor."""
-    address: str | None = None
-    """Address of a running Ray cluster."""
+    options: SweepOptions = USUAL
 
     @classmethod
-    def read(cls, params: Sequence[str], **rest: Any) -> "SweepPlan":
-        """Read parameters as the command has them; the other arguments are the fields.
+    def read(cls, params: Sequence[str], options: SweepOptions = USUAL) -> "SweepPlan":
+        """Read parameters as the command has them.
 
         Raises
         ------
         ArgumentError
             For a text that is no parameter, or an option that the engine or the table does not have.
         """
-        is_search = rest.get("search") is not None
-        axes = [(read_axis if is_search else read_parameter)(text) for text in params]
+        axes = [(read_parameter if options.search is None else read_axis)(text) for text in params]
         refuse_doubled(axes)
         for key in (axis.key for axis in axes if axis.key in OF_THE_MARKET):
             raise ArgumentError(
@@ -80,15 +71,14 @@ class SweepPlan:
             )
         if not axes:
             raise ArgumentError("no parameter varies", where="--param", fix="hedge.threshold_shares=2,5,10")
-        plan = cls(axes=axes, **rest)
-        if plan.address is not None and plan.engine != "ray":
+        if options.address is not None and options.engine != "ray":
             raise ArgumentError(
                 "only the engine ray has an address",
                 where="--address",
-                value=plan.address,
+                value=options.address,
                 fix="--engine ray",
             )
-        return plan
+        return cls(axes=axes, options=options)
 
     def engine_for(
         self, market: PreparedMarket, configs: Sequence[BacktestConfig], report: Report
@@ -98,9 +88,9 @@ class SweepPlan:
         def shared(done: int, of_all: int) -> None:
             report(done, of_all, "sessions prepared")
 
-        if self.engine == "ray":
-            return RayEngine(market, self.workers, self.address, configs, shared)
-        return LocalEngine(market, self.workers or cpu_count() or 1, configs, shared)
+        if self.options.engine == "ray":
+            return RayEngine(market, self.options.workers, self.options.address, configs, shared)
+        return LocalEngine(market, self.options.workers or cpu_count() or 1, configs, shared)
 
 
 def run_plan(
@@ -155,16 +145,18 @@ def run_plan(
 
     done = {} if folder is None else folder.rows()
     earlier = tuple(done.values())
-    if plan.search is not None:
+    wanted = plan.options.search
+    if wanted is not None:
         found: dict[tuple[object, ...], SweepRow] = {}
         base = maker.job({})
         jobs = [base] if isinstance(base, Job) else []
         configs = [job.config for job in jobs]
-        search = Search(plan.axes, plan.search, seed=plan.search_seed, stops=plan.stops)
+        options = plan.options
+        search = Search(plan.axes, wanted, seed=options.search_seed, stops=not options.no_stop)
         with plan.engine_for(market, configs, preparing) as engine:
             for asked, row in enumerate(search.run(maker, engine, done, keep), start=1):
                 found[(*row.key, *sorted(row.settings.items()))] = row
-                report(asked, plan.search, "backtests")
+                report(asked, wanted, "backtests")
         rows = list(found.values())
         whole = [row for row in rows if row.problem is None]
         refused = [row for row in rows if row.problem is not None]

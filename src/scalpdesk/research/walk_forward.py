@@ -34,11 +34,12 @@ from scalpdesk.backtesting.statistics import (
     sharpe_ratio,
 )
 from scalpdesk.backtesting.summary import why_no_trade
-from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure, show_clock
 from scalpdesk.core.frames import in_library
 from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
+from scalpdesk.research.folds import Fold, FoldPlan
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (
     Job,
@@ -52,98 +53,6 @@ from scalpdesk.research.sweep import (
 )
 from scalpdesk.research.sweep_plan import Report, SweepPlan, run_plan
 from scalpdesk.volatility.variance_time import clock_named
-
-USUAL_FOLDS = 4
-LEAST_TRAIN = 2
-"""Sessions of a choice: a Sharpe ratio takes two."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Sessions of one choice and its test, by day in order."""
-
-    train: tuple[date, ...]
-    test: tuple[date, ...]
-    purged: tuple[date, ...] = ()
-    """Left out of the choice because a trade of theirs may reach into the test."""
-    embargoed: tuple[date, ...] = ()
-    """Left out of the choice because they follow an earlier test."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldPlan:
-    """Division of sessions into folds.
-
-    The tests follow one another and end with the last session. A length of None follows from the others.
-    """
-
-    folds: int | None = None
-    """Number of tests; None: as many as fit with ``train`` and ``test`` given, else four."""
-    train: int | None = None
-    """Sessions of a choice; anchored: of the first."""
-    test: int | None = None
-    """Sessions of a test."""
-    anchored: bool = False
-    """Every choice begins with the first session; otherwise it moves on with the tests."""
-    purge: int = 0
-    """Sessions left out before a test: as many as a trade of the strategy overlaps."""
-    embargo: int = 0
-    """Sessions after a test that later choices leave out."""
-
-    def divide(self, days: Sequence[date]) -> tuple[Fold, ...]:
-        """Return the folds of these session days.
-
-        Raises
-        ------
-        ArgumentError
-            When a length is out of range, or the sessions do not suffice; names the option.
-        """
-        for name, value, least in (
-            ("--folds", self.folds, 1),
-            ("--train", self.train, LEAST_TRAIN),
-            ("--test", self.test, 1),
-            ("--purge", self.purge, 0),
-            ("--embargo", self.embargo, 0),
-        ):
-            if value is not None and value < least:
-                raise ArgumentError("too few", where=name, value=value, fix=f"give {least} or more")
-        number, room = self.folds, len(days) - self.purge
-        if number is None and self.train is not None and self.test is not None:
-            number = (room - self.train) // self.test
-        number = USUAL_FOLDS if number is None else number
-        test = self.test
-        if test is None:
-            test = (room - self.train) // number if self.train is not None else room // (number + 1)
-        train = room - number * test if self.train is None else self.train
-        if number < 1 or test < 1 or train < LEAST_TRAIN or train + number * test > room:
-            least = max(self.train or LEAST_TRAIN, LEAST_TRAIN) + self.purge
-            least += (self.folds or number if number > 0 else 1) * (self.test or 1)
-            raise ArgumentError(
-                f"the folds take {least} sessions or more",
-                where="--start, --end",
-                value=f"{len(days)} sessions",
-                fix="take a longer span, fewer folds, or shorter --train, --test and --purge",
-            )
-        first = len(days) - number * test
-        tests = [range(low, low + test) for low in range(first, len(days), test)]
-        found = []
-        for place, held_out in enumerate(tests):
-            end = held_out.start - self.purge
-            barred = {
-                at for earlier in tests[:place] for at in range(earlier.stop, earlier.stop + self.embargo)
-            }
-            begin = 0 if self.anchored else end - train
-            chosen_on = [at for at in range(begin, end) if at not in barred]
-            if len(chosen_on) < LEAST_TRAIN:
-                raise ArgumentError(
-                    f"the embargo leaves the choice of fold {place + 1} {len(chosen_on)} sessions",
-                    where="--embargo",
-                    value=self.embargo,
-                    fix="give a smaller one, or a longer --train",
-                )
-            parts = (chosen_on, held_out, range(end, held_out.start), sorted(barred & set(range(begin, end))))
-            found.append(Fold(*(tuple(days[at] for at in part) for part in parts)))
-        return tuple(found)
 
 
 class SpanPnl(msgspec.Struct, frozen=True, kw_only=True):
@@ -359,10 +268,7 @@ def walk_forward(
     plan: FoldPlan,
     *,
     seed: int | None = None,
-    measure: Measure = Measure.SHARPE,
-    one_run: bool = False,
     folder_of: Callable[[PreparedMarket], SweepFolder] | None = None,
-    earlier_trials: int = 0,
     preparing: Report = lambda _done, _of_all, _label: None,
     report: Report = lambda _done, _of_all, _label: None,
 ) -> WalkForwardResult:
@@ -377,17 +283,11 @@ def walk_forward(
     market
         Its sessions are divided.
     plan
-        Lengths of the folds.
+        Lengths of the folds, and how each choice is made.
     seed
         Path of a reconstructed market.
-    measure
-        Figure that a choice maximises in sample; of equals the first combination is chosen.
-    one_run
-        Choose by the sessions of the backtests over all sessions, which may hold a position as a fold begins.
     folder_of
         Returns the folder of the rows over a market: a row that is there is not run again.
-    earlier_trials
-        Configurations that were tried before, beside these: the deflated Sharpe ratio counts them.
     preparing, report
         Follow the preparation of the markets and the backtests.
 
@@ -398,9 +298,10 @@ def walk_forward(
     ScalpdeskError
         When no combination has a result, or a test fails.
     """
+    measure = Measure(plan.metric)
     folds = plan.divide([session.day for session in market.tape.sessions])
     values = combinations([axis for axis in sweep.axes if isinstance(axis, Parameter)])
-    sweeps = 1 if one_run else 1 + len(folds)
+    sweeps = 1 if plan.one_run else 1 + len(folds)
     done, of_all = 0, sweeps * len(values) + len(folds)
 
     def run_sweep(over: PreparedMarket) -> dict[str, SweepRow]:
@@ -431,7 +332,7 @@ def walk_forward(
     name = currency = ""
     for place, fold in enumerate(folds, 1):
         trained = whole
-        if not one_run:
+        if not plan.one_run:
             own = run_sweep(PreparedMarket(window(market.tape, fold.train[0], fold.train[-1])))
             trained = {key: row for key, row in own.items() if key in whole}
         if not trained:
@@ -481,7 +382,7 @@ def walk_forward(
         anchored=plan.anchored,
         purge=plan.purge,
         embargo=plan.embargo,
-        one_run=one_run,
+        one_run=plan.one_run,
         combinations=len(whole),
         folds=tuple(results),
         daily={day: str(amount) for day, amount in daily.items()},
@@ -493,7 +394,10 @@ def walk_forward(
         probabilistic_sharpe=None if shape is None else shape.probability_above(0.0),
         degradation=1.0 - outside.per_session / inside.per_session if inside.per_session > 0.0 else None,
         overfitting=judge_rows(
-            whole.values(), earlier_trials=earlier_trials, sessions_per_year=a_year, measure=measure
+            whole.values(),
+            earlier_trials=plan.earlier_trials,
+            sessions_per_year=a_year,
+            measure=measure,
         ),
         problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
     )

@@ -10,8 +10,8 @@ DEFAULT_VENUE = "alpaca"
 
 
 def venue_names() -> tuple[str, ...]:
-    """Return the names of the venues that orders can be sent to, sorted."""
-    return VENUES.names()
+    """Return the names of venues, sorted; also those of the project's parts that are yet to be installed."""
+    return tuple(sorted({*VENUES.names(), *VENUES.parts}))
 
 
 def find_venue(name: str) -> VenueSpec[Any]:

@@ -17,10 +17,10 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.monitor.texts import per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.research.band_lab import BandReport, BandRow, advice
+from scalpdesk.research.folds import Fold
 from scalpdesk.research.overfitting import Measure, OverfittingReport
 from scalpdesk.research.sweep import SweepResult, SweepRow, in_order, numbers_of
 from scalpdesk.research.walk_forward import (
-    Fold,
     FoldResult,
     SpanPnl,
     WalkForwardResult,

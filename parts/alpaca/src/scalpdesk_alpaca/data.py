@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from scalpdesk.core.errors import RetryError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.data_sources.contract import (
     FLUSH_SECONDS,
     DownloaderSpec,
     DownloadRequest,
-    Flag,
     RecorderSpec,
     RecordRequest,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DAY_END = time(23, 59, 59)
 
 
-class ChainFlags(msgspec.Struct, frozen=True, kw_only=True):
+class ChainFlags(Options, frozen=True, kw_only=True):
     """Flags of whatever asks for a chain."""
 
     days: Annotated[int, Flag("Options that expire within so many days.", least=0, most=1_200)] = 45

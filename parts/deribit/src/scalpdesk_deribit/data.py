@@ -6,15 +6,13 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import msgspec
-
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.data_sources.contract import (
     FLUSH_SECONDS,
     DownloaderSpec,
     DownloadRequest,
-    Flag,
     ImporterSpec,
     ImportRequest,
     RecorderSpec,
@@ -25,7 +23,7 @@ from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
 from scalpdesk.instruments.sessions import coin_session
 
 
-class CaptureFlags(msgspec.Struct, frozen=True):
+class CaptureFlags(Options, frozen=True):
     """Flags of ``data import deribit``."""
 
     name: Annotated[str, Flag("Name of the data set.")] = "deribit"
@@ -62,7 +60,7 @@ def read_file(request: ImportRequest, flags: CaptureFlags) -> Sequence[ImportRep
     return [report]
 
 
-class HistoryFlags(msgspec.Struct, frozen=True):
+class HistoryFlags(Options, frozen=True):
     """Flags of ``data download deribit``."""
 
     name: Annotated[str, Flag("Name of the data set.")] = "deribit"
@@ -141,7 +139,7 @@ async def _download(request: DownloadRequest, flags: HistoryFlags) -> ImportRepo
     return report
 
 
-class RecordFlags(msgspec.Struct, frozen=True):
+class RecordFlags(Options, frozen=True):
     """Flags of ``data record deribit``."""
 
     name: Annotated[str, Flag("Name of the data set.")] = "deribit"

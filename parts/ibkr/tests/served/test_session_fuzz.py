@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.tws_bench import source
-from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 from scalpdesk_ibkr.served.session import REQUESTS, ClientSession, TwsMarket
 
 KNOWN = [
@@ -27,7 +28,7 @@ class Line:
     """A session without a socket, and every frame that it sent."""
 
     def __init__(self, version):
-        world = SimulatedMarket(source(), MarketOptions())
+        world = SimulatedMarket(source(), TWS.terms)
         world.open_account(AccountTerms(name="mine", cash=100_000))
         world.advance_to(world.source.start_ns + 1_800 * 10**9)
         self.frames = []

@@ -41,6 +41,7 @@ from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
+from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Answer, Request
 from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
@@ -291,7 +292,7 @@ class Trial:
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
-        self.world = SimulatedMarket(self.market, self.market_options(), self.plan)
+        self.world = SimulatedMarket(self.market, ALPACA.terms, self.market_options(), self.plan)
         self.account = self._open_account()
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.line = self.make_line(keyring)

@@ -1,5 +1,7 @@
 """Reconstructed markets: sessions of the S&P 500 from 2014 to 2018 with their option chains, and coins."""
 
+from datetime import date
+
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.deribit import perpetual_symbol
 
@@ -9,6 +11,8 @@ COIN_MARKETS = {"embedded-btc": perpetual_symbol("BTC"), "embedded-eth": perpetu
 """The data sets that settle in coin, with their underlyings."""
 RECONSTRUCTED = (EMBEDDED, *COIN_MARKETS)
 """Data sets that are in no catalogue."""
+USUAL_DAY, USUAL_COIN_DAY = date(2018, 2, 5), date(2025, 3, 5)
+"""Sessions that are played where none is named: of shares, and of coins."""
 
 
 def require_own_coin(data_set: str, underlying: str, where: str, fix: str) -> None:
