@@ -49,6 +49,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import mark_decimal
 from scalpdesk.report.fold import RunFold
 from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.session_tables import SessionSums
 from scalpdesk.report.summary import run_summary
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
@@ -263,15 +264,11 @@ class BacktestResult:
 
     def daily(self) -> dict[date, dict[str, Decimal]]:
         """Return the P&L of each session: its ``total`` and the parts that sum to it, not rounded."""
-        clock, first = clock_of(self.document["data"]), self.sessions[0].day
-        names = part_names(self.pnl)
-        days = {session.day: dict.fromkeys(("total", *names), Decimal(0)) for session in self.sessions}
+        sums = SessionSums(clock_of(self.document["data"]), self.sessions[0].day)
         for mark in self.marks:
-            day = days[max(clock.session_day(mark.ts_ns), first)]
-            day["total"] += mark.nav_change
-            for part in names:
-                day[part] += mark.parts[part]
-        return days
+            sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
+        nothing = dict.fromkeys(("total", *part_names(self.pnl)), Decimal(0))
+        return {session.day: nothing | sums.of_day(session.day) for session in self.sessions}
 
     def to_frame(self, library: str = "pandas") -> Any:
         """Return the marks as a frame, as :func:`marks_frame` has it.

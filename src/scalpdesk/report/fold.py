@@ -357,7 +357,8 @@ class RunFold:
                 self._update(each, now_ns, "cancel sent")
         else:
             for sent in orders_of(output):
-                self._on_sent(self._manager.orders[sent.client_order_id])
+                known = self._manager.orders.get(sent.client_order_id)
+                self._on_sent(known or Order(sent, now_ns))  # a replica of another version may not know it
 
     @property
     def fill_count(self) -> int:

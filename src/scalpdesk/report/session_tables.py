@@ -76,6 +76,10 @@ class SessionSums:
             own[name] = own.get(name, ZERO) + Decimal(amount)
         self._largest[day] = max(self._largest.get(day, 0.0), abs(delta))
 
+    def of_day(self, day: date) -> dict[str, Decimal]:
+        """Return ``total`` and parts of a day, exact."""
+        return {"total": self._pnl.get(day, ZERO)} | self._parts.get(day, {})
+
     def total(self) -> tuple[Decimal, dict[str, Decimal]]:
         """Return the P&L of all sessions, and its parts."""
         parts: dict[str, Decimal] = {}
