@@ -65,7 +65,7 @@ class SessionSums:
         self._parts: dict[date, dict[str, Decimal]] = {}
         self._largest: dict[date, float] = {}
 
-    def add(self, ts_ns: int, change: Decimal, parts: Mapping[str, Decimal | str], delta: float) -> None:
+    def add(self, ts_ns: int, change: Decimal, parts: Mapping[str, Decimal], delta: float) -> None:
         """Add the interval that ends with a mark."""
         day = self._clock.session_day(ts_ns)
         if self._first is not None:
@@ -73,7 +73,7 @@ class SessionSums:
         self._pnl[day] = self._pnl.get(day, ZERO) + change
         own = self._parts.setdefault(day, {})
         for name, amount in parts.items():
-            own[name] = own.get(name, ZERO) + Decimal(amount)
+            own[name] = own.get(name, ZERO) + amount
         self._largest[day] = max(self._largest.get(day, 0.0), abs(delta))
 
     def of_day(self, day: date) -> dict[str, Decimal]:
