@@ -5,18 +5,18 @@ A run that has not ended yet is reported up to the last session that its journal
 
 import sys
 from collections import Counter, defaultdict
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scalpdesk.backtesting.session_tables import gate_record, grouped, performance, session_rows
-from scalpdesk.backtesting.statistics import bootstrap_interval, trade_figures
 from scalpdesk.core.intents import Decision, Mark
-from scalpdesk.datasets.daily_history import vix_closes_before
+from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.report.session_tables import SessionSums, gate_record, grouped, performance
+from scalpdesk.report.statistics import bootstrap_interval, trade_figures
 from scalpdesk.volatility.variance_time import clock_of
 
 COMMAND = (
@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         reader = JournalReader(folder)
-        marks: list[dict[str, Any]] = []
+        marks: list[Mark] = []
         self.straddles: list[dict[str, Any]] = []
         self.hedges = 0
         now_ns = 0
@@ -38,28 +38,22 @@ class Run:
             now_ns = events[-1].ts_recv_ns
             for output in outputs:
                 if isinstance(output, Mark):
-                    marks.append(
-                        {
-                            "ts_ns": output.ts_ns,
-                            "nav": output.nav,
-                            "nav_change": output.nav_change,
-                            "net_delta_shares": output.net_delta_shares,
-                            "parts": output.parts,
-                            "gamma_rent": output.gamma_rent,
-                        }
-                    )
+                    marks.append(output)
                 elif isinstance(output, Decision):
                     self._note(output)
         whole = [each for each in reader.header.sessions if each.close_ns <= now_ns]
         last_ns = whole[-1].close_ns
-        marks = [mark for mark in marks if mark["ts_ns"] <= last_ns]
+        marks = [mark for mark in marks if mark.ts_ns <= last_ns]
         self.is_whole = len(whole) == len(reader.header.sessions)
         self.days = [each.day for each in whole]
         # hundreds of sessions are summed: rounded to the cent each, the sum would be off by some
-        self.rows = session_rows(marks, self.days, _vix_before, clock_of(reader.header.data), decimals=6)
-        self.figures = performance(self.rows, float(marks[0]["nav"] - marks[0]["nav_change"]))
-        self.parts = {name: sum(float(mark["parts"][name]) for mark in marks) for name in PARTS}
-        self.realised_vs_implied = sum(mark["gamma_rent"] for mark in marks)
+        sums = SessionSums(clock_of(reader.header.data), self.days[0])
+        for mark in marks:
+            sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
+        self.rows = sums.rows(self.days, vix_before, decimals=6)
+        self.figures = performance(self.rows, float(marks[0].nav - marks[0].nav_change))
+        self.parts = {name: sum(float(mark.parts[name]) for mark in marks) for name in PARTS}
+        self.realised_vs_implied = sum(mark.gamma_rent for mark in marks)
         self.held = sum(bool(abs(float(row["pnl"])) > 0) for row in self.rows)
         self.digest = reader.decisions.hex() if reader.sealed else "the run has not ended"
 
@@ -81,11 +75,6 @@ class Run:
     def closed(self) -> list[dict[str, Any]]:
         """Straddles that have been sold."""
         return [each for each in self.straddles if each["pnl"] is not None]
-
-
-def _vix_before(day: date) -> float | None:
-    known = vix_closes_before(day)
-    return None if known is None else round(100 * known[1], 2)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> None:

@@ -19,13 +19,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.backtesting.statistics import bootstrap_interval
 from scalpdesk.datasets.embedded.days import available_sessions, market_day
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+from scalpdesk.report.statistics import bootstrap_interval
 from scalpdesk_testing.market_statistics import MarketStatistics, OptionGroup, embedded_market_statistics
 
 NANOS_PER_MICROSECOND = 1_000

@@ -18,8 +18,10 @@ from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.report.run_report import report_of
 from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
 from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.options import SweepOptions
@@ -120,7 +122,9 @@ def backtest(
     Returns
     -------
     RunResult
-        ``summary`` (the run summary) and ``marks`` (the book over time).
+        ``summary`` (the run summary), ``marks`` (the book over time), and with a journal or without
+        ``orders``, ``fills``, ``decisions``, ``sessions``, ``trades`` and ``hedges``; ``to_frame`` makes
+        frames of them.
 
     Raises
     ------
@@ -367,7 +371,8 @@ def run_desk(
     )
     with ThreadPoolExecutor(1) as own_thread:  # a notebook's own thread has a loop that runs already
         summary = own_thread.submit(asyncio.run, course).result()
-    return RunResult(summary, desks[-1].run_dir, desks[-1].tally.marks)
+    desk = desks[-1]
+    return RunResult(summary, desk.run_dir, report_of(desk.header, desk.fold, summary, vix_before))
 
 
 def parity(

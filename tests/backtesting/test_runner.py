@@ -352,7 +352,7 @@ def test_decisions_are_the_same_when_the_same_tape_is_run_again():
     tape = TapeBuilder().path("10:00", 1.0, [500.0, 501.0, 499.0]).build()
     first, second = (run_tape(tape, buying("10:00", "10:00:01")) for _ in range(2))
     assert first.outputs == second.outputs
-    assert first.tally.hash.hex() == second.tally.hash.hex()
+    assert first.fold.hash.hex() == second.fold.hash.hex()
     assert len(decisions(first.outputs)) == 2
 
 

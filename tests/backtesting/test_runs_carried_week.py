@@ -201,7 +201,7 @@ def test_the_dividend_of_a_night_is_in_neither_its_carry_nor_the_days():
     for part in ("overnight", "intraday"):
         assert abs(float(lines[part]["carry"])) < 8.0
         assert abs(float(lines[part]["residual"])) < 1.0
-    opened = [mark for mark in run.tally.marks if mark.ts_ns > tape.sessions[1].open_ns][:3]
+    opened = [mark for mark in run.fold.marks if mark.ts_ns > tape.sessions[1].open_ns][:3]
     assert max(abs(float(mark.nav_change)) for mark in opened) < 10.0
 
 

@@ -14,7 +14,6 @@ from fakes.runner_bench import runner_around
 from fakes.served_desk import served_desk
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
-from scalpdesk.backtesting.summary import in_dollars
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import SessionPhase
@@ -35,6 +34,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import greeks
+from scalpdesk.report.summary import in_dollars
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 

@@ -142,7 +142,7 @@ def test_skipped_quotes_change_nothing_with_two_underlyings(tape, played):
     header, engine = runs.build_backtest(settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1)
     every = runs.assemble_backtest(settings, tape, header, engine, None, every_quote=True)
     every.runner.run()
-    assert every.tally.hash.hex() == played.summary["decision_hash"]
+    assert every.fold.hash.hex() == played.summary["decision_hash"]
 
 
 def test_each_market_of_a_joined_tape_is_the_lone_one_in_the_order_of_events(tape):

@@ -22,7 +22,15 @@ from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.portfolio.explain import PARTS
 
 DAY, WEEK = date(2018, 2, 5), date(2018, 2, 9)
-OF_THE_WRAPPER = {"run_id", "wall_seconds", "events_per_second", "cpu_seconds", "slow"}
+OF_THE_WRAPPER = {
+    "run_id",
+    "wall_seconds",
+    "events_per_second",
+    "cpu_seconds",
+    "slow",
+    "sessions",
+    "performance",
+}
 SWEEP = (
     ("st0cka", {}),
     ("gamma-scalper", {"entry.gate": "off", "hedge.threshold_shares": 2}),

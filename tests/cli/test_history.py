@@ -17,7 +17,6 @@ from scalpdesk.cli.summary_view import (
     LiveView,
     show_performance,
     show_runs,
-    show_stored_summary,
     show_summary,
 )
 from scalpdesk.config.settings import load_settings
@@ -51,6 +50,7 @@ ROW = {
     "hedges": 0,
     "fills": 2,
     "nav_change": "801.21",
+    "pnl": "801.21",
     "settings": ["seed=3", "hedge.band=zakamouline"],
 }
 
@@ -111,6 +111,12 @@ def test_a_run_without_a_trade_shows_no_table_of_zeros(fills, amount, is_shown):
     assert ("where it came from" in shown) is is_shown
 
 
+def looked(ts_ns, spot=100.0, net_delta_shares=0.0):
+    state = {"spot": spot, "net_delta_shares": net_delta_shares, "implied_vol": 0.5}
+    state = dict.fromkeys((*MARK_STATE, "gamma_rent", "theta_paid"), 0.0) | state
+    return Mark(ts_ns=ts_ns, nav=Decimal(1), nav_change=Decimal(0), parts={}, **state)
+
+
 @pytest.mark.parametrize(
     ("underlying", "deltas", "shown"),
     [
@@ -122,17 +128,8 @@ def test_net_delta_is_shown_in_what_the_desk_hedges_with(underlying, deltas, sho
     out = Console(file=StringIO(), width=100)
     found = summary(2, "1.00")
     found["data"]["underlying"] = underlying
-    marks = [
-        {
-            "ts_ns": place * 60 * 10**9,
-            "nav": 1.0,
-            "spot": 100.0,
-            "net_delta_shares": delta,
-            "implied_vol": 0.5,
-        }
-        for place, delta in enumerate(deltas)
-    ]
-    show_stored_summary(out, found, marks)
+    marks = [looked(ts_ns=place * 60 * 10**9, net_delta_shares=delta) for place, delta in enumerate(deltas)]
+    show_summary(out, found, marks)
     assert shown in out.file.getvalue()
     largest = {"largest_net_delta_shares": deltas[0], "exposure": 0.5, "unhedged_minutes": 1.0}
     fall = {"amount": 0.0, "fraction": 0.0, "after": "", "trough": ""}
@@ -146,13 +143,7 @@ def test_net_delta_is_shown_in_what_the_desk_hedges_with(underlying, deltas, sho
 def test_the_realised_volatility_shown_is_by_the_runs_clock():
     moves = [*[1.0, 1.002] * 15, 1.0]
     marks = [
-        {
-            "ts_ns": session_on(date(2018, 2, 5)).open_ns + place * 60 * 10**9,
-            "nav": 1.0,
-            "spot": 100.0 * move,
-            "net_delta_shares": 0.0,
-            "implied_vol": 0.5,
-        }
+        looked(ts_ns=session_on(date(2018, 2, 5)).open_ns + place * 60 * 10**9, spot=100.0 * move)
         for place, move in enumerate(moves)
     ]
     shown = {}
@@ -160,7 +151,7 @@ def test_the_realised_volatility_shown_is_by_the_runs_clock():
         out = Console(file=StringIO(), width=100)
         found = summary(2, "1.00")
         found["data"]["variance_clock"] = name
-        show_stored_summary(out, found, marks)
+        show_summary(out, found, marks)
         (line,) = [line for line in out.file.getvalue().splitlines() if line.startswith("RV ")]
         shown[name] = float(line.split()[-2])
     minute = math.log(1.002) ** 2
@@ -350,5 +341,5 @@ def test_a_write_that_fails_is_given_the_name_of_its_file(tmp_path):
 def test_a_plot_without_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ScalpdeskError) as refused:
-        RunResult({"strategy": "x", "pnl": {"total": "0.00"}, "data": {}}, None, ()).plot()
+        RunResult({"strategy": "x", "pnl": {"total": "0.00"}, "data": {}}, None, None).plot()
     assert "[plots]" in refused.value.fix

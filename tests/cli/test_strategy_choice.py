@@ -177,7 +177,7 @@ def test_debug_logs_each_decision_with_its_reasons(capsys):
     assert len(lines) == json.loads(told.out)["decisions"] > 3
     assert "entry taken [sd" in lines[0]
     assert "volatility" in lines[0]
-    assert lines[0].startswith("DEBUG scalpdesk.backtesting.summary: decision 1 at 2016-03-01 09:3")
+    assert lines[0].startswith("DEBUG scalpdesk.report.fold: decision 1 at 2016-03-01 09:3")
 
 
 def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys, monkeypatch):

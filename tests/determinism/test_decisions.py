@@ -22,7 +22,7 @@ def decisions_of(seed: int) -> tuple[str, int, Decimal]:
     mids = [round(float(x), 2) for x in 500 + np.cumsum(steps)]
     tape = TapeBuilder(straddle_book(490, 495, 500, 505, 510)).path("10:00", 5.0, mids).build()
     run = run_tape(tape, GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off"))), latency_ms=20)
-    return run.tally.hash.hex(), run.tally.orders, run.engine.desk.account.cash
+    return run.fold.hash.hex(), len(run.fold.orders), run.engine.desk.account.cash
 
 
 SCRIPT = f"""

@@ -9,7 +9,6 @@ from fakes.broker import connect
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
-from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import (
     AccountSnapshot,
@@ -55,6 +54,7 @@ from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.report.fold import RunFold
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.assignment import AssignmentTerms
@@ -318,7 +318,7 @@ class TapeRun:
     engine: TradingEngine
     broker: BrokerConnection
     runner: BacktestRunner
-    tally: Tally
+    fold: RunFold
     events: list[Event] = field(default_factory=list)
     """Every event that reached the engine, in order."""
     outputs: list[Output] = field(default_factory=list)
@@ -358,8 +358,8 @@ def run_tape(
         faults=faults,
         assignment=assignment,
     )
-    tally = Tally()
-    run = TapeRun(made, broker, None, tally)  # type: ignore[arg-type]
+    fold = RunFold(made.desk.instruments, made.desk.orders, books=made.desk.books)
+    run = TapeRun(made, broker, None, fold)  # type: ignore[arg-type]
     handle = made.handle
 
     def record(event: Event) -> tuple[Output, ...]:
@@ -375,7 +375,7 @@ def run_tape(
         lines = tuple(HeldPosition(number, quantity, Decimal(1)) for number, quantity in held.items())
         opening = (AccountSnapshot(at_ns, at_ns, CASH, lines), *known_at_open)
     run.runner = BacktestRunner(
-        tape, made, broker, None, watchers=(tally.see,), known_at_open=opening, every_quote=every_quote
+        tape, made, broker, None, known_at_open=opening, every_quote=every_quote, fold=fold.see
     )
     run.runner.run()
     return run

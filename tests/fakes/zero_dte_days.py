@@ -45,7 +45,7 @@ class PlayedDay:
     """The course of a day, and its faults."""
 
     engine: TradingEngine
-    tally: Any
+    fold: Any
     decisions: list[Decision] = field(default_factory=list)
     naked: list[str] = field(default_factory=list)
     """Instants after the deadline with shares and neither options nor an order under way."""
@@ -74,7 +74,7 @@ class PlayedDay:
     @property
     def hedges(self) -> int:
         """Hedges sent before the exit."""
-        return int(self.tally.taken["hedge"])
+        return int(self.fold.taken["hedge"])
 
 
 class Auditor:
@@ -140,6 +140,6 @@ def play_day(data: str, day: str, *overrides: str, seed: int = 1) -> PlayedDay:
     played = PlayedDay(engine, None)
     engine.handle = Auditor(engine, played).handle  # type: ignore[method-assign]
     run = assemble_backtest(settings, tape, header, engine, None)
-    played.tally = run.tally
+    played.fold = run.fold
     run.runner.run()
     return played

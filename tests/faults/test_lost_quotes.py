@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
-from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.cli.summary_view import unexplained_line
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
@@ -19,6 +18,7 @@ from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import LazyQuotes, QuoteColumns
 from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.toolkit.order_life import without_figures
 from scalpdesk_testing.market import CALL, IMPLIED_VOL, OLD_SECONDS, PUT, SHARE
 from scalpdesk_testing.schedule import Moment, quiet_schedule
@@ -143,7 +143,7 @@ def crash():
     header, engine = build_backtest(settings, tape, run_id="crash", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(settings, tape, header, engine, None)
     decisions, marks = [], []
-    handle = run.tally.see
+    handle = run.fold.see
 
     def see(event, outputs):
         handle(event, outputs)
@@ -152,7 +152,7 @@ def crash():
 
     run.runner.watchers = (see,)
     run.runner.run()
-    return engine, decisions, marks, run_summary(header, engine, run.tally, run.runner.events, 0.0)
+    return engine, decisions, marks, run_summary(header, engine, run.fold, run.runner.events, 0.0)
 
 
 def on(day, decisions):

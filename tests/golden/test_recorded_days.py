@@ -85,7 +85,7 @@ def run_desk(recorded_catalog, name):
         Decimal(0),
     )
     unhedged = sum(float(position.realized) for position in options) / UNITS
-    return float(paid), run.tally.taken["hedge"], float(desk.attribution.nav_change) / UNITS, unhedged
+    return float(paid), run.fold.taken["hedge"], float(desk.attribution.nav_change) / UNITS, unhedged
 
 
 # the calculation of its own ---------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakes.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_day
-from scalpdesk.backtesting.summary import parts_in_cents
+from scalpdesk.report.summary import parts_in_cents
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -14,7 +14,6 @@ from fakes.closed_folder import close_folder
 from fakes.desk import HandDesk, Scripted
 from fakes.instruments import DAY
 from fakes.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
-from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import (
     ConfigError,
@@ -60,7 +59,7 @@ def interrupted_run(tmp_path, events):
 
 def resumed(plan):
     said = []
-    found = assembly.resume_run(plan, ManualClock(2_000), Tally(), lambda *words: said.append(words))
+    found = assembly.resume_run(plan, ManualClock(2_000), lambda *words: said.append(words))
     return found, said
 
 

@@ -12,7 +12,6 @@ from fakes.instruments import DAY
 from fakes.runner_bench import BenchGateway
 from fakes.tape import quote
 from scalpdesk.assembly import engine_from_header
-from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.errors import ConfigError
@@ -187,7 +186,7 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
     with segment_path(run_dir, 1).open("ab") as segment:
         segment.write(b"half a record")
     said = []
-    found = assembly.resume_run(plan, ManualClock(one.close_ns), Tally(), lambda *words: said.append(words))
+    found = assembly.resume_run(plan, ManualClock(one.close_ns), lambda *words: said.append(words))
     found.journal.abandon()
     assert [ask.request for ask in found.asked] == [1]
     assert [member.open_request for member in members_of(found.engine.strategy)] == [1]

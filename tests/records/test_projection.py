@@ -1,8 +1,10 @@
+import json
 from decimal import Decimal
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from alembic import command
+from sqlalchemy import func, select, text
 
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
@@ -14,6 +16,7 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import (
+    alembic_config,
     load_decisions,
     load_fills,
     load_marks,
@@ -246,9 +249,9 @@ def test_what_moved_the_holdings_and_the_dividends_are_kept_as_they_pass(
     again = msgspec.structs.replace(expiry, ts_recv_ns=expiry.ts_recv_ns + 1)
     dividend = DividendEvent(InstrumentId(0), 1, 2, header.started_ns + 50, Decimal("1.10"))
     found = project_journal(write(tmp_path, header, [*story, ([again, dividend], ())]), store)
-    began, ended = found.holding_changes
+    began, ended = found.fold.changes
     assert (began.reference, ended.reference, ended.ts_ns) == ("snapshot-0", "exp-1", expiry.ts_recv_ns)
-    assert found.dividends == [dividend]
+    assert found.fold.dividends == [dividend]
 
 
 def test_figures_that_are_no_amounts_are_left_out(tmp_path, header, store, write):
@@ -256,3 +259,23 @@ def test_figures_that_are_no_amounts_are_left_out(tmp_path, header, store, write
     run = load_run(store, project_journal(write(tmp_path, odd, []), store).header.run_id)
     assert (run.open, run.high, run.close, run.session) == (None, None, None, None)
     assert run.data["notes"] == ["-inf"]
+
+
+def test_a_store_of_before_takes_the_part_of_the_basis_out_of_what_is_not_explained(projected):
+    """It had no column of its own: SQL and the Runs page showed it as the residual."""
+    migrate(projected, command.downgrade, "r0002")
+    with projected.engine.begin() as connection:
+        values = {"residual": "-3.75", "summary": json.dumps({"pnl": {"basis": "-4.00"}})}
+        if projected.engine.dialect.name == "postgresql":
+            values["residual"] = Decimal("-3.75")
+        connection.execute(text("UPDATE runs SET pnl_residual = :residual, summary = :summary"), values)
+    migrate(projected, command.upgrade, "head")
+    run = load_run(projected, "last")
+    assert (run.pnl_basis, run.pnl_residual) == (Decimal("-4.00"), Decimal("0.25"))
+
+
+def migrate(store, way, revision):
+    config = alembic_config()
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        way(config, revision)

@@ -11,8 +11,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from scalpdesk.backtesting.statistics import sharpe_ratio
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.report.statistics import sharpe_ratio
 from scalpdesk.research.overfitting import (
     Measure,
     cross_validate,

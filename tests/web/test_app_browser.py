@@ -16,7 +16,6 @@ from contextlib import contextmanager
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
-from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
@@ -424,10 +423,8 @@ def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path)
 def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     folder, summary = ended_runs
     file = tmp_path / "sheet.html"
-    stored = read_stored(folder / summary["run_id"])
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
     run = read_run(folder / summary["run_id"])
-    file.write_text(tear_sheet(sheet_document(run, tables=tables)), "utf-8")
+    file.write_text(tear_sheet(sheet_document(run)), "utf-8")
     context = browser.new_context(viewport={"width": 1440, "height": 960}, color_scheme=theme)
     page, wrong, asked = context.new_page(), [], []
     page.on("console", lambda message: wrong.append(message.text))

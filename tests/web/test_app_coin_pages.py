@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from io import StringIO
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from scalpdesk.alerts.rules import status_text
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.backtesting.runs import replayed, run_backtest
 from scalpdesk.cli import history
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import LiveView
@@ -26,6 +25,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book
+from scalpdesk.report.run_report import report_of
 from scalpdesk.research.book_risk import risk_document
 from scalpdesk.web.book_risk import risk_answer
 from scalpdesk.web.feed import DeskFeed
@@ -202,8 +202,7 @@ def test_the_metrics_of_amounts_are_named_by_the_coin(coin):
 
 def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):
     stored = history.read_stored(coin.run_dir)
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
-    sheet = sheet_document(coin, tables=tables)
+    sheet = sheet_document(coin)
     (stored_row,), (row,) = stored.straddles, sheet["straddles"]
     shown = [amount(row[name]) for name in ("paid", "received", "pnl")]
     assert shown == [round(stored_row[name], 8) for name in ("paid", "received", "pnl")]
@@ -342,8 +341,7 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     assert coin.greeks().owned_shares == pytest.approx(coins)
 
 
-def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, monkeypatch):
-    words = ["report", coin.run_dir.name, "--json", f"--set=desk.runs_dir={coin.run_dir.parent}"]
+def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin):
     stored = history.read_stored(coin.run_dir)
     (straddle,), (session,) = stored.straddles, stored.sessions
     assert session["session"] == DAY.isoformat()
@@ -351,12 +349,12 @@ def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin, capsys, m
     squares = sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(looks))
     years = (looks[-1][0] - looks[0][0]) / (365 * 86_400e9)
     assert straddle["realised_vol"] == pytest.approx(math.sqrt(squares / years))
-    pnl = [-0.00662898, -0.00649052, 0.0, 0.0011, -0.0007, 0.0004, 0.0]
-    rows = [session | {"session": f"2025-03-{5 + n:02d}", "pnl": f"{each:.8f}"} for n, each in enumerate(pnl)]
-    whole = stored.summary | {"cut": None}
-    monkeypatch.setattr(history, "read_stored", lambda *_: replace(stored, sessions=rows, summary=whole))
-    assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)["performance"]
+    fold, pnl = replayed(coin.run_dir), [float(session["pnl"])]
+    for n, amount in enumerate(("-0.00649052", "0.0011", "-0.0007", "0.0004", "0.0002"), start=1):
+        fold.sums.add(looks[-1][0] + n * 86_400 * 10**9, Decimal(amount), {}, 0.0)
+        pnl.append(float(amount))
+    figures = stored.summary | {"cut": None}
+    found = report_of(coin.header, fold, figures, lambda _: None).performance
     assert found["sharpe"] == pytest.approx(mean(pnl) / stdev(pnl) * math.sqrt(365))
 
 

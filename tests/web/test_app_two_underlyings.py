@@ -77,7 +77,7 @@ def test_the_net_delta_is_in_shares_of_the_main_underlying(runs):
     deltas = [each.greeks().net_delta_shares for each in alone]
     expected = deltas[0] + 1.14 * spots[1] / spots[0] * deltas[1]
     assert both.greeks().net_delta_shares == pytest.approx(expected)
-    assert both.last_mark.net_delta_shares == pytest.approx(expected, abs=0.05)
+    assert both.fold.last_mark.net_delta_shares == pytest.approx(expected, abs=0.05)
     vegas = [each.greeks().vega_usd_per_point for each in runs]
     assert vegas[0] == pytest.approx(vegas[1] + vegas[2])
 

@@ -307,14 +307,12 @@ def test_an_exit_refused_three_times(desk):
     rules = DeskRules(structs.replace(CALM, exit_refusals=3), desk)
     refused = Decision(desk.now_ns, DecisionKind.EXIT, False, ("15:45 has come", "SPY: price collar"), {})
     for count in range(1, 4):
-        desk.decision_count += 1
-        desk.decisions.append((desk.decision_count, refused))
+        desk.note(refused)
         rules.news()
         keys = {alert.key: alert for alert in rules.conditions(NOON_NS, UP, is_running=True)}
         assert ("exit refused" in keys) is (count == 3)
     assert "refused 3 times: SPY: price collar. Held: " in keys["exit refused"].what
-    desk.decision_count += 1
-    desk.decisions.append((desk.decision_count, structs.replace(refused, taken=True)))
+    desk.note(structs.replace(refused, taken=True))
     rules.news()
     assert rules.conditions(NOON_NS, UP, is_running=True) == []
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 from copy import copy
 from decimal import Decimal
 
@@ -293,12 +292,12 @@ def test_search_finds_decisions_by_word_order_and_kind(held):
     every = order_documents.why_page(held, limit=10_000)
     hedges = order_documents.why_page(held, kind="hedge", limit=10_000)
     assert every["found"] == held.decision_count
-    assert hedges["found"] == held.taken["hedge"] + held.skipped["hedge"]
+    assert hedges["found"] == held.fold.taken["hedge"] + held.fold.skipped["hedge"]
     assert order_documents.why_page(held, search="2018-03-16 275")["decisions"][0]["kind"] == "entry"
     order = next(iter(held.desk.orders.orders))
     assert order_documents.why_page(held, search=order)["found"] == 1
     assert order_documents.why_page(held, search="no such thing")["decisions"] == []
-    assert order_documents.why_page(held, taken=False)["found"] == sum(held.skipped.values())
+    assert order_documents.why_page(held, taken=False)["found"] == sum(held.fold.skipped.values())
 
 
 def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
@@ -337,16 +336,13 @@ def test_orders_come_page_by_page_each_once_under_keys_that_stay(held):
 
 
 def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
-    name, order = next(iter(held.desk.orders.orders.items()))
+    order = next(iter(held.desk.orders.orders.values()))
     contract = held.desk.instruments[order.submitted.instrument_id]
-    in_parts = {
-        (name, "a"): (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
-        (name, "b"): (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
-        ("another", "c"): (held.now_ns, Decimal(9), Decimal(1), Decimal(0)),
-    }
-    split = copy(held)
-    split.fills, split.histories = in_parts, {}
-    row = next(row for row in order_documents.orders_page(split, 10_000)["orders"] if row["id"] == name)
+    in_parts = [
+        (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
+        (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
+    ]
+    row = order_documents.order_row(held, order, "done", in_parts)
     assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
     paid = sum(Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in row["fills"])
     assert held.price(contract, paid / 4) == row["average"]
@@ -362,7 +358,7 @@ def test_a_fold_ends_where_the_page_does(held):
         for number, (taken, reason) in enumerate(kinds, start=1)
     ]
     quiet = copy(held)
-    quiet.decisions, quiet.taken, quiet.skipped = found, Counter(entry=2), Counter(entry=2)
+    quiet.decisions = found
     page = order_documents.why_page(quiet, limit=1)
     assert [(row["number"], row["count"]) for row in page["decisions"]] == [(4, 1)]
     assert page["older"] == 4
@@ -380,7 +376,7 @@ def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
     reasons = ("edge -1.20 USD", "edge -3.45 USD", "spread too wide", "edge 2")
     skips = [skip(number, reason) for number, reason in enumerate(reasons, start=1)]
     quiet = copy(held)
-    quiet.decisions, quiet.taken, quiet.skipped = skips, Counter(), Counter(entry=4)
+    quiet.decisions = skips
     rows = order_documents.why_page(quiet)["decisions"]
     assert [(row["number"], row["count"]) for row in rows] == [(4, 1), (3, 1), (2, 2)]
 

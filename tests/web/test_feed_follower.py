@@ -102,9 +102,9 @@ def test_following_in_slices_gives_what_following_at_once_gives(held, held_runs)
 
 
 def test_each_hedge_is_in_the_history_of_its_order(held):
-    assert len(held.histories) == len(held.desk.orders.orders) == len(held.fills)
-    for history in held.histories.values():
-        assert [state for _, state, _ in history] == ["pending_new", "working", "filled"]
+    assert len(held.fold.orders) == len(held.desk.orders.orders) == len(held.fills)
+    for line in held.fold.orders:
+        assert [state for _, state, _ in line.history] == ["pending_new", "working", "filled"]
 
 
 def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs):
@@ -244,7 +244,7 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     columns = held.series.columns
     for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
         view.remember(spot, 100_000 + pnl, pnl)
-    view.draw(held.engine, "gamma-scalper", held.taken["hedge"], held.decisions[-1][1])
+    view.draw(held.engine, "gamma-scalper", held.fold.taken["hedge"], held.decisions[-1][1])
     lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
     text = "\n".join("".join(part.text for part in line) for line in lines)
     spot = held.desk.market.mark(held.desk.view.underlying)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.session_tables import realised_path, straddle_rows
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.store import connect, write_rows
 from scalpdesk.notebook import backtest
+from scalpdesk.report.session_tables import realised_path, straddle_rows
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS, US_SESSIONS
 

@@ -43,9 +43,8 @@ def stored(run):
 
 
 @pytest.fixture(scope="module")
-def document(run, stored):
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
-    return json_safe(sheet_document(run, tables=tables))
+def document(run):
+    return json_safe(sheet_document(run))
 
 
 def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
@@ -168,8 +167,7 @@ def test_file_is_small_names_no_address_and_runs_only_its_own_scripts(document):
 def test_the_sheet_of_a_run_cut_short_is_of_what_was_played(held_feed):
     follower = held_feed.follower
     stored = read_stored(follower.run_dir)
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
-    sheet = sheet_document(follower, tables=tables)
+    sheet = sheet_document(follower)
     assert sheet["cut"] == stored.summary["verdict"] == str(cut_of(follower))
     assert sheet["cut"] in sheet["warnings"][0]
     assert sheet["result"].replace("−", "-").lstrip("+") == stored.summary["pnl"]["total"]

@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -151,7 +152,7 @@ class DeskRules:
                 except ConfigError as refusal:
                     self._refused[name] = f"{refusal.what} ({refusal.where})"
         self._seen_decisions = follower.decision_count
-        self._sessions = len(follower.session_results)
+        self._sessions = len(follower.sessions_closed)
 
     def conditions(self, now_ns: int, status: Mapping[str, Any] | None, *, is_running: bool) -> list[Alert]:
         """Return every condition that holds now; ``now_ns`` is the wall's time.
@@ -196,8 +197,8 @@ class DeskRules:
                 elif len(decision.reasons) > 1:  # its own reason, and those of the risk gate
                     self._watch.refused_exits.append(decision)
         self._seen_decisions = follower.decision_count
-        if len(follower.session_results) > self._sessions:
-            self._sessions = len(follower.session_results)
+        if len(follower.sessions_closed) > self._sessions:
+            self._sessions = len(follower.sessions_closed)
             found.append(daily_summary(follower))
         return found
 
@@ -552,17 +553,19 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
 
 def daily_summary(follower: RunFollower) -> Alert:
     """Return the account of the session that has closed."""
-    day, pnl = follower.session_results[-1]
-    parts = documents.session_parts(follower)
-    lines = ", ".join(f"{part_label(name).lower()} {signed(parts[name])}" for name in part_names(parts))
+    row, fold = follower.session_results()[-1], follower.fold
+    day, pnl, parts = row["session"], Decimal(row["pnl"]), row["parts"]
+    lines = ", ".join(
+        f"{part_label(name).lower()} {signed(Decimal(parts.get(name, 0)))}" for name in part_names(parts)
+    )
     nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
     return Alert(
         f"summary {day}",
         Level.INFO,
         f"Session {day} has closed. P&L {signed(pnl)} ({lines}).",
-        f"has {count_text(follower.taken['hedge'], 'hedge')},"
-        f" {count_text(len(follower.desk.orders.orders), 'order')} and"
-        f" {count_text(len(follower.fills), 'fill')} on record, NAV {nav}, mode {mode}.",
+        f"has {count_text(fold.taken['hedge'], 'hedge')},"
+        f" {count_text(len(fold.orders), 'order')} and"
+        f" {count_text(fold.fill_count, 'fill')} on record, NAV {nav}, mode {mode}.",
         f"Nothing. Held overnight: {holdings(follower)}.",
         Topic.SUMMARY,
     )

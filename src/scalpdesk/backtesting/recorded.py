@@ -21,7 +21,6 @@ import msgspec
 
 from scalpdesk.assembly import connect_broker, engine_from_header, settings_from_header
 from scalpdesk.backtesting.runs import replay_of
-from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.core.enums import ChangeCause, SessionPhase
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
@@ -64,6 +63,8 @@ from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.report.fold import RunFold
+from scalpdesk.report.summary import run_summary
 from scalpdesk.simulation.connection import AccountEvent
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.hours import TapeHours
@@ -538,7 +539,7 @@ class Counterfactual:
         self.terms = terms
         self.orders = OrderMatching(record)
         self.engine = engine_from_header(header)
-        self.tally = Tally()
+        self.fold = RunFold.of_desk(header, self.engine.desk)
         self.trail = DecisionTrail()
         self.paid = PaidFees()
         self._header = header
@@ -610,7 +611,7 @@ class Counterfactual:
 
     def pnl(self) -> Decimal:
         """Return the P&L so far, as a run summary has it; in the desk's currency."""
-        return _pnl_of(run_summary(self._header, self.engine, self.tally, self.events, 0.0))
+        return _pnl_of(run_summary(self._header, self.engine, self.fold, self.events, 0.0))
 
     def _is_given(self, event: Event) -> bool:
         """Return whether an event came to the desk from outside, and not from its own orders."""
@@ -648,9 +649,9 @@ class Counterfactual:
         self.events += 1
         self.paid.take(event)
         outputs = self.engine.handle(event)
+        self.fold.see(event, outputs)
         if not outputs:
             return False
-        self.tally.see(event, outputs)
         self.trail.add(outputs)
         now_ns = event.ts_recv_ns
         for output in outputs:

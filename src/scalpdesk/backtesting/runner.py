@@ -80,7 +80,7 @@ class BacktestRunner:
     journal
         Log of inputs and outputs; None: no log.
     watchers
-        Called with each event that led to outputs (tallies, views).
+        Called with each event that led to outputs (views, recorders).
     known_at_open
         Events handed to the engine as the session opens at whose open they are stamped: the
         account's snapshot, volatility forecasts. One stamped within a session comes at that instant,
@@ -92,6 +92,8 @@ class BacktestRunner:
     every_quote
         Hand every quote to the engine, also those that nothing waits for, and copy each to the journal,
         which otherwise names them by their place on the tape. The outputs are the same.
+    fold
+        Called with each event but the quotes that led to nothing, before the watchers.
     step_seconds
         Of market time between two steps of :meth:`steps`.
     """
@@ -109,6 +111,7 @@ class BacktestRunner:
         rows_of: Callable[[Session], SessionRows] | None = None,
         every_quote: bool = False,
         step_seconds: float = 1.0,
+        fold: Watcher | None = None,
     ) -> None:
         self._step_ns = int(step_seconds * NANOS_PER_SECOND)
         self.events = 0
@@ -120,6 +123,7 @@ class BacktestRunner:
         broker.broker.play(tape)
         self.journal = journal
         self.watchers = watchers
+        self._fold = fold
         self._known_at_open = known_at_open
         self._answerer = answerer
         self._rows_of = rows_of or self._sorted
@@ -481,6 +485,8 @@ class BacktestRunner:
         outputs = self._engine.handle(event)
         if outputs:
             self._carry(event, outputs)
+        elif self._fold is not None and type(event) is not QuoteEvent:
+            self._fold(event, outputs)
 
     def _carry(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Journal the outputs, then act on them."""
@@ -495,6 +501,8 @@ class BacktestRunner:
                 self._timers.set(output)
             elif type(output) is AskFolder and self._answerer is not None:
                 self._answers.append(self._answerer(output, now_ns))
+        if self._fold is not None:
+            self._fold(event, outputs)
         for watcher in self.watchers:
             watcher(event, outputs)
         if not self._advancing:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from scalpdesk.assembly import engine_from_header, implied_vol_recorders, journaled_market
-from scalpdesk.backtesting.session_tables import realised_path
 from scalpdesk.backtesting.simulate import (
     Assembled,
     PreparedMarket,
@@ -21,15 +20,15 @@ from scalpdesk.backtesting.simulate import (
     few_collections,
     marks_frame,
     prepared,
+    rows_frame,
 )
-from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError, JournalError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure, show_clock
 from scalpdesk.core.frames import in_library
-from scalpdesk.core.intents import Mark, Output
+from scalpdesk.core.intents import Decision, Mark, Output
 from scalpdesk.core.owner_only import make_folder
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
@@ -37,9 +36,15 @@ from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import part_names
+from scalpdesk.report.fold import Fill, RunFold, SentOrder
+from scalpdesk.report.run_report import Hedge, RunReport, SessionPnl, TradeResult
+from scalpdesk.report.session_tables import realised_path
+from scalpdesk.report.summary import run_summary
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
 from scalpdesk.volatility.variance_time import clock_of
 
+TABLES = ("orders", "fills", "decisions", "sessions", "trades", "hedges")
+"""Tables of a result beside its marks."""
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
 
@@ -52,18 +57,66 @@ class RunResult:
     """The run summary, in JSON types."""
     run_dir: Path | None
     """Folder of its journal; None when the run was not journaled."""
-    marks: Sequence[Mark]
-    """Portfolio values and P&L explain at each mark."""
+    report: RunReport = field(repr=False)
+    """All of it as a value, from which the tables below are."""
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return the marks as a frame, as ``marks_frame`` has it.
+    @property
+    def marks(self) -> Sequence[Mark]:
+        """Portfolio values and P&L explain at each mark."""
+        return self.report.marks
+
+    @property
+    def orders(self) -> tuple[SentOrder, ...]:
+        """Orders in the order they were sent."""
+        return tuple(self.report.orders)
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """Executions in the order they came."""
+        return tuple(self.report.fills)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided, taken or skipped, in order."""
+        return tuple(self.report.decisions)
+
+    @property
+    def sessions(self) -> tuple[SessionPnl, ...]:
+        """P&L of each session, with its parts."""
+        return self.report.sessions
+
+    @property
+    def trades(self) -> tuple[TradeResult, ...]:
+        """Straddles and other structures, from when options are held until none is."""
+        return self.report.trades or ()
+
+    @property
+    def hedges(self) -> tuple[Hedge, ...]:
+        """Hedges, each with what was earned since the one before it."""
+        return self.report.hedges
+
+    def to_frame(self, library: str = "pandas", *, table: str = "marks") -> Any:
+        """Return a table of the run as a frame; the marks as ``marks_frame`` has them.
 
         Parameters
         ----------
         library
             ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        table
+            ``marks``, ``orders``, ``fills``, ``decisions``, ``sessions``, ``trades`` or ``hedges``.
+
+        Raises
+        ------
+        ArgumentError
+            For another table.
         """
-        return in_library(marks_frame(self.marks), library)
+        if table == "marks":
+            return in_library(marks_frame(self.marks), library)
+        if table not in TABLES:
+            raise ArgumentError(
+                "no such table", where="table", value=table, fix=", ".join(("marks", *TABLES))
+            )
+        return in_library(rows_frame(getattr(self, table)), library)
 
     def plot(self, figure: str = "run") -> Any:
         """Draw the run; return a figure (extra ``plots``).
@@ -100,8 +153,8 @@ class RunResult:
         return figure
 
     def _plot_run(self) -> Any:
-        frame = self.to_frame()
         figure = new_figure(9, 11)
+        frame = self.to_frame()
         panels = figure.subplots(6, 1, sharex=True, height_ratios=(3, 1, 1, 1, 1.5, 1))
         upper, delta, gamma, decay, vols, lower = panels
         upper.plot(frame.index, frame["pnl"], color="black", label="P&L")
@@ -218,8 +271,8 @@ def run_backtest(
                 if observer is not None:
                     observer(run, now_ns)
         seconds = time.perf_counter() - began
-        result = run.result(seconds)
-        summary = result.summary() | spent.figures(header.strategy)
+        report = run.report(seconds, **spent.figures(header.strategy))
+        summary = report.document()
         if journal is not None:
             journal.close(summary)
     except BaseException:
@@ -231,7 +284,7 @@ def run_backtest(
     finally:
         if run is not None and run.folder is not None:
             run.folder.close()
-    return RunResult(summary, run_dir, result.marks)
+    return RunResult(summary, run_dir, report)
 
 
 LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
@@ -300,7 +353,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
 def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
     """Replay what was in a journal when its reader was made: :func:`replay`."""
     engine = engine_from_header(reader.header)
-    tally = Tally()
+    fold = RunFold.of_desk(reader.header, engine.desk)
     events = outputs = 0
     difference = None
     unwritten: tuple[Output, ...] = ()
@@ -313,7 +366,7 @@ def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
                     f"event {events}: the journal has no outputs here, the replay gives {len(produced)}"
                 )
             produced = engine.handle(event)
-            tally.see(event, produced)
+            fold.see(event, produced)
             events += 1
         outputs += len(produced)
         unwritten = () if journaled or reader.sealed else produced  # lawful at the very last event: see steps
@@ -321,9 +374,26 @@ def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
             difference = _first_difference(events, journaled, produced)
         if verify and difference is not None:
             break
-    summary = run_summary(reader.header, engine, tally, events, time.perf_counter() - began)
+    summary = run_summary(reader.header, engine, fold, events, time.perf_counter() - began)
     recovered = None if reader.recovered is None else str(reader.recovered)
     return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary)
+
+
+def replayed(run_dir: Path) -> RunFold:
+    """Return the fold of a run on a desk that takes its journal's events: it divides a shared run.
+
+    Raises
+    ------
+    ScalpdeskError
+        When the run cannot be replayed: its tape or a strategy is not there any more.
+    """
+    reader = JournalReader(run_dir)
+    engine = engine_from_header(reader.header)
+    fold = RunFold.of_desk(reader.header, engine.desk)
+    for step, _ in reader.steps(rows_reader(reader.header)):
+        for event in step:
+            fold.see(event, engine.handle(event))
+    return fold
 
 
 def rows_reader(header: JournalHeader) -> RowsReader:

@@ -30,7 +30,6 @@ from scalpdesk.assembly import (
     starting_positions,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal, Watcher
-from scalpdesk.backtesting.summary import MarkLog, Tally, run_summary
 from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSettings, load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
@@ -39,6 +38,7 @@ from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
+from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -47,6 +47,10 @@ from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import mark_decimal
+from scalpdesk.report.fold import RunFold
+from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.session_tables import SessionSums
+from scalpdesk.report.summary import run_summary
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
@@ -260,15 +264,11 @@ class BacktestResult:
 
     def daily(self) -> dict[date, dict[str, Decimal]]:
         """Return the P&L of each session: its ``total`` and the parts that sum to it, not rounded."""
-        clock, first = clock_of(self.document["data"]), self.sessions[0].day
-        names = part_names(self.pnl)
-        days = {session.day: dict.fromkeys(("total", *names), Decimal(0)) for session in self.sessions}
+        sums = SessionSums(clock_of(self.document["data"]), self.sessions[0].day)
         for mark in self.marks:
-            day = days[max(clock.session_day(mark.ts_ns), first)]
-            day["total"] += mark.nav_change
-            for part in names:
-                day[part] += mark.parts[part]
-        return days
+            sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
+        nothing = dict.fromkeys(("total", *part_names(self.pnl)), Decimal(0))
+        return {session.day: nothing | sums.of_day(session.day) for session in self.sessions}
 
     def to_frame(self, library: str = "pandas") -> Any:
         """Return the marks as a frame, as :func:`marks_frame` has it.
@@ -300,6 +300,19 @@ def marks_frame(marks: Sequence[Mark]) -> Any:
         rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})
     times = pd.to_datetime([mark.ts_ns for mark in marks], utc=True)
     return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
+
+
+def rows_frame(rows: Sequence[msgspec.Struct]) -> Any:
+    """Return rows as a pandas frame: amounts as numbers, each part of a P&L a column of its own."""
+    import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+    return pd.DataFrame([_flat(msgspec.structs.asdict(row)) for row in rows])
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its P&L's parts, and a decision's facts, as columns, and amounts as numbers."""
+    inner = {f"pnl_{name}": each for name, each in row.pop("parts", {}).items()} | row.pop("facts", {})
+    return {name: float(each) if isinstance(each, Decimal) else each for name, each in (row | inner).items()}
 
 
 AfterSession = Callable[[Session, Decimal], bool]
@@ -357,7 +370,7 @@ def simulate_by_session(
     header, engine = build_backtest(
         config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, pricer=pricer
     )
-    run = assemble_backtest(config, market, header, engine, None, tally=Tally(MarkLog(most_bytes=0)))
+    run = assemble_backtest(config, market, header, engine, None, most_bytes=0)
     done = 0
     try:
         for session in run.runner.sessions():
@@ -400,21 +413,21 @@ class Assembled:
     header: JournalHeader
     engine: TradingEngine
     runner: BacktestRunner
-    tally: Tally
+    fold: RunFold
     folder: Answerer | None = None
     """Strategy folder of an external strategy; the caller closes it."""
 
     def result(self, wall_seconds: float) -> BacktestResult:
         """Return what the run, which took so many seconds, gave."""
-        tally, desk = self.tally, self.engine.desk
-        document = run_summary(self.header, self.engine, tally, self.runner.events, wall_seconds)
+        fold, desk = self.fold, self.engine.desk
+        document = run_summary(self.header, self.engine, fold, self.runner.events, wall_seconds)
         ledgers = [desk.gate] if desk.books is None else desk.books.books.values()
         return BacktestResult(
             strategy=self.header.strategy,
             decision_hash=document["decision_hash"],
             events=self.runner.events,
-            decisions=tally.decisions,
-            orders=tally.orders,
+            decisions=document["decisions"],
+            orders=document["orders"],
             fills=document["fills"],
             pnl={name: Decimal(amount) for name, amount in document["pnl"].items()},
             trades=tuple(profit for each in ledgers for profit in each.closed_trades.results),
@@ -425,9 +438,14 @@ class Assembled:
             },
             end_positions={name: Decimal(held) for name, held in document["end_positions"].items()},
             sessions=self.header.sessions,
-            marks=tally.marks,
+            marks=fold.marks,
             document=document,
         )
+
+    def report(self, wall_seconds: float, **more: Any) -> RunReport:
+        """Return the report of the run, which took so many seconds, with ``more`` figures."""
+        figures = run_summary(self.header, self.engine, self.fold, self.runner.events, wall_seconds)
+        return report_of(self.header, self.fold, figures | more, vix_before)
 
 
 def build_backtest(
@@ -480,12 +498,15 @@ def assemble_backtest(
     engine: TradingEngine,
     journal: Journal | None,
     *,
-    tally: Tally | None = None,
+    most_bytes: int | None = None,
     watchers: tuple[Watcher, ...] = (),
     every_quote: bool = False,
     step_seconds: float = 1.0,
 ) -> Assembled:
-    """Connect market, engine, simulated broker and journal; the last three arguments as in the runner."""
+    """Connect market, engine, simulated broker and journal; the last three arguments as in the runner.
+
+    ``most_bytes`` is as in the fold.
+    """
     market = prepared(market)
     config, tape = settings.config, market.tape
     simulation = config.simulation
@@ -493,7 +514,7 @@ def assemble_backtest(
     broker = connect_broker(
         config, tape.instruments, TapeHours(tape.sessions), simulation.starting_cash, positions
     )
-    tally = Tally() if tally is None else tally
+    fold = RunFold.of_desk(header, engine.desk, most_bytes)
     known = (
         *_snapshot(tape, simulation.starting_cash, positions),
         *market.known(settings, header.seed),
@@ -504,14 +525,15 @@ def assemble_backtest(
         engine,
         broker,
         journal,
-        watchers=(tally.see, *watchers),
+        watchers=watchers,
         known_at_open=known,
         answerer=None if folder is None else folder.answer,
         rows_of=partial(market.rows, has_sizes=simulation.displayed_sizes),
         every_quote=every_quote,
         step_seconds=step_seconds,
+        fold=fold.see,
     )
-    return Assembled(header, engine, runner, tally, folder)
+    return Assembled(header, engine, runner, fold, folder)
 
 
 def prepared(market: MarketTape | PreparedMarket) -> PreparedMarket:

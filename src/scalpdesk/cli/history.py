@@ -52,7 +52,7 @@ def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tup
         return
     from scalpdesk.journal.reader import written_ns
     from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import Store, list_runs, read_runs
+    from scalpdesk.records.store import Store, list_runs, pnl_in_cents, read_runs
 
     def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
         return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
@@ -73,7 +73,7 @@ def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tup
 
     for row in rows:
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
-        row["end"] = _end_of(row)
+        row["end"], row["pnl"] = _end_of(row), pnl_in_cents(row)["total"]
     show_runs(console(), rows, unreadable, runs_dir)
 
 
@@ -177,7 +177,7 @@ def report(
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
         written = _write_sheet(
-            run_dir, url, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
+            run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
         )
         if as_json:
             print_json(written)
@@ -197,17 +197,10 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
         return
-    from scalpdesk.backtesting.session_tables import grouped, performance
-    from scalpdesk.research.stored_run import exposures
+    from scalpdesk.report.session_tables import grouped
 
     explained = stored.hedges()
-    marks, rows = stored.marks, stored.sessions
-    starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
-    statistics: dict[str, Any] = {}  # none of a run cut short: its last session is a part of one
-    if rows and not stored.is_cut:
-        statistics = performance(rows, starting_nav, stored.clock.days_per_year)
-    if statistics and stored.spans_ns and stored.straddles is not None:
-        statistics |= exposures(stored)
+    rows, statistics = stored.sessions, stored.report.performance
     if as_json:
         by = grouped(rows)
         print_json(
@@ -221,10 +214,10 @@ def report(
             }
         )
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_stored_summary, show_straddles
+    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_straddles, show_summary
 
     out = console()
-    show_stored_summary(out, stored.summary, marks)
+    show_summary(out, stored.summary, stored.report.marks)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     underlying = stored.run["underlying"] or ""
     show_hedges(out, explained, hedges, stored.decimals, hedge_unit(underlying))
@@ -254,7 +247,7 @@ def _end_of(row: dict[str, Any]) -> str:
 
 def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
     """Return a straddle in JSON types."""
-    from scalpdesk.backtesting.session_tables import amounts_in_cents
+    from scalpdesk.report.session_tables import amounts_in_cents
 
     amounts = {name: rounded_text(row[name], decimals, "") for name in ("paid", "received", "costs")}
     return row | amounts | amounts_in_cents(row["pnl"], row["parts"], Decimal(1).scaleb(-decimals))
@@ -263,22 +256,11 @@ def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
 def _draw(stored: "StoredRun", path: Path) -> None:
     from scalpdesk.backtesting.runs import RunResult
     from scalpdesk.cli.output import save_figure
-    from scalpdesk.core.intents import MARK_STATE, Mark
 
-    marks = [
-        Mark(
-            ts_ns=row["ts_ns"],
-            nav=Decimal(row["nav"]),
-            nav_change=Decimal(row["nav_change"]),
-            parts={name: Decimal(amount) for name, amount in row["parts"].items()},
-            **{name: float(row[name] or 0.0) for name in (*MARK_STATE, "gamma_rent", "theta_paid")},
-        )
-        for row in stored.marks
-    ]
-    if not marks:
+    if not stored.marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
     with new_own_file(path):
-        save_figure(RunResult(stored.summary, None, marks).plot(), path)
+        save_figure(RunResult(stored.summary, None, stored.report).plot(), path)
 
 
 def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str, Any]]:
@@ -318,7 +300,7 @@ def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
     from scalpdesk.cli.output import new_table, print_table
-    from scalpdesk.portfolio.explain import PARTS
+    from scalpdesk.portfolio.explain import part_names
     from scalpdesk.records.store import pnl_in_cents
 
     stored = [read_stored(run_dir, records_url) for run_dir in run_dirs]
@@ -339,7 +321,8 @@ def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) ->
     counts["straddles"] = [len(each_run.straddles or ()) for each_run in stored]
     decimals = [each_run.decimals for each_run in stored]
     in_cents = [pnl_in_cents(each_run.run) for each_run in stored]
-    pnl = {name: [parts[name] for parts in in_cents] for name in ("total", *PARTS)}
+    names = ("total", *part_names({name for parts in in_cents for name in parts}))
+    pnl = {name: [parts.get(name, Decimal(0)) for parts in in_cents] for name in names}
     one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
     if as_json:
         print_json(
@@ -404,7 +387,7 @@ def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: b
 
 
 def _write_sheet(
-    run_dir: Path, records_url: str | None, file: Path, *, paths: int, fill_models: bool, as_json: bool
+    run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
 ) -> dict[str, Any]:
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.output import progress_bar
@@ -420,9 +403,7 @@ def _write_sheet(
         clock = SystemClock()
         models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
         redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
-    stored = read_stored(run_dir, records_url)
-    tables = {"sessions": stored.sessions, "straddles": stored.straddles or (), "marks": stored.marks}
-    document = sheet_document(follower, models, redrawn, tables)
+    document = sheet_document(follower, models, redrawn)
     return {
         "run_id": follower.header.run_id,
         "file": str(file),

@@ -188,7 +188,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
                 view.remember(spot, start + pnl, pnl)
         while not follower.tail.sealed and not follower.problem:
             last = follower.decisions[-1][1] if follower.decisions else None
-            view.draw(follower.engine, header.strategy, follower.taken["hedge"], last)
+            view.draw(follower.engine, header.strategy, follower.fold.taken["hedge"], last)
             time.sleep(WATCH_SECONDS)
             while follower.advance(1_000):
                 pass

@@ -83,21 +83,12 @@ def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> lis
     return lines
 
 
-def show_summary(out: "Console", summary: dict[str, Any], marks: Sequence["Mark"]) -> None:
-    """Show a run that has just ended."""
-    _show(out, summary, ({name: getattr(mark, name) for name in CHARTED} for mark in marks))
-
-
-def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
-    """Show a run from the store."""
-    _show(out, summary, marks)
-
-
-def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, Any]]) -> None:
+def show_summary(out: "Console", summary: dict[str, Any], marks: Iterable["Mark"]) -> None:
+    """Show a run."""
     series: dict[str, array[Any]] = {name: array(kind) for name, kind in CHARTED.items()}
     for mark in marks:
         for name, values in series.items():
-            values.append(mark[name] if name == "ts_ns" else float(mark[name] or 0.0))
+            values.append(getattr(mark, name))
     spots = [spot for spot in series["spot"] if spot]  # nothing was quoted yet at the first mark
     data = summary["data"]
     quality = ", quality [bold]real[/]" if data.get("quality") == "real" else ""
@@ -112,7 +103,7 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
         )
     out.print(summary["verdict"] if is_whole else f"[bold red]{summary['verdict']}[/]")
-    from scalpdesk.backtesting.summary import remedy
+    from scalpdesk.report.summary import remedy
 
     fix = remedy(summary["verdict"])
     if fix is not None:
@@ -161,7 +152,7 @@ def _show(out: "Console", summary: dict[str, Any], marks: Iterable[Mapping[str, 
 
 def _show_held(out: "Console", series: Mapping[str, "array[Any]"], data: Mapping[str, Any]) -> None:
     """Show net delta, implied volatility and that realised by the half hours, while options were held."""
-    from scalpdesk.backtesting.session_tables import realised_path
+    from scalpdesk.report.session_tables import realised_path
     from scalpdesk.volatility.variance_time import clock_of
 
     held = [place for place, vol in enumerate(series["implied_vol"]) if vol]
@@ -438,9 +429,9 @@ def show_runs(
             str(row["session"]),
             str(row["hedges"]),
             str(row["fills"]),
-            money(float(row["nav_change"]))
+            money(float(row["pnl"]))
             if in_dollars
-            else f"{money(float(row['nav_change']), money_decimals(row['currency']))} {row['currency']}",
+            else f"{money(float(row['pnl']), money_decimals(row['currency']))} {row['currency']}",
             ", ".join(row["settings"]) or "-",
         )
     first_to_go = ("market", "fills", "hedges", "started (UTC)", "strategy", "settings", "session")
@@ -512,7 +503,7 @@ class LiveView:
         wall = time.perf_counter()
         if wall >= self._next_frame:
             self._next_frame = wall + 1.0 / FRAMES_PER_SECOND
-            self.draw(run.engine, run.header.strategy, run.tally.taken["hedge"], run.tally.last_decision)
+            self.draw(run.engine, run.header.strategy, run.fold.taken["hedge"], run.fold.last_decision)
 
     def remember(self, spot: float, nav: float, pnl: float) -> None:
         """Add a point to the charts."""

@@ -155,9 +155,9 @@ def track_gate(
     runs: Sequence[str], config_file: str | None, overrides: tuple[str, ...], *, as_json: bool
 ) -> None:
     """Report the edges that the entry gate let through, and what the straddles then earned."""
-    from scalpdesk.backtesting.session_tables import gate_record
     from scalpdesk.cli.history import find_run, read_stored
     from scalpdesk.instruments.sessions import to_new_york
+    from scalpdesk.report.session_tables import gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     url = settings_from(config_file, overrides).config.records_url

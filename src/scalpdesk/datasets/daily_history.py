@@ -71,6 +71,12 @@ def packaged_vix() -> DailyHistory:
     return DailyHistory("arch.data.vix (VIX)", tuple(us_date(row[0]) for row in rows), {"close": closes})
 
 
+def vix_before(day: date) -> float | None:
+    """Return the last close of the VIX that was known on ``day``, in points to two decimals, or None."""
+    known = vix_closes_before(day)
+    return None if known is None else round(100 * known[1], 2)
+
+
 def vix_closes_before(day: date) -> tuple[list[float], float] | None:
     """Return the VIX closes of the year before the last one known on ``day``, and that last one (fractions).
 

@@ -19,7 +19,6 @@ from scalpdesk.assembly import (
     require_tradable,
     starting_positions,
 )
-from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import keys_missing
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify, StopError
@@ -46,6 +45,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME, running_desks
 from scalpdesk.live.watchdog import ACTED_FILE, WatchdogSupervisor
+from scalpdesk.report.fold import RunFold
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
 from scalpdesk.strategies.registry import helper_facts, start_helper
@@ -195,7 +195,7 @@ class LiveDesk:
     journal: JournalWriter
     runner: LiveRunner
     start: Start
-    tally: Tally
+    fold: RunFold
     lock: AccountLock | None
     folder: FolderChannel | None = None
     """Channel to a strategy folder; to be closed at the end."""
@@ -215,6 +215,7 @@ class AssembledRun:
     engine: TradingEngine
     journal: JournalWriter
     start: Start
+    fold: RunFold
     timers: Timers = field(default_factory=Timers)
     events: int = 0
     asked: list[AskFolder] = field(default_factory=list)
@@ -289,8 +290,7 @@ async def open_desk(
     RetryError
         The venue does not answer.
     """
-    tally = Tally()
-    resumed = resume_run(plan, clock, tally, notify)
+    resumed = resume_run(plan, clock, notify)
     instruments = Instruments(() if resumed is None else resumed.header.instruments)
     async with AsyncExitStack() as undo:  # what was opened is closed again unless the desk stands
         if resumed is not None:
@@ -311,7 +311,7 @@ async def open_desk(
             _report_watchdog(resumed.run_dir, notify)
         run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
         runner = LiveRunner(
-            _core_of(plan, run, tally, folder, notify),
+            _core_of(plan, run, folder, notify),
             gateway,
             clock,
             plan.runner,
@@ -325,7 +325,7 @@ async def open_desk(
             if resumed is not None:
                 _recall(plan, resumed, folder, notify)
         undo.pop_all()
-    return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, folder)
+    return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, run.fold, lock, folder)
 
 
 async def _connect(plan: LivePlan, gateway: Gateway, resumed: AssembledRun | None) -> AccountFacts:
@@ -343,13 +343,10 @@ async def _connect(plan: LivePlan, gateway: Gateway, resumed: AssembledRun | Non
     return facts
 
 
-def _core_of(
-    plan: LivePlan, run: AssembledRun, tally: Tally, folder: FolderChannel | None, notify: Notify
-) -> LiveCore:
+def _core_of(plan: LivePlan, run: AssembledRun, folder: FolderChannel | None, notify: Notify) -> LiveCore:
     """Return the core of a run, in the account's mode and with all that watches its events."""
     modes = _begin_in_its_mode(plan, run, notify)
     watchers = (
-        tally.see,
         *(() if folder is None else (folder.see,)),
         *implied_vol_recorders(
             plan.settings,
@@ -360,7 +357,7 @@ def _core_of(
             say=notify,
         ),
     )
-    core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided, modes)
+    core = LiveCore(run.engine, run.journal, run.timers, watchers, run.decided, modes, run.fold.see)
     core.events = run.events
     return core
 
@@ -406,13 +403,8 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
     return found
 
 
-def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> AssembledRun | None:
+def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | None:
     """Rebuild the unfinished run, when there is one and it is wanted.
-
-    Parameters
-    ----------
-    tally
-        Counts what the run did so far.
 
     Raises
     ------
@@ -436,11 +428,12 @@ def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> As
     journal = JournalWriter.reopen(found, started_ns=clock.now_ns())
     try:
         engine = engine_from_header(header)
+        fold = RunFold.of_desk(header, engine.desk)
         asked: list[AskFolder] = []
         decided = DecisionLog()
 
         def watch(event: Event, outputs: tuple[Output, ...]) -> None:
-            tally.see(event, outputs)
+            fold.see(event, outputs)
             asked.extend(output for output in outputs if type(output) is AskFolder)
             for output in outputs:
                 if type(output) is Decision:
@@ -470,6 +463,7 @@ def resume_run(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> As
             fault=plan.fault or ("" if rebuilt.failed is None else rebuilt.failed.why),
             halts=plan.halts,
         ),
+        fold,
         rebuilt.timers,
         rebuilt.events,
         asked,
@@ -501,7 +495,8 @@ async def _new_run(
     engine.desk.account.cash = facts.cash
     run_dir = plan.runs_dir / header.run_id
     start = Start(opening, fault=plan.fault, halts=plan.halts)
-    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), start)
+    fold = RunFold.of_desk(header, engine.desk)
+    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), start, fold)
 
 
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:

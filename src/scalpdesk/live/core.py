@@ -85,6 +85,8 @@ class LiveCore:
         Decisions of the run's lives before this one.
     modes
         Records the account's mode before anything follows from its change.
+    fold
+        Called with each event but the quotes that led to nothing, before the watchers.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class LiveCore:
         watchers: tuple[Watcher, ...] = (),
         decided: DecisionLog | None = None,
         modes: ModeKeeper | None = None,
+        fold: Watcher | None = None,
     ) -> None:
         self.engine = engine
         self.journal = journal
@@ -104,7 +107,7 @@ class LiveCore:
         self._decided = decided or DecisionLog()
         self.decisions = self._decided.latest
         self.counters: Counter[str] = Counter()
-        self._watchers = watchers
+        self._watchers, self._fold = watchers, fold
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
         self._fault: FaultError | None = None
         self.modes = modes
@@ -164,6 +167,8 @@ class LiveCore:
         self.timers.note(event, outputs)
         self._loss.plan(event.ts_recv_ns)
         if not outputs:
+            if self._fold is not None:
+                self._fold(event, ())
             return ()
         commands = self.note_outputs(outputs)
         self._unwatched = (event, outputs)
@@ -186,6 +191,8 @@ class LiveCore:
             return
         event, outputs = self._unwatched
         self._unwatched = None
+        if self._fold is not None:
+            self._fold(event, outputs)
         for watcher in self._watchers:
             watcher(event, outputs)
 

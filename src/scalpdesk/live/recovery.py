@@ -62,7 +62,7 @@ class Rebuilt:
 
 
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
-    """Replay a journal into a fresh engine; ``watch`` sees each event that led to outputs.
+    """Replay a journal into a fresh engine; ``watch`` sees each event with what it led to.
 
     A journal of this version gives every output again. One of another version gives the same commands: its
     marks, and the text of its decisions, may be another version's.
@@ -110,7 +110,7 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
                 failed = event
             elif type(event) is OperatorEvent and event.cause is OperatorCause.FAULT:
                 failed = None
-            if produced and watch is not None:
+            if watch is not None:
                 watch(event, produced)
             events += 1
         if not journaled:

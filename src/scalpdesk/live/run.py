@@ -19,12 +19,12 @@ from typing import Any, Self
 from msgspec import structs
 
 from scalpdesk.backtesting.simulate import Assembled
-from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError, StopError
 from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.core.owner_only import state_dir
+from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.live.account_mode import AskedWhileStarting
 from scalpdesk.live.arming import marked_as_running, marked_as_starting
@@ -39,6 +39,8 @@ from scalpdesk.live.supervision import RESTART, FaultHistory, describe, is_fault
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
 from scalpdesk.orders.order import OrderState
 from scalpdesk.pricing import warm_up
+from scalpdesk.report.run_report import report_of
+from scalpdesk.report.summary import run_summary
 from scalpdesk.venues.contract import Gateway
 
 LOG = logging.getLogger(__name__)
@@ -302,11 +304,12 @@ def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
     """Release the account; a flat account seals the journal, anything else may be resumed."""
     runner = desk.runner
     seconds = time.perf_counter() - began
-    summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
+    summary = run_summary(desk.header, desk.engine, desk.fold, runner.core.events, seconds)
     summary["recovered_seconds"] = runner.state.recovered_seconds
     summary["open_orders"] = list(runner.state.open_orders)
     summary["differences"] = [str(difference) for difference in runner.reconciler.unexplained]
     try:
+        summary = report_of(desk.header, desk.fold, summary, vix_before).document()
         is_over = end_journal(desk, summary)
     finally:
         if desk.lock is not None:

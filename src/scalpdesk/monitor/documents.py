@@ -134,18 +134,18 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     parts = session_parts(follower)
     paying = session_verdict(follower, parts)
     spot = desk.market.mark(desk.view.underlying)
-    fills = len(follower.fills)
+    fold = follower.fold
     position = position_block(follower)
     delta = position["greeks"]["delta"]
     band = follower.band
-    hedges = count_text(follower.taken["hedge"], "hedge")
+    hedges = count_text(fold.taken["hedge"], "hedge")
     return {
         "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "range": _range_text(follower, spot),
         "pnl": signed(parts["total"]),
         "pnl_tone": tone(parts["total"]),
-        "pnl_note": f"{hedges}, {count_text(fills, 'fill')}{since_mark(follower)}",
+        "pnl_note": f"{hedges}, {count_text(fold.fill_count, 'fill')}{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts, paying),
         "delta_note": None
@@ -168,7 +168,7 @@ def _exposure_note(follower: RunFollower) -> str:
 
 def since_mark(follower: RunFollower) -> str:
     """Return what the book has moved since the mark that the sources are of; empty when nothing."""
-    attribution, mark = follower.desk.attribution, follower.last_mark
+    attribution, mark = follower.desk.attribution, follower.fold.last_mark
     moved = follower.money(attribution.current_nav() - attribution.nav)
     return f"; {signed(moved)} since the mark at {clock(mark.ts_ns)}" if mark is not None and moved else ""
 
@@ -232,7 +232,7 @@ def verdict(
     follower: RunFollower, parts: dict[str, Decimal], paying: GammaVerdict | None
 ) -> list[answers.Piece]:
     """Return the answer to "is gamma paying?" with the largest source, as pieces of text with their tone."""
-    if not follower.fills:
+    if not follower.fold.fill_count:
         last = follower.decisions[-1][1] if follower.decisions else None
         why = f" {last.reasons[0]}." if last is not None and not last.taken else ""
         return [{"text": f"Nothing is held yet: the strategy looks for an entry.{why}"}]
@@ -282,12 +282,12 @@ def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
         "pnl_detail": explain_lines(desk.attribution),
-        "fills": desk.orders.fill_count(),
-        "orders": len(desk.orders.orders),
-        "hedges": follower.taken["hedge"],
+        "fills": follower.fold.fill_count,
+        "orders": len(follower.fold.orders),
+        "hedges": follower.fold.taken["hedge"],
         "decisions": follower.decision_count,
         "round_trips": trips,
-        "daily": [{"session": day, "pnl": f"{amount:f}"} for day, amount in follower.session_results],
+        "daily": [{"session": row["session"], "pnl": row["pnl"]} for row in follower.session_results()],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
         "exposure": exposure(desk, follower.now_ns),

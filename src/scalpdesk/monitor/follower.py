@@ -8,8 +8,9 @@ process that trades.
 import math
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +21,13 @@ from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import (
     Event,
-    FillBusted,
-    OrderFilled,
     QuoteEvent,
     SessionEvent,
-    is_order_event,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
+from scalpdesk.core.intents import Decision, Output
 from scalpdesk.core.mode import ModeEntry
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_cents
+from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -43,6 +42,9 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
+from scalpdesk.report.fold import RunFold
+from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.contract import TRADE_GAIN
 
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
@@ -135,10 +137,6 @@ class RunFollower:
     ----------
     problem
         Why the run cannot be followed further; empty while it can.
-    histories
-        By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
-    fills
-        By ids of order and execution: ``(instant, quantity, price, fee)`` of each execution that stands.
     lag_seconds
         Wall time since the journal grew last.
     until_ns
@@ -157,14 +155,8 @@ class RunFollower:
         self.decisions: deque[tuple[int, Decision]] = deque(maxlen=most_decisions)
         self._stated_trips: list[tuple[str, str, float]] = []
         """Strategy, signal and result of each trade that a strategy of overlapping trades has ended."""
-        self.decision_count = 0
-        self.taken: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.histories: dict[str, list[tuple[int, str, str]]] = {}
-        self.fills: dict[tuple[str, str], Execution] = {}
+        self._fold: RunFold | None = None
         self.events = 0
-        self.marks = 0
-        self.last_mark: Mark | None = None
         self.first_implied = self.last_implied = math.nan
         """Implied volatility of the book at the session's first and last sample with an option."""
         self.mode = Mode.ACTIVE
@@ -178,8 +170,8 @@ class RunFollower:
         self.session = ""
         """Date of the session that opened last; of a coin its day of account."""
         self.session_opened_ns = 0
-        self.session_results: list[tuple[str, Decimal]] = []
-        """Date and P&L, in the account's unit, of each session that has closed."""
+        self.sessions_closed: list[str] = []
+        """Dates of the sessions that have closed."""
         self._guessed: list[tuple[float, list[_HeldLeg], bool]] = []
         """Samples whose volatility stands on a forward that quotes have not shown: time in UTC seconds, legs,
         and whether it is the first with an option.
@@ -217,6 +209,49 @@ class RunFollower:
         """The replica's desk; only once there is an engine."""
         assert self.engine is not None
         return self.engine.desk
+
+    @property
+    def fold(self) -> RunFold:
+        """What the run has done, as its report has it; only once there is an engine."""
+        assert self._fold is not None
+        return self._fold
+
+    @property
+    def decision_count(self) -> int:
+        """How many decisions were made."""
+        return 0 if self._fold is None else len(self._fold.decisions)
+
+    @property
+    def mark_count(self) -> int:
+        """How many marks were made."""
+        return 0 if self._fold is None else len(self._fold.marks)
+
+    @property
+    def fills(self) -> dict[tuple[str, str], Execution]:
+        """Each execution that stands, by ids of order and execution: ``(instant, quantity, price, fee)``."""
+        return {
+            (fill.client_order_id, fill.execution_id): (fill.ts_recv_ns, fill.quantity, fill.price, fill.fee)
+            for fill in (() if self._fold is None else self._fold.fills)
+            if not fill.busted
+        }
+
+    @property
+    def fill_count(self) -> int:
+        """How many executions of the desk's own orders stand."""
+        return 0 if self._fold is None else self._fold.fill_count
+
+    def report(self) -> RunReport:
+        """Return the run's report: the sealed figures, or those of what was read so far."""
+        assert self.header is not None
+        assert self.engine is not None
+        figures = self.tail.summary or run_summary(self.header, self.engine, self.fold, self.events, 0.0)
+        return report_of(self.header, self.fold, figures, vix_before)
+
+    def session_results(self) -> list[dict[str, Any]]:
+        """Return P&L and parts of each session that has closed, in the account's unit, as the report does."""
+        decimals = -int(self.desk.attribution.unit.as_tuple().exponent)
+        rows = self.fold.sums.rows(map(date.fromisoformat, self.sessions_closed), lambda _: None, decimals)
+        return [row for row in rows if row["session"] in self.sessions_closed]
 
     def money(self, amount: Decimal | float) -> Decimal:
         """Return an amount rounded to the account's smallest unit: a cent, or that of its coin."""
@@ -383,6 +418,7 @@ class RunFollower:
         except ScalpdeskError as error:
             self.problem = error.render()
             raise
+        self._fold = RunFold.of_desk(self.header, self.desk)
         self._underlying = self.desk.view.underlying
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
@@ -407,9 +443,9 @@ class RunFollower:
                     self.day_low, self.day_high = min(self.day_low, spot), max(self.day_high, spot)
                     if math.isnan(self.day_low):
                         self.day_low = self.day_high = spot
-        elif is_order_event(event):
-            self._note_order_event(event)
-        elif isinstance(event, SessionEvent):
+            return
+        self.fold.take(event)
+        if isinstance(event, SessionEvent):
             self._note_session(event)
 
     def _note_session(self, event: SessionEvent) -> None:
@@ -425,30 +461,13 @@ class RunFollower:
         else:
             self._sample()  # while it is open: the curves end where the session does
             self.session_is_open = False
-            attribution = self.desk.attribution
-            self.session_results.append((event.session, self.money(attribution.nav - self.session_nav)))
-
-    def _note_order_event(self, event: Any) -> None:
-        if isinstance(event, OrderFilled):  # a venue reports an execution twice, by stream and history
-            key = event.client_order_id, event.execution_id
-            self.fills.setdefault(key, (event.ts_recv_ns, event.quantity, event.price, event.fee))
-        elif isinstance(event, FillBusted):
-            self.fills.pop((event.client_order_id, event.execution_id), None)
-        self._note_order(event.client_order_id, event.ts_recv_ns, getattr(event, "reason", ""))
-
-    def _note_order(self, name: str, now_ns: int, reason: str) -> None:
-        order = self.desk.orders.orders.get(name)
-        history = self.histories.setdefault(name, [])
-        if order is not None and (not history or history[-1][1] != order.state.value):
-            history.append((now_ns, order.state.value, reason))
+            self.sessions_closed.append(event.session)
 
     def note(self, output: Output) -> None:
         """Follow one output of the journal."""
+        self.fold.note(output, self.now_ns)
         if isinstance(output, Decision):
-            self.decision_count += 1
             self.decisions.append((self.decision_count, output))
-            if output.is_counted or not output.taken:
-                (self.taken if output.taken else self.skipped)[output.kind.value] += 1
             self._note_trip(output)
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
@@ -457,14 +476,6 @@ class RunFollower:
                 hedge = self.desk.instruments[self._underlying]
                 beyond = unhedged_from(output.facts, self._least_fraction, hedge)
                 self._unhedged_from = self._band if beyond is None else beyond
-        elif isinstance(output, Mark):
-            self.marks += 1
-            self.last_mark = output
-        elif isinstance(output, CancelOrder):
-            self._note_order(output.client_order_id, self.now_ns, "cancel sent")
-        else:
-            for order in orders_of(output):
-                self._note_order(order.client_order_id, self.now_ns, order.purpose.value)
 
     def _note_trip(self, decision: Decision) -> None:
         amount = decision.facts.get(TRADE_GAIN)

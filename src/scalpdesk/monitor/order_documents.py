@@ -10,7 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import Execution, RunFollower
 from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
-from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
 LAST_DECISIONS = 7
 GROUPS = {
@@ -35,7 +35,7 @@ def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Dec
 
 def decisions_note(follower: RunFollower) -> str:
     """Return how many decisions were taken and skipped."""
-    taken, skipped = sum(follower.taken.values()), sum(follower.skipped.values())
+    taken, skipped = sum(follower.fold.taken.values()), sum(follower.fold.skipped.values())
     return f"{taken:,} taken, {f'{skipped:,} skipped' if skipped else 'none skipped'}"
 
 
@@ -128,7 +128,8 @@ def order_row(
     """Return one order with its fills and its time line; steps in milliseconds after it was sent."""
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
-    history = follower.histories.get(order.client_order_id, [])
+    line = follower.fold.orders.open.get(order.client_order_id)
+    history = () if line is None else line.history
     return {
         "id": order.client_order_id,
         "group": group,
@@ -174,9 +175,9 @@ def order_row(
 def order_latency(follower: RunFollower) -> answers.Latency:
     """Return the median and the 99 % quantile of the time from an order to its last state, ms."""
     took = [
-        (history[-1][0] - order.created_ns) / 1e6
-        for name, history in follower.histories.items()
-        if history and (order := follower.desk.orders.orders.get(name)) is not None and not order.is_live
+        (line.history[-1][0] - line.created_ns) / 1e6
+        for line in follower.fold.orders
+        if OrderState(line.state) in TERMINAL
     ]
     if not took:
         return {"p50_ms": None, "p99_ms": None}
@@ -199,7 +200,7 @@ def why_page(
     """
     if follower.engine is None:
         return {"empty": follower.unread, "decisions": []}
-    words = search.lower().split()
+    fold, words = follower.fold, search.lower().split()
     rows: list[answers.FoldedDecision] = []
     found, older = 0, None
     for number, decision in reversed(follower.decisions):
@@ -239,11 +240,11 @@ def why_page(
             )
     return {
         "sentence": (
-            f"{sum(follower.taken.values()):,} decisions taken, {sum(follower.skipped.values()):,} skipped."
+            f"{sum(fold.taken.values()):,} decisions taken, {sum(fold.skipped.values()):,} skipped."
         ),
         "by_kind": {
-            name: {"taken": follower.taken[name], "skipped": follower.skipped[name]}
-            for name in sorted(follower.taken.keys() | follower.skipped.keys())
+            name: {"taken": fold.taken[name], "skipped": fold.skipped[name]}
+            for name in sorted(fold.taken.keys() | fold.skipped.keys())
         },
         "found": found,
         "older": older,

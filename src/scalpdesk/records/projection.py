@@ -1,34 +1,35 @@
 """The rows of a run from its journal; making them again gives the same rows, and nothing else is needed."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection, insert, select, update
 
 from scalpdesk.core.errors import InvariantError, JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
-    CancelRejected,
-    DividendEvent,
+    Event,
     FillBusted,
     OrderEvent,
     OrderFilled,
     PositionChanged,
+    is_order_event,
 )
 from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.postings import Posting, of_change, of_fill, of_snapshot
+from scalpdesk.instruments.postings import of_change, of_fill, of_snapshot
 from scalpdesk.journal.cut import cut_short
 from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.explain import BASIS, PARTS
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.records.scalps import ScalpProjection
 from scalpdesk.records.store import Store, delete_run, load_run
@@ -41,6 +42,8 @@ from scalpdesk.records.tables import (
     PositionRow,
     RunRow,
 )
+from scalpdesk.report.fold import RunFold, shown
+from scalpdesk.volatility.variance_time import clock_of
 
 _BATCH_ROWS = 2000
 _FLOAT_MARKS = (*MARK_STATE, "gamma_rent", "theta_paid")
@@ -53,11 +56,9 @@ class _Rows:
         self._connection = connection
         self._table = table
         self._waiting: list[dict[str, Any]] = []
-        self.count = 0
 
     def add(self, row: dict[str, Any]) -> None:
         self._waiting.append(row)
-        self.count += 1
         if len(self._waiting) >= _BATCH_ROWS:
             self.flush()
 
@@ -70,85 +71,66 @@ class _Rows:
 class Projection:
     """Reads a journal from beginning to end and writes its rows.
 
-    The connection is inside a transaction; rows go in as they come, a batch at a time.
+    The connection is inside a transaction.
 
     Attributes
     ----------
     header
         Description of the run.
-    holding_changes
-        What moved units or cash without an order, each once; first what the run began with.
-    dividends
-        As journaled.
-    owners
-        Strategy by client order id, of the orders that name one: several share the desk.
+    fold
+        Of the whole journal, without a desk: prices and books of strategies are not known to it.
     """
 
     def __init__(self, reader: JournalReader, connection: Connection) -> None:
         self._reader = reader
         self._connection = connection
-        self.header = reader.header
-        self.holding_changes: list[Posting] = []
-        self.dividends: list[DividendEvent] = []
-        self.owners: dict[str, str] = {}
-        self._run_id = reader.header.run_id
-        self._instruments = Instruments(reader.header.instruments)
-        self._decisions = _Rows(connection, DecisionRow)
-        self._marks = _Rows(connection, MarkRow)
-        self._orders = _Rows(connection, OrderRow)
-        self._fills = _Rows(connection, FillRow)
-        self._positions = _Rows(connection, PositionRow)
+        self.header = header = reader.header
+        self._run_id = header.run_id
+        self._instruments = Instruments(header.instruments)
         self._manager = OrderManager(self._run_id)
+        self.fold = RunFold(
+            self._instruments,
+            self._manager,
+            clock=clock_of(header.data),
+            first_day=header.sessions[0].day if header.sessions else None,
+        )
         self._book = PositionManager(self._instruments)
-        self._history: dict[str, list[list[Any]]] = {}
-        self._updated_ns: dict[str, int] = {}
-        self._executions: dict[tuple[str, str], dict[str, Any]] = {}
-        header = reader.header
         underlying = _text(header.data.get("underlying"))
         self._scalps = ScalpProjection(self._instruments, header.venue, self._run_id, underlying)
-        self._events = 0
-        self._span_ns: tuple[int | None, int | None] = (None, None)
-        self._kinds: Counter[str] = Counter()
-        self._parts: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
-        self._nav_change = ZERO
+        self._event_numbers = array("q")
+        """Position of the event that caused each decision among the run's events, from 1."""
+        self._first_ns: int | None = None
 
     def run(self, scalp_ids: Mapping[str, int]) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards.
 
         ``scalp_ids`` are those that its scalps have had, by signal.
         """
-        take_event: dict[type, Callable[[Any], None]] = {
-            **dict.fromkeys(get_args(OrderEvent), self._on_order_event),
-            PositionChanged: self._on_position_changed,
-            DividendEvent: self.dividends.append,
-            AccountSnapshot: self._on_snapshot,
-        }
         for events, outputs in self._reader.steps():
+            if self._first_ns is None:
+                self._first_ns = events[0].ts_recv_ns
             for event in events:
-                take = take_event.get(type(event))
-                if take is not None:
-                    take(event)
-            self._events = self._reader.passed
-            first_ns, now_ns = self._span_ns[0], events[-1].ts_recv_ns
-            self._span_ns = (events[0].ts_recv_ns if first_ns is None else first_ns, now_ns)
+                self._take(event)
             for output in outputs:
-                self._on_output(output, now_ns)
-        self._add_orders()
-        self._add_positions()
-        for execution in self._executions.values():
-            self._fills.add(execution)
-        for rows in (self._decisions, self._marks, self._orders, self._fills, self._positions):
+                self._on_output(output, events[-1].ts_recv_ns)
+        for table, made in (
+            (DecisionRow, self._decisions()),
+            (MarkRow, self._marks()),
+            (OrderRow, self._orders()),
+            (FillRow, map(asdict, self.fold.fills)),
+            (PositionRow, self._positions()),
+        ):
+            rows = _Rows(self._connection, table)
+            for row in made:
+                rows.add({"run_id": self._run_id} | row)
             rows.flush()
         self._scalps.write(self._connection, scalp_ids)
 
     def run_row(self) -> dict[str, Any]:
         """Return the run's own row, with the figures gathered so far."""
-        header = self._reader.header
+        header, fold = self.header, self.fold
         data = header.data
-        held = {
-            self._instruments[position.instrument_id].symbol: str(position.quantity)
-            for position in self._book.held()
-        }
+        nav_change, parts = fold.sums.total()
         recovered = self._reader.recovered
         return {
             "run_id": header.run_id,
@@ -164,16 +146,19 @@ class Projection:
             "session": _text(data.get("session")),
             "underlying": _text(data.get("underlying")),
             **{name: _amount(data.get(name)) for name in ("open", "high", "low", "close")},
-            "first_event_ns": self._span_ns[0],
-            "last_event_ns": self._span_ns[1],
-            "events": self._events,
-            "decisions": self._decisions.count,
-            "orders": self._orders.count,
-            "fills": self._manager.fill_count(),
-            "hedges": self._kinds["hedge"],
-            "nav_change": self._nav_change,
-            **{f"pnl_{name}": self._parts[name] for name in PARTS},
-            "end_positions": held,
+            "first_event_ns": self._first_ns,
+            "last_event_ns": fold.last_ns,
+            "events": self._reader.passed,
+            "decisions": len(fold.decisions),
+            "orders": len(fold.orders),
+            "fills": fold.fill_count,
+            "hedges": fold.taken["hedge"],
+            "nav_change": nav_change,
+            **{f"pnl_{name}": amount for name, amount in _in_columns(parts).items()},
+            "end_positions": {
+                self._instruments[position.instrument_id].symbol: str(position.quantity)
+                for position in self._book.held()
+            },
             "decision_hash": self._reader.decisions.hex(),
             "sealed": self._reader.sealed,
             "recovered": None if recovered is None else str(recovered),
@@ -186,184 +171,117 @@ class Projection:
     def _cut(self) -> dict[str, Any]:
         """Return the mark of a backtest that was cut short; empty of other runs."""
         reader = self._reader
-        cut = cut_short(reader.run_dir, self.header, self._span_ns[1], sealed=reader.sealed)
+        cut = cut_short(reader.run_dir, self.header, self.fold.last_ns, sealed=reader.sealed)
         return {} if cut is None else {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
+
+    def _take(self, event: Event) -> None:
+        """Let the orders and the book that are rebuilt here take an event, then the fold."""
+        if is_order_event(event):
+            self._on_order_event(event)
+        elif isinstance(event, PositionChanged):
+            if not self._book.already_applied(event.reference):
+                self._book.apply(of_change(self._instruments[event.instrument_id], event))
+                self._scalps.on_position_changed(event)
+        elif isinstance(event, AccountSnapshot):
+            for posting in of_snapshot(event):
+                if not self._book.already_applied(posting.reference):
+                    self._book.apply(posting)
+        self.fold.take(event)
 
     def _on_output(self, output: Output, now_ns: int) -> None:
         if isinstance(output, Decision):
-            self._on_decision(output)
+            self._scalps.on_decision(output)
+            self._event_numbers.append(self._reader.passed)
         elif isinstance(output, Mark):
-            self._on_mark(output)
+            self._scalps.on_mark(output.spot)
         elif isinstance(output, SubmitOrder | MultiLegOrder):
-            for order in self._manager.restore(output, now_ns):
-                leg_of = f", leg of {order.parent_id}" if order.parent_id else ""
-                self._note(order, now_ns, order.submitted.purpose.value + leg_of)
-                if order.submitted.owner:
-                    self.owners[order.client_order_id] = order.submitted.owner
-        elif isinstance(output, CancelOrder) and self._manager.cancel(output.client_order_id) is not None:
-            for order in self._manager.legs_with(self._manager.orders[output.client_order_id]):
-                self._note(order, now_ns, "cancel sent")
-
-    def _on_decision(self, decision: Decision) -> None:
-        if decision.is_counted:
-            self._kinds[decision.kind] += 1
-        self._scalps.on_decision(decision)
-        self._decisions.add(
-            {
-                "run_id": self._run_id,
-                "number": self._decisions.count + 1,
-                "event_number": self._events,
-                "ts_ns": decision.ts_ns,
-                "kind": decision.kind,
-                "taken": decision.taken,
-                "reasons": list(decision.reasons),
-                "facts": _json(decision.facts),
-                "client_order_ids": list(decision.client_order_ids),
-            }
-        )
-
-    def _on_mark(self, mark: Mark) -> None:
-        self._scalps.on_mark(mark.spot)
-        self._nav_change += mark.nav_change
-        for name, amount in mark.parts.items():
-            # A part without a column of its own counts as what is not explained.
-            column = name if name in self._parts else "residual"
-            self._parts[column] += amount
-        self._marks.add(
-            {
-                "run_id": self._run_id,
-                "number": self._marks.count + 1,
-                "ts_ns": mark.ts_ns,
-                "nav": mark.nav,
-                "nav_change": mark.nav_change,
-                "parts": {name: str(amount) for name, amount in mark.parts.items()},
-                **{name: _finite(getattr(mark, name)) for name in _FLOAT_MARKS},
-            }
-        )
+            self._manager.restore(output, now_ns)
+        elif isinstance(output, CancelOrder):
+            self._manager.cancel(output.client_order_id)
+        self.fold.note(output, now_ns)
 
     def _on_order_event(self, event: OrderEvent) -> None:
         order = self._manager.orders.get(event.client_order_id)
+        if isinstance(event, OrderFilled | FillBusted):
+            known = self.fold.fill_of(event.client_order_id, event.execution_id)
+            if isinstance(event, OrderFilled):
+                if known is None and order is not None:
+                    self._on_fill(event, order)
+            elif known is not None and not known.busted:
+                self._on_bust(event, order)
+        if order is None:
+            return
         try:
             if isinstance(event, OrderFilled):
-                self._on_fill(event, order)
-                if order is not None:
-                    self._manager.fill(order, event)
+                self._manager.fill(order, event)
             else:
-                if isinstance(event, FillBusted):
-                    self._on_bust(event, order)
-                if order is not None:
-                    self._manager.apply(event)
+                self._manager.apply(event)
         except InvariantError as error:
             # The engine stopped on this very event; the row says why.
-            if order is not None:
-                order.reason = error.what
-        if order is not None:
-            concerned = self._manager.legs_with(order) if isinstance(event, CancelRejected) else (order,)
-            for each in concerned:
-                self._note(each, event.ts_recv_ns, getattr(event, "reason", ""))
+            order.reason = error.what
 
-    def _on_fill(self, event: OrderFilled, order: Order | None) -> None:
-        key = (event.client_order_id, event.execution_id)
-        if key in self._executions:
-            return
-        command = None if order is None else order.submitted
-        self._executions[key] = {
-            "run_id": self._run_id,
-            "number": len(self._executions) + 1,
-            "client_order_id": event.client_order_id,
-            "execution_id": event.execution_id,
-            "ts_event_ns": event.ts_event_ns,
-            "ts_recv_ns": event.ts_recv_ns,
-            "symbol": None if command is None else self._instruments[command.instrument_id].symbol,
-            "side": None if command is None else command.side.value,
-            "purpose": None if command is None else command.purpose.value,
-            "quantity": event.quantity,
-            "price": event.price,
-            "fee": event.fee,
-            "busted": False,
-        }
-        if command is not None:
-            signed = event.quantity * command.side.sign
-            number, purpose = command.instrument_id, command.purpose
-            terms = number, signed, event.price, event.fee, purpose, "/".join(key), event.ts_recv_ns
-            self._book.apply(of_fill(self._instruments[number], *terms))
-            self._scalps.on_fill(event, command)
+    def _on_fill(self, event: OrderFilled, order: Order) -> None:
+        command = order.submitted
+        signed, reference = (
+            event.quantity * command.side.sign,
+            f"{event.client_order_id}/{event.execution_id}",
+        )
+        number, purpose = command.instrument_id, command.purpose
+        terms = number, signed, event.price, event.fee, purpose, reference, event.ts_recv_ns
+        self._book.apply(of_fill(self._instruments[number], *terms))
+        self._scalps.on_fill(event, command)
 
     def _on_bust(self, event: FillBusted, order: Order | None) -> None:
-        row = self._executions.get((event.client_order_id, event.execution_id))
-        if row is None or row["busted"]:
-            return
-        row["busted"] = True
         self._scalps.on_bust(event.client_order_id, event.execution_id)
         if order is not None:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
-    def _on_position_changed(self, event: PositionChanged) -> None:
-        if not self._book.already_applied(event.reference):
-            self.holding_changes.append(of_change(self._instruments[event.instrument_id], event))
-            self._book.apply(self.holding_changes[-1])
-            self._scalps.on_position_changed(event)
+    def _decisions(self) -> Iterator[dict[str, Any]]:
+        for number, decision in enumerate(self.fold.decisions, start=1):
+            yield {
+                **asdict(decision),
+                "number": number,
+                "event_number": self._event_numbers[number - 1],
+                "facts": _json(decision.facts),
+                "reasons": list(decision.reasons),
+                "client_order_ids": list(decision.client_order_ids),
+            }
 
-    def _on_snapshot(self, event: AccountSnapshot) -> None:
-        for posting in of_snapshot(event):
-            if not self._book.already_applied(posting.reference):
-                self._book.apply(posting)
-                self.holding_changes.append(posting)
+    def _marks(self) -> Iterator[dict[str, Any]]:
+        for number, mark in enumerate(self.fold.marks, start=1):
+            yield {
+                **asdict(mark),
+                "number": number,
+                "parts": {name: str(amount) for name, amount in mark.parts.items()},
+                **{name: _finite(getattr(mark, name)) for name in _FLOAT_MARKS},
+            }
 
-    def _note(self, order: Order, now_ns: int, reason: str) -> None:
-        self._updated_ns[order.client_order_id] = now_ns
-        history = self._history.setdefault(order.client_order_id, [])
-        if not history or history[-1][1] != order.state.value:
-            history.append([now_ns, order.state.value, reason])
+    def _orders(self) -> Iterator[dict[str, Any]]:
+        for line in self.fold.orders:
+            row = asdict(line) | {"history": [list(change) for change in line.history]}
+            del row["owner"]
+            yield row
 
-    def _add_orders(self) -> None:
-        for number, order in enumerate(self._manager.orders.values(), start=1):
-            command = order.submitted
-            self._orders.add(
-                {
-                    "run_id": self._run_id,
-                    "client_order_id": order.client_order_id,
-                    "number": number,
-                    "created_ns": order.created_ns,
-                    "updated_ns": self._updated_ns[order.client_order_id],
-                    "symbol": self._instruments[command.instrument_id].symbol,
-                    "side": command.side.value,
-                    "quantity": command.quantity,
-                    "order_type": command.type_name,
-                    "limit_price": command.limit_price,
-                    "trigger_price": command.trigger_price,
-                    "time_in_force": command.time_in_force.value,
-                    "purpose": command.purpose.value,
-                    "venue_order_id": order.venue_order_id or None,
-                    "state": order.state.value,
-                    "filled_quantity": order.filled,
-                    "average_price": _shown(order.average_price) if order.filled else None,
-                    "reason": order.reason or None,
-                    "history": self._history[order.client_order_id],
-                }
-            )
-
-    def _add_positions(self) -> None:
+    def _positions(self) -> Iterator[dict[str, Any]]:
         for position in self._book.positions.values():
             instrument = self._instruments[position.instrument_id]
-            self._positions.add(
-                {
-                    "run_id": self._run_id,
-                    "symbol": instrument.symbol,
-                    "instrument": type(instrument).__name__,
-                    "multiplier": position.multiplier,
-                    "quantity": position.quantity,
-                    "average_price": _shown(position.average_price),
-                    "realized": _shown(position.realized),
-                    "fees": position.fees,
-                }
-            )
+            yield {
+                "symbol": instrument.symbol,
+                "instrument": type(instrument).__name__,
+                "multiplier": position.multiplier,
+                "quantity": position.quantity,
+                "average_price": shown(position.average_price),
+                "realized": shown(position.realized),
+                "fees": position.fees,
+            }
 
 
-def _shown(value: Decimal) -> Decimal:
-    """Cut what a division left behind the tenth decimal; what is exact up to there stays as it is."""
-    exponent = value.as_tuple().exponent
-    return round(value, 10) if isinstance(exponent, int) and exponent < -10 else value
+def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return parts of a P&L by column: one without a column of its own counts as what is not explained."""
+    found = dict.fromkeys((*PARTS, BASIS), ZERO)
+    for name, amount in parts.items():
+        found[name if name in found else "residual"] += amount
+    return found
 
 
 def _finite(value: float) -> float | None:

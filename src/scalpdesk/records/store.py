@@ -20,7 +20,7 @@ from scalpdesk.core.errors import ConfigError, DataError, RetryError
 from scalpdesk.core.owner_only import make_folder, own_file
 from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.journal.reader import pick_run_id
-from scalpdesk.portfolio.explain import PARTS, parts_in_cents
+from scalpdesk.portfolio.explain import BASIS, PARTS, parts_in_cents
 from scalpdesk.records.tables import (
     CHILD_TABLES,
     DecisionRow,
@@ -34,7 +34,7 @@ from scalpdesk.records.tables import (
 )
 
 STORE_FILE = "desk.sqlite"
-HEAD_REVISION = "r0002"
+HEAD_REVISION = "r0003"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
@@ -253,8 +253,16 @@ def load_run(store: Store, name: str) -> RunRow:
 
 
 def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
-    """Return the P&L of a run of the list by part and in ``total``, in its account's smallest unit."""
+    """Return the P&L of a run of the list by part and in ``total``, in its account's smallest unit.
+
+    It is that of its sealed report; of a run that goes on, of its marks so far.
+    """
+    sealed = row["summary"].get("pnl")
+    if sealed:
+        return {name: Decimal(amount) for name, amount in sealed.items()}
     parts = {name: Decimal(row[f"pnl_{name}"]) for name in PARTS}
+    if row["pnl_basis"]:
+        parts[BASIS] = Decimal(row["pnl_basis"])
     unit = Decimal(1).scaleb(-money_decimals(run_currency(row["config"])))
     return parts_in_cents(parts, Decimal(row["nav_change"]), unit)
 

@@ -108,6 +108,8 @@ class RunRow(Base):
     pnl_fees: Mapped[Decimal]
     pnl_slippage: Mapped[Decimal]
     pnl_residual: Mapped[Decimal]
+    pnl_basis: Mapped[Decimal]
+    """Of a desk that hedges with another instrument than the underlying; else 0."""
     end_positions: Mapped[dict[str, Any]]
     """Signed quantity by symbol, as text; what is flat is left out."""
     decision_hash: Mapped[str]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest, prepared
-from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import InstrumentId
@@ -114,7 +113,7 @@ def record_looks(
         )
     recorder = LookRecorder(strategy.config, strategy.tools.edge.horizon.vol)
     strategy.tools.hedger = recorder
-    run = assemble_backtest(settings, market, header, engine, None, tally=Tally())
+    run = assemble_backtest(settings, market, header, engine, None)
     run.runner.run()
     summary = run.result(0.0).summary()
     day = market.tape.sessions[0].day.isoformat()

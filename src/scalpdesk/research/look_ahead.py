@@ -29,8 +29,6 @@ from scalpdesk.backtesting.simulate import (
     assemble_backtest,
     build_backtest,
 )
-from scalpdesk.backtesting.statistics import Floats
-from scalpdesk.backtesting.summary import MarkLog, Tally
 from scalpdesk.config.settings import RunSettings
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent, ImpliedVolEvent, SessionBarsEvent
 from scalpdesk.core.intents import Decision, Mark, Output, is_command, orders_of
@@ -45,6 +43,7 @@ from scalpdesk.marketdata.tape import (
     QuoteColumns,
     RateCurve,
 )
+from scalpdesk.report.statistics import Floats
 
 USUAL_CUTS = 8
 STEP_SECONDS = 60.0
@@ -328,9 +327,8 @@ def _run(config: BacktestConfig, market: PreparedMarket, until_ns: int | None = 
     def see(event: Event, given: tuple[Output, ...]) -> None:
         outputs.extend((event.ts_recv_ns, output) for output in given)
 
-    tally = Tally(MarkLog(most_bytes=0))
     run = assemble_backtest(
-        config, market, header, engine, None, tally=tally, watchers=(see,), step_seconds=STEP_SECONDS
+        config, market, header, engine, None, most_bytes=0, watchers=(see,), step_seconds=STEP_SECONDS
     )
     failure = None
     try:

@@ -28,10 +28,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.backtesting.session_tables import taken_entries
-from scalpdesk.backtesting.statistics import bootstrap_interval, error_of_mean, varies
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.entry.meta_model import LEAF, BoostedTree, MetaModel, MetaVerdict, entry_features
+from scalpdesk.report.run_report import Rowed
+from scalpdesk.report.session_tables import taken_entries
+from scalpdesk.report.statistics import bootstrap_interval, error_of_mean, varies
 from scalpdesk.research.signal_hypotheses import utc_ns
 from scalpdesk.research.significance import FEWEST_SESSIONS, Finding, Floats, corrected
 from scalpdesk.research.stored_run import StoredRun
@@ -122,7 +123,8 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
 def straddle_entries(stored: StoredRun) -> list[PastEntry]:
     """Return the entries of a run's straddles that are over, with the facts of their decisions."""
     found = []
-    decided = {name: taken_entries(record.decisions) for name, record in stored.strategies.items()}
+    owners = stored.report.strategies
+    decided = {name: taken_entries(Rowed(record.decisions)) for name, record in owners.items()}
     decided = decided or {stored.run["strategy"]: taken_entries(stored.decisions)}
     for row in stored.straddles or ():
         if row["closed_ns"] is None:

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from scalpdesk.backtesting.statistics import Floats
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import SESSIONS_PER_YEAR, count_text
+from scalpdesk.report.statistics import Floats
 
 MOST_BLOCKS = 16
 """Blocks of sessions that cross-validation divides into halves: 12,870 ways."""

@@ -194,7 +194,7 @@ def compare(
         "data": None if market is None else market.name,
         "orders": {
             "live": len(record.orders),
-            "backtest": last.tally.orders,
+            "backtest": len(last.fold.orders),
             "matched": last.orders.matched,
         },
         "decisions": {

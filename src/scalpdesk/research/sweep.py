@@ -28,15 +28,6 @@ from scalpdesk.backtesting.simulate import (
     few_collections,
     simulate_by_session,
 )
-from scalpdesk.backtesting.statistics import (
-    Interval,
-    bootstrap_samples,
-    carries_ratio,
-    quantile_interval,
-    sessions_traded,
-    sharpe_ratio,
-)
-from scalpdesk.backtesting.summary import why_no_trade
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure
@@ -45,6 +36,15 @@ from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.portfolio.option_pricer import CachingPricer
+from scalpdesk.report.statistics import (
+    Interval,
+    bootstrap_samples,
+    carries_ratio,
+    quantile_interval,
+    sessions_traded,
+    sharpe_ratio,
+)
+from scalpdesk.report.summary import why_no_trade
 from scalpdesk.strategies.registry import helper_facts
 from scalpdesk.volatility.variance_time import clock_of
 

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.backtesting.statistics import Interval, bootstrap_interval
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.frames import in_library
@@ -22,6 +21,7 @@ from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.report.statistics import Interval, bootstrap_interval
 from scalpdesk.research.chain import chain_document
 from scalpdesk.volatility.base import trailing_mean
 from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol

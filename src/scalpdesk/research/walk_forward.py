@@ -25,7 +25,12 @@ import msgspec
 import numpy as np
 
 from scalpdesk.backtesting.simulate import PreparedMarket
-from scalpdesk.backtesting.statistics import (
+from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.figures import html_table, new_figure, show_clock
+from scalpdesk.core.frames import in_library
+from scalpdesk.core.units import rounded_text
+from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
+from scalpdesk.report.statistics import (
     Floats,
     Interval,
     bootstrap_interval,
@@ -33,12 +38,7 @@ from scalpdesk.backtesting.statistics import (
     sessions_traded,
     sharpe_ratio,
 )
-from scalpdesk.backtesting.summary import why_no_trade
-from scalpdesk.core.errors import ScalpdeskError
-from scalpdesk.core.figures import html_table, new_figure, show_clock
-from scalpdesk.core.frames import in_library
-from scalpdesk.core.units import rounded_text
-from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
+from scalpdesk.report.summary import why_no_trade
 from scalpdesk.research.folds import Fold, FoldPlan
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows, sample_shape
 from scalpdesk.research.sweep import (

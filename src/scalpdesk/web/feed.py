@@ -272,7 +272,7 @@ class DeskFeed:
                 "from": start,
                 "columns": series.since(start),
             },
-            "fills": len(follower.fills),
+            "fills": follower.fill_count,
         }
 
     async def states(self) -> AsyncIterator[bytes]:

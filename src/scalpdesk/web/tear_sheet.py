@@ -19,15 +19,18 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scalpdesk.assembly import journaled_market, load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, DataError, ScalpdeskError
+from scalpdesk.core.intents import Mark
 from scalpdesk.core.owner_only import new_own_file
-from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, to_cents
 from scalpdesk.core.version import VERSION
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
@@ -37,7 +40,8 @@ from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names, parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
+from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
+from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
@@ -152,7 +156,6 @@ def sheet_document(
     follower: RunFollower,
     models: Sequence[OtherRun] = (),
     paths: Sequence[OtherRun] = (),
-    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Return everything that the tear sheet shows.
 
@@ -162,21 +165,14 @@ def sheet_document(
         The run, read to its end.
     models, paths
         The run under other fill models and on other paths.
-    tables
-        Its ``sessions``, ``straddles`` and ``marks``, from the store.
     """
-    tables = tables or {}
-    labels = (
-        {}
-        if follower.header is None
-        else {each.symbol: leg_label(each) for each in follower.header.instruments}
-    )
-    header, desk = follower.header, follower.desk
+    header, desk, report = follower.header, follower.desk, follower.report()
     assert header is not None
-    unit = desk.attribution.unit
-    parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
-    paying = gamma_verdict(desk.attribution, parts, desk.attribution.sums.hedge_costs)
-    own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
+    labels = {each.symbol: leg_label(each) for each in header.instruments}
+    unit, figures, parts = desk.attribution.unit, report.figures, report.pnl
+    stated = figures.get("gamma_paying")
+    paying = None if stated is None else msgspec.convert(stated, GammaVerdict)
+    own = _other("own", figures)
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
@@ -212,8 +208,9 @@ def sheet_document(
         "facts": [
             ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _drawn(header)],
             ["Run", header.run_id],
-            ["Hedges", f"{follower.taken['hedge']:,}"],
-            ["Events", f"{follower.events:,}"],
+            ["Hedges", f"{figures['hedges']:,}"],
+            ["Events", f"{figures['events']:,}"],
+            *([] if cut is not None else _statistics(report)),
             ["Fills", f"{model or header.venue}, fees {fees}"],
             ["Config", header.config_hash[:12]],
             ["Decisions", _decision_hash(follower)],
@@ -221,59 +218,69 @@ def sheet_document(
         ],
         "warnings": _warnings(follower),
         "command": command_again(header),
-        "hedges": _hedges(follower),
-        "decisions": _decision_counts(follower),
-        "greeks": _greeks_of_marks(tables.get("marks", ())),
-        "sessions": [_session_row(row, max(decimals, 2)) for row in tables.get("sessions", ())],
-        "straddles": [_straddle_row(row, labels, unit) for row in tables.get("straddles", ())],
+        "hedges": _hedges(report),
+        "decisions": _decision_counts(report),
+        "greeks": _greeks_of_marks(report.marks),
+        "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
+        "straddles": [_straddle_row(row, labels, unit) for row in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
         "version": VERSION,
     }
 
 
-def _parts_row(parts: Mapping[str, Any]) -> list[str | None]:
-    return [signed(Decimal(parts.get(name, 0))) for name in part_names(parts)]
+def _statistics(report: RunReport) -> list[list[Any]]:
+    """Return the statistics of the sessions as facts; none of a run of one session."""
+    found = report.performance
+    if len(report.sessions) < 2 or not found:
+        return []
+    fall = found["drawdown"]
+    rows: list[list[Any]] = [
+        ["Deepest fall", f"{plain(fall['amount'])}, {fall['after']} to {fall['trough']}"]
+    ]
+    return [*rows, ["Sharpe ratio", plain(found["sharpe"])]] if "sharpe" in found else rows
 
 
-def _session_row(row: Mapping[str, Any], delta_decimals: int) -> dict[str, Any]:
-    pnl = Decimal(row["pnl"])
-    largest = plain(row["largest_net_delta_shares"], delta_decimals)
-    shown = {"day": row["session"], "delta": largest, "pnl": signed(pnl), "tone": tone(pnl)}
-    return shown | {"parts": _parts_row(row["parts"])}
+def _parts_row(parts: Mapping[str, Decimal]) -> list[str | None]:
+    return [signed(parts.get(name, ZERO)) for name in part_names(parts)]
 
 
-def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str], unit: Decimal) -> dict[str, Any]:
+def _session_row(row: SessionPnl, delta_decimals: int) -> dict[str, Any]:
+    largest = plain(row.largest_net_delta_shares, delta_decimals)
+    shown = {"day": row.session, "delta": largest, "pnl": signed(row.pnl), "tone": tone(row.pnl)}
+    return shown | {"parts": _parts_row(row.parts)}
+
+
+def _straddle_row(row: TradeResult, labels: Mapping[str, str], unit: Decimal) -> dict[str, Any]:
     """Return one straddle: its legs, opened and closed in New York time, P&L up to the next one."""
-    paid, received, pnl = (to_cents(row[name], unit) for name in ("paid", "received", "pnl"))
+    paid, received, pnl = (to_cents(amount, unit) for amount in (row.paid, row.received, row.pnl))
     opened, closed = (
-        None if row[name] is None else f"{to_new_york(row[name]):%Y-%m-%d %H:%M:%S}"
-        for name in ("opened_ns", "closed_ns")
+        None if at_ns is None else f"{to_new_york(at_ns):%Y-%m-%d %H:%M:%S}"
+        for at_ns in (row.opened_ns, row.closed_ns)
     )
-    owner = f"{row['strategy']}: " if "strategy" in row else ""
+    owner = f"{row.strategy}: " if row.strategy else ""
     return {
-        "structure": row["structure"],
-        "legs": owner
-        + ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
+        "structure": row.structure,
+        "legs": owner + ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row.legs.items()),
         "opened": opened,
         "closed": closed,
         "paid": plain(paid),
         "received": plain(received),
-        "hedges": str(row["hedges"]),
-        "why": row["why"],
+        "hedges": str(row.hedges),
+        "why": row.why,
         "pnl": signed(pnl),
         "tone": tone(pnl),
-        "parts": _parts_row(parts_in_cents(row["parts"], pnl, unit)),
+        "parts": _parts_row(parts_in_cents(row.parts, pnl, unit)),
     }
 
 
-def _greeks_of_marks(marks: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float | None]]:
     """Return the Greeks at the marks as columns; ``t`` in UTC seconds."""
     names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
-    kept = thinned([float(mark["gamma_shares_per_usd"] or 0.0) for mark in marks], MOST_POINTS // 2)
-    columns: dict[str, list[float | None]] = {"t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept]}
+    found = list(marks)
+    kept = thinned([mark.gamma_shares_per_usd for mark in found], MOST_POINTS // 2)
+    columns: dict[str, list[float | None]] = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
     for name in names:
-        values = [marks[i][name] for i in kept]
-        columns[name] = [None if value is None else round(value, 6) for value in values]
+        columns[name] = [round(getattr(found[i], name), 6) for i in kept]
     return columns
 
 
@@ -418,34 +425,24 @@ def _normal(override: str) -> tuple[str, str]:
         return key, value.lower()
 
 
-def _hedges(follower: RunFollower) -> list[list[Any]]:
+def _hedges(report: RunReport) -> list[list[Any]]:
     """Return each hedge: time, what, price, reason."""
-    orders = follower.desk.orders.orders
-    rows = []
-    for _, decision in follower.decisions:
-        if not decision.taken or not decision.kind.is_hedge:
-            continue
-        order = next((orders[name] for name in decision.client_order_ids if name in orders), None)
-        price = plain(order.average_price) if order is not None and order.filled else None
-        quantity = decision.facts.get("quantity_shares")  # a strategy of one's own need not name it
-        if quantity is None and order is not None:
-            quantity = float(order.submitted.quantity * order.submitted.side.sign)
-        rows.append(
-            [
-                clock(decision.ts_ns),
-                signed(float(quantity), 0) if isinstance(quantity, int | float) else None,
-                price,
-                decision.reasons[0] if decision.reasons else "",
-            ]
-        )
-    return rows[-MOST_HEDGES:]
+    return [
+        [
+            clock(hedge.ts_ns),
+            signed(float(hedge.quantity_shares), 0),
+            None if hedge.price is None else plain(hedge.price),
+            hedge.reason,
+        ]
+        for hedge in report.hedges[-MOST_HEDGES:]
+    ]
 
 
-def _decision_counts(follower: RunFollower) -> list[list[Any]]:
-    """Return exits and skipped decisions by reason, the commonest first."""
+def _decision_counts(report: RunReport) -> list[list[Any]]:
+    """Return what was decided but hedges by reason, the commonest first."""
     counts: Counter[tuple[str, str, str]] = Counter()
-    for _, decision in follower.decisions:
-        if decision.taken and decision.kind.is_hedge:
+    for decision in report.decisions:
+        if decision.kind is DecisionKind.HEDGE and decision.is_counted:
             continue
         reason = re.sub(r"[-+−]?\d[\d,.]*", "…", decision.reasons[0]) if decision.reasons else ""
         counts[decision.kind.value, "taken" if decision.taken else "skipped", reason] += 1

@@ -153,7 +153,7 @@ def test_far_from_an_edge_the_market_is_measured_now_and_then_and_a_new_forecast
     run = run_until("10:30")
     engine = run.engine
     strategy, view = engine.strategy, engine.desk.view
-    assert run.tally.orders == 0
+    assert len(run.fold.orders) == 0
     assert strategy.tools.edge.is_far(view)
     number = view.underlying
     risen = ForecastEvent(number, view.now_ns, view.now_ns, "har", 5, 0.9, 0.9, 0.9, 0.0, "")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.backtesting import statistics
+from scalpdesk.report import statistics
 from scalpdesk_testing import field_formulas
 
 Answer = dict[str, Any]

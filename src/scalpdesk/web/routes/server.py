@@ -78,7 +78,7 @@ def system_metrics(feed: DeskFeed) -> answers.Metrics:
                 "problem": follower.problem or None,
                 "events": follower.events,
                 "journal_bytes": follower.tail.read_bytes,
-                "marks": follower.marks,
+                "marks": follower.mark_count,
                 "data_age_seconds": follower.age_seconds,
                 "journal_age_seconds": follower.lag_seconds,
                 "speed": follower.speed,
@@ -127,7 +127,8 @@ class DeskCollector(Collector):
             follower = feed.follower
             if follower is None or follower.engine is None:
                 return
-            desk, taken, skipped = follower.desk, dict(follower.taken), dict(follower.skipped)
+            desk, fold = follower.desk, follower.fold
+            taken, skipped = dict(fold.taken), dict(fold.skipped)
             greeks, unit = follower.greeks(), currency_of(follower).lower()
             gauges = {
                 f"nav_{unit}": ("Net asset value at the last mark.", float(desk.attribution.nav)),
@@ -144,7 +145,7 @@ class DeskCollector(Collector):
                 "up": ("1 while the desk runs.", float(feed.is_running)),
             }
             events, records = follower.events, follower.tail.read_bytes
-            fills, orders = len(follower.fills), len(desk.orders.orders)
+            fills, orders = fold.fill_count, len(fold.orders)
             totals = {name: float(amount) for name, amount in desk.attribution.totals.items()}
             mode = desk.gate.kept_mode.value
         for name, (text, value) in gauges.items():

@@ -9,20 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalpdesk.backtesting.session_tables import (
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
+from scalpdesk.instruments.postings import Posting
+from scalpdesk.instruments.sessions import coin_session, session_on
+from scalpdesk.report.session_tables import (
+    SessionSums,
     exposure,
     gate_record,
     grouped,
     performance,
     realised_path,
-    session_rows,
     straddle_rows,
 )
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.postings import Posting
-from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
+
+
+def session_rows(marks, sessions, vix, clock, decimals=2):
+    sums = SessionSums(clock, sessions[0] if sessions else None)
+    for each in marks:
+        sums.add(each["ts_ns"], Decimal(each["nav_change"]), each["parts"], each["net_delta_shares"])
+    return sums.rows(sessions, vix, decimals)
+
 
 SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
 VIX = {SESSIONS[0]: 12.99, SESSIONS[1]: 13.0, SESSIONS[2]: 21.9, SESSIONS[3]: 37.3}

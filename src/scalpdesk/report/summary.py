@@ -1,170 +1,27 @@
 """Run summary: the document that every command shows, as text or as JSON."""
 
-import logging
-import weakref
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from tempfile import SpooledTemporaryFile, gettempdir
-from typing import Any, overload
+from typing import Any
 
-import msgspec
-
-from scalpdesk.core.errors import StopError
-from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Decision, Mark, Output, orders_of
+from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.engine.unquoted import on_model
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.journal.codec import DecisionHash, JournalHeader
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import gamma_verdict
 from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.report.fold import RunFold
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
-from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN, STRADDLE_DELTA
-
-LOG = logging.getLogger(__name__)
-PACKED_MARKS, PACKED_BYTES = 1_024, 1 << 20
-"""Marks in a pack, and bytes of packs that are kept in memory."""
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Mark])
-
-
-class MarkLog(Sequence[Mark]):
-    """Marks of a run in order: a run of years has half a million of them.
-
-    They are packed, and beyond ``most_bytes`` in a temporary file that ends with the log; 0 keeps all in
-    memory, as a pickled log does.
-    """
-
-    def __init__(
-        self,
-        most_bytes: int = PACKED_BYTES,
-        packs: bytes = b"",
-        sizes: Sequence[int] = (),
-        last: Sequence[Mark] = (),
-    ) -> None:
-        self._file = SpooledTemporaryFile(max_size=most_bytes)  # noqa: SIM115 - open as long as the log lives
-        weakref.finalize(self, self._file.close)
-        if packs:
-            self._file.write(packs)
-        self._sizes = list(sizes)
-        """Bytes of each pack, one after the other."""
-        self._last = list(last)
-
-    def append(self, mark: Mark) -> None:
-        """Add a mark.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses the temporary file.
-        """
-        self._last.append(mark)
-        if len(self._last) < PACKED_MARKS:
-            return
-        packed = zlib.compress(_ENCODER.encode(self._last), level=1)
-        try:
-            self._file.seek(sum(self._sizes))
-            self._file.write(packed)
-        except OSError as error:
-            raise StopError(
-                f"the marks of the run cannot be kept: {error.strerror}",
-                where=gettempdir(),
-                value=error.errno,
-                fix="free disk space, or name a folder that has some in TMPDIR",
-            ) from error
-        self._sizes.append(len(packed))
-        self._last = []
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        self._file.seek(0)
-        return MarkLog, (0, self._file.read(), tuple(self._sizes), tuple(self._last))
-
-    def __iter__(self) -> Iterator[Mark]:
-        start = 0
-        for size in self._sizes:
-            self._file.seek(start)
-            yield from _DECODER.decode(zlib.decompress(self._file.read(size)))
-            start += size
-        yield from self._last
-
-    def __len__(self) -> int:
-        return PACKED_MARKS * len(self._sizes) + len(self._last)
-
-    @overload
-    def __getitem__(self, at: int) -> Mark: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Mark]: ...
-    def __getitem__(self, at: int | slice) -> Mark | list[Mark]:
-        """Return one mark, or a list of them; every mark is unpacked for it."""
-        return list(self)[at]
-
-
-class Tally:
-    """Counts decisions, orders and marks among the engine's outputs; a watcher of the runner.
-
-    It appends to ``marks``, or to a log of its own.
-    """
-
-    def __init__(self, marks: MarkLog | None = None) -> None:
-        self.decisions = 0
-        self.taken: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.orders = 0
-        self.last_decision: Decision | None = None
-        self.refusals: list[Decision] = []
-        """Last five refusals of an entry since the last accepted entry, newest last."""
-        self.straddle: Decision | None = None
-        """The latest to buy a straddle."""
-        self.marks = MarkLog() if marks is None else marks
-        self.hash = DecisionHash()
-
-    def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
-        """Count the outputs of one event."""
-        del event
-        self.hash.add(outputs)
-        for output in outputs:
-            if isinstance(output, Decision):
-                self._count(output)
-            elif isinstance(output, Mark):
-                self.marks.append(output)
-            else:
-                self.orders += len(orders_of(output))
-
-    def _count(self, decision: Decision) -> None:
-        self.decisions += 1
-        self.last_decision = decision
-        if LOG.isEnabledFor(logging.DEBUG):
-            LOG.debug("%s", in_one_line(self.decisions, decision))
-        if decision.taken:
-            self.taken[decision.kind] += decision.is_counted
-            if decision.kind == "entry":
-                self.refusals = []
-                if STRADDLE_DELTA in decision.facts:
-                    self.straddle = decision
-            return
-        self.skipped[decision.kind] += 1
-        if decision.kind == "entry":
-            self.refusals = [*self.refusals[-4:], decision]
-
-
-def in_one_line(number: int, decision: Decision) -> str:
-    """Return a decision as a log line: New York time, kind, reasons and figures."""
-    at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    done = "taken" if decision.taken else "not taken"
-    orders = f" [{', '.join(decision.client_order_ids)}]" if decision.client_order_ids else ""
-    facts = ", ".join(f"{name}={value}" for name, value in decision.facts.items())
-    because = "; ".join(decision.reasons)
-    return f"decision {number} at {at}: {decision.kind} {done}{orders}: {because} ({facts})"
+from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
 
 
 def run_summary(
-    header: JournalHeader, engine: TradingEngine, tally: Tally, events: int, wall_seconds: float
+    header: JournalHeader, engine: TradingEngine, fold: RunFold, events: int, wall_seconds: float
 ) -> dict[str, Any]:
     """Return the run summary as JSON types; amounts are strings with two decimals.
 
@@ -186,10 +43,10 @@ def run_summary(
         "data": {key: header.data.get(key) for key in DATA_KEYS}
         | {key: header.data[key] for key in DATA_KEYS_IF_NAMED if key in header.data},
         "events": events,
-        "decisions": tally.decisions,
-        "orders": tally.orders,
-        "fills": desk.orders.fill_count(),
-        "hedges": tally.taken["hedge"],
+        "decisions": len(fold.decisions),
+        "orders": len(fold.orders),
+        "fills": fold.fill_count,
+        "hedges": fold.taken["hedge"],
         "nav_change": f"{pnl['total']:f}",
         "pnl": {name: f"{amount:f}" for name, amount in pnl.items()},
         "pnl_detail": lines,
@@ -204,9 +61,9 @@ def run_summary(
         "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
         "config_hash": header.config_hash,
-        "decision_hash": tally.hash.hex(),
-        "verdict": verdict(tally, desk.orders.fill_count()),
-        "straddle": [] if tally.straddle is None else list(tally.straddle.reasons),
+        "decision_hash": fold.hash.hex(),
+        "verdict": verdict(fold),
+        "straddle": [] if fold.straddle is None else list(fold.straddle.reasons),
         "wall_seconds": round(wall_seconds, 3),
         "events_per_second": round(events / wall_seconds) if wall_seconds > 0 else None,
         "evaluations": engine.evaluations,
@@ -229,7 +86,7 @@ def run_summary(
             summary["fee_rows"] = header.data["fees"]
     if unit != CENT:
         summary["currency"] = desk.instruments[desk.view.underlying].currency
-        summary["usd"] = in_dollars(tally.marks)
+        summary["usd"] = in_dollars(fold.marks)
     shared = by_strategy(desk)
     if shared is not None:
         summary["strategies"] = shared
@@ -262,20 +119,20 @@ DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock", "quality")
 NEVER_ASKED = "no trade: the strategy never asked for one"
 
 
-def verdict(tally: Tally, fills: int) -> str:
+def verdict(fold: RunFold) -> str:
     """Return the outcome of the run in a sentence; "no trade" carries its reason."""
-    if fills:
+    if fold.fill_count:
         return (
-            f"traded: {tally.taken['entry']} entry, {count_text(tally.taken['hedge'], 'hedge')},"
-            f" {tally.taken['exit']} exit"
+            f"traded: {fold.taken['entry']} entry, {count_text(fold.taken['hedge'], 'hedge')},"
+            f" {fold.taken['exit']} exit"
         )
-    if tally.refusals:
-        *earlier, last = tally.refusals
+    if fold.refusals:
+        *earlier, last = fold.refusals
         why = "; ".join(last.reasons)
         if earlier and AGAIN_IN in last.facts:  # what refused its orders is why
             why += f"; before: {'; '.join(earlier[-1].reasons)}"
         return f"no trade: {why}"
-    if tally.orders:
+    if fold.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED
 

@@ -11,23 +11,24 @@ from fakes.desk import run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.assembly import engine_from_header, load_market
-from scalpdesk.backtesting import strategy_tables
+from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import replay, run_backtest
-from scalpdesk.backtesting.session_tables import exposure
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId, to_cents
-from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.contract import Equity, options_in_order
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.notebook import backtest
+from scalpdesk.report.run_report import hedge_deltas
+from scalpdesk.report.session_tables import exposure
 from scalpdesk.research import stored_run
-from scalpdesk.research.stored_run import exposures, hedge_deltas, read_stored
+from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 
@@ -90,21 +91,22 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
     own = {name: D(amount) for name, amount in session["strategies"].items()}
     assert sum(own.values()) == D(session["pnl"]) == D(run.summary["nav_change"])
     assert own == totals
-    marks = {name: record.marks for name, record in stored.strategies.items()}
-    for mark, *rows in zip(stored.marks, *marks.values(), strict=True):
-        assert sum(row["nav_change"] for row in rows) == D(mark["nav_change"])
-        assert sum(row["net_delta_shares"] for row in rows) == pytest.approx(mark["net_delta_shares"])
+    marks = [record.marks for record in stored.report.strategies.values()]
+    for mark, *rows in zip(stored.report.marks, *marks, strict=True):
+        assert sum(row.nav_change for row in rows) == mark.nav_change
+        assert sum(row.net_delta_shares for row in rows) == pytest.approx(mark.net_delta_shares)
         for row in rows:
-            assert (row["ts_ns"], sum(row["parts"].values())) == (mark["ts_ns"], row["nav_change"])
+            assert (row.ts_ns, sum(row.parts.values())) == (mark.ts_ns, row.nav_change)
     assert {row["strategy"] for row in stored.hedges()} == {"gamma-scalper"}
-    shown = exposures(stored)
+    shown = run.report.performance
+    assert shown == stored.report.performance == run.summary["performance"]
     own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]
     by_account = exposure(
         stored.marks,
         stored.decisions,
         stored.straddles,
-        stored.spans_ns,
-        hedges=hedge_deltas(stored.fills, stored.hedge),
+        [(each.open_ns, each.close_ns) for each in JournalReader(run.run_dir).header.sessions],
+        hedges=hedge_deltas(run.fills, Equity("")),
     )
     assert list(shown["strategies"]) == ["gamma-scalper"]
     assert shown["unhedged_minutes"] == own_minutes != by_account["unhedged_minutes"]
@@ -124,14 +126,14 @@ def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(r
     def gone(*_):
         raise DataError("the tape has changed")
 
-    monkeypatch.setattr(stored_run, "strategy_records", gone)
+    monkeypatch.setattr(stored_run, "replayed", gone)
     stored = read_stored(run.run_dir)
-    assert (stored.straddles, stored.strategies) == (None, {})
+    assert (stored.straddles, stored.report.strategies) == (None, {})
     assert stored.undivided == "the tape has changed"
 
 
 def test_an_option_that_was_settled_against_another_strategy_left_its_owners_book(run, monkeypatch):
-    plain = strategy_tables.engine_from_header
+    plain = runs.engine_from_header
     terms = D(-2), D(0), D(0), D(0), ChangeCause.EXPIRED_WORTHLESS, "offset", 5
     gone = Posting("st0cka", InstrumentId(1), *terms)
 
@@ -140,8 +142,8 @@ def test_an_option_that_was_settled_against_another_strategy_left_its_owners_boo
         engine.desk.books.changes.append(gone)
         return engine
 
-    monkeypatch.setattr(strategy_tables, "engine_from_header", settled)
-    found = strategy_tables.strategy_records(run.run_dir, [], [], {})
+    monkeypatch.setattr(runs, "engine_from_header", settled)
+    found = read_stored(run.run_dir).report.strategies
     assert found["st0cka"].changes == [gone]
     assert found["gamma-scalper"].changes == []
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.backtesting.statistics import (
+from scalpdesk.report.statistics import (
     bootstrap_interval,
     drawdown,
     error_of_mean,

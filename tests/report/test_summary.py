@@ -7,14 +7,18 @@ import pytest
 
 from fakes.desk import Scripted, run_tape
 from fakes.desk_of_two import Puppet
+from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
-from scalpdesk.backtesting.summary import PACKED_MARKS, MarkLog, Tally, run_summary, verdict
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import StopError
+from scalpdesk.core.events import OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.report.fold import PACKED_ROWS, PackedLog, RunFold
+from scalpdesk.report.summary import run_summary, verdict
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 
@@ -58,7 +62,7 @@ def summary():
     def build(strategy, mids=(500.0, 502.0, 501.0), wall_seconds=2.0):
         tape = TapeBuilder().path("10:00", 1.0, list(mids)).build()
         run = run_tape(tape, strategy)
-        return run, run_summary(header(tape), run.engine, run.tally, run.runner.events, wall_seconds)
+        return run, run_summary(header(tape), run.engine, run.fold, run.runner.events, wall_seconds)
 
     return build
 
@@ -80,7 +84,7 @@ def test_the_summary_counts_what_happened(summary):
     assert told["end_positions"] == {"SPY": "6"}
     assert told["verdict"] == "traded: 0 entry, 2 hedges, 0 exit"
     assert told["mode"] == "ACTIVE"
-    assert told["decision_hash"] == run.tally.hash.hex()
+    assert told["decision_hash"] == run.fold.hash.hex()
     assert len(told["decision_hash"]) == 32
 
 
@@ -125,55 +129,70 @@ def decision(kind="entry", reasons=("no edge",), *, taken=False, **facts):
     return Decision(0, kind, taken, tuple(reasons), facts)
 
 
+SHARE = straddle_book(500)
+AT = TimerEvent(0, 0, "t")
+BUY = OrderIntent(0, Side.BUY, D(1), Purpose.OPEN, "")
+
+
+def empty():
+    return RunFold(SHARE, OrderManager("r"))
+
+
 def test_a_hedge_that_only_takes_an_order_back_counts_as_none():
-    tally, sent = Tally(), Decision(0, DecisionKind.HEDGE, True, ("net delta",), {}, ("r-000001",))
+    fold, sent = empty(), Decision(0, DecisionKind.HEDGE, True, ("net delta",), {}, ("r-000001",))
     late = Decision(1, DecisionKind.HEDGE, True, ("hedge not filled in time: size it again",), {})
-    tally.see(None, (sent,))
-    tally.see(None, (late, decision("exit", taken=True)))
-    assert (tally.taken, tally.decisions) == ({"hedge": 1, "exit": 1}, 3)
+    fold.see(AT, (sent,))
+    fold.see(AT, (late, decision("exit", taken=True)))
+    assert (fold.taken, len(fold.decisions)) == ({"hedge": 1, "exit": 1}, 3)
 
 
 def test_no_trade_comes_with_its_reason():
-    tally = Tally()
-    assert verdict(tally, 0) == "no trade: the strategy never asked for one"
-    tally.orders = 2
-    assert verdict(tally, 0) == "no trade: orders were sent and none was filled"
-    tally.see(None, (decision(reasons=("first",)), decision(reasons=("no edge", "too dear"))))
-    assert verdict(tally, 0) == "no trade: no edge; too dear"
-    tally.see(None, (decision(taken=True), decision("exit", taken=True)))
-    assert verdict(tally, 3) == "traded: 1 entry, 0 hedges, 1 exit"
-    tally.taken["hedge"] += 1
-    assert verdict(tally, 3) == "traded: 1 entry, 1 hedge, 1 exit"
+    manager = OrderManager("r")
+    fold = RunFold(SHARE, manager)
+    assert verdict(fold) == "no trade: the strategy never asked for one"
+    orders = tuple(manager.submit(BUY, 0) for _ in range(2))
+    fold.see(AT, orders)
+    assert verdict(fold) == "no trade: orders were sent and none was filled"
+    fold.see(AT, (decision(reasons=("first",)), decision(reasons=("no edge", "too dear"))))
+    assert verdict(fold) == "no trade: no edge; too dear"
+    fold.see(AT, (decision(taken=True), decision("exit", taken=True)))
+    name = orders[0].client_order_id
+    filled = OrderFilled(name, 1, 1, "e", D(1), D(500), D(0))
+    manager.fill(manager.orders[name], filled)
+    fold.see(filled, ())
+    assert verdict(fold) == "traded: 1 entry, 0 hedges, 1 exit"
+    fold.taken["hedge"] += 1
+    assert verdict(fold) == "traded: 1 entry, 1 hedge, 1 exit"
 
 
 def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():
     """With 10,000 USD it said that nothing was filled, and not that the day may not lose a straddle."""
-    tally = Tally()
-    tally.see(None, (decision(reasons=("complete the straddle", "would_breach_daily_loss")),))
-    tally.see(None, (decision(reasons=("in other words", "looks again in 30 s"), again_in_seconds=30.0),))
-    assert verdict(tally, 0) == (
+    fold = empty()
+    fold.see(AT, (decision(reasons=("complete the straddle", "would_breach_daily_loss")),))
+    fold.see(AT, (decision(reasons=("in other words", "looks again in 30 s"), again_in_seconds=30.0),))
+    assert verdict(fold) == (
         "no trade: in other words; looks again in 30 s;"
         " before: complete the straddle; would_breach_daily_loss"
     )
-    tally.see(None, (decision(taken=True),))
-    tally.see(None, (decision(reasons=("nothing was filled",), again_in_seconds=30.0),))
-    assert verdict(tally, 0) == "no trade: nothing was filled"  # orders went, none was filled
+    fold.see(AT, (decision(taken=True),))
+    fold.see(AT, (decision(reasons=("nothing was filled",), again_in_seconds=30.0),))
+    assert verdict(fold) == "no trade: nothing was filled"  # orders went, none was filled
 
 
-def test_a_tally_keeps_the_last_five_refusals_and_counts_by_kind():
-    tally = Tally()
-    tally.see(None, tuple(decision(reasons=(str(number),)) for number in range(8)))
-    tally.see(None, (decision("hedge"), CancelOrder("x"), SetTimer("mark", 1)))
-    assert [one.reasons[0] for one in tally.refusals] == ["3", "4", "5", "6", "7"]
-    assert (tally.decisions, dict(tally.skipped), dict(tally.taken)) == (9, {"entry": 8, "hedge": 1}, {})
-    assert tally.last_decision.kind == "hedge"
+def test_a_fold_keeps_the_last_five_refusals_and_counts_by_kind():
+    fold = empty()
+    fold.see(AT, tuple(decision(reasons=(str(number),)) for number in range(8)))
+    fold.see(AT, (decision("hedge"), CancelOrder("x"), SetTimer("mark", 1)))
+    assert [one.reasons[0] for one in fold.refusals] == ["3", "4", "5", "6", "7"]
+    assert (len(fold.decisions), dict(fold.skipped), dict(fold.taken)) == (9, {"entry": 8, "hedge": 1}, {})
+    assert fold.last_decision.kind == "hedge"
 
 
 def test_the_hash_depends_on_what_was_decided_and_in_which_order():
     def hashed(*outputs):
-        tally = Tally()
-        tally.see(None, outputs)
-        return tally.hash.hex()
+        fold = empty()
+        fold.see(AT, outputs)
+        return fold.hash.hex()
 
     one, two = decision(reasons=("a",)), decision(reasons=("b",))
     assert hashed(one, two) == hashed(one, two)
@@ -187,13 +206,13 @@ def mark(number):
     )
 
 
-@pytest.mark.parametrize("count", [0, 3, PACKED_MARKS, 3 * PACKED_MARKS + 5])
+@pytest.mark.parametrize("count", [0, 3, PACKED_ROWS, 3 * PACKED_ROWS + 5])
 def test_marks_are_read_as_they_were_written(count, monkeypatch):
-    monkeypatch.setattr("scalpdesk.backtesting.summary.PACKED_BYTES", 1_000)
-    log, marks = MarkLog(), [mark(number) for number in range(count)]
+    monkeypatch.setattr("scalpdesk.report.fold.PACKED_BYTES", 1_000)
+    log, marks = PackedLog(Mark), [mark(number) for number in range(count)]
     for number, each in enumerate(marks):
         log.append(each)
-        if number == PACKED_MARKS:
+        if number == PACKED_ROWS:
             assert list(log) == marks[: number + 1]  # while it grows
     assert len(log) == count
     assert list(log) == list(log) == marks
@@ -207,11 +226,11 @@ def test_a_full_disk_stops_the_run_and_says_where(monkeypatch):
         def write(self, data):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("scalpdesk.backtesting.summary.SpooledTemporaryFile", lambda max_size: Full())
-    log = MarkLog()
-    for number in range(PACKED_MARKS - 1):
+    monkeypatch.setattr("scalpdesk.report.fold.SpooledTemporaryFile", lambda max_size: Full())
+    log = PackedLog(Mark)
+    for number in range(PACKED_ROWS - 1):
         log.append(mark(number))
     with pytest.raises(StopError, match="marks of the run cannot be kept: No space left") as stopped:
-        log.append(mark(PACKED_MARKS))
+        log.append(mark(PACKED_ROWS))
     assert (stopped.value.where, stopped.value.value) == (gettempdir(), errno.ENOSPC)
     assert "TMPDIR" in stopped.value.fix

@@ -6,18 +6,27 @@ without a position is a day of zero.
 """
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise, zip_longest
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from scalpdesk.backtesting.statistics import (
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.units import SESSIONS_PER_YEAR, ZERO, to_cents
+from scalpdesk.engine.desk import REST
+from scalpdesk.hedging.sizing import SHARES, unhedged_from
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.postings import Posting
+from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.report.statistics import (
     Floats,
     bootstrap_interval,
     carries_ratio,
@@ -29,12 +38,6 @@ from scalpdesk.backtesting.statistics import (
     trade_figures,
     varies,
 )
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.units import SESSIONS_PER_YEAR
-from scalpdesk.hedging.sizing import SHARES, unhedged_from
-from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.postings import Posting
-from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
@@ -45,51 +48,72 @@ MarkRow = Mapping[str, Any]
 """A mark as the run store keeps it: ``ts_ns``, ``nav``, ``nav_change``, ``parts`` and the Greeks."""
 
 
-def session_rows(
-    marks: Iterable[MarkRow],
-    sessions: Sequence[date],
-    vix_before: Callable[[date], float | None],
-    clock: VarianceClock,
-    decimals: int = 2,
-) -> list[dict[str, Any]]:
-    """Return a row a session: P&L and its parts (USD), largest net delta (shares), VIX before it (points).
-
-    A desk in coin reports amounts and net delta in coin.
+class SessionSums:
+    """P&L, its parts and the largest net delta of each session, as the marks of a run come.
 
     Parameters
     ----------
-    marks
-        Of the run, in order.
-    sessions
-        Every session of the run, so that days without a mark count too.
-    vix_before
-        Last close of the VIX that was known on a day, in points.
     clock
         Of the run: it says whether its market ever closes.
-    decimals
-        Of the amounts and the net delta.
+    first
+        First session: the instant of its opening is also the end of the day of account before it.
     """
-    pnl: dict[date, Decimal] = dict.fromkeys(sessions, Decimal(0))
-    parts: dict[date, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    largest: dict[date, float] = defaultdict(float)
-    for mark in marks:
-        day = clock.session_day(mark["ts_ns"])
-        if sessions:  # the instant of the first opening is also the end of the day of account before it
-            day = max(day, sessions[0])
-        pnl[day] = pnl.get(day, Decimal(0)) + Decimal(mark["nav_change"])
-        for name, amount in mark["parts"].items():
-            parts[day][name] += Decimal(amount)
-        largest[day] = max(largest[day], abs(mark["net_delta_shares"] or 0.0))
-    unit = Decimal(1).scaleb(-decimals)
-    return [
-        {
-            "session": day.isoformat(),
-            **amounts_in_cents(amount, parts[day], unit),
-            "largest_net_delta_shares": round(largest[day], decimals),
-            "vix_before": vix_before(day),
-        }
-        for day, amount in sorted(pnl.items())
-    ]
+
+    def __init__(self, clock: VarianceClock, first: date | None) -> None:
+        self._clock, self._first = clock, first
+        self._pnl: dict[date, Decimal] = {}
+        self._parts: dict[date, dict[str, Decimal]] = {}
+        self._largest: dict[date, float] = {}
+
+    def add(self, ts_ns: int, change: Decimal, parts: Mapping[str, Decimal], delta: float) -> None:
+        """Add the interval that ends with a mark."""
+        day = self._clock.session_day(ts_ns)
+        if self._first is not None:
+            day = max(day, self._first)
+        self._pnl[day] = self._pnl.get(day, ZERO) + change
+        own = self._parts.setdefault(day, {})
+        for name, amount in parts.items():
+            own[name] = own.get(name, ZERO) + amount
+        self._largest[day] = max(self._largest.get(day, 0.0), abs(delta))
+
+    def of_day(self, day: date) -> dict[str, Decimal]:
+        """Return ``total`` and parts of a day, exact."""
+        return {"total": self._pnl.get(day, ZERO)} | self._parts.get(day, {})
+
+    def total(self) -> tuple[Decimal, dict[str, Decimal]]:
+        """Return the P&L of all sessions, and its parts."""
+        parts: dict[str, Decimal] = {}
+        for own in self._parts.values():
+            for name, amount in own.items():
+                parts[name] = parts.get(name, ZERO) + amount
+        return sum(self._pnl.values(), ZERO), parts
+
+    def rows(
+        self, sessions: Iterable[date], vix_before: Callable[[date], float | None], decimals: int
+    ) -> list[dict[str, Any]]:
+        """Return a row a session: P&L and its parts, largest net delta, VIX before it (points).
+
+        Amounts and net delta are rounded; those of a desk in coin are in coin.
+
+        Parameters
+        ----------
+        sessions
+            Every session of the run, so that days without a mark count too.
+        vix_before
+            Last close of the VIX that was known on a day, in points.
+        decimals
+            Of the amounts and the net delta.
+        """
+        unit = Decimal(1).scaleb(-decimals)
+        return [
+            {
+                "session": day.isoformat(),
+                **amounts_in_cents(self._pnl.get(day, ZERO), self._parts.get(day, {}), unit),
+                "largest_net_delta_shares": round(self._largest.get(day, 0.0), decimals),
+                "vix_before": vix_before(day),
+            }
+            for day in sorted({*sessions, *self._pnl})
+        ]
 
 
 def amounts_in_cents(
@@ -104,9 +128,24 @@ def amounts_in_cents(
     }
 
 
+def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, str]:
+    """Return amounts in cents that sum to ``total``, which is in cents; the largest takes the half cents.
+
+    The row without a strategy is left out while it is zero.
+
+    Examples
+    --------
+    >>> divided_to_cents({"a": Decimal("1.005"), "b": Decimal("0.005")}, Decimal("1.01"), Decimal("0.01"))
+    {'a': '1.00', 'b': '0.01'}
+    """
+    cents = {name: to_cents(amount, unit) for name, amount in amounts.items()}
+    cents[max(cents, key=lambda name: abs(cents[name]))] += total - sum(cents.values(), ZERO)
+    return {name: f"{amount + ZERO:f}" for name, amount in cents.items() if amount or name != REST}
+
+
 def straddle_rows(
     fills: Iterable[Mapping[str, Any]],
-    marks: Sequence[MarkRow],
+    marks: Iterable[MarkRow],
     decisions: Iterable[Mapping[str, Any]],
     options: Mapping[str, tuple[int, int]],
     clock: VarianceClock,
@@ -167,13 +206,19 @@ def straddle_rows(
             row["closed_ns"] = now_ns
     for change in waiting:
         _change_held(held, rows, options, change, symbols, adjusted)
-    last_ns = marks[-1]["ts_ns"] if marks else 0
+    stamps, spots = array("q"), array("d")
+    for mark in marks:
+        stamps.append(mark["ts_ns"])
+        spots.append(mark.get("spot") or 0.0)
+    last_ns = stamps[-1] if stamps else 0
     _drop_expired(held, rows, options, last_ns)
-    decisions = list(decisions)
-    entries = taken_entries(decisions)
-    exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
-    hedged = [each["ts_ns"] for each in decisions if is_hedge(each)]
-    stamps = [mark["ts_ns"] for mark in marks]
+    entries, exits, hedged = [], [], []
+    for each in decisions:
+        entries += taken_entries((each,))
+        if _is_exit(each):
+            exits.append((each["ts_ns"], each["reasons"][0]))
+        if is_hedge(each):
+            hedged.append(each["ts_ns"])
     adjustments = [change.ts_ns for change in changes if change.source is not None]
     for row, following in zip_longest(rows, rows[1:]):
         end_ns = following["opened_ns"] if following else last_ns
@@ -183,22 +228,33 @@ def straddle_rows(
         last = bisect_left(hedged, end_ns) if following else len(hedged)
         row["hedges"] = last - bisect_left(hedged, row["opened_ns"])
         row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
-        # the marks of an opening's instant hold what the entry cost: they are the new straddle's
-        first = bisect_left(stamps, row["opened_ns"]) if row["number"] > 1 else 0
-        mine = marks[first : bisect_left(stamps, end_ns) if following else None]
-        names = mine[0]["parts"] if mine else ()
-        seen = [facts for ts_ns, facts in entries if ts_ns <= row["opened_ns"]]
-        facts = seen[-1] if seen else {}
+        at = bisect_right(entries, row["opened_ns"], key=itemgetter(0))
+        facts = entries[at - 1][1] if at else {}
         row |= {name: facts.get(name) for name in ("implied_vol", "forecast_vol", "implied_level")}
         size = max(abs(Decimal(amount)) for amount in row["legs"].values())
         for name in ("edge_usd", "edge_stderr_usd"):
             row[name] = float(size) * facts[name] if name in facts else None
-        first, last = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
-        row["realised_vol"] = _realised_vol(marks[first:last], clock, adjustments, dividends)
-        row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
-        row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
-        row["costs"] = sum((row["parts"].get(name, zero) for name in ("spread", "fees", "slippage")), zero)
+        first, end = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
+        looks = zip(stamps[first:end], spots[first:end], strict=True)
+        row["realised_vol"] = _realised_vol(looks, clock, adjustments, dividends)
+    _add_pnl(rows, marks)
     return rows
+
+
+def _add_pnl(rows: Sequence[dict[str, Any]], marks: Iterable[MarkRow]) -> None:
+    """Give each row the marks from its opening up to the next one's: those of that instant are its cost."""
+    for row in rows:
+        row |= {"pnl": ZERO, "parts": {}}
+    at = 0
+    for mark in marks if rows else ():
+        while at + 1 < len(rows) and rows[at + 1]["opened_ns"] <= mark["ts_ns"]:
+            at += 1
+        row = rows[at]
+        row["pnl"] += Decimal(mark["nav_change"])
+        for name, amount in mark["parts"].items():
+            row["parts"][name] = row["parts"].get(name, ZERO) + Decimal(amount)
+    for row in rows:
+        row["costs"] = sum((row["parts"].get(name, ZERO) for name in ("spread", "fees", "slippage")), ZERO)
 
 
 def gate_record(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -256,16 +312,16 @@ def taken_entries(decisions: Iterable[Mapping[str, Any]]) -> list[tuple[int, Map
 
 
 def _realised_vol(
-    marks: Sequence[MarkRow],
+    looks: Iterable[tuple[int, float]],
     clock: VarianceClock,
     adjustments: Sequence[int],
     dividends: Sequence[tuple[int, float]],
 ) -> float | None:
-    """Return the volatility of the marks' spots, a fraction a year; None where too little is known.
+    """Return the volatility of spots at instants, a fraction a year; None where too little is known.
 
     Dividends are added back. A step in which the terms of the share changed counts neither as move nor time.
     """
-    known = [(mark["ts_ns"], mark["spot"]) for mark in marks if (mark.get("spot") or 0.0) > 0.0]
+    known = [(ts_ns, spot) for ts_ns, spot in looks if spot > 0.0]
     years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
     total = 0.0
     for (from_ns, before), (to_ns, after) in pairwise(known):
@@ -315,7 +371,7 @@ def realised_path(
 
 
 def exposure(
-    marks: Sequence[MarkRow],
+    marks: Iterable[MarkRow],
     decisions: Iterable[Mapping[str, Any]],
     straddles: Iterable[Mapping[str, Any]],
     spans_ns: Sequence[tuple[int, int]],
@@ -470,7 +526,7 @@ def performance(
     Parameters
     ----------
     rows
-        From `session_rows`.
+        From `SessionSums.rows`.
     starting_nav
         Value of the book before the first session (USD), for the drawdown's fraction.
     days_per_year

@@ -1,0 +1,407 @@
+"""The report of a run: the value that the terminal, the pages, the tear sheet, SQL and Python format."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+
+from scalpdesk.core.intents import Decision, Mark, Side
+from scalpdesk.core.units import ZERO, money_decimals, run_currency
+from scalpdesk.engine.desk import REST
+from scalpdesk.entry.shape_names import structure_text
+from scalpdesk.hedging.sizing import least_fraction_of
+from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
+from scalpdesk.instruments.postings import Posting
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.journal.cut import sessions_begun
+from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.report.fold import Fill, RunFold, SentOrder
+from scalpdesk.report.session_tables import (
+    divided_to_cents,
+    exposure,
+    is_hedge,
+    performance,
+    straddle_rows,
+)
+from scalpdesk.volatility.variance_time import VarianceClock, clock_of
+
+_EXACT = 10
+"""Decimals of amounts that are yet to be summed."""
+VixBefore = Callable[[date], float | None]
+"""Returns the last close of the VIX that was known on a day, in points."""
+
+
+class SessionPnl(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session earned; a night counts with the session after it."""
+
+    session: str
+    """Its day, ``YYYY-MM-DD``."""
+    pnl: Decimal
+    parts: dict[str, Decimal]
+    """They sum to ``pnl``."""
+    largest_net_delta_shares: float
+    vix_before: float | None
+    """Last close of the VIX before it, in points."""
+    strategies: dict[str, Decimal] | None = None
+    """P&L of each, where several share the desk."""
+
+    def row(self) -> dict[str, Any]:
+        """Return it in JSON types."""
+        found = asdict(self) | {"pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
+        shared = found.pop("strategies")
+        return found if shared is None else found | {"strategies": _texts(shared)}
+
+
+class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A straddle or other structure: from when options are held until none is."""
+
+    number: int
+    strategy: str = ""
+    """Whose it is, where several share the desk."""
+    structure: str | None
+    opened_ns: int
+    closed_ns: int | None
+    """UTC nanoseconds; None while it is held."""
+    legs: dict[str, str]
+    """Largest quantity of each option, signed."""
+    paid: Decimal
+    received: Decimal
+    why: str | None
+    """Reason of its exit."""
+    hedges: int
+    pnl: Decimal
+    """Up to the next one's opening, exact: all of them together are the run."""
+    parts: dict[str, Decimal]
+    costs: Decimal
+    implied_vol: float | None
+    forecast_vol: float | None
+    implied_level: float | None
+    realised_vol: float | None
+    edge_usd: float | None
+    edge_stderr_usd: float | None
+    """What the entry's gate promised for all of it, and how sure it was."""
+
+    def row(self) -> dict[str, Any]:
+        """Return it by name; a strategy only where there are several."""
+        found = asdict(self)
+        if not self.strategy:
+            del found["strategy"]
+        return found
+
+
+class Hedge(msgspec.Struct, frozen=True, kw_only=True):
+    """A hedge, and what was earned since the one before it."""
+
+    ts_ns: int
+    strategy: str = ""
+    """Whose it is, where several share the desk."""
+    reason: str
+    quantity_shares: int | float
+    """Signed; coins or contracts of a hedge in those."""
+    price: Decimal | None
+    """None while it is not filled."""
+    pnl: Decimal
+    parts: dict[str, Decimal]
+
+    def row(self) -> dict[str, Any]:
+        """Return it in JSON types; a strategy only where there are several."""
+        price = None if self.price is None else str(self.price)
+        texts = {"price": price, "pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
+        found = asdict(self) | texts
+        if not self.strategy:
+            del found["strategy"]
+        return found
+
+
+class StrategyRecord(msgspec.Struct, frozen=True):
+    """What is one strategy's of a shared run, in order; of a run by itself, all of it."""
+
+    marks: Sequence[Any]
+    """``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and ``net_delta_shares``."""
+    changes: Sequence[Posting]
+    fills: Sequence[Fill]
+    decisions: Sequence[Decision]
+    """Its own, and the desk's."""
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A run: its figures, sessions, trades and hedges, and all that it decided and sent."""
+
+    figures: dict[str, Any]
+    """Counts, P&L and state in JSON types: the run summary."""
+    pnl: dict[str, Decimal]
+    """By part, with their ``total``."""
+    sessions: tuple[SessionPnl, ...]
+    trades: tuple[TradeResult, ...] | None
+    """None where a shared run cannot be divided any more."""
+    hedges: tuple[Hedge, ...]
+    performance: dict[str, Any]
+    """Statistics of the sessions: mean, drawdown, ratios, exposure; empty of a run cut short."""
+    orders: Sequence[SentOrder]
+    fills: Sequence[Fill]
+    decisions: Sequence[Decision]
+    marks: Sequence[Mark]
+    strategies: dict[str, StrategyRecord]
+    """By name, where several strategies shared the desk; else empty."""
+
+    def document(self) -> dict[str, Any]:
+        """Return what is sealed with a journal and shown as JSON: figures, sessions and statistics."""
+        sessions = [each.row() for each in self.sessions]
+        return self.figures | {"sessions": sessions, "performance": self.performance}
+
+
+class Rowed:
+    """Rows of a log as maps, made as they are read."""
+
+    def __init__(self, log: Sequence[msgspec.Struct]) -> None:
+        self._log = log
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(asdict, self._log)
+
+
+def report_of(
+    header: JournalHeader,
+    fold: RunFold,
+    figures: Mapping[str, Any],
+    vix_before: VixBefore,
+) -> RunReport:
+    """Return the report of a run, or of what of it there is so far.
+
+    Parameters
+    ----------
+    header
+        Of the run.
+    fold
+        Of all of it. Without the books of a desk a shared run has neither trades nor hedges.
+    figures
+        Run summary in JSON types; a sealed one keeps its statistics. With ``cut`` it is of a run that did not
+        end, and has none.
+    vix_before
+        Returns the last close of the VIX that was known on a day, in points.
+    """
+    maker = _Maker(header, fold, is_shared="strategies" in figures)
+    sessions = maker.sessions(vix_before)
+    trades = maker.trades()
+    pnl = {name: Decimal(amount) for name, amount in figures["pnl"].items()}
+    statistics = figures.get("performance")
+    if statistics is None:
+        statistics = {} if figures.get("cut") else maker.performance(sessions, trades)
+    return RunReport(
+        figures=dict(figures),
+        pnl=pnl,
+        sessions=sessions,
+        trades=trades,
+        hedges=maker.hedges(),
+        performance=statistics,
+        orders=fold.orders,
+        fills=fold.fills,
+        decisions=fold.decisions,
+        marks=fold.marks,
+        strategies=maker.records,
+    )
+
+
+class _Maker:
+    """Makes the parts of a report, each from the fold."""
+
+    def __init__(self, header: JournalHeader, fold: RunFold, *, is_shared: bool) -> None:
+        self._header, self._fold = header, fold
+        self._clock: VarianceClock = clock_of(header.data)
+        self._currency = run_currency(header.config)
+        self._decimals = money_decimals(self._currency)
+        self._unit = Decimal(1).scaleb(-self._decimals)
+        self._spans = sessions_begun(header, fold.last_ns)
+        self._listed = header.instruments
+        self._is_shared = is_shared or any(line.owner for line in fold.orders)
+        self.records = _divided(fold)
+
+    @property
+    def _whole(self) -> StrategyRecord:
+        fold = self._fold
+        return StrategyRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
+
+    def sessions(self, vix_before: VixBefore) -> tuple[SessionPnl, ...]:
+        days = [session.day for session in self._spans]
+        rows = self._fold.sums.rows(days, vix_before, self._decimals)
+        own = {
+            name: strategy.sums.rows(days, lambda _: None, _EXACT)
+            for name, strategy in self._fold.owned.items()
+        }
+        for place, row in enumerate(rows):
+            if own:
+                amounts = {name: Decimal(parts[place]["pnl"]) for name, parts in own.items()}
+                row["strategies"] = divided_to_cents(amounts, Decimal(row["pnl"]), self._unit)
+        return tuple(msgspec.convert(row, SessionPnl) for row in rows)
+
+    def trades(self) -> tuple[TradeResult, ...] | None:
+        if self._is_shared and not self.records:
+            return None
+        owners = self.records or {"": self._whole}
+        rows = [
+            {"strategy": name} | row for name, record in owners.items() for row in self._straddles(record)
+        ]
+        rows.sort(key=itemgetter("opened_ns"))
+        contracts = {each.symbol: each for each in self._listed}
+        found = []
+        for number, row in enumerate(rows, start=1):
+            legs = ((contracts[symbol], Decimal(held)) for symbol, held in row["legs"].items())
+            found.append(TradeResult(**row | {"number": number, "structure": structure_text(legs)}))
+        return tuple(found)
+
+    def _straddles(self, record: StrategyRecord) -> list[dict[str, Any]]:
+        listed = self._listed
+        underlyings = {each.symbol: underlying_of(each) for each in listed}
+        traded = {underlyings[fill.symbol] for fill in record.fills if fill.symbol is not None}
+        own = traded.pop() if len(traded) == 1 else self._header.data.get("underlying")
+        paid: dict[int, float] = {
+            event.ts_ex_ns: float(event.amount)
+            for event in self._fold.dividends
+            if listed[event.instrument_id].symbol == own
+        }
+        options = {
+            each.symbol: (expiry_instant_ns(each), each.multiplier) for each in listed if each.is_option
+        }
+        return straddle_rows(
+            Rowed(record.fills),
+            Rowed(record.marks),
+            Rowed(record.decisions),
+            options,
+            self._clock,
+            record.changes,
+            [each.symbol for each in listed],
+            list(paid.items()),
+        )
+
+    def hedges(self) -> tuple[Hedge, ...]:
+        if self._is_shared and not self.records:
+            return ()
+        owners = self.records or {"": self._whole}
+        found = [
+            Hedge(strategy=name, **row) for name, record in owners.items() for row in self._explained(record)
+        ]
+        return tuple(sorted(found, key=lambda hedge: hedge.ts_ns))
+
+    def _explained(self, record: StrategyRecord) -> list[dict[str, Any]]:
+        """Return each hedge with the parts of the interval that led up to it, from the hedge before on.
+
+        All intervals together are the run up to its last hedge. A hedge through zero goes in two orders and
+        has one row.
+        """
+        sent = {line.client_order_id: line for line in self._fold.orders}
+        marks, waiting = iter(record.marks), None
+        explained: list[dict[str, Any]] = []
+        for decision in record.decisions:
+            if decision.kind == "hedge_second_order" and explained:
+                explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
+            if not is_hedge(asdict(decision)):
+                continue
+            parts: dict[str, Decimal] = {}
+            while (waiting := waiting or next(marks, None)) is not None and waiting.ts_ns <= decision.ts_ns:
+                for name, amount in waiting.parts.items():
+                    parts[name] = parts.get(name, ZERO) + amount
+                waiting = None
+            rounded = parts_in_cents(parts, sum(parts.values(), ZERO), self._unit)
+            names = decision.client_order_ids
+            explained.append(
+                {
+                    "ts_ns": decision.ts_ns,
+                    "reason": decision.reasons[0],
+                    "quantity_shares": _hedged_quantity(decision, sent),
+                    "price": next((sent[name].average_price for name in names if name in sent), None),
+                    "pnl": rounded.pop("total"),
+                    "parts": rounded if parts else {},
+                }
+            )
+        return explained
+
+    def performance(
+        self, sessions: Sequence[SessionPnl], trades: Sequence[TradeResult] | None
+    ) -> dict[str, Any]:
+        if not sessions:
+            return {}
+        first = next(iter(self._fold.marks), None)
+        starting = 0.0 if first is None else float(first.nav - first.nav_change)
+        rows = [each.row() for each in sessions]
+        found = performance(rows, starting, self._clock.days_per_year)
+        return found | self._exposures(trades) if self._spans and trades is not None else found
+
+    def _exposures(self, trades: Sequence[TradeResult]) -> dict[str, Any]:
+        """Return how long options were held and how long beyond the band; by strategy, too, if several."""
+        held = self._exposure(self._whole, trades)
+        if not self.records:
+            return held
+        own = {
+            name: self._exposure(record, rows)
+            for name, record in self.records.items()
+            if (rows := [trade for trade in trades if trade.strategy == name])
+        }
+        minutes = sum(figures["unhedged_minutes"] for figures in own.values())
+        return held | {"unhedged_minutes": minutes, "strategies": own}
+
+    def _exposure(self, record: StrategyRecord, trades: Sequence[TradeResult]) -> dict[str, Any]:
+        hedge: Instrument = next((each for each in self._listed if each.is_perpetual), Equity(""))
+        return dict(
+            exposure(
+                Rowed(record.marks),
+                Rowed(record.decisions),
+                [asdict(trade) for trade in trades],
+                [(session.open_ns, session.close_ns) for session in self._spans],
+                hedges=hedge_deltas(record.fills, hedge),
+                least_fraction=least_fraction_of(self._header.config),
+                hedge=hedge,
+            )
+        )
+
+
+def hedge_deltas(fills: Iterable[Fill], hedge: Instrument) -> dict[int, float]:
+    """Return what the last hedge of each instant did to the net delta: shares, or coins of a perpetual."""
+    found = {}
+    for fill in fills:
+        if fill.purpose == "hedge" and not fill.busted:
+            units = float(fill.quantity if fill.side == "buy" else -fill.quantity)
+            found[fill.ts_recv_ns] = hedge.delta(units, float(fill.price))
+    return found
+
+
+def _hedged_quantity(decision: Decision, orders: Mapping[str, SentOrder]) -> int | float:
+    """Return the signed quantity that a hedge's decision names, else that of its orders in one symbol."""
+    named = decision.facts.get("quantity_shares")
+    if isinstance(named, int | float):
+        return named
+    sent = [orders[name] for name in decision.client_order_ids if name in orders]
+    total = sum(
+        (Side(line.side).sign * line.quantity for line in sent if line.symbol == sent[0].symbol), ZERO
+    )
+    return int(total) if total == int(total) else float(total)
+
+
+def _texts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: f"{amount:f}" for name, amount in amounts.items()}
+
+
+def _divided(fold: RunFold) -> dict[str, StrategyRecord]:
+    """Return what is each strategy's; positions without a strategy have a record."""
+    if not fold.owned:
+        return {}
+    owners = {line.client_order_id: line.owner or REST for line in fold.orders}
+    fills: dict[str, list[Fill]] = {name: [] for name in fold.owned}
+    for fill in fold.fills:
+        fills[owners.get(fill.client_order_id, REST)].append(fill)
+    changes: dict[str, list[Posting]] = {name: [] for name in fold.owned}
+    for posting in fold.owned_changes:
+        changes[posting.owner or REST].append(posting)
+    return {
+        name: StrategyRecord(
+            strategy.marks,
+            changes[name],
+            fills[name],
+            [each for each in fold.decisions if each.facts.get("strategy", name) == name],
+        )
+        for name, strategy in fold.owned.items()
+    }
