@@ -33,7 +33,6 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import CashDividend, MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
@@ -56,6 +55,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk.venues.gateway_base import WithoutCorporateActions
 
 LONGEST_NAP_SECONDS = 1.0
 UNLIMITED_REQUESTS = 1_000_000
@@ -321,7 +321,7 @@ class PlayedSession:
         return VenueClock(self.now_ns, is_open, following.open_ns, closes_ns)
 
 
-class SimulatedGateway:
+class SimulatedGateway(WithoutCorporateActions):
     """The gateway to a :class:`PlayedSession`.
 
     Parameters
@@ -459,20 +459,6 @@ class SimulatedGateway:
         del instrument_id, first, last
         return ()
 
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: a tape brings its own splits."""
-        del instrument_id, first, last
-        return ()
-
-    async def dividends(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CashDividend, ...]:
-        """Return an empty tuple: a tape brings its own dividends."""
-        del instrument_id, first, last
-        return ()
-
     async def resolve(self, symbol: str) -> Instrument:
         """Return the tape's instrument of a symbol."""
         return self.venue.tape.instruments[self.venue.tape.instruments.id_of(symbol)]
@@ -503,7 +489,7 @@ class SimulatedGateway:
         self._wake.set()
 
 
-class SandboxGateway:
+class SandboxGateway(WithoutCorporateActions):
     """A simulated account at live prices.
 
     Parameters
@@ -625,13 +611,6 @@ class SandboxGateway:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes that the real venue has."""
         return await self._data.minute_bars(instrument_id, first, last)
-
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: the account in this process does not split."""
-        del instrument_id, first, last
-        return ()
 
     async def dividends(
         self, instrument_id: InstrumentId, first: date, last: date

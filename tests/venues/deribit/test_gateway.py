@@ -188,7 +188,7 @@ def test_an_order_that_never_arrived_is_not_found_after_the_acceptance_time(on_b
         gateway.send(order)
         await bench.until(OrderStatusUnknown)
         assert not await gateway.query_order(order.client_order_id)
-        tracked = gateway._order_path.tracker.orders[order.client_order_id]
+        tracked = gateway._path.tracker.orders[order.client_order_id]
         tracked.answered_ns -= 3_600 * 10**9  # an hour later
         assert await gateway.query_order(order.client_order_id)
         assert len(await bench.until(OrderNotFound)) == 1
@@ -400,7 +400,7 @@ def test_a_combo_that_never_arrived_is_not_found(on_bench, method, is_sent):
             await bench.until(OrderStatusUnknown, 2)
             name = command.legs[0].client_order_id
             assert not await gateway.query_order(name)
-            gateway._order_path.tracker.orders[name].answered_ns -= 3_600 * 10**9  # an hour later
+            gateway._path.tracker.orders[name].answered_ns -= 3_600 * 10**9  # an hour later
             assert await gateway.query_order(name)
         gone = await bench.until(OrderNotFound, 2)
         assert [event.client_order_id for event in gone] == [leg.client_order_id for leg in command.legs]
