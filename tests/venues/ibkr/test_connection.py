@@ -4,13 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from conformance.venue import Listener
 from fakes.ibkr_bench import against
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.exchange.tws.protocol import Restart, SystemMessage
 from scalpdesk.orders.order import OrderState
+from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.ibkr.gateway import IbkrGateway, live_account
 from scalpdesk.venues.ibkr.settings import IbkrSettings
