@@ -541,6 +541,29 @@ async def a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
     await desk.close()
 
 
+async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(bench: Bench) -> None:
+    desk = await connected(bench)
+    (quote,) = await desk.gateway.quotes([bench.share])
+    rule, low = bench.book[bench.share].tick_rule, bench.far_below(bench.share)
+    bench.strike("partial")
+    old = await desk.submit(bench.share, 10, limit=rule.round(D(str(quote.ask)), "up"))
+    await desk.until(lambda: old.filled > 0)
+    if old.is_live:
+        new = desk.new_order(bench.share, 3, limit=low)
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.until(lambda: new.state is not OrderState.PENDING_NEW)
+        view = await desk.gateway.snapshot(fills_since_ns=0)
+        if new.is_live:  # else the rest of the old one was filled before
+            assert [(one.client_order_id, one.quantity - one.filled) for one in view.open_orders] == [
+                (new.client_order_id, D(3))
+            ]
+            desk.gateway.send(CancelOrder(new.client_order_id))
+            await desk.over(new)
+        await desk.over(old)
+    desk.assert_adds_up()
+    await desk.close()
+
+
 async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
     desk = await connected(bench)
     old = await desk.submit(bench.share, 5)
@@ -847,6 +870,7 @@ QUESTIONS: tuple[Question, ...] = (
     a_restart_gives_only_what_the_journal_lacks,
     the_snapshot_is_the_exchanges_own_view,
     a_replacement_takes_the_place_of_its_order,
+    a_replacement_of_what_is_filled_in_part_works_its_own_quantity,
     a_replacement_of_what_is_over_is_refused,
     both_legs_of_a_straddle_are_filled_together,
     a_lost_answer_to_two_legs_is_resolved_for_both,

@@ -246,35 +246,6 @@ def test_an_order_of_a_path_that_is_closed_or_down_or_over_budget_never_leaves(a
     assert venue.asked == []
 
 
-def test_a_fault_of_our_own_before_the_answer_leaves_an_order_in_doubt_that_absence_ends(at_venue):
-    venue = at_venue({BUY: ValueError("odd"), BY_LABEL: []}, acceptance_seconds=10.0)
-    doubt, gap = venue.send(order())
-    assert (type(doubt), doubt.reason) == (
-        OrderStatusUnknown,
-        "its answer met a fault of our own: ValueError('odd')",
-    )
-    assert (gap.kind, gap.name, gap.detail) == (NoticeKind.GAP, "internal_fault", "ValueError('odd')")
-    assert venue.publisher.counters["internal_fault"] == 1
-    venue.run(lambda: asyncio.sleep(10.0))
-    assert venue.run(lambda: venue.path.query_order("sd-1")) is True
-    assert kinds(venue.said()) == [OrderNotFound]
-
-
-def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
-    answers = {BUY: {"order": state(), "trades": []}}
-    patient = at_venue(answers)
-
-    async def end(venue, graceful):
-        venue.path.send(order())
-        await asyncio.sleep(0.0)
-        await venue.path.close(graceful=graceful)
-        return kinds(venue.said()), venue.path.is_open, len(venue.path.under_way)
-
-    assert patient.run(lambda: end(patient, graceful=True), settle=False) == ([OrderAccepted], False, 0)
-    hasty = at_venue(answers)
-    assert hasty.run(lambda: end(hasty, graceful=False), settle=False) == ([], False, 0)
-
-
 # cancels and edits ---------------------------------------------------------------------------------------
 
 
