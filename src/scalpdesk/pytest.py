@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.simulation.faults import Fault
 
+pytest.register_assert_rewrite("scalpdesk.venue_conformance")
 Answer = TypeVar("Answer")
 DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
 DEFAULT_DAY = "2018-02-05"

@@ -5,6 +5,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.generated import GeneratedSource
@@ -53,6 +54,8 @@ class ExchangeTruth:
 
 
 class AlpacaBench:
+    cannot_be_asked: ClassVar = {}
+
     def __init__(self):
         start_ns = SystemClock().now_ns()
         self.source = GeneratedSource(["SPY"], start_ns, seed=3, step_ms=50)

@@ -2,8 +2,8 @@
 
 import asyncio
 from decimal import Decimal
+from typing import ClassVar
 
-from conformance.venue import Listener
 from fakes.alpaca_bench import ExchangeTruth
 from fakes.tws_proxy import TwsProxy
 from scalpdesk.core.clock import SystemClock
@@ -11,6 +11,7 @@ from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import Gateway, VenueSetup
 from scalpdesk_ibkr.gateway import build_gateway
 from scalpdesk_ibkr.settings import IbkrSettings
@@ -28,6 +29,12 @@ FAULTS = {
 
 class IbkrBench:
     """A served market and gateways to it, by way of a :class:`TwsProxy` where ``rules`` are given."""
+
+    cannot_be_asked: ClassVar = {
+        "a_server_error_is_never_a_rejection": "TWS answers no request",
+        "a_rate_limit_is_said_and_a_cancel_still_goes_through": "TWS limits messages by breaking the line",
+        "repeated_and_swapped_messages_change_nothing": "TWS keeps the order of its messages",
+    }
 
     def __init__(self, rules=None):
         self.proxy = None if rules is None else TwsProxy(rules)

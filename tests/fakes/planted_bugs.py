@@ -47,8 +47,8 @@ from scalpdesk.strategies.gamma_scalper.states import DoneState, EnteringState, 
 from scalpdesk.strategies.toolkit import hedger, liquidation
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.contract import Notice
+from scalpdesk.venues.order_path import OrderPath
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
-from scalpdesk_alpaca.order_sender import OrderSender
 from scalpdesk_alpaca.orders import OrderReports
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.market import SHARE
@@ -168,9 +168,9 @@ def _zero_cross_double() -> list[Change]:
 
 def _retry_with_new_id() -> list[Change]:
     """An order without an answer is sent again under another name."""
-    plain = OrderSender._unknown
+    plain = OrderPath.doubt
 
-    def doubt(self: OrderSender, orders: Any, reason: str) -> None:
+    def doubt(self: OrderPath, orders: Any, reason: str) -> None:
         tracked = list(orders)
         plain(self, tracked, reason)
         for one in tracked:
@@ -179,7 +179,7 @@ def _retry_with_new_id() -> list[Change]:
                 renamed = f"{command.client_order_id}-r"
                 self.send(msgspec.structs.replace(command, client_order_id=renamed))
 
-    return [(OrderSender, "_unknown", doubt)]
+    return [(OrderPath, "doubt", doubt)]
 
 
 def _fill_applied_twice() -> list[Change]:
@@ -364,36 +364,33 @@ def _late_fill_dropped() -> list[Change]:
 def _time_out_is_reject() -> list[Change]:
     """The gateway reports a request without an answer as a refusal by the venue."""
 
-    def unknown(self: OrderSender, orders: Any, reason: str) -> None:
-        now_ns = self._publisher.timestamp()
-        for order in orders:
-            self._publisher.publish(self._tracker.reject(order, reason, now_ns, now_ns))
+    def unknown(self: OrderPath, orders: Any, reason: str) -> None:
+        self.reject(orders, reason)
 
-    return [(OrderSender, "_unknown", unknown)]
+    return [(OrderPath, "doubt", unknown)]
 
 
 def _duplicate_id_is_reject() -> list[Change]:
     """A 422 for an id that the venue has already is taken for a refusal."""
 
-    async def doubted(self: OrderSender, orders: list[TrackedOrder], reason: str) -> None:
-        self._reject(orders, reason)
+    async def doubted(self: OrderPath, orders: list[TrackedOrder], reason: str) -> None:
+        self.reject(orders, reason)
 
-    return [(OrderSender, "_doubted", doubted)]
+    return [(OrderPath, "_doubted", doubted)]
 
 
 def _cancel_answer_is_the_end() -> list[Change]:
     """The answer to a cancel counts as its end, before the venue has said so."""
-    plain = OrderSender._cancel
+    plain = OrderPath._settle_cancel
 
-    async def cancel(self: OrderSender, client_order_id: str) -> None:
-        await plain(self, client_order_id)
-        order = self._tracker.orders.get(client_order_id)
-        if order is not None and not order.unknown:
-            now_ns = self._publisher.timestamp()
-            event = OrderCancelled(client_order_id, now_ns, now_ns, "assumed")
-            self._publisher.publish(self._tracker._end(order, event))
+    def settle(self: OrderPath, order: TrackedOrder, answer: Any) -> None:
+        plain(self, order, answer)
+        if not order.unknown:
+            now_ns = self.publisher.timestamp()
+            event = OrderCancelled(order.submitted.client_order_id, now_ns, now_ns, "assumed")
+            self.publish(self.tracker._end(order, event))
 
-    return [(OrderSender, "_cancel", cancel)]
+    return [(OrderPath, "_settle_cancel", settle)]
 
 
 def _no_sync_before_send() -> list[Change]:
@@ -625,12 +622,12 @@ def _hedge_left_behind() -> list[Change]:
 
 def _key_in_a_reason() -> list[Change]:
     """The reason of a lost request quotes the secret, and the reason is journaled."""
-    plain = OrderSender._unknown
+    plain = OrderPath.doubt
 
-    def unknown(self: OrderSender, orders: Any, reason: str) -> None:
+    def unknown(self: OrderPath, orders: Any, reason: str) -> None:
         plain(self, orders, f"{reason} (drill-canary-secret-9f1c2e)")
 
-    return [(OrderSender, "_unknown", unknown)]
+    return [(OrderPath, "doubt", unknown)]
 
 
 def _ids_begin_anew() -> list[Change]:

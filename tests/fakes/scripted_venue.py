@@ -100,6 +100,12 @@ class ScriptedVenue(Network):
         return sum(asked.line == line for asked in self.asked)
 
 
+async def settled(gateway: AlpacaGateway) -> None:
+    """End a gateway's requests under way as its close does: each has a minute to be answered."""
+    gateway._path._cancels.close()
+    await gateway._path.under_way.end(60.0)
+
+
 class Conversation:
     """A gateway and a scripted venue, as if connected.
 
@@ -136,7 +142,7 @@ class Conversation:
             network=self.venue,
         )
         if is_connected:
-            self.gateway._orders.is_open = True
+            self.gateway._path.is_open = True
 
     def run(self, scenario: Callable[[], Any]) -> Any:
         """Run a scenario, then the loop until no request is under way; return its result."""
@@ -144,7 +150,7 @@ class Conversation:
 
         async def whole() -> Any:
             found = await scenario()
-            await self.gateway._orders.settle(60.0)
+            await settled(self.gateway)
             return found
 
         try:
@@ -168,7 +174,7 @@ class Conversation:
         async def scenario() -> None:
             for command in commands:
                 self.gateway.send(command)
-                await self.gateway._orders.settle(60.0)
+                await settled(self.gateway)
 
         self.run(scenario)
         return self.said()

@@ -147,7 +147,7 @@ def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
     plan = sandbox_plan(exchange, tmp_path)
     gateway = build_gateway(plan, Instruments(), SystemClock())
     assert gateway._data._options.data_only
-    assert not gateway._data._orders.is_open
+    assert not gateway._data._path.is_open
 
 
 @pytest.mark.parametrize("name", ["sandbox", "paper"])

@@ -489,7 +489,7 @@ def test_an_order_that_is_asked_for_is_played_until_the_broker_answers():
     found, shown = asyncio.run(scenario())
     assert (found, venue.now_ns) == (True, SESSION.open_ns + 20 * NANOS_PER_SECOND)
     assert [type(one) for one in shown] == [OrderAccepted, OrderAccepted]  # as played, and as asked for
-    assert shown[0] == shown[1]
+    assert shown[0].venue_order_id == shown[1].venue_order_id
 
 
 def test_an_order_that_never_reached_the_venue_is_not_found():

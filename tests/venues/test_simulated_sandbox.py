@@ -5,12 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from conformance import venue as conformance
-from fakes.alpaca_bench import AlpacaBench, ExchangeTruth
 from fakes.broker import connect
 from fakes.clock import ManualClock
 from fakes.instruments import DAY, EXPIRY, straddle_book
-from scalpdesk.core.clock import SystemClock
+from fakes.simulated_bench import SandboxBench
 from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
@@ -36,71 +34,14 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
-from scalpdesk.simulation.hours import AlwaysOpen, ExchangeHours
-from scalpdesk.venues.contract import Gateway, Health, KnownOrder, Notice, NoticeKind
+from scalpdesk.simulation.hours import ExchangeHours
+from scalpdesk.venues.contract import Health, KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OPEN_NS = session_on(DAY).open_ns
-CHECKS = (
-    conformance.an_order_is_accepted_and_filled_and_adds_up,
-    conformance.options_and_shares_both_ways_add_up,
-    conformance.an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price,
-    conformance.a_resting_order_is_cancelled,
-    conformance.a_cancel_sent_at_once_waits_for_its_order,
-    conformance.a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,
-    conformance.the_snapshot_is_the_exchanges_own_view,
-    conformance.a_replacement_takes_the_place_of_its_order,
-    conformance.a_replacement_of_what_is_over_is_refused,
-    conformance.both_legs_of_a_straddle_are_filled_together,
-    conformance.quotes_stream_for_what_is_subscribed_and_nothing_else,
-    conformance.the_latest_quotes_come_by_query,
-    conformance.contracts_are_discovered_within_their_window,
-)
-"""Faults of the line have no place here: there is no line."""
-
-
-class SandboxBench(AlpacaBench):
-    """The same questions, orders in the sandbox."""
-
-    def gateway(self) -> Gateway:
-        hours = AlwaysOpen()
-        connection = connect(self.book, hours=hours, is_open=False)
-        self.sandbox = SandboxGateway(super().gateway(), connection, SystemClock(), hours)
-        return _Subscribed(self.sandbox, [self.share, self.call, self.put])
-
-    def truth(self):
-        record = self.sandbox.record
-        return ExchangeTruth(
-            record.account.cash,
-            {one.symbol: one.quantity for one in record.positions()},
-            [(one.client_order_id, one.quantity, one.price) for one in record.account.executions],
-        )
-
-
-class _Subscribed:
-    """A gateway whose broker has seen a quote of each instrument before the first order."""
-
-    def __init__(self, gateway, numbers):
-        self._gateway = gateway
-        self._numbers = numbers
-
-    def __getattr__(self, name):
-        return getattr(self._gateway, name)
-
-    async def connect(self, known=()):
-        facts = await self._gateway.connect(known)
-        for quote in await self._gateway.quotes(self._numbers):
-            self._gateway.take_quote(quote)
-        return facts
-
-
-@pytest.mark.allow_hosts(["127.0.0.1"])
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_conformance(check, socket_enabled):
-    conformance.run_check(check, SandboxBench)
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

@@ -97,7 +97,7 @@ class Desk:
     def connect(self, known=()):
         async def scenario():
             account = await self.gateway.connect(known)
-            state = self.gateway._orders.is_open, self.gateway._warmer is not None
+            state = self.gateway._path.is_open, self.gateway._warmer is not None
             restored = list(self.gateway._reports.tracker.orders)
             await self.gateway.close()
             return account, state, restored
@@ -123,7 +123,7 @@ def test_a_gateway_checks_the_account_and_the_clock_before_it_opens_the_order_pa
         "orders started",
         "orders closed",
     ]
-    assert (desk.gateway._orders.is_open, desk.gateway._warmer.cancelled()) == (False, True)
+    assert (desk.gateway._path.is_open, desk.gateway._warmer.cancelled()) == (False, True)
 
 
 @pytest.mark.parametrize(("status", "taken"), [(200, True), (404, False)])
@@ -169,7 +169,7 @@ def test_a_connection_that_fails_says_why_and_is_closed(answers, fault, error, w
         desk.connect()
     assert caught.value.fix
     assert desk.done[-1] == "orders closed"
-    assert desk.gateway._orders.is_open is False
+    assert desk.gateway._path.is_open is False
     assert desk.gateway._warmer is None
 
 

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from conformance.venue import PATIENCE_SECONDS, Listener, connected
 from fakes.alpaca_bench import PATIENT, AlpacaBench, Key
 from fakes.clock import ManualClock
 from scalpdesk.core.clock import FollowingClock, SystemClock
@@ -15,6 +14,7 @@ from scalpdesk.core.intents import OrderType, Purpose, ReplaceOrder, Side, Submi
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.venue_conformance import PATIENCE_SECONDS, Listener, connected
 from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk_alpaca.gateway import AlpacaGateway

@@ -204,7 +204,7 @@ def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_do
     said = made.send(order())
     assert kinds(said) == [OrderStatusUnknown, OrderNotFound]
     assert said[0].reason == "not sent: the gateway is not connected"
-    made.gateway._orders.is_open = True
+    made.gateway._path.is_open = True
     made.venue.is_down = True
     assert kinds(made.send(order("sd-2"))) == [OrderStatusUnknown, OrderNotFound]
     assert made.venue.asked == []
@@ -331,7 +331,8 @@ def test_a_fault_of_our_own_is_counted_and_asks_for_a_look_at_the_account(monkey
 
 def test_a_fault_of_our_own_before_the_answer_leaves_an_order_in_doubt_that_absence_ends(monkeypatch):
     made = talk({"POST /v2/orders": (200, WORKING), BY_ID: ABSENT}, absent_after_seconds=10.0)
-    sender, outcome = made.gateway._orders, made.gateway._orders._client.outcome
+    sender = made.gateway._path.wire
+    outcome = sender._client.outcome
 
     async def broken(answering):
         await outcome(answering)
@@ -1006,7 +1007,7 @@ def test_closing_at_once_ends_what_it_does_not_wait_for():
         before = asyncio.all_tasks()
         made.gateway.send(order())
         in_flight = made.gateway.health().in_flight
-        await made.gateway._orders.settle(0.0)
+        await made.gateway._path.close(graceful=False)
         return in_flight, made.gateway.health().in_flight, asyncio.all_tasks() - before
 
     assert made.run(scenario) == (1, 0, set())

@@ -75,10 +75,10 @@ class OrderPath:
             tracker=self.tracker,
             publisher=self.publisher,
             client=client,
-            acceptance_ns=ACCEPTANCE_NS,
-            request_ns=5 * 10**9,
         )
-        self.sender = OrderSender(client, self.reports)
+        self.path = OrderSender(
+            client, self.reports, timeout_seconds=5.0, acceptance_seconds=ACCEPTANCE_NS / 1e9
+        ).path
         self.stream = OrderStream(ApiKeys(Key(), Key()), self.reports, self.publisher)
 
 
@@ -87,12 +87,12 @@ def said_of(*messages, known=(), before=None):
 
     async def scenario():
         path = OrderPath()
-        path.reports.restore(known)
+        path.path.adopt(known)
         if before is not None:
             before(path)
         for message in messages:
             path.stream.on_frame(samples.as_json(message))
-        await path.sender.settle(0.0)
+        await path.path.close(graceful=False)
         await path.client.close()
         path.publisher.queue.close()
         return [item async for item in path.publisher.queue.items()]
@@ -127,7 +127,7 @@ def test_an_execution_that_overtakes_the_answer_tells_the_orders_id_at_the_venue
     ids = []
 
     def note(path):
-        path.reports.restore([KnownOrder(order())])
+        path.path.adopt([KnownOrder(order())])
         ids.append(path.tracker.orders["sd-1"])
 
     said_of(samples.fill_update(), before=note)
@@ -391,10 +391,10 @@ def test_nothing_is_sent_on_a_stream_without_a_connection():
 
 def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
     def use_up(path):
-        path.sender.is_open = True
+        path.path.is_open = True
         while path.budget.take(Urgency.OPEN, loop_ns()):
             pass
-        path.sender.send(order("late", purpose=Purpose.OPEN))
+        path.path.send(order("late", purpose=Purpose.OPEN))
 
     said = said_of(before=use_up)
     assert names(said) == ["budget"]
@@ -404,12 +404,12 @@ def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
 @pytest.mark.parametrize("quantity", [Decimal("1.5"), Decimal(0)])
 def test_an_order_that_no_venue_takes_never_leaves(quantity):
     def send(path):
-        path.sender.is_open = True
+        path.path.is_open = True
         command = SubmitOrder(
             "odd", InstrumentId(1), Side.BUY, quantity, OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN
         )
-        path.sender.send(command)
-        path.sender.send(MultiLegOrder("m", (order("leg", 1),), None))
+        path.path.send(command)
+        path.path.send(MultiLegOrder("m", (order("leg", 1),), None))
 
     said = said_of(before=send)
     assert [type(one) for one in said] == [OrderStatusUnknown, OrderNotFound] * 2
@@ -497,7 +497,7 @@ def test_the_acceptance_time_out_of_an_order_from_before_counts_from_its_request
 
     async def scenario():
         path = OrderPath(FollowingClock(samples.AT_NS + 1) if follows else None)
-        path.reports.restore([KnownOrder(order(), sent_ns=sent_ns)])
+        path.path.adopt([KnownOrder(order(), sent_ns=sent_ns)])
         left = ACCEPTANCE_NS - (loop_ns() - path.tracker.orders["sd-1"].answered_ns)
         return max(left / 10**9, 0.0)
 

@@ -59,20 +59,6 @@ def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_benc
     on_bench(scenario)
 
 
-@pytest.mark.parametrize("quantity", ["100", "-100"])
-def test_an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(on_bench, quantity):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        sent = bench.order(0, quantity, limit=round(bench.world.ledger.mark(0)) + int(quantity) // 10)
-        gateway.send(sent)
-        (filled,) = await bench.until(OrderFilled)
-        (theirs,) = bench.account.executions
-        assert (filled.quantity, filled.price) == (theirs.quantity, theirs.price)
-        assert (sent.limit_price - filled.price) * sent.side.sign > 0
-
-    on_bench(scenario)
-
-
 def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
@@ -110,28 +96,6 @@ def test_quotes_of_the_wire_are_those_of_the_market(on_bench):
     on_bench(scenario)
 
 
-def test_a_resting_order_is_accepted_cancelled_and_gone(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        resting = bench.order(0, 100, limit=round(float(bench.world.ledger.quotes[0].bid) * 0.97))
-        gateway.send(resting)
-        (accepted,) = await bench.until(OrderAccepted)
-        (shown,) = (await gateway.snapshot()).open_orders
-        assert (shown.client_order_id, shown.venue_order_id) == (
-            resting.client_order_id,
-            accepted.venue_order_id,
-        )
-        assert (shown.quantity, shown.is_open, shown.limit_price) == (D(100), True, resting.limit_price)
-        gateway.send(bench.cancel(resting))
-        await bench.until(OrderCancelled)
-        gateway.send(bench.cancel(resting))
-        await bench.round_trip(gateway)
-        assert len(bench.of(OrderCancelled)) == 1
-        assert not bench.of(OrderStatusUnknown)
-
-    on_bench(scenario)
-
-
 @pytest.mark.parametrize(
     ("number", "quantity", "factor", "why"),
     [
@@ -160,38 +124,6 @@ def test_an_order_that_the_venue_reads_too_late_is_refused_by_it(on_bench):
         gateway.send(bench.order(0, 100))
         (rejected,) = await bench.until(OrderRejected)
         assert "valid_until is past" in rejected.reason
-
-    on_bench(scenario)
-
-
-def test_an_answer_that_is_lost_leaves_the_status_unknown_until_the_label_tells(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        bench.swallow("private/buy", after=True)
-        order = bench.order(0, 100)
-        gateway.send(order)
-        await bench.until(OrderStatusUnknown)
-        assert gateway.health().unknown == (order.client_order_id,)
-        assert await gateway.query_order(order.client_order_id)
-        (filled,) = await bench.until(OrderFilled)
-        assert filled.quantity == 100
-        assert gateway.health().unknown == ()
-
-    on_bench(scenario)
-
-
-def test_an_order_that_never_arrived_is_not_found_after_the_acceptance_time(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        bench.swallow("private/buy", after=False)
-        order = bench.order(0, 100)
-        gateway.send(order)
-        await bench.until(OrderStatusUnknown)
-        assert not await gateway.query_order(order.client_order_id)
-        tracked = gateway._order_path.tracker.orders[order.client_order_id]
-        tracked.answered_ns -= 3_600 * 10**9  # an hour later
-        assert await gateway.query_order(order.client_order_id)
-        assert len(await bench.until(OrderNotFound)) == 1
 
     on_bench(scenario)
 
@@ -370,25 +302,6 @@ def test_a_combo_that_the_venue_refuses_is_a_rejection_of_each_leg(on_bench):
     on_bench(scenario)
 
 
-def test_the_lost_answer_to_a_combo_is_asked_for_by_its_label(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        bench.swallow("private/buy", after=True)
-        bench.world._update_watchers.remove(bench.server.protocol.api._on_update)  # nor does the channel tell
-        command = bench.combo(bench.straddle(gateway), "0.3")
-        gateway.send(command)
-        doubted = await bench.until(OrderStatusUnknown, 2)
-        assert {event.client_order_id for event in doubted} == set(gateway.health().unknown)
-        assert await gateway.query_order(command.legs[1].client_order_id)
-        fills = await bench.until(OrderFilled, 2)
-        assert [fill.quantity for fill in fills] == [D("0.3")] * 2
-        assert gateway.health().unknown == ()
-        assert await gateway.query_order(command.legs[0].client_order_id)
-        assert len(bench.of(OrderFilled)) == 2
-
-    on_bench(scenario)
-
-
 @pytest.mark.parametrize(("method", "is_sent"), [("private/create_combo", False), ("private/buy", True)])
 def test_a_combo_that_never_arrived_is_not_found(on_bench, method, is_sent):
     async def scenario(bench):
@@ -400,7 +313,7 @@ def test_a_combo_that_never_arrived_is_not_found(on_bench, method, is_sent):
             await bench.until(OrderStatusUnknown, 2)
             name = command.legs[0].client_order_id
             assert not await gateway.query_order(name)
-            gateway._order_path.tracker.orders[name].answered_ns -= 3_600 * 10**9  # an hour later
+            gateway._path.tracker.orders[name].answered_ns -= 3_600 * 10**9  # an hour later
             assert await gateway.query_order(name)
         gone = await bench.until(OrderNotFound, 2)
         assert [event.client_order_id for event in gone] == [leg.client_order_id for leg in command.legs]

@@ -39,7 +39,7 @@ from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind,
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.gateway import build_gateway, exchange_urls, socket_url
-from scalpdesk_deribit.orders import OrderPath
+from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, KeysRefused
 from scalpdesk_testing.virtual_time import VirtualLoop
@@ -132,7 +132,8 @@ class Venue:
         )
         self.publisher = EventPublisher(clock)
         self.queries = AccountAndMarket(self, made, self.publisher, "BTC")
-        self.path = OrderPath(self, self.queries, made, self.publisher)
+        self.orders = DeribitOrders(self, self.queries, made, self.publisher)
+        self.path = self.orders.path
         self.path.is_open = True
 
     async def request(self, method, params, timeout_seconds=None):
@@ -245,35 +246,6 @@ def test_an_order_of_a_path_that_is_closed_or_down_or_over_budget_never_leaves(a
     assert venue.asked == []
 
 
-def test_a_fault_of_our_own_before_the_answer_leaves_an_order_in_doubt_that_absence_ends(at_venue):
-    venue = at_venue({BUY: ValueError("odd"), BY_LABEL: []}, acceptance_seconds=10.0)
-    doubt, gap = venue.send(order())
-    assert (type(doubt), doubt.reason) == (
-        OrderStatusUnknown,
-        "its answer met a fault of our own: ValueError('odd')",
-    )
-    assert (gap.kind, gap.name, gap.detail) == (NoticeKind.GAP, "internal_fault", "ValueError('odd')")
-    assert venue.publisher.counters["internal_fault"] == 1
-    venue.run(lambda: asyncio.sleep(10.0))
-    assert venue.run(lambda: venue.path.query_order("sd-1")) is True
-    assert kinds(venue.said()) == [OrderNotFound]
-
-
-def test_the_end_waits_for_answers_only_when_it_is_graceful(at_venue):
-    answers = {BUY: {"order": state(), "trades": []}}
-    patient = at_venue(answers)
-
-    async def end(venue, graceful):
-        venue.path.send(order())
-        await asyncio.sleep(0.0)
-        await venue.path.close(graceful=graceful)
-        return kinds(venue.said()), venue.path.is_open, len(venue.path.under_way)
-
-    assert patient.run(lambda: end(patient, graceful=True), settle=False) == ([OrderAccepted], False, 0)
-    hasty = at_venue(answers)
-    assert hasty.run(lambda: end(hasty, graceful=False), settle=False) == ([], False, 0)
-
-
 # cancels and edits ---------------------------------------------------------------------------------------
 
 
@@ -307,8 +279,8 @@ def test_an_order_without_an_id_is_cancelled_by_its_label_and_asked_after(at_ven
         ("private/cancel_by_label", {"label": "sd-1", "currency": "BTC"}),
         (BY_LABEL, {"currency": "BTC", "label": "sd-1"}),
     ]
-    assert kinds(venue.send(CancelOrder("never-sent"))) == [CancelRejected]
-    assert venue.publisher.counters["cancel_of_unknown_order"] == 1
+    assert kinds(venue.send(CancelOrder("never-sent"))) == ["unknown_order", CancelRejected]
+    assert venue.publisher.counters["unknown_order"] == 1
 
 
 BY_LABEL_CANCEL = "private/cancel_by_label"
@@ -397,7 +369,7 @@ def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after
         venue.path.send(CancelOrder("sd-1"))
         await asyncio.sleep(4.0)
         venue.answers[OPEN_ORDERS] = [state()]
-        await venue.path.open_orders()  # too early to prove anything
+        await venue.orders.open_orders()  # too early to prove anything
         assert venue.said() == []
         await asyncio.sleep(60.0)
 
@@ -407,10 +379,10 @@ def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after
     assert asked_at == [5]
     venue.send(CancelOrder("sd-1"))
     venue.run(lambda: asyncio.sleep(9.0))
-    venue.run(venue.path.open_orders)
+    venue.run(venue.orders.open_orders)
     assert venue.said() == []
     venue.run(lambda: asyncio.sleep(0.9))
-    venue.run(venue.path.open_orders)
+    venue.run(venue.orders.open_orders)
     assert kinds(venue.said()) == [CancelRejected]
 
 
@@ -428,7 +400,7 @@ def test_a_path_that_closes_follows_no_cancel_any_more(at_venue):
 )
 def test_a_cancel_by_the_venues_id_is_taken_when_it_answers_or_the_order_is_over(at_venue, answer, taken):
     venue = at_venue({CANCEL: answer})
-    assert venue.run(lambda: venue.path.cancel_at_venue("BTC-9/leg")) is taken
+    assert venue.run(lambda: venue.orders.cancel_at_venue("BTC-9/leg")) is taken
     assert venue.asked == [(CANCEL, {"order_id": "BTC-9"})]
 
 
@@ -498,13 +470,13 @@ def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_ve
     note = wire.Notification(
         "user.changes", {"trades": [trade(2, 25)], "orders": [state(65, 100, price=90_001.0)]}
     )
-    venue.run(lambda: venue.path.on_change(note))
+    venue.run(lambda: venue.orders.on_change(note))
     (fill,) = venue.said()
     assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
     assert change(venue, [trade(1, 40)]) == []  # booked under the order's first name
     venue.answers[OPEN_ORDERS] = [state(65, 100, price=90_001.0)]
     venue.answers[TRADES_OF] = []
-    (shown,) = venue.run(venue.path.open_orders)
+    (shown,) = venue.run(venue.orders.open_orders)
     assert (shown.client_order_id, shown.quantity, shown.filled) == ("sd-2", 60, 25)
 
 
@@ -524,7 +496,7 @@ def test_a_replacement_of_what_is_not_at_the_venue_or_being_edited_never_leaves(
     venue = at_venue({EDIT: {"order": EDITED, "trades": []}}, working=True)
     absent = ReplaceOrder("never-sent", order("sd-9"))
     assert kinds(venue.send(absent)) == [OrderStatusUnknown, OrderNotFound]
-    venue.path._editing["BTC-1"] = ([], [])
+    venue.orders._editing["BTC-1"] = ([], [])
     said = venue.send(ReplaceOrder("sd-1", order("sd-8")))
     assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
     assert said[-1].reason == "not at the venue, or held back"
@@ -538,7 +510,7 @@ def test_changes_during_an_edit_are_applied_after_its_answer(at_venue):
         note = wire.Notification(
             "user.changes", {"trades": [trade(1, 30)], "orders": [state(30, 60, price=90_001.0)]}
         )
-        venue.path.on_change(note)
+        venue.orders.on_change(note)
         assert venue.said() == []
         return {"order": EDITED, "trades": []}
 
@@ -652,7 +624,7 @@ def test_a_combo_that_has_no_name_is_never_ordered(with_options, answer, expecte
     said = venue.send(straddle())
     assert kinds(said) == expected
     assert venue.methods() == [CREATE]
-    assert venue.path._combos == {}
+    assert venue.orders._combos == {}
     if reason is not None:
         assert all(reason in one.reason for one in said)
 
@@ -751,7 +723,7 @@ def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues
     venue = with_options({TRADES_OF: [], "public/get_combo_details": MADE | {"id": "other"}}, working=True)
     by_hand = combo_state(name="by-hand", instrument_name="BTC-STRD-14MAR25-95000", order_id="BTC-8")
     venue.answers[OPEN_ORDERS] = [combo_state(), by_hand, by_hand]
-    shown = venue.run(venue.path.open_orders)
+    shown = venue.run(venue.orders.open_orders)
     assert [(one.client_order_id, one.instrument_id, one.venue_order_id) for one in shown] == [
         ("whole-C", 1, f"BTC-7/{CALL}"),
         ("whole-P", 2, f"BTC-7/{PUT}"),
@@ -779,7 +751,7 @@ def test_what_a_question_after_an_order_proves(at_venue, answer, trades, proof, 
     venue = at_venue({BY_LABEL: answer, TRADES_OF: trades}, working=True)
     assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
     assert kinds(venue.said()) == expected
-    assert venue.run(lambda: venue.path.query_order("never-sent")) is True
+    assert venue.run(lambda: venue.path.query_order("never-sent")) is False
 
 
 def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
@@ -888,19 +860,19 @@ def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
         venue.run(lambda: venue.path.adopt(orders))
 
     adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
-    assert venue.path._edited == {"BTC-1"}
+    assert venue.orders._edited_ids == {"BTC-1"}
     leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
     adopt(iter([leg]))
     adopt([leg])  # twice is once
     assert venue.path.tracker.combos == {"whole": ("leg",)}
-    assert venue.path._parent_ids == {"whole": "BTC-7"}
+    assert venue.orders._parent_ids == {"whole": "BTC-7"}
 
 
 def test_open_orders_of_others_are_shown_in_instruments_that_nobody_listed_too(at_venue):
     other = state(25, label="by-hand", order_id="BTC-2", order_type="market", order_state="open")
     unknown = state(label="x", order_id="BTC-3", instrument_name="BTC-NEVER")
     venue = at_venue({OPEN_ORDERS: [unknown, other, state()], TRADES_OF: []}, working=True)
-    strange, by_hand, own = venue.run(venue.path.open_orders)
+    strange, by_hand, own = venue.run(venue.orders.open_orders)
     assert (strange.symbol, strange.instrument_id, strange.quantity) == ("BTC-NEVER", None, 1_000)
     assert (by_hand.client_order_id, by_hand.quantity, by_hand.filled, by_hand.limit_price) == (
         "by-hand",
@@ -931,7 +903,7 @@ def test_the_history_is_followed_page_by_page(at_venue, pages, starts, found):
         for numbers, more in pages
     ]
     venue = at_venue({TRADES_SINCE: answers}, working=True)
-    fills = venue.run(lambda: venue.path.history(1_000_000))
+    fills = venue.run(lambda: venue.orders.history(1_000_000))
     assert [fill.execution_id for fill in fills] == found
     assert [params["start_timestamp"] for _, params in venue.asked] == starts
     assert {params["end_timestamp"] for _, params in venue.asked} == {NOW_MS + 1_000}
@@ -943,7 +915,7 @@ def test_the_history_is_followed_page_by_page(at_venue, pages, starts, found):
 
 def change(venue, trades=(), orders=()):
     data = {"trades": list(trades), "orders": list(orders)}
-    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    venue.run(lambda: venue.orders.on_change(wire.Notification("user.changes", data)))
     return venue.said()
 
 
@@ -975,7 +947,7 @@ def test_a_trade_that_comes_after_it_was_inferred_counts_once(at_venue):
     assert kinds(venue.said()) == ["executions_missing", OrderFilled]
     venue.answers[TRADES_SINCE] = {"trades": [trade(1, 40)], "has_more": False}
     for _ in range(2):
-        (shown,) = venue.run(lambda: venue.path.history(0))
+        (shown,) = venue.run(lambda: venue.orders.history(0))
         assert (shown.execution_id, shown.quantity) == ("t1", 40)
         assert venue.said() == []
     assert [one.quantity for one in change(venue, [trade(1, 40), trade(2, 60)])] == [60]
@@ -1002,7 +974,7 @@ def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_v
 @pytest.mark.parametrize("data", [None, [], {"trades": "x"}, {"orders": [1]}, {"trades": [trade(1, -1)]}])
 def test_a_change_that_cannot_be_read_is_refused_and_the_path_goes_on(at_venue, data):
     venue = at_venue(working=True)
-    venue.run(lambda: venue.path.on_change(wire.Notification("user.changes", data)))
+    venue.run(lambda: venue.orders.on_change(wire.Notification("user.changes", data)))
     refused, gap = venue.said()
     assert (refused.name, gap.name) == ("malformed_change", "malformed_change")
     assert gap.asks_for_reconciliation
@@ -1081,7 +1053,7 @@ def test_the_end_closes_the_order_path_before_its_connections(gateway):
     async def close(*, graceful):
         done.append(("orders path", graceful))
 
-    made._order_path.close = close
+    made._path.close = close
     asyncio.run(made.close(graceful=False))
     assert done == [("orders path", False), "quotes closed", "orders closed"]
 
@@ -1224,8 +1196,8 @@ def test_a_gateway_listens_to_the_account_unless_it_is_for_data_alone(data_only)
     account = asyncio.run(made.connect([known]))
     assert (account.account_id, account.equity) == ("5", 2)
     assert done == ["orders started"] + ([] if data_only else [["user.changes.any.BTC.raw"]])
-    assert made._order_path.is_open is not data_only
-    assert list(made._order_path.tracker.orders) == ["sd-1"]
+    assert made._path.is_open is not data_only
+    assert list(made._path.tracker.orders) == ["sd-1"]
 
 
 @pytest.mark.parametrize(
@@ -1243,7 +1215,7 @@ def test_a_gateway_that_cannot_connect_says_why_and_closes_its_lines(how, error,
     with pytest.raises(error, match=what) as caught:
         asyncio.run(made.connect())
     assert done[-2:] == ["quotes closed", "orders closed"]
-    assert made._order_path.is_open is False
+    assert made._path.is_open is False
     if "now_ms" in how:
         assert caught.value.value == f"{NOW_MS - how['now_ms']} ms from the venue's"
 

@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from conformance.venue import Listener
 from fakes.ibkr_bench import against
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.orders.order import OrderState
+from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk_ibkr.gateway import IbkrGateway, live_account
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage

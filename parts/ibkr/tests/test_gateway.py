@@ -5,34 +5,18 @@ from decimal import Decimal
 
 import pytest
 
-from conformance.venue import CHECKS, Listener, run_check
-from fakes.ibkr_bench import IbkrBench, against
+from fakes.ibkr_bench import against
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.instruments.fees import NO_FEES
+from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
-
-NOT_OVER_TWS = {
-    # faults of HTTP, and of streams in which TWS sends nothing twice
-    "a_server_error_is_never_a_rejection",
-    "a_rate_limit_is_said_and_a_cancel_still_goes_through",
-    "repeated_and_swapped_messages_change_nothing",
-}
-
-
-@pytest.mark.parametrize(
-    "check",
-    [check for check in CHECKS if check.__name__ not in NOT_OVER_TWS],
-    ids=lambda check: check.__name__,
-)
-def test_conformance(check):
-    run_check(check, IbkrBench)
 
 
 def test_a_commission_report_corrects_the_fee_once():

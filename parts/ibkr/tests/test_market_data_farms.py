@@ -2,9 +2,9 @@
 
 import pytest
 
-from conformance.venue import Listener
 from fakes.tws_between import between
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.venue_conformance import Listener
 from scalpdesk_ibkr.codes import farm_of
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")

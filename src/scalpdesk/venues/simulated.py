@@ -33,7 +33,6 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import CashDividend, MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
@@ -56,6 +55,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk.venues.gateway_base import WithoutCorporateActions
 
 LONGEST_NAP_SECONDS = 1.0
 UNLIMITED_REQUESTS = 1_000_000
@@ -178,6 +178,7 @@ class AccountRecord:
                 is_open=True,
                 limit_price=order.working_limit,
                 submitted_ns=order.created_ns,
+                parent_id="" if order.parent is None else self.account.orders[order.parent].client_order_id,
             )
             for order in self.account.open_orders()
             if order.instrument_id is not None
@@ -321,7 +322,7 @@ class PlayedSession:
         return VenueClock(self.now_ns, is_open, following.open_ns, closes_ns)
 
 
-class SimulatedGateway:
+class SimulatedGateway(WithoutCorporateActions):
     """The gateway to a :class:`PlayedSession`.
 
     Parameters
@@ -346,6 +347,9 @@ class SimulatedGateway:
         self._wake = asyncio.Event()
         self._closed = False
         self._counters: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        """Number of an order's events in the venue's history that the desk knows."""
+        self._last_ns = 0
         self.cut = False
         """True loses every command and every answer from now on: the line is gone."""
 
@@ -364,6 +368,8 @@ class SimulatedGateway:
         for known in known_orders:
             if known.is_live:
                 self._put(*self.venue.record.missed(known))
+            name = known.submitted.client_order_id
+            self._told[name] = len(self.venue.record.history.get(name, ()))
         self._put(Notice(NoticeKind.CONNECTED, self.venue.now_ns, "orders", "connected"))
         return self.venue.record.facts()
 
@@ -382,24 +388,32 @@ class SimulatedGateway:
                 for answer in self.venue.refuse_late(over_ns):  # what the close made the desk send
                     yield answer
                 return
-            await self._keep_pace()
+            if not await self._keep_pace():
+                return  # what comes next is for the gateway that follows
             events = self.venue.step()
             if not self.cut:
                 self._put(*events)
             if not self._waiting:
                 await asyncio.sleep(0)  # a quiet market must not keep the loop from others
 
-    async def _keep_pace(self) -> None:
+    async def _keep_pace(self) -> bool:
+        """Wait for the next event; return whether it is still played here."""
         if self._pace is None:
-            return
+            return True
         ahead_ns = self.venue.next_ns - self.venue.now_ns
         if ahead_ns > 0:
             await asyncio.sleep(min(ahead_ns / NANOS_PER_SECOND / self._pace, 3_600.0))
+        return not self._closed
 
     def _put(self, *items: Event | Notice) -> None:
         for item in items:
-            self._clock.observe(item.ts_recv_ns)
-            self._waiting.append(item)
+            self._last_ns = max(self._last_ns, item.ts_recv_ns)
+            if isinstance(item, OrderEvent):
+                self._told[item.client_order_id] += 1
+            # what happened before this connection is received now
+            is_late = item.ts_recv_ns < self._last_ns
+            self._waiting.append(msgspec.structs.replace(item, ts_recv_ns=self._last_ns) if is_late else item)
+            self._clock.observe(self._last_ns)
         self._wake.set()
 
     def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
@@ -420,7 +434,7 @@ class SimulatedGateway:
     async def query_order(
         self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
     ) -> bool:
-        """Report what became of an order."""
+        """Report what became of an order, as far as the desk was not told; else that it is there."""
         del again
         venue = self.venue
         history = venue.record.history
@@ -429,7 +443,12 @@ class SimulatedGateway:
             return True
         while client_order_id not in history and not venue.is_over:
             self._put(*venue.step())  # it is on its way: time passes while it is asked for
-        self._put(*history.get(client_order_id, ()))
+        self._put(*history.get(client_order_id, ())[self._told[client_order_id] :])
+        order = venue.record.account.by_client_id.get(client_order_id)
+        if order is not None and order.is_open:
+            now_ns = venue.now_ns
+            self._put(OrderAccepted(client_order_id, now_ns, now_ns, order.parent or order.order_id))
+            self._told[client_order_id] -= 1  # it is not of the history
         return client_order_id in history
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
@@ -459,20 +478,6 @@ class SimulatedGateway:
         del instrument_id, first, last
         return ()
 
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: a tape brings its own splits."""
-        del instrument_id, first, last
-        return ()
-
-    async def dividends(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CashDividend, ...]:
-        """Return an empty tuple: a tape brings its own dividends."""
-        del instrument_id, first, last
-        return ()
-
     async def resolve(self, symbol: str) -> Instrument:
         """Return the tape's instrument of a symbol."""
         return self.venue.tape.instruments[self.venue.tape.instruments.id_of(symbol)]
@@ -487,7 +492,7 @@ class SimulatedGateway:
 
     def health(self) -> Health:
         """Return the state of the connection."""
-        streams = {"orders": not self.cut, "market": self._plays.is_set()}
+        streams = {"orders": not (self.cut or self._closed), "market": self._plays.is_set()}
         return Health(streams, dict.fromkeys(streams, 0.0), 0, (), 1_000, dict(self._counters))
 
     async def reconnect(self, stream: str) -> None:
@@ -503,7 +508,7 @@ class SimulatedGateway:
         self._wake.set()
 
 
-class SandboxGateway:
+class SandboxGateway(WithoutCorporateActions):
     """A simulated account at live prices.
 
     Parameters
@@ -625,13 +630,6 @@ class SandboxGateway:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes that the real venue has."""
         return await self._data.minute_bars(instrument_id, first, last)
-
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: the account in this process does not split."""
-        del instrument_id, first, last
-        return ()
 
     async def dividends(
         self, instrument_id: InstrumentId, first: date, last: date

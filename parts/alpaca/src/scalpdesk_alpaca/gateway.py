@@ -1,7 +1,7 @@
 """The gateway to Alpaca: its parts built, connected and closed together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import Event, QuoteEvent
-from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
@@ -22,7 +21,6 @@ from scalpdesk.venues.contract import (
     Health,
     KnownOrder,
     ListedContract,
-    Notice,
     Revealable,
     VenueMinute,
     VenuePosition,
@@ -31,6 +29,7 @@ from scalpdesk.venues.contract import (
     how_to_reach,
 )
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_alpaca.account_messages import ACCOUNT, CLOCK, read_account
@@ -57,7 +56,7 @@ QUERY_TIMEOUTS = 4
 """Time-out of a query, in time-outs of an order."""
 
 
-class AlpacaGateway:
+class AlpacaGateway(GatewayBase):
     """One account at Alpaca; implements :class:`scalpdesk.venues.contract.Gateway`.
 
     Parameters
@@ -115,10 +114,14 @@ class AlpacaGateway:
             tracker=OrderTracker(instruments, options.fees),
             publisher=publisher,
             client=trading,
-            acceptance_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
-            request_ns=int(options.timeout_seconds * NANOS_PER_SECOND),
         )
-        self._orders, self._trading = OrderSender(orders, self._reports), trading
+        self._trading = trading
+        self._path = OrderSender(
+            orders,
+            self._reports,
+            timeout_seconds=options.timeout_seconds,
+            acceptance_seconds=options.absent_after_seconds,
+        ).path
         self._instruments = instruments
         self._queries = Queries(
             trading=trading,
@@ -154,17 +157,6 @@ class AlpacaGateway:
     def __repr__(self) -> str:
         return f"AlpacaGateway({self._endpoints.trading_url!r})"
 
-    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
-        """Check keys, account and clock, then open the order stream; see the protocol.
-
-        A gateway that could not connect is over: build another to try again.
-        """
-        try:
-            return await self._connect(known_orders)
-        except BaseException:
-            await self.close(graceful=False)
-            raise
-
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
         checks = self._checks
         self._endpoints.check_key(self._keys.key.reveal())
@@ -173,7 +165,7 @@ class AlpacaGateway:
         checks.clock(await self._queries.clock(), self._clock)
         if self._options.data_only:
             return account
-        self._reports.restore(known_orders)
+        self._path.adopt(known_orders)
         await self._order_client.warm(CLOCK)
         try:
             await self._stream.start()
@@ -185,29 +177,9 @@ class AlpacaGateway:
                 where=self._endpoints.orders_url,
                 fix=how_to_reach(self._endpoints.orders_url),
             ) from None
-        self._orders.is_open = True
+        self._path.is_open = True
         self._warmer = asyncio.get_running_loop().create_task(self._keep_warm(), name="keep-warm")
         return account
-
-    def events(self) -> AsyncIterator[Event | Notice]:
-        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
-        return self._publisher.queue.items()
-
-    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
-        """Offer each quote to ``take`` at once while nothing waits."""
-        self._publisher.queue.shortcut = take
-
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; its outcome comes as events."""
-        self._orders.send(command)
-
-    def adopt(self, orders: Iterable[KnownOrder]) -> None:
-        """Follow orders that another process sent."""
-        self._reports.restore(orders)
-
-    async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
-        return await self._orders.cancel_at_venue(venue_order_id)
 
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that an option is not to be exercised at its expiry: here the whole position.
@@ -228,16 +200,6 @@ class AlpacaGateway:
                 value=judged.reason,
                 fix="tell the broker by hand before its cut-off, or sell the option",
             )
-
-    async def query_order(
-        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
-    ) -> bool:
-        """Ask the venue what became of an order; return whether it gave proof."""
-        return await self._orders.query_order(client_order_id, again)
-
-    async def is_taken(self, client_order_id: str) -> bool:
-        """Return whether the venue shows an order under an id of the desk."""
-        return await self._reports.is_taken(client_order_id)
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first.
@@ -321,16 +283,10 @@ class AlpacaGateway:
     def health(self) -> Health:
         """Return the state of the connections and the budget, without asking the venue."""
         streams = [self._stream, *self._data.connections()]
-        counters = dict(self._publisher.counters)
-        counters["merged_quotes"] = self._publisher.queue.merged
-        counters["reconnects"] = sum(stream.reconnects for stream in streams)
-        return Health(
-            streams={stream.name: stream.is_up for stream in streams},
-            silent_seconds={stream.name: stream.silent_seconds() for stream in streams},
-            in_flight=len(self._orders.under_way),
-            unknown=self._reports.tracker.unknown(),
-            requests_left=self._budget.left(loop_ns()),
-            counters=counters,
+        return self._health(
+            {stream.name: stream.is_up for stream in streams},
+            {stream.name: stream.silent_seconds() for stream in streams},
+            {"reconnects": sum(stream.reconnects for stream in streams)},
         )
 
     async def reconnect(self, stream: str) -> None:
@@ -347,11 +303,11 @@ class AlpacaGateway:
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
-        self._orders.is_open = False
+        self._path.is_open = False
         if self._warmer is not None:
             self._warmer.cancel()
             await asyncio.gather(self._warmer, return_exceptions=True)
-        await self._orders.settle(self._options.timeout_seconds if graceful else 0.0)
+        await self._path.close(graceful=graceful)
         await self._data.close()
         await self._stream.close()
         for client in self._clients:
@@ -362,7 +318,7 @@ class AlpacaGateway:
         """Use the order connections now and then, so that none of them is cold when it is needed."""
         while True:
             await asyncio.sleep(KEEP_WARM_SECONDS)
-            if not self._orders.under_way and self._budget.take(Urgency.QUERY, loop_ns()):
+            if not self._path.under_way and self._budget.take(Urgency.QUERY, loop_ns()):
                 try:
                     await self._order_client.warm(CLOCK)
                 except RetryError:

@@ -1,177 +1,129 @@
-"""Orders, cancels and replacements on their way to Alpaca, and what becomes of each request."""
+"""Orders, cancels and replacements on their way to Alpaca, and what its replies say of each request."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import CancelRejected
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder
 from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
-from scalpdesk.venues.cancel_follower import CancelFollower
-from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.contract import KnownOrder, NoticeKind
+from scalpdesk.venues.order_path import (
+    Answering,
+    Found,
+    OrderPath,
+    RequestFate,
+    VenueAnswer,
+    urgency_of_command,
+)
 from scalpdesk.venues.tracker import TrackedOrder
-from scalpdesk.venues.under_way import RequestsUnderWay
 from scalpdesk_alpaca import order_messages
 from scalpdesk_alpaca.fields import Malformed
-from scalpdesk_alpaca.order_messages import ReplyVerdict, read_order
-from scalpdesk_alpaca.orders import Found, OrderReports
+from scalpdesk_alpaca.order_messages import JudgedReply, ReplyVerdict, read_order
+from scalpdesk_alpaca.orders import OrderReports
 from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.transport import Reply, RestRequest
 
 MOST_CANCEL_TRIES = 5
-LATEST_SECONDS = 60.0
-"""Age of a request after which it is no longer awaited where the venue refuses its repetition."""
 UNKNOWN_PAUSE_SECONDS = 1.0
 """Pause before a cancel of an order that the venue does not know yet is refused."""
+FATES = {
+    ReplyVerdict.DONE: RequestFate.TAKEN,
+    ReplyVerdict.UNKNOWN: RequestFate.UNKNOWN,
+    ReplyVerdict.NOT_SENT: RequestFate.NOT_SENT,
+    ReplyVerdict.DUPLICATE: RequestFate.DUPLICATE,
+}
+"""What a reply means for an order; all others refuse it."""
 
 
 class OrderSender:
-    """Sends the commands of one account."""
+    """Answers for Alpaca; implements :class:`scalpdesk.venues.order_path.OrderWire`."""
 
-    def __init__(self, client: BudgetedClient, reports: OrderReports) -> None:
+    takes_id_once = True
+    edits_in_place = False
+    doubts_whole_combo = False
+
+    def __init__(
+        self,
+        client: BudgetedClient,
+        reports: OrderReports,
+        *,
+        timeout_seconds: float,
+        acceptance_seconds: float,
+    ) -> None:
         self._client = client
         self._reports = reports
-        self._tracker = reports.tracker
-        self._publisher = reports.publisher
-        self.under_way = RequestsUnderWay(reports.publisher)
-        self._spawn = self.under_way.start
-        self._cancels = CancelFollower(tracker=reports.tracker, query=reports.query_order, spawn=self._spawn)
-        self.is_open = False
+        self.path = OrderPath(
+            self,
+            tracker=reports.tracker,
+            publisher=reports.publisher,
+            budget=client.budget,
+            timeout_seconds=timeout_seconds,
+            acceptance_seconds=acceptance_seconds,
+            stamp=loop_ns,
+        )
 
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; an order is on the wire when this returns, unless it is held back."""
-        if isinstance(command, (SubmitOrder, MultiLegOrder)):  # a union would be made at each call
-            self._submit(command)
-        elif isinstance(command, CancelOrder):
-            self._spawn(self._cancel(command.client_order_id))
-        else:
-            self._spawn(self._replace(command))
-
-    def _submit(self, command: SubmitOrder | MultiLegOrder) -> None:
-        reports = self._reports
+    def place(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> Answering:
+        """Send an order; it is on the wire when this returns, unless it is held back."""
+        del orders
         try:
             urgency, request = self._request(command)
         except ArgumentError as error:
-            self._not_sent(reports.track(command), error.what)
-            return
+            return VenueAnswer(RequestFate.NOT_SENT, error.what)
         held = self._held_back(urgency)
-        if held:
-            self._not_sent(reports.track(command), held)
-            return
-        answering = self._client.start(request)  # the order first, its bookkeeping after
-        self._spawn(self._submitted(reports.track(command), answering))
+        return VenueAnswer(RequestFate.NOT_SENT, held) if held else self._placed(self._client.start(request))
+
+    async def _placed(self, answering: Awaitable[Reply]) -> VenueAnswer:
+        return _answer_of(await self._client.outcome(answering))
 
     def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[Urgency, RestRequest]:
-        instruments = self._reports.instruments
+        instruments, urgency = self._reports.instruments, urgency_of_command(command)
         if isinstance(command, SubmitOrder):
-            return urgency_of(command.purpose), order_messages.submit_request(command, instruments)
-        urgency = max(urgency_of(leg.purpose) for leg in command.legs)
+            return urgency, order_messages.submit_request(command, instruments)
         return urgency, order_messages.combo_request(command, instruments)
-
-    async def query_order(self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None) -> bool:
-        """Ask what became of an order; return whether the proof is on the event stream.
-
-        No time proves that an order will not come any more: a proxy may hold its request for longer. The
-        venue takes an id once. What is still wanted at the end of the acceptance time-out therefore goes out
-        again under its id: it takes the place of the first request, or that one's refuses it as a duplicate.
-        """
-        found = await self._reports.query_order(client_order_id)
-        if found is not Found.ABSENT:
-            return found is Found.SHOWN
-        order = self._tracker.orders[client_order_id]
-        if not self._reports.is_overdue(order):
-            return False
-        if again is None:
-            self._reports.not_found(order)
-            return True
-        urgency, request = self._request(again)
-        if not self._held_back(urgency):
-            orders = self._tracker.together(order)
-            for each in orders:
-                each.sent_ns, each.answered_ns = each.sent_ns or loop_ns(), None
-            self._publisher.count("order_sent_again")
-            self._spawn(self._submitted(orders, self._client.start(request), is_again=True))
-        return False
 
     def _held_back(self, urgency: Urgency) -> str:
         """Return why an order may not be sent now; empty when it may, and then it is counted."""
-        if not self.is_open:
+        if not self.path.is_open:
             return "the gateway is not connected"
         if self._client.may_ask(urgency):
             return ""
         detail = f"{self._client.budget.left(loop_ns())} requests left are kept for more urgent orders"
-        self._publisher.notice(NoticeKind.LIMITED, "orders", "budget", detail)
+        self.path.publisher.notice(NoticeKind.LIMITED, "orders", "budget", detail)
         return "held back by the request budget"
 
-    async def _submitted(
-        self, orders: list[TrackedOrder], answering: asyncio.Future[Reply], *, is_again: bool = False
-    ) -> None:
+    def show(self, orders: list[TrackedOrder], shown: Any) -> str:
+        """Publish what a reply shows of an order; return why it cannot be read."""
         try:
-            outcome = await self._client.outcome(answering)
-        except Exception as fault:
-            self._unknown(orders, f"its answer met a fault of our own: {fault!r}"[:200])
-            raise
-        finally:  # without it no absence would ever be proven
-            self._answered(orders)
-        match outcome.verdict:
-            case ReplyVerdict.DONE:
-                self._accepted(orders, outcome.body)
-            case ReplyVerdict.NOT_SENT if not is_again:
-                self._not_sent(orders, outcome.reason)
-            case ReplyVerdict.UNKNOWN | ReplyVerdict.NOT_SENT:
-                self._unknown(orders, outcome.reason)
-            case ReplyVerdict.DUPLICATE:
-                await self._doubted(orders, outcome.reason)
-            case _ if is_again:
-                await self._refused_again(orders, outcome.reason)
-            case _ if any(order.accepted or order.cover for order in orders):
-                # the stream has shown it at the venue: its request came twice, and this answers the second
-                await self._doubted(orders, outcome.reason)
-            case _:
-                self._reject(orders, outcome.reason)
-
-    async def _refused_again(self, orders: list[TrackedOrder], reason: str) -> None:
-        """Take the refusal of a repeated order for its end once the first request is no longer awaited.
-
-        The first one may have come meanwhile, and be why; or come yet, and not be refused.
-        """
-        found = await self._reports.query_order(orders[0].submitted.client_order_id)
-        if found is Found.ABSENT and loop_ns() - orders[0].sent_ns > LATEST_SECONDS * NANOS_PER_SECOND:
-            self._reject(orders, reason)
-
-    async def _doubted(self, orders: list[TrackedOrder], reason: str) -> None:
-        """Ask for an order whose answer says that it is not there, and which may be there."""
-        self._unknown(orders, reason)
-        await self._reports.query_order(orders[0].submitted.client_order_id)
-
-    def _accepted(self, orders: list[TrackedOrder], body: bytes) -> None:
-        try:
-            shown = read_order(body)
+            order = read_order(shown)
         except Malformed as refused:
             self._reports.refuse(refused.name, refused.detail)
-            self._unknown(orders, f"the venue's answer cannot be read: {refused.name}")
-            return
+            return f"the venue's answer cannot be read: {refused.name}"
         if orders[0].parent_id:
-            self._reports.apply_legs(shown, infer=False)
+            self._reports.apply_legs(order, infer=False)
         else:
-            self._reports.apply(orders[0], shown, infer=False)
+            self._reports.apply(orders[0], order, infer=False)
+        return ""
 
-    async def _cancel(self, client_order_id: str) -> None:
-        order = self._tracker.orders.get(client_order_id)
-        if order is None:
-            self._reports.refuse("unknown_order", f"cancel of {client_order_id}")
-            now_ns = self._publisher.timestamp()
-            reason = "no order of this id was sent or adopted here"
-            self._publisher.publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
-            return
+    def adopted(self, orders: Sequence[KnownOrder]) -> None:
+        """Nothing is kept beside the tracker: ids of combos come with their answers."""
+
+    async def look_up(self, order: TrackedOrder) -> Found:
+        """Ask for an order by its id at the desk."""
+        return await self._reports.look_up(order)
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id; it would refuse another as a duplicate."""
+        return await self._reports.is_taken(client_order_id)
+
+    async def cancel(self, order: TrackedOrder) -> VenueAnswer:
+        """Cancel an order once its id at the venue is known: 204 is "accepted", not "done"."""
         venue_order_id = await self._venue_id(order)
         if venue_order_id is None:
             await asyncio.sleep(UNKNOWN_PAUSE_SECONDS)
             venue_order_id = await self._venue_id(order)
         if venue_order_id is None:
-            self._reports.reject_cancel(order, "its order is not known at the venue yet")
-            return
+            return VenueAnswer(RequestFate.REFUSED, "its order is not known at the venue yet")
         request = order_messages.cancel_request(venue_order_id)
         for _ in range(MOST_CANCEL_TRIES):
             while not self._client.may_ask(Urgency.CANCEL):
@@ -179,22 +131,16 @@ class OrderSender:
             outcome = await self._client.outcome(self._client.start(request))
             match outcome.verdict:
                 case ReplyVerdict.DONE:
-                    self._cancels.taken(order)  # accepted, not done: the stream reports the end, if it comes
-                    return
+                    return VenueAnswer(RequestFate.TAKEN)
                 case ReplyVerdict.UNKNOWN:
-                    self._unknown([order], f"cancel: {outcome.reason}")
-                    return
+                    return VenueAnswer(RequestFate.UNKNOWN, f"cancel: {outcome.reason}")
                 case ReplyVerdict.LIMITED:
                     continue  # nothing is left of the budget now
                 case ReplyVerdict.TOO_LATE:
-                    # it is over: without its end the desk would cancel it for ever
-                    await self._reports.query_order(client_order_id)
-                    self._reports.reject_cancel(order, outcome.reason)
-                    return
+                    return VenueAnswer(RequestFate.OVER, outcome.reason)
                 case _:
-                    self._reports.reject_cancel(order, outcome.reason)
-                    return
-        self._reports.reject_cancel(order, "the venue's rate limit")
+                    return VenueAnswer(RequestFate.REFUSED, outcome.reason)
+        return VenueAnswer(RequestFate.REFUSED, "the venue's rate limit")
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id; return whether the venue took it, or the order is over."""
@@ -204,37 +150,25 @@ class OrderSender:
         verdict = (await self._client.outcome(self._client.start(request))).verdict
         return verdict in (ReplyVerdict.DONE, ReplyVerdict.NOT_FOUND, ReplyVerdict.TOO_LATE)
 
-    async def _replace(self, command: ReplaceOrder) -> None:
-        old = self._tracker.orders.get(command.client_order_id)
-        (new,) = self._reports.track(command.replacement)
+    async def replace(
+        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
+    ) -> VenueAnswer:
+        """Replace an order; the venue makes a new one, and ends the old one when it takes its place."""
+        del new
         venue_order_id = None if old is None else await self._venue_id(old)
         if old is None or venue_order_id is None:
-            self._answered([new])
-            self._not_sent([new], "the order to replace is not known at the venue")
-            if old is not None:
-                self._reports.reject_cancel(old, "not known at the venue yet")
-            return
+            why = "the order to replace is not known at the venue"
+            return VenueAnswer(RequestFate.NOT_SENT, why, reason_for_old="not known at the venue yet")
         held = self._held_back(urgency_of(command.replacement.purpose))
         if held:
-            self._not_sent([new], held)
-            self._reports.reject_cancel(old, "replacement held back")
-            return
+            return VenueAnswer(RequestFate.NOT_SENT, held, reason_for_old="replacement held back")
         request = order_messages.replace_request(command, venue_order_id, old.covered)
         outcome = await self._client.outcome(self._client.start(request))
-        self._answered([new])
-        match outcome.verdict:
-            case ReplyVerdict.DONE:
-                self._accepted([new], outcome.body)
-            case ReplyVerdict.NOT_SENT:
-                self._not_sent([new], outcome.reason)
-                self._reports.reject_cancel(old, outcome.reason)
-            case ReplyVerdict.UNKNOWN | ReplyVerdict.DUPLICATE:
-                self._unknown([old, new], f"replace: {outcome.reason}")
-            case verdict:
-                self._reject([new], outcome.reason)
-                if verdict is ReplyVerdict.TOO_LATE:  # it is over, or about to be: learn its end
-                    await self._reports.query_order(command.client_order_id)
-                self._reports.reject_cancel(old, outcome.reason)
+        if outcome.verdict is ReplyVerdict.TOO_LATE:
+            return VenueAnswer(RequestFate.OVER, outcome.reason)
+        answer = _answer_of(outcome)
+        is_doubt = answer.fate in (RequestFate.UNKNOWN, RequestFate.DUPLICATE)
+        return answer._replace(reason=f"replace: {answer.reason}") if is_doubt else answer
 
     async def _venue_id(self, order: TrackedOrder) -> str | None:
         """Return the venue's id of an order, waiting for its acknowledgement or querying it."""
@@ -243,29 +177,9 @@ class OrderSender:
                 break
             await asyncio.sleep(0.005)
         if self._reports.venue_order_id(order) is None and not order.ended:
-            await self._reports.query_order(order.submitted.client_order_id)
+            await self._reports.look_up(order)
         return self._reports.venue_order_id(order)
 
-    def _answered(self, orders: Iterable[TrackedOrder]) -> None:
-        for order in orders:
-            order.answered_ns = loop_ns()
 
-    def _unknown(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        for order in orders:
-            self._publisher.publish(self._tracker.mark_unknown(order, reason, self._publisher.timestamp()))
-
-    def _reject(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        now_ns = self._publisher.timestamp()
-        for order in orders:
-            self._publisher.publish(self._tracker.reject(order, reason, now_ns, now_ns))
-
-    def _not_sent(self, orders: Iterable[TrackedOrder], reason: str) -> None:
-        for order in orders:
-            now_ns = self._publisher.timestamp()
-            self._publisher.publish(self._tracker.mark_unknown(order, f"not sent: {reason}", now_ns))
-            self._publisher.publish(self._tracker.not_found(order, now_ns))
-
-    async def settle(self, timeout_seconds: float) -> None:
-        """Wait, within bounds, until the requests under way are answered; cancel the others."""
-        self._cancels.close()
-        await self.under_way.end(timeout_seconds)
+def _answer_of(outcome: JudgedReply) -> VenueAnswer:
+    return VenueAnswer(FATES.get(outcome.verdict, RequestFate.REFUSED), outcome.reason, outcome.body)

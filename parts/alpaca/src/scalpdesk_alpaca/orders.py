@@ -2,24 +2,22 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from enum import Enum, auto
 
 import msgspec
 
 from scalpdesk.core.errors import RetryError
-from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.budget import Urgency, loop_ns
-from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
+from scalpdesk.venues.contract import NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.order_path import Found
 from scalpdesk.venues.tracker import (
     OrderReport,
     OrderTracker,
     Outcome,
     TrackedOrder,
-    request_ended_ns,
 )
 from scalpdesk_alpaca import order_messages
 from scalpdesk_alpaca.account_messages import fills_request, read_fills
@@ -52,17 +50,6 @@ def ends(order: TrackedOrder, shown: WireOrder) -> bool:
     return not shown.is_open and not is_whole
 
 
-class Found(Enum):
-    """The venue's answer to a question for an order."""
-
-    SHOWN = auto()
-    """It shows the order; the event stream has its state."""
-    ABSENT = auto()
-    """It has no order of this id; a request may still come."""
-    UNCLEAR = auto()
-    """No answer that can be believed."""
-
-
 class OrderReports:
     """Turns what Alpaca reports of orders into events, each execution and each end once.
 
@@ -72,11 +59,6 @@ class OrderReports:
         Instruments of the run, its orders, and where events go.
     client
         Asks on the query connections.
-    acceptance_ns
-        Acceptance timeout: until so long after a request ended, a 404 does not prove that its order is
-        absent.
-    request_ns
-        Longest time that a request takes, nanoseconds.
     """
 
     def __init__(
@@ -86,28 +68,14 @@ class OrderReports:
         tracker: OrderTracker,
         publisher: EventPublisher,
         client: BudgetedClient,
-        acceptance_ns: int,
-        request_ns: int,
     ) -> None:
         self.instruments = instruments
         self.tracker = tracker
         self.publisher = publisher
         self._client = client
-        self._acceptance_ns = acceptance_ns
-        self._request_ns = request_ns
         self._parent_venue_ids: dict[str, str] = {}
         self._combo_of_leg: dict[str, str] = {}
         """Venue id of a combo by the venue id of its leg."""
-
-    def restore(self, known_orders: Iterable[KnownOrder]) -> None:
-        """Add the orders of the journal."""
-        self.tracker.restore(known_orders, self._request_ended_ns)
-
-    def track(self, command: SubmitOrder | MultiLegOrder) -> list[TrackedOrder]:
-        """Track an order, or the legs of a combo, that is about to be sent."""
-        if isinstance(command, SubmitOrder):
-            return [self.tracker.track(command, loop_ns())]
-        return self.tracker.track_combo(command, loop_ns())
 
     def venue_order_id(self, order: TrackedOrder) -> str | None:
         """Return the id under which the venue cancels an order: of a leg its parent's; None when unknown."""
@@ -119,18 +87,13 @@ class OrderReports:
         """Return the id to cancel for an id of a view: of a leg its combo's."""
         return self._combo_of_leg.get(venue_order_id, venue_order_id)
 
-    def _request_ended_ns(self, known: KnownOrder) -> int:
-        utc_ns = None if self.publisher.stamper.follows else self.publisher.timestamp()
-        return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=self._request_ns)
-
     # proof ----------------------------------------------------------------------------------------
 
-    async def query_order(self, client_order_id: str) -> Found:
+    async def look_up(self, order: TrackedOrder) -> Found:
         """Ask what became of an order."""
-        order = self.tracker.orders.get(client_order_id)
-        if order is None or not self._client.may_ask(Urgency.HEDGE):
+        if not self._client.may_ask(Urgency.HEDGE):
             return Found.UNCLEAR
-        asked, asked_ns = order.parent_id or client_order_id, loop_ns()
+        asked, asked_ns = order.parent_id or order.submitted.client_order_id, loop_ns()
         found = await self._client.outcome(
             self._client.start(order_messages.order_by_client_id_request(asked))
         )
@@ -138,15 +101,6 @@ class OrderReports:
             return Found.SHOWN if await self._apply_queried(found.body, asked_ns) else Found.UNCLEAR
         is_absent = found.verdict is ReplyVerdict.NOT_FOUND and not order.accepted
         return Found.ABSENT if is_absent else Found.UNCLEAR
-
-    def is_overdue(self, order: TrackedOrder) -> bool:
-        """Return whether the acceptance time-out of an order that the venue does not show is over."""
-        return order.answered_ns is not None and loop_ns() - order.answered_ns >= self._acceptance_ns
-
-    def not_found(self, order: TrackedOrder) -> None:
-        """Publish that the venue never had an order, or any leg of its combo."""
-        for each in self.tracker.together(order):
-            self.publisher.publish(self.tracker.not_found(each, self.publisher.timestamp()))
 
     async def is_taken(self, client_order_id: str) -> bool:
         """Return whether the venue shows an order under an id; it would refuse another as a duplicate."""

@@ -1,20 +1,16 @@
 """The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError, ConfigError, RetryError, nearest_name
-from scalpdesk.core.events import Event, QuoteEvent, TradingHalt
-from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
 from scalpdesk.instruments.contract import Instruments, Perpetual
-from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.deribit import inverse_perpetual
 from scalpdesk.instruments.sessions import COIN_EXPIRY, coin_session, expiry_instant_ns, from_ns
-from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -22,7 +18,6 @@ from scalpdesk.venues.contract import (
     KnownOrder,
     ListedContract,
     LiveToken,
-    Notice,
     NoticeKind,
     Revealable,
     VenueClock,
@@ -32,9 +27,10 @@ from scalpdesk.venues.contract import (
     how_to_reach,
 )
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
 from scalpdesk_deribit import wire
-from scalpdesk_deribit.orders import OrderPath
+from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import (
     KeysRefused,
@@ -48,7 +44,7 @@ TEST_URL = "wss://test.deribit.com/ws/api/v2"
 SOCKET_PATH = "/ws/api/v2"
 
 
-class DeribitGateway:
+class DeribitGateway(GatewayBase):
     """One account at Deribit; implements :class:`scalpdesk.venues.contract.Gateway`.
 
     Parameters
@@ -108,23 +104,16 @@ class DeribitGateway:
         self._orders = connection("orders", self._on_account, orders=True)
         self._quotes = connection("quotes", self._on_market, orders=False)
         self._queries = AccountAndMarket(self._orders, setup, self._publisher, self.currency)
-        self._order_path = OrderPath(self._orders, self._queries, setup, self._publisher)
+        self._order_wire = DeribitOrders(self._orders, self._queries, setup, self._publisher)
+        self._path = self._order_wire.path
 
     def __repr__(self) -> str:
         return f"DeribitGateway({self._url!r})"
 
     # connection -------------------------------------------------------------------------------------
 
-    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
-        """Check keys, account and clock, then listen to the account; see the protocol."""
-        try:
-            return await self._connect(known_orders)
-        except BaseException:
-            await self.close(graceful=False)
-            raise
-
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
-        self._order_path.adopt(known_orders)
+        self._path.adopt(known_orders)
         try:
             await self._orders.start()
         except KeysRefused as refused:
@@ -156,7 +145,7 @@ class DeribitGateway:
                 raise RetryError(
                     "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
                 ) from None
-            self._order_path.is_open = True
+            self._path.is_open = True
         account, _ = await self._queries.account()
         if self._queries.margin_model != wire.STANDARD_MARGIN and not self._setup.data_only:
             raise ConfigError(
@@ -188,7 +177,7 @@ class DeribitGateway:
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections; the venue cancels what still works, as it does when one breaks."""
-        await self._order_path.close(graceful=graceful)
+        await self._path.close(graceful=graceful)
         await self._quotes.close()
         await self._orders.close()
         self._publisher.queue.close()
@@ -203,27 +192,13 @@ class DeribitGateway:
     def health(self) -> Health:
         """Return the state of the connections and the budget, without asking the venue."""
         both = (self._orders, self._quotes)
-        counters = dict(self._publisher.counters)
-        counters["merged_quotes"] = self._publisher.queue.merged
-        counters["reconnects"] = sum(connection.reconnects for connection in both)
-        return Health(
-            streams={each.name: each.is_up for each in both},
-            silent_seconds={each.name: each.silent_seconds() for each in both},
-            in_flight=len(self._order_path.under_way),
-            unknown=self._order_path.tracker.unknown(),
-            requests_left=self._order_path.budget.left(loop_ns()),
-            counters=counters,
+        return self._health(
+            {each.name: each.is_up for each in both},
+            {each.name: each.silent_seconds() for each in both},
+            {"reconnects": sum(connection.reconnects for connection in both)},
         )
 
     # events -----------------------------------------------------------------------------------------
-
-    def events(self) -> AsyncIterator[Event | Notice]:
-        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
-        return self._publisher.queue.items()
-
-    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
-        """Offer each quote to ``take`` at once while nothing waits."""
-        self._publisher.queue.shortcut = take
 
     def _on_market(self, note: wire.Notification) -> None:
         """Publish the quote of a ticker."""
@@ -258,32 +233,7 @@ class DeribitGateway:
             self._publisher.publish([TradingHalt(number, *stamps, is_halted, reason)])
 
     def _on_account(self, note: wire.Notification) -> None:
-        self._order_path.on_change(note)
-
-    # commands ---------------------------------------------------------------------------------------
-
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; its outcome comes as events."""
-        self._order_path.send(command)
-
-    def adopt(self, orders: Iterable[KnownOrder]) -> None:
-        """Follow orders that another process sent."""
-        self._order_path.adopt(orders)
-
-    async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
-        return await self._order_path.cancel_at_venue(venue_order_id)
-
-    async def is_taken(self, client_order_id: str) -> bool:
-        """Return whether the venue shows an order under an id of the desk."""
-        return await self._order_path.is_taken(client_order_id)
-
-    async def query_order(
-        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
-    ) -> bool:
-        """Ask by its label what became of an order; return whether the venue gave proof."""
-        del again  # its time limit proves that an order will not come
-        return await self._order_path.query_order(client_order_id)
+        self._order_wire.on_change(note)
 
     # questions --------------------------------------------------------------------------------------
 
@@ -299,8 +249,8 @@ class DeribitGateway:
     async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
         # the venue's time goes first: its history ends there, wherever this machine's clock has been set
         clock = await self._venue_clock()
-        fills = () if fills_since_ns is None else await self._order_path.history(fills_since_ns)
-        open_orders = await self._order_path.open_orders()
+        fills = () if fills_since_ns is None else await self._order_wire.history(fills_since_ns)
+        open_orders = await self._order_wire.open_orders()
         account, held = await self._queries.account()
         return VenueView(
             ts_event_ns=clock.now_ns,
@@ -362,20 +312,6 @@ class DeribitGateway:
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars that end from ``first`` to ``last``, oldest first."""
         return await self._queries.daily_bars(instrument_id, first, last)
-
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: instruments of this venue do not split."""
-        del instrument_id, first, last
-        return ()
-
-    async def dividends(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CashDividend, ...]:
-        """Return an empty tuple: instruments of this venue pay no dividend."""
-        del instrument_id, first, last
-        return ()
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date

@@ -11,29 +11,32 @@ from an order's count covers the trades that come later.
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import CancelRejected, Event
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND, ZERO
+from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, Side, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_MS, ZERO
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
-from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.order_path import (
+    Answering,
+    Found,
+    OrderPath,
+    RequestFate,
+    VenueAnswer,
+    urgency_of_command,
+)
 from scalpdesk.venues.tracker import (
     OrderReport,
     OrderTracker,
-    Outcome,
     TrackedOrder,
     mean_of_rest,
-    request_ended_ns,
 )
-from scalpdesk.venues.under_way import RequestsUnderWay
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
@@ -45,8 +48,8 @@ FOLLOWED_LATE_SECONDS = 5.0
 """Added to an order's time limit where the desk's clock follows the venue: it stands between two messages."""
 
 
-class OrderPath:
-    """Sends the desk's orders and follows them.
+class DeribitOrders:
+    """Answers for Deribit; implements :class:`scalpdesk.venues.order_path.OrderWire`.
 
     Parameters
     ----------
@@ -59,6 +62,10 @@ class OrderPath:
     publisher
         Takes events and notices.
     """
+
+    takes_id_once = False
+    edits_in_place = True
+    doubts_whole_combo = True
 
     def __init__(
         self,
@@ -75,16 +82,18 @@ class OrderPath:
         self._currency = setup.currency
         self.tracker = OrderTracker(setup.instruments, setup.fees)
         a_minute = setup.requests_per_minute or CREDITS_PER_MINUTE
-        self.budget = RequestBudget(a_minute, max(a_minute // 15, 1))
-        self.is_open = False
-        self.under_way = RequestsUnderWay(publisher)
-        self._spawn = self.under_way.start
-        self._submitting: dict[str, asyncio.Task[None]] = {}
-        """Requests under way that send an order or an edit, by the id of the new order or of its combo."""
-        self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
+        self._budget = RequestBudget(a_minute, max(a_minute // 15, 1))
+        self.path = OrderPath(
+            self,
+            tracker=self.tracker,
+            publisher=publisher,
+            budget=self._budget,
+            timeout_seconds=setup.timeout_seconds,
+            acceptance_seconds=setup.acceptance_seconds,
+        )
         self._sent: dict[str, tuple[int, int]] = {}
         """Number of the connection that carried an order, and its time limit by the venue's clock, ms."""
-        self._edited: set[str] = set()
+        self._edited_ids: set[str] = set()
         """Ids at the venue of orders that the desk knows by more than one name."""
         self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
         """Trades and states that came while an edit is under way: whose they are its answer says."""
@@ -94,12 +103,6 @@ class OrderPath:
         """Held while a combo is asked for."""
         self._combos: dict[str, dict[str, Decimal]] = {}
         """Legs of combos by their name at the venue, as one is bought."""
-
-    async def close(self, *, graceful: bool) -> None:
-        """Send nothing more; wait (bounded) for answers under way, or give them up."""
-        self.is_open = False
-        self._cancels.close()
-        await self.under_way.end(self._setup.timeout_seconds if graceful else 0.0)
 
     # what the venue says ----------------------------------------------------------------------------
 
@@ -144,10 +147,9 @@ class OrderPath:
                 continue
             for order, report in reports:
                 if report.filled > order.covered:
-                    self._spawn(self._catch_up(order, report))
+                    self.path.spawn(self._catch_up(order, report))
                     continue
-                at_ns = self._stamp(report.ts_event_ns)
-                self._publish(self.tracker.apply(order, report, at_ns, infer=False))
+                self.path.report(order, report, infer=False)
         if unread:
             raise unread[0]
         return foreign
@@ -180,11 +182,11 @@ class OrderPath:
             trade.quantity,
             trade.price,
             at_ns,
-            self._stamp(at_ns),
+            self._publisher.timestamp(at_ns),
             fee=trade.fee,
             earlier=self._before(order),
         )
-        self._publish(events)
+        self.path.publish(events)
         if events and not trade.ts_ns:
             self._publisher.refuse("orders", "unreadable_time", f"trade {trade.trade_id}: taken as of now")
         if events and trade.fee is None:
@@ -200,8 +202,8 @@ class OrderPath:
         if order is None or order.venue_order_id != before:
             return
         self.tracker.bind(order.submitted.client_order_id, now)
-        if before in self._edited:
-            self._edited.add(now)
+        if before in self._edited_ids:
+            self._edited_ids.add(now)
 
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
@@ -235,7 +237,7 @@ class OrderPath:
 
     def _before(self, order: TrackedOrder) -> list[TrackedOrder]:
         """Return the earlier names of an order that was edited."""
-        if order.venue_order_id not in self._edited:
+        if order.venue_order_id not in self._edited_ids:
             return []
         names = self.tracker.orders.values()
         return [each for each in names if each is not order and each.venue_order_id == order.venue_order_id]
@@ -269,75 +271,46 @@ class OrderPath:
                 self._apply_trade(message)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("orders", "executions_missing", repr(problem)[:200])
-        now_ns = self._stamp(report.ts_event_ns)
-        self._publish(self.tracker.apply(order, report, now_ns, infer=True))
-
-    def _stamp(self, at_ns: int) -> int:
-        return self._publisher.timestamp(at_ns)
-
-    def _publish(self, events: Iterable[Event]) -> None:
-        self._publisher.publish(events)
+        self.path.report(order, report, infer=True)
 
     # commands ---------------------------------------------------------------------------------------
 
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; its outcome comes as events."""
-        if isinstance(command, SubmitOrder):
-            order = self.tracker.track(command, self._publisher.timestamp())
-            self._start(command.client_order_id, self._submit(command, [order]))
-        elif isinstance(command, CancelOrder):
-            self._spawn(self._cancel(command.client_order_id))
-        elif isinstance(command, ReplaceOrder):
-            self._start(command.replacement.client_order_id, self._replace(command))
-        else:
-            legs = self.tracker.track_combo(command, self._publisher.timestamp())
-            self._start(command.client_order_id, self._submit(command, legs))
+    def place(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> Answering:
+        """Send an order, or one for a combo."""
+        del orders
+        if not self.path.may_leave(urgency_of_command(command), is_up=self._connection.is_up):
+            return VenueAnswer(RequestFate.NOT_SENT)
+        return self._placed(command)
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Send the order, the combo or the replacement of this name; a cancel of it waits for the answer."""
-        self._submitting[name] = self._spawn(work)
-        self._submitting[name].add_done_callback(lambda _: self._submitting.pop(name, None))
-
-    async def _submit(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> None:
-        """Send an order, or one for a combo whose legs are ``orders``; each of them learns its outcome."""
-        allowed = self.budget.take(max(urgency_of(each.submitted.purpose) for each in orders), loop_ns())
-        if not self.is_open or not self._connection.is_up or not allowed:
-            if self.is_open and not allowed:
-                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
-            self._not_sent(orders)
-            return
+    async def _placed(self, command: SubmitOrder | MultiLegOrder) -> VenueAnswer:
         try:
             method, params = await self._request(command)
         except (wire.WireError, wire.RpcError, Disconnected, TimeoutError) as problem:
-            if isinstance(problem, wire.WireError) or wire.is_refusal(problem):
-                self._reject(orders, problem)
-            else:  # of a question that went before
-                self._not_sent(orders)
-            return
-        result, is_doubted, why = None, False, ""
+            # of a question that went before, which orders nothing
+            is_refused = isinstance(problem, wire.WireError) or wire.is_refusal(problem)
+            return self._refused(problem) if is_refused else VenueAnswer(RequestFate.NOT_SENT)
         try:
-            result = await self._connection.request(method, params)
+            return VenueAnswer(RequestFate.TAKEN, shown=await self._connection.request(method, params))
         except wire.RpcError as error:
             self._combos.pop(params["instrument_name"], None)  # it may have ended
-            is_doubted, why = not wire.is_refusal(error), str(error)
-            if not is_doubted:
-                self._reject(orders, error)
+            return (
+                self._refused(error)
+                if wire.is_refusal(error)
+                else VenueAnswer(RequestFate.UNKNOWN, str(error))
+            )
         except Disconnected as lost:
-            is_doubted, why = lost.was_sent, str(lost)
-            if not is_doubted:
-                self._not_sent(orders)
+            return (
+                VenueAnswer(RequestFate.UNKNOWN, str(lost))
+                if lost.was_sent
+                else VenueAnswer(RequestFate.NOT_SENT)
+            )
         except TimeoutError:
-            is_doubted, why = True, "no answer in time"
-        except Exception as fault:
-            self._doubt(orders, f"its answer met a fault of our own: {fault!r}"[:200])
-            raise
-        finally:  # without it no absence would ever be proven
-            for order in orders:
-                order.answered_ns = loop_ns()
-        if is_doubted:
-            self._doubt(orders, why)
-        elif result is not None:
-            self._apply_result(orders, result)
+            return VenueAnswer(RequestFate.UNKNOWN, "no answer in time")
+
+    def _refused(self, why: Exception) -> VenueAnswer:
+        if isinstance(why, wire.RpcError) and wire.refusal_of(why) is wire.ErrorMeaning.LATER:
+            self._publisher.notice(NoticeKind.LIMITED, "requests", why.message, str(why))
+        return VenueAnswer(RequestFate.REFUSED, str(why))
 
     async def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[str, wire.Message]:
         """Return method and parameters of an order; a combo is asked for where it is not known."""
@@ -378,7 +351,7 @@ class OrderPath:
             side = wire.side_of_combo(command, self._instruments, legs)
             if side is not None:
                 return name, side
-        self.budget.take(urgency_of(command.legs[0].purpose), loop_ns())
+        self._budget.take(urgency_of(command.legs[0].purpose), loop_ns())
         trades = wire.combo_trades(command, self._instruments)
         name, legs = wire.read_combo(
             await self._connection.request("private/create_combo", {"trades": trades})
@@ -389,61 +362,40 @@ class OrderPath:
         self._combos[name] = legs
         return name, side
 
-    def _not_sent(self, orders: Iterable[TrackedOrder]) -> None:
-        for order in orders:
-            self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
-
-    def _reject(self, orders: Iterable[TrackedOrder], why: Exception) -> None:
-        at_ns = self._publisher.timestamp()
-        if isinstance(why, wire.RpcError) and wire.refusal_of(why) is wire.ErrorMeaning.LATER:
-            self._publisher.notice(NoticeKind.LIMITED, "requests", why.message, str(why))
-        for order in orders:
-            self._publish(self.tracker.reject(order, str(why), at_ns, at_ns))
-
-    def _doubt(self, orders: Iterable[TrackedOrder], why: str) -> None:
-        for order in orders:
-            self._publish(self.tracker.mark_unknown(order, why, self._publisher.timestamp()))
-
-    def _apply_result(self, orders: Iterable[TrackedOrder], result: Any) -> None:
+    def show(self, orders: list[TrackedOrder], shown: Any) -> str:
         """Apply the answer to an order: its executions first, then its state."""
+        del orders
         try:
-            self._apply(result.get("trades") or [], [result["order"]])
+            self._apply(shown.get("trades") or [], [shown["order"]])
         except (wire.WireError, KeyError, AttributeError, TypeError) as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
-            self._doubt(orders, "an answer without meaning")
+            return "an answer without meaning"
+        return ""
 
-    async def _cancel(self, client_order_id: str) -> None:
-        order = self.tracker.orders.get(client_order_id)
-        if order is None:
-            self._publisher.count("cancel_of_unknown_order")
-            now_ns = self._publisher.timestamp()
-            reason = "no order of this id was sent or adopted here"
-            self._publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
-            return
+    async def cancel(self, order: TrackedOrder) -> VenueAnswer:
+        """Cancel an order by its id, or by its label while that is not known."""
         if order.parent_id:
             async with self._naming:  # its order goes first
                 pass
-        self.budget.take(Urgency.CANCEL, loop_ns())
+        self._budget.take(Urgency.CANCEL, loop_ns())
         try:
             if not self._venue_id(order) and not await self._cancel_by_label(order):
-                return
+                return VenueAnswer(RequestFate.REFUSED, "the venue has no order of this label")
             if not order.ended and (venue_id := self._venue_id(order)):
                 found = await self._connection.request("private/cancel", {"order_id": venue_id})
                 self._apply([], [found])
-            self._cancels.taken(order)
+            return VenueAnswer(RequestFate.TAKEN)
         except wire.RpcError as error:
             if not wire.is_refusal(error):
-                self._doubt(self.tracker.together(order), f"cancel: {error}")
-                return
-            now_ns = self._publisher.timestamp()
-            self._publish(self.tracker.reject_cancel(order, str(error), now_ns))
+                return VenueAnswer(RequestFate.UNKNOWN, f"cancel: {error}")
             if wire.refusal_of(error) is wire.ErrorMeaning.GONE:
-                await self.query_order(client_order_id)
+                self.path.spawn(self.path.query_order(order.submitted.client_order_id))
+            return VenueAnswer(RequestFate.REFUSED, str(error))
         except (Disconnected, TimeoutError) as problem:
-            self._doubt(self.tracker.together(order), f"cancel: {problem}")
+            return VenueAnswer(RequestFate.UNKNOWN, f"cancel: {problem}")
         except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
-            self._doubt(self.tracker.together(order), "cancel: an answer without meaning")
+            return VenueAnswer(RequestFate.UNKNOWN, "cancel: an answer without meaning")
 
     def _venue_id(self, order: TrackedOrder) -> str:
         """Return the id under which the venue cancels an order: of a leg its combo's; empty when unknown."""
@@ -458,57 +410,54 @@ class OrderPath:
         name = order.parent_id or order.submitted.client_order_id
         params = {"label": name, "currency": self._currency}
         taken = await self._connection.request("private/cancel_by_label", params)
-        await self.query_order(order.submitted.client_order_id)
+        await self.path.query_order(order.submitted.client_order_id)
         if taken or order.ended:
             return True
-        if name in self._submitting:
-            await asyncio.wait([self._submitting[name]])
-        if self._venue_id(order):
-            return True
-        why = "the venue has no order of this label"
-        self._publish(self.tracker.reject_cancel(order, why, self._publisher.timestamp()))
-        return False
+        if name in self.path.answering:
+            await asyncio.wait([self.path.answering[name]])
+        return bool(self._venue_id(order))
 
-    async def _replace(self, command: ReplaceOrder) -> None:
+    def replace(
+        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
+    ) -> VenueAnswer | None:
         """Edit a working order in place."""
-        wanted, now_ns = command.replacement, self._publisher.timestamp
-        new, old = self.tracker.track(wanted, now_ns()), self.tracker.orders.get(command.client_order_id)
         venue_id = "" if old is None or old.parent_id else old.venue_order_id
-        allowed = self.budget.take(urgency_of(wanted.purpose), loop_ns())
+        allowed = self._budget.take(urgency_of(command.replacement.purpose), loop_ns())
         if old is None or old.ended or not venue_id or venue_id in self._editing or not allowed:
-            self._publish(self.tracker.not_found(new, now_ns()))
-            if old is not None:
-                self._publish(self.tracker.reject_cancel(old, "not at the venue, or held back", now_ns()))
-            return
-        instrument = self._instruments[wanted.instrument_id]
+            return VenueAnswer(RequestFate.NOT_SENT, reason_for_old="not at the venue, or held back")
+        self.path.start(new.submitted.client_order_id, self._edit(old, new, venue_id))
+        return None
+
+    async def _edit(self, old: TrackedOrder, new: TrackedOrder, venue_id: str) -> None:
+        """Edit an order; what the venue says of it meanwhile is applied after the answer."""
+        held = self._editing[venue_id] = ([], [])
+        answer = await self._edited(venue_id, self._edit_params(old, new, venue_id))
+        del self._editing[venue_id]
+        if answer.fate is RequestFate.TAKEN:
+            self.path.rename(old, new, venue_id)
+            self._edited_ids.add(venue_id)
+        self.path.settle_replaced(old, new, answer)
+        self._apply(*held)
+
+    def _edit_params(self, old: TrackedOrder, new: TrackedOrder, venue_id: str) -> dict[str, Any]:
+        wanted = new.submitted
         total = sum((each.covered for each in self._before(old)), old.covered) + wanted.quantity
-        params: dict[str, Any] = {"order_id": venue_id, "amount": wire.amount_of(instrument, total)}
-        if wanted.limit_price is not None:
-            params["price"] = wanted.limit_price
-        if wanted.trigger_price is not None:
-            params["trigger_price"] = wanted.trigger_price
-        held: tuple[list[wire.Message], list[wire.Message]] = ([], [])
-        self._editing[venue_id] = held
-        result = None
+        amount = wire.amount_of(self._instruments[wanted.instrument_id], total)
+        prices = {"price": wanted.limit_price, "trigger_price": wanted.trigger_price}
+        stated = {name: price for name, price in prices.items() if price is not None}
+        return {"order_id": venue_id, "amount": amount, **stated}
+
+    async def _edited(self, venue_id: str, params: dict[str, Any]) -> VenueAnswer:
         try:
-            result = await self._connection.request("private/edit", params)
+            return VenueAnswer(
+                RequestFate.TAKEN, shown=await self._connection.request("private/edit", params)
+            )
         except (wire.RpcError, Disconnected, TimeoutError) as problem:
             if wire.is_refusal(problem):
-                self._publish(self.tracker.reject(new, str(problem), now_ns(), now_ns()))
-                self._publish(self.tracker.reject_cancel(old, str(problem), now_ns()))
-            elif (result := await self._edited_after_all(venue_id, params)) is None:
-                self._publish(self.tracker.not_found(new, now_ns()))
-                self._publish(self.tracker.mark_unknown(old, f"replace: {problem}", now_ns()))
-        new.answered_ns = loop_ns()
-        del self._editing[venue_id]
-        if result is not None:
-            at_ns = now_ns()
-            gone = OrderReport("", venue_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
-            self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
-            self._edited.add(venue_id)
-            self.tracker.bind(wanted.client_order_id, venue_id)
-            self._apply_result([new], result)
-        self._apply(*held)
+                return VenueAnswer(RequestFate.REFUSED, str(problem))
+            shown = await self._edited_after_all(venue_id, params)
+            fate = RequestFate.UNKNOWN if shown is None else RequestFate.TAKEN
+            return VenueAnswer(fate, f"replace: {problem}", shown)
 
     async def _edited_after_all(self, venue_id: str, params: dict[str, Any]) -> Any:
         """Return what an edit without an answer came to; None where the order is as it was or not known."""
@@ -523,21 +472,14 @@ class OrderPath:
 
     # orders of others and earlier runs, and questions -----------------------------------------------
 
-    def adopt(self, orders: Iterable[KnownOrder]) -> None:
-        """Follow orders that another process sent."""
-        known = tuple(orders)
-        self.tracker.restore(known, self._request_ended_ns)
-        for order in known:
+    def adopted(self, orders: Sequence[KnownOrder]) -> None:
+        """Note ids of combos, and which orders go by several names."""
+        for order in orders:
             self.tracker.orders[order.submitted.client_order_id].sent_ns = order.sent_ns
             if order.parent_id and order.venue_order_id:
                 self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
         ids = Counter(order.venue_order_id for order in self.tracker.orders.values() if order.venue_order_id)
-        self._edited = {venue_id for venue_id, names in ids.items() if names > 1}
-
-    def _request_ended_ns(self, known: KnownOrder) -> int:
-        utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
-        request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
-        return request_ended_ns(known, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns)
+        self._edited_ids = {venue_id for venue_id, names in ids.items() if names > 1}
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
@@ -549,35 +491,24 @@ class OrderPath:
             return False
         return True
 
-    async def query_order(self, client_order_id: str) -> bool:
-        """Ask by its label what became of an order; return whether the venue gave proof."""
-        order = self.tracker.orders.get(client_order_id)
-        if order is None or order.ended:
-            return True
+    async def look_up(self, order: TrackedOrder) -> Found:
+        """Ask for an order by its label; one that was edited goes by the label of its first name."""
         asked_ns, may_come = loop_ns(), self._may_come(order)
         try:
-            if order.venue_order_id in self._edited:  # it goes by the label of its first name
-                state = await self._queries.question(
-                    "private/get_order_state", {"order_id": order.venue_order_id}
-                )
-                found = [state]
+            if order.venue_order_id in self._edited_ids:
+                asked = {"order_id": order.venue_order_id}
+                found = [await self._queries.question("private/get_order_state", asked)]
             else:
-                label = order.parent_id or client_order_id
-                found = await self._by_label(label)
+                found = await self._by_label(order.parent_id or order.submitted.client_order_id)
             states = wire.rows(found, "orders by label")
             for message in states:
                 await self._apply_shown(self._reports(message), asked_ns)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
-            return False
+            return Found.UNCLEAR
         if states:
-            return not order.unknown
-        acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
-        is_early = order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns
-        if is_early or may_come:
-            return False
-        self._not_sent(self.tracker.together(order))
-        return True
+            return Found.SHOWN
+        return Found.UNCLEAR if may_come else Found.ABSENT
 
     async def is_taken(self, client_order_id: str) -> bool:
         """Return whether the venue shows an order under a label; it would take another under the same."""
@@ -591,9 +522,7 @@ class OrderPath:
         """Apply orders as an answer shows them; ``asked_ns`` is when it was asked for, in the loop's time."""
         for order, report in reports:
             await self._catch_up(order, report)
-            if report.outcome is Outcome.OPEN:
-                now_ns = self._publisher.timestamp()
-                self._publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
+            self.path.judge_cancel(order, report.outcome, asked_ns)
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         """Return all open orders of the account; executions that they reveal come out as events."""

@@ -1,6 +1,6 @@
 """The gateway to Interactive Brokers over TWS: one account, its orders, quotes and history."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
@@ -10,23 +10,19 @@ from ib_async import Contract, OptionComputation
 from ib_async import Position as HeldAtTws
 
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.futures import front_contract
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
-from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
     Health,
     KnownOrder,
     ListedContract,
-    Notice,
     NoticeKind,
     VenueClock,
     VenueFill,
@@ -36,6 +32,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
 from scalpdesk_ibkr.history import History
@@ -47,7 +44,7 @@ PAPER = "D"
 """First letter of the code of a paper account."""
 
 
-class IbkrGateway:
+class IbkrGateway(GatewayBase):
     """One account at TWS; implements :class:`scalpdesk.venues.contract.EmergencyGateway`.
 
     Parameters
@@ -70,6 +67,7 @@ class IbkrGateway:
         self._connection = TwsConnection(setup, settings, own_id, self._publisher)
         self._contracts = Contracts(self._connection, setup.instruments)
         self._orders = IbkrOrders(self._connection, self._contracts, setup, self._publisher)
+        self._path = self._orders.path
         self._market = QuoteLines(
             self._connection,
             self._contracts,
@@ -91,21 +89,15 @@ class IbkrGateway:
 
     # connection -------------------------------------------------------------------------------------
 
-    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
-        """Connect to TWS, check the account, then listen to it; see the protocol."""
-        self._orders.adopt(known_orders)
-        accounts = await self._connection.start()
-        try:
-            self._account = _chosen(accounts, self._account)
-            self._check_arming()
-            facts = self._facts()
-            self._currency = facts.currency
-        except ConfigError:
-            await self.close(graceful=False)
-            raise
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
+        self._path.adopt(known_orders)
+        self._account = _chosen(await self._connection.start(), self._account)
+        self._check_arming()
+        facts = self._facts()
+        self._currency = facts.currency
         self._orders.account = self._account
         self._orders.count_positions()
-        self._orders.is_open = not self._setup.data_only
+        self._path.is_open = not self._setup.data_only
         self._publisher.notice(NoticeKind.CONNECTED, "orders", "connected")
         foreign = foreign_cash(_account_rows(self._connection, self._account), facts.currency)
         if foreign:
@@ -137,7 +129,7 @@ class IbkrGateway:
     async def close(self, *, graceful: bool = True) -> None:
         """End the connection; orders stay as they are."""
         self._market.close()
-        await self._orders.close(graceful=graceful)
+        await self._path.close(graceful=graceful)
         await self._connection.close()
         self._publisher.queue.close()
 
@@ -148,30 +140,17 @@ class IbkrGateway:
     def health(self) -> Health:
         """Return the state of the connection and the budget, without asking TWS."""
         link = self._connection
-        streams = {"orders": link.is_up, "quotes": link.has_quotes}
-        counters = dict(self._publisher.counters) | {"merged_quotes": self._publisher.queue.merged}
-        return Health(
-            streams=streams,
-            silent_seconds={"orders": link.silent_seconds, "quotes": self._market.silent_seconds},
-            in_flight=len(self._orders.under_way),
-            unknown=self._orders.tracker.unknown(),
-            requests_left=self._orders.budget.left(loop_ns()),
-            counters=counters | self._market.counts(),
+        return self._health(
+            {"orders": link.is_up, "quotes": link.has_quotes},
+            {"orders": link.silent_seconds, "quotes": self._market.silent_seconds},
+            self._market.counts(),
         )
 
     # events and commands ----------------------------------------------------------------------------
 
-    def events(self) -> AsyncIterator[Event | Notice]:
-        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
-        return self._publisher.queue.items()
-
-    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
-        """Offer each quote to ``take`` at once while nothing waits."""
-        self._publisher.queue.shortcut = take
-
     def send(self, command: VenueCommand) -> None:
         """Send a command; its outcome comes as events."""
-        self._orders.send(command)
+        super().send(command)
         if isinstance(command, SubmitOrder):
             self._market.need([command.instrument_id])
         elif isinstance(command, ReplaceOrder):
@@ -181,14 +160,10 @@ class IbkrGateway:
 
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent; a watchdog takes over the dead desk's client id."""
-        self._orders.adopt(orders)
+        super().adopt(orders)
         desk_id = self._settings.client_id
         if self._setup.is_watchdog and self._connection.client_id != desk_id:
             self._connection.use(desk_id)
-
-    async def cancel_at_venue(self, venue_order_id: str) -> bool:
-        """Cancel an order of any client by its permanent id."""
-        return await self._orders.cancel_at_venue(venue_order_id)
 
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that bought contracts are not to be exercised at their expiry.
@@ -199,17 +174,6 @@ class IbkrGateway:
             When the venue does not answer, or refuses.
         """
         await self._orders.let_go(instrument_id, contracts, self._setup.timeout_seconds)
-
-    async def query_order(
-        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
-    ) -> bool:
-        """Look for an order in all that TWS lists; return whether that gave proof."""
-        del again  # TWS reads a client's messages in order: what it lists was asked for after the order
-        return await self._orders.query_order(client_order_id)
-
-    async def is_taken(self, client_order_id: str) -> bool:
-        """Return whether TWS lists an order under an id of the desk."""
-        return await self._orders.is_taken(client_order_id)
 
     # the account ------------------------------------------------------------------------------------
 
@@ -320,20 +284,6 @@ class IbkrGateway:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of the sessions of the days ``first`` to ``last``, oldest first."""
         return await self._history.minutes(instrument_id, first, last, await self._connection.time())
-
-    async def splits(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CorporateAction, ...]:
-        """Return an empty tuple: the API does not follow splits."""
-        del instrument_id, first, last
-        return ()
-
-    async def dividends(
-        self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[CashDividend, ...]:
-        """Return an empty tuple: the API lists no dividends."""
-        del instrument_id, first, last
-        return ()
 
 
 def _multiplier(contract: Contract) -> Decimal:

@@ -15,7 +15,7 @@ ends an order by itself: it says why. Whether the order is over say the lists of
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,9 +27,7 @@ from ib_async.objects import CommissionReport
 from ib_async.util import UNSET_DOUBLE
 
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import CancelRejected, Event
 from scalpdesk.core.intents import (
-    CancelOrder,
     MultiLegOrder,
     OrderType,
     ReplaceOrder,
@@ -37,24 +35,28 @@ from scalpdesk.core.intents import (
     Stop,
     SubmitOrder,
     TimeInForce,
-    VenueCommand,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
-from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.order_path import (
+    Answering,
+    Found,
+    OrderPath,
+    RequestFate,
+    VenueAnswer,
+    urgency_of_command,
+)
 from scalpdesk.venues.tracker import (
     MAY_FILL,
     OrderReport,
     OrderTracker,
     Outcome,
     TrackedOrder,
-    request_ended_ns,
 )
-from scalpdesk.venues.under_way import RequestsUnderWay
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import QuietClient, TwsConnection, log_in
 from scalpdesk_ibkr.contracts import Contracts
@@ -133,7 +135,9 @@ class PendingChange:
 
 
 class IbkrOrders:
-    """Sends the desk's orders and follows them.
+    """Answers for TWS; implements :class:`scalpdesk.venues.order_path.OrderWire`.
+
+    TWS answers no request: an order is shown by its messages, or proves silent at the end of the time-out.
 
     Parameters
     ----------
@@ -147,6 +151,10 @@ class IbkrOrders:
         Takes events and notices.
     """
 
+    takes_id_once = False
+    edits_in_place = True
+    doubts_whole_combo = False
+
     def __init__(
         self, connection: TwsConnection, contracts: Contracts, setup: VenueSetup, publisher: EventPublisher
     ) -> None:
@@ -155,12 +163,15 @@ class IbkrOrders:
         self._instruments = setup.instruments
         self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True)
         a_minute = setup.requests_per_minute or REQUESTS_PER_MINUTE
-        self.budget = RequestBudget(a_minute, max(a_minute // 60, 1))
+        self.path = OrderPath(
+            self,
+            tracker=self.tracker,
+            publisher=publisher,
+            budget=RequestBudget(a_minute, max(a_minute // 60, 1)),
+            timeout_seconds=setup.timeout_seconds,
+            acceptance_seconds=setup.acceptance_seconds,
+        )
         self.account = ""
-        self.is_open = False
-        self.under_way = RequestsUnderWay(publisher)
-        self._spawn = self.under_way.start
-        self._cancels = CancelFollower(tracker=self.tracker, query=self.query_order, spawn=self._spawn)
         self._asking = asyncio.Lock()
         """Held while TWS lists orders: the library keeps one list of a kind."""
         self._names: dict[str, list[str]] = {}
@@ -189,12 +200,6 @@ class IbkrOrders:
         connection.listen("positionEvent", self._on_position)
         connection.listen("errorEvent", self._on_error)
 
-    async def close(self, *, graceful: bool) -> None:
-        """Send nothing more; wait (bounded) for answers under way, or give them up."""
-        self.is_open = False
-        self._cancels.close()
-        await self.under_way.end(self._setup.timeout_seconds if graceful else 0.0)
-
     def doubt_unanswered(self) -> None:
         """Put in doubt each order, and each change, that TWS has not answered: the connection broke."""
         why = "the connection broke before TWS showed the order"
@@ -217,30 +222,39 @@ class IbkrOrders:
         held = (self._instruments.find(item.symbol) for item in symbols if item is not None)
         return list(dict.fromkeys([*live, *(number for number in held if number is not None)]))
 
-    def _publish(self, events: Iterable[Event]) -> None:
-        self._publisher.publish(events)
-
     def _doubt(self, order: TrackedOrder, why: str) -> None:
         if order.answered_ns is None:
             order.answered_ns = loop_ns()
         if not order.unknown:
-            self._publish(self.tracker.mark_unknown(order, why, self._publisher.timestamp()))
+            self.path.doubt([order], why)
 
     # commands ---------------------------------------------------------------------------------------
 
-    def send(self, command: VenueCommand) -> None:
-        """Send a command; its outcome comes as events."""
-        now_ns = self._publisher.timestamp()
-        if isinstance(command, SubmitOrder):
-            order = self.tracker.track(command, now_ns)
-            self._submit([order], command.client_order_id, self._terms(command))
-        elif isinstance(command, CancelOrder):
-            self._cancel(command.client_order_id)
-        elif isinstance(command, ReplaceOrder):
-            self._replace(command)
+    def place(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> VenueAnswer | None:
+        """Send an order; TWS shows it by messages, or stays silent."""
+        name = command.client_order_id
+        if not self.path.may_leave(urgency_of_command(command), is_up=self._connection.is_up):
+            return VenueAnswer(RequestFate.NOT_SENT)
+        if any(each.order.orderRef == name for each in self._ib.trades()):  # TWS would take it again
+            for order in orders:
+                order.answered_ns = loop_ns()
+                self._doubt(order, "sent before")
+            self._ask_for(orders[0])
+        elif isinstance(command, SubmitOrder):
+            self._place(orders, self._contracts.of(command.instrument_id), self._terms(command))
         else:
-            legs = self.tracker.track_combo(command, now_ns)
-            self._submit(legs, command.client_order_id, self._combo_terms(command))
+            self._place_combo(orders, self._combo_terms(command))
+        return None
+
+    def _ask_for(self, order: TrackedOrder) -> None:
+        self.path.spawn(self.path.query_order(order.submitted.client_order_id))
+
+    def show(self, orders: list[TrackedOrder], shown: str) -> str:
+        """Publish that TWS shows an order under the id ``shown``."""
+        for order in orders:
+            at_ns = self._publisher.timestamp()
+            self.path.publish(self.tracker.accept(order, shown, at_ns, at_ns))
+        return ""
 
     def _terms(self, command: SubmitOrder) -> Order:
         is_closing = command.time_in_force is TimeInForce.CLS
@@ -276,25 +290,7 @@ class IbkrOrders:
             lmtPrice=UNSET_DOUBLE if price is None else float(price),
         )
 
-    def _submit(self, orders: list[TrackedOrder], name: str, wanted: Order) -> None:
-        purpose = orders[0].submitted.purpose
-        allowed = self.budget.take(urgency_of(purpose), loop_ns())
-        if not self.is_open or not self._connection.is_up or not allowed:
-            if self.is_open and not allowed:
-                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
-            for order in orders:
-                self._publish(self.tracker.not_found(order, self._publisher.timestamp()))
-        elif any(each.order.orderRef == name for each in self._ib.trades()):  # TWS would take it again
-            for order in orders:
-                order.answered_ns = loop_ns()
-                self._doubt(order, "sent before")
-            self._spawn(self.query_order(orders[0].submitted.client_order_id))
-        elif len(orders) == 1 and not orders[0].parent_id:
-            self._place(orders, self._contracts.of(orders[0].submitted.instrument_id), wanted)
-        else:
-            self._submit_combo(orders, wanted)
-
-    def _submit_combo(self, legs: list[TrackedOrder], wanted: Order) -> None:
+    def _place_combo(self, legs: list[TrackedOrder], wanted: Order) -> None:
         sets = exact(wanted.totalQuantity)
         numbers = [leg.submitted.instrument_id for leg in legs]
         parts = [
@@ -308,16 +304,15 @@ class IbkrOrders:
             except RetryError as error:
                 self._publisher.refuse("requests", "unknown_leg", str(error)[:200])
             is_named = all(self._contracts.of(number).conId for number in numbers)
-            if is_named and self._connection.is_up and self.is_open:
+            if is_named and self._connection.is_up and self.path.is_open:
                 self._place(legs, self._contracts.combo(parts), wanted)
-                return
-            for leg in legs:
-                self._publish(self.tracker.not_found(leg, self._publisher.timestamp()))
+            else:
+                self.path.not_sent(legs)
 
         if all(self._contracts.of(number).conId for number in numbers):
             self._place(legs, self._contracts.combo(parts), wanted)
         else:
-            self._spawn(name_legs())
+            self.path.spawn(name_legs())
 
     def _place(self, orders: list[TrackedOrder], contract: Contract, wanted: Order) -> None:
         self._ib.placeOrder(contract, wanted)
@@ -330,49 +325,37 @@ class IbkrOrders:
             order.answered_ns = order.answered_ns or loop_ns()
         for order in silent:
             self._doubt(order, f"TWS did not show the order within {self._setup.timeout_seconds:g} s")
-        if silent and self.is_open:
-            self._spawn(self.query_order(silent[0].submitted.client_order_id))
+        if silent and self.path.is_open:
+            self._ask_for(silent[0])
 
-    def _cancel(self, client_order_id: str) -> None:
-        order = self.tracker.orders.get(client_order_id)
-        now_ns = self._publisher.timestamp()
-        if order is None:
-            reason = "no order of this id was sent or adopted here"
-            self._publisher.refuse("orders", "unknown_order", f"{client_order_id}: {reason}")
-            now_ns = self._publisher.timestamp()
-            self._publish([CancelRejected(client_order_id, now_ns, now_ns, reason)])
-            return
+    def cancel(self, order: TrackedOrder) -> Answering:
+        """Cancel an order; one that another client id has placed over a login of its own."""
         if order.ended:
-            return
+            return None
         trade = self._trade(self._ref(order))
-        if not self._connection.is_up or not self.is_open:
-            self._lose_cancel(order, "TWS is not connected")
-        elif trade is None:
-            self._spawn(self._cancel_elsewhere(order))
-        else:
-            self.budget.take(Urgency.CANCEL, loop_ns())
-            self._connection.client.cancelOrder(trade.order.orderId, "")
-            self._cancels.taken(order)
+        if not self._connection.is_up or not self.path.is_open:
+            return self._lost_cancel(order, "TWS is not connected")
+        if trade is None:
+            return self._cancel_elsewhere(order)
+        self.path.budget.take(Urgency.CANCEL, loop_ns())
+        self._connection.client.cancelOrder(trade.order.orderId, "")
+        return VenueAnswer(RequestFate.TAKEN)
 
-    async def _cancel_elsewhere(self, order: TrackedOrder) -> None:
+    async def _cancel_elsewhere(self, order: TrackedOrder) -> VenueAnswer:
         """Cancel an order that this client id has not placed, if TWS shows it at all."""
         try:
             listed = await self._list_open()
             found = [trade for trade in listed if trade.order.orderRef == self._ref(order)]
             if any([await self._cancel_trade(trade) for trade in found]):
-                self._cancels.taken(order)
-                return
+                return VenueAnswer(RequestFate.TAKEN)
         except RetryError as error:
             self._publisher.refuse("requests", "cancel_failed", str(error)[:200])
-        self._lose_cancel(order, "TWS does not show the order")
+        return self._lost_cancel(order, "TWS does not show the order")
 
-    def _lose_cancel(self, order: TrackedOrder, why: str) -> None:
-        """Report a cancel that ended nothing: an order that TWS has never shown is in doubt by then."""
-        now_ns = self._publisher.timestamp()
-        if order.accepted:
-            self._publish(self.tracker.reject_cancel(order, why, now_ns))
-        else:
-            self._publish(self.tracker.mark_unknown(order, why, now_ns))
+    @staticmethod
+    def _lost_cancel(order: TrackedOrder, why: str) -> VenueAnswer:
+        """Return what a cancel that ended nothing means: an order that TWS has never shown is in doubt."""
+        return VenueAnswer(RequestFate.REFUSED if order.accepted else RequestFate.UNKNOWN, why)
 
     def _ref(self, order: TrackedOrder) -> str:
         """Return the name under which TWS has an order: of a leg its combo's, of a change the first one."""
@@ -391,13 +374,14 @@ class IbkrOrders:
 
     # changes ----------------------------------------------------------------------------------------
 
-    def _replace(self, command: ReplaceOrder) -> None:
-        """PendingChange a working order in place."""
-        wanted, now_ns = command.replacement, self._publisher.timestamp()
-        new, old = self.tracker.track(wanted, now_ns), self.tracker.orders.get(command.client_order_id)
+    def replace(
+        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
+    ) -> VenueAnswer | None:
+        """Change a working order in place; TWS shows it changed, or names an error."""
+        wanted = command.replacement
         perm_id = "" if old is None or old.parent_id else old.venue_order_id
         trade = None if old is None else self._trade(self._ref(old))
-        allowed = self.budget.take(urgency_of(wanted.purpose), loop_ns())
+        allowed = self.path.budget.take(urgency_of(wanted.purpose), loop_ns())
         if (
             old is None
             or old.ended
@@ -406,13 +390,9 @@ class IbkrOrders:
             or codes.rule_of(trade.orderStatus.status).outcome not in MAY_FILL
             or not perm_id
             or perm_id in self._changes
-            or not (allowed and self.is_open and self._connection.is_up)
+            or not (allowed and self.path.is_open and self._connection.is_up)
         ):
-            self._publish(self.tracker.not_found(new, now_ns))
-            if old is not None:
-                why = "not at the venue, or held back"
-                self._publish(self.tracker.reject_cancel(old, why, now_ns))
-            return
+            return VenueAnswer(RequestFate.NOT_SENT, reason_for_old="not at the venue, or held back")
         names = self._names.setdefault(perm_id, [command.client_order_id])
         base = sum((self.tracker.orders[name].covered for name in names), ZERO)
         sent = self._terms(wanted)
@@ -422,13 +402,14 @@ class IbkrOrders:
         self._connection.client.placeOrder(sent.orderId, trade.contract, sent)
         timeout = self._setup.timeout_seconds
         asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
+        return None
 
     def _look_for_change(self, perm_id: str, new: TrackedOrder) -> None:
         new.answered_ns = new.answered_ns or loop_ns()
         change = self._changes.get(perm_id)
-        if change is not None and change.new is new and self.is_open:
+        if change is not None and change.new is new and self.path.is_open:
             self._doubt(change.old, "TWS did not answer a change in time")
-            self._spawn(self.query_order(change.old.submitted.client_order_id))
+            self._ask_for(change.old)
 
     @staticmethod
     def _is_changed(change: PendingChange, order: Order) -> bool:
@@ -442,22 +423,17 @@ class IbkrOrders:
     def _take_change(self, perm_id: str) -> None:
         """Count on under the replacement's name."""
         change = self._changes.pop(perm_id)
-        at_ns, old = self._publisher.timestamp(), change.old
-        gone = OrderReport("", perm_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
-        self._publish(self.tracker.apply(old, gone, at_ns, infer=False))
         name = change.new.submitted.client_order_id
+        self.path.rename(change.old, change.new, perm_id)
         self._names[perm_id].append(name)
         self._base[name] = change.base
-        self.tracker.bind(name, perm_id)
-        self._publish(self.tracker.accept(change.new, perm_id, at_ns, at_ns))
-        for fill in change.held:
-            self._on_fill(fill)
+        self._settle_change(change, VenueAnswer(RequestFate.TAKEN, shown=perm_id))
 
     def _refuse_change(self, perm_id: str, why: str) -> None:
-        change = self._changes.pop(perm_id)
-        now_ns = self._publisher.timestamp()
-        self._publish(self.tracker.reject(change.new, why, now_ns, now_ns))
-        self._publish(self.tracker.reject_cancel(change.old, why, now_ns))
+        self._settle_change(self._changes.pop(perm_id), VenueAnswer(RequestFate.REFUSED, why))
+
+    def _settle_change(self, change: PendingChange, answer: VenueAnswer) -> None:
+        self.path.settle_replaced(change.old, change.new, answer)
         for fill in change.held:
             self._on_fill(fill)
 
@@ -479,7 +455,7 @@ class IbkrOrders:
                 # the error that says why may come behind it, and so may executions that it counts
                 self._ask_soon(order)
             elif trade.order.permId and rule.deed is codes.Deed.FOLLOW:
-                self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=False))
+                self.path.report(order, report, infer=False)
                 self._report_held(trade)
         self._look_at_the_dead(trade, rule)
 
@@ -500,12 +476,12 @@ class IbkrOrders:
         asyncio.get_running_loop().call_later(AGREE_SECONDS, self._ask_now, order, "TWS leaves it open")
 
     def _ask_now(self, order: TrackedOrder, why: str) -> None:
-        if not order.ended and self.is_open:
-            self._spawn(self._ask(order, why))
+        if not order.ended and self.path.is_open:
+            self.path.spawn(self._ask(order, why))
 
     async def _ask(self, order: TrackedOrder, why: str) -> None:
         """Ask for an order; one that TWS's lists leave open is in doubt."""
-        if not await self.query_order(order.submitted.client_order_id):
+        if not await self.path.query_order(order.submitted.client_order_id):
             self._doubt(order, why)
 
     def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
@@ -607,7 +583,9 @@ class IbkrOrders:
         for known in versions:
             if known < execution.execId:
                 self._publisher.count("execution_corrected")
-                self._publish(self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True))
+                self.path.publish(
+                    self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True)
+                )
         quantity, price = exact(execution.shares), exact(execution.price)
         if root not in self._counted:
             self._counted.add(root)
@@ -618,7 +596,7 @@ class IbkrOrders:
             events = self.tracker.execution(
                 order, execution.execId, quantity, price, exact(execution.cumQty) - base, at_ns, now_ns
             )
-        self._publish(events)
+        self.path.publish(events)
 
     def _on_commission(self, fill: Fill) -> None:
         """Correct the fee of an execution of the desk."""
@@ -635,7 +613,7 @@ class IbkrOrders:
             return
         at_ns = to_ns(fill.execution.time)
         now_ns = self._publisher.timestamp(at_ns)
-        self._publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
+        self.path.publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
 
     def _on_position(self, line: Position) -> None:
         """Ask for reconciliation where a position moves without an execution of this client.
@@ -655,7 +633,7 @@ class IbkrOrders:
             return
         self._net[con_id] = shown
         self._publisher.count("position_from_elsewhere")
-        if self.is_open:
+        if self.path.is_open:
             name = contract.localSymbol or contract.symbol
             self._publisher.notice(NoticeKind.GAP, "orders", "position_from_elsewhere", name)
 
@@ -667,16 +645,16 @@ class IbkrOrders:
             return
         name = codes.name_of(code)
         self._publisher.count(name)
-        why, now_ns = f"{code} {name}: {text}", self._publisher.timestamp()
+        why = f"{code} {name}: {text}"
         perm_id = str(trade.order.permId)
         orders = [order for order, _, _ in self._orders_of(trade) if not order.ended]
         if codes.is_remark(code):
             for order in orders[:1]:
-                self._spawn(self.query_order(order.submitted.client_order_id))
+                self._ask_for(order)
             return
         if code in codes.NO_CANCEL:
             for order in orders:
-                self._publish(self.tracker.reject_cancel(order, why, now_ns))
+                self.path.reject_cancel(order, why)
         elif perm_id in self._changes:
             self._changes[perm_id].why = why  # whether it was changed all the same says the list
         else:
@@ -699,18 +677,11 @@ class IbkrOrders:
 
     # questions --------------------------------------------------------------------------------------
 
-    def adopt(self, orders: Iterable[KnownOrder]) -> None:
-        """Follow orders that another process sent."""
-        request_ns = int(self._setup.timeout_seconds * NANOS_PER_SECOND)
-        utc_ns = None if self._publisher.stamper.follows else self._publisher.timestamp()
-        known = tuple(orders)
-        self._adopted |= {each.parent_id or each.submitted.client_order_id for each in known}
-        self.tracker.restore(
-            known,
-            lambda each: request_ended_ns(each, loop_ns=loop_ns(), utc_ns=utc_ns, request_ns=request_ns),
-        )
+    def adopted(self, orders: Sequence[KnownOrder]) -> None:
+        """Note names of earlier client ids, and of orders that were changed."""
+        self._adopted |= {each.parent_id or each.submitted.client_order_id for each in orders}
         names: defaultdict[str, list[str]] = defaultdict(list)
-        for each in known:
+        for each in orders:
             if each.venue_order_id and not each.parent_id:
                 names[each.venue_order_id].append(each.submitted.client_order_id)
         for perm_id, chain in names.items():
@@ -785,11 +756,8 @@ class IbkrOrders:
         shown = [trade.order.orderRef for trade in listed] + [fill.execution.orderRef for fill in fills]
         return client_order_id in shown
 
-    async def query_order(self, client_order_id: str) -> bool:
-        """Look for an order in all that TWS lists; return whether that gave proof."""
-        order = self.tracker.orders.get(client_order_id)
-        if order is None or order.ended:
-            return True
+    async def look_up(self, order: TrackedOrder) -> Found:
+        """Look for an order in all that TWS lists."""
         asked_ns, unread = loop_ns(), self._connection.unread
         try:
             async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
@@ -798,8 +766,8 @@ class IbkrOrders:
                 fills = await self._ib.reqExecutionsAsync()
         except (TimeoutError, ConnectionError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
-            return False
-        self._find_change(client_order_id, [*shown, *completed])
+            return Found.UNCLEAR
+        self._find_change(order.submitted.client_order_id, [*shown, *completed])
         name = self._ref(order)
         for fill in fills:
             if fill.execution.orderRef == name and self._owner(fill) is not None:
@@ -814,24 +782,19 @@ class IbkrOrders:
             if self._stands_for(trade, order, name):
                 is_found = True
                 for each, report in self._reports(trade, is_completed=True):
-                    self._publish(self.tracker.apply(each, report, report.ts_event_ns, infer=True))
+                    self.path.report(each, report, infer=True)
         if is_found or order.ended:
-            return not order.unknown
+            return Found.SHOWN
         if self._connection.unread != unread:
-            return False  # it may be what could not be read
-        now_ns = self._publisher.timestamp()
+            return Found.UNCLEAR  # it may be what could not be read
         code, why = self._errors.get(name, (0, ""))
-        if code in codes.REFUSALS:
-            for each in self.tracker.together(order):
-                gone = OrderReport("", "", now_ns, Outcome.REJECTED, each.covered, None, why)
-                self._publish(self.tracker.apply(each, gone, now_ns, infer=False))
-            return True
-        acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
-        if order.answered_ns is None or loop_ns() < order.answered_ns + acceptance_ns:
-            return False
+        if code not in codes.REFUSALS:
+            return Found.ABSENT
+        now_ns = self._publisher.timestamp()
         for each in self.tracker.together(order):
-            self._publish(self.tracker.not_found(each, now_ns))
-        return True
+            gone = OrderReport("", "", now_ns, Outcome.REJECTED, each.covered, None, why)
+            self.path.report(each, gone, infer=False)
+        return Found.SHOWN
 
     def _stands_for(self, trade: Trade, order: TrackedOrder, name: str) -> bool:
         """Return whether an order that TWS lists is an order of the desk, known by its name at TWS."""
@@ -842,9 +805,8 @@ class IbkrOrders:
     def _apply_open(self, trade: Trade, asked_ns: int) -> None:
         """Apply an order that TWS lists as open; one that it has refused by an error may live on."""
         for order, report in self._reports(trade):
-            self._publish(self.tracker.apply(order, report, report.ts_event_ns, infer=True))
-            if report.outcome is Outcome.OPEN:
-                self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+            self.path.report(order, report, infer=True)
+            self.path.judge_cancel(order, report.outcome, asked_ns)
             if report.outcome in MAY_FILL and not order.ended:
                 self._errors.pop(trade.order.orderRef, None)
                 self._report_held(trade)
@@ -886,7 +848,7 @@ class IbkrOrders:
         for a moment; where it is connected, only the cancel of all orders of all clients is left.
         """
         owner = trade.order.clientId
-        self.budget.take(Urgency.CANCEL, loop_ns())
+        self.path.budget.take(Urgency.CANCEL, loop_ns())
         if owner == self._ib.client.clientId and trade.order.orderId > 0:
             self._connection.client.cancelOrder(trade.order.orderId, "")
             return True
@@ -913,8 +875,7 @@ class IbkrOrders:
         for trade in await self._list_open():
             is_own = self._is_own(trade.order.orderRef, trade.order.clientId)
             for order, report in self._reports(trade) if is_own else ():
-                if report.outcome is Outcome.OPEN:
-                    self._publish(self.tracker.cancel_lost(order, asked_ns, report.ts_event_ns))
+                self.path.judge_cancel(order, report.outcome, asked_ns)
             if trade.contract.secType == "BAG":
                 found += await self._legs(trade)
             else:
@@ -1002,7 +963,7 @@ class IbkrOrders:
             listed = {fill.execution.execId: exact(fill.execution.shares) for fill in fills}
             now_ns = self._publisher.timestamp()
             if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
-                self._publish(busts)
+                self.path.publish(busts)
                 for fill in fills:  # there is room for what was not known
                     self._on_fill(fill)
                     self._on_commission(fill)

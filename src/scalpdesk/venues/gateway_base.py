@@ -1,0 +1,107 @@
+"""What the gateways of venues have in common: one stream of events, one order path, one state of health."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import date
+
+from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.corporate_actions import CorporateAction
+from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.venues.budget import loop_ns
+from scalpdesk.venues.contract import AccountFacts, Health, KnownOrder, Notice
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.order_path import OrderPath
+
+
+class WithoutCorporateActions:
+    """The part of a gateway whose venue tells of no splits and dividends."""
+
+    async def splits(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CorporateAction, ...]:
+        """Return an empty tuple: the venue does not follow splits."""
+        del instrument_id, first, last
+        return ()
+
+    async def dividends(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[CashDividend, ...]:
+        """Return an empty tuple: the venue lists no dividends."""
+        del instrument_id, first, last
+        return ()
+
+
+class GatewayBase(WithoutCorporateActions, ABC):
+    """The part of a :class:`scalpdesk.venues.contract.EmergencyGateway` that is no venue's own.
+
+    A venue's gateway sets both members when it is built.
+    """
+
+    _publisher: EventPublisher
+    """Its one stream."""
+    _path: OrderPath
+    """Sends its orders and follows them."""
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then listen to the account; see the protocol.
+
+        A gateway that could not connect is over: build another to try again.
+        """
+        try:
+            return await self._connect(known_orders)
+        except BaseException:
+            await self.close(graceful=False)
+            raise
+
+    @abstractmethod
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts: ...
+
+    @abstractmethod
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections. Graceful waits (bounded) for answers under way."""
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        return self._publisher.queue.items()
+
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits."""
+        self._publisher.queue.shortcut = take
+
+    def send(self, command: VenueCommand) -> None:
+        """Send a command; its outcome comes as events."""
+        self._path.send(command)
+
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent."""
+        self._path.adopt(orders)
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
+        return await self._path.wire.cancel_at_venue(venue_order_id)
+
+    async def query_order(
+        self, client_order_id: str, again: SubmitOrder | MultiLegOrder | None = None
+    ) -> bool:
+        """Ask the venue what became of an order; return whether it gave proof."""
+        return await self._path.query_order(client_order_id, again)
+
+    async def is_taken(self, client_order_id: str) -> bool:
+        """Return whether the venue shows an order under an id of the desk."""
+        return await self._path.wire.is_taken(client_order_id)
+
+    def _health(
+        self, streams: dict[str, bool], silent_seconds: dict[str, float], counters: Mapping[str, int]
+    ) -> Health:
+        """Return the state of the order path and of these streams."""
+        merged = {"merged_quotes": self._publisher.queue.merged}
+        return Health(
+            streams=streams,
+            silent_seconds=silent_seconds,
+            in_flight=len(self._path.under_way),
+            unknown=self._path.tracker.unknown(),
+            requests_left=self._path.budget.left(loop_ns()),
+            counters=dict(self._publisher.counters) | merged | dict(counters),
+        )

@@ -1,0 +1,33 @@
+"""The questions to every venue's gateway, asked of all that the product has, over their own wires."""
+
+import pytest
+
+from fakes.alpaca_bench import AlpacaBench
+from fakes.deribit_bench import DeribitBench
+from fakes.ibkr_bench import IbkrBench
+from fakes.simulated_bench import SandboxBench, SimulatedBench
+from scalpdesk.venue_conformance import QUESTIONS, ask, questions_for
+
+BENCHES = {
+    "alpaca": AlpacaBench,
+    "deribit": DeribitBench,
+    "ibkr": IbkrBench,
+    "sandbox": SandboxBench,
+    "simulated": SimulatedBench,
+}
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.parametrize(
+    ("venue", "question"),
+    [(venue, question) for venue, bench in BENCHES.items() for question in questions_for(bench)],
+    ids=lambda each: each if isinstance(each, str) else each.__name__,
+)
+def test_a_venue_answers(venue, question, socket_enabled):
+    ask(question, BENCHES[venue])
+
+
+def test_no_question_is_asked_of_no_venue_with_a_wire():
+    wires = ("alpaca", "deribit", "ibkr")
+    asked = {question for venue in wires for question in questions_for(BENCHES[venue])}
+    assert asked == set(QUESTIONS)
