@@ -2,7 +2,7 @@
 // search would answer with the page that has most of them. They are left out of what is searched.
 const LITTLE = new Set(
   ("a am an are at can could did do does for from has have how i if in is it its me my of on or should the them there " +
-    "this to use was were what when where which will with would you your").split(" "),
+    "this to use us was were what when where which will with would you your").split(" "),
 );
 const QUERY = 2; // the theme's message to its search
 
