@@ -1,0 +1,258 @@
+"""The day book of runs: their journals read in order of time, each execution and booking once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from scalpdesk.accounting.entries import BookEntry, EntryKind, Income
+from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    Event,
+    FillBusted,
+    OrderFilled,
+    PositionChanged,
+    UnmatchedOrderEvent,
+)
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
+from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.journal.reader import JournalReader, Step
+
+FEE_PREFIX = "fee/"
+"""Begins the reference of a fee that the venue reported after its execution."""
+
+
+@dataclass(slots=True)
+class DayBook:
+    """What runs did that an accountant books, in order of time."""
+
+    entries: list[BookEntry] = field(default_factory=list)
+    income: list[Income] = field(default_factory=list)
+    marks: dict[tuple[int, str], Decimal] = field(default_factory=dict)
+    """Last settlement price of a future in a year, by year and symbol."""
+    unread: list[str] = field(default_factory=list)
+    """Executions of orders that no run knows."""
+    known_until: date = date.min
+    """Day of the last event."""
+
+
+@dataclass(slots=True)
+class JournalFill:
+    """An execution as a run has it, with the fee that was reported at last."""
+
+    instrument: Instrument
+    order: str
+    execution: str
+    ts_ns: int
+    units: Decimal
+    price: Decimal
+    fee: Decimal
+
+    def entry(self) -> BookEntry:
+        """Return its line in the day book."""
+        return BookEntry(
+            instrument=self.instrument,
+            ts_ns=self.ts_ns,
+            units=self.units,
+            cash=-self.instrument.value(self.units, self.price) - self.fee,
+            reference=f"{self.order}/{self.execution}",
+            purchase=self.order,
+        )
+
+
+Key = tuple[str, str, str, int]
+
+
+class RunBook:
+    """The day book of one run, from its steps."""
+
+    def __init__(self, venue: str, instruments: Sequence[Instrument]) -> None:
+        self.fills: dict[Key, JournalFill] = {}
+        self.changes: dict[Key, BookEntry] = {}
+        self.income: dict[Key, Income] = {}
+        self.marks: dict[tuple[int, str], Decimal] = {}
+        self.unread: list[str] = []
+        self.busted: set[tuple[str, str, str]] = set()
+        """Executions of earlier runs that were taken back in this one."""
+        self.last_ns = 0
+        self._references: set[str] = set()
+        self._has_begun = False
+        self._venue, self._instruments = venue, instruments
+        self._orders: dict[str, tuple[InstrumentId, int]] = {}
+        self._executions: dict[tuple[str, str], Key] = {}
+
+    def read(self, steps: Iterable[Step]) -> None:
+        """Read the steps of a journal."""
+        for events, outputs in steps:
+            for event in events:
+                self._on_event(event)
+            self.last_ns = events[-1].ts_recv_ns
+            for output in outputs:
+                if isinstance(output, SubmitOrder):
+                    self._orders[output.client_order_id] = output.instrument_id, output.side.sign
+                elif isinstance(output, MultiLegOrder):
+                    for leg in output.legs:
+                        self._orders[leg.client_order_id] = leg.instrument_id, leg.side.sign
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, OrderFilled):
+            self._on_fill(event)
+        elif isinstance(event, FillBusted):
+            key = self._executions.pop((event.client_order_id, event.execution_id), None)
+            if key is None:
+                self.busted.add((self._venue, event.client_order_id, event.execution_id))
+            else:
+                del self.fills[key]
+        elif isinstance(event, PositionChanged):
+            self._on_change(event)
+        elif isinstance(event, AccountSnapshot):
+            self._on_snapshot(event)
+        elif isinstance(event, UnmatchedOrderEvent) and isinstance(event.event, OrderFilled):
+            self.unread.append(f"{event.event.client_order_id}/{event.event.execution_id}: {event.why}")
+
+    def _on_fill(self, event: OrderFilled) -> None:
+        name = event.client_order_id, event.execution_id
+        if name in self._executions:
+            return
+        if event.client_order_id not in self._orders:
+            self.unread.append(f"{'/'.join(name)}: an execution of an order that the run did not send")
+            return
+        number, sign = self._orders[event.client_order_id]
+        key = self._venue, *name, event.ts_event_ns
+        self._executions[name] = key
+        self.fills[key] = JournalFill(
+            self._instruments[number], *name, event.ts_event_ns, sign * event.quantity, event.price, event.fee
+        )
+
+    def _on_change(self, event: PositionChanged) -> None:
+        cause, reference, at_ns = event.cause, event.reference, event.ts_event_ns
+        instrument, key = self._instruments[event.instrument_id], (self._venue, "", reference, at_ns)
+        if reference in self._references:
+            return
+        self._references.add(reference)
+        if cause is ChangeCause.FEE and reference.startswith(FEE_PREFIX) and self._correct(event):
+            return
+        day = to_new_york(at_ns).date()
+        if cause is ChangeCause.VARIATION:
+            self.marks[day.year, instrument.symbol] = event.price
+        elif not event.quantity_change and event.source is None:
+            if cause in CARRY or cause is ChangeCause.CORPORATE_ACTION:
+                self.income[key] = Income(instrument.symbol, day, cause.value, event.cash_change)
+        else:
+            source = None if event.source is None else self._instruments[event.source]
+            self.changes[key] = _entry_of_change(instrument, event, source)
+
+    def _correct(self, event: PositionChanged) -> bool:
+        """Put a fee that was reported late into its execution; return whether that is known."""
+        execution = event.reference.removeprefix(FEE_PREFIX)
+        key = next((key for name, key in self._executions.items() if name[1] == execution), None)
+        if key is not None:
+            self.fills[key].fee -= event.cash_change
+        return key is not None
+
+    def _on_snapshot(self, event: AccountSnapshot) -> None:
+        """Take what the run begins with: of every instrument, nothing too."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        held = {line.instrument_id: line.quantity for line in event.positions}
+        for number, instrument in enumerate(self._instruments):
+            self.changes[self._venue, "", f"held-{instrument.symbol}", event.ts_event_ns] = BookEntry(
+                instrument=instrument,
+                ts_ns=event.ts_event_ns,
+                units=held.get(InstrumentId(number), ZERO),
+                kind=EntryKind.HELD,
+                reference="account",
+            )
+
+
+def _entry_of_change(instrument: Instrument, event: PositionChanged, source: Instrument | None) -> BookEntry:
+    """Return the line of units that moved without an order."""
+    cause, kind = event.cause, EntryKind.TRADE
+    if event.source is not None and event.cost_fraction != 1:
+        raise DataError(
+            "a part of a position's cost went to another one: which part, its issuer's notice says",
+            where=instrument.symbol,
+            value=event.reference,
+            fix="begin after it: give the lots that were held then in --carry FILE",
+        )
+    if cause is ChangeCause.TRANSFER and event.quantity_change:
+        raise DataError(
+            "units were moved in or out of the account: their cost and their day are not in the journal",
+            where=instrument.symbol,
+            value=event.reference,
+            fix="begin after it: give the lots that were held then in --carry FILE",
+        )
+    if cause in EXERCISED:
+        kind = EntryKind.EXERCISE
+    elif cause is ChangeCause.DELIVERY:
+        kind = EntryKind.DELIVERY
+    elif cause in ENDED:
+        kind = EntryKind.LAPSE if cause is ChangeCause.EXPIRED_WORTHLESS else EntryKind.CASH_SETTLEMENT
+    elif cause is ChangeCause.CORPORATE_ACTION and not (event.price or event.cash_change):
+        kind = EntryKind.RESCALE if source in {None, instrument} else EntryKind.CONVERT
+    return BookEntry(
+        instrument=instrument,
+        ts_ns=event.ts_event_ns,
+        units=event.quantity_change,
+        cash=event.cash_change,
+        kind=kind,
+        reference=event.reference,
+        source=source,
+    )
+
+
+def run_book(reader: JournalReader) -> RunBook:
+    """Return the day book of one run."""
+    found = RunBook(reader.header.venue, reader.header.instruments)
+    found.read(reader.steps())
+    return found
+
+
+def read_day_book(folders: Iterable[Path]) -> DayBook:
+    """Return the day book of runs, read in order of time.
+
+    Raises
+    ------
+    DataError
+        When a journal holds something whose cost cannot be known.
+    JournalError
+        When a journal is damaged.
+    """
+    return day_book(
+        map(run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
+    )
+
+
+def day_book(runs: Iterable[RunBook]) -> DayBook:
+    """Put the day books of runs together, which come in order of their start.
+
+    What two runs have, such as an execution that a resumed run reads again, counts once.
+    """
+    book = DayBook()
+    seen: dict[Key, BookEntry] = {}
+    income: dict[Key, Income] = {}
+    for run in runs:
+        for key, fill in run.fills.items():
+            seen.setdefault(key, fill.entry())
+        for key, entry in run.changes.items():
+            seen.setdefault(key, entry)
+        for key, line in run.income.items():
+            income.setdefault(key, line)
+        book.marks |= run.marks
+        book.unread += run.unread
+        book.known_until = max(book.known_until, to_new_york(run.last_ns).date())
+        for key in [key for key in seen if key[:3] in run.busted]:
+            del seen[key]
+    book.entries = sorted(seen.values(), key=lambda each: (each.ts_ns, _RANKS.get(each.kind, 1)))
+    book.income = [line for line in income.values() if line.cash]
+    return book
+
+
+_RANKS = {EntryKind.HELD: 0, EntryKind.DELIVERY: 2}
+"""At one instant: what a run begins with comes before all else, an option ends before its delivery."""

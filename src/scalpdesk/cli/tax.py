@@ -1,0 +1,198 @@
+"""``scalpdesk tax``: a year of journals as tables for the accountant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import count_text
+
+SHOWN = {
+    "form_8949": ("description", "acquired", "sold", "box", "proceeds", "cost", "code", "adjustment", "gain"),
+    "form_6781": ("description", "opened", "ended", "loss", "gain"),
+    "schedule_d": ("term", "line", "of", "proceeds", "cost", "adjustment", "gain"),
+    "income": ("cause", "symbol", "cash"),
+    "lots": ("symbol", "units", "acquired", "held_since", "cost"),
+    "disposals": ("symbol", "units", "opened", "ended", "currency", "result"),
+}
+"""Columns of each table in the terminal; the files have all."""
+TITLES = {
+    "form_8949": "Form 8949",
+    "form_6781": "Form 6781, part I",
+    "schedule_d": "Schedule D",
+    "income": "Income",
+    "lots": "Open at the end of the year",
+    "disposals": "Disposals",
+}
+MOST_LINES = 30
+
+
+@desk_command(
+    "tax",
+    example=(
+        "scalpdesk tax 2025",
+        "scalpdesk tax 2018 last --method highest-cost --csv taxes",
+        "scalpdesk tax --facts",
+    ),
+)
+@click.argument("year", type=click.IntRange(2000, 2100), required=False)
+@click.argument("runs", metavar="[RUN ...]", nargs=-1)
+@click.option(
+    "--method",
+    type=click.Choice(("fifo", "highest-cost", "specific")),
+    default="fifo",
+    show_default=True,
+    help="Lots that a sale ends first.",
+)
+@click.option(
+    "--specific",
+    "specific_file",
+    default=None,
+    metavar="FILE",
+    help="Lots identified at the sale: CSV disposal,lot,quantity, by execution id.",
+)
+@click.option(
+    "--carry",
+    "carry_file",
+    default=None,
+    metavar="FILE",
+    help="Lots held before the first run: CSV symbol,units,cost,acquired.",
+)
+@click.option(
+    "--marks",
+    "marks_file",
+    default=None,
+    metavar="FILE",
+    help="Prices of section 1256 contracts at the end of years: CSV year,symbol,price.",
+)
+@click.option(
+    "--plain", is_flag=True, help="Lots and disposals alone, in their currency: for accounts in coin."
+)
+@click.option("--facts", is_flag=True, help="Show the facts of law that the tables follow, and end.")
+@click.option("--csv", "folder", default=None, metavar="DIR", help="Also write each table into this folder.")
+@settings_options
+def tax(
+    *,
+    as_json: bool,
+    year: int | None,
+    runs: tuple[str, ...],
+    method: str,
+    specific_file: str | None,
+    carry_file: str | None,
+    marks_file: str | None,
+    plain: bool,
+    facts: bool,
+    folder: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show the tables of YEAR for the accountant: Form 8949, Form 6781, Schedule D, lots. No advice.
+
+    RUN is a run by id or "last"; without any, all live runs on record. Name the runs of one account from the
+    first purchase on: lots are carried from run to run, and what two runs have counts once.
+    """
+    from scalpdesk.accounting.accountant import by_symbol, keep_books
+    from scalpdesk.accounting.files import read_chosen, read_lots, read_marks, write_tables
+    from scalpdesk.accounting.forms import plain_disposals, plain_lots, tax_year
+    from scalpdesk.accounting.journals import read_day_book
+    from scalpdesk.accounting.law import NO_ADVICE
+
+    if facts:
+        _print_facts(as_json=as_json)
+        return
+    year, lot_method = _checked(year, method, specific_file)
+    settings = settings_from(config_file, overrides)
+    folders = _folders(Path(settings.config.desk.runs_dir), runs)
+    book = read_day_book(folders)
+    marks = book.marks | ({} if marks_file is None else read_marks(Path(marks_file)))
+    books = keep_books(
+        book.entries,
+        until=year,
+        method=lot_method,
+        chosen=None if specific_file is None else read_chosen(Path(specific_file)),
+        marks=by_symbol(marks),
+        carried=() if carry_file is None else read_lots(Path(carry_file)),
+        known_until=book.known_until,
+    )
+    tables: dict[str, Sequence[dict[str, Any]]]
+    if plain:
+        tables = {"disposals": plain_disposals(books, year), "lots": plain_lots(books, year)}
+        flags: Sequence[str] = [what for when, what in books.flags if when == year]
+    else:
+        found = tax_year(books, book.income, year)
+        tables, flags = found.tables(), found.flags
+    flags = [*flags, *(f"not booked: {each}" for each in book.unread)]
+    if folder is not None:
+        for path in write_tables(Path(folder), tables):
+            click.echo(f"{path}", err=True)
+    names = [each.name for each in folders]
+    if as_json:
+        shown = {"year": year, "runs": names, "method": method, "note": NO_ADVICE, "flags": list(flags)}
+        print_json({**shown, **tables})
+    else:
+        click.echo(f"{year}, {count_text(len(names), 'run')}, lots {method}; {NO_ADVICE}")
+        _print(tables, flags)
+
+
+def _checked(year: int | None, method: str, specific_file: str | None) -> tuple[int, Any]:
+    from scalpdesk.accounting.lots import LotMethod
+
+    if year is None:
+        raise ConfigError("the year is missing", where="scalpdesk tax", fix="scalpdesk tax 2025")
+    found = LotMethod(method)
+    if (found is LotMethod.SPECIFIC) != (specific_file is not None):
+        raise ConfigError(
+            "identified lots take the method specific, and a file of them",
+            where="--method",
+            value=method,
+            fix="--method specific --specific FILE",
+        )
+    return year, found
+
+
+def _folders(runs_dir: Path, runs: Sequence[str]) -> list[Path]:
+    """Return the folders of the runs that are named, or of all live ones."""
+    from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs
+
+    found = [find_run_dir(runs_dir, run) for run in dict.fromkeys(runs)]
+    found = found or [path for path in run_dirs(runs_dir) if peek_header(path).mode == "live"]
+    if not found:
+        raise ConfigError(
+            "there is no live run on record",
+            where=str(runs_dir),
+            fix="name runs: scalpdesk tax 2018 last; scalpdesk runs lists them",
+        )
+    return found
+
+
+def _print(tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) -> None:
+    for name, rows in tables.items():
+        if not rows:
+            continue
+        columns = SHOWN[name]
+        table = new_table(*columns, title=f"\n{TITLES[name]}", is_tight=True)
+        for row in rows[:MOST_LINES]:
+            table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
+        print_table(table)
+        if len(rows) > MOST_LINES:
+            click.echo(f"… and {len(rows) - MOST_LINES:,} more: --csv DIR writes all")
+    click.echo("")
+    for flag in flags:
+        click.echo(f"! {flag}")
+
+
+def _print_facts(*, as_json: bool) -> None:
+    from scalpdesk.accounting.law import FACTS, NO_ADVICE
+
+    if as_json:
+        print_json({"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]})
+        return
+    table = new_table("fact", "says", "source", text=("says", "source"))
+    for fact in FACTS:
+        table.add_row(*fact)
+    click.echo(NO_ADVICE)
+    print_table(table)
