@@ -557,8 +557,27 @@ def test_a_replacement_that_comes_too_late_rejects_the_new_order_and_learns_the_
     }
     said = in_the_market(answers).send(ReplaceOrder("sd-1", order("sd-2")))
     assert [(type(one), one.client_order_id) for one in said] == [
-        (OrderRejected, "sd-2"),
         (OrderFilled, "sd-1"),
+        (OrderRejected, "sd-2"),
+    ]
+
+
+def test_a_replacement_that_was_refused_and_yet_took_place_is_found():
+    new_id = "7c5f3ad0-8f3e-4b52-9f0e-2f1b3f5d9a10"
+    shown = {
+        "sd-1": samples.order(status="replaced", replaced_by=new_id),
+        "sd-2": samples.order(id=new_id, client_order_id="sd-2", replaces=samples.ORDER_ID),
+    }
+    answers = {
+        f"PATCH {ORDER}": (422, {"code": 42210000, "message": "order already replaced"}),
+        BY_ID: lambda asked: (200, shown[asked.query["client_order_id"]]),
+        HISTORY: (200, []),
+    }
+    said = in_the_market(answers).send(ReplaceOrder("sd-1", order("sd-2")))
+    assert [(type(one), one.client_order_id) for one in said] == [
+        (OrderCancelled, "sd-1"),
+        (OrderStatusUnknown, "sd-2"),
+        (OrderAccepted, "sd-2"),
     ]
 
 

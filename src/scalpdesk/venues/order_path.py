@@ -333,12 +333,26 @@ class OrderPath:
         self, old: TrackedOrder | None, new: TrackedOrder, answering: Awaitable[VenueAnswer]
     ) -> None:
         answer = await answering
-        self.settle_replaced(old, new, answer)
         if old is not None and answer.fate is RequestFate.OVER:
-            await self._refuse_over(old, answer.reason)
+            await self._refuse_replacement(old, new, answer.reason)
+        else:
+            self.settle_replaced(old, new, answer)
+
+    async def _refuse_replacement(self, old: TrackedOrder, new: TrackedOrder, reason: str) -> None:
+        """Refuse a replacement of what is over, unless the replacement is why it is over.
+
+        A request that came twice, or that the venue took after it had refused it, ends the old one unfilled.
+        """
+        self._answered([new])
+        await self.wire.look_up(old)
+        if old.ended and old.covered < old.submitted.quantity:
+            await self._doubted([new], reason)
+        else:
+            self.reject([new], reason)
+        self.reject_cancel(old, reason)
 
     def settle_replaced(self, old: TrackedOrder | None, new: TrackedOrder, answer: VenueAnswer) -> None:
-        """Publish what became of a replacement and of its order; one that is over is asked for after it."""
+        """Publish what became of a replacement and of its order."""
         self._answered([new])
         fate, reason = answer.fate, answer.reason
         if fate is RequestFate.TAKEN:
@@ -350,7 +364,7 @@ class OrderPath:
                 self.not_sent([new], reason)
             else:
                 self.reject([new], reason)
-            if old is not None and fate is not RequestFate.OVER:
+            if old is not None:
                 self.reject_cancel(old, answer.reason_for_old or reason)
 
     def _doubt_replaced(self, old: list[TrackedOrder], new: TrackedOrder, reason: str) -> None:
@@ -361,7 +375,7 @@ class OrderPath:
             self.doubt([*old, new], reason)
 
     async def _refuse_over(self, order: TrackedOrder, reason: str) -> None:
-        """Refuse a cancel or replacement of what is over: without its end the desk would try for ever."""
+        """Refuse a cancel of what is over: without its end the desk would try for ever."""
         await self.wire.look_up(order)
         self.reject_cancel(order, reason)
 
