@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test pages coverage check wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run test second pages coverage check wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -51,10 +51,14 @@ run: $(VENV)/.run-ready  ## the main job: a market session, traded and explained
 
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 5) + 1)')  # some tests wait
 # the threads of linear algebra would wait for one another, and turn while they wait
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow and not pages" -n $(WORKERS) --dist worksteal
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+TESTS = $(PYTEST) -m "not slow and not pages and not second"
 
-test: setup-dev  ## every test, sockets blocked
+test: setup-dev  ## the tests, sockets blocked
 	$(TESTS)
+
+second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes: the second stage of CI
+	$(PYTEST) -m "second and not slow"
 
 pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "pages and not slow" -n $(WORKERS) --dist worksteal \

@@ -9,6 +9,8 @@ from fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, see
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.trial import run_trial
 
+pytestmark = pytest.mark.second
+
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "evidence").glob("planted-bugs*.md"))
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (\d+) \| (.+?) \|$", re.MULTILINE)
 TABLE = {

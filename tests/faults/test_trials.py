@@ -45,6 +45,8 @@ from scalpdesk_testing.schedule import (
 from scalpdesk_testing.trial import Trial, run_trial
 from scalpdesk_testing.workers import Worker
 
+pytestmark = pytest.mark.second
+
 
 @pytest.mark.parametrize("seed", LAW_SEEDS)
 def test_laws_hold(seed):

@@ -8,6 +8,8 @@ from fakes.stuck_seeds import DIES, HANGS, run_stuck
 from scalpdesk_testing.campaign import run_campaign
 from scalpdesk_testing.workers import Worker, run_batches
 
+pytestmark = pytest.mark.second
+
 
 @pytest.fixture(autouse=True)
 def fakes_in_other_processes(monkeypatch):

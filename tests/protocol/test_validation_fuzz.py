@@ -10,6 +10,8 @@ from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict
 from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.protocol.messages import read_event, read_message
 
+pytestmark = pytest.mark.second
+
 JUDGES = {"intent": intent_verdict, "event": event_verdict, "log": log_verdict}
 
 

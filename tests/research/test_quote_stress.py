@@ -11,6 +11,8 @@ from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.research.quote_stress import stress_quotes
 
+pytestmark = pytest.mark.second
+
 GAMMA = ("entry.gate=off", "exits.edge_gone=false")
 TEN = ("straddles=10", "risk.max_daily_loss_fraction=0.01", "risk.max_order_premium=20000")
 COIN = (

@@ -13,6 +13,8 @@ from scalpdesk_alpaca import account_messages, market_data
 from scalpdesk_alpaca.fields import LATEST_NS, BadMessage, Malformed
 from scalpdesk_alpaca.order_messages import TradeUpdate, read_orders, read_update
 
+pytestmark = pytest.mark.second
+
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
 MUTATIONS_A_SAMPLE = 17_000
 READERS = {

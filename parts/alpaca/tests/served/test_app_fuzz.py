@@ -1,11 +1,14 @@
 """Whatever bytes arrive, the exchange answers in its protocol and keeps its books."""
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.exchange import Bench, generated
 from scalpdesk.exchange.outbox import Frame
+
+pytestmark = pytest.mark.second
 
 BENCH = Bench(generated("SPY"), trading_limit=0, data_limit=0, accounts=2)
 PATHS = sorted({resource.canonical for resource in BENCH.api._router.resources()})

@@ -12,6 +12,8 @@ from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 from scalpdesk_ibkr.served.session import REQUESTS, ClientSession, TwsMarket
 
+pytestmark = pytest.mark.second
+
 KNOWN = [
     *("", "0", "1", "-1", "2", "1e400", "1e999999", "NaN", "Infinity", "1.5", "²", "2147483647"),
     *("756733", "SPY", "STK", "OPT", "BAG", "C", "P", "SMART", "USD", "20240419", "202404", "DU1"),
