@@ -89,6 +89,7 @@ def sweep(
     seed = drawn.seed_of(base, span.data_set)
     parent = Path(base.config.desk.runs_dir) / SWEEPS
     kept = SweepFolder(Path(out or parent / sweep_name(base.strategy, seed, market)))
+    print_line = _line_printer(sys.stdout)
     with (
         kept_when_interrupted([kept]),
         progress_bar(as_json=as_json) as preparing,
@@ -104,7 +105,7 @@ def sweep(
             about=_about(base, market, params, options.search),
             preparing=preparing,
             report=report,
-            on_row=_line_printer(sys.stdout) if lines else None,
+            on_row=print_line if lines else None,
         )
     if html_file is not None:
         write_result_sheet(found, html_file)
