@@ -411,7 +411,7 @@ def try_python(
         verdicts = {finding["name"]: finding["verdict"] for finding in found}
         require(verdicts["compiled modules"] == "ok", "doctor sees no compiled order path")
     if in_full:
-        for part in BROUGHT:
+        for part in BROUGHT if version == VERSIONS[0] else ():
             env.figures[f"{part} alone s"] = check_part(version, executable, home / part, part)
         for check in (check_core, check_missing_extras, check_exchange, check_dashboard):
             check(env)

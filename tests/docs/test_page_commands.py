@@ -41,6 +41,9 @@ GIVEN = {
         "sudo cp scalpdesk.toml /var/lib/scalpdesk",
     ),
     "docs/howto/expiry-day.md": ("scalpdesk backtest zero-dte --set entry.mode=straddle",),
+    "docs/howto/taxes.md": (
+        "scalpdesk backtest gamma-scalper --set entry.gate=off --set exits.flat_minutes_before_close=10",
+    ),
     "docs/howto/replay.md": ("scalpdesk backtest gamma-scalper",),
     "docs/operations/dashboard-api.md": (
         "scalpdesk backtest gamma-scalper --set entry.gate=off",

@@ -47,7 +47,9 @@ NOT_DONE = {
     "an environment for the wheel, which continuous integration makes and uses": (
         r"~/desk/bin/|mkdir -p build/copy|cp -r src|export HATCH|cd ~"
     ),
-    "installs from a package index": r'(sudo \S*/)?pip install "|pip install \.(\s|$)|python3 -m venv',
+    "installs from a package index": (
+        r'(sudo \S*/)?pip install (--upgrade )?(--find-links dist )?"|pip install \.(\s|$)|python3 -m venv'
+    ),
     "files that the reader brings from elsewhere": (
         r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
         r"|scalpdesk run .*underlying=SPX|scalpdesk .*\bown-chain\b"
@@ -153,7 +155,7 @@ class Reader:
         self.home, self.site = folder / "home", folder / "site"
         for each in (self.folder, self.service, self.home, self.site):
             each.mkdir()
-        for name in ("examples", "notebooks", "testing", "deploy"):
+        for name in ("examples", "notebooks", "parts", "deploy"):
             (self.folder / name).symlink_to(ROOT / name)
         (self.home / "scalpdesk").symlink_to(ROOT)
         self.env = {
@@ -303,7 +305,7 @@ class Reader:
         """Leave what pip does where Python looks for packages: entry points, and where the sources lie."""
         folder = (self.folder / Path(what.replace("~", str(self.home)))).resolve()
         project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
-        if folder not in (ROOT, ROOT / "testing"):  # those are installed
+        if folder not in (ROOT, *(ROOT / "parts").iterdir()):  # those are installed
             for package in (folder / "src").iterdir():
                 (self.site / package.name).symlink_to(package)
             install_points(self.site, project["name"], project["entry-points"])
