@@ -29,7 +29,7 @@ from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
 from scalpdesk.pricing.kernels.normal import robust_level
-from scalpdesk.pricing.known_dividends import known_premiums, years_ahead
+from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,6 @@ Floats = NDArray[np.float64]
 PAIRS_NEAR_MONEY = 9
 """Strikes used around the money: further out one leg is all intrinsic value, with wide quotes."""
 MAX_ROUNDS = 12
-BORROW_STEP = 0.0005
-"""Step of the yields at which early-exercise premiums are solved; between them the error is 5e-6 of spot."""
 CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 PLAUSIBLE_BORROW = (-0.05, 1.0)

@@ -39,6 +39,9 @@ LARGEST_DRIFT = 8.0
 """Drift over volatility, times the root of the years, up to which they do."""
 STRIKES = 12.0
 """Tabled strikes in an octave: the dividend as a part of the strike changes by 6 % from one to the next."""
+BORROW_STEP = 0.0005
+"""Step of the yields at which early exercise is valued: a desk measures the borrow all day, and these serve.
+Between them the error is below 5e-6 of the spot."""
 RATE_DECIMALS = 5
 """Decimals of rate and borrow by which early exercise is valued: 1e-4 of a dollar at 200 in five weeks."""
 _ROUNDS = 60
@@ -72,16 +75,26 @@ def _columns(ahead: Schedule, strike: float) -> tuple[Floats, Floats]:
 def _slab(
     phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
 ) -> Floats:
-    """Return the table of one volatility: between those of the four tabled strikes about the option's."""
+    """Return the table of one volatility, between those of the tabled strikes and borrows."""
     at = STRIKES * log2(strike)
     nearest = floor(at)
     a, b, c, d = (at - nearest - step for step in (-1, 0, 1, 2))
     weights = -b * c * d / 6.0, a * c * d / 2.0, -a * b * d / 2.0, a * b * c / 6.0
-    tables = [_marched(phi, nearest + step, rate, borrow, ahead, power, number) for step in (-1, 0, 1, 2)]
-    found = weights[0] * tables[0]
-    for weight, table in zip(weights[1:], tables[1:], strict=True):
-        found += weight * table
+    found = np.zeros(SLAB_SHAPE)
+    for own_borrow, part in _tabled_borrows(borrow, rate):
+        for step, weight in zip((-1, 0, 1, 2), weights, strict=True):
+            found += part * weight * _marched(phi, nearest + step, rate, own_borrow, ahead, power, number)
     return found
+
+
+def _tabled_borrows(borrow: float, rate: float) -> list[tuple[float, float]]:
+    """Return the tabled borrows about one, and the part of each; at the rate the premium has a kink."""
+    steps = floor(borrow / BORROW_STEP)
+    low, high = steps * BORROW_STEP, (steps + 1) * BORROW_STEP
+    if low < rate < high:
+        low, high = (rate, high) if borrow >= rate else (low, rate)
+    share = (borrow - low) / (high - low)
+    return [(low, 1.0 - share), (high, share)] if share > 0.0 else [(low, 1.0)]
 
 
 @lru_cache(maxsize=SLABS_KEPT)
