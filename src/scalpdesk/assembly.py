@@ -21,7 +21,7 @@ from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.margins import margin_model
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.broker_terms import fees_named, known_cutoff
+from scalpdesk.instruments.broker_terms import charged_fees, fees_named, known_cutoff
 from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
 from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff
@@ -379,6 +379,7 @@ def build_engine(
     desk.view.venue = str(data.get("venue", "simulated"))
     recorded = data.get("cutoff")  # headers of earlier versions name the venue alone
     desk.view.cutoff = VenueCutoff(*recorded) if recorded else known_cutoff(desk.view.venue)
+    desk.view.fees = charged_fees(desk.view.venue, config.simulation.fees)
     desk.takes_combos = bool(data.get("takes_combos", False))
     if "others" in data:
         desk.divide_by_underlying((str(data["underlying"]), *data["others"]))

@@ -26,10 +26,12 @@ from scalpdesk.core.events import (
     SessionEvent,
     TimerEvent,
 )
-from scalpdesk.core.intents import Decision, Mark
+from scalpdesk.core.intents import Decision, Mark, Side
 from scalpdesk.core.units import SATOSHI
 from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.broker_terms import charged_fees
+from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
 from scalpdesk.portfolio.explain import PARTS
@@ -597,3 +599,28 @@ def test_a_desk_hedged_by_the_plain_delta_carries_its_premium(days, tape, monkey
             for name, hours in (("adjusted", adjusted), ("plain", plain)):
                 told = f"deviation {hours.std():.6f}, worst {abs(hours).max():.6f}, in all {hours.sum():+.6f}"
                 print(f"\n{name}: {told} BTC")  # noqa: T201 - the figures asked for
+
+
+@pytest.mark.parametrize(("fees", "half_and_fee"), [("deribit", 0.0005), ("none", 0.0)])
+def test_a_hedge_costs_what_the_account_is_charged(tape, fees, half_and_fee):
+    chosen = settings(f"simulation.fees={fees}")
+    _, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    view = engine.desk.view
+    now = view.now_ns = coin_session(DAY).open_ns
+    hedger, quote = engine.strategy.tools.hedger, QuoteEvent(view.hedge, now, now, 99_999.0, 100_001.0, 1, 1)
+    assert hedger.cost_per_unit(view, quote) == pytest.approx(1.0 + half_and_fee * 100_000.0, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("venue", "simulated", "is_charged"),
+    [
+        ("simulated", "none", False),
+        ("simulated", "deribit", True),
+        ("sandbox", "none", False),
+        ("deribit", "none", True),
+        ("a-venue-not-installed", "deribit", False),
+    ],
+)
+def test_a_desk_counts_its_venues_fees_and_in_this_process_the_simulations(venue, simulated, is_charged):
+    day = charged_fees(venue, simulated).on(DAY)
+    assert (day.fee(perpetual("BTC"), Side.BUY, Decimal(10**6), Decimal(50_000)) > 0) is is_charged

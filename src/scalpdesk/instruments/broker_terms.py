@@ -123,6 +123,16 @@ def fees_named(name: str, where: str = "simulation.fees") -> FeeModel:
     return terms.fees if name == broker else terms.other_fees[other]
 
 
+def charged_fees(venue: str, simulated: str) -> FeeModel:
+    """Return the fees of a desk at a venue: its own, in this process those named for the simulation."""
+    if venue in WITHOUT_CUTOFF or venue in IN_PROCESS:
+        return fees_named(simulated)
+    try:
+        return fees_named(venue)
+    except ConfigError:  # a replay needs no package of the venue
+        return NO_FEES
+
+
 def cutoff_names() -> tuple[str, ...]:
     """Return the names of brokers whose order cut-off is known, sorted."""
     return tuple(sorted({*_brokers(), *WITHOUT_CUTOFF, *IN_PROCESS}))

@@ -35,6 +35,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import underlying_of_root
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Checked, ChecksQuotes, Trigger, Wake
@@ -240,6 +241,11 @@ class DeskView(Protocol):
         ...
 
     @property
+    def fees(self) -> FeeModel:
+        """Fees that the desk's account is charged, by trade date."""
+        ...
+
+    @property
     def is_compared(self) -> bool:
         """Whether the account of a resumed run has been compared with the journal; nothing goes before."""
         ...
@@ -280,6 +286,7 @@ class WritableDeskView:
         "cutoff",
         "delta_engine",
         "desk_mode",
+        "fees",
         "halted",
         "hedge",
         "instruments",
@@ -322,6 +329,7 @@ class WritableDeskView:
         """The least strict mode of this view: one strategy of several may be stopped alone."""
         self.venue = "simulated"
         self.cutoff = NO_CUTOFF
+        self.fees: FeeModel = NO_FEES
         self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""

@@ -35,7 +35,6 @@ from scalpdesk.entry.straddle_selector import Candidate, forward_of
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.instruments.structure import Structure, StructureLeg
@@ -390,7 +389,7 @@ class StraddleEdge:
         hedge, traded = view.instruments[view.hedge], view.market.quotes[view.hedge]
         if traded is None:
             return 0.0
-        cost_per_unit = hedger.cost_per_unit(traded, is_coin=hedge.is_coin)
+        cost_per_unit = hedger.cost_per_unit(view, traded)
         if view.hedge != view.underlying:  # for a unit of the underlying's delta
             cost_per_unit *= quote.mid / traded.mid
         inputs = HedgeInputs(
@@ -485,7 +484,7 @@ def option_fees(view: DeskView, structure: Structure) -> float:
     if not view.instruments[view.underlying].is_coin:
         return 0.0
     quotes = [(view.instruments[leg], view.market.quotes[leg]) for leg in structure.option_ids]
-    schedule = DERIBIT_FEES.on(trade_date(view.now_ns))
+    schedule = view.fees.on(trade_date(view.now_ns))
     return structure.total_of_all(
         float(schedule.fee(option, Side.BUY, Decimal(1), exact(quote.mid)))
         if quote is not None and quote.mid > 0.0

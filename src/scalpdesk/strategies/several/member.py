@@ -111,7 +111,7 @@ class Member:
         own = self.view
         own.now_ns = view.now_ns
         own.session = view.session
-        own.venue, own.cutoff = view.venue, view.cutoff
+        own.venue, own.cutoff, own.fees = view.venue, view.cutoff, view.fees
         own.is_compared = view.is_compared
         self.orders.refresh(view.orders)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 
 import msgspec
@@ -20,7 +21,7 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
-from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import Session, previous_session
 from scalpdesk.marketdata.quotes import GOOD, TRADABLE, QuoteVerdict
@@ -42,6 +43,8 @@ FIRST_QUOTES_NS = MINUTE_NS
 LAST_QUOTES_NS = 10 * MINUTE_NS
 """A leg without a quote in that time before a close is lost already: nothing waits for it."""
 LARGEST = 1e15
+MANY = Decimal(10**9)
+"""Contracts whose fee shows the rate: that of one is rounded."""
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
 
@@ -357,7 +360,7 @@ class DeltaHedger:
             straddles=sets,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
-            own_cost_fraction=self.cost_per_unit(traded, is_coin=is_coin) / traded.mid,
+            own_cost_fraction=self.cost_per_unit(view, traded) / traded.mid,
             now_ns=view.now_ns,
             underlying=underlying.symbol,
             dealer_gamma=view.market.gamma_exposures,
@@ -365,12 +368,12 @@ class DeltaHedger:
             smallest_hedge=smallest,
         )
 
-    def cost_per_unit(self, quote: QuoteEvent, *, is_coin: bool) -> float:
+    def cost_per_unit(self, view: DeskView, quote: QuoteEvent) -> float:
         """Return what trading one share or coin of the hedge costs one way: half the spread and the fee."""
         fee = self._fee_per_share
-        if is_coin:
-            schedule = DERIBIT_FEES.on(trade_date(quote.ts_recv_ns))
-            fee = quote.mid * float(schedule.perpetual_taker)
+        hedge = view.instruments[view.hedge]
+        if hedge.is_coin:
+            fee = _fee_of_a_coin(view, hedge, quote.mid)
         return max(0.5 * (quote.ask - quote.bid) + fee, 0.0)
 
     def _seconds_since_hedge(self, view: DeskView) -> float:
@@ -494,6 +497,13 @@ def _smallest_delta(view: DeskView, price: float) -> float:
     hedge = view.instruments.by_id[view.hedge]
     step = float(hedge.step)
     return step if hedge.is_inverse else view.hedge_delta(step, price)
+
+
+def _fee_of_a_coin(view: DeskView, perpetual: Instrument, price: float) -> float:
+    """Return what taking one coin of a perpetual costs in fees, currency."""
+    exact_price = exact(price)
+    fee = view.fees.on(trade_date(view.now_ns)).fee(perpetual, BUY, MANY, exact_price)
+    return price * float(fee / abs(perpetual.value(MANY, exact_price)))
 
 
 def _proxy_facts(view: DeskView, inputs: HedgeInputs, quote: QuoteEvent, quantity: int, unit: float) -> Facts:
