@@ -61,3 +61,16 @@ def test_what_is_no_command_is_refused_and_all_others_work(tmp_path, capsys):
         assert what in refusal
         assert f"entry point {name} of scalpdesk.commands (other-commands 0.1.0)" in refusal
     assert main(["fees-of", "--help"]) == 0
+
+
+def test_a_command_whose_function_does_not_take_its_options_is_refused_before_it_runs(tmp_path, capsys):
+    (tmp_path / "site" / "half_options.py").write_text(
+        "import click\n"
+        "@click.command('half')\n@click.option('--days')\n@click.option('--symbol')\n"
+        "def half(days): ...\n"
+    )
+    install_points(tmp_path / "site", "half", {"scalpdesk.commands": {"half": "half_options:half"}})
+    assert main(["half"]) == 2
+    refusal = capsys.readouterr().err
+    assert "symbol" in refusal
+    assert "entry point half of scalpdesk.commands (half 0.1.0)" in refusal

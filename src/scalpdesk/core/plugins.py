@@ -412,7 +412,7 @@ def _refused_calls(
 ) -> Iterator[str]:
     """Yield the first call that a function does not take."""
     try:
-        taken = signature(called)
+        taken = signature(called, follow_wrapped=False)  # a wrapper is what is called
     except (TypeError, ValueError):  # compiled code has no signature
         return
     for call in calls:
@@ -452,6 +452,10 @@ def _faults_of_spec(spec: Any, contract: type) -> Iterator[str]:
         yield from _refused_calls(value, name, (), (call,))
         if isinstance(value, type) and _is_contract(result):
             yield from (f"{value.__qualname__}: {fault}" for fault in lacking(value, result))
+    if getattr(spec, "params", None) and getattr(spec, "callback", None):  # a command line's
+        shown = [each.name for each in spec.params if each.expose_value]
+        call = [Parameter(each, Parameter.KEYWORD_ONLY) for each in shown]
+        yield from _refused_calls(spec.callback, "its function", (), (call,))
 
 
 def _is_contract(kind: Any) -> bool:
