@@ -59,7 +59,7 @@ class AlertOutbox:
                 self.waiting.append((channels, place, message))
 
     def send_again(self, now_ns: int) -> None:
-        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes.
+        """Send again what no channel took: after 5 s, 15 s, a minute, then every five minutes.
 
         An address that refuses is left until the next time: each try of one that hangs takes seconds, in
         which nothing is judged and no heartbeat is sent. What it refused goes last, so that it holds up

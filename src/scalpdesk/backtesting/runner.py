@@ -436,7 +436,7 @@ class BacktestRunner:
     def _catch_up(self, now_ns: int, limit: int) -> bool:
         """Let what is due by now happen at the first row, handed over or not, that is not before it.
 
-        Return whether other orders work than before: what is left waits then.
+        Return whether the working orders have changed: what is left waits then.
         """
         rows, loss, planned_ns = self._rows, self._loss, self._planned_ns
         while self._due_ns <= now_ns:

@@ -414,7 +414,7 @@ class LatestQuotes:
         self._kept_from[number] = -1 if self._rows is None else self._rows.upto - 1
 
     def follow(self, rows: SessionRows) -> None:
-        """Go over to another session's rows; the latest quotes of the one before stay."""
+        """Move to another session's rows; the latest quotes of the last one stay."""
         # a span of years lists a hundred times what a session quotes
         for number in () if self._rows is None else self._rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]

@@ -90,7 +90,7 @@ class RequestBudget:
     def learn(self, limit: int, remaining: int, now_ns: int) -> None:
         """Believe the venue's own limit, and its count of what is left where that is the lower one.
 
-        A limit that was raised is there to be used at once, not only after a minute of refilling.
+        A raised limit can be used at once, not only after a minute of refilling.
         """
         self._refill(now_ns)
         self._tokens += max(limit - self.per_minute, 0)

@@ -67,7 +67,7 @@ def _standing(vol: float) -> Callable[[int], float]:
 
 
 def _nearest_zero(nets: Sequence[float]) -> float:
-    """Return the value nearest 0 between the least and the largest of some."""
+    """Return the value of a range that is nearest to 0; the range is that of some values."""
     return 0.0 if min(nets) < 0.0 < max(nets) else min(nets, key=abs)
 
 
