@@ -19,7 +19,7 @@ import msgspec
 from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import ZERO, number_text
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.instruments.sessions import to_ns
 
 Row = Mapping[str, str]
@@ -417,12 +417,12 @@ def _head(part: FlexStatement, row: Row) -> None:
         made_ns, has_time = time_of(row.get("whenGenerated", ""), part.zone)
     except UnreadableRow:
         return
-    found.made_ns = made_ns if has_time else None
+    found.made_ns = made_ns + NANOS_PER_SECOND if has_time else None  # it names the second alone
 
 
 def _day(text: str, zone: ZoneInfo) -> date | None:
     try:
-        return datetime.fromtimestamp(time_of(text, zone)[0] // 1_000_000_000, zone).date()
+        return datetime.fromtimestamp(time_of(text, zone)[0] // NANOS_PER_SECOND, zone).date()
     except UnreadableRow:
         return None
 
