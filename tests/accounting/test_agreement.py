@@ -252,3 +252,23 @@ def test_positions_and_cash_at_the_end_are_compared_where_the_statement_has_them
 
 def test_a_line_that_could_not_be_read_is_never_an_agreement(run):
     assert not check(run, unread=["line 7: a trade of no units"]).agrees
+
+
+def test_one_trade_that_the_desk_cannot_value_hides_no_other(run):
+    filled = run.fill(SHARE, "buy", 10, "60.00", "0.35")
+    strange = [
+        trade(filled, 1, execution=f"z{name}", symbol=name) for name in ("ESH4 C5000", "QQ_202403", "")
+    ]
+    found = check(run, trades=[trade(filled, 10), *strange])
+    assert (len(found.unread), told(found), found.agrees) == (3, [], False)
+
+
+def test_an_execution_that_two_runs_have_agrees_once(run, tmp_path):
+    bought = run.fill(SHARE, "buy", 10, "60.00", "0.30")
+    second = Run(tmp_path, "b", START_NS + DAY_NS)
+    second.event(bought)  # read again, of an order that this run did not send
+    sold = second.fill(SHARE, "sell", 10, "61.00", "0.30")
+    lines = read_lines([run.end(), second.end()])
+    assert compare(Statement(trades=[trade(bought, 10), trade(sold, -10)]), lines, WEEK).agrees
+    lines = read_lines([second.folder])
+    assert compare(Statement(trades=[trade(sold, -10)]), lines, WEEK).unread

@@ -102,6 +102,7 @@ def test_a_run_goes_on_with_the_lots_of_the_one_before(tmp_path):
     second.event(bought)  # read again, of an order that this run did not send
     second.fill(SHARE, "sell", 10, "61.00", "0.30")
     book = read_day_book([second.end(), first.end()])  # whatever their order
+    assert book.unread == []
     (sold,) = keep_books(book.entries, until=2024).disposals
     assert (sold.gain, sold.opened, sold.day) == (D("9.40"), date(2024, 3, 4), date(2024, 3, 5))
 

@@ -1,5 +1,6 @@
 """A broker's statement against the journal, line by line: what agrees, what differs, what one side lacks."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ NO_MOVEMENTS = FOREIGN_TRADES | {ChangeCause.VARIATION}
 """What the comparison of other lines leaves out: trades, and a future's daily settlement."""
 FOREIGN_PREFIX, ACTIVITY_PREFIX = "foreign-", "activity-"
 """Begin the references of bookings that the desk took from the venue's history."""
+NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
+"""Symbols of the desk have no blanks; an option on a future at IBKR has."""
 MOST_PRICE_ROUNDING = Decimal("0.0000005")
 """Statements print prices with six decimals or more."""
 MOVE_DAYS, PAYMENT_DAYS = 5, 60
@@ -249,13 +252,14 @@ class _Comparison:
     ) -> None:
         self._statement, self._journal, self._span, self._tolerances = statement, journal, span, tolerances
         parts = journal.fills, journal.changes, journal.held
-        self._instruments = {
+        self._instruments: dict[str, Instrument | None] = {
             each.instrument.symbol: each.instrument for part in parts for each in part.values()
         }
         foreign = [_as_fill(each) for each in journal.changes.values() if each.event.cause in FOREIGN_TRADES]
         self._fills = [*journal.fills.values(), *foreign]
         self._changes = [each for each in journal.changes.values() if _moves(each)]
-        self._found = Agreement(notes=list(statement.notes), unread=[*statement.unread, *journal.unread])
+        unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
+        self._found = Agreement(notes=list(statement.notes), unread=unread)
 
     def result(self) -> Agreement:
         """Return the comparison."""
@@ -274,8 +278,12 @@ class _Comparison:
     # trades -----------------------------------------------------------------------------------------
 
     def _compare_trades(self) -> None:
-        pairs = Pairs((each for each in self._statement.trades if self._is_in(each)), self._fills)
-        mine, theirs = self._order_names()
+        mine = [each for each in self._statement.trades if self._is_in(each)]
+        for trade in mine:
+            if self._instrument(trade.symbol) is None:
+                self._found.unread.append(f"trade {trade.execution}: the desk cannot value {trade.symbol!r}")
+        pairs = Pairs((each for each in mine if self._instrument(each.symbol) is not None), self._fills)
+        name_of_mine, name_of_theirs = self._order_names()
 
         def terms(line: StatementTrade | JournalFill) -> tuple[Hashable, ...]:
             if isinstance(line, StatementTrade):
@@ -284,16 +292,16 @@ class _Comparison:
 
         pairs.pair(lambda each: each.execution or None, lambda each: each.execution)
         pairs.pair(
-            lambda each: (mine(each), terms(each), each.price) if mine(each) else None,
-            lambda each: (theirs(each), terms(each), each.price),
+            lambda each: (name_of_mine(each), terms(each), each.price) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), terms(each), each.price),
         )
         pairs.pair(
-            lambda each: (mine(each), terms(each)) if mine(each) else None,
-            lambda each: (theirs(each), terms(each)),
+            lambda each: (name_of_mine(each), terms(each)) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), terms(each)),
         )
         pairs.pair_groups(
-            lambda each: (mine(each), each.symbol) if mine(each) else None,
-            lambda each: (theirs(each), each.instrument.symbol),
+            lambda each: (name_of_mine(each), each.symbol) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), each.instrument.symbol),
             lambda some, others: _sum(one.units for one in some) == _sum(one.units for one in others),
         )
         pairs.pair(
@@ -337,6 +345,7 @@ class _Comparison:
 
     def _cash_of(self, trade: StatementTrade) -> Decimal:
         instrument = self._instrument(trade.symbol)
+        assert instrument is not None
         fee = ZERO if self._statement.fees_apart else trade.fee
         return instrument.cash_flow(trade.units, trade.price) - fee
 
@@ -344,8 +353,8 @@ class _Comparison:
         fee = ZERO if self._statement.fees_apart else fill.fee
         return fill.instrument.cash_flow(fill.units, fill.price) - fee
 
-    def _instrument(self, symbol: str) -> Instrument:
-        """Return the instrument of a symbol; of one that no run has by its name alone."""
+    def _instrument(self, symbol: str) -> Instrument | None:
+        """Return the instrument of a symbol, of one that no run has by its name; None for what has none."""
         if symbol not in self._instruments:
             self._instruments[symbol] = _named(symbol)
         return self._instruments[symbol]
@@ -507,12 +516,16 @@ class _Comparison:
                 verdict=LineVerdict.DIFFERS if differences else LineVerdict.AGREES,
                 what=what,
                 ts_ns=self._span.end_ns,
-                currency=what if kind == "cash" else self._instrument(what).currency,
+                currency=what if kind == "cash" else self._currency_of(what),
                 broker=f"{mine:f}",
                 journal=f"{theirs:f}",
                 differences=differences,
             )
         )
+
+    def _currency_of(self, symbol: str) -> str:
+        instrument = self._instrument(symbol)
+        return "" if instrument is None else instrument.currency
 
     def _is_in(self, line: AnyLine) -> bool:
         return self._span.has(_when(line))
@@ -542,13 +555,14 @@ def _as_fill(change: JournalChange) -> JournalFill:
     return JournalFill(instrument, "", name, event.ts_event_ns, event.quantity_change, event.price, fee)
 
 
-def _named(symbol: str) -> Instrument:
+def _named(symbol: str) -> Instrument | None:
+    """Return the instrument that a symbol names; None where it is no name of the desk's."""
     for make in (deribit_option, inverse_perpetual, instrument_named):
         try:
-            return make(symbol)
+            return make(symbol) if NAME.fullmatch(symbol) else None
         except (ArgumentError, DataError):
             continue
-    raise DataError("the statement trades what the desk cannot value", where="symbol", value=symbol)
+    return None
 
 
 def _pair_payments(pairs: Pairs[Movement, JournalChange], *, has_symbol: bool) -> None:

@@ -90,7 +90,8 @@ class JournalLines:
     """What a run begins with: of every instrument, nothing too."""
     cash: Decimal | None = None
     """Cash that the first run begins with; None where it does not say."""
-    unread: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    """Executions of orders that no run knows, and why each was not read."""
     last_ns: int = 0
 
 
@@ -139,14 +140,14 @@ class RunBook:
         elif isinstance(event, AccountSnapshot):
             self._on_snapshot(event)
         elif isinstance(event, UnmatchedOrderEvent) and isinstance(event.event, OrderFilled):
-            self.lines.unread.append(f"{event.event.client_order_id}/{event.event.execution_id}: {event.why}")
+            self.lines.unread[_name_of(event.event)] = event.why
 
     def _on_fill(self, event: OrderFilled) -> None:
         name = event.client_order_id, event.execution_id
         if name in self._executions:
             return
         if event.client_order_id not in self._orders:
-            self.lines.unread.append(f"{'/'.join(name)}: an execution of an order that the run did not send")
+            self.lines.unread["/".join(name)] = "an execution of an order that the run did not send"
             return
         number, sign = self._orders[event.client_order_id]
         key = self._venue, *name, event.ts_event_ns
@@ -226,6 +227,10 @@ def _entry_of_change(instrument: Instrument, event: PositionChanged, source: Ins
     )
 
 
+def _name_of(event: OrderFilled) -> str:
+    return f"{event.client_order_id}/{event.execution_id}"
+
+
 def run_book(reader: JournalReader) -> RunBook:
     """Return the lines of one run."""
     found = RunBook(reader.header.venue, reader.header.instruments)
@@ -264,22 +269,26 @@ def together(runs: Iterable[RunBook]) -> JournalLines:
 
     What two runs have, such as an execution that a resumed run reads again, counts once.
     """
-    found = JournalLines()
+    found, known = JournalLines(), set[str]()
     for number, run in enumerate(runs):
         found.fills = run.lines.fills | found.fills
         found.changes = run.lines.changes | found.changes
         found.held = run.lines.held | found.held
         found.cash = run.lines.cash if number == 0 else found.cash
-        found.unread += run.lines.unread
+        found.unread |= run.lines.unread
+        known.update(f"{fill.order}/{fill.execution}" for fill in run.lines.fills.values())
         found.last_ns = max(found.last_ns, run.lines.last_ns)
         for key in [key for key in found.fills if key[:3] in run.busted]:
             del found.fills[key]
+    # a resumed run reads executions of the run before it again
+    found.unread = {name: why for name, why in found.unread.items() if name not in known}
     return found
 
 
 def day_book(lines: JournalLines) -> DayBook:
     """Return the lines of runs as an accountant books them."""
-    book = DayBook(unread=lines.unread, known_until=to_new_york(lines.last_ns).date())
+    unread = [f"{name}: {why}" for name, why in lines.unread.items()]
+    book = DayBook(unread=unread, known_until=to_new_york(lines.last_ns).date())
     book.entries = [*lines.held.values(), *(fill.entry() for fill in lines.fills.values())]
     for change in sorted(lines.changes.values(), key=lambda each: each.event.ts_event_ns):
         _book(change, book)
