@@ -272,3 +272,29 @@ def test_an_execution_that_two_runs_have_agrees_once(run, tmp_path):
     assert compare(Statement(trades=[trade(bought, 10), trade(sold, -10)]), lines, WEEK).agrees
     lines = read_lines([second.folder])
     assert compare(Statement(trades=[trade(sold, -10)]), lines, WEEK).unread
+
+
+def test_interest_without_a_symbol_is_what_the_desk_booked_at_some_instrument(run):
+    run.change(SHARE, ChangeCause.INTEREST, 0, 0, "-1.20", "gap-1")
+    assert check(run, movements=[paid(ChangeCause.INTEREST, "-1.20", run.now_ns)]).agrees
+    assert told(check(run, movements=[paid(ChangeCause.INTEREST, "-1.25", run.now_ns)])) == [
+        ("movement", LineVerdict.DIFFERS, {"cash": D("-0.05")})
+    ]
+
+
+def test_what_the_desk_trades_after_the_statements_end_is_not_in_its_positions(run):
+    first = run.fill(SHARE, "buy", 10, "60.00", "0.35")
+    span = ComparedSpan(WEEK.start_ns, run.now_ns + 1)
+    run.fill(SHARE, "buy", 5, "60.00", "0.35")
+    ends = {"positions": {"KO": D(13)}, "cash": {"USD": D("9399.65")}}
+    assert check(run, span=span, trades=[trade(first, 10)], **ends).agrees
+
+
+def test_the_legs_of_a_combo_go_by_the_venues_id_of_the_whole(run):
+    leg = run.fill(SHARE, "buy", 10, "60.00", "0.30")
+    run.event(OrderAccepted(leg.client_order_id, *run.stamps(), "v7/KO"))
+    other = run.fill(SHARE, "buy", 10, "60.00", "0.30")
+    line = trade(leg, 10, execution="", order="v7", price=D("60.01"))
+    assert told(check(run, trades=[line, trade(other, 10)])) == [
+        ("trade", LineVerdict.DIFFERS, {"cash": D("-0.10"), "price": D("0.01")})
+    ]
