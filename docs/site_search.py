@@ -55,6 +55,7 @@ TAGS = {
     "howto/events.md": ["earnings", "Fed", "economic calendar", "avoid days"],
     "howto/expiry-day.md": ["pin risk", "expiration", "expires in the money"],
     "howto/report.md": ["tax", "tear sheet"],
+    "howto/statements.md": ["broker statement", "Flex query", "activity statement", "reconcile"],
     "howto/sweep.md": ["optimization", "optimisation", "parameters", "grid search"],
     "operations/container.md": ["Docker", "Podman"],
     "operations/service.md": ["VPS", "systemd", "schedule"],

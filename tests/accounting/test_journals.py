@@ -5,71 +5,18 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.journaled_run import CALL, OPTION, SHARE, START_NS, Run
 from scalpdesk.accounting.accountant import keep_books
 from scalpdesk.accounting.entries import EntryKind
 from scalpdesk.accounting.forms import tax_year
 from scalpdesk.accounting.journals import read_day_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import AccountSnapshot, FillBusted, HeldPosition, OrderFilled, PositionChanged
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import DAY_NS, InstrumentId
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity
+from scalpdesk.core.events import AccountSnapshot, FillBusted, HeldPosition
+from scalpdesk.core.units import DAY_NS
 from scalpdesk.instruments.settlement import delivery
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
-from scalpdesk.journal.log import JournalWriter
 
 D = Decimal
-SHARE, CALL = InstrumentId(0), InstrumentId(1)
-OPTION = us_option("KO240315C00060000", ["KO"])
-START_NS = 1_709_564_400_000_000_000  # 4 March 2024, 10:00 New York
-
-
-class Run:
-    """Writes a journal of orders and what became of them, a second between two events."""
-
-    def __init__(self, folder, name, start_ns=START_NS):
-        self.folder, self.now_ns, self.orders = folder / name, start_ns, 0
-        header = JournalHeader(
-            SCHEMA, name, "scripted", "ibkr", "live", {}, "c", "t", (Equity("KO"), OPTION), (), {}, start_ns
-        )
-        self.writer = JournalWriter.create(self.folder, header, durability="none")
-
-    def event(self, event, outputs=()):
-        self.writer.add_event(event)
-        self.writer.add_outputs(outputs)
-
-    def stamps(self):
-        self.now_ns += 1_000_000_000
-        return self.now_ns, self.now_ns
-
-    def fill(self, number, side, quantity, price, fee, execution=None):
-        self.orders += 1
-        name = f"{self.folder.name}-{self.orders}"
-        order = SubmitOrder(
-            name, number, Side(side), D(quantity), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN
-        )
-        self.event(AccountSnapshot(*self.stamps(), D(0), ()) if self.orders == 0 else self.beat(), (order,))
-        filled = OrderFilled(
-            name, *self.stamps(), execution or f"x{self.orders}", D(quantity), D(price), D(fee)
-        )
-        self.event(filled)
-        return filled
-
-    def beat(self):
-        return PositionChanged(
-            SHARE, *self.stamps(), ChangeCause.FEE, D(0), D(0), D(0), f"beat-{self.now_ns}"
-        )
-
-    def change(self, number, cause, units, price, cash, reference, **more):
-        self.event(
-            PositionChanged(number, *self.stamps(), cause, D(units), D(price), D(cash), reference, **more)
-        )
-
-    def end(self):
-        self.writer.close({})
-        return self.folder
 
 
 @pytest.fixture
@@ -155,6 +102,7 @@ def test_a_run_goes_on_with_the_lots_of_the_one_before(tmp_path):
     second.event(bought)  # read again, of an order that this run did not send
     second.fill(SHARE, "sell", 10, "61.00", "0.30")
     book = read_day_book([second.end(), first.end()])  # whatever their order
+    assert book.unread == []
     (sold,) = keep_books(book.entries, until=2024).disposals
     assert (sold.gain, sold.opened, sold.day) == (D("9.40"), date(2024, 3, 4), date(2024, 3, 5))
 

@@ -5,6 +5,7 @@ tells the truth afterwards. The same market, cut to what the desk knew, then goe
 same configuration.
 """
 
+import base64
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,8 @@ class Wanted:
     cash: Decimal = Decimal(100_000)
     """The account's cash at the start, in its currency."""
     config: Path | None = None
+    busts_last: bool = False
+    """Take the latest trade back when the desk has gone, and ask for the statement again."""
     as_users_start_it: bool = False
     """Start the desk in an interpreter of its own instead of a fork."""
 
@@ -112,6 +116,9 @@ class Played:
     summary: dict[str, Any]
     run_dir: Path
     seconds: float
+    statement: bytes
+    """The account's statement, as the exchange gives it by its venue's own interface."""
+    after_bust: bytes
     steps: list[tuple[Event, tuple[Output, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -197,6 +204,7 @@ class ExchangeProcess:
         self.url: str = ready["urls"]["admin"].removesuffix("/admin")
         """Address of the admin, and at Alpaca's and Deribit's exchange that of the venue."""
         self.venue_url = ready["urls"]["tws"] or self.url
+        self._venue = wanted.venue
         self.key, self.secret = ready["keys"]["tws" if wanted.venue == "ibkr" else wanted.venue]
 
     def get(self, name: str) -> Any:
@@ -207,6 +215,36 @@ class ExchangeProcess:
         request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
         with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)
+
+    def statement(self) -> bytes:
+        """Return the account's statement: a Flex query, or pages of activities or of the log."""
+        if self._venue == "ibkr":
+            return str(self.post("tws/flex")["xml"]).encode()
+        pages: list[bytes] = []
+        while (page := self._page(pages)) is not None:
+            pages.append(page)
+        return b"\n".join(pages)
+
+    def _page(self, before: list[bytes]) -> bytes | None:
+        """Return the page after others; None after the last."""
+        last = json.loads(before[-1]) if before else None
+        if self._venue == "alpaca":
+            if last == []:
+                return None
+            token = f"&page_token={last[-1]['id']}" if last else ""
+            path = f"/v2/account/activities?direction=asc&page_size=100{token}"
+            return self._ask(path, {"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret})
+        more = 0 if last is None else last["result"]["continuation"]
+        if more is None:
+            return None
+        path = f"/api/v2/private/get_transaction_log?currency=BTC&count=250&continuation={more}"
+        named = base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()
+        return self._ask(path, {"Authorization": f"Basic {named}"})
+
+    def _ask(self, path: str, headers: dict[str, str]) -> bytes:
+        request = urllib.request.Request(self.url + path, headers=headers)
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return bytes(reply.read())
 
     def close(self) -> None:
         self.running.close()
@@ -233,14 +271,18 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 600.0) -> Pl
             desk.send_signal(signal.SIGTERM)
             _until(lambda: False, desk, folder, give_up, ends=True)
         seconds = time.monotonic() - began
-        truth = exchange.get("state")
+        truth, statement = exchange.get("state"), exchange.statement()
+        if wanted.busts_last:
+            exchange.post("bust", execution_id=max(truth["fills"], key=itemgetter("ts_ns"))["execution_id"])
+        after_bust = exchange.statement() if wanted.busts_last else b""
     finally:
         exchange.close()
         if desk is not None and desk.poll() is None:
             desk.kill()
             desk.wait()
     summary = json.loads((folder / "desk.json").read_text())
-    return Played(wanted, truth, summary, next((folder / "runs").glob(f"*-{wanted.strategy}-*")), seconds)
+    run_dir = next((folder / "runs").glob(f"*-{wanted.strategy}-*"))
+    return Played(wanted, truth, summary, run_dir, seconds, statement, after_bust)
 
 
 def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> _Desk:

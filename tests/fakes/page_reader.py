@@ -53,6 +53,7 @@ NOT_DONE = {
     "files that the reader brings from elsewhere": (
         r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
         r"|scalpdesk run .*underlying=SPX|scalpdesk .*\bown-chain\b"
+        r"|scalpdesk reconcile "
     ),
     "asks a paper account that the reader has": r"scalpdesk certify ",
     "shows a page in a browser": r"jupyter",

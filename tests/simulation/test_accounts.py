@@ -60,6 +60,21 @@ class Desk:
         return self.broker.submit(self.account.name, request)
 
 
+def test_the_own_lines_and_the_fees_of_executions_come_to_the_cash_whatever_is_taken_back():
+    desk = Desk()
+    for units in (3, 3, -2):
+        desk.order(SHARE, units)
+    ledger, account = desk.ledger, desk.account
+    ledger.note(account, "FEE", "", D(0), D(0), D("-1.50"))
+    first, second, _ = account.executions
+    desk.broker.staged.bust(first)
+    desk.broker.staged.correct(second, D(499))
+    lines = list(account.own_lines())
+    assert [line.kind for line in lines] == ["FILL", "FEE", "FILL"]
+    fees = sum(each.fee for each in account.executions)
+    assert sum(line.net_amount for line in lines) + D("1.50") - fees == account.cash - 100_000
+
+
 # terms and bookings ---------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from scalpdesk.accounting.entries import BookEntry, EntryKind, Income
 from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
@@ -13,6 +14,7 @@ from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
     FillBusted,
+    OrderAccepted,
     OrderFilled,
     PositionChanged,
     UnmatchedOrderEvent,
@@ -52,6 +54,8 @@ class JournalFill:
     units: Decimal
     price: Decimal
     fee: Decimal
+    venue_order: str = ""
+    """The order's id at the venue; empty where no message of the run names it."""
 
     def entry(self) -> BookEntry:
         """Return its line in the day book."""
@@ -65,25 +69,44 @@ class JournalFill:
         )
 
 
+class JournalChange(NamedTuple):
+    """What a run booked without an order."""
+
+    instrument: Instrument
+    event: PositionChanged
+    source: Instrument | None
+
+
 Key = tuple[str, str, str, int]
 
 
+@dataclass(slots=True)
+class JournalLines:
+    """What one run, or several in order of time, have of an account."""
+
+    fills: dict[Key, JournalFill] = field(default_factory=dict)
+    changes: dict[Key, JournalChange] = field(default_factory=dict)
+    held: dict[Key, BookEntry] = field(default_factory=dict)
+    """What a run begins with: of every instrument, nothing too."""
+    cash: Decimal | None = None
+    """Cash that the first run begins with; None where it does not say."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Executions of orders that no run knows, and why each was not read."""
+    last_ns: int = 0
+
+
 class RunBook:
-    """The day book of one run, from its steps."""
+    """The lines of one run, from its steps."""
 
     def __init__(self, venue: str, instruments: Sequence[Instrument]) -> None:
-        self.fills: dict[Key, JournalFill] = {}
-        self.changes: dict[Key, BookEntry] = {}
-        self.income: dict[Key, Income] = {}
-        self.marks: dict[tuple[int, str], Decimal] = {}
-        self.unread: list[str] = []
+        self.lines = JournalLines()
         self.busted: set[tuple[str, str, str]] = set()
         """Executions of earlier runs that were taken back in this one."""
-        self.last_ns = 0
         self._references: set[str] = set()
         self._has_begun = False
         self._venue, self._instruments = venue, instruments
         self._orders: dict[str, tuple[InstrumentId, int]] = {}
+        self._venue_orders: dict[str, str] = {}
         self._executions: dict[tuple[str, str], Key] = {}
 
     def read(self, steps: Iterable[Step]) -> None:
@@ -91,78 +114,75 @@ class RunBook:
         for events, outputs in steps:
             for event in events:
                 self._on_event(event)
-            self.last_ns = events[-1].ts_recv_ns
+            self.lines.last_ns = events[-1].ts_recv_ns
             for output in outputs:
                 if isinstance(output, SubmitOrder):
                     self._orders[output.client_order_id] = output.instrument_id, output.side.sign
                 elif isinstance(output, MultiLegOrder):
                     for leg in output.legs:
                         self._orders[leg.client_order_id] = leg.instrument_id, leg.side.sign
+        for fill in self.lines.fills.values():
+            fill.venue_order = self._venue_orders.get(fill.order, "")
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, OrderFilled):
             self._on_fill(event)
+        elif isinstance(event, OrderAccepted):
+            self._venue_orders[event.client_order_id] = event.venue_order_id
         elif isinstance(event, FillBusted):
             key = self._executions.pop((event.client_order_id, event.execution_id), None)
             if key is None:
                 self.busted.add((self._venue, event.client_order_id, event.execution_id))
             else:
-                del self.fills[key]
+                del self.lines.fills[key]
         elif isinstance(event, PositionChanged):
             self._on_change(event)
         elif isinstance(event, AccountSnapshot):
             self._on_snapshot(event)
         elif isinstance(event, UnmatchedOrderEvent) and isinstance(event.event, OrderFilled):
-            self.unread.append(f"{event.event.client_order_id}/{event.event.execution_id}: {event.why}")
+            self.lines.unread[_name_of(event.event)] = event.why
 
     def _on_fill(self, event: OrderFilled) -> None:
         name = event.client_order_id, event.execution_id
         if name in self._executions:
             return
         if event.client_order_id not in self._orders:
-            self.unread.append(f"{'/'.join(name)}: an execution of an order that the run did not send")
+            self.lines.unread["/".join(name)] = "an execution of an order that the run did not send"
             return
         number, sign = self._orders[event.client_order_id]
         key = self._venue, *name, event.ts_event_ns
         self._executions[name] = key
-        self.fills[key] = JournalFill(
+        self.lines.fills[key] = JournalFill(
             self._instruments[number], *name, event.ts_event_ns, sign * event.quantity, event.price, event.fee
         )
 
     def _on_change(self, event: PositionChanged) -> None:
-        cause, reference, at_ns = event.cause, event.reference, event.ts_event_ns
-        instrument, key = self._instruments[event.instrument_id], (self._venue, "", reference, at_ns)
-        if reference in self._references:
+        if event.reference in self._references:
             return
-        self._references.add(reference)
-        if cause is ChangeCause.FEE and reference.startswith(FEE_PREFIX) and self._correct(event):
+        self._references.add(event.reference)
+        if self._is_late_fee(event):
             return
-        day = to_new_york(at_ns).date()
-        if cause is ChangeCause.VARIATION:
-            self.marks[day.year, instrument.symbol] = event.price
-        elif not event.quantity_change and event.source is None:
-            if cause in CARRY or cause is ChangeCause.CORPORATE_ACTION:
-                self.income[key] = Income(instrument.symbol, day, cause.value, event.cash_change)
-        else:
-            source = None if event.source is None else self._instruments[event.source]
-            self.changes[key] = _entry_of_change(instrument, event, source)
+        source = None if event.source is None else self._instruments[event.source]
+        key = self._venue, "", event.reference, event.ts_event_ns
+        self.lines.changes[key] = JournalChange(self._instruments[event.instrument_id], event, source)
 
-    def _correct(self, event: PositionChanged) -> bool:
+    def _is_late_fee(self, event: PositionChanged) -> bool:
         """Put a fee that was reported late into its execution; return whether that is known."""
+        if event.cause is not ChangeCause.FEE or not event.reference.startswith(FEE_PREFIX):
+            return False
         execution = event.reference.removeprefix(FEE_PREFIX)
         key = next((key for name, key in self._executions.items() if name[1] == execution), None)
         if key is not None:
-            self.fills[key].fee -= event.cash_change
+            self.lines.fills[key].fee -= event.cash_change
         return key is not None
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
-        """Take what the run begins with: of every instrument, nothing too."""
         if self._has_begun:
             return
-        self._has_begun = True
+        self._has_begun, self.lines.cash = True, event.cash
         held = {line.instrument_id: line.quantity for line in event.positions}
         for number, instrument in enumerate(self._instruments):
-            self.changes[self._venue, "", f"held-{instrument.symbol}", event.ts_event_ns] = BookEntry(
+            self.lines.held[self._venue, "", f"held-{instrument.symbol}", event.ts_event_ns] = BookEntry(
                 instrument=instrument,
                 ts_ns=event.ts_event_ns,
                 units=held.get(InstrumentId(number), ZERO),
@@ -207,11 +227,28 @@ def _entry_of_change(instrument: Instrument, event: PositionChanged, source: Ins
     )
 
 
+def _name_of(event: OrderFilled) -> str:
+    return f"{event.client_order_id}/{event.execution_id}"
+
+
 def run_book(reader: JournalReader) -> RunBook:
-    """Return the day book of one run."""
+    """Return the lines of one run."""
     found = RunBook(reader.header.venue, reader.header.instruments)
     found.read(reader.steps())
     return found
+
+
+def read_lines(folders: Iterable[Path]) -> JournalLines:
+    """Return the lines of runs, read in order of time.
+
+    Raises
+    ------
+    JournalError
+        When a journal is damaged.
+    """
+    return together(
+        map(run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
+    )
 
 
 def read_day_book(folders: Iterable[Path]) -> DayBook:
@@ -224,34 +261,52 @@ def read_day_book(folders: Iterable[Path]) -> DayBook:
     JournalError
         When a journal is damaged.
     """
-    return day_book(
-        map(run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
-    )
+    return day_book(read_lines(folders))
 
 
-def day_book(runs: Iterable[RunBook]) -> DayBook:
-    """Put the day books of runs together, which come in order of their start.
+def together(runs: Iterable[RunBook]) -> JournalLines:
+    """Put the lines of runs together, which come in order of their start.
 
     What two runs have, such as an execution that a resumed run reads again, counts once.
     """
-    book = DayBook()
-    seen: dict[Key, BookEntry] = {}
-    income: dict[Key, Income] = {}
-    for run in runs:
-        for key, fill in run.fills.items():
-            seen.setdefault(key, fill.entry())
-        for key, entry in run.changes.items():
-            seen.setdefault(key, entry)
-        for key, line in run.income.items():
-            income.setdefault(key, line)
-        book.marks |= run.marks
-        book.unread += run.unread
-        book.known_until = max(book.known_until, to_new_york(run.last_ns).date())
-        for key in [key for key in seen if key[:3] in run.busted]:
-            del seen[key]
-    book.entries = sorted(seen.values(), key=lambda each: (each.ts_ns, _RANKS.get(each.kind, 1)))
-    book.income = [line for line in income.values() if line.cash]
+    found, known = JournalLines(), set[str]()
+    for number, run in enumerate(runs):
+        found.fills = run.lines.fills | found.fills
+        found.changes = run.lines.changes | found.changes
+        found.held = run.lines.held | found.held
+        found.cash = run.lines.cash if number == 0 else found.cash
+        found.unread |= run.lines.unread
+        known.update(f"{fill.order}/{fill.execution}" for fill in run.lines.fills.values())
+        found.last_ns = max(found.last_ns, run.lines.last_ns)
+        for key in [key for key in found.fills if key[:3] in run.busted]:
+            del found.fills[key]
+    # a resumed run reads executions of the run before it again
+    found.unread = {name: why for name, why in found.unread.items() if name not in known}
+    return found
+
+
+def day_book(lines: JournalLines) -> DayBook:
+    """Return the lines of runs as an accountant books them."""
+    unread = [f"{name}: {why}" for name, why in lines.unread.items()]
+    book = DayBook(unread=unread, known_until=to_new_york(lines.last_ns).date())
+    book.entries = [*lines.held.values(), *(fill.entry() for fill in lines.fills.values())]
+    for change in sorted(lines.changes.values(), key=lambda each: each.event.ts_event_ns):
+        _book(change, book)
+    book.entries.sort(key=lambda each: (each.ts_ns, _RANKS.get(each.kind, 1)))
+    book.income = [line for line in book.income if line.cash]
     return book
+
+
+def _book(change: JournalChange, book: DayBook) -> None:
+    """Put what was booked without an order where it belongs: marks, income or entries."""
+    instrument, event, source = change
+    day = to_new_york(event.ts_event_ns).date()
+    if event.cause is ChangeCause.VARIATION:
+        book.marks[day.year, instrument.symbol] = event.price
+    elif event.quantity_change or source is not None:
+        book.entries.append(_entry_of_change(instrument, event, source))
+    elif event.cause in CARRY or event.cause is ChangeCause.CORPORATE_ACTION:
+        book.income.append(Income(instrument.symbol, day, event.cause.value, event.cash_change))
 
 
 _RANKS = {EntryKind.HELD: 0, EntryKind.DELIVERY: 2}

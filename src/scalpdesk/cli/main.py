@@ -59,6 +59,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity": ("scalpdesk.cli.parity:parity", "A live run against its backtest: the difference in parts."),
     "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),
     "tax": ("scalpdesk.cli.tax:tax", "A year for the accountant: lots, Form 8949, Form 6781."),
+    "reconcile": (
+        "scalpdesk.cli.reconcile:reconcile",
+        "A broker's statement against the journal, line by line.",
+    ),
     "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
     "data": ("scalpdesk.cli.data:data", "Market data: ls, verify, import, download, record."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),

@@ -106,7 +106,7 @@ def tax(
         return
     year, lot_method = _checked(year, method, specific_file)
     settings = settings_from(config_file, overrides)
-    folders = _folders(Path(settings.config.desk.runs_dir), runs)
+    folders = run_folders(Path(settings.config.desk.runs_dir), runs)
     book = read_day_book(folders)
     marks = book.marks | ({} if marks_file is None else read_marks(Path(marks_file)))
     books = keep_books(
@@ -154,17 +154,19 @@ def _checked(year: int | None, method: str, specific_file: str | None) -> tuple[
     return year, found
 
 
-def _folders(runs_dir: Path, runs: Sequence[str]) -> list[Path]:
-    """Return the folders of the runs that are named, or of all live ones."""
+def run_folders(runs_dir: Path, runs: Sequence[str], *, venue: str | None = None) -> list[Path]:
+    """Return the folders of the runs that are named, or of all live ones at a venue (None: any)."""
     from scalpdesk.journal.reader import find_run_dir, peek_header, run_dirs
 
-    found = [find_run_dir(runs_dir, run) for run in dict.fromkeys(runs)]
-    found = found or [path for path in run_dirs(runs_dir) if peek_header(path).mode == "live"]
+    if runs:
+        return [find_run_dir(runs_dir, run) for run in dict.fromkeys(runs)]
+    headers = {path: peek_header(path) for path in run_dirs(runs_dir)}
+    found = [path for path, each in headers.items() if each.mode == "live" and venue in (None, each.venue)]
     if not found:
         raise ConfigError(
-            "there is no live run on record",
+            "there is no live run on record" + ("" if venue is None else f" at {venue}"),
             where=str(runs_dir),
-            fix="name runs: scalpdesk tax 2018 last; scalpdesk runs lists them",
+            fix="name runs; scalpdesk runs lists them",
         )
     return found
 

@@ -151,6 +151,14 @@ RECORDERS = Socket(
     "add_an_importer.md",
     parts={"alpaca": _VENUES["alpaca"], "deribit": _VENUES["deribit"]},
 )
+STATEMENTS = Socket(
+    "statement reader",
+    "reconcile --broker",
+    "scalpdesk.statements",
+    "scalpdesk.accounting.statements:StatementSpec",
+    "add_a_statement_reader.md",
+    parts=_VENUES,
+)
 COMMANDS = Socket(
     "command",
     "scalpdesk",
@@ -206,6 +214,7 @@ SOCKETS: tuple[Socket, ...] = (
     IMPORTERS,
     DOWNLOADERS,
     RECORDERS,
+    STATEMENTS,
     COMMANDS,
     STUDIES,
     CARDS,

@@ -1,5 +1,6 @@
 """The broker's accounts: balances by currency, positions with their cost, orders, history."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -14,7 +15,7 @@ from scalpdesk.margin.day_trading import DayRule, leverage_on
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.regulation_t import SPREADS, future_requirement, short_share_bound
 from scalpdesk.portfolio.positions import Account, Position, move_units
-from scalpdesk.simulation.orders import Activity, BrokerOrder, Execution, PositionIntent
+from scalpdesk.simulation.orders import BUST_NOTE, Activity, BrokerOrder, Execution, PositionIntent
 
 
 class MarkSource(Protocol):
@@ -121,6 +122,24 @@ class BrokerAccount(Account):
         if held is None:
             held = self.holdings[number] = Position(number, self._valuation.instruments.by_id[number])
         return held
+
+    def own_lines(self) -> Iterator[Activity]:
+        """Yield the history without the fees of trades, which each execution names itself, oldest first.
+
+        The fee of a busted trade is gone with its refund, which names it.
+        """
+        charged = Counter((each.symbol, each.execution.fee) for each in self.activities if each.execution)
+        charged.update((each.symbol, each.net_amount) for each in self.activities if each.note == BUST_NOTE)
+        for activity in self.activities:
+            key = activity.symbol, -activity.net_amount
+            if activity.kind != "FEE":
+                yield activity
+            elif activity.note == BUST_NOTE:
+                continue
+            elif charged[key]:
+                charged[key] -= 1
+            else:
+                yield activity
 
     def open_orders(self) -> list[BrokerOrder]:
         """Orders that are not at their end, legs included."""

@@ -257,6 +257,10 @@ class Booking(FrozenStruct, frozen=True):
 BrokerEvent = OrderUpdate | Booking
 
 
+BUST_NOTE = "trade bust"
+"""Note of the refund of a busted trade's fee."""
+
+
 class Activity(FrozenStruct, frozen=True):
     """A line of the account's history: a fill, a fee, a dividend, an expiry, a delivery."""
 

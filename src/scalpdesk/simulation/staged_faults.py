@@ -11,12 +11,17 @@ from scalpdesk.instruments.postings import of_bust
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.ledger import Ledger, posting_of
 from scalpdesk.simulation.matching import Matcher
-from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, OrderUpdate, Status
+from scalpdesk.simulation.orders import (
+    BUST_NOTE,
+    MATCHABLE,
+    BrokerOrder,
+    Execution,
+    OrderUpdate,
+    Status,
+)
 
 Effect = Callable[[BrokerOrder], None]
 Swap = Callable[[BrokerOrder, BrokerOrder], None]
-BUST_NOTE = "trade bust"
-"""Note of the line that gives the fee of a busted execution back."""
 
 
 class StagedFaults:

@@ -548,6 +548,44 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
     assert abs(account.cash - (D(2) + moved)) < D("1e-12")
 
 
+def test_the_log_has_each_trade_with_what_it_left(desk):
+    desk.login()
+    desk("private/sell", instrument_name=SWAP, amount=3_000, type="market")
+    desk("private/buy", instrument_name=SWAP, amount=4_000, type="market")
+    option = desk.near_call()
+    desk("private/buy", instrument_name=option, amount=0.5, type="market")
+    bought, *swaps = desk("private/get_transaction_log", currency="BTC")["logs"]
+    trades = {
+        each["trade_id"]: each for each in desk("private/get_user_trades_by_currency", count=100)["trades"]
+    }
+    for line in (bought, *swaps):
+        trade = trades[line["trade_id"]]
+        assert (line["type"], line["order_id"], line["commission"]) == (
+            "trade",
+            trade["order_id"],
+            trade["fee"],
+        )
+        assert (line["amount"], line["price"]) == (trade["amount"], trade["price"])
+    assert (bought["side"], bought["position"]) == ("open buy", 0.5)
+    assert bought["change"] == pytest.approx(-0.5 * bought["price"] - bought["commission"], abs=1e-12)
+    assert swaps[0]["position"] == 1_000
+    assert {line["side"] for line in swaps} >= {"open sell", "close buy"}
+    assert all(line["change"] == -line["commission"] for line in swaps)
+
+
+def test_a_bust_leaves_the_ids_of_the_other_lines(desk):
+    desk.login()
+    for _ in range(3):
+        desk("private/buy", instrument_name=SWAP, amount=100, type="market")
+    (account,) = desk.world.ledger.accounts.values()
+    before = desk("private/get_transaction_log", currency="BTC")["logs"]
+    desk.world.broker.staged.bust(account.executions[0])
+    after = desk("private/get_transaction_log", currency="BTC")["logs"]
+    gone = [line for line in before if line["id"] not in {each["id"] for each in after}]
+    assert [line["type"] for line in gone] == ["trade"]
+    assert len(after) == len(before) - 1
+
+
 # history ------------------------------------------------------------------------------------------------
 
 

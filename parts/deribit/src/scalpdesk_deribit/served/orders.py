@@ -1,20 +1,28 @@
 """Orders, combos and the account over Deribit's JSON-RPC interface."""
 
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderKind, OrderType, Side, Stop
-from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
+from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import expiry_name, option_name
 from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Changes, LegRequest, OrderClass, OrderRequest, Status
-from scalpdesk.simulation.staged_faults import BUST_NOTE
+from scalpdesk.simulation.orders import (
+    Activity,
+    BrokerOrder,
+    Changes,
+    Execution,
+    LegRequest,
+    OrderClass,
+    OrderRequest,
+    Status,
+)
 from scalpdesk_deribit.served.rpc import (
     Method,
     RpcFault,
@@ -456,34 +464,65 @@ class Orders:
         return self._messages.page(executions, params, own=True)
 
     def _get_transaction_log(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        """Return what moved the balance without a trade, latest first: funding, deliveries, transfers."""
+        """Return what moved the account, latest first: trades, funding, deliveries, transfers."""
         account = self._account(session)
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
-        rows = [
-            {
-                "id": place,
-                "timestamp": activity.ts_ns // NANOS_PER_MS,
-                "type": LOG_TYPES.get(activity.kind, "correction"),
-                "currency": account.currency,
-                "instrument_name": activity.symbol or None,
-                "side": _closing_side(activity.quantity),
-                "amount": plain_number(abs(activity.quantity)),
-                "price": plain_number(activity.price),
-                "change": plain_number(activity.net_amount),
-                "cashflow": plain_number(activity.net_amount),
-                "total_interest_pl": plain_number(activity.net_amount) if activity.kind == "INT" else None,
-                "info": activity.activity_id,
-            }
-            for place, (before, activity) in enumerate(pairwise((None, *account.activities)), start=1)
-            if activity is not None
-            and activity.kind != "FILL"
-            and not (activity.kind == "FEE" and before is not None and before.kind == "FILL")  # of that trade
-            and activity.note != BUST_NOTE  # the log has no line of the trade's fee either
-            and start <= activity.ts_ns // NANOS_PER_MS <= end
-        ][::-1]
+        held = {self._instruments[number].symbol: line.quantity for number, line in account.holdings.items()}
+        lines = []
+        for place, activity in reversed(list(enumerate(account.own_lines(), start=1))):
+            after = held.get(activity.symbol, ZERO)
+            held[activity.symbol] = after - activity.quantity
+            if start <= activity.ts_ns // NANOS_PER_MS <= end:
+                lines.append((place, activity, after))
         first, most = int(params.get("continuation") or 0), int(params.get("count", 100))
-        more = first + most if len(rows) > first + most else None
-        return {"logs": rows[first : first + most], "continuation": more}
+        more = first + most if len(lines) > first + most else None
+        logs = [self._log_line(account, *line) for line in lines[first : first + most]]
+        return {"logs": logs, "continuation": more}
+
+    def _log_line(
+        self, account: BrokerAccount, place: int, activity: Activity, after: Decimal
+    ) -> dict[str, Any]:
+        """Return a line of the transaction log; ``after`` are the units held after it."""
+        digest = hashlib.sha256(activity.activity_id.encode()).digest()
+        row = {
+            "id": int.from_bytes(digest[:6], "big"),
+            "user_seq": place,
+            "username": account.name,
+            "timestamp": activity.ts_ns // NANOS_PER_MS,
+            "currency": account.currency,
+            "instrument_name": activity.symbol or None,
+            "price": plain_number(activity.price),
+        }
+        if activity.execution is not None:
+            return row | self._trade_line(activity, activity.execution, after)
+        return row | {
+            "type": LOG_TYPES.get(activity.kind, "correction"),
+            "side": _closing_side(activity.quantity),
+            "amount": plain_number(abs(activity.quantity)),
+            "change": plain_number(activity.net_amount),
+            "cashflow": plain_number(activity.net_amount),
+            "total_interest_pl": plain_number(activity.net_amount) if activity.kind == "INT" else None,
+            "info": activity.activity_id,
+        }
+
+    def _trade_line(self, activity: Activity, execution: Execution, after: Decimal) -> dict[str, Any]:
+        """Return what a trade adds to its line: a future moves the balance by its fee alone."""
+        item = self._instruments[self._instruments.id_of(activity.symbol)]
+        fee, premium = execution.fee, ZERO if item.is_inverse_future else activity.net_amount
+        opens = (after - activity.quantity) * activity.quantity >= 0
+        return {
+            "type": "trade",
+            "side": f"{'open' if opens else 'close'} {execution.side.value}",
+            "amount": plain_number(execution.quantity * item.contract_size),
+            "position": plain_number(after * item.contract_size),
+            "commission": plain_number(fee),
+            "change": plain_number(premium - fee),
+            "cashflow": plain_number(premium),
+            "trade_id": execution.execution_id,
+            "order_id": self._messages.order_id(execution),
+            "user_role": "maker" if execution.is_maker else "taker",
+            "info": None,
+        }
 
     def _get_positions(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         kind = params.get("kind", "any")

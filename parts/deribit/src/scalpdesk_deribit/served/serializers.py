@@ -400,14 +400,21 @@ class Messages:
         coins = sum((each.quantity / each.price for each in mine), ZERO)
         return sum((each.quantity for each in mine), ZERO) / coins if coins else None
 
+    def _combo_of(self, execution: Execution) -> str | None:
+        """Return the broker's id of the combo that an execution is of; None for one of an order alone."""
+        parent = self._world.ledger.orders[execution.order_id].parent
+        return parent if parent in self._names.combo_of else None
+
+    def order_id(self, execution: Execution) -> str:
+        """Return the id of an execution's order, of a combo's leg that of the whole."""
+        return self._combo_of(execution) or self._names.shown_id(execution.order_id)
+
     def trade(self, execution: Execution) -> dict[str, Any]:
         """Return an execution as the account's own trade."""
         number = execution.instrument_id
         assert number is not None
         item = self._instruments[number]
-        parent = self._world.ledger.orders[execution.order_id].parent
-        parent = parent if parent in self._names.combo_of else None
-        order_id = parent or self._names.shown_id(execution.order_id)
+        parent = self._combo_of(execution)
         more: dict[str, Any] = {}
         side = "M" if execution.is_maker else "T"
         if self._world.ledger.orders[execution.order_id].is_forced:
@@ -420,7 +427,7 @@ class Messages:
             **more,
             "trade_id": execution.execution_id,
             "trade_seq": self._world.ledger.accounts[execution.account].executions.index(execution) + 1,
-            "order_id": order_id,
+            "order_id": self.order_id(execution),
             "instrument_name": item.symbol,
             "direction": execution.side.value,
             "amount": plain_number(execution.quantity * item.contract_size),

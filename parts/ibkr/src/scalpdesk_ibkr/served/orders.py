@@ -540,6 +540,15 @@ class TwsOrders:
                     yield self._commission(trade, realized)
         yield 55, 1, request_id
 
+    def names_of(self, trade: Execution) -> tuple[str, str, str]:
+        """Return an execution's id, its order's permanent id and reference, as messages name them."""
+        parent = self._world.ledger.orders[trade.order_id].parent
+        placed = self._by_broker_id.get(trade.order_id) or self._by_broker_id.get(parent or "")
+        execution_id = self._execution_ids.get(trade.execution_id, trade.execution_id)
+        if placed is None:
+            return execution_id, "", ""
+        return execution_id, str(placed.perm_id), str(placed.terms.get("orderRef", ""))
+
     # what the broker reports ------------------------------------------------------------------------
 
     def _on_update(self, update: OrderUpdate) -> None:

@@ -20,6 +20,7 @@ from scalpdesk.simulation.faults import IN_COIN, PLACES, Fault
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import BrokerEvent
 from scalpdesk_ibkr.served.contracts import kind_of
+from scalpdesk_ibkr.served.flex import flex_statement
 from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
 from scalpdesk_ibkr.served.wire import agreed_version, encode, read_frame
 
@@ -61,6 +62,12 @@ class CommissionDelay(BoundedSettings, frozen=True):
     """Market seconds from an execution to its commission report."""
 
     seconds: Wait = 0.0
+
+
+class FlexQuery(BoundedSettings, frozen=True):
+    """The statement of an account; the first one's unless its code is named."""
+
+    account: str = ""
 
 
 class TwsProtocol(ExchangeProtocol):
@@ -142,6 +149,7 @@ class TwsProtocol(ExchangeProtocol):
             "tws/message": (SystemMessage, self.send_message),
             "tws/data": (Entitlements, self.entitle),
             "tws/commission": (CommissionDelay, self.delay_commissions),
+            "tws/flex": (FlexQuery, self.flex),
         }
 
     def restart(self, command: Restart) -> dict[str, Any]:
@@ -174,6 +182,15 @@ class TwsProtocol(ExchangeProtocol):
         """Change the delay of later commission reports."""
         self.market.orders.commission_delay_ns = int(command.seconds * NANOS_PER_SECOND)
         return {"seconds": command.seconds}
+
+    def flex(self, command: FlexQuery) -> dict[str, Any]:
+        """Return an account's activity as a Flex statement in XML, from the exchange's own books."""
+        code = command.account or next(iter(self.codes))
+        if code not in self.codes:
+            raise ConfigError(
+                "this login has no such account", where="account", value=code, fix=", ".join(self.codes)
+            )
+        return {"account": code, "xml": flex_statement(self.market, code)}
 
     def check_fault(self, fault: Fault) -> None:
         """Refuse a fault of HTTP answers and of streams, but for those that break the connection."""

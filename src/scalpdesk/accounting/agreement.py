@@ -1,0 +1,603 @@
+"""A broker's statement against the journal, line by line: what agrees, what differs, what one side lacks."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from scalpdesk.accounting.files import instrument_named
+from scalpdesk.accounting.journals import JournalChange, JournalFill, JournalLines
+from scalpdesk.accounting.statements import Movement, Statement, StatementTrade
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, money_decimals
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
+from scalpdesk.instruments.sessions import to_new_york, to_ns
+
+FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
+"""Causes under which the desk books executions that are not its own."""
+NO_MOVEMENTS = FOREIGN_TRADES | {ChangeCause.VARIATION}
+"""What the comparison of other lines leaves out: trades, and a future's daily settlement."""
+FOREIGN_PREFIX, ACTIVITY_PREFIX = "foreign-", "activity-"
+"""Begin the references of bookings that the desk took from the venue's history."""
+NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
+"""Symbols of the desk have no blanks; an option on a future at IBKR has."""
+MOST_PRICE_ROUNDING = Decimal("0.0000005")
+"""Statements print prices with six decimals or more."""
+MOVE_DAYS, PAYMENT_DAYS = 5, 60
+"""A broker may book an option's end so much later than the desk, and pay a dividend after its ex-date."""
+
+
+class LineVerdict(StrEnum):
+    """How a line of the statement stands to the journal."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    BROKER_ONLY = "only at the broker"
+    JOURNAL_ONLY = "only in the journal"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the comparison: one of the statement, one of the journal, or several of one order."""
+
+    kind: str
+    """``trade``, ``movement``, ``fees``, ``position`` or ``cash``."""
+    verdict: LineVerdict
+    what: str
+    """Symbol, and the broker's word for a movement."""
+    ts_ns: int
+    currency: str
+    broker: str = ""
+    journal: str = ""
+    """``broker``, ``journal``: Ids on each side."""
+    broker_cash: Decimal = ZERO
+    journal_cash: Decimal = ZERO
+    differences: dict[str, Decimal] = {}
+    """The broker's less the journal's: ``units``, ``price``, ``fee``, ``cash``, ``seconds``."""
+
+    @property
+    def cash(self) -> Decimal:
+        """The broker's cash less the journal's."""
+        return self.broker_cash - self.journal_cash
+
+
+class Total(msgspec.Struct, kw_only=True):
+    """Sums of one currency; the broker's, and the journal's."""
+
+    broker: Decimal = ZERO
+    journal: Decimal = ZERO
+    listed: Decimal = ZERO
+    """Sum of the differences of all lines."""
+
+    @property
+    def closes(self) -> bool:
+        """Whether the lines explain the difference of the sums whole."""
+        return self.broker - self.journal == self.listed
+
+
+@dataclass(kw_only=True, slots=True)
+class Agreement:
+    """The result."""
+
+    lines: list[Line] = field(default_factory=list)
+    totals: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
+    """By currency."""
+    notes: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    outside: int = 0
+    """Lines of the journal before or after the statement's days."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every line agrees and every one was read."""
+        return not self.unread and all(line.verdict is LineVerdict.AGREES for line in self.lines)
+
+
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
+    """Differences that count as none."""
+
+    cash: Decimal | None = None
+    """Half of the currency's smallest coin for None: a cent is a difference."""
+    seconds: float = 2.0
+    """Of the time of a trade."""
+
+    def of(self, currency: str) -> Decimal:
+        """Return the largest difference of cash."""
+        return Decimal(1).scaleb(-money_decimals(currency)) / 2 if self.cash is None else self.cash
+
+
+class ComparedSpan(msgspec.Struct, frozen=True):
+    """The time that a statement covers, UTC nanoseconds; its end is not in it."""
+
+    start_ns: int
+    end_ns: int
+
+    def has(self, ts_ns: int) -> bool:
+        """Return whether an instant lies in it."""
+        return self.start_ns <= ts_ns < self.end_ns
+
+
+def span_of(
+    statement: Statement, zone: ZoneInfo, first: date | None = None, last: date | None = None
+) -> ComparedSpan | None:
+    """Return the days that are compared, whole days in the statement's zone; None without any line."""
+    times = [each.ts_ns for each in statement.trades] + [each.ts_ns for each in statement.movements]
+    begins = first or statement.first or (_day(min(times), zone) if times else None)
+    ends = last or statement.last or (_day(max(times), zone) if times else None)
+    if begins is None or ends is None:
+        return None
+    end_ns = _midnight_ns(ends + timedelta(days=1), zone)
+    if statement.made_ns is not None:
+        end_ns = min(end_ns, statement.made_ns)
+    return ComparedSpan(_midnight_ns(begins, zone), end_ns)
+
+
+def _day(ts_ns: int, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(ts_ns // NANOS_PER_SECOND, zone).date()
+
+
+def _midnight_ns(day: date, zone: ZoneInfo) -> int:
+    return to_ns(datetime.combine(day, time(), tzinfo=zone))
+
+
+B = TypeVar("B", StatementTrade, Movement)
+J = TypeVar("J", JournalFill, JournalChange)
+AnyLine = StatementTrade | Movement | JournalFill | JournalChange
+
+
+def _when(line: AnyLine) -> int:
+    return line.event.ts_event_ns if isinstance(line, JournalChange) else line.ts_ns
+
+
+class Pairs(Generic[B, J]):
+    """Lines of both sides, and those that belong together.
+
+    Parameters
+    ----------
+    broker, journal
+        Lines; those of the journal may lie outside the statement's days.
+    """
+
+    def __init__(self, broker: Iterable[B], journal: Iterable[J]) -> None:
+        self.broker: list[B] = sorted(broker, key=_when)
+        self.journal: list[J] = sorted(journal, key=_when)
+        self.found: list[tuple[list[B], list[J]]] = []
+
+    def pair(
+        self,
+        of_broker: Callable[[B], Hashable | None],
+        of_journal: Callable[[J], Hashable | None],
+        most_days: float | None = None,
+    ) -> None:
+        """Pair lines of the same key, one to one, the nearest in time; None has no partner."""
+        waiting: dict[Hashable, list[J]] = defaultdict(list)
+        for line in self.journal:
+            key = of_journal(line)
+            if key is not None:
+                waiting[key].append(line)
+        left = []
+        for mine in self.broker:
+            key = of_broker(mine)
+            theirs = None if key is None else self._nearest(mine, waiting.get(key, []), most_days)
+            if theirs is None:
+                left.append(mine)
+            else:
+                waiting[key].remove(theirs)
+                self.found.append(([mine], [theirs]))
+        self._keep(left)
+
+    @staticmethod
+    def _nearest(mine: B, among: list[J], most_days: float | None) -> J | None:
+        near = min(among, key=lambda each: abs(_when(each) - _when(mine)), default=None)
+        if near is None or (most_days is not None and abs(_when(near) - _when(mine)) > most_days * DAY_NS):
+            return None
+        return near
+
+    def pair_groups(
+        self,
+        of_broker: Callable[[B], Hashable | None],
+        of_journal: Callable[[J], Hashable | None],
+        is_whole: Callable[[Sequence[B], Sequence[J]], bool],
+    ) -> None:
+        """Pair all lines of a key on one side with all on the other where they come to the same."""
+        groups: dict[Hashable, tuple[list[B], list[J]]] = defaultdict(lambda: ([], []))
+        for mine in self.broker:
+            groups[of_broker(mine)][0].append(mine)
+        for theirs in self.journal:
+            groups[of_journal(theirs)][1].append(theirs)
+        for key, (some, others) in groups.items():
+            if key is not None and some and others and is_whole(some, others):
+                self.found.append((some, others))
+        self._keep(self.broker)
+
+    def _keep(self, left: Iterable[B]) -> None:
+        mine = {id(line) for some, _ in self.found for line in some}
+        theirs = {id(line) for _, others in self.found for line in others}
+        self.broker = [line for line in left if id(line) not in mine]
+        self.journal = [line for line in self.journal if id(line) not in theirs]
+
+
+def compare(
+    statement: Statement, journal: JournalLines, span: ComparedSpan, tolerances: Tolerances | None = None
+) -> Agreement:
+    """Compare a statement with the journal of the same account.
+
+    Parameters
+    ----------
+    statement
+        Repeated lines taken out.
+    journal
+        Lines of all runs of the account, in order of time.
+    span
+        The days to compare; lines of the broker outside them are left out, too.
+    tolerances
+        Differences that count as none.
+    """
+    return _Comparison(statement, journal, span, tolerances or Tolerances()).result()
+
+
+class _Comparison:
+    """Compares one statement."""
+
+    def __init__(
+        self, statement: Statement, journal: JournalLines, span: ComparedSpan, tolerances: Tolerances
+    ) -> None:
+        self._statement, self._journal, self._span, self._tolerances = statement, journal, span, tolerances
+        parts = journal.fills, journal.changes, journal.held
+        self._instruments: dict[str, Instrument | None] = {
+            each.instrument.symbol: each.instrument for part in parts for each in part.values()
+        }
+        foreign = [_as_fill(each) for each in journal.changes.values() if each.event.cause in FOREIGN_TRADES]
+        self._fills = [*journal.fills.values(), *foreign]
+        self._changes = [each for each in journal.changes.values() if _moves(each)]
+        unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
+        self._found = Agreement(notes=list(statement.notes), unread=unread)
+
+    def result(self) -> Agreement:
+        """Return the comparison."""
+        self._compare_trades()
+        self._compare_movements()
+        for line in self._found.lines:
+            total = self._found.totals[line.currency]
+            total.broker += line.broker_cash
+            total.journal += line.journal_cash
+            total.listed += line.cash
+        self._compare_positions()
+        self._compare_cash()
+        self._found.lines.sort(key=lambda line: line.ts_ns)
+        return self._found
+
+    # trades -----------------------------------------------------------------------------------------
+
+    def _compare_trades(self) -> None:
+        mine = [each for each in self._statement.trades if self._is_in(each)]
+        for trade in mine:
+            if self._instrument(trade.symbol) is None:
+                self._found.unread.append(f"trade {trade.execution}: the desk cannot value {trade.symbol!r}")
+        pairs = Pairs((each for each in mine if self._instrument(each.symbol) is not None), self._fills)
+        name_of_mine, name_of_theirs = self._order_names()
+
+        def terms(line: StatementTrade | JournalFill) -> tuple[Hashable, ...]:
+            if isinstance(line, StatementTrade):
+                return line.symbol, line.units
+            return line.instrument.symbol, line.units
+
+        pairs.pair(lambda each: each.execution or None, lambda each: each.execution)
+        pairs.pair(
+            lambda each: (name_of_mine(each), terms(each), each.price) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), terms(each), each.price),
+        )
+        pairs.pair(
+            lambda each: (name_of_mine(each), terms(each)) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), terms(each)),
+        )
+        pairs.pair_groups(
+            lambda each: (name_of_mine(each), each.symbol) if name_of_mine(each) else None,
+            lambda each: (name_of_theirs(each), each.instrument.symbol),
+            lambda some, others: _sum(one.units for one in some) == _sum(one.units for one in others),
+        )
+        pairs.pair(
+            lambda each: (terms(each), each.price), lambda each: (terms(each), each.price), most_days=1
+        )
+        for some, others in pairs.found:
+            self._found.lines.append(self._trade_line(some, others))
+        alone = [each for each in pairs.journal if self._is_in(each)]
+        self._found.lines += [self._trade_line([each], []) for each in pairs.broker]
+        self._found.lines += [self._trade_line([], [each]) for each in alone]
+        self._found.outside += len(pairs.journal) - len(alone)
+
+    def _order_names(self) -> tuple[Callable[[StatementTrade], str], Callable[[JournalFill], str]]:
+        """Return what names the order of a line on each side: the venue's id where the journal has it."""
+        by_client = {each.order: _venue_order(each) for each in self._fills}
+        known = set(by_client.values())
+
+        def of_trade(trade: StatementTrade) -> str:
+            return trade.order if trade.order in known else by_client.get(trade.client_order, "")
+
+        return of_trade, _venue_order
+
+    def _trade_line(self, some: Sequence[StatementTrade], others: Sequence[JournalFill]) -> Line:
+        symbol = some[0].symbol if some else others[0].instrument.symbol
+        currency = some[0].currency if some else others[0].instrument.currency
+        mine = _sum(self._cash_of(each) for each in some)
+        theirs = _sum(self._journal_cash_of(each) for each in others)
+        differences = self._trade_differences(some, others, currency) if some and others else {}
+        return Line(
+            kind="trade",
+            verdict=_verdict(bool(some), bool(others), differences),
+            what=symbol,
+            ts_ns=_first_ns(some, others),
+            currency=currency,
+            broker=", ".join(each.execution or each.order for each in some),
+            journal=", ".join(f"{each.order}/{each.execution}".strip("/") for each in others),
+            broker_cash=mine,
+            journal_cash=theirs,
+            differences=differences,
+        )
+
+    def _cash_of(self, trade: StatementTrade) -> Decimal:
+        instrument = self._instrument(trade.symbol)
+        assert instrument is not None
+        fee = ZERO if self._statement.fees_apart else trade.fee
+        return instrument.cash_flow(trade.units, trade.price) - fee
+
+    def _journal_cash_of(self, fill: JournalFill) -> Decimal:
+        fee = ZERO if self._statement.fees_apart else fill.fee
+        return fill.instrument.cash_flow(fill.units, fill.price) - fee
+
+    def _instrument(self, symbol: str) -> Instrument | None:
+        """Return the instrument of a symbol, of one that no run has by its name; None for what has none."""
+        if symbol not in self._instruments:
+            self._instruments[symbol] = _named(symbol)
+        return self._instruments[symbol]
+
+    def _trade_differences(
+        self, some: Sequence[StatementTrade], others: Sequence[JournalFill], currency: str
+    ) -> dict[str, Decimal]:
+        most = self._tolerances.of(currency)
+        found = {
+            "units": _sum(each.units for each in some) - _sum(each.units for each in others),
+            "cash": _beyond(_sum(map(self._cash_of, some)) - _sum(map(self._journal_cash_of, others)), most),
+        }
+        if not self._statement.fees_apart:
+            fee = _sum(each.fee for each in some) - _sum(each.fee for each in others)
+            found["fee"] = _beyond(fee, most)
+        if len(some) == len(others) == 1:
+            found["price"] = _beyond(some[0].price - others[0].price, MOST_PRICE_ROUNDING)
+            apart = Decimal(some[0].ts_ns - others[0].ts_ns) / NANOS_PER_SECOND
+            if some[0].has_time and others[0].ts_ns:
+                found["seconds"] = _beyond(apart, Decimal(str(self._tolerances.seconds)))
+        return {name: value for name, value in found.items() if value}
+
+    # other lines ------------------------------------------------------------------------------------
+
+    def _compare_movements(self) -> None:
+        lines = [each for each in self._statement.movements if each.units or each.cash]
+        pairs = Pairs((each for each in lines if self._is_in(each)), self._changes)
+        pairs.pair(
+            lambda each: each.reference or None,
+            lambda each: each.event.reference.removeprefix(ACTIVITY_PREFIX),
+        )
+        pairs.pair(
+            lambda each: (each.symbol, each.units) if each.units else None,
+            lambda each: (each.instrument.symbol, each.event.quantity_change),
+            most_days=MOVE_DAYS,
+        )
+        charges = [each for each in pairs.broker if each.charges_day is not None]
+        pairs.broker = [each for each in pairs.broker if each.charges_day is None]
+        _pair_payments(pairs, has_symbol=True)
+        _pair_payments(pairs, has_symbol=False)
+        alone = [each for each in pairs.journal if self._is_in(each)]
+        self._found.outside += len(pairs.journal) - len(alone)
+        for ours, theirs in (
+            *pairs.found,
+            *(([each], list[JournalChange]()) for each in pairs.broker),
+            *((list[Movement](), [each]) for each in alone),
+        ):
+            self._found.lines.append(self._movement_line(ours, theirs))
+        if self._statement.fees_apart:
+            self._compare_fees(charges)
+
+    def _movement_line(self, some: Sequence[Movement], others: Sequence[JournalChange]) -> Line:
+        mine, theirs = _sum(each.cash for each in some), _sum(each.event.cash_change for each in others)
+        currency = some[0].currency if some else others[0].instrument.currency
+        units = _sum(each.units for each in some) - _sum(each.event.quantity_change for each in others)
+        apart = {"units": units, "cash": _beyond(mine - theirs, self._tolerances.of(currency))}
+        differences = {name: value for name, value in apart.items() if value} if some and others else {}
+        names = [f"{each.kind} {each.symbol}" for each in some]
+        names += [f"{each.event.cause} {each.instrument.symbol}" for each in others]
+        return Line(
+            kind="movement",
+            verdict=_verdict(bool(some), bool(others), differences),
+            what=names[0].strip(),
+            ts_ns=_first_ns(some, others),
+            currency=currency,
+            broker=", ".join(each.reference or each.kind for each in some),
+            journal=", ".join(each.event.reference for each in others),
+            broker_cash=mine,
+            journal_cash=theirs,
+            differences=differences,
+        )
+
+    def _compare_fees(self, charges: Sequence[Movement]) -> None:
+        """Compare the fees of each day's trades: the broker charges them by the day, perhaps a later one."""
+        days: dict[tuple[date, str], tuple[list[Movement], list[JournalFill]]] = {}
+        for charge in charges:
+            assert charge.charges_day is not None
+            days.setdefault((charge.charges_day, charge.currency), ([], []))[0].append(charge)
+        for fill in self._fills:
+            key = to_new_york(fill.ts_ns).date(), fill.instrument.currency
+            if fill.fee and (self._is_in(fill) or key in days):
+                days.setdefault(key, ([], []))[1].append(fill)
+        for (day, currency), (some, others) in days.items():
+            mine, theirs = _sum(each.cash for each in some), -_sum(each.fee for each in others)
+            apart = _beyond(mine - theirs, self._tolerances.of(currency))
+            differences = {"fee": -apart} if apart and some and others else {}
+            self._found.lines.append(
+                Line(
+                    kind="fees",
+                    verdict=_verdict(bool(some), bool(others), differences),
+                    what=f"fees of trades of {day}",
+                    ts_ns=_first_ns(some, others),
+                    currency=currency,
+                    broker=f"{len(some)} lines",
+                    journal=f"{len(others)} fills",
+                    broker_cash=mine,
+                    journal_cash=theirs,
+                    differences=differences,
+                )
+            )
+
+    # what the statement ends with -------------------------------------------------------------------
+
+    def _compare_positions(self) -> None:
+        stated = self._statement.positions
+        if not stated and not self._statement.has_all_positions:
+            return
+        held: dict[str, Decimal] = defaultdict(Decimal)
+        begun: dict[str, int] = {}
+        for entry in sorted(self._journal.held.values(), key=lambda each: each.ts_ns):
+            if entry.instrument.symbol not in begun:  # later runs begin with what earlier ones left
+                begun[entry.instrument.symbol] = entry.ts_ns
+                held[entry.instrument.symbol] = entry.units
+        for symbol, ts_ns, units in self._moves():
+            if begun.get(symbol, 0) <= ts_ns < self._span.end_ns:
+                held[symbol] += units
+        symbols = {*stated, *held} if self._statement.has_all_positions else {*stated}
+        for symbol in sorted(symbols):
+            mine, theirs = stated.get(symbol, ZERO), held.get(symbol, ZERO)
+            if mine or theirs:
+                differences = {"units": mine - theirs} if mine != theirs else {}
+                self._list_end("position", symbol, mine, theirs, differences)
+
+    def _moves(self) -> list[tuple[str, int, Decimal]]:
+        """Return what changed holdings: symbol, time, signed units."""
+        found = [(each.instrument.symbol, each.ts_ns, each.units) for each in self._journal.fills.values()]
+        for instrument, event, source in self._journal.changes.values():
+            found.append((instrument.symbol, event.ts_event_ns, event.quantity_change))
+            if source is not None and event.source_change:
+                found.append((source.symbol, event.ts_event_ns, event.source_change))
+        return found
+
+    def _compare_cash(self) -> None:
+        if not self._statement.cash or self._journal.cash is None or not self._journal.held:
+            return
+        if any(each.instrument.is_future for each in self._fills):
+            self._found.notes.append("cash at the end is not compared: the desk books futures at their value")
+            return
+        began_ns = min(each.ts_ns for each in self._journal.held.values())
+        cash: dict[str, Decimal] = defaultdict(Decimal)
+        (currency, *_) = [each.instrument.currency for each in self._journal.held.values()]
+        cash[currency] = self._journal.cash
+        for fill in self._journal.fills.values():
+            if began_ns <= fill.ts_ns < self._span.end_ns:
+                cash[fill.instrument.currency] += fill.instrument.cash_flow(fill.units, fill.price) - fill.fee
+        for instrument, event, _ in self._journal.changes.values():
+            if began_ns <= event.ts_event_ns < self._span.end_ns:
+                cash[instrument.currency] += event.cash_change
+        for name, mine in self._statement.cash.items():
+            apart = _beyond(mine - cash[name], self._tolerances.of(name))
+            self._list_end("cash", name, mine, cash[name], {"cash": apart} if apart else {})
+
+    def _list_end(
+        self, kind: str, what: str, mine: Decimal, theirs: Decimal, differences: dict[str, Decimal]
+    ) -> None:
+        self._found.lines.append(
+            Line(
+                kind=kind,
+                verdict=LineVerdict.DIFFERS if differences else LineVerdict.AGREES,
+                what=what,
+                ts_ns=self._span.end_ns,
+                currency=what if kind == "cash" else self._currency_of(what),
+                broker=f"{mine:f}",
+                journal=f"{theirs:f}",
+                differences=differences,
+            )
+        )
+
+    def _currency_of(self, symbol: str) -> str:
+        instrument = self._instrument(symbol)
+        return "" if instrument is None else instrument.currency
+
+    def _is_in(self, line: AnyLine) -> bool:
+        return self._span.has(_when(line))
+
+
+def _first_ns(some: Sequence[AnyLine], others: Sequence[AnyLine]) -> int:
+    """Return the time of a pair: the broker's where it has one."""
+    return _when(some[0] if some else others[0])
+
+
+def _venue_order(fill: JournalFill) -> str:
+    """Return the venue's id of an order, of a combo's leg that of the whole; else the desk's own."""
+    return fill.venue_order.partition("/")[0] or fill.order
+
+
+def _moves(change: JournalChange) -> bool:
+    """Return whether a booking moves units or cash, and is neither a trade nor a daily settlement."""
+    event = change.event
+    return event.cause not in NO_MOVEMENTS and bool(event.quantity_change or event.cash_change)
+
+
+def _as_fill(change: JournalChange) -> JournalFill:
+    """Return an execution that is not the desk's own as one of its lines."""
+    instrument, event, _ = change
+    fee = instrument.cash_flow(event.quantity_change, event.price) - event.cash_change
+    name = event.reference.removeprefix(FOREIGN_PREFIX)
+    return JournalFill(instrument, "", name, event.ts_event_ns, event.quantity_change, event.price, fee)
+
+
+def _named(symbol: str) -> Instrument | None:
+    """Return the instrument that a symbol names; None where it is no name of the desk's."""
+    for make in (deribit_option, inverse_perpetual, instrument_named):
+        try:
+            return make(symbol) if NAME.fullmatch(symbol) else None
+        except (ArgumentError, DataError):
+            continue
+    return None
+
+
+def _pair_payments(pairs: Pairs[Movement, JournalChange], *, has_symbol: bool) -> None:
+    """Pair what moves cash alone: the same amount first, then the same day.
+
+    Without a symbol at the broker, the desk has booked it at whatever instrument there is.
+    """
+
+    def mine(each: Movement) -> tuple[Hashable, ...] | None:
+        is_cash = each.cause is not None and not each.units and bool(each.symbol) is has_symbol
+        return (each.symbol, each.cause) if is_cash else None
+
+    def theirs(each: JournalChange) -> tuple[Hashable, ...]:
+        return each.instrument.symbol if has_symbol else "", each.event.cause
+
+    pairs.pair(
+        lambda each: (mine(each), each.cash),
+        lambda each: (theirs(each), each.event.cash_change),
+        most_days=PAYMENT_DAYS,
+    )
+    pairs.pair(mine, theirs, most_days=1)
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, ZERO)
+
+
+def _beyond(apart: Decimal, most: Decimal) -> Decimal:
+    """Return a difference, 0 where it counts as none."""
+    return apart if abs(apart) > most else ZERO
+
+
+def _verdict(has_broker: bool, has_journal: bool, differences: dict[str, Decimal]) -> LineVerdict:
+    if not has_broker:
+        return LineVerdict.JOURNAL_ONLY
+    if not has_journal:
+        return LineVerdict.BROKER_ONLY
+    return LineVerdict.DIFFERS if differences else LineVerdict.AGREES

@@ -1,0 +1,227 @@
+"""``scalpdesk reconcile``: a broker's statement against the journal, line by line."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.output import new_table, print_json, print_notes, print_table
+from scalpdesk.cli.tax import run_folders
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError
+from scalpdesk.core.units import ZERO, count_text, money_decimals, number_text, rounded_text
+
+if TYPE_CHECKING:
+    from scalpdesk.accounting.agreement import Agreement, ComparedSpan, Line
+    from scalpdesk.accounting.statements import Statement
+
+MOST_LINES = 60
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@desk_command(
+    "reconcile",
+    example=(
+        "scalpdesk reconcile flex.xml --broker ibkr",
+        "scalpdesk reconcile activities.json --broker alpaca --run last",
+        "scalpdesk reconcile log.csv --broker deribit --start 2025-03-05 --end 2025-03-07 --json",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--broker", required=True, metavar="NAME", help="Broker of the statement: alpaca, deribit, ibkr."
+)
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    help='A run by id or "last"; without any, all live runs there.',
+)
+@click.option("--account", default=None, metavar="NAME", help="Account, where the file holds several.")
+@click.option("--start", metavar="DATE", type=DAY, help="First day to compare; default: the statement's.")
+@click.option("--end", metavar="DATE", type=DAY, help="Last day to compare; default: the statement's.")
+@click.option(
+    "--zone", default=None, metavar="ZONE", help="Zone of the statement's times; default: the broker's."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 86_400),
+    default=2.0,
+    show_default=True,
+    help="Difference of a trade's time that counts as none.",
+)
+@click.option("--all", "shows_all", is_flag=True, help="Also show the lines that agree.")
+@settings_options
+def reconcile(
+    *,
+    as_json: bool,
+    file: Path,
+    broker: str,
+    runs: tuple[str, ...],
+    account: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    zone: str | None,
+    seconds: float,
+    shows_all: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> int:
+    """Compare FILE, a statement of the broker, with the journal, line by line.
+
+    Trades, other lines, positions and cash at the end: what agrees to the cent, what differs, what only one
+    side has. The exit code is 1 unless all agree.
+    """
+    from scalpdesk.accounting.agreement import Tolerances, compare, span_of
+    from scalpdesk.accounting.journals import read_lines
+    from scalpdesk.accounting.statements import find_reader, without_repeats
+
+    reader = find_reader(broker)
+    zone_info = _zone(zone or reader.zone)
+    statement = without_repeats(_chosen(reader.read(_bytes(file), zone_info), account, file))
+    span = span_of(statement, zone_info, start and start.date(), end and end.date())
+    if span is None:
+        raise DataError(
+            "the statement has no line, and names no days",
+            where=str(file),
+            fix="name the days: --start 2024-03-01 --end 2024-03-31",
+        )
+    settings = settings_from(config_file, overrides)
+    folders = run_folders(Path(settings.config.desk.runs_dir), runs, venue=broker)
+    found = compare(statement, read_lines(folders), span, Tolerances(seconds=seconds))
+    document = _document(found, span, statement, [each.name for each in folders])
+    if as_json:
+        print_json({"file": str(file), "broker": broker, **document})
+    else:
+        _print(found, document, shows_all=shows_all)
+    return EXIT_OK if found.agrees else EXIT_FAILED
+
+
+def _zone(name: str) -> Any:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigError(
+            "no zone has this name", where="--zone", value=name, fix="--zone America/New_York"
+        ) from error
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"the statement cannot be read: {error.strerror}",
+            where=str(file),
+            fix="name a file of the broker",
+        ) from error
+
+
+def _chosen(statements: "Sequence[Statement]", account: str | None, file: Path) -> "Statement":
+    """Return the statement of the account that is asked for, or the only one."""
+    found = [each for each in statements if account in (None, each.account)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(each.account or "?" for each in statements) or "none"
+    raise DataError(
+        f"the file holds {count_text(len(found), 'statement')} of this account; it names {names}",
+        where=str(file),
+        value=account,
+        fix="choose one: --account NAME",
+    )
+
+
+def _document(
+    found: "Agreement", span: "ComparedSpan", statement: "Statement", runs: Sequence[str]
+) -> dict[str, Any]:
+    from scalpdesk.instruments.sessions import rfc3339
+
+    return {
+        "account": statement.account,
+        "runs": list(runs),
+        "from": rfc3339(span.start_ns),
+        "until": rfc3339(span.end_ns),
+        "agrees": found.agrees,
+        "counts": dict(Counter(line.verdict.value for line in found.lines)),
+        "lines": [_row(line) for line in found.lines],
+        "totals": {
+            currency: {
+                "broker": number_text(total.broker),
+                "journal": number_text(total.journal),
+                "difference": number_text(total.broker - total.journal),
+                "closes": total.closes,
+            }
+            for currency, total in found.totals.items()
+        },
+        "journal_outside": found.outside,
+        "notes": found.notes,
+        "unread": found.unread,
+    }
+
+
+def _row(line: "Line") -> dict[str, Any]:
+    from scalpdesk.instruments.sessions import rfc3339
+
+    return {
+        "verdict": line.verdict.value,
+        "kind": line.kind,
+        "what": line.what,
+        "time": rfc3339(line.ts_ns),
+        "broker": line.broker,
+        "journal": line.journal,
+        "currency": line.currency,
+        "broker_cash": number_text(line.broker_cash),
+        "journal_cash": number_text(line.journal_cash),
+        "differences": {name: number_text(value) for name, value in line.differences.items()},
+    }
+
+
+def _print(found: "Agreement", document: dict[str, Any], *, shows_all: bool) -> None:
+    click.echo(f"{document['from']} to {document['until']}, account {document['account'] or '?'}")
+    click.echo(", ".join(f"{count} {verdict}" for verdict, count in document["counts"].items()) or "no line")
+    shown = [line for line in found.lines if shows_all or line.verdict.value != "agrees"]
+    if shown:
+        table = new_table("", "what", "time", "broker", "journal", "difference", text=("broker", "journal"))
+        for line in shown[:MOST_LINES]:
+            row = _row(line)
+            table.add_row(
+                row["verdict"],
+                f"{line.kind} {line.what}",
+                row["time"][:19],
+                line.broker,
+                line.journal,
+                _apart(line),
+            )
+        print_table(table, first_to_go=("journal", "broker"))
+        if len(shown) > MOST_LINES:
+            click.echo(f"… and {len(shown) - MOST_LINES:,} more: --json has all")
+    for currency, total in found.totals.items():
+        amounts = (total.broker, total.journal, total.broker - total.journal)
+        names = ("broker", "journal", "difference")
+        digits = money_decimals(currency)
+        click.echo(
+            f"{currency}: "
+            + ", ".join(
+                f"{name} {rounded_text(amount, digits, '+,')}"
+                for name, amount in zip(names, amounts, strict=True)
+            )
+        )
+    print_notes([*found.notes, *(f"not read: {each}" for each in found.unread)])
+
+
+def _apart(line: "Line") -> str:
+    """Return what differs, money in the currency's smallest coins."""
+    digits = money_decimals(line.currency)
+    if not line.differences:
+        return rounded_text(line.cash, digits, "+,") if line.cash else ""
+    return ", ".join(
+        f"{name} {rounded_text(value, digits, '+,') if name in ('fee', 'cash') else number_text(value)}"
+        for name, value in line.differences.items()
+        if value != ZERO
+    )
