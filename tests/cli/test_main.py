@@ -128,8 +128,9 @@ def test_with_json_an_error_is_one_document_on_stdout(capsys):
         (["iv", "--style", "amercan"], ["value: 'amercan'", "nearest: american"]),
         (["config", "shw"], ["error: unknown command", "nearest: show"]),
         (["--debog"], ["error: unknown option", "nearest: --debug"]),
-        (["chain"], ["Missing argument 'SYMBOL'", "fix: scalpdesk chain --help"]),
-        (["iv", "--spot"], ["scalpdesk iv", "fix: scalpdesk iv --help"]),
+        (["signals"], ["unknown command", "nearest: research signals"]),
+        (["chain"], ["Missing argument 'SYMBOL'", "fix: scalpdesk chain SPY", "scalpdesk chain --help"]),
+        (["iv", "--spot"], ["scalpdesk iv", "fix: scalpdesk iv --price", "scalpdesk iv --help"]),
     ],
 )
 def test_wrong_use_has_the_one_shape_and_exit_code_2(words, lines, capsys):

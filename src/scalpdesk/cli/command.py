@@ -346,9 +346,18 @@ class DeskGroup(ShortHelpCommand, click.Group):
             "unknown command",
             where=ctx.command_path,
             value=name,
-            nearest=nearest_name(name, self.list_commands(ctx)),
+            nearest=self._elsewhere(ctx, name) or nearest_name(name, self.list_commands(ctx)),
             fix=f"{ctx.command_path} --help",
         )
+
+    def _elsewhere(self, ctx: click.Context, name: str) -> str | None:
+        """Return the words for a command of this name in a group of this one."""
+        for other in self.list_commands(ctx):
+            with suppress(ScalpdeskError, ImportError):
+                group = self.get_command(ctx, other)
+                if isinstance(group, click.Group) and name in group.list_commands(ctx):
+                    return f"{other} {name}"
+        return None
 
 
 class LazyGroup(DeskGroup):

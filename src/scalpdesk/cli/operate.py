@@ -160,7 +160,14 @@ def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
         raise ConfigError(
             str(answer["error"]),
             where=answer.get("where") or {"why": "ORDER|DECISION", "resume": "--reason"}.get(request),
-            fix=answer.get("fix") or (f"the newest orders: {near}" if near else None),
+            fix=answer.get("fix")
+            or (
+                f"the newest orders: {near}"
+                if near
+                else f"scalpdesk {request} --list"
+                if request == "why"
+                else None
+            ),
         )
     return answer
 

@@ -184,11 +184,19 @@ def log_to_stderr(*, debug: bool) -> None:
     logging.getLogger("scalpdesk").setLevel(logging.DEBUG if debug else logging.NOTSET)
 
 
+PLAIN_TYPES = {"a valid integer range": "a whole number", "a valid integer": "a whole number"} | {
+    "a valid float range": "a number",
+    "a valid float": "a number",
+}
+"""What click calls a number, and its plain words."""
+
+
 def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
     """Return click's complaint in the shape of our own refusals, with the nearest valid name."""
     ctx = getattr(problem, "ctx", None)
     path = ctx.command_path if ctx is not None else "scalpdesk"
     fix = f"{path} --help"
+    example = next(iter(getattr(getattr(ctx, "command", None), "examples", ())), None)
     if isinstance(problem, click.NoSuchOption):
         known = [o for p in ctx.command.get_params(ctx) for o in p.opts] if ctx is not None else []
         bare = {name.lstrip("-"): name for name in known}  # the dashes are no likeness
@@ -201,11 +209,13 @@ def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
             nearest=None if nearest is None else bare[nearest],
             fix=fix,
         )
-    if isinstance(problem, click.MissingParameter):
-        return ConfigError(problem.format_message().rstrip("."), where=path, fix=fix)
-    if isinstance(problem, click.BadParameter):
+    if isinstance(problem, click.BadParameter) and not isinstance(problem, click.MissingParameter):
         return _bad_parameter(problem, path, fix)
-    return ConfigError(problem.format_message().rstrip("."), where=path, fix=fix)
+    return ConfigError(
+        problem.format_message().rstrip("."),
+        where=path,
+        fix=f"{example}; all options: {fix}" if example else fix,
+    )
 
 
 def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> ScalpdeskError:
@@ -216,6 +226,8 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
     if problem.param is not None and isinstance(problem.param.type, click.Choice) and value is not None:
         nearest = nearest_name(value, [str(choice) for choice in problem.param.type.choices])
     what = problem.message.rstrip(".")
+    for word, plain in PLAIN_TYPES.items():
+        what = what.replace(word, plain)
     if value is None:
         return ConfigError(what, where=where, nearest=nearest, fix=fix)
     return ConfigError(what, where=where, value=value, nearest=nearest, fix=fix)

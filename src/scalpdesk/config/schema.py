@@ -366,7 +366,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "text",
-    Decimal: "an exact amount",
+    Decimal: "an exact amount, such as 100000.50",
     type(None): '"none"',
     Secret: "text",
 }

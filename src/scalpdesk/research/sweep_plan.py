@@ -165,7 +165,15 @@ def run_plan(
         jobs = [each for each in made if isinstance(each, Job)]
         refused = [each for each in made if isinstance(each, SweepRow)]
         if not jobs:
-            raise ConfigError("no combination is a configuration", where="--param", value=refused[0].problem)
+            first, *more = (refused[0].problem or "").splitlines()
+            said = dict(line.strip().partition(": ")[::2] for line in more)
+            raise ConfigError(
+                f"no combination is a configuration: {first}",
+                where="--param",
+                value=said.get("value", "").strip("'") or None,
+                nearest=said.get("nearest"),
+                fix=said.get("fix"),
+            )
         done = {key: row for key, row in done.items() if not row.pruned}
         waiting = list({job.key: job for job in jobs if job.key not in done}.values())
         ended = len(jobs) - len(waiting)

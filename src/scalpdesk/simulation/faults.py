@@ -212,7 +212,9 @@ def load_faults(path: Path) -> list[Fault]:
         return msgspec.convert(rules, list[Fault])
     except OSError as error:
         raise ConfigError(
-            "the file of faults cannot be read", where=str(path), fix=error.strerror or "check the path"
+            f"the file of faults cannot be read: {error.strerror or error}",
+            where=str(path),
+            fix="check the path",
         ) from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ConfigError(
