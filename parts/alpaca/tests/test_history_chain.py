@@ -71,11 +71,11 @@ def test_the_vendors_samples_of_snapshots_are_read_page_by_page(socket_enabled):
     wanted = {symbol: row for body in bodies for symbol, row in body["snapshots"].items()}
     assert [token for _, token in asked] == [None, *map(str, range(1, len(bodies)))]
     assert {path for path, _ in asked} == {"/v1beta1/options/snapshots/AAPL"}
-    assert {line.quote.symbol for line in lines} == set(wanted)
+    assert {line.contract.symbol for line in lines} == set(wanted)
     for line in lines:
-        row = wanted[line.quote.symbol]
+        row = wanted[line.contract.symbol]
         quote, greeks = row["latestQuote"], row.get("greeks", {})
-        assert (line.quote.bid, line.quote.ask, line.quote.ask_size) == (
+        assert (line.bid, line.ask, line.ask_size) == (
             quote["bp"],
             quote["ap"],
             quote["as"],

@@ -5,7 +5,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk_alpaca import market_data
+from scalpdesk_alpaca import market_data, messages
 from scalpdesk_alpaca.fields import BadMessage
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
@@ -62,7 +62,7 @@ def test_a_missing_side_is_not_a_price_of_zero():
 
 @pytest.mark.parametrize(("told", "size"), [(0.5, 0.5), (-1.0, 0.0), (math.inf, 0.0)])
 def test_a_size_is_what_the_venue_tells_in_parts_of_a_share_too_unless_no_size(told, size):
-    assert market_data.side(185.14, told) == (185.14, size)
+    assert messages.side(185.14, told) == (185.14, size)
 
 
 def test_a_crossed_or_negative_quote_is_passed_on_for_the_market_to_judge():
@@ -130,9 +130,9 @@ def test_control_messages():
             {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "T", "sm": "resumed"},
         ]
     )
-    assert said[0] == market_data.Welcome("authenticated")
+    assert said[0] == messages.Welcome("authenticated")
     assert said[1] == market_data.Subscribed(("NVDA",), (), ())
-    assert said[2] == market_data.StreamFault(406, "connection limit exceeded")
+    assert said[2] == messages.StreamFault(406, "connection limit exceeded")
     assert not said[2].is_final
     assert (said[3].is_trading, said[4].is_trading) == (False, True)
 
@@ -163,14 +163,9 @@ def test_what_the_desk_says_is_read_back_by_the_other_codec():
 def test_texts_of_the_venue_are_cut_to_what_a_notice_shows():
     status = {"T": "s", "S": samples.STOCK, "t": samples.AT_TEXT, "sc": "H", "sm": "x" * 200}
     fault = {"T": "error", "code": 500, "msg": "y" * 200}
-    welcome = {"T": "success", "msg": "z" * 200}
-    shown = read([status, fault, welcome])
-    assert [len(one.message) for one in shown] == [80, 120, 40]
-    assert [type(one) for one in shown] == [
-        market_data.TradingStatus,
-        market_data.StreamFault,
-        market_data.Welcome,
-    ]
+    shown = read([status, fault])
+    assert [len(one.message) for one in shown] == [80, 120]
+    assert [type(one) for one in shown] == [market_data.TradingStatus, messages.StreamFault]
 
 
 @pytest.mark.parametrize(
@@ -181,4 +176,4 @@ def test_texts_of_the_venue_are_cut_to_what_a_notice_shows():
     ],
 )
 def test_a_fault_is_final_where_the_same_request_cannot_succeed(code, is_final):
-    assert market_data.StreamFault(code, "").is_final is is_final
+    assert messages.StreamFault(code, "").is_final is is_final

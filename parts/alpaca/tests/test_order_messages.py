@@ -6,11 +6,9 @@ from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
 from scalpdesk.venues.tracker import Outcome
 from scalpdesk_alpaca.fields import BadMessage, Malformed
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError
 from scalpdesk_alpaca.order_messages import (
     MOST_LEG_EXECUTIONS,
-    Authorized,
-    Listening,
-    StreamError,
     TradeUpdate,
     read_order,
     read_orders,
@@ -43,11 +41,11 @@ def test_authorization_and_listening():
     yes = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
     no = {"stream": "authorization", "data": {"status": "unauthorized", "action": "authenticate"}}
     listening = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
-    assert read_update(samples.as_json(yes)) == Authorized(is_authorized=True)
-    assert read_update(samples.as_json(no)) == Authorized(is_authorized=False)
+    assert read_update(samples.as_json(yes)) == Authorized("authorized")
+    assert read_update(samples.as_json(no)) == Authorized("unauthorized")
     assert read_update(samples.as_json(listening)) == Listening(("trade_updates",))
     too_early = {"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}}
-    assert read_update(samples.as_json(too_early)) == Authorized(is_authorized=False, action="listen")
+    assert read_update(samples.as_json(too_early)) == Authorized("unauthorized", "listen")
 
 
 def test_the_servers_error_names_no_stream():

@@ -20,12 +20,10 @@ from scalpdesk.core.intents import Side
 from scalpdesk.venues.contract import VenueMinute
 from scalpdesk_alpaca import account_messages, history, market_data, order_messages
 from scalpdesk_alpaca.account_messages import MOVES, PAYMENTS
-from scalpdesk_alpaca.market_data import MarketReader, StreamFault, Subscribed, TradingStatus, Welcome
+from scalpdesk_alpaca.market_data import MarketReader, Subscribed, TradingStatus
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError, StreamFault, Welcome
 from scalpdesk_alpaca.order_messages import (
-    Authorized,
-    Listening,
     ReplyVerdict,
-    StreamError,
     TradeUpdate,
     WireOrder,
     judge,
@@ -141,7 +139,8 @@ def check_order_stream(sample: dict[str, Any]) -> None:
     said, data = read_update(raw(frame)), frame["data"]
     match frame.get("stream"):
         case "authorization":
-            assert said == Authorized(data["status"] == "authorized", data["action"])
+            assert said == Authorized(**data)
+            assert said.is_authorized is (data["status"] == "authorized")
         case "listening":
             assert said == Listening(tuple(data["streams"]))
         case _:
