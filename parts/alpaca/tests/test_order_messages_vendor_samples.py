@@ -1,7 +1,7 @@
-"""Messages as the vendor sent them: the parsers read each, and every field comes out as it was written.
+"""Messages in the vendor's form: the parsers read each, and every field comes out as it was written.
 
-The samples lie beside the project; where they are absent, ``test_wire_*.py`` and ``test_reports.py`` hold
-the same facts by messages of our own.
+``vendor_forms.json`` has values of our own in the form of the vendor's pages, each row with its page. What
+the vendor sent lies beside the project, and is read too where it is there.
 """
 
 import json
@@ -32,7 +32,12 @@ from scalpdesk_alpaca.order_messages import (
 )
 
 FOLDER = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
-SAMPLES = [sample for path in sorted(FOLDER.glob("*.json")) for sample in json.loads(path.read_text())]
+FORMS = Path(__file__).with_name("vendor_forms.json")
+SAMPLES = [
+    pytest.param(sample, id=sample["id"], marks=() if path == FORMS else pytest.mark.recorded)
+    for path in (FORMS, *sorted(FOLDER.glob("*.json")))
+    for sample in json.loads(path.read_text())
+]
 NOT_READ = {
     "account_configurations": "the desk asks the account what it may do, not for its settings",
     "calendar": "the desk has its own calendar of sessions",
@@ -383,8 +388,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-@pytest.mark.recorded
-@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["id"] for sample in SAMPLES])
+@pytest.mark.parametrize("sample", SAMPLES)
 def test_every_field_of_a_message_comes_out_as_the_vendor_wrote_it(sample):
     if sample["kind"] in NOT_READ:
         return
