@@ -64,17 +64,13 @@ def check_order(body, _row):
 
 def check_trade(body, _row):
     item = instrument_of(body["instrument_name"])
-    trade = wire.read_trade(body, item)
-    assert (trade.trade_id, trade.label, trade.symbol) == (
-        body["trade_id"],
-        body.get("label", ""),
-        item.symbol,
-    )
-    assert trade.order_id == body["order_id"] + (f"/{item.symbol}" if "combo_id" in body else "")
-    assert (trade.side.value, trade.ts_ns) == (body["direction"], body["timestamp"] * MS)
-    assert trade.quantity * item.contract_size == exactly(body["amount"])
-    assert (trade.price, trade.fee) == (exactly(body["price"]), exactly(body["fee"]))
-    assert trade.is_liquidation is (body.get("liquidation") == body["liquidity"])
+    fill, label, has_fee = wire.read_trade(body, item)
+    assert (fill.execution_id, label, fill.symbol) == (body["trade_id"], body.get("label", ""), item.symbol)
+    assert fill.venue_order_id == body["order_id"] + (f"/{item.symbol}" if "combo_id" in body else "")
+    assert (fill.side.value, fill.ts_event_ns) == (body["direction"], body["timestamp"] * MS)
+    assert fill.quantity * item.contract_size == exactly(body["amount"])
+    assert (fill.price, fill.fee, has_fee) == (exactly(body["price"]), exactly(body["fee"]), True)
+    assert fill.is_liquidation is (body.get("liquidation") == body["liquidity"])
 
 
 def check_position(body, _row):
