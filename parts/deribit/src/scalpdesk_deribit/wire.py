@@ -159,16 +159,22 @@ def decode_frame(raw: bytes | str) -> RpcReply | Notification | Heartbeat:
     request_id = frame.get("id")
     if not isinstance(request_id, int):
         raise WireError(f"neither a reply nor a notification: {str(raw)[:80]!r}")
-    error = frame.get("error")
+    try:
+        return RpcReply(request_id, result_of(frame), None)
+    except RpcError as error:
+        return RpcReply(request_id, None, error)
+
+
+def result_of(reply: Message) -> Any:
+    """Return the result of a reply; raises the RpcError that it holds."""
+    error = reply.get("error")
     if isinstance(error, dict):
         data = error.get("data")
         reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
-        return RpcReply(
-            request_id, None, RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
-        )
-    if "result" not in frame:
+        raise RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
+    if "result" not in reply:
         raise WireError("a reply has neither result nor error")
-    return RpcReply(request_id, frame["result"], None)
+    return reply["result"]
 
 
 # fields -------------------------------------------------------------------------------------------------
