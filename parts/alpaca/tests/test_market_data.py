@@ -4,7 +4,6 @@ import msgpack
 import pytest
 
 from fakes import alpaca_wire as samples
-from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk_alpaca import market_data, messages
 from scalpdesk_alpaca.fields import BadMessage
 
@@ -20,18 +19,6 @@ def read(message, *, is_msgpack=False):
     reader = market_data.MarketReader(NUMBERS.get, is_msgpack=is_msgpack)
     raw = samples.as_msgpack(message) if is_msgpack else samples.as_json(message)
     return reader.read(raw, stamp)
-
-
-def test_a_stock_quote_in_json_keeps_its_nanoseconds():
-    assert read([samples.stock_quote()]) == [
-        QuoteEvent(0, samples.AT_NS, RECEIVED_NS, 185.10, 185.14, 3.0, 2.0)
-    ]
-
-
-def test_an_option_quote_in_messagepack_keeps_its_nanoseconds():
-    assert read([samples.option_quote()], is_msgpack=True) == [
-        QuoteEvent(1, samples.AT_NS, RECEIVED_NS, 7.2, 7.35, 11.0, 40.0)
-    ]
 
 
 @pytest.mark.parametrize("nanos", [0, 1, 999_999_999])
@@ -68,14 +55,6 @@ def test_a_size_is_what_the_venue_tells_in_parts_of_a_share_too_unless_no_size(t
 def test_a_crossed_or_negative_quote_is_passed_on_for_the_market_to_judge():
     (quote,) = read([samples.stock_quote(bp=186.0, ap=-1.0)])
     assert (quote.bid, quote.ask) == (186.0, -1.0)
-
-
-def test_trade_and_bar():
-    tick, minute = read([samples.trade(), samples.bar()])
-    assert tick == TradeEvent(0, samples.AT_NS, RECEIVED_NS, 185.12, 100.0)
-    assert isinstance(minute, BarEvent)
-    assert minute.ts_event_ns == 1_795_185_060_000_000_000  # its end, a minute after the venue's stamp
-    assert (minute.open, minute.high, minute.low, minute.close) == (185.0, 186.0, 184.5, 185.5)
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,11 @@ def check_update(sample: dict[str, Any]) -> None:
     assert update.execution_id == data.get("execution_id", "")
     same_order(update.order, data["order"])
     legs = data.get("legs") or []
-    if data["event"] in ("fill", "partial_fill") and not legs:
-        assert (update.quantity, update.price) == (D(data["qty"]), D(data["price"]))
+    is_single = data["event"] in ("fill", "partial_fill") and not legs
+    traded = (D(data["qty"]), D(data["price"])) if is_single else (None, None)
+    assert (update.quantity, update.price) == traded
     for leg, shown in zip(update.legs, legs, strict=True):
+        assert leg.ts_event_ns == in_nanoseconds(shown["timestamp"])
         assert (leg.execution_id, leg.venue_order_id) == (shown["execution_id"], shown["order_id"])
         assert (leg.symbol, leg.quantity, leg.price) == (
             shown["symbol"],
