@@ -18,6 +18,7 @@ from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk_alpaca.history import AlpacaHistory
 
 FORMS = Path(__file__).with_name("vendor_forms.json")
+SYMBOL = "SPY261218C00600000"
 SAMPLES = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
 
 
@@ -93,12 +94,12 @@ def test_snapshots_in_the_vendors_form_are_read_page_by_page(socket_enabled):
         {"latestQuote": 5},
     ],
 )
-def test_a_snapshot_that_cannot_be_believed_is_refused(socket_enabled, row):
-    symbol = "SPY261218C00600000"
-    document = {"snapshots": {symbol: row}}
+@pytest.mark.parametrize("asks", [lambda one: one.chain("SPY"), lambda one: one.latest_quote(SYMBOL)])
+def test_a_quote_that_cannot_be_believed_is_refused(socket_enabled, row, asks):
+    document = {"snapshots": {SYMBOL: row}, "quotes": {SYMBOL: row["latestQuote"]}}
     with answering(lambda _path, _query: (200, document)) as url, pytest.raises(DataError) as refusal:
-        client(url).chain("SPY")
-    assert refusal.value.where == symbol
+        asks(client(url))
+    assert refusal.value.where == SYMBOL
 
 
 def contract(symbol, expiry, strike):

@@ -54,12 +54,14 @@ class _LatestQuote(QuoteRow, frozen=True):
     bp: float = 0.0
     ap: float = 0.0
 
+    def __post_init__(self) -> None:
+        ns_of(self.t)
+        if not all(0.0 <= figure < math.inf for figure in self.figures().values()):
+            raise Malformed("bad_quote", str(self.figures()))
+
     def figures(self) -> dict[str, float]:
         """Return prices and sizes; a price of 0 is no such side, sizes are shares or contracts."""
-        found = {"bid": self.bp, "ask": self.ap, "bid_size": self.bs, "ask_size": self.as_}
-        if not all(0.0 <= figure < math.inf for figure in found.values()):
-            raise Malformed("bad_quote", str(found))
-        return found
+        return {"bid": self.bp, "ask": self.ap, "bid_size": self.bs, "ask_size": self.as_}
 
 
 class _Snapshot(msgspec.Struct):

@@ -7,9 +7,10 @@ the desk believes anything by; the exchange writes all of them.
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.msgpack import Ext
 from msgspec.structs import force_setattr
 
@@ -131,7 +132,8 @@ class Authorized(msgspec.Struct, frozen=True):
     status: str
     action: str = "authenticate"
     """The request that it answers."""
-    message: str | UnsetType = UNSET
+    message: Any = UNSET
+    """A note that nothing depends on."""
 
     @property
     def is_authorized(self) -> bool:
