@@ -8,7 +8,7 @@ import pytest
 
 from fakes.instruments import share
 from scalpdesk.venues import contract, tracker
-from scalpdesk_alpaca import fields, history, market_data, order_messages, stream, transport
+from scalpdesk_alpaca import fields, history, market_data, messages, order_messages, stream, transport
 from scalpdesk_deribit import rpc
 
 D = Decimal
@@ -22,12 +22,12 @@ VALUES = [
     fields.BadMessage("bad_qty", "x"),
     order_messages.JudgedReply(order_messages.ReplyVerdict.DONE),
     order_messages.RateLimit(200, 3, 1),
-    order_messages.Authorized(is_authorized=True),
-    order_messages.Listening(("trade_updates",)),
-    order_messages.StreamError("x"),
+    messages.Authorized("authorized"),
+    messages.Listening(("trade_updates",)),
+    messages.StreamError("x"),
     order_messages.LegExecution("e", "v", "SPY", D(1), D(5), 1),
-    market_data.StreamFault(406, "x"),
-    market_data.Welcome("connected"),
+    messages.StreamFault(406, "x"),
+    messages.Welcome("connected"),
     market_data.Subscribed((), (), ()),
     transport.Endpoints.paper(),
     transport.RestRequest("GET", "/v2/clock"),
@@ -66,9 +66,10 @@ def frozen_ones(module):
         (contract, 17, lambda: str(contract.VenuePosition("SPY", 0, D(3), D(500)))),
         (tracker, 1, lambda: tracker.Span(D(0), D(1))),
         (fields, 1, lambda: fields.side_of("buy")),
-        (history, 4, lambda: history.HistoricalBar),
-        (market_data, 5, lambda: market_data.market_auth("k", "s", is_msgpack=False)),
-        (order_messages, 8, order_messages.open_orders_request),
+        (history, 1, lambda: history.HistoricalBar),
+        (market_data, 2, lambda: market_data.market_auth("k", "s", is_msgpack=False)),
+        (messages, 8, lambda: messages.side(1.0, 1.0)),
+        (order_messages, 5, order_messages.open_orders_request),
         (stream, 1, lambda: stream.StreamRefused("x", is_final=True)),
         (transport, 4, transport.Endpoints.paper),
         (rpc, 2, lambda: rpc.RpcTarget),

@@ -50,16 +50,6 @@ def as_json(body):
     return json.dumps(body).encode()
 
 
-def test_the_account():
-    facts = account_messages.read_account(as_json(ACCOUNT))
-    assert (facts.cash, facts.options_level, facts.may_trade, facts.may_short) == (
-        Decimal("100000.5"),
-        2,
-        True,
-        True,
-    )
-
-
 @pytest.mark.parametrize(
     ("kept", "equity", "fraction"),
     [("4710.00", "100000.5", "0.0471"), ("0", "100000.5", "0"), (None, "1000", None), ("5", "0", None)],
@@ -98,21 +88,6 @@ def test_an_account_that_cannot_be_believed_is_refused(change):
 def test_an_account_without_levels_has_none():
     bare = {key: ACCOUNT[key] for key in ("id", "status", "cash")}
     assert account_messages.read_account(as_json(bare)).options_level == 0
-
-
-def test_the_clock_in_eastern_time():
-    clock = account_messages.read_clock(
-        as_json(
-            {
-                "timestamp": "2026-11-20T09:30:00.123456789-05:00",
-                "is_open": True,
-                "next_open": "2026-11-23T09:30:00-05:00",
-                "next_close": "2026-11-20T16:00:00-05:00",
-            }
-        )
-    )
-    assert clock.now_ns == samples.AT_NS
-    assert clock.next_close_ns - clock.now_ns == 23_400_000_000_000 - 123_456_789
 
 
 def test_positions_are_signed_and_a_strange_symbol_stays_visible():

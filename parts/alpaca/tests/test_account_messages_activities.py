@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from fakes import alpaca_wire as samples
-from scalpdesk.core.intents import Side
 from scalpdesk_alpaca import account_messages as wire
 from scalpdesk_alpaca.fields import Malformed
 
@@ -60,29 +59,10 @@ def as_json(value):
     return json.dumps(value).encode()
 
 
-def test_executions():
-    (fill,), token = wire.read_fills(as_json([FILL]))
-    assert token is None
-    assert fill.execution_id == "e1"
-    assert (fill.side, fill.quantity, fill.cumulative, fill.price) == (Side.SELL, D(4), D(9), D("185.14"))
-    assert fill.ts_event_ns == samples.AT_NS
-
-
 @pytest.mark.parametrize("change", [{"qty": "0"}, {"side": "?"}, {"price": "x"}, {"order_id": ""}])
 def test_an_execution_that_cannot_be_believed_spoils_the_page(change):
     with pytest.raises(Malformed):
         wire.read_fills(as_json([FILL, {**FILL, **change}]))
-
-
-def test_an_assignment_and_its_delivery_and_a_dividend_paid():
-    found, token = wire.read_activities(as_json([ASSIGNED, DELIVERED, DIVIDEND]))
-    assert token is None
-    assert [(one.cause, one.symbol, one.quantity_change, one.price, one.cash_change) for one in found] == [
-        ("assignment", samples.OPTION, D(2), D(0), D(0)),
-        ("delivery", samples.STOCK, D(-200), D(500), D(100_000)),
-        ("dividend", samples.STOCK, D(0), D(0), D("-24.5")),
-    ]
-    assert found[2].ts_event_ns == samples.AT_NS
 
 
 def test_an_assignment_and_its_delivery_under_one_id_are_two_activities():

@@ -72,10 +72,10 @@ def test_a_chain_comes_in_pages_within_the_limit_of_requests(socket_enabled):
         lines = history.chain("SPY", page_lines=100)
         whole = history.chain("SPY")
         near = history.chain("SPY", strikes=(599.0, 601.0))
-    symbols = [line.quote.symbol for line in lines]
-    assert symbols == [line.quote.symbol for line in whole]
+    symbols = [line.contract.symbol for line in lines]
+    assert symbols == [line.contract.symbol for line in whole]
     assert len(symbols) == len(set(symbols)) > 600
-    assert {int(line.quote.symbol[-8:]) / 1000 for line in near} <= {599.0, 600.0, 601.0}
+    assert {int(line.contract.symbol[-8:]) / 1000 for line in near} <= {599.0, 600.0, 601.0}
     # six requests at once, four of ten being kept for others; then one each six seconds
     pages = -(-len(symbols) // 100) + -(-len(symbols) // 1_000) + 1
     assert len(watch.waits) == pages - 6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk_alpaca import account_messages, market_data
+from scalpdesk_alpaca import account_messages, market_data, messages
 from scalpdesk_alpaca.fields import LATEST_NS, BadMessage, Malformed
 from scalpdesk_alpaca.order_messages import TradeUpdate, read_orders, read_update
 
@@ -58,9 +58,9 @@ def check_market(item):
         QuoteEvent
         | TradeEvent
         | BarEvent
-        | market_data.Welcome
+        | messages.Welcome
         | market_data.Subscribed
-        | market_data.StreamFault
+        | messages.StreamFault
         | market_data.TradingStatus
         | BadMessage,
     )

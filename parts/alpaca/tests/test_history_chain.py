@@ -17,6 +17,8 @@ from fakes.alpaca_bench import Key
 from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk_alpaca.history import AlpacaHistory
 
+FORMS = Path(__file__).with_name("vendor_forms.json")
+SYMBOL = "SPY261218C00600000"
 SAMPLES = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
 
 
@@ -52,12 +54,10 @@ def client(url, **more):
     return AlpacaHistory(Key("k"), Key("s"), base_url=url, **more)
 
 
-@pytest.mark.recorded
-def test_the_vendors_samples_of_snapshots_are_read_page_by_page(socket_enabled):
-    path = SAMPLES / "option_snapshots.json"
-    if not path.is_file():
-        pytest.skip("no samples of the vendor's messages")
-    bodies = [sample["body"] for sample in json.loads(path.read_text())]
+def test_snapshots_in_the_vendors_form_are_read_page_by_page(socket_enabled):
+    files = [path for path in (FORMS, SAMPLES / "option_snapshots.json") if path.is_file()]
+    samples = [sample for path in files for sample in json.loads(path.read_text())]
+    bodies = [sample["body"] for sample in samples if sample["kind"] == "option_snapshots"]
     asked = []
 
     def answer(path, query):
@@ -68,14 +68,15 @@ def test_the_vendors_samples_of_snapshots_are_read_page_by_page(socket_enabled):
 
     with answering(answer) as url:
         lines = client(url).chain("AAPL")
-    wanted = {symbol: row for body in bodies for symbol, row in body["snapshots"].items()}
+    rows = {symbol: row for body in bodies for symbol, row in body["snapshots"].items()}
+    wanted = {symbol: row for symbol, row in rows.items() if "latestQuote" in row}
     assert [token for _, token in asked] == [None, *map(str, range(1, len(bodies)))]
     assert {path for path, _ in asked} == {"/v1beta1/options/snapshots/AAPL"}
-    assert {line.quote.symbol for line in lines} == set(wanted)
+    assert {line.contract.symbol for line in lines} == set(wanted)
     for line in lines:
-        row = wanted[line.quote.symbol]
+        row = wanted[line.contract.symbol]
         quote, greeks = row["latestQuote"], row.get("greeks", {})
-        assert (line.quote.bid, line.quote.ask, line.quote.ask_size) == (
+        assert (line.bid, line.ask, line.ask_size) == (
             quote["bp"],
             quote["ap"],
             quote["as"],
@@ -93,12 +94,12 @@ def test_the_vendors_samples_of_snapshots_are_read_page_by_page(socket_enabled):
         {"latestQuote": 5},
     ],
 )
-def test_a_snapshot_that_cannot_be_believed_is_refused(socket_enabled, row):
-    symbol = "SPY261218C00600000"
-    document = {"snapshots": {symbol: row}}
+@pytest.mark.parametrize("asks", [lambda one: one.chain("SPY"), lambda one: one.latest_quote(SYMBOL)])
+def test_a_quote_that_cannot_be_believed_is_refused(socket_enabled, row, asks):
+    document = {"snapshots": {SYMBOL: row}, "quotes": {SYMBOL: row["latestQuote"]}}
     with answering(lambda _path, _query: (200, document)) as url, pytest.raises(DataError) as refusal:
-        client(url).chain("SPY")
-    assert refusal.value.where == symbol
+        asks(client(url))
+    assert refusal.value.where == SYMBOL
 
 
 def contract(symbol, expiry, strike):

@@ -1,5 +1,3 @@
-from decimal import Decimal
-
 import pytest
 
 from fakes import alpaca_wire as samples
@@ -8,65 +6,11 @@ from scalpdesk.venues.tracker import Outcome
 from scalpdesk_alpaca.fields import BadMessage, Malformed
 from scalpdesk_alpaca.order_messages import (
     MOST_LEG_EXECUTIONS,
-    Authorized,
-    Listening,
-    StreamError,
     TradeUpdate,
     read_order,
     read_orders,
     read_update,
 )
-
-
-def test_a_fill_update():
-    said = read_update(samples.as_json(samples.fill_update("4", "4", "185.14")))
-    assert isinstance(said, TradeUpdate)
-    assert (said.event, said.quantity, said.price) == ("partial_fill", Decimal(4), Decimal("185.14"))
-    assert said.execution_id == "e-4"
-    assert said.ts_event_ns == samples.AT_NS
-    assert said.order.filled == Decimal(4)
-    assert said.order.side is Side.BUY
-    assert said.order.is_open
-
-
-def test_numbers_for_amounts_are_as_good_as_texts():
-    body = samples.order(qty=10, filled_qty=2.5, filled_avg_price=185.14)
-    order = read_order(samples.as_json(body))
-    assert (order.quantity, order.filled, order.average_price) == (
-        Decimal(10),
-        Decimal("2.5"),
-        Decimal("185.14"),
-    )
-
-
-def test_authorization_and_listening():
-    yes = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
-    no = {"stream": "authorization", "data": {"status": "unauthorized", "action": "authenticate"}}
-    listening = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
-    assert read_update(samples.as_json(yes)) == Authorized(is_authorized=True)
-    assert read_update(samples.as_json(no)) == Authorized(is_authorized=False)
-    assert read_update(samples.as_json(listening)) == Listening(("trade_updates",))
-    too_early = {"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}}
-    assert read_update(samples.as_json(too_early)) == Authorized(is_authorized=False, action="listen")
-
-
-def test_the_servers_error_names_no_stream():
-    message = {"action": "error", "data": {"error_message": "auth timeout"}}
-    assert read_update(samples.as_json(message)) == StreamError("auth timeout")
-
-
-def test_a_fill_of_a_whole_carries_the_executions_of_its_legs():
-    said = read_update(samples.as_json(samples.combo_fill()))
-    assert isinstance(said, TradeUpdate)
-    assert (said.execution_id, said.quantity, said.price) == ("", None, None)
-    assert [(leg.execution_id, leg.venue_order_id, leg.symbol) for leg in said.legs] == [
-        ("e-call", "leg-call", samples.OPTION),
-        ("e-put", "leg-put", samples.PUT),
-    ]
-    assert [(leg.quantity, leg.price, leg.ts_event_ns) for leg in said.legs] == [
-        (Decimal(2), Decimal("7.3"), samples.AT_NS),
-        (Decimal(2), Decimal("8.1"), samples.AT_NS),
-    ]
 
 
 def test_a_leg_by_itself_keeps_its_symbol():
@@ -173,16 +117,6 @@ def test_a_status_is_final_by_the_venues_pages_alone(status, outcome, is_open):
 )
 def test_the_rarer_names_of_a_side_are_read(label, side):
     assert read_order(samples.as_json(samples.order(side=label))).side is side
-
-
-def test_a_parent_of_legs_has_no_symbol_and_may_have_a_negative_price():
-    legs = [samples.order(id="leg-1", symbol=samples.OPTION), samples.order(id="leg-2", symbol=samples.PUT)]
-    body = samples.order(order_class="mleg", symbol="", side="", filled_avg_price="-1.25", legs=legs)
-    order = read_order(samples.as_json(body))
-    assert order.symbol == ""
-    assert order.side is None
-    assert order.average_price == Decimal("-1.25")
-    assert [leg.symbol for leg in order.legs] == [samples.OPTION, samples.PUT]
 
 
 def test_an_order_without_a_word_on_its_fills_has_none():

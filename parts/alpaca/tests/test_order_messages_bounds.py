@@ -25,11 +25,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity
 from scalpdesk_alpaca import account_messages, order_messages
 from scalpdesk_alpaca.fields import BadMessage, Malformed
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError
 from scalpdesk_alpaca.order_messages import (
-    Authorized,
-    Listening,
     ReplyVerdict,
-    StreamError,
     TradeUpdate,
     judge,
     read_order,
@@ -266,7 +264,7 @@ def test_an_update_may_be_a_megabyte_long():
 
 def test_texts_of_the_stream_are_cut():
     authorization = {"stream": "authorization", "data": {"status": "x", "action": "y" * 99}}
-    assert read_update(AS_JSON(authorization)) == Authorized(is_authorized=False, action="y" * 40)
+    assert read_update(AS_JSON(authorization)) == Authorized("x", "y" * 99)
     error = {"action": "error", "data": {"error_message": "z" * 300}}
     assert read_update(AS_JSON(error)) == StreamError("z" * 160)
     assert read_update(AS_JSON({"stream": "listening", "data": {}})) == Listening(())

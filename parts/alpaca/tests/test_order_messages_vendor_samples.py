@@ -1,7 +1,7 @@
-"""Messages as the vendor sent them: the parsers read each, and every field comes out as it was written.
+"""Messages in the vendor's form: the parsers read each, and every field comes out as it was written.
 
-The samples lie beside the project; where they are absent, ``test_wire_*.py`` and ``test_reports.py`` hold
-the same facts by messages of our own.
+``vendor_forms.json`` has values of our own in the form of the vendor's pages, each row with its page. What
+the vendor sent lies beside the project, and is read too where it is there.
 """
 
 import json
@@ -20,12 +20,10 @@ from scalpdesk.core.intents import Side
 from scalpdesk.venues.contract import VenueMinute
 from scalpdesk_alpaca import account_messages, history, market_data, order_messages
 from scalpdesk_alpaca.account_messages import MOVES, PAYMENTS
-from scalpdesk_alpaca.market_data import MarketReader, StreamFault, Subscribed, TradingStatus, Welcome
+from scalpdesk_alpaca.market_data import MarketReader, Subscribed, TradingStatus
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError, StreamFault, Welcome
 from scalpdesk_alpaca.order_messages import (
-    Authorized,
-    Listening,
     ReplyVerdict,
-    StreamError,
     TradeUpdate,
     WireOrder,
     judge,
@@ -34,7 +32,12 @@ from scalpdesk_alpaca.order_messages import (
 )
 
 FOLDER = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
-SAMPLES = [sample for path in sorted(FOLDER.glob("*.json")) for sample in json.loads(path.read_text())]
+FORMS = Path(__file__).with_name("vendor_forms.json")
+SAMPLES = [
+    pytest.param(sample, id=sample["id"], marks=() if path == FORMS else pytest.mark.recorded)
+    for path in (FORMS, *sorted(FOLDER.glob("*.json")))
+    for sample in json.loads(path.read_text())
+]
 NOT_READ = {
     "account_configurations": "the desk asks the account what it may do, not for its settings",
     "calendar": "the desk has its own calendar of sessions",
@@ -125,9 +128,11 @@ def check_update(sample: dict[str, Any]) -> None:
     assert update.execution_id == data.get("execution_id", "")
     same_order(update.order, data["order"])
     legs = data.get("legs") or []
-    if data["event"] in ("fill", "partial_fill") and not legs:
-        assert (update.quantity, update.price) == (D(data["qty"]), D(data["price"]))
+    is_single = data["event"] in ("fill", "partial_fill") and not legs
+    traded = (D(data["qty"]), D(data["price"])) if is_single else (None, None)
+    assert (update.quantity, update.price) == traded
     for leg, shown in zip(update.legs, legs, strict=True):
+        assert leg.ts_event_ns == in_nanoseconds(shown["timestamp"])
         assert (leg.execution_id, leg.venue_order_id) == (shown["execution_id"], shown["order_id"])
         assert (leg.symbol, leg.quantity, leg.price) == (
             shown["symbol"],
@@ -141,7 +146,8 @@ def check_order_stream(sample: dict[str, Any]) -> None:
     said, data = read_update(raw(frame)), frame["data"]
     match frame.get("stream"):
         case "authorization":
-            assert said == Authorized(data["status"] == "authorized", data["action"])
+            assert said == Authorized(**data)
+            assert said.is_authorized is (data["status"] == "authorized")
         case "listening":
             assert said == Listening(tuple(data["streams"]))
         case _:
@@ -384,8 +390,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-@pytest.mark.recorded
-@pytest.mark.parametrize("sample", SAMPLES, ids=[sample["id"] for sample in SAMPLES])
+@pytest.mark.parametrize("sample", SAMPLES)
 def test_every_field_of_a_message_comes_out_as_the_vendor_wrote_it(sample):
     if sample["kind"] in NOT_READ:
         return

@@ -296,15 +296,14 @@ def test_states_of_an_order(state, outcome):
 
 def test_an_execution_brings_its_fee():
     trade = wire.read_trade(TRADE, CALL)
-    assert (trade.quantity, trade.price, trade.fee) == (D("0.3"), D("0.0345"), D("0.00009"))
-    assert wire.fill_of(trade).side is Side.BUY
+    assert (trade.fill.quantity, trade.fill.price, trade.fill.fee) == (D("0.3"), D("0.0345"), D("0.00009"))
     elsewhere = wire.read_trade(TRADE | {"fee_currency": "USDC"}, CALL)
-    assert (elsewhere.quantity, elsewhere.fee, wire.fill_of(elsewhere).fee) == (D("0.3"), None, 0)
-    assert wire.read_trade(TRADE | {"timestamp": "soon"}, CALL).ts_ns == 0
+    assert (elsewhere.fill.quantity, elsewhere.fill.fee, elsewhere.has_fee) == (D("0.3"), 0, False)
+    assert wire.read_trade(TRADE | {"timestamp": "soon"}, CALL).fill.ts_event_ns == 0
     for spoilt in ({"price": 0}, {"amount": 0}, {"price": -1}, {"amount": -0.3}):
         with pytest.raises(WireError, match="a trade of"):
             wire.read_trade(TRADE | spoilt, CALL)
-    assert wire.read_trade(TRADE | {"amount": 0.1, "price": 0.0001}, CALL).price == D("0.0001")
+    assert wire.read_trade(TRADE | {"amount": 0.1, "price": 0.0001}, CALL).fill.price == D("0.0001")
 
 
 SPOILT = st.sampled_from([None, True, "", "x", [], [1], math.nan, {}])

@@ -400,22 +400,20 @@ TRADE = {
 
 
 def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history():
-    trade = wire.read_trade(TRADE, SWAP)
-    assert trade == VenueTrade(
-        "7", "B-1", "", SWAP.symbol, Side.SELL, D(3), D("90000.5"), D("0.00009"), 5_000_000
-    )
-    assert wire.fill_of(trade) == VenueFill(
-        "7", "B-1", SWAP.symbol, Side.SELL, D(3), None, D("90000.5"), 5_000_000, D("0.00009")
+    assert wire.read_trade(TRADE, SWAP) == VenueTrade(
+        VenueFill("7", "B-1", SWAP.symbol, Side.SELL, D(3), None, D("90000.5"), 5_000_000, D("0.00009")),
+        label="",
+        has_fee=True,
     )
     assert wire.read_trade(TRADE | {"label": "a"}, SWAP).label == "a"
-    assert wire.read_trade(TRADE | {"combo_id": "X"}, SWAP).order_id == f"B-1/{SWAP.symbol}"
+    assert wire.read_trade(TRADE | {"combo_id": "X"}, SWAP).fill.venue_order_id == f"B-1/{SWAP.symbol}"
 
 
 @pytest.mark.parametrize("own", ["M", "T"])
 @pytest.mark.parametrize("liquidated", [None, "M", "T", "MT"])
 def test_an_execution_is_of_a_liquidation_where_the_accounts_own_side_was_liquidated(own, liquidated):
     trade = wire.read_trade(TRADE | {"liquidity": own, "liquidation": liquidated}, SWAP)
-    assert trade.is_liquidation is wire.fill_of(trade).is_liquidation is (own in (liquidated or ""))
+    assert trade.fill.is_liquidation is (own in (liquidated or ""))
 
 
 @pytest.mark.parametrize(
@@ -424,7 +422,8 @@ def test_an_execution_is_of_a_liquidation_where_the_accounts_own_side_was_liquid
 )
 def test_a_fee_of_nothing_or_without_a_currency_is_taken_as_it_is(changes):
     trade = wire.read_trade(TRADE | changes, SWAP)
-    assert trade.fee == (D("0.00009") if "fee" not in changes else 0)
+    assert trade.has_fee
+    assert trade.fill.fee == (D("0.00009") if "fee" not in changes else 0)
 
 
 LINE = {"id": 12, "type": "transfer", "change": 0.5, "timestamp": 4}

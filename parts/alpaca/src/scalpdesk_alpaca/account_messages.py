@@ -4,7 +4,7 @@ Pure: bytes in, values out (docs.alpaca.markets, Trading API v2). An answer that
 line or whole, raises :class:`~scalpdesk_alpaca.fields.Malformed`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from urllib.parse import quote
@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instrument, parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
@@ -41,7 +41,7 @@ from scalpdesk_alpaca.fields import (
     side_of,
     text,
 )
-from scalpdesk_alpaca.market_data import Lookup, Stamp, side
+from scalpdesk_alpaca.messages import DividendRow, Lookup, QuoteRow, Stamp, number_of
 from scalpdesk_alpaca.transport import RestRequest
 
 CONTRACTS_PER_PAGE = 10_000
@@ -108,14 +108,6 @@ class _ContractPage(msgspec.Struct):
     next_page_token: str | None = None
 
 
-class _LatestQuote(msgspec.Struct):
-    t: str
-    bp: float
-    ap: float
-    bs: float = 0.0
-    as_: float = msgspec.field(default=0.0, name="as")
-
-
 class _Quotes(msgspec.Struct):
     quotes: dict[str, msgspec.Raw]
 
@@ -128,7 +120,7 @@ _ASSET = msgspec.json.Decoder(_Asset).decode
 _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
 _CONTRACT = msgspec.json.Decoder(_Contract).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
-_QUOTE = msgspec.json.Decoder(_LatestQuote).decode
+_QUOTE = msgspec.json.Decoder(QuoteRow).decode
 
 ACCOUNT = RestRequest("GET", "/v2/account")
 CLOCK = RestRequest("GET", "/v2/clock")
@@ -271,13 +263,6 @@ class _Split(msgspec.Struct):
     ex_date: str
 
 
-class _CashRow(msgspec.Struct):
-    symbol: str
-    rate: Decimal
-    ex_date: str
-    special: bool = False
-
-
 class _Splits(msgspec.Struct):
     forward_splits: tuple[msgspec.Raw, ...] = ()
     reverse_splits: tuple[msgspec.Raw, ...] = ()
@@ -291,7 +276,7 @@ class _SplitPage(msgspec.Struct):
 
 _SPLIT_PAGE = msgspec.json.Decoder(_SplitPage).decode
 _SPLIT = msgspec.json.Decoder(_Split).decode
-_DIVIDEND = msgspec.json.Decoder(_CashRow).decode
+_DIVIDEND = msgspec.json.Decoder(DividendRow).decode
 
 
 def splits_request(symbol: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
@@ -370,21 +355,13 @@ def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str)
     return RestRequest.page(path, {"symbols": ",".join(symbols), "feed": feed})
 
 
-def read_latest_quotes(
-    raw: bytes, lookup: Callable[[str], InstrumentId | None], stamp: Stamp
-) -> tuple[list[QuoteEvent], list[BadMessage]]:
+def read_latest_quotes(raw: bytes, lookup: Lookup, stamp: Stamp) -> tuple[list[QuoteEvent], list[BadMessage]]:
     """Return the quotes of an answer, and what was not believed."""
 
     def latest(item: tuple[str, msgspec.Raw]) -> QuoteEvent:
         symbol, part = item
         row = decode(_QUOTE, bytes(part), "malformed_quote")
-        number = lookup(symbol)
-        if number is None:
-            raise Malformed("unknown_symbol", repr(symbol))
-        at_ns = ns_of_text(row.t)
-        bid, bid_size = side(row.bp, row.bs)
-        ask, ask_size = side(row.ap, row.as_)
-        return QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size)
+        return row.event(number_of(symbol, lookup), stamp)
 
     return read_each(decode(_QUOTES, raw, "malformed_quotes").quotes.items(), latest)
 

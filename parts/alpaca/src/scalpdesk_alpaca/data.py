@@ -157,9 +157,7 @@ def snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot
         When the venue does not answer, or has no quote of the share.
     """
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.core.errors import ScalpdeskError
-    from scalpdesk.datasets.chain_snapshots import ChainSnapshot, OptionSnapshot, ShareQuote
-    from scalpdesk.instruments.classes import us_option
+    from scalpdesk.datasets.chain_snapshots import ChainSnapshot
     from scalpdesk.instruments.sessions import to_new_york
 
     share = history.latest_quote(symbol, feed=flags.stock_feed)
@@ -172,36 +170,14 @@ def snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot
         )
     band = flags.strikes / 100
     today = to_new_york(SystemClock().now_ns()).date()
-    lines = history.chain(
+    options = history.chain(
         symbol,
         feed=flags.feed,
         last_expiry=today + timedelta(days=flags.days),
         strikes=(price * (1 - band) if band < 1 else 0.01, price * (1 + band)),
     )
-    options = []
-    for line in lines:
-        with suppress(ScalpdeskError):  # an adjusted contract without a name of its own
-            options.append(
-                OptionSnapshot(
-                    contract=us_option(line.quote.symbol, [symbol]),
-                    quote_ns=line.quote.ts_ns,
-                    bid=line.quote.bid,
-                    ask=line.quote.ask,
-                    bid_size=line.quote.bid_size,
-                    ask_size=line.quote.ask_size,
-                    implied_volatility=line.implied_volatility,
-                    delta=line.delta,
-                    gamma=line.gamma,
-                    theta=line.theta,
-                    vega=line.vega,
-                    rho=line.rho,
-                )
-            )
-    quote = ShareQuote(
-        symbol=symbol, bid=share.bid, ask=share.ask, bid_size=share.bid_size, ask_size=share.ask_size
-    )
     # known when the last page has come, not when it was asked for
-    return ChainSnapshot(ts_ns=SystemClock().now_ns(), underlying=quote, options=tuple(options))
+    return ChainSnapshot(ts_ns=SystemClock().now_ns(), underlying=share, options=tuple(options))
 
 
 async def record(request: RecordRequest, flags: AlpacaRecordFlags) -> Sequence[ImportReport]:

@@ -8,20 +8,23 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError, ScalpdeskError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.datasets.chain_snapshots import OptionSnapshot, ShareQuote
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import Revealable
 from scalpdesk_alpaca.account_messages import read_contracts
-from scalpdesk_alpaca.fields import Malformed, day_of, not_negative, ns_of_text
-from scalpdesk_alpaca.market_data import BarRow
+from scalpdesk_alpaca.fields import Malformed, day_of, not_negative, ns_of
+from scalpdesk_alpaca.messages import BarRow, DividendRow, QuoteRow
 
 BAR_SECONDS = {"minute": 60, "hour": 3_600}
 """Lengths of bars that can be asked for; a day's bar has the length of its session."""
@@ -39,22 +42,6 @@ class HistoricalBar(msgspec.Struct, frozen=True):
     volume: float
 
 
-class CashDividendLine(msgspec.Struct, frozen=True):
-    """One cash dividend of ``amount`` a share."""
-
-    symbol: str
-    ex_date: date
-    amount: Decimal
-
-
-class _QuotePart(msgspec.Struct):
-    t: str
-    bp: float = 0.0
-    ap: float = 0.0
-    bs: float = 0.0
-    size_of_ask: float = msgspec.field(default=0.0, name="as")
-
-
 class _Greeks(msgspec.Struct):
     delta: float | None = None
     gamma: float | None = None
@@ -63,37 +50,24 @@ class _Greeks(msgspec.Struct):
     rho: float | None = None
 
 
+class _LatestQuote(QuoteRow, frozen=True):
+    bp: float = 0.0
+    ap: float = 0.0
+
+    def __post_init__(self) -> None:
+        ns_of(self.t)
+        if not all(0.0 <= figure < math.inf for figure in self.figures().values()):
+            raise Malformed("bad_quote", str(self.figures()))
+
+    def figures(self) -> dict[str, float]:
+        """Return prices and sizes; a price of 0 is no such side, sizes are shares or contracts."""
+        return {"bid": self.bp, "ask": self.ap, "bid_size": self.bs, "ask_size": self.as_}
+
+
 class _Snapshot(msgspec.Struct):
-    quote: _QuotePart | None = msgspec.field(default=None, name="latestQuote")
+    quote: _LatestQuote | None = msgspec.field(default=None, name="latestQuote")
     implied_volatility: float | None = msgspec.field(default=None, name="impliedVolatility")
     greeks: _Greeks | None = None
-
-
-class LatestQuote(msgspec.Struct, frozen=True):
-    """Latest quote of a symbol; a price of 0 is no such side, sizes are shares or contracts."""
-
-    symbol: str
-    ts_ns: int
-    """The venue's stamp."""
-    bid: float
-    ask: float
-    bid_size: float
-    ask_size: float
-
-
-class ChainLine(msgspec.Struct, frozen=True):
-    """Snapshot of one option: its latest quote and the venue's values; NaN for a value it does not give."""
-
-    quote: LatestQuote
-    implied_volatility: float
-    """A fraction a year."""
-    delta: float
-    gamma: float
-    theta: float
-    """A calendar day."""
-    vega: float
-    rho: float
-    """``vega``, ``rho``: A point."""
 
 
 TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets")
@@ -101,12 +75,6 @@ TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets"
 PAGE_OF_CHAIN, PAGE_OF_BARS, PAGE_OF_CONTRACTS = 1_000, 10_000, 10_000
 SYMBOLS_A_REQUEST = 100
 """Options asked for at once."""
-
-
-class _Dividend(msgspec.Struct):
-    symbol: str
-    rate: Decimal
-    ex_date: str
 
 
 class AlpacaHistory:
@@ -255,8 +223,10 @@ class AlpacaHistory:
         last_expiry: date | None = None,
         strikes: tuple[float, float] | None = None,
         page_lines: int = PAGE_OF_CHAIN,
-    ) -> list[ChainLine]:
-        """Return a snapshot of each option on an underlying that has a quote, page by page.
+    ) -> list[OptionSnapshot]:
+        """Return a snapshot of each option on an underlying that has a quote and a name, page by page.
+
+        An adjusted contract has no name of its own.
 
         Parameters
         ----------
@@ -283,18 +253,18 @@ class AlpacaHistory:
             asked["expiration_date_lte"] = last_expiry.isoformat()
         if strikes is not None:
             asked |= {"strike_price_gte": f"{strikes[0]:.3f}", "strike_price_lte": f"{strikes[1]:.3f}"}
-        found = []
+        found: list[OptionSnapshot] = []
         for page in self._pages(self._options, f"/options/snapshots/{underlying}", asked):
             for symbol, line in _table(page, "snapshots").items():
                 try:
                     row = msgspec.convert(line, _Snapshot)
                     if row.quote is not None:
-                        found.append(_chain_line(symbol, row, row.quote))
+                        found += _snapshots(underlying, symbol, row, row.quote)
                 except (Malformed, msgspec.ValidationError) as error:
                     raise DataError("a snapshot cannot be believed", where=symbol, value=str(error)) from None
         return found
 
-    def latest_quote(self, symbol: str, *, feed: Literal["iex", "sip"] = "iex") -> LatestQuote | None:
+    def latest_quote(self, symbol: str, *, feed: Literal["iex", "sip"] = "iex") -> ShareQuote | None:
         """Return the latest quote of a share, None without a quote; raises as :meth:`chain`."""
         asked = {"symbols": symbol, "feed": feed}
         page = self._page(self._stocks, "/stocks/quotes/latest", asked)
@@ -302,7 +272,7 @@ class AlpacaHistory:
         if line is None:
             return None
         try:
-            return _latest_quote(symbol, msgspec.convert(line, _QuotePart))
+            return ShareQuote(symbol=symbol, **msgspec.convert(line, _LatestQuote).figures())
         except (Malformed, msgspec.ValidationError) as error:
             raise DataError("a quote cannot be believed", where=symbol, value=str(error)) from None
 
@@ -331,7 +301,7 @@ class AlpacaHistory:
             del self._trading[0]
             yield from self._pages(self._trading[0], path, asked)
 
-    def cash_dividends(self, symbol: str, first: date, last: date) -> list[CashDividendLine]:
+    def cash_dividends(self, symbol: str, first: date, last: date) -> list[CashDividend]:
         """Return the cash dividends with an ex-date from ``first`` to ``last``, oldest first.
 
         Raises
@@ -390,16 +360,16 @@ def _bars(found: Mapping[str, Any], seconds: int) -> Iterator[HistoricalBar]:
             try:
                 row = msgspec.convert(line, BarRow)
                 figures = row.figures()
-                end_ns = ns_of_text(row.t) + seconds * NANOS_PER_SECOND
+                end_ns = ns_of(row.t) + seconds * NANOS_PER_SECOND
             except (Malformed, msgspec.ValidationError) as error:
                 raise DataError("a bar cannot be believed", where=symbol, value=str(error)) from None
             yield HistoricalBar(symbol, end_ns, *figures)
 
 
-def _dividend(line: Any) -> CashDividendLine:
+def _dividend(line: Any) -> CashDividend:
     try:
-        row = msgspec.convert(line, _Dividend)
-        return CashDividendLine(row.symbol, day_of(row.ex_date, "ex_date"), not_negative(row.rate, "rate"))
+        row = msgspec.convert(line, DividendRow)
+        return CashDividend(row.symbol, day_of(row.ex_date, "ex_date"), not_negative(row.rate, "rate"))
     except (Malformed, msgspec.ValidationError) as error:
         raise DataError("a dividend cannot be believed", value=str(error)) from None
 
@@ -414,14 +384,11 @@ def _table(page: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found
 
 
-def _latest_quote(symbol: str, row: _QuotePart) -> LatestQuote:
-    figures = (row.bp, row.ap, row.bs, row.size_of_ask)
-    if not all(0.0 <= figure < math.inf for figure in figures):
-        raise Malformed("bad_quote", str(figures))
-    return LatestQuote(symbol, ns_of_text(row.t), *figures)
-
-
-def _chain_line(symbol: str, row: _Snapshot, quote: _QuotePart) -> ChainLine:
-    values = row.greeks or _Greeks()
-    found = (row.implied_volatility, values.delta, values.gamma, values.theta, values.vega, values.rho)
-    return ChainLine(_latest_quote(symbol, quote), *(math.nan if each is None else each for each in found))
+def _snapshots(underlying: str, symbol: str, row: _Snapshot, quote: _LatestQuote) -> Iterator[OptionSnapshot]:
+    """Yield the snapshot of an option; nothing of one without a name of its own."""
+    figures, quote_ns = quote.figures(), ns_of(quote.t)
+    values = {"implied_volatility": row.implied_volatility, **msgspec.structs.asdict(row.greeks or _Greeks())}
+    given = {name: value for name, value in values.items() if value is not None}
+    with suppress(ScalpdeskError):
+        contract = us_option(symbol, [underlying])
+        yield OptionSnapshot(contract=contract, quote_ns=quote_ns, **figures, **given)

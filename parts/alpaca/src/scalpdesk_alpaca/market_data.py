@@ -30,44 +30,18 @@ from scalpdesk_alpaca.fields import (
     Malformed,
     decode,
     ns_of,
-    ns_of_text,
     text,
 )
+from scalpdesk_alpaca.messages import BarRow, Lookup, QuoteRow, Stamp, StreamFault, Welcome, number_of
 from scalpdesk_alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys, RestRequest
 
 T = TypeVar("T")
 MINUTE_SECONDS = 60
-NAN = float("nan")
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024
-Stamp = Callable[[int | None], int]
-"""Returns ``ts_recv_ns`` for a message of the given event time."""
-Lookup = Callable[[str], InstrumentId | None]
-"""Returns the instrument of a venue symbol, None for an unknown symbol."""
 
 
-class StreamFault(msgspec.Struct, frozen=True):
-    """The server's error message on a data stream."""
-
-    code: int
-    message: str
-
-    @property
-    def is_final(self) -> bool:
-        """True when trying again with the same keys and symbols cannot help.
-
-        406 is not: the connection of this account that is still open may be our own, not yet noticed as dead.
-        """
-        return self.code in (400, 401, 402, 405, 409, 410, 411, 412, 413)
-
-
-class Welcome(msgspec.Struct, frozen=True):
-    """``connected`` or ``authenticated``."""
-
-    message: str
-
-
-class Subscribed(msgspec.Struct, frozen=True):
+class Subscribed(msgspec.Struct, frozen=True, tag_field="T", tag="subscription"):
     """The whole of what the connection is subscribed to now."""
 
     quotes: tuple[str, ...] = ()
@@ -92,13 +66,8 @@ MarketItem = (
 )
 
 
-class _Quote(msgspec.Struct, tag_field="T", tag="q", gc=False):
+class _Quote(QuoteRow, frozen=True, tag_field="T", tag="q", kw_only=True, gc=False):
     S: str
-    t: str | Ext
-    bp: float
-    ap: float
-    bs: float = 0.0
-    as_: float = msgspec.field(default=0.0, name="as")
 
 
 class _Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
@@ -108,13 +77,8 @@ class _Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
     s: float
 
 
-class _Bar(msgspec.Struct, tag_field="T", tag="b", gc=False):
+class _Bar(BarRow, frozen=True, tag_field="T", tag="b", kw_only=True, gc=False):
     S: str
-    t: str | Ext
-    o: float
-    h: float
-    l: float  # noqa: E741 - the venue's own letter
-    c: float
     v: float
 
 
@@ -125,26 +89,11 @@ class _Status(msgspec.Struct, tag_field="T", tag="s"):
     sm: str = ""
 
 
-class _Success(msgspec.Struct, tag_field="T", tag="success"):
-    msg: str
-
-
-class _StreamError(msgspec.Struct, tag_field="T", tag="error"):
-    code: int
-    msg: str = ""
-
-
-class _Subscription(msgspec.Struct, tag_field="T", tag="subscription"):
-    quotes: tuple[str, ...] = ()
-    trades: tuple[str, ...] = ()
-    bars: tuple[str, ...] = ()
-
-
 class _Kind(msgspec.Struct):
     T: str
 
 
-_Message = _Quote | _Trade | _Bar | _Status | _Success | _StreamError | _Subscription
+_Message = _Quote | _Trade | _Bar | _Status | Welcome | StreamFault | Subscribed
 IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
 """Kinds that the desk never asks for: amended and daily bars, bands, corrections, imbalances, news."""
 TRADING_CODES = {"2": False, "3": True, "H": False, "P": False, "T": True}
@@ -158,16 +107,11 @@ class MarketReader:
 
     def __init__(self, lookup: Lookup, *, is_msgpack: bool) -> None:
         self.lookup = lookup
-        if is_msgpack:
-            self._whole = msgspec.msgpack.Decoder(list[_Message]).decode
-            self._parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-            self._one = msgspec.msgpack.Decoder(_Message).decode
-            self._kind = msgspec.msgpack.Decoder(_Kind).decode
-        else:
-            self._whole = msgspec.json.Decoder(list[_Message]).decode
-            self._parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
-            self._one = msgspec.json.Decoder(_Message).decode
-            self._kind = msgspec.json.Decoder(_Kind).decode
+        codec = msgspec.msgpack if is_msgpack else msgspec.json
+        self._whole = codec.Decoder(list[_Message]).decode
+        self._parts = codec.Decoder(list[msgspec.Raw]).decode
+        self._one = codec.Decoder(_Message).decode
+        self._kind = codec.Decoder(_Kind).decode
 
     def read(self, raw: bytes, stamp: Stamp) -> list[MarketItem]:
         """Return the content of a frame in its order; a bad message keeps its place."""
@@ -215,66 +159,36 @@ class MarketReader:
         return _refusal(name, f"{kind[:20]!r}: {error}")
 
     def _item(self, message: _Message, stamp: Stamp) -> MarketItem:
-        if type(message) is _Quote:
-            return self._quote(message, stamp)
-        if type(message) is _Trade:
+        if isinstance(message, _Quote):
+            return message.event(number_of(message.S, self.lookup), stamp)
+        if isinstance(message, _Trade):
             return self._trade(message, stamp)
-        if type(message) is _Bar:
+        if isinstance(message, _Bar):
             return self._bar(message, stamp)
-        if type(message) is _Status:
+        if isinstance(message, _Status):
             at_ns = ns_of(message.t)
             stamp(at_ns)
             code = text(message.sc, "status_code", 8)
             return TradingStatus(
                 text(message.S, "symbol", 32), at_ns, code, message.sm[:80], TRADING_CODES.get(code)
             )
-        if type(message) is _Success:
-            return Welcome(message.msg[:40])
-        if type(message) is _StreamError:
-            return StreamFault(message.code, message.msg[:120])
-        if type(message) is _Subscription:
-            return Subscribed(message.quotes, message.trades, message.bars)
-        raise Malformed("unknown_message", type(message).__name__)
-
-    def _number(self, symbol: str) -> InstrumentId:
-        number = self.lookup(symbol)
-        if number is None:
-            raise Malformed("unknown_symbol", repr(symbol))
-        return number
-
-    def _quote(self, message: _Quote, stamp: Stamp) -> QuoteEvent:
-        number = self._number(message.S)
-        at_ns = ns_of(message.t)
-        bid, bid_size = side(message.bp, message.bs)
-        ask, ask_size = side(message.ap, message.as_)
-        return QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size)
+        return message
 
     def _trade(self, message: _Trade, stamp: Stamp) -> TradeEvent:
-        number = self._number(message.S)
+        number = number_of(message.S, self.lookup)
         at_ns = ns_of(message.t)
         if not (0 < message.p < math.inf and 0 <= message.s < math.inf):
             raise Malformed("bad_trade", f"{message.s} at {message.p}")
         return TradeEvent(number, at_ns, stamp(at_ns), message.p, message.s)
 
     def _bar(self, message: _Bar, stamp: Stamp) -> BarEvent:
-        number = self._number(message.S)
+        number = number_of(message.S, self.lookup)
         end_ns = ns_of(message.t) + MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
-        figures = checked_bar(message.o, message.h, message.l, message.c, message.v)
-        return BarEvent(number, end_ns, stamp(end_ns), MINUTE_SECONDS, *figures)
+        return BarEvent(number, end_ns, stamp(end_ns), MINUTE_SECONDS, *message.figures())
 
 
 def _refusal(name: str, detail: str) -> BadMessage:
     return BadMessage(name, detail[:LONGEST_SHOWN])
-
-
-def side(price: float, size: float) -> tuple[float, float]:
-    """Return one side of a quote in the desk's form: a side that is not there is NaN with size 0.
-
-    Alpaca writes 0 for a missing ask and for a missing bid; a bid of 0 means just that.
-    """
-    if price == 0 or math.isnan(price):
-        return NAN, 0.0
-    return price, size if 0 <= size < math.inf else 0.0
 
 
 # messages to the server -----------------------------------------------------------------------------
@@ -304,37 +218,6 @@ def _encode(message: dict[str, object], is_msgpack: bool) -> bytes:
 
 
 BARS_PER_PAGE = 10_000
-Figures = tuple[float, float, float, float, float]
-"""Open, high, low, close, volume."""
-
-
-class BarRow(msgspec.Struct, frozen=True):
-    """A bar of the past: its beginning, prices in currency per unit, volume in units."""
-
-    t: str
-    o: float
-    h: float
-    l: float  # noqa: E741 - the venue's own letter
-    c: float
-    v: float = 0.0
-
-    def figures(self) -> Figures:
-        """Return the figures of a bar that can be; see :func:`checked_bar`."""
-        return checked_bar(self.o, self.h, self.l, self.c, self.v)
-
-
-def checked_bar(opened: float, high: float, low: float, close: float, volume: float) -> Figures:
-    """Return the figures of a bar that can be.
-
-    Raises
-    ------
-    Malformed
-        When the prices contradict one another or are no prices.
-    """
-    is_sane = 0 < low <= min(opened, close) and max(opened, close) <= high < math.inf
-    if not (is_sane and 0 <= volume < math.inf):
-        raise Malformed("bad_bar", f"{opened} {high} {low} {close} {volume}")
-    return opened, high, low, close, volume
 
 
 class _Page(msgspec.Struct):
@@ -379,7 +262,7 @@ def read_bars(raw: bytes, symbol: str, make: Callable[..., T]) -> tuple[list[T],
     """
     page = decode(_PAGE, raw, "malformed_bars")
     rows = [decode(_BAR, bytes(part), "malformed_bar") for part in (page.bars or {}).get(symbol, ())]
-    return [make(ns_of_text(row.t), *row.figures()) for row in rows], page.next_page_token or None
+    return [make(ns_of(row.t), *row.figures()) for row in rows], page.next_page_token or None
 
 
 def daily_bar(start_ns: int, *figures: float) -> DailyBar:

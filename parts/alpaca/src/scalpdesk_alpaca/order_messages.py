@@ -29,7 +29,6 @@ from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.tracker import MAY_FILL, Outcome
 from scalpdesk_alpaca.fields import (
-    LONGEST_SHOWN,
     UNREADABLE,
     BadMessage,
     Malformed,
@@ -42,6 +41,7 @@ from scalpdesk_alpaca.fields import (
     side_of,
     text,
 )
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError
 from scalpdesk_alpaca.transport import RestRequest
 
 OUTCOMES = {
@@ -135,26 +135,6 @@ class TradeUpdate(msgspec.Struct, frozen=True):
     """The execution of each leg in one fill of a multi-leg order."""
 
 
-class Authorized(msgspec.Struct, frozen=True):
-    """The answer to the authentication on ``/stream``, or to a request that came before it."""
-
-    is_authorized: bool
-    action: str = "authenticate"
-    """The request that it answers."""
-
-
-class Listening(msgspec.Struct, frozen=True):
-    """Streams that the connection listens to now."""
-
-    streams: tuple[str, ...]
-
-
-class StreamError(msgspec.Struct, frozen=True):
-    """The server's error message on ``/stream``; it ends the connection."""
-
-    message: str
-
-
 UpdateItem = TradeUpdate | Authorized | Listening | StreamError | BadMessage
 
 
@@ -204,27 +184,14 @@ class _StreamMessage(msgspec.Struct):
     action: str = ""
 
 
-class _Authorization(msgspec.Struct):
-    status: str
-    action: str = "authenticate"
-
-
-class _StreamErrorData(msgspec.Struct):
-    error_message: str
-
-
-class _Listening(msgspec.Struct):
-    streams: tuple[str, ...] = ()
-
-
 _encode_json = msgspec.json.Encoder().encode
 _ORDER_JSON = msgspec.json.Decoder(_Order).decode
 _ORDERS_JSON = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _MESSAGE = msgspec.json.Decoder(_StreamMessage).decode
 _UPDATE = msgspec.json.Decoder(_Update).decode
-_AUTHORIZATION = msgspec.json.Decoder(_Authorization).decode
-_LISTENING = msgspec.json.Decoder(_Listening).decode
-_STREAM_ERROR = msgspec.json.Decoder(_StreamErrorData).decode
+_AUTHORIZATION = msgspec.json.Decoder(Authorized).decode
+_LISTENING = msgspec.json.Decoder(Listening).decode
+_STREAM_ERROR = msgspec.json.Decoder(StreamError).decode
 
 
 def read_update(raw: bytes) -> UpdateItem:
@@ -237,14 +204,11 @@ def read_update(raw: bytes) -> UpdateItem:
         if message.stream == "trade_updates":
             return _update(decode(_UPDATE, payload, "malformed_update"))
         if message.stream == "authorization":
-            answer = decode(_AUTHORIZATION, payload, "malformed_authorization")
-            return Authorized(answer.status == "authorized", answer.action[:40])
+            return decode(_AUTHORIZATION, payload, "malformed_authorization")
         if message.stream == "listening":
-            return Listening(decode(_LISTENING, payload, "malformed_listening").streams)
+            return decode(_LISTENING, payload, "malformed_listening")
         if message.action == "error":
-            return StreamError(
-                decode(_STREAM_ERROR, payload, "malformed_error").error_message[:LONGEST_SHOWN]
-            )
+            return decode(_STREAM_ERROR, payload, "malformed_error")
     except Malformed as refused:
         return BadMessage(refused.name, refused.detail)
     return BadMessage("unknown_stream", repr(message.stream)[:80])

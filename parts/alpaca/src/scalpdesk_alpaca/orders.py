@@ -22,11 +22,9 @@ from scalpdesk.venues.tracker import (
 from scalpdesk_alpaca import order_messages
 from scalpdesk_alpaca.account_messages import fills_request, read_fills
 from scalpdesk_alpaca.fields import BadMessage, Malformed
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError
 from scalpdesk_alpaca.order_messages import (
-    Authorized,
-    Listening,
     ReplyVerdict,
-    StreamError,
     TradeUpdate,
     UpdateItem,
     WireOrder,

@@ -223,11 +223,8 @@ class DeribitHistory:
         except urllib.error.HTTPError as refused:
             body = refused.read()  # the venue's errors have the same form
         try:
-            reply = msgspec.json.decode(body)
-            if "error" in reply:
-                raise wire.RpcError(reply["error"]["code"], str(reply["error"]["message"]))
-            return reply["result"]
-        except (msgspec.DecodeError, KeyError, TypeError) as problem:
+            return wire.result_of(msgspec.json.decode(body, type=dict))
+        except (msgspec.DecodeError, WireError) as problem:
             raise OSError(f"not an answer of the venue: {problem}") from None
 
     # history ----------------------------------------------------------------------------------------

@@ -164,34 +164,34 @@ class DeribitOrders:
         instrument = self._queries.instrument(message)
         if instrument is None:
             return False
-        trade = wire.read_trade(message, instrument)
-        held = self._editing.get(trade.order_id)
+        fill, label, has_fee = wire.read_trade(message, instrument)
+        held = self._editing.get(fill.venue_order_id)
         if held is not None:
             held[0].append(message)
             return True
-        order = self._known(trade.label, trade.order_id) or self.tracker.leg(trade.label, trade.symbol)
+        order = self._known(label, fill.venue_order_id) or self.tracker.leg(label, fill.symbol)
         if order is None:
             self._publisher.count("foreign_trade")
             return False
         if not order.venue_order_id:
-            self.tracker.bind(order.submitted.client_order_id, trade.order_id)
-        at_ns = trade.ts_ns or self._publisher.timestamp()
+            self.tracker.bind(order.submitted.client_order_id, fill.venue_order_id)
+        at_ns = fill.ts_event_ns or self._publisher.timestamp()
         events = self.tracker.next_execution(
             order,
-            trade.trade_id,
-            trade.quantity,
-            trade.price,
+            fill.execution_id,
+            fill.quantity,
+            fill.price,
             at_ns,
             self._publisher.timestamp(at_ns),
-            fee=trade.fee,
+            fee=fill.fee if has_fee else None,
             earlier=self._before(order),
         )
         self.path.publish(events)
-        if events and not trade.ts_ns:
-            self._publisher.refuse("orders", "unreadable_time", f"trade {trade.trade_id}: taken as of now")
-        if events and trade.fee is None:
+        if events and not fill.ts_event_ns:
+            self._publisher.refuse("orders", "unreadable_time", f"trade {fill.execution_id}: taken as of now")
+        if events and not has_fee:
             currency = message.get("fee_currency")
-            detail = f"trade {trade.trade_id} charges {currency}: booked with the schedule's fee"
+            detail = f"trade {fill.execution_id} charges {currency}: booked with the schedule's fee"
             self._publisher.refuse("orders", "fee_in_other_currency", detail)
         return True
 
@@ -588,11 +588,10 @@ class DeribitOrders:
                 instrument = self._queries.instrument(message)
                 if instrument is None:
                     continue
-                trade = wire.read_trade(message, instrument)
-                if not trade.ts_ns:
-                    trade = trade._replace(ts_ns=self._publisher.timestamp())
-                fill = wire.fill_of(trade)
-                fills[trade.trade_id] = fill if trade.fee is not None else self.tracker.with_fee(fill)
+                fill, _, has_fee = wire.read_trade(message, instrument)
+                if not fill.ts_event_ns:
+                    fill = msgspec.structs.replace(fill, ts_event_ns=self._publisher.timestamp())
+                fills[fill.execution_id] = fill if has_fee else self.tracker.with_fee(fill)
                 self._apply_trade(message)
             if not found.get("has_more") or not page or len(fills) == before:
                 return tuple(fills.values())

@@ -159,16 +159,22 @@ def decode_frame(raw: bytes | str) -> RpcReply | Notification | Heartbeat:
     request_id = frame.get("id")
     if not isinstance(request_id, int):
         raise WireError(f"neither a reply nor a notification: {str(raw)[:80]!r}")
-    error = frame.get("error")
+    try:
+        return RpcReply(request_id, result_of(frame), None)
+    except RpcError as error:
+        return RpcReply(request_id, None, error)
+
+
+def result_of(reply: Message) -> Any:
+    """Return the result of a reply; raises the RpcError that it holds."""
+    error = reply.get("error")
     if isinstance(error, dict):
         data = error.get("data")
         reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
-        return RpcReply(
-            request_id, None, RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
-        )
-    if "result" not in frame:
+        raise RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
+    if "result" not in reply:
         raise WireError("a reply has neither result nor error")
-    return RpcReply(request_id, frame["result"], None)
+    return reply["result"]
 
 
 # fields -------------------------------------------------------------------------------------------------
@@ -523,21 +529,12 @@ def read_report(message: Message, instrument: Instrument | None) -> OrderReport:
 
 
 class VenueTrade(NamedTuple):
-    """One execution of an order of the account; quantities are the desk's."""
+    """One execution of an order of the account; its time is 0 where the venue's cannot be read."""
 
-    trade_id: str
-    order_id: str
+    fill: VenueFill
     label: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal | None
-    """In the instrument's currency; None where the venue states it in another one."""
-    ts_ns: int
-    """UTC nanoseconds; 0 where the venue's time cannot be read."""
-    is_liquidation: bool = False
-    """Whether the venue made it to close what the account does not carry."""
+    has_fee: bool
+    """False where the venue states the fee in another currency than the instrument's."""
 
 
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
@@ -554,19 +551,20 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
     is_own = not fee or currency in (None, instrument.currency)
     order_id = _text(message, "order_id")
-    return VenueTrade(
-        _text(message, "trade_id"),
-        leg_id(order_id, instrument.symbol) if message.get("combo_id") else order_id,
-        str(message.get("label") or ""),
-        instrument.symbol,
-        _side(message),
-        quantity_of(instrument, quantity),
-        price,
-        fee if is_own else None,
-        known_ns(message, "timestamp"),
+    fill = VenueFill(
+        execution_id=_text(message, "trade_id"),
+        venue_order_id=leg_id(order_id, instrument.symbol) if message.get("combo_id") else order_id,
+        symbol=instrument.symbol,
+        side=_side(message),
+        quantity=quantity_of(instrument, quantity),
+        cumulative=None,
+        price=price,
+        ts_event_ns=known_ns(message, "timestamp"),
+        fee=fee if is_own else ZERO,
         # which sides were liquidated (M, T or MT); the other one may have been the account's
-        str(message.get("liquidity") or "-") in str(message.get("liquidation") or ""),
+        is_liquidation=str(message.get("liquidity") or "-") in str(message.get("liquidation") or ""),
     )
+    return VenueTrade(fill, str(message.get("label") or ""), is_own)
 
 
 LOGGED = {
@@ -663,22 +661,6 @@ def legs_of_open_combo(message: Message, legs: dict[str, Decimal]) -> list[Venue
         )
         for symbol, amount in legs.items()
     ]
-
-
-def fill_of(trade: VenueTrade) -> VenueFill:
-    """Return an execution as a line of the account's history."""
-    return VenueFill(
-        trade.trade_id,
-        trade.order_id,
-        trade.symbol,
-        trade.side,
-        trade.quantity,
-        None,
-        trade.price,
-        trade.ts_ns,
-        ZERO if trade.fee is None else trade.fee,
-        trade.is_liquidation,
-    )
 
 
 # the account --------------------------------------------------------------------------------------------

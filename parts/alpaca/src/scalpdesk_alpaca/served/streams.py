@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -17,6 +18,7 @@ from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, Sta
 from scalpdesk.exchange.outbox import Frame
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk_alpaca.messages import Authorized, Listening, StreamError, StreamFault, Welcome
 from scalpdesk_alpaca.served.app import account_of
 from scalpdesk_alpaca.served.market_data import bar_json, quote_json, trade_json
 from scalpdesk_alpaca.served.requests import ApiError
@@ -173,9 +175,9 @@ class TradeStream:
             wanted = data.get("streams") if isinstance(data, dict) else None
             names = [str(name) for name in wanted] if isinstance(wanted, list) else []
             self._streams = [name for name in names if name == "trade_updates"]
-            self._reply({"stream": "listening", "data": {"streams": self._streams}})
+            self._reply({"stream": "listening", "data": Listening(tuple(self._streams))})
         elif self.account is None:
-            self._reply(_authorization("unauthorized", "listen"))
+            self._authorization("unauthorized", "listen")
             self.wire.close()
         else:
             self._fail("unknown action")
@@ -187,11 +189,11 @@ class TradeStream:
         secret = str(inner.get("secret_key") or message.get("secret") or "")
         self.account = self._keyring.account_of(key, secret)
         if self.account is None:
-            self._reply(_authorization("unauthorized", "authenticate"))
+            self._authorization("unauthorized", "authenticate")
             self.wire.close()
         else:
-            hint = {"message": DEPRECATED} if message["action"] == "authenticate" else {}
-            self._reply(_authorization("authorized", "authenticate", **hint))
+            hint = DEPRECATED if message["action"] == "authenticate" else UNSET
+            self._authorization("authorized", "authenticate", hint)
 
     @property
     def is_listening(self) -> bool:
@@ -207,15 +209,14 @@ class TradeStream:
 
     def _fail(self, why: str) -> None:
         """Report an error, which ends the connection."""
-        self._reply({"action": "error", "data": {"error_message": why}})
+        self._reply({"action": "error", "data": StreamError(why)})
         self.wire.close()
+
+    def _authorization(self, status: str, action: str, hint: str | UnsetType = UNSET) -> None:
+        self._reply({"stream": "authorization", "data": Authorized(status, action, hint)})
 
     def _reply(self, message: dict[str, Any]) -> None:
         self.wire.plain(self._codec.frame(message))
-
-
-def _authorization(status: str, action: str, **more: str) -> dict[str, Any]:
-    return {"stream": "authorization", "data": {"status": status, "action": action, **more}}
 
 
 class DataStream:
@@ -259,7 +260,7 @@ class DataStream:
 
     def open(self) -> None:
         """Greet the client; authenticate it by its headers if they carry keys."""
-        self._reply([{"T": "success", "msg": "connected"}])
+        self._reply([Welcome("connected")])
         if self.is_options and not self.codec.packed:
             self._fail(412)
             self.wire.close()
@@ -313,7 +314,7 @@ class DataStream:
             self.wire.close()
         else:
             self.account = account
-            self._reply([{"T": "success", "msg": "authenticated"}])
+            self._reply([Welcome("authenticated")])
 
     def _change(self, message: dict[str, Any], *, adds: bool) -> None:
         wanted: dict[str, set[str]] = {}
@@ -365,11 +366,11 @@ class DataStream:
         """Send an event."""
         self.wire.event(self.codec.frame([message]), f"{self.path} {symbol}")
 
-    def _reply(self, message: list[dict[str, Any]]) -> None:
+    def _reply(self, message: list[Any]) -> None:
         self.wire.plain(self.codec.frame(message))
 
     def _fail(self, code: int) -> None:
-        self._reply([{"T": "error", "code": code, "msg": ERRORS[code]}])
+        self._reply([StreamFault(code, ERRORS[code])])
 
 
 NAN = float("nan")

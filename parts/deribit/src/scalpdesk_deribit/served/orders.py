@@ -32,16 +32,17 @@ from scalpdesk_deribit.served.rpc import (
     is_true,
 )
 from scalpdesk_deribit.served.serializers import (
-    LIFETIMES,
     TRIGGER_PREFIX,
     Messages,
     OrderNames,
     plain_number,
 )
+from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL
 
 PRICE_BAND = Decimal("0.05")
 """Largest distance of a perpetual's limit beyond its mark, a fraction."""
-MOST_LEGS, MOST_OF_LABEL = 4, 64
+MOST_LEGS = 4
+NAMED_LIFETIMES = {name: each for each, name in LIFETIMES.items()}
 PLAIN = {kind.value: kind for kind in OrderType}
 STOPS = ("stop_limit", "stop_market")
 TRIGGERS = ("mark_price", "last_price")
@@ -137,12 +138,12 @@ class Orders:
                 price = self._resting(number, item, side, price, params)
             if is_true(params.get("reduce_only")):
                 quantity = min(quantity, self._reducible(session, number, side))
-        lifetime = LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
+        lifetime = NAMED_LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
         label = str(params.get("label") or "")
-        if len(label) > MOST_OF_LABEL:
-            raise RpcFault(-32602, "Invalid params", param="label", reason=f"is longer than {MOST_OF_LABEL}")
+        if len(label) > LONGEST_LABEL:
+            raise RpcFault(-32602, "Invalid params", param="label", reason=f"is longer than {LONGEST_LABEL}")
         account = self._account(session)
         request = OrderRequest(
             item.symbol,

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Side, Stop, TimeInForce
+from scalpdesk.core.intents import Side, Stop
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
@@ -18,6 +18,7 @@ from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
+from scalpdesk_deribit.wire import LIFETIMES
 
 FAR_FUTURE_MS = 32_503_708_800_000
 MOST_ROWS = 1_000
@@ -28,15 +29,8 @@ STATES = {
     Status.REPLACED: "cancelled",
     Status.REJECTED: "rejected",
 }
-LIFETIMES = {
-    "good_til_cancelled": TimeInForce.GTC,
-    "good_til_day": TimeInForce.DAY,
-    "immediate_or_cancel": TimeInForce.IOC,
-    "fill_or_kill": TimeInForce.FOK,
-}
 TRIGGER_PREFIX = "SLTS-"
 """Begins the ids of stops that wait for their trigger."""
-NAMES_OF_LIFETIMES = {value: name for name, value in LIFETIMES.items()}
 
 
 def plain_number(value: Decimal | float | None) -> int | float:
@@ -361,7 +355,7 @@ class Messages:
             "filled_amount": plain_number((order.filled + before) * size),
             "average_price": plain_number(self._average(order, mine)),
             "price": price,
-            "time_in_force": NAMES_OF_LIFETIMES.get(order.lifetime, "good_til_cancelled"),
+            "time_in_force": LIFETIMES.get(order.lifetime, "good_til_cancelled"),
             "post_only": False,
             "reduce_only": False,
             "label": self._names.labels.get(order.order_id, order.client_order_id),
