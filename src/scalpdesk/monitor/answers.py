@@ -537,18 +537,22 @@ class Heat(TypedDict):
 
 
 class GammaBar(TypedDict):
-    """Dealer gamma at a strike; ``share`` of the widest."""
+    """Dealer gamma at a strike, USD of delta per move of 1 %; ``share`` of the widest."""
 
     strike: str | None
     text: str | None
+    usd: float
     share: float
 
 
 class GammaByStrike(TypedDict):
-    """Dealer gamma by strike; ``reason`` says why it is not known."""
+    """Dealer gamma by strike, USD of delta per move of 1 %; ``reason`` says why the sum is not known."""
 
     reason: str | None
     strikes: list[GammaBar]
+    covers: NotRequired[dict[str, int | None]]
+    covers_text: NotRequired[str]
+    net_usd: NotRequired[float | None]
     unit: NotRequired[str]
     net: NotRequired[str | None]
     call_wall: NotRequired[str | None]

@@ -96,7 +96,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         if (unseen := on_model(desk, now_ns)) is not None:
             since = to_new_york(unseen.since_ns)
             note += (
-                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M}"
+                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M} ET"
                 f" ({plain(unseen.least)} to {plain(unseen.most)})"
             )
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
