@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import new_table, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import moment_text, to_new_york

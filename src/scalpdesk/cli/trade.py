@@ -26,6 +26,7 @@ from scalpdesk.cli.market import (
 )
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
+from scalpdesk.cli.waiting import TOLD, tell_interrupted
 from scalpdesk.core.clock import SystemClock, pace_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.flags import Flag, Options, read_date
@@ -289,12 +290,16 @@ def _run(
                 observer=observe,
                 step_seconds=1.0 if live else 60.0,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             stack.close()  # the screen or progress bar first
             if interrupts.run is not None:
                 _show_cut(interrupts.run, runs_dir, as_json=as_json)
+                stop.args = (TOLD,)
             else:
-                click.echo("interrupted before the market began: nothing was traded", err=True)
+                tell_interrupted(
+                    stop,
+                    f"interrupted before the market began: nothing was traded; again: {typed_command()}",
+                )
             raise
         except ConfigError as error:  # found only once the parts met: say which file and line it came from
             raise settings.located(error) from error
