@@ -3,6 +3,7 @@
 ``scalpdesk arm`` and ``disarm``: live trading is switched on in two steps, for one account.
 """
 
+import math
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, moment_of, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError, ScalpdeskError
@@ -189,10 +190,10 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
         raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
     with LiveView(str(header.data["kind"]), out, "Ctrl-C ends the view, the desk goes on") as view:
         columns = follower.series.columns
-        start = float(follower.session_nav)
-        for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
+        drawn = (columns[name] for name in ("spot", "pnl", "net_delta", "band"))
+        for spot, pnl, delta, band in zip(*drawn, strict=True):
             if spot is not None and pnl is not None:
-                view.remember(spot, start + pnl, pnl)
+                view.remember(spot, pnl, *(math.nan if each is None else each for each in (delta, band)))
         while not follower.tail.sealed and not follower.problem:
             last = follower.decisions[-1][1] if follower.decisions else None
             view.draw(follower.engine, header.strategy, follower.fold.taken["hedge"], last)
@@ -206,7 +207,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
 
 @desk_command("status", example=("scalpdesk status", "scalpdesk status --watch", "scalpdesk status --json"))
 @click.option(
-    "--watch", is_flag=True, help="Show it live: spot, NAV and P&L as charts; Ctrl-C ends the view."
+    "--watch", is_flag=True, help="Show it live: spot, P&L and delta in its band; Ctrl-C ends the view."
 )
 @which_desk
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> int | None:
@@ -240,7 +241,9 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         click.echo(f"the account is {found['mode_text']}")
     for command in found.get("waiting", ()):
         click.echo(f"waits until the venue has shown the account: {command}")
-    click.echo(f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {found['now']}")
+    click.echo(
+        f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {moment_of(found['now'])}"
+    )
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
     places = money_decimals(found["currency"])
@@ -266,7 +269,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     streams = ", ".join(
         f"{name} {'up' if up else 'DOWN'}" for name, up in found["connection"]["streams"].items()
     )
-    click.echo(f"streams: {streams}; reconciled {found['reconciled']}")
+    click.echo(f"streams: {streams}; reconciled {moment_of(found['reconciled'])}")
     for difference in found["differences"]:
         click.echo(f"  difference: {difference}")
     for decision in found["decisions"][-1:]:
