@@ -728,6 +728,16 @@ class ListedRun(TypedDict):
 
     run_id: str
     started: str
+    played: str | None
+    """Market time of its first and last event, New York."""
+    state: str
+    """``ended``, ``cut short``, ``running`` or ``not over``."""
+    sessions_traded: int | None
+    sharpe: str | None
+    """Null with fewer than five sessions traded."""
+    drawdown: str | None
+    """Deepest fall by sessions, of more than one; null of a run cut short."""
+    underlying: str | None
     strategy: str
     mode: str
     market: str
@@ -746,10 +756,14 @@ class ListedRun(TypedDict):
 
 
 class Runs(TypedDict):
-    """Runs on record, the newest first; ``unreadable`` says by name why the others are not shown."""
+    """Runs on record, ``found`` of ``total`` by a search.
+
+    ``unreadable`` says by name why the others are not shown.
+    """
 
     runs: list[ListedRun]
     unreadable: dict[str, str]
+    found: NotRequired[int]
     total: NotRequired[int]
     empty: NotRequired[str]
 

@@ -122,8 +122,8 @@ class RunRow(Base):
     config: Mapped[dict[str, Any]]
     data: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]
-    """The run summary as it was shown (with the wall time); of a run that did not end
-    empty, or ``verdict`` and ``cut`` of a backtest that was cut short."""
+    """The run summary as it was shown (with the wall time); of a run that goes on
+    the ``performance`` of its sessions so far, of a backtest that was cut short ``verdict`` and ``cut``."""
 
     __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
 

@@ -97,5 +97,5 @@ def _unended_summary(row: dict[str, Any]) -> dict[str, Any]:
         "currency": run_currency(row["config"]),
         "verdict": "this run is not over",
         "cut": None,
-        **row["summary"],
+        **{name: value for name, value in row["summary"].items() if name != "performance"},
     }
