@@ -1,5 +1,6 @@
 """The list of runs: P&L and figures of the report, searched and sorted; a run picked for every page."""
 
+import csv
 import fcntl
 import json
 import os
@@ -115,3 +116,28 @@ def test_the_tear_sheet_of_a_run_is_served_under_the_policy_of_its_own_scripts(b
         assert name in answer.text
         assert answer.headers["x-frame-options"] == "DENY"
     assert client.get("/api/runs/nothing/sheet", headers=KEY).status_code == 404
+
+
+def test_a_note_is_kept_by_the_operator_alone_and_shown_with_its_run(both, client_of):
+    folder, names = both
+    client = client_of(DeskFeed(folder, None, SystemClock()))
+    body = {"run": names["ended"], "tags": ["half-day"], "note": "little moved"}
+    assert client.post("/api/notes", json=body, headers=KEY).status_code == 403
+    assert client.post("/api/notes", json=body).status_code == 403
+    operator = {"authorization": "Bearer operator-token"}
+    assert client.post("/api/notes", json=body, headers=operator).status_code == 200
+    day = body | {"day": "2017-07-03", "note": "early close"}
+    assert client.post("/api/notes", json=day, headers=operator).status_code == 200
+    assert client.post("/api/notes", json=body | {"day": "2017-07-04"}, headers=operator).status_code == 422
+    assert client.post("/api/notes", json=body | {"run": "none"}, headers=operator).status_code == 404
+    noted = client.get("/api/notes", params={"run": names["ended"]}, headers=KEY).json()["notes"]
+    assert [(note["kind"], note["name"]) for note in noted] == [("run", ""), ("day", "2017-07-03")]
+    (found,) = client.get("/api/runs", params={"search": "#half-day little"}, headers=KEY).json()["runs"]
+    assert (found["tags"], found["note"]) == (["half-day"], "little moved")
+    assert found["noted"] == ["day 2017-07-03: #half-day early close"]
+    words = ["report", names["ended"], "--csv", str(folder / "tables"), "--set", f"desk.runs_dir={folder}"]
+    assert main(words) == 0
+    with (folder / "tables" / "notes.csv").open(newline="") as file:
+        assert [(row["name"], row["note"]) for row in csv.DictReader(file)] == [
+            ("2017-07-03", "early close"), ("", "little moved"),
+        ]  # fmt: skip

@@ -56,7 +56,7 @@ def _settings(row: dict[str, Any]) -> list[str]:
     "--search",
     default="",
     metavar="WORDS",
-    help="Only runs that have every word: in name, market, settings, state.",
+    help="Only runs that have every word: in name, market, settings, state, tags, notes.",
 )
 @settings_options
 def runs(
@@ -68,10 +68,11 @@ def runs(
         return
     from scalpdesk.journal.reader import written_ns
     from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import Store, list_runs, pnl_in_cents, read_runs
+    from scalpdesk.records.store import Store, pnl_in_cents, read_runs
+    from scalpdesk.web.runs import noted_runs
 
     def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
+        return project_missing(runs_dir, store), noted_runs(store)
 
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
@@ -295,7 +296,7 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
 
     tables = {
         "runs": [{name: value for name, value in stored.run.items() if name != "summary"}],
-        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions")},
+        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions", "notes")},
         "marks": [_spread_parts(row) for row in stored.marks],
         "sessions": [_spread_parts(row) for row in stored.sessions],
         "straddles": [_spread_parts(row) for row in stored.straddles or ()],

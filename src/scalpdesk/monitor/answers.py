@@ -753,6 +753,27 @@ class ListedRun(TypedDict):
     seed: int | None
     settings: list[str]
     decision_hash: str
+    tags: list[str]
+    note: str
+    noted: list[str]
+    """What is noted of its days and trades, a line each."""
+
+
+class Note(TypedDict):
+    """What a person noted of a run, a day of it (``name`` is the day) or a trade (its number)."""
+
+    run_id: str
+    kind: str
+    name: str
+    tags: list[str]
+    note: str
+    changed_ns: int
+
+
+class Notes(TypedDict):
+    """Notes of a run, or of all."""
+
+    notes: list[Note]
 
 
 class Runs(TypedDict):

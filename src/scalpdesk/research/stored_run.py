@@ -26,6 +26,8 @@ class StoredRun:
     decisions: list[dict[str, Any]]
     marks: list[dict[str, Any]]
     positions: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    """What a person noted of the run, its days and its trades."""
     undivided: str = ""
     """Why a shared run could not be divided any more; empty where it was."""
 

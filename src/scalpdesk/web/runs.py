@@ -18,6 +18,7 @@ from scalpdesk.journal.cut import is_written, sessions_begun
 from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.texts import plain, signed, tone
+from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
@@ -52,7 +53,7 @@ def runs_page(
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
 
     def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
+        return project_missing(runs_dir, store), noted_runs(store)
 
     unreadable, rows = read_runs(runs_dir, read, records_url)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
@@ -65,6 +66,29 @@ def runs_page(
         "total": len(rows),
         "unreadable": unreadable,
     }
+
+
+def noted_runs(store: Store) -> list[dict[str, Any]]:
+    """Return all runs, oldest first, with ``notes``: what is noted of each, its days and its trades."""
+    notes: dict[str, list[dict[str, Any]]] = {}
+    for note in list_notes(store):
+        notes.setdefault(note["run_id"], []).append(note)
+    return [row.as_dict() | {"notes": notes.get(row.run_id, [])} for row in list_runs(store)]
+
+
+def notes_document(runs_dir: Path, run: str | None, records_url: str | None = None) -> answers.Notes:
+    """Return what is noted of a run or of all.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one goes by this name.
+    """
+    run_id = None if run is None else run_named(runs_dir, run).name
+    if not run_dirs(runs_dir):
+        return {"notes": []}
+    rows: Any = read_runs(runs_dir, lambda store: list_notes(store, run_id), records_url)
+    return {"notes": rows}
 
 
 def _rank(row: dict[str, Any], sort: RunOrder) -> float:
@@ -96,14 +120,16 @@ def figures_of(row: Mapping[str, Any]) -> SessionFigures:
 
 
 def is_found(run: Mapping[str, Any], search: str) -> bool:
-    """Return whether a run of the list has every word of a search: in its name, market, settings or state.
+    """Return whether a run of the list has every word of a search: in its name, settings, state, tags, notes.
+
+    A tag is also found as ``#tag``.
 
     >>> is_found({"strategy": "gamma-scalper", "settings": ["seed=7"], "pnl": None}, "Gamma seed=7")
     True
     """
     texts = [part for value in run.values() for part in (value if isinstance(value, list) else [value])]
-    seed = f"seed={run.get('seed')}"
-    text = " ".join((seed, *(part for part in texts if isinstance(part, str)))).casefold()
+    seed, tags = f"seed={run.get('seed')}", [f"#{tag}" for tag in run.get("tags", ())]
+    text = " ".join((seed, *tags, *(part for part in texts if isinstance(part, str)))).casefold()
     return all(word in text for word in search.casefold().split())
 
 
@@ -160,7 +186,15 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "seed": row["seed"],
         "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],
         "decision_hash": row["decision_hash"],
+        "tags": [tag for note in row["notes"] if note["kind"] == "run" for tag in note["tags"]],
+        "note": "".join(note["note"] for note in row["notes"] if note["kind"] == "run"),
+        "noted": [_line_of(note) for note in row["notes"] if note["kind"] != "run"],
     }
+
+
+def _line_of(note: Mapping[str, Any]) -> str:
+    tags = "".join(f" #{tag}" for tag in note["tags"])
+    return f"{note['kind']} {note['name']}:{tags} {note['note']}".rstrip()
 
 
 def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answers.Run:
@@ -177,12 +211,13 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
     """
     run_dir = run_named(runs_dir, name)
 
-    def read(store: Store) -> tuple[RunRow, list[dict[str, Any]]]:
+    def read(store: Store) -> tuple[RunRow, list[dict[str, Any]], list[dict[str, Any]]]:
         row = project_if_new(run_dir, store)
-        return row, [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        return row, marks, list_notes(store, row.run_id)
 
-    row, marks = read_runs(runs_dir, read, records_url)
-    listed, summary = listed_run(row.as_dict(), runs_dir), dict(row.summary)
+    row, marks, notes = read_runs(runs_dir, read, records_url)
+    listed, summary = listed_run(row.as_dict() | {"notes": notes}, runs_dir), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
     kept = thinned(pnl, MOST_POINTS)

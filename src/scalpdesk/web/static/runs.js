@@ -9,7 +9,7 @@ const TONES = ["text", "up", "down", "muted"];
 export function create(main) {
   const sentence = h("p", { class: "verdict" }, "Loading the runs on record.");
   const list = h("div", { class: "runs" }), compared = h("div"), plot = h("div", { class: "plot mid" }), legend = h("div", { class: "legend" });
-  const field = h("input", { type: "search", id: "search", "aria-label": "Search the runs", placeholder: "strategy, market, setting, state" });
+  const field = h("input", { type: "search", id: "search", "aria-label": "Search the runs", placeholder: "strategy, market, setting, state, #tag, note" });
   const sort = h("select", { "aria-label": "Order of the runs" }, SORTS.map(([name, text]) => h("option", { value: name }, text)));
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Which result do I believe?"), sentence),
@@ -61,7 +61,7 @@ export function create(main) {
 
   function draw(page) {
     const text = JSON.stringify(page);
-    if (text === last) return;
+    if (text === last || document.activeElement?.closest(".noting input, .noting textarea")) return;  // somebody writes
     last = text;
     rows = page.runs || [];
     const odd = Object.keys(page.unreadable || {}).length;
@@ -115,8 +115,10 @@ export function create(main) {
     more.open = opened.has(row.run_id);
     more.addEventListener("toggle", () => { if (more.open) opened.add(row.run_id); else opened.delete(row.run_id); });
     const id = encodeURIComponent(row.run_id);
+    more.append(noteForm(row));
     return [
       more,
+      ...(row.tags.length ? [h("small", {}, row.tags.map((tag) => `#${tag} `))] : []),
       h("small", { class: "wide-gone" }, [row.played, " ", row.state === "ended" ? "" : state(row)]),
       h("div", { class: "links" },
         h("a", { href: `/api/runs/${id}/sheet` }, "tear sheet"),
@@ -125,6 +127,22 @@ export function create(main) {
         h("a", { href: `/why?run=${id}` }, "why"),
       ),
     ];
+  }
+
+  // what a person notes of the run; of its days and trades the lines
+  function noteForm(row) {
+    const tags = h("input", { type: "text", "aria-label": `Tags of ${row.run_id}`, placeholder: "tags" });
+    const note = h("textarea", { rows: "2", "aria-label": `Note of ${row.run_id}`, placeholder: "note", maxlength: "4000" });
+    const told = h("small", { role: "status" });
+    tags.value = row.tags.join(" ");
+    note.value = row.note;
+    const save = async () => {
+      const words = { run: row.run_id, tags: tags.value.split(/[\s,]+/).filter(Boolean), note: note.value };
+      const { ok, status, body } = await fetchJson("/api/notes", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(words) });
+      told.replaceChildren(ok ? "kept" : status === 401 || status === 403 ? "Log in as operator to write." : `${body.error}. ${body.fix || ""}`);
+      if (ok) again();
+    };
+    return h("div", { class: "noting" }, row.noted.map((line) => h("p", {}, line)), tags, note, h("button", { type: "button", onclick: save }, "Keep"), told);
   }
 
   function toggle(id, box) {
