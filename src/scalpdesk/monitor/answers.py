@@ -733,6 +733,16 @@ class ListedRun(TypedDict):
 
     run_id: str
     started: str
+    played: str | None
+    """Market time of its first and last event, New York."""
+    state: str
+    """``ended``, ``cut short``, ``running`` or ``not over``."""
+    sessions_traded: int | None
+    sharpe: str | None
+    """Null with fewer than five sessions traded."""
+    drawdown: str | None
+    """Deepest fall by sessions, of more than one; null of a run cut short."""
+    underlying: str | None
     strategy: str
     mode: str
     market: str
@@ -748,13 +758,87 @@ class ListedRun(TypedDict):
     seed: int | None
     settings: list[str]
     decision_hash: str
+    tags: list[str]
+    note: str
+    noted: list[str]
+    """What is noted of its days and trades, a line each."""
+
+
+class Note(TypedDict):
+    """What a person noted of a run, a day of it (``name`` is the day) or a trade (its number)."""
+
+    run_id: str
+    kind: str
+    name: str
+    tags: list[str]
+    note: str
+    changed_ns: int
+
+
+class Notes(TypedDict):
+    """Notes of a run, or of all."""
+
+    notes: list[Note]
+
+
+class CalendarRow(TypedDict):
+    """A day, month, weekday, hour, range of days to expiry or regime."""
+
+    name: str
+    pnl: str | None
+    tone: str
+    sessions: int | None
+    trades: int | None
+    hit_rate: str | None
+
+
+class JournalTrade(TypedDict):
+    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes."""
+
+    run_id: str
+    number: int
+    structure: str
+    opened: str
+    closed: str | None
+    days_to_expiry: int
+    pnl: str | None
+    tone: str
+    paid: str | None
+    bought_vol: str | None
+    forecast_vol: str | None
+    sold_vol: str | None
+    worth: list[str | None]
+    worth_note: str | None
+    why: str | None
+
+
+class JournalPage(TypedDict):
+    """Calendar of P&L, trades and notes of runs of one currency; ``left_out`` says why others are not in."""
+
+    runs: list[str]
+    left_out: dict[str, str]
+    currency: str
+    total: str | None
+    tone: str
+    days: list[CalendarRow]
+    months: list[CalendarRow]
+    weekdays: list[CalendarRow]
+    hours: list[CalendarRow]
+    days_to_expiry: list[CalendarRow]
+    regimes: list[CalendarRow]
+    trades: list[JournalTrade]
+    notes: list[Note]
 
 
 class Runs(TypedDict):
-    """Runs on record, the newest first; ``unreadable`` says by name why the others are not shown."""
+    """Runs on record, ``found`` of ``total`` by a search.
+
+    ``unreadable`` says by name why the others are not shown.
+    """
 
     runs: list[ListedRun]
     unreadable: dict[str, str]
+    found: NotRequired[int]
     total: NotRequired[int]
     empty: NotRequired[str]
 

@@ -1,4 +1,4 @@
-"""The journal as tables. Every row can be dropped and made again from the journal alone.
+"""The journal as tables. Every row but notes can be dropped and made again from the journal alone.
 
 Amounts and quantities are exact: text in SQLite (``CAST(x AS REAL)`` to compute with them there),
 ``NUMERIC`` in PostgreSQL. Instants are UTC nanoseconds in ``BIGINT``. A number that is not finite
@@ -122,8 +122,8 @@ class RunRow(Base):
     config: Mapped[dict[str, Any]]
     data: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]
-    """The run summary as it was shown (with the wall time); of a run that did not end
-    empty, or ``verdict`` and ``cut`` of a backtest that was cut short."""
+    """The run summary as it was shown (with the wall time); of a run that goes on
+    the ``performance`` of its sessions so far, of a backtest that was cut short ``verdict`` and ``cut``."""
 
     __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
 
@@ -244,6 +244,59 @@ class PositionRow(Base):
     fees: Mapped[Decimal]
 
 
+class SessionRow(Base):
+    """What a session of a run earned, as its report has it; a night counts with the session after it."""
+
+    __tablename__ = "sessions"
+
+    run_id: Mapped[str] = _run_key()
+    session: Mapped[str] = mapped_column(primary_key=True)
+    """Its day, ``YYYY-MM-DD``."""
+    pnl: Mapped[Decimal]
+    """In the account's smallest unit."""
+    parts: Mapped[dict[str, Any]]
+    hours: Mapped[dict[str, Any]]
+    """By the hour of the New York clock, exact amounts as text."""
+    largest_net_delta_shares: Mapped[float]
+
+
+class TradeRow(Base):
+    """From when options are held until none is, as the run's report has it; none of a shared run."""
+
+    __tablename__ = "trades"
+
+    run_id: Mapped[str] = _run_key()
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    strategy: Mapped[str]
+    structure: Mapped[str | None]
+    opened_ns: Mapped[int]
+    closed_ns: Mapped[int | None]
+    days_to_expiry: Mapped[int]
+    legs: Mapped[dict[str, Any]]
+    paid: Mapped[Decimal]
+    received: Mapped[Decimal]
+    pnl: Mapped[Decimal]
+    """Up to the next one's opening, exact."""
+    costs: Mapped[Decimal]
+    parts: Mapped[dict[str, Any]]
+    why: Mapped[str | None]
+    hedges: Mapped[int]
+    implied_vol: Mapped[float | None]
+    """Bought: a fraction a year."""
+    forecast_vol: Mapped[float | None]
+    implied_level: Mapped[float | None]
+    realised_vol: Mapped[float | None]
+    exit_vol: Mapped[float | None]
+    """Sold: at its last mark."""
+    edge_usd: Mapped[float | None]
+    edge_stderr_usd: Mapped[float | None]
+    worth_after_1: Mapped[float | None]
+    worth_after_5: Mapped[float | None]
+    worth_after_30: Mapped[float | None]
+    """Worth of its options so many minutes after the opening; ``worth_note``: why one is not known."""
+    worth_note: Mapped[str | None]
+
+
 class OptionsScalpRecord(Base):
     """One options scalp, with the columns, types and indexes of PRD-136; times are UTC."""
 
@@ -317,5 +370,20 @@ class ScalpOutcomeRow(Base):
     )
 
 
-CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow)
+class NoteRow(Base):
+    """What a person noted of a run, a day or a trade; it stays when the rows of its run are made again."""
+
+    __tablename__ = "notes"
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """``run``, ``day`` or ``trade``."""
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """Empty, ``YYYY-MM-DD``, or the trade's number."""
+    tags: Mapped[list[Any]]
+    note: Mapped[str]
+    changed_ns: Mapped[int]
+
+
+CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow, SessionRow, TradeRow)
 """Tables whose rows belong to a run."""

@@ -39,12 +39,15 @@ from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.monitor import documents, order_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
+from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
+from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
+from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
 from scalpdesk.strategies.contract import Showcase
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.volatility.variance_time import clock_of
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
 
@@ -223,6 +226,12 @@ def sheet_document(
         "hedges": _hedges(report),
         "decisions": _decision_counts(report),
         "greeks": _greeks_of_marks(report.marks),
+        "drawdown": _drawdown(report),
+        "months": _months(report, unit),
+        "rolling": rolling(
+            [float(each.pnl) for each in report.sessions], clock_of(header.data).days_per_year
+        ),
+        "rolling_sessions": ROLLING_SESSIONS,
         "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
         "straddles": [_straddle_row(row, labels, unit) for row in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
@@ -240,6 +249,36 @@ def _statistics(report: RunReport) -> list[list[Any]]:
         ["Deepest fall", f"{plain(fall['amount'])}, {fall['after']} to {fall['trough']}"]
     ]
     return [*rows, ["Sharpe ratio", plain(found["sharpe"])]] if "sharpe" in found else rows
+
+
+def _drawdown(report: RunReport) -> list[list[str | None]]:
+    """Return the deepest fall by sessions as pairs of name and text; none of a run of one session."""
+    fall = report.performance.get("drawdown")
+    if fall is None or len(report.sessions) < 2:
+        return []
+    return [
+        ["Deepest fall", plain(fall["amount"])],
+        ["Of the peak", per_cent(fall["fraction"])],
+        ["After", fall["after"]],
+        ["Lowest", fall["trough"]],
+        ["Recovered", fall["recovered"] or "not yet"],
+        ["Longest under water, sessions", str(fall["longest_under_water_sessions"])],
+    ]
+
+
+def _months(report: RunReport, unit: Decimal) -> list[dict[str, Any]]:
+    """Return the months of the run's calendar; none of a run of one session."""
+    found = calendar_of_report(report, unit)["months"] if len(report.sessions) > 1 else []
+    return [
+        {
+            "name": row["name"],
+            "pnl": signed(Decimal(row["pnl"])),
+            "tone": tone(Decimal(row["pnl"])),
+            "sessions": str(row["sessions"]),
+            "hit_rate": per_cent(row["hit_rate"], 0),
+        }
+        for row in found
+    ]
 
 
 def _parts_row(parts: Mapping[str, Decimal]) -> list[str | None]:
@@ -269,6 +308,9 @@ def _straddle_row(row: TradeResult, labels: Mapping[str, str], unit: Decimal) ->
         "received": plain(received),
         "hedges": str(row.hedges),
         "why": row.why,
+        "vols": [per_cent(each) for each in (row.implied_vol, row.forecast_vol, row.exit_vol)],
+        "worth": [plain(each) for each in (row.worth_after_1, row.worth_after_5, row.worth_after_30)],
+        "worth_note": row.worth_note,
         "pnl": signed(pnl),
         "tone": tone(pnl),
         "parts": _parts_row(parts_in_cents(row.parts, pnl, unit)),
@@ -380,7 +422,9 @@ def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
     for name in names:
         picked = [columns[name][i] for i in kept]
         found[name] = [None if value is None else round(value, max(decimals, 4)) for value in picked]
-    found["drawdown"] = [round(float(equity[i] - peaks[i]), decimals) for i in kept]
+    found["drawdown"] = [
+        None if columns["equity"][i] is None else round(float(equity[i] - peaks[i]), decimals) for i in kept
+    ]
     return found
 
 
@@ -487,18 +531,8 @@ def write_sheet(file: Path, document: Mapping[str, Any], drawing: str = "sheet.j
 
 def tear_sheet(document: Mapping[str, Any], drawing: str = "sheet.js") -> str:
     """Return the file: one HTML document without an external address; ``drawing`` is its script."""
-    chart = chart_file("uplot.js")
-    scripts = [] if chart is None else [chart.decode()]
-    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
-    styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
-    chart_style = chart_file("uplot.css")
-    if chart_style is not None:
-        styles.insert(0, chart_style.decode())
-    style = "\n".join(styles)
-    policy = (
-        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)};"
-        " img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    scripts, style = _parts_of(drawing)
+    policy = sheet_policy(drawing)
     # no end tag and no comment can begin inside of the data
     data = json.dumps(json_safe(dict(document)), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     body = "".join(f"<script>{text}</script>" for text in scripts)
@@ -511,6 +545,27 @@ def tear_sheet(document: Mapping[str, Any], drawing: str = "sheet.js") -> str:
         '<main id="main" class="sheet"></main>\n'
         f'<script type="application/json" id="data">{data}</script>\n{body}\n</body>\n</html>\n'
     )
+
+
+def sheet_policy(drawing: str = "sheet.js") -> str:
+    """Return the content policy of a tear sheet: its own scripts and style, by their digests."""
+    scripts, style = _parts_of(drawing)
+    return (
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)};"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _parts_of(drawing: str) -> tuple[list[str], str]:
+    """Return the scripts of a tear sheet and its style."""
+    chart = chart_file("uplot.js")
+    scripts = [] if chart is None else [chart.decode()]
+    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
+    styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
+    chart_style = chart_file("uplot.css")
+    if chart_style is not None:
+        styles.insert(0, chart_style.decode())
+    return scripts, "\n".join(styles)
 
 
 def _as_plain_script(name: str) -> str:
