@@ -24,6 +24,8 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.explain import explain_lines
 from scalpdesk.volatility.variance_time import clock_named
 
+pytestmark = pytest.mark.second
+
 DAY = timedelta(days=1)
 FIRST, LAST = date(2016, 3, 14), date(2016, 3, 18)
 EX_DATE, DIVIDEND = date(2016, 3, 18), 1.05

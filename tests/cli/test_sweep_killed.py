@@ -15,6 +15,8 @@ from fakes.folders import BUY_ONE, folder
 from scalpdesk.cli.main import main
 from scalpdesk.research.sweep import ROWS_FILE
 
+pytestmark = pytest.mark.second
+
 TARGETS = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.10,0.11,0.12"
 SWEEP = ("sweep", "st0cka", "--start", "2017-07-03", "--param", f"profit_target={TARGETS}")
 TIMES = ("seconds", "cpu_seconds")

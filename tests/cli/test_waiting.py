@@ -12,6 +12,8 @@ import pytest
 
 from scalpdesk.cli.waiting import Interrupts, Progress, StartLine, progress_bar
 
+pytestmark = pytest.mark.second
+
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 

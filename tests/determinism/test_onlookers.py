@@ -24,6 +24,8 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.monitor import documents, market, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 
+pytestmark = pytest.mark.second
+
 DAY = date(2018, 2, 5)
 MINUTES = 17
 """The forward's carry is measured again after fifteen."""

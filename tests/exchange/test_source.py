@@ -208,7 +208,7 @@ def test_options_settled_in_the_morning_are_monthly(name, root, monthly):
 
 
 def test_options_on_an_index_are_quoted_on_their_grid_until_their_last_trade():
-    source = generated("SPX")
+    source = generated("SPX", step_ms=60_000)
     third_friday = [one for one in source.instruments if isinstance(one, OptionContract)]
     contract = next(one for one in third_friday if one.root == "SPX" and one.expiry == date(2026, 11, 20))
     number, world = source.instruments.id_of(contract.symbol), SimulatedMarket(source, ALPACA.terms)

@@ -8,6 +8,8 @@ from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 
+pytestmark = pytest.mark.second
+
 RULES = ("entry.gate=off", "exits.edge_gone=false", "simulation.starting_cash=500000")
 
 

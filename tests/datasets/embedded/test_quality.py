@@ -19,6 +19,8 @@ from scalpdesk.datasets.embedded.quality import FAULTS, Drawing, jump_minutes, s
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import NO_QUOTES
 
+pytestmark = pytest.mark.second
+
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / ".." / "shared" / "data"
 MINUTE_NS = 60_000_000_000

@@ -14,6 +14,8 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.marketdata.tape import LazyQuotes
 
+pytestmark = pytest.mark.second
+
 RULES = (
     *("entry.gate=off", "exits.edge_gone=false", "exits.stop_fraction=null", "exits.arm_fraction=null"),
     "simulation.starting_cash=500000",
