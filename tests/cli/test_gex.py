@@ -56,7 +56,7 @@ def test_the_table_says_what_it_is_and_what_it_is_not(run):
     assert code == 0
     assert "dealers short gamma, if the convention holds" in said.out
     assert "nobody can observe it" in said.out
-    assert "coverage      100.0% of 342 options" in said.out
+    assert "coverage      100.0%: 342 of 342 contracts, 0–74 days" in said.out
     assert sum(line.strip()[:3].isdigit() for line in said.out.splitlines()) == 7
 
 

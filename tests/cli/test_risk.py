@@ -44,7 +44,7 @@ def test_the_tables_show_the_figures_of_the_document(capsys, positions):
         assert f"{row['var']:,.0f}" in shown
     for row in document["stress"]:
         assert f"{row['pnl']:+,.0f}" in shown
-    assert f"{document['grid']['worst']['pnl']:+,.0f}" in shown
+    assert f"{document['worst_case']['pnl']:+,.0f}" in shown
 
 
 @pytest.mark.parametrize(

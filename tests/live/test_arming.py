@@ -101,7 +101,7 @@ def test_an_account_is_held_by_one_desk_which_is_named_to_the_second_one(tmp_pat
     with pytest.raises(StopError, match="another desk trades this account; nothing was sent") as refused:
         AccountLock(folder, "alpaca", "A-1", HOLDER)
     assert refused.value.where == "alpaca account A-1"
-    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 15:00:00 UTC"
+    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 10:00:00 ET"
     assert open_files() == files  # the one that was refused keeps nothing open
     AccountLock(folder, "alpaca", "A-2", HOLDER).release()
     lock.release()
@@ -119,7 +119,7 @@ def test_a_watchdog_that_acts_is_named_with_what_to_wait_for(tmp_path):
     lock = AccountLock(tmp_path, "alpaca", "A-1", acting)
     with pytest.raises(StopError, match="the watchdog of a desk that ended is still acting") as refused:
         AccountLock(tmp_path, "alpaca", "A-1", HOLDER)
-    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 15:00:00 UTC"
+    assert refused.value.value == "process 4321, run r1 in /runs, since 2024-03-04 10:00:00 ET"
     assert "wait until it is through: /runs/watchdog.log says what it does" in refused.value.fix
     lock.release()
     AccountLock(tmp_path, "alpaca", "A-1", HOLDER).release()

@@ -7,11 +7,9 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.daily_history import DailyHistory, packaged_history, packaged_vix
-from scalpdesk.portfolio.risk_book import RiskBook, RiskLeg, RiskPart
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, RiskBook, RiskLeg, RiskPart
 from scalpdesk.research.book_risk import (
     CONFIDENCES,
-    GRID_MOVES,
-    GRID_POINTS,
     STRESS_MOVES,
     joint_moves,
     past_moves,
@@ -99,15 +97,16 @@ def test_the_var_of_two_underlyings_is_of_their_joint_moves(moves):
 
 
 def test_the_centre_of_the_grid_is_zero_and_a_straddle_loses_most_unmoved_at_a_low_volatility(moves):
-    grid = risk_document(book_of(straddle()), None)["grid"]
+    document = risk_document(book_of(straddle()), None)
+    grid, worst = document["grid"], document["worst_case"]
     pnl = np.array(grid["pnl"])
     centre = GRID_MOVES.index(0.0), GRID_POINTS.index(0.0)
     assert pnl[0][centre] == pytest.approx(0.0, abs=1e-9)
     assert pnl[1][centre] < 0.0
     assert pnl[2][centre] < pnl[1][centre]
-    assert abs(grid["worst"]["move"]) <= 0.02
-    assert grid["worst"]["vol_points"] == min(GRID_POINTS)
-    assert grid["worst"]["time"] == "in 5 sessions"
+    assert abs(worst["move"]) <= 0.02
+    assert worst["vol_points"] == min(GRID_POINTS)
+    assert worst["pnl"] == pnl[0].min() > pnl[2].min()
     assert pnl[0].min() == pnl[0][GRID_MOVES.index(0.0), 0]
     assert bool(np.all(np.diff(pnl, axis=2) >= -1e-9))  # more volatility is worth no less to who is long
     assert np.array(risk_document(book_of(straddle(contracts=-10.0)), None)["grid"]["pnl"]) == pytest.approx(

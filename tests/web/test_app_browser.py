@@ -347,7 +347,7 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
         playwright.expect(cells.nth(5)).to_have_text("0")
 
 
-def test_position_shows_the_risk_of_the_book_at_the_chosen_time(browser, address):
+def test_position_shows_the_risk_of_the_book_and_the_ladder_by_the_chosen_smile(browser, address):
     with opened(browser, f"{address[0]}position") as page:
         shown = document(address[0], "api/risk")
         measures = page.get_by_role("region", name="Value at risk and expected shortfall")
@@ -355,10 +355,14 @@ def test_position_shows_the_risk_of_the_book_at_the_chosen_time(browser, address
         stress = page.get_by_role("region", name="Stress days")
         for row in shown["stress"]:
             playwright.expect(stress).to_contain_text(row["pnl"])
-        cells = page.get_by_role("region", name="P&L by spot and volatility").locator("tbody tr").nth(5)
-        for each in shown["grid"]["times"]:
-            page.get_by_label("Time of the grid").select_option(each["time"])
-            playwright.expect(cells.locator("td").nth(4)).to_have_text(each["rows"][5]["cells"][3]["text"])
+        playwright.expect(page.locator("main")).to_contain_text(shown["sentence"])
+        switch = page.get_by_label("Volatility of a strike as the spot moves")
+        table = page.get_by_role("region", name="Ladder", exact=True)
+        cell = table.locator("tbody tr").nth(0).locator("td").nth(5)
+        for smile in ("sticky-strike", "sticky-delta"):
+            ladder = document(address[0], f"api/position?smile={smile}")["ladder"]
+            switch.select_option(smile)
+            playwright.expect(cell).to_have_text(ladder["rows"][0]["cells"][3]["text"])
 
 
 def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_runs, tmp_path):

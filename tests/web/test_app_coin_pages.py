@@ -24,7 +24,8 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.held_book import held_book
+from scalpdesk.monitor.held_book import held_book, worst_of
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS
 from scalpdesk.report.run_report import report_of
 from scalpdesk.research.book_risk import risk_document
 from scalpdesk.web.book_risk import risk_answer
@@ -72,16 +73,12 @@ def amount(text):
 
 def test_the_risk_of_the_book_is_in_coin_and_that_of_the_ladder(coin):
     book = held_book(coin)
-    (part,) = book.parts
-    held = {each.instrument_id: each.quantity for each in coin.desk.positions.held()}
     moves, changes = (-0.1, 0.0, 0.05), (-0.1, 0.0, 0.06)
-    expected = position_documents.ladder(coin, held, moves, changes)["pnl_usd"][:, :, 0]
-    for place, change in enumerate(changes):
-        found = part.pnl(
-            part.spot * (1.0 + np.array(moves)), np.zeros(1), smile="sticky-strike", vol_points=change
-        )
-        assert found == pytest.approx(expected[:, place], abs=1e-7)
-    assert abs(expected).max() > 1e-3
+    found = book.ladder(moves, changes, smile="sticky-strike")
+    spot = book.parts[0].spot
+    expected = [[coin_pnl(coin, spot * (1 + move), change) for change in changes] for move in moves]
+    assert found == pytest.approx(np.array(expected), abs=1e-7)
+    assert abs(found).max() > 1e-3
     answer = risk_answer("run", risk_document(book, None))
     assert (answer["currency"], answer["stress"], answer["measures"]) == ("BTC", [], [])
 
@@ -245,12 +242,12 @@ def coin_pnl(follower, spot, change):
 
 
 def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollars(coin):
-    page = position_documents.position_page(coin)
+    page = position_documents.position_page(coin, smile="sticky-strike")
     assert (page["currency"], len(page["legs"])) == ("BTC", 3)
     spot = page["spot"]
     for row in page["ladder"]["rows"]:
         at = spot * (1 + round((float(amount(row["spot"])) / spot - 1) * 50) / 50)
-        for cell, change in zip(row["cells"], position_documents.LADDER_VOLS, strict=True):
+        for cell, change in zip(row["cells"], GRID_POINTS, strict=True):
             expected = coin_pnl(coin, at, change)
             assert float(amount(cell["text"])) == pytest.approx(expected, abs=5.1e-5)
             assert float(amount(cell["usd"])) == pytest.approx(expected * at, abs=0.51)
@@ -269,14 +266,11 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
                 worth = expiry_payoff_coin(at, strike, contract.is_call)
                 expected += quantity * (worth - coin.value(position.instrument_id).hedge_greeks.price)
         assert value == pytest.approx(expected, abs=1e-9)
-    worst = min(
-        coin_pnl(coin, spot * (1 + step / 100), change)
-        for step in range(-10, 11)
-        for change in (-position_documents.SHOCK_VOL, 0.0, position_documents.SHOCK_VOL)
-    )
+    worst = min(coin_pnl(coin, spot * (1 + move), change) for move in GRID_MOVES for change in GRID_POINTS)
+    assert worst_of(coin, "sticky-strike").pnl == pytest.approx(worst, abs=1e-9)
     shown = position_documents.worst_case(coin)
-    assert float(amount(shown["worst"])) == pytest.approx(worst, abs=5.1e-5)
-    assert shown["worst_fraction"] == pytest.approx(-worst / 0.1, abs=1e-3)
+    assert float(amount(shown["worst"])) == pytest.approx(shown["worst_pnl"], abs=5.1e-5)
+    assert shown["worst_fraction"] == pytest.approx(-shown["worst_pnl"] / 0.1, abs=1e-3)
     assert " BTC (" in page["sentence"]
     # bought options and their hedge: the distance of status and API is the page's
     distance = coin.desk.margin_distance()

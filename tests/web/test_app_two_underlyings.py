@@ -44,15 +44,13 @@ def runs(tmp_path_factory):
     return [followed(symbols, folder / symbols) for symbols in ("SPY,QQQ", *SYMBOLS)]
 
 
-def held(follower):
-    return {each.instrument_id: each.quantity for each in follower.desk.positions.held()}
-
-
 def test_the_ladder_is_the_sum_of_both_at_the_same_relative_move(runs):
-    both, *alone = [position_documents.ladder(each, held(each), MOVES, VOLS) for each in runs]
-    assert abs(both["pnl_usd"]).max() > 100
-    assert both["pnl_usd"] == pytest.approx(sum(each["pnl_usd"] for each in alone), rel=1e-6, abs=0.01)
-    assert both["value_usd"] == pytest.approx(sum(each["value_usd"] for each in alone), rel=1e-9)
+    both, *alone = [held_book(each).ladder(MOVES, VOLS) for each in runs]
+    assert abs(both).max() > 100
+    assert both == pytest.approx(sum(alone), rel=1e-6, abs=0.01)
+    spot = runs[0].desk.market.mark(runs[0].desk.view.underlying)
+    greeks, total = held_book(runs[0]).greeks(0, spot), runs[0].greeks()
+    assert greeks[2:] == pytest.approx((total.theta_usd_per_day, total.vega_usd_per_point), rel=1e-6)
 
 
 def test_a_joint_move_earns_what_it_earns_in_each_book_alone(runs):
@@ -64,11 +62,10 @@ def test_a_joint_move_earns_what_it_earns_in_each_book_alone(runs):
     assert abs(expected).max() > 100
 
 
-def test_the_worst_case_is_the_worst_of_each_summed(runs):
-    both, *alone = [position_documents.worst_case(each)["worst"] for each in runs]
-    worst = [float(text.replace("−", "-").replace(",", "")) for text in (both, *alone)]
-    assert worst[0] < 0
-    assert worst[0] == pytest.approx(sum(worst[1:]), abs=1.5)  # of three roundings
+def test_the_worst_case_is_of_one_move_of_both(runs):
+    both, *alone = [position_documents.worst_case(each)["worst_pnl"] for each in runs]
+    assert sum(alone) <= both + 1e-6 < min(alone)
+    assert both == held_book(runs[0]).ladder().min()
 
 
 def test_the_net_delta_is_in_shares_of_the_main_underlying(runs):

@@ -1,18 +1,21 @@
 """Risk of the followed book: from the run to its page."""
 
+import json
+from contextlib import redirect_stdout
 from datetime import date, time
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk.monitor.held_book import followed_to, held_book
-from scalpdesk.monitor.position_documents import ladder
+from scalpdesk.monitor.held_book import followed_to, held_book, worst_of
 from scalpdesk.monitor.texts import signed
-from scalpdesk.portfolio.risk_book import RiskBook, RiskPart
-from scalpdesk.research.book_risk import GRID_MOVES, GRID_POINTS, past_moves, risk_document
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, RiskBook, RiskPart
+from scalpdesk.research.book_risk import past_moves, risk_document
 from scalpdesk.web.book_risk import risk_answer
 from scalpdesk.web.feed import DeskFeed
 
@@ -26,20 +29,52 @@ def quiet(*_words):
     """Report nothing."""
 
 
-def test_the_book_is_what_the_run_holds_and_is_worth_what_its_ladder_shows(held, book):
+def test_the_book_is_what_the_run_holds(held, book):
     assert dict(book.holdings) == {
         held.desk.instruments[each.instrument_id].symbol: float(each.quantity)
         for each in held.desk.positions.held()
     }
     (part,) = book.parts
     assert (part.underlying, len(part.legs)) == ("SPY", 2)
-    holdings = {each.instrument_id: each.quantity for each in held.desk.positions.held()}
-    expected = ladder(held, holdings, (-0.05, 0.0, 0.03), (-0.05, 0.0, 0.1))["pnl_usd"][:, :, 0]
-    for place, points in enumerate((-0.05, 0.0, 0.1)):
-        found = part.pnl(
-            part.spot * np.array([0.95, 1.0, 1.03]), np.zeros(1), smile="sticky-strike", vol_points=points
-        )
-        assert found == pytest.approx(expected[:, place], abs=0.01)
+
+
+def told_by_the_terminal(folder, *words):
+    out = StringIO()
+    with redirect_stdout(out):
+        main(["risk", "last", "--json", "--set", f"desk.runs_dir={folder}", *words])
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.parametrize("smile", SMILES)
+def test_ladder_and_worst_case_are_one_on_header_page_api_terminal_and_in_python(
+    client_of, held_feed, held_runs, book, smile
+):
+    """Two ladders gave +1,437 and +1,853 in the same cell, and there were three worst cases."""
+    client = client_of(held_feed)
+    page = client.get(f"/api/position?smile={smile}").json()
+    told = told_by_the_terminal(held_runs, "--smile", smile)
+    python = book.ladder(smile=smile)
+    assert page["smile"] == told["smile"] == smile
+    assert (page["ladder"]["moves"], page["ladder"]["vol_points"]) == (list(GRID_MOVES), list(GRID_POINTS))
+    assert np.array(page["ladder"]["pnl"]) == pytest.approx(python)
+    assert np.array(told["grid"]["pnl"][0]) == pytest.approx(python)
+    shown = [[cell["text"] for cell in row["cells"]] for row in page["ladder"]["rows"]]
+    assert shown == [[signed(cell, 0) for cell in row] for row in python[::-1]]
+    assert told["worst_case"]["pnl"] == python.min() == worst_of(held_feed.follower, smile).pnl
+    assert f"worst case is {signed(python.min(), 0)}" in page["sentence"]
+    if smile == SMILES[0]:
+        head, risk = client.get("/api/desk").json()["head"], client.get("/api/risk").json()
+        assert head["worst_pnl"] == risk["worst_case"]["pnl"] == python.min() < -100.0
+        assert head["worst"] == signed(python.min(), 0)
+        definition = told["worst_case"]["definition"]
+        assert head["worst_definition"] == risk["worst_case"]["definition"] == definition
+
+
+def test_the_switch_changes_the_ladder_of_a_book_with_a_skew(book):
+    ladders = [book.ladder(smile=smile) for smile in SMILES]
+    middle = GRID_MOVES.index(0.0)
+    assert ladders[0][middle] == pytest.approx(ladders[1][middle])
+    assert abs(ladders[0] - ladders[1]).max() > 50.0
 
 
 def test_the_next_session_takes_a_days_theta(held, book):
@@ -68,15 +103,7 @@ def test_the_answer_is_the_document_in_texts(client_of, held_feed, book):
         f"{row['var']:,.0f}" for row in document["measures"]
     ]
     assert [row["pnl"] for row in answer["stress"]] == [signed(row["pnl"], 0) for row in document["stress"]]
-    assert [row["time"] for row in answer["grid"]["times"]] == document["grid"]["times"]
-    rows = answer["grid"]["times"][0]["rows"]
-    assert (len(rows), len(rows[0]["cells"])) == (len(GRID_MOVES), len(GRID_POINTS))
-    assert rows[len(rows) // 2]["cells"][GRID_POINTS.index(0.0)]["text"] == "0"
-    assert rows[0]["cells"][0]["text"] == signed(document["grid"]["pnl"][0][-1][0], 0)
-    heats = [
-        abs(cell["heat"]) for time in answer["grid"]["times"] for row in time["rows"] for cell in row["cells"]
-    ]
-    assert max(heats) == 1.0
+    assert answer["worst_case"] == document["worst_case"]
     assert answer["sentence"]
 
 
@@ -100,7 +127,8 @@ def test_an_answer_in_coin_has_no_stress_days_and_one_of_two_its_correlation():
     )
     answer = risk_answer("run", risk_document(coin, None, notes=("no bars",)))
     assert (answer["stress"], answer["history"], answer["notes"]) == ([], None, ["no bars"])
-    assert answer["grid"]["times"][0]["rows"][0]["cells"][0]["text"] == "+0.1818"
+    # long dollars lose coin as the price falls: 100,000 less at 45,000 than at 50,000
+    assert answer["worst_case"]["pnl"] == pytest.approx(1e5 * (1 / 5e4 - 1 / 4.5e4))
     parts = tuple(RiskPart(underlying=name, spot=100.0, shares=10.0) for name in ("QQQ", "SPY"))
     moves, _ = past_moves(("QQQ", "SPY"), Path("nothing"), "embedded", before=None)
     both = risk_answer("run", risk_document(RiskBook(as_of_ns=1, parts=parts), moves))

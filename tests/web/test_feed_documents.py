@@ -18,11 +18,13 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Decision
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.cut import CutShort
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.documents import account_kind
 from scalpdesk.monitor.follower import COLUMNS, Series
+from scalpdesk.monitor.held_book import held_book
 from scalpdesk.monitor.position_documents import break_even, crossings
 from scalpdesk.monitor.texts import (
     countdown,
@@ -124,9 +126,9 @@ def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(hel
         else:
             assert float(contract.strike) == strike
             contracts = units
-            line = position_documents.option_lines(held, {position.instrument_id: position.quantity})[0]
+            state = held.value(position.instrument_id)
             value_now += units * float(
-                greeks(page["spot"], strike, line.years, line.vol, line.is_call, style=line.style).price
+                greeks(page["spot"], strike, state.years, state.hedge_vol, contract.is_call).price
             )
     intrinsic = contracts * np.abs(spots - strike) + shares * spots  # one call and one put of one strike
     assert np.abs(end - (intrinsic - value_now)).max() < 0.01
@@ -142,13 +144,12 @@ def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
     assert rows[5]["move"] == "0"
     assert rows[5]["cells"][3]["text"] == "0"
     assert [row["spot"] for row in rows] == sorted((row["spot"] for row in rows), reverse=True)
-    holdings = {position.instrument_id: position.quantity for position in held.desk.positions.held()}
-    small = position_documents.ladder(held, holdings, (-0.001, 0.0, 0.001), (0.0, 0.01))
+    small = held_book(held).ladder((-0.001, 0.0, 0.001), (0.0, 0.01), smile="sticky-strike")
     book = held.greeks()
     step = 0.001 * page["spot"]
     expected = book.net_delta_shares * step + 0.5 * book.gamma_shares_per_usd * step**2
-    assert small["pnl_usd"][2, 0, 0] == pytest.approx(expected, abs=0.05)
-    assert small["pnl_usd"][1, 1, 0] == pytest.approx(book.vega_usd_per_point, rel=0.02)
+    assert small[2, 0] == pytest.approx(expected, abs=0.05)
+    assert small[1, 1] == pytest.approx(book.vega_usd_per_point, rel=0.02)
 
 
 @pytest.fixture
@@ -161,19 +162,24 @@ def sold_call(held):
 
 def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_model_does(held, sold_call):
     days, (symbol, leg) = 20.0, sold_call
-    page = json_safe(position_documents.position_page(held, days, [leg]))
+    page = json_safe(position_documents.position_page(held, days, [leg], "sticky-strike"))
     holdings = {each.instrument_id: each.quantity for each in held.desk.positions.held()}
     holdings[held.desk.instruments.id_of(symbol)] = Decimal(-1)
     spot, shares = page["spot"], 0.0
     expected = dict.fromkeys(("pnl", "delta", "gamma", "theta", "vega"), 0.0)
     for number, quantity in holdings.items():
-        if not (lines := position_documents.option_lines(held, {number: quantity})):
+        contract = held.desk.instruments[number]
+        if not contract.is_option:
             shares += float(quantity)
             continue
-        (line,), units = lines, 100.0 * float(quantity)
-        terms = (line.vol, line.is_call)
-        then = greeks(spot, line.strike, line.years - days / 365, *terms, style=line.style)
-        now = greeks(spot, line.strike, line.years, *terms, style=line.style)
+        state, units, strike = held.value(number), 100.0 * float(quantity), float(contract.strike)
+        later_ns, expires_ns = held.now_ns + int(days * 86_400) * 10**9, expiry_instant_ns(contract)
+        # what is left of the variance by the clock, over what is left of the calendar
+        by_clock = [held.desk.delta_engine.variance_years(at, expires_ns) for at in (later_ns, held.now_ns)]
+        left = state.years - days / 365
+        vol = state.hedge_vol * math.sqrt(by_clock[0] / by_clock[1] * state.years / left)
+        then = greeks(spot, strike, left, vol, contract.is_call)
+        now = greeks(spot, strike, state.years, state.hedge_vol, contract.is_call)
         expected["pnl"] += units * float(then.price - now.price)
         expected["delta"] += units * float(then.delta)
         expected["gamma"] += units * float(then.gamma)

@@ -1,13 +1,24 @@
 """Volatility page, strike picker and runs page against second calculations."""
 
+import json
 import math
+from contextlib import redirect_stdout
+from dataclasses import replace
+from datetime import date, time
 from decimal import Decimal
+from io import StringIO
 
 import numpy as np
 import pytest
 
+from scalpdesk.assembly import load_market
+from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
+from scalpdesk.marketdata.chain_gamma import price_tape
+from scalpdesk.marketdata.dealer_gamma import covered, covered_text, gamma_exposure
+from scalpdesk.monitor.held_book import followed_to
 from scalpdesk.monitor.market import picker_page, volatility_page, volatility_sentence
 from scalpdesk.monitor.texts import json_safe, per_cent
 from scalpdesk.portfolio.explain import PARTS
@@ -16,8 +27,15 @@ from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.runs import _listed, run_page, runs_page, thinned
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 
+DAY = date(2018, 2, 5)
 LARGEST_JUMP = 0.06
 """Standard deviation of 15 s of the drawn implied volatility, points."""
+
+
+@pytest.fixture(scope="module")
+def tape():
+    settings = load_settings("gamma-scalper")
+    return load_market(settings, "embedded", underlying="SPY", start=DAY, end=DAY, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +145,37 @@ def test_dealer_gamma_by_strike_sums_to_what_the_page_says(held, page):
     assert page["gex"]["net"].endswith(" M USD per 1 %")
     shown = sum(float(row["text"].replace("−", "-")) for row in page["gex"]["strikes"])
     assert 0.0 < abs(shown) < 1_000.0
+    assert sum(row["usd"] for row in page["gex"]["strikes"]) / 1e6 == pytest.approx(shown, abs=3.0)
+
+
+def test_dealer_gamma_is_one_number_on_page_in_the_terminal_and_in_python(held, tape, tmp_path):
+    """The page said +8.7 M and the command −273 M of the same chain at the same minute."""
+    now_ns = new_york_ns(DAY, time(9, 45))
+    told = json_safe(volatility_page(followed_to(held.run_dir, now_ns, lambda *_: None)))["gex"]
+    out, words = StringIO(), ("--at", "09:45", "--json", "--set", f"data.catalog={tmp_path}")
+    with redirect_stdout(out):
+        main(["gex", "SPY", "--start", str(DAY), *words])
+    printed = json.loads(out.getvalue())
+    priced = price_tape(tape, now_ns)
+    python = gamma_exposure(priced.rows, priced.spot)
+    assert told["net_usd"] == pytest.approx(python.net_usd, rel=1e-6)
+    assert printed["net_usd"] == pytest.approx(python.net_usd, rel=1e-6)
+    assert abs(python.net_usd) > 1e8
+    assert told["covers"] == printed["covers"] == covered(python, DAY)
+    assert told["covers"]["contracts"] == told["covers"]["listed"] == 342
+
+
+def test_a_part_of_a_chain_says_how_much_it_is_and_decides_nothing(tape):
+    priced = price_tape(tape, new_york_ns(DAY, time(12)))
+    gone = [expiry < date(2018, 3, 1) for expiry in priced.rows.expiry]
+    held = np.maximum(priced.rows.open_interest, 1.0)  # what nobody holds counts with or without a gamma
+    part = replace(priced.rows, gamma=np.where(gone, np.nan, priced.rows.gamma), open_interest=held)
+    exposure = gamma_exposure(part, priced.spot)
+    assert exposure.net_usd is None
+    assert covered(exposure, DAY) == {
+        "contracts": 168, "listed": 342, "first_days": 39, "last_days": 74
+    }  # fmt: skip
+    assert covered_text(exposure, DAY).startswith("168 of 342 contracts")
 
 
 def test_picker_gives_each_strike_a_score_or_the_rule_that_refuses_it(held):

@@ -270,7 +270,7 @@ def print_exposure(document: dict[str, Any], strikes: int) -> None:
     )
     click.echo(f"flip          {where}; call wall / put wall {walls}")
     click.echo(
-        f"coverage      {document['coverage']:.1%} of {rows['listed']} options; volatility quoted "
+        f"coverage      {document['coverage']:.1%}: {document['covers_text']}; volatility quoted "
         f"{rows['vol_quoted']}, from the fitted smile {rows['vol_from_smile']}"
     )
     _print_strikes(document, strikes)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, moment_of, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError, ScalpdeskError
@@ -233,7 +233,9 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         click.echo(f"the account is {found['mode_text']}")
     for command in found.get("waiting", ()):
         click.echo(f"waits until the venue has shown the account: {command}")
-    click.echo(f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {found['now']}")
+    click.echo(
+        f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {moment_of(found['now'])}"
+    )
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
     places = money_decimals(found["currency"])
@@ -259,7 +261,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     streams = ", ".join(
         f"{name} {'up' if up else 'DOWN'}" for name, up in found["connection"]["streams"].items()
     )
-    click.echo(f"streams: {streams}; reconciled {found['reconciled']}")
+    click.echo(f"streams: {streams}; reconciled {moment_of(found['reconciled'])}")
     for difference in found["differences"]:
         click.echo(f"  difference: {difference}")
     for decision in found["decisions"][-1:]:

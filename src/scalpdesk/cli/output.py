@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,13 @@ def _only(table: "Table", columns: "Sequence[Column]") -> "Table":
 def cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
     """Return a figure as a table shows it, ``-`` where it is not known."""
     return "-" if value is None else f"{value * factor:.{decimals}f}"
+
+
+def moment_of(stamp: str | None) -> str:
+    """Return the stamp of a JSON document, ISO in UTC, as people read it: in New York time, zone named."""
+    from scalpdesk.instruments.sessions import moment_text, to_ns
+
+    return "never" if stamp is None else moment_text(to_ns(datetime.fromisoformat(stamp)))
 
 
 def shown(value: object) -> str:

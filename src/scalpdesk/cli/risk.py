@@ -21,7 +21,7 @@ from scalpdesk.research.risk_options import RiskOptions
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.monitor.follower import RunFollower
-    from scalpdesk.portfolio.risk_book import RiskBook
+    from scalpdesk.portfolio.risk_book import LowestCell, RiskBook
 
 Report = Callable[[int, int, str], None]
 PLAIN_WINDOW, STRADDLE_WINDOW = 500, 250
@@ -97,11 +97,8 @@ def risk(
         if coverage:
             document = coverage_of_history(catalog, options, report)
         elif run is not None:
-            run_id, held, run_data = _run_book(
-                Path(settings.config.desk.runs_dir), run, session, clock, report
-            )
-            measured = _measured(held, catalog, run_data, options)
-            document = {"run_id": run_id, **measured}
+            run_id, follower = follow_run(Path(settings.config.desk.runs_dir), run, session, clock, report)
+            document = {"run_id": run_id, **_of_run(run_id, follower, catalog, options)}
         else:
             held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
             document = _measured(held, catalog, data_set, options)
@@ -185,13 +182,10 @@ def follow_run(
     return run_dir.name, follower
 
 
-def _run_book(
-    runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
-) -> tuple[str, "RiskBook", str]:
-    """Return a run's id, what it holds at an instant and its data set."""
-    from scalpdesk.monitor.held_book import held_book
+def _of_run(run_id: str, follower: "RunFollower", catalog: Path, wanted: RiskOptions) -> dict[str, Any]:
+    """Return the risk of what a run holds, with its working orders in the worst case."""
+    from scalpdesk.monitor.held_book import held_book, worst_of
 
-    run_id, follower = follow_run(runs_dir, name, session, clock, report)
     held = held_book(follower)
     if held is None or follower.header is None:
         raise DataError(
@@ -200,7 +194,8 @@ def _run_book(
             value=run_id,
             fix="give a --time at which it holds something; scalpdesk why RUN --list shows its trades",
         )
-    return run_id, held, str(follower.header.data["name"])
+    data_set = str(follower.header.data["name"])
+    return _measured(held, catalog, data_set, wanted, worst_of(follower, wanted.smile))
 
 
 def _time_of_day(text: str) -> time:
@@ -235,7 +230,9 @@ def _given_book(
     return quoted_book(tape, given, instant_ns(tape, clock))
 
 
-def _measured(held: "RiskBook", catalog: Path, data_set: str, wanted: RiskOptions) -> dict[str, Any]:
+def _measured(
+    held: "RiskBook", catalog: Path, data_set: str, wanted: RiskOptions, worst: "LowestCell | None" = None
+) -> dict[str, Any]:
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.research.book_risk import past_moves, risk_document
 
@@ -244,7 +241,7 @@ def _measured(held: "RiskBook", catalog: Path, data_set: str, wanted: RiskOption
     moves, notes = past_moves(
         symbols, catalog, data_set, history=wanted.history, vix=wanted.vix, before=day, is_coin=held.is_coin
     )
-    return risk_document(held, moves, wanted, notes=notes)
+    return risk_document(held, moves, wanted, worst=worst, notes=notes)
 
 
 def coverage_of_history(catalog: Path, wanted: RiskOptions, report: Report) -> dict[str, Any]:
@@ -315,10 +312,10 @@ def _print_risk(document: dict[str, Any]) -> None:
         for move, cells in zip(grid["moves"], grid["pnl"][place], strict=True):
             table.add_row(f"{move:+.0%}", *(f"{value:+,.{places}f}" for value in cells))
         print_table(table)
-    worst = grid["worst"]
+    worst = document["worst_case"]
     click.echo(
-        f"worst of the grid: {worst['pnl']:+,.{places}f} at {worst['move']:+.0%},"
-        f" {100 * worst['vol_points']:+.0f} points, {worst['time']}"
+        f"worst case: {worst['pnl']:+,.{places}f} at {worst['move']:+.0%},"
+        f" {100 * worst['vol_points']:+.0f} points, now\n  ({worst['definition']})"
     )
     print_notes(document["notes"])
 

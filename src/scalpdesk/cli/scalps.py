@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import moment_of, new_table, print_json, print_table
 from scalpdesk.core.units import count_text, rounded_text
 
 VIEWS = ("positions", "history", "performance")
@@ -36,7 +36,7 @@ def scalps(
     """Show what the options scalper holds, what it has closed, and what that came to.
 
     VIEW is positions, history or performance; all three without. The figures are those of the runs on
-    record; times are UTC, hours of the entry New York's.
+    record; times are New York's, those of --json UTC.
     """
     from scalpdesk.records.projection import project_missing
     from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
@@ -100,11 +100,11 @@ def _with_rows(performance: dict[str, Any]) -> dict[str, Any]:
 def _print_positions(rows: list[dict[str, Any]]) -> None:
     click.echo(f"{len(rows)} open")
     if rows:
-        table = new_table("contract", "entered (UTC)", "contracts", "entry", "delta", "DTE", "signal")
+        table = new_table("contract", "entered", "contracts", "entry", "delta", "DTE", "signal")
         for row in rows:
             table.add_row(
                 row["option_symbol"],
-                row["entry_time"][:19],
+                moment_of(row["entry_time"]),
                 str(row["contracts"]),
                 f"{row['entry_premium']:.3f}",
                 "-" if row["entry_delta"] is None else f"{row['entry_delta']:.2f}",
@@ -117,11 +117,11 @@ def _print_positions(rows: list[dict[str, Any]]) -> None:
 def _print_history(rows: list[dict[str, Any]]) -> None:
     click.echo(f"\n{len(rows)} closed, the newest first")
     if rows:
-        table = new_table("contract", "entered (UTC)", "contracts", "entry", "exit", "reason", "P&L USD", "%")
+        table = new_table("contract", "entered", "contracts", "entry", "exit", "reason", "P&L USD", "%")
         for row in rows:
             table.add_row(
                 row["option_symbol"],
-                row["entry_time"][:19],
+                moment_of(row["entry_time"]),
                 str(row["contracts"]),
                 f"{row['entry_premium']:.3f}",
                 f"{row['exit_premium']:.3f}",
@@ -129,7 +129,7 @@ def _print_history(rows: list[dict[str, Any]]) -> None:
                 rounded_text(row["pnl"], 2, "+"),
                 f"{100 * row['pnl_pct']:+.1f}",
             )
-        print_table(table, first_to_go=("entered (UTC)", "%"))
+        print_table(table, first_to_go=("entered", "%"))
 
 
 def _print_performance(performance: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
 from scalpdesk.instruments.deribit import delta_unit
-from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.instruments.sessions import moment_text, to_new_york
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 
@@ -415,7 +415,7 @@ def show_runs(
         return
     in_dollars = all(row.get("currency", "USD") == "USD" for row in rows)
     pnl = "P&L USD" if in_dollars else "P&L"
-    columns = ("run", "end", "started (UTC)", "strategy", "market", "session", "hedges", "fills", pnl)
+    columns = ("run", "end", "started", "strategy", "market", "session", "hedges", "fills", pnl)
     # a run is one line in a pipe, where somebody greps
     table = new_table(*columns, "settings", left=6, text=("end", "settings"))
     table.columns[1].no_wrap = table.columns[-1].no_wrap = not out.is_terminal
@@ -423,7 +423,7 @@ def show_runs(
         table.add_row(
             row["run_id"],
             row["end"],
-            f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M:%S}",
+            moment_text(row["started_ns"]),
             row["strategy"],
             f"{row['data_name']} ({row['data_kind']})",
             str(row["session"]),
@@ -434,7 +434,7 @@ def show_runs(
             else f"{money(float(row['pnl']), money_decimals(row['currency']))} {row['currency']}",
             ", ".join(row["settings"]) or "-",
         )
-    first_to_go = ("market", "fills", "hedges", "started (UTC)", "strategy", "settings", "session")
+    first_to_go = ("market", "fills", "hedges", "started", "strategy", "settings", "session")
     print_table(table, out, first_to_go=first_to_go)
     for name, why in unreadable.items():
         out.print(f"[red]unreadable[/] {name}: {why}")
@@ -632,4 +632,4 @@ class ProgressView:
         spans = [(session.open_ns, session.close_ns) for session in self._sessions]
         done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
         total_ns = sum(closes - opens for opens, closes in spans)
-        self._report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M}")
+        self._report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")

@@ -28,6 +28,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import new_figure
 from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
+from scalpdesk.portfolio.risk_book import SMILES
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
@@ -54,6 +55,13 @@ if TYPE_CHECKING:
     help="Time in which variance runs evenly between expiries.",
 )
 @click.option("--scenario", is_flag=True, help="Add a spot ladder of one straddle at the money.")
+@click.option(
+    "--smile",
+    type=click.Choice(SMILES),
+    default=SMILES[0],
+    show_default=True,
+    help="Of --scenario: the smile moves with the spot or stays with the strikes.",
+)
 @click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
 @max_age_option
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
@@ -68,6 +76,7 @@ def surface(
     clock: str,
     clock_name: str,
     scenario: bool,
+    smile: str,
     expiry: str | None,
     max_age: float | None,
     plot_file: str | None,
@@ -100,7 +109,7 @@ def surface(
     fitted = fit_chain(chain, clock=clock_from(clock_name, now_ns), clock_name=clock_name)
     document = surface_document(tape, fitted, now_ns, age)
     if scenario:
-        document["scenario"] = straddle_ladder(tape, fitted, wanted)
+        document["scenario"] = straddle_ladder(tape, fitted, wanted, smile)
     if plot_file is not None:
         draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
         document["plot"] = plot_file
@@ -150,7 +159,7 @@ def _print(document: dict[str, Any]) -> None:
 def _print_ladder(ladder: dict[str, Any]) -> None:
     click.echo(
         f"\n{ladder['position']} at {ladder['vol']:.2%}, premium {ladder['premium_usd']:.2f} USD; "
-        f"the volatility stays with the strike; {24 * ladder['days_to_close']:.2f} h to the close"
+        f"{ladder['smile']} smile; {24 * ladder['days_to_close']:.2f} h to the close"
     )
     columns = {
         "spot": ("spot", 2),

@@ -163,7 +163,7 @@ def _lines(decisions: Sequence[Row], orders: Mapping[str, Row]) -> Iterator[str]
     for (kind, taken, _), group in groupby(decisions, _fold):
         rows = list(group)
         for row in rows if taken else rows[:1]:
-            at = f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}"
+            at = f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S} ET"
             again = f" ({count_text(len(rows), 'time')})" if not taken and len(rows) > 1 else ""
             what = kind if taken else f"no {kind}{again}"
             yield f"{row['number']:>6}  {at}  {what}: {row['reasons'][0] if row['reasons'] else ''}"

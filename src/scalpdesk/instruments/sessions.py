@@ -85,6 +85,15 @@ def to_new_york(ts_ns: int) -> datetime:
     return from_ns(ts_ns).astimezone(NEW_YORK)
 
 
+def moment_text(ts_ns: int) -> str:
+    """Return an instant as every page, command, alert and message of a desk writes it, with its zone.
+
+    >>> moment_text(1_517_850_000 * 10**9)
+    '2018-02-05 12:00:00 ET'
+    """
+    return f"{to_new_york(ts_ns):%Y-%m-%d %H:%M:%S} ET"
+
+
 def new_york_ns(day: date, clock_time: time) -> int:
     """UTC nanoseconds of a wall time in New York."""
     return to_ns(datetime.combine(day, clock_time, tzinfo=NEW_YORK))

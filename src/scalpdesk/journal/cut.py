@@ -22,7 +22,7 @@ class CutShort(msgspec.Struct, frozen=True):
     """Sessions that it was to play."""
 
     def __str__(self) -> str:
-        when = f"at {self.at}" if self.at else "before its first event"
+        when = f"at {self.at} ET" if self.at else "before its first event"
         return f"cut short {when} after {self.sessions_played:,} of {count_text(self.sessions, 'session')}"
 
 

@@ -13,7 +13,7 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.owner_only import make_folder
-from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.instruments.sessions import moment_text
 from scalpdesk.live.arming import account_file
 
 SUFFIX = ".mode.json"
@@ -250,7 +250,7 @@ def state_text(state: AccountMode) -> str:
     standing = state.standing
     if standing.mode is Mode.ACTIVE:
         return ""
-    since = f" since {from_ns(standing.since_ns):%Y-%m-%d %H:%M:%S} UTC" if standing.since_ns else ""
+    since = f" since {moment_text(standing.since_ns)}" if standing.since_ns else ""
     until = "" if not state.is_free else "; it ends with the next session"
     freed = "; scalpdesk resume --reason TEXT sets it free" if not state.is_free else until
     return f"{standing.mode}{since}, {standing.text()}{freed}"

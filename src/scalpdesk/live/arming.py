@@ -18,7 +18,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.owner_only import own_folder
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.instruments.sessions import moment_text
 from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup, check_currency
 from scalpdesk.venues.registry import find_venue
 
@@ -76,7 +76,7 @@ class AccountLock:
         self.release()
         try:
             holder = msgspec.json.decode(text, type=DeskHolder)
-            since = f"{from_ns(holder.started_ns):%Y-%m-%d %H:%M:%S} UTC"
+            since = moment_text(holder.started_ns)
             who = f"process {holder.pid}, {holder.run_id} in {holder.run_dir}, since {since}"
             if holder.watchdog_log:
                 return StopError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.instruments.contract import OptionContract, options_in_order
+from scalpdesk.instruments.contract import Instruments, OptionContract, options_in_order
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,
@@ -22,10 +22,12 @@ from scalpdesk.marketdata.chain_surface import (
     ExpiryLabel,
     ExpiryQuotes,
     chain_quotes_at,
+    chain_quotes_of,
     expiry_quotes,
     fit_chain,
 )
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, exposure_near, gamma_exposure
+from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import greeks
 
@@ -176,6 +178,35 @@ def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None =
         if expiry_instant_ns(contract) > now_ns
     ]
     return price_chain(chain, contracts, tape.open_interest, previous=previous)
+
+
+def price_desk(
+    market: MarketState,
+    instruments: Instruments,
+    underlying: str,
+    now_ns: int,
+    *,
+    spots: Sequence[tuple[int, float]] = (),
+    previous: ChainSurface | None = None,
+) -> PricedChain | None:
+    """Price all listed options of a desk's underlying by its latest quotes, as :func:`price_tape` does.
+
+    None while the underlying is not quoted; ``spots`` as in :func:`chain_quotes_of`.
+    """
+    chain = chain_quotes_of(market, instruments, underlying, now_ns, spots)
+    if chain is None:
+        return None
+    listed = [
+        (number, contract)
+        for number, contract in options_in_order(instruments, underlying)
+        if expiry_instant_ns(contract) > now_ns
+    ]
+    interest = {
+        contract.symbol: float(market.open_interest[number])
+        for number, contract in listed
+        if number in market.open_interest
+    }
+    return price_chain(chain, [contract for _, contract in listed], interest, previous=previous)
 
 
 def exposure_event(

@@ -441,11 +441,16 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
 
 
 def chain_quotes_of(
-    market: MarketState, instruments: Instruments, underlying: str, now_ns: int
+    market: MarketState,
+    instruments: Instruments,
+    underlying: str,
+    now_ns: int,
+    spots: Sequence[tuple[int, float]] = (),
 ) -> ChainQuotes | None:
     """Return a desk's latest quotes of all options on an underlying that have not expired, by expiry.
 
-    None while the underlying is not quoted. Each quote counts at the present spot.
+    None while the underlying is not quoted. ``spots`` are instants and mids of the underlying, oldest first:
+    a quote counts at the one of its time, else at the present spot.
     """
     spot_id = instruments.id_of(underlying)
     spot = market.mark(spot_id)
@@ -460,7 +465,9 @@ def chain_quotes_of(
     for label, members in groups.items():
         bid, ask = (np.array([getattr(quote, side) for _, quote in members]) for side in ("bid", "ask"))
         contracts = [contract for contract, _ in members]
-        expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.full(len(members), spot)))
+        quoted_ns = np.array([quote.ts_recv_ns for _, quote in members])
+        then = _spots_at(spots, quoted_ns, spot, now_ns)
+        expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, then))
     expiries.sort(key=lambda entry: entry.years)
     ahead = [
         (years_between(now_ns, dividend.ts_ex_ns), float(dividend.amount))
@@ -468,6 +475,18 @@ def chain_quotes_of(
         if dividend.instrument_id == spot_id and dividend.ts_ex_ns > now_ns
     ]
     return ChainQuotes(now_ns, spot, tuple(expiries), market.rate_curve.rate_at, ahead)
+
+
+def _spots_at(
+    spots: Sequence[tuple[int, float]], quoted_ns: NDArray[np.int64], spot: float, now_ns: int
+) -> Floats:
+    """Return the spot when each quote came; for one that has stood for long the present."""
+    if not spots:
+        return np.full(len(quoted_ns), spot)
+    at, mids = (np.array(column) for column in zip(*spots, strict=True))
+    place = np.searchsorted(at, quoted_ns, side="right") - 1
+    is_known = (place >= 0) & (now_ns - quoted_ns <= round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND))
+    return np.where(is_known, mids[np.maximum(place, 0)], spot)
 
 
 def expiry_quotes(

@@ -160,6 +160,24 @@ def listed_rows(
     )
 
 
+def covered(exposure: GammaExposure, day: date) -> dict[str, int | None]:
+    """Return what of the chain is counted: contracts, those listed, and days to its first and last expiry."""
+    days = [(expiry - day).days for expiry, _ in exposure.by_expiry]
+    return {
+        "contracts": exposure.rows_counted,
+        "listed": exposure.rows_listed,
+        "first_days": min(days, default=None),
+        "last_days": max(days, default=None),
+    }
+
+
+def covered_text(exposure: GammaExposure, day: date) -> str:
+    """Return the same in words."""
+    found = covered(exposure, day)
+    text = f"{found['contracts']} of {found['listed']} contracts"
+    return text if found["first_days"] is None else f"{text}, {found['first_days']}–{found['last_days']} days"
+
+
 def exposures(rows: ExposureRows, spot: float) -> Floats:
     """Return the signed exposure of every row, in USD of delta per move of 1 %.
 

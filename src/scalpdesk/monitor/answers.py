@@ -41,11 +41,13 @@ class RunAccount(TypedDict):
 
 
 class WorstCase(TypedDict):
-    """The worst P&L of the book from here, beside the day's loss limit."""
+    """The worst case of the book, in its currency and as it is printed, beside the day's loss limit."""
 
     worst: str | None
+    worst_pnl: float | None
     limit: str | None
     worst_fraction: float | None
+    worst_definition: str
 
 
 class Alarm(TypedDict):
@@ -79,8 +81,10 @@ class Head(TypedDict):
     pnl_tone: NotRequired[str]
     currency: NotRequired[str]
     worst: NotRequired[str | None]
+    worst_pnl: NotRequired[float | None]
     limit: NotRequired[str | None]
     worst_fraction: NotRequired[float | None]
+    worst_definition: NotRequired[str]
     now_ns: NotRequired[int]
     clock: NotRequired[str]
     speed: NotRequired[str | None]
@@ -361,8 +365,14 @@ class LadderRow(TypedDict):
 
 
 class Ladder(TypedDict):
-    """P&L by spot and volatility."""
+    """P&L at moves of the spot (fractions) by changes of volatility (0.01 a point), in the book's currency.
 
+    ``vols`` and ``rows`` are the same as they are printed, the highest spot first.
+    """
+
+    moves: list[float]
+    vol_points: list[float]
+    pnl: list[list[float]]
     vols: list[str]
     rows: list[LadderRow]
 
@@ -415,6 +425,7 @@ class PositionPage(PositionBlock, _In):
     empty: NotRequired[str]
     currency: NotRequired[str]
     at: NotRequired[str]
+    smile: NotRequired[str]
     note_ladder: NotRequired[str]
     payoff: NotRequired[Payoff]
     break_evens: NotRequired[list[str | None]]
@@ -452,25 +463,15 @@ class StressRow(TypedDict):
     source: str
 
 
-class RiskGridRow(TypedDict):
-    """P&L at a move of the spot, by change of every volatility."""
+class RiskWorst(TypedDict):
+    """The worst case of the book: P&L in its currency, and the move of spot and volatility that give it."""
 
-    move: str | None
-    cells: list[LadderCell]
-
-
-class RiskGridTime(TypedDict):
-    """The grid at one time."""
-
-    time: str
-    rows: list[RiskGridRow]
-
-
-class RiskGrid(TypedDict):
-    """P&L by spot, volatility and time."""
-
-    vols: list[str]
-    times: list[RiskGridTime]
+    pnl: float
+    move: float
+    vol_points: float
+    orders_filled: bool
+    smile: str
+    definition: str
 
 
 class BookRisk(TypedDict):
@@ -488,7 +489,7 @@ class BookRisk(TypedDict):
     alone: list[AloneMeasure]
     correlation: str | None
     stress: list[StressRow]
-    grid: RiskGrid
+    worst_case: RiskWorst
     notes: list[str]
 
 
@@ -536,18 +537,22 @@ class Heat(TypedDict):
 
 
 class GammaBar(TypedDict):
-    """Dealer gamma at a strike; ``share`` of the widest."""
+    """Dealer gamma at a strike, USD of delta per move of 1 %; ``share`` of the widest."""
 
     strike: str | None
     text: str | None
+    usd: float
     share: float
 
 
 class GammaByStrike(TypedDict):
-    """Dealer gamma by strike; ``reason`` says why it is not known."""
+    """Dealer gamma by strike, USD of delta per move of 1 %; ``reason`` says why the sum is not known."""
 
     reason: str | None
     strikes: list[GammaBar]
+    covers: NotRequired[dict[str, int | None]]
+    covers_text: NotRequired[str]
+    net_usd: NotRequired[float | None]
     unit: NotRequired[str]
     net: NotRequired[str | None]
     call_wall: NotRequired[str | None]

@@ -18,9 +18,10 @@ from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import CutShort, cut_short
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.market import regime_now
 from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
-from scalpdesk.monitor.position_documents import currency_of, holdings, position_block, risk_level, worst_case
+from scalpdesk.monitor.position_documents import holdings, position_block, risk_level, worst_case
 from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
 from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict

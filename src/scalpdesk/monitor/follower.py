@@ -36,6 +36,7 @@ from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader
+from scalpdesk.marketdata.chain_surface import STANDING_AFTER_SECONDS, ChainSurface
 from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.explain import PARTS
@@ -50,6 +51,7 @@ from scalpdesk.strategies.contract import TRADE_GAIN
 COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
 SAMPLE_SECONDS = 15
+SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
 """Market time between two samples."""
 GAP_SECONDS = 4 * SAMPLE_SECONDS
 """Time without a sample, or without a quote of the underlying, through which no line is drawn."""
@@ -151,6 +153,8 @@ class RunFollower:
         self._is_stopped = False
         self.problem = ""
         self.engine: TradingEngine | None = None
+        self.last_surface: ChainSurface | None = None
+        """The last fit of the whole chain: it starts the next."""
         self.series = Series()
         self.decisions: deque[tuple[int, Decision]] = deque(maxlen=most_decisions)
         self._stated_trips: list[tuple[str, str, float]] = []
@@ -179,6 +183,8 @@ class RunFollower:
         self._meter_at_open = MoveMeter()
         self.day_low = self.day_high = math.nan
         self.last_quote_ns = 0
+        self.spots: deque[tuple[int, float]] = deque()
+        """Instants and mids of the underlying, as far back as a quote of an option counts at its own."""
         self._next_sample_ns = 0
         self._band = math.nan
         self._unhedged_from = math.nan
@@ -439,6 +445,10 @@ class RunFollower:
             if event.instrument_id == self._underlying:
                 self.last_quote_ns = event.ts_event_ns
                 spot = self.desk.market.mark(self._underlying)
+                if math.isfinite(event.mid):
+                    self.spots.append((now_ns, event.mid))
+                    while self.spots[0][0] < now_ns - SPOTS_KEPT_NS:
+                        self.spots.popleft()
                 if spot is not None:
                     self.day_low, self.day_high = min(self.day_low, spot), max(self.day_high, spot)
                     if math.isnan(self.day_low):

@@ -1,17 +1,27 @@
 """Book of a followed run as its risk is measured: legs with volatilities, smiles and times of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, run_currency
 from scalpdesk.entry.shape_names import structure_text
-from scalpdesk.instruments.contract import OptionContract, underlying_of
+from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.position_documents import currency_of
-from scalpdesk.portfolio.risk_book import RiskBook, RiskLeg, RiskPart, SmileShape, risk_leg, step_instants
+from scalpdesk.portfolio.risk_book import (
+    SMILES,
+    LowestCell,
+    RiskBook,
+    RiskLeg,
+    RiskPart,
+    SmileShape,
+    risk_leg,
+    step_instants,
+    worst_case,
+)
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.known_dividends import years_ahead
@@ -21,55 +31,96 @@ from scalpdesk.volatility.variance_time import clock_of
 def held_book(follower: RunFollower) -> RiskBook | None:
     """Return what a run holds now; None when nothing is held, or a leg has no price yet."""
     held = [] if follower.engine is None else follower.desk.positions.held()
-    if not held:
-        return None
-    desk, now_ns, header = follower.desk, follower.now_ns, follower.header
+    return book_of(follower, {each.instrument_id: each.quantity for each in held})
+
+
+def book_of(
+    follower: RunFollower, holdings: Mapping[InstrumentId, Decimal], instants: tuple[int, ...] | None = None
+) -> RiskBook | None:
+    """Return quantities of a run's instruments as a book; None without any, or when a leg has no price yet.
+
+    Parameters
+    ----------
+    follower
+        The followed run.
+    holdings
+        Quantity by instrument, signed.
+    instants
+        Now and the later times that it is priced at; those of the book's risk when None.
+    """
+    desk, header = follower.desk, follower.header
     assert header is not None
-    instants = step_instants(now_ns, always_open=clock_of(header.data).weights is None)
-    spots: dict[str, float] = {}
-    legs: dict[str, list[RiskLeg]] = {}
-    shares: dict[str, float] = {}
-    dollars: dict[str, float] = {}
-    for position in held:
-        contract = desk.instruments[position.instrument_id]
-        symbol = desk.instruments[desk.view.underlying].symbol
-        if desk.by_underlying is not None:
-            symbol = underlying_of(contract)
-        spot = desk.market.mark(desk.instruments.id_of(symbol))
-        if spot is None:
-            return None
-        spots[symbol] = spot
-        quantity = float(position.quantity)
+    if instants is None:
+        instants = step_instants(follower.now_ns, always_open=clock_of(header.data).weights is None)
+    held = [(number, desk.instruments[number], quantity) for number, quantity in holdings.items() if quantity]
+    by_underlying: dict[str, list[tuple[InstrumentId, Instrument, float]]] = {}
+    for number, contract, quantity in held:
+        symbol = _moves_with(follower, contract)
+        by_underlying.setdefault(symbol, []).append((number, contract, float(quantity)))
+    parts = [_part(follower, symbol, each, instants) for symbol, each in sorted(by_underlying.items())]
+    priced = [part for part in parts if part is not None]
+    if not priced or len(priced) < len(parts):
+        return None
+    return RiskBook(
+        as_of_ns=follower.now_ns,
+        parts=tuple(priced),
+        currency=currency_of(follower),
+        is_coin=any(contract.is_coin for _, contract, _ in held),
+        holdings=tuple((contract.symbol, float(quantity)) for _, contract, quantity in held),
+        structure=structure_text((contract, quantity) for _, contract, quantity in held),
+    )
+
+
+def worst_of(follower: RunFollower, smile: str = SMILES[0]) -> LowestCell | None:
+    """Return the worst case of what is held now; None when nothing is, or a leg has no price yet."""
+    desk = follower.desk
+    holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
+    filled = dict(holdings)
+    for order in desk.orders.live.values():
+        number = order.submitted.instrument_id
+        filled[number] = filled.get(number, ZERO) + order.signed_leaves
+    wanted = [each for each in (holdings, filled) if any(each.values())]
+    books = [book_of(follower, each) for each in wanted]
+    if not books or None in books:
+        return None
+    held = books[0] if wanted[0] is holdings else RiskBook(as_of_ns=follower.now_ns, parts=())
+    assert held is not None
+    return worst_case(held, books[-1] if filled != holdings and wanted[-1] is filled else None, smile)
+
+
+def currency_of(follower: RunFollower) -> str:
+    """Return what the run counts in."""
+    return run_currency({} if follower.header is None else follower.header.config)
+
+
+def _moves_with(follower: RunFollower, contract: Instrument) -> str:
+    """Return the underlying that a contract moves with; a run of one underlying is not divided."""
+    desk = follower.desk
+    main = desk.instruments[desk.view.underlying].symbol
+    return main if desk.by_underlying is None else underlying_of(contract)
+
+
+def _part(
+    follower: RunFollower,
+    symbol: str,
+    held: Sequence[tuple[InstrumentId, Instrument, float]],
+    instants: tuple[int, ...],
+) -> RiskPart | None:
+    spot = follower.desk.market.mark(follower.desk.instruments.id_of(symbol))
+    if spot is None:
+        return None
+    legs, shares, dollars = list[RiskLeg](), 0.0, 0.0
+    for number, contract, quantity in held:
         if contract.is_option:
-            leg = _leg(follower, position.instrument_id, contract, quantity, spot, instants)
+            leg = _leg(follower, number, contract, quantity, spot, instants)
             if leg is None:
                 return None
-            legs.setdefault(symbol, []).append(leg)
+            legs.append(leg)
         elif contract.is_inverse_future:
-            dollars[symbol] = dollars.get(symbol, 0.0) + quantity * contract.contract_size
+            dollars += quantity * contract.contract_size
         else:
-            shares[symbol] = shares.get(symbol, 0.0) + quantity * contract.multiplier
-    return RiskBook(
-        as_of_ns=now_ns,
-        parts=tuple(
-            RiskPart(
-                underlying=symbol,
-                spot=spot,
-                legs=tuple(legs.get(symbol, ())),
-                shares=shares.get(symbol, 0.0),
-                inverse_usd=dollars.get(symbol, 0.0),
-            )
-            for symbol, spot in sorted(spots.items())
-        ),
-        currency=currency_of(follower),
-        is_coin=any(desk.instruments[position.instrument_id].is_coin for position in held),
-        holdings=tuple(
-            (desk.instruments[position.instrument_id].symbol, float(position.quantity)) for position in held
-        ),
-        structure=structure_text(
-            (desk.instruments[position.instrument_id], position.quantity) for position in held
-        ),
-    )
+            shares += quantity * contract.multiplier
+    return RiskPart(underlying=symbol, spot=spot, legs=tuple(legs), shares=shares, inverse_usd=dollars)
 
 
 def followed_to(run_dir: Path, until_ns: int | None, report: Callable[[int, int, str], None]) -> RunFollower:

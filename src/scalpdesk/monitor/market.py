@@ -12,7 +12,8 @@ from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.dealer_gamma import gamma_exposure, listed_rows
+from scalpdesk.marketdata.chain_gamma import price_desk
+from scalpdesk.marketdata.dealer_gamma import covered, covered_text, gamma_exposure
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
@@ -147,7 +148,7 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "smiles": smiles[:SMILE_EXPIRIES],
         "term": [{"expiry": each["expiry"], "days": each["days"], "atm": each["atm"]} for each in smiles],
         "heat": _heat_table(smiles, spot),
-        "gex": gex_block(chain, follower, spot),
+        "gex": gex_block(follower),
         "exposures": [
             {"symbol": each.symbol, "usd": _gamma_text(each.exposure_usd), "source": each.source}
             for each in desk.market.gamma_exposures.values()
@@ -243,34 +244,41 @@ def _gamma_unit(usd: float) -> tuple[float, str]:
     return (1e6, "M USD") if abs(usd) >= 1e6 else (1e3, "thousand USD")
 
 
-def gex_block(chain: dict[date, list[Priced]], follower: RunFollower, spot: float) -> answers.GammaByStrike:
-    """Return dealer gamma by strike from the open interest of the followed chain."""
-    interest = follower.desk.market.open_interest
-    rows = [entry for options in chain.values() for entry in options]
-    if not rows or not interest:
-        return {"reason": "no open interest is published for this chain", "strikes": []}
-    exposure = gamma_exposure(
-        listed_rows(
-            [(number, contract) for number, contract, _ in rows],
-            [valuation.hedge_greeks.gamma for _, _, valuation in rows],
-            interest,
-        ),
-        spot,
+def gex_block(follower: RunFollower) -> answers.GammaByStrike:
+    """Return dealer gamma by strike from the open interest of the followed run's listed options."""
+    desk = follower.desk
+    underlying = desk.instruments[desk.view.underlying].symbol
+    priced = price_desk(
+        desk.market,
+        desk.instruments,
+        underlying,
+        follower.now_ns,
+        spots=follower.spots,
+        previous=follower.last_surface,
     )
+    if priced is None or not len(priced.rows) or not desk.market.open_interest:
+        return {"reason": "no open interest is published for this chain", "strikes": []}
+    follower.last_surface = priced.surface
+    spot, day = priced.spot, to_new_york(follower.now_ns).date()
+    exposure = gamma_exposure(priced.rows, spot)
     near = [each for each in exposure.by_strike if abs(each.strike / spot - 1.0) <= GAMMA_WIDTH]
-    widest = max((abs(each.call_usd + each.put_usd) for each in near), default=0.0) or 1.0
+    widest = max((abs(each.net_usd) for each in near), default=0.0) or 1.0
     scale, unit = _gamma_unit(widest)
     return {
         "reason": exposure.reason or None,
+        "covers": covered(exposure, day),
+        "covers_text": covered_text(exposure, day),
         "unit": unit,
         "net": _gamma_text(exposure.net_usd),
+        "net_usd": exposure.net_usd,
         "call_wall": plain(exposure.call_wall),
         "put_wall": plain(exposure.put_wall),
         "strikes": [
             {
                 "strike": plain(each.strike),
-                "text": signed((each.call_usd + each.put_usd) / scale, 1),
-                "share": (each.call_usd + each.put_usd) / widest,
+                "text": signed(each.net_usd / scale, 1),
+                "usd": each.net_usd,
+                "share": each.net_usd / widest,
             }
             for each in near
         ],

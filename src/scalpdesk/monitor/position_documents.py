@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,11 @@ from scalpdesk.core.units import (
     ZERO,
     InstrumentId,
     number_text,
-    run_currency,
-    years_between,
 )
 from scalpdesk.engine.unquoted import on_model
 from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.entry.shapes import SHAPES, SeenChain, ShapeLister, StructureConfig
-from scalpdesk.instruments.contract import Instrument, options_in_order, underlying_of
+from scalpdesk.instruments.contract import Instrument, options_in_order
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -31,17 +28,15 @@ from scalpdesk.margin.capital import capital_of
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.expiry_documents import expiry_card
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import book_of, currency_of, worst_of
 from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.pricing.known_dividends import years_ahead
-from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell
+from scalpdesk.pricing.base import Floats
 
-SHOCK_SPOT = 0.10
-SHOCK_VOL = 0.10
-"""The worst case: spot up to 10 % either way, every volatility up to 10 points either way."""
-LADDER_SPOTS = 11
-LADDER_VOLS = (-0.10, -0.06, -0.03, 0.0, 0.03, 0.06, 0.10)
+PAYOFF_MOVES = tuple(round(0.002 * step, 3) for step in range(-50, 51))
+"""Moves of the spot that the payoff is drawn at, fractions."""
 LOOKED_DAYS = 30
 """Calendar days to the expiry in which a shape is placed for a look."""
 MOST_ADDED = 1_000_000
@@ -57,146 +52,30 @@ def holdings(follower: RunFollower) -> str:
     )
 
 
-def currency_of(follower: RunFollower) -> str:
-    """Return what the run counts in."""
-    return run_currency({} if follower.header is None else follower.header.config)
-
-
 def worst_case(follower: RunFollower) -> answers.WorstCase:
-    """Return the worst P&L of the book from here, beside the day's loss limit.
-
-    The worst of spot within 10 % and volatility within 10 points, now: with what is held, and with every
-    order that works or is unknown filled as well, whichever is worse. With several underlyings it is
-    the sum of the worst of each.
-    """
+    """Return the worst case of the book, beside the day's loss limit."""
     desk = follower.desk
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
     whole = 0 if follower.price_places == 2 else 4
-    holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
-    filled = dict(holdings)
-    for order in desk.orders.live.values():
-        number = order.submitted.instrument_id
-        filled[number] = filled.get(number, ZERO) + order.signed_leaves
-    worst = 0.0
-    moves, vol_changes = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 21), (-SHOCK_VOL, 0.0, SHOCK_VOL)
-    for book in (holdings, filled) if filled != holdings else (holdings,):
-        found = [ladder(follower, part, moves, vol_changes) for part in _by_underlying(follower, book)]
-        grids = [grid for grid in found if grid is not None]
-        if len(grids) < len(found):
-            return {"worst": None, "limit": plain(-limit, whole), "worst_fraction": None}
-        worst = min(worst, sum(float(grid["pnl_usd"].min()) for grid in grids))
-    fraction = min(-worst / float(limit), 1.0) if limit > 0 else 1.0
+    is_empty = not desk.positions.held() and not desk.orders.live
+    found = LowestCell(0.0, 0.0, 0.0, False, SMILES[0]) if is_empty else worst_of(follower)
+    definition = WORST_CASE.format(smile=SMILES[0])
+    if found is None:
+        return {
+            "worst": None,
+            "worst_pnl": None,
+            "limit": plain(-limit, whole),
+            "worst_fraction": None,
+            "worst_definition": definition,
+        }
+    fraction = min(-found.pnl / float(limit), 1.0) if limit > 0 else 1.0
     return {
-        "worst": signed(worst, whole) if worst else "0",
+        "worst": signed(found.pnl, whole) if found.pnl else "0",
+        "worst_pnl": found.pnl,
         "limit": plain(-limit, whole),
         "worst_fraction": round(fraction, 4),
+        "worst_definition": definition,
     }
-
-
-def _by_underlying(
-    follower: RunFollower, holdings: dict[InstrumentId, Decimal]
-) -> list[dict[InstrumentId, Decimal]]:
-    """Return what is held of each underlying; a run of one underlying is not divided."""
-    desk, parts = follower.desk, dict[str, dict[InstrumentId, Decimal]]()
-    if desk.by_underlying is None:
-        return [holdings]
-    for number, quantity in holdings.items():
-        parts.setdefault(underlying_of(desk.instruments[number]), {})[number] = quantity
-    return list(parts.values())
-
-
-def _scale(follower: RunFollower, contract: Instrument, spot: float) -> float | None:
-    """Return the price of the main underlying over that of the contract's own; None while it has no price.
-
-    A price of an option scales with those of strike and spot: with both scaled, and units divided by it, what
-    is held of another underlying is worth the same, and earns the same at the same relative move.
-    """
-    desk = follower.desk
-    if desk.by_underlying is None:
-        return 1.0
-    symbol = underlying_of(contract)
-    own = desk.market.mark(desk.instruments.id_of(symbol)) if symbol in desk.instruments else None
-    return None if own is None else spot / own
-
-
-def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -> list[OptionLine] | None:
-    """Return the options of a book as lines to be priced; None when one of them has no value yet.
-
-    Those of another underlying are scaled to the main one's price.
-    """
-    desk, now_ns = follower.desk, follower.now_ns
-    lines = []
-    for number, quantity in holdings.items():
-        contract = desk.instruments[number]
-        if not contract.is_option or not quantity:
-            continue
-        valuation, spot = follower.value(number), _spot(follower)
-        scale = None if spot is None else _scale(follower, contract, spot)
-        if valuation is None or spot is None or scale is None:
-            return None
-        years = years_between(now_ns, expiry_instant_ns(contract))
-        premium = math.log(valuation.spot / spot) / years if contract.is_inverse and years else 0.0
-        lines.append(
-            OptionLine(
-                strike=float(contract.strike) * scale,
-                years=years,
-                is_call=contract.is_call,
-                vol=valuation.hedge_vol,
-                contracts=float(quantity) / scale,
-                multiplier=float(contract.multiplier),
-                rate=0.0 if contract.is_inverse else valuation.rate,
-                dividend_yield=0.0 if contract.is_inverse else valuation.dividend_yield,
-                dividends=years_ahead(valuation.dividends, valuation.years),
-                style=contract.style.value,
-                is_inverse=contract.is_inverse,
-                forward_premium=premium,
-            )
-        )
-    return lines
-
-
-def ladder(
-    follower: RunFollower,
-    holdings: dict[InstrumentId, Decimal],
-    moves: Sequence[float] | np.ndarray[Any, Any],
-    vol_changes: Sequence[float],
-    days_ahead: Sequence[float] = (0.0,),
-) -> dict[str, Any] | None:
-    """Return a scenario grid of a book on the run's underlying; None while something has no price.
-
-    Each of several underlyings moves by the same part, and shares are those of the main one.
-
-    It counts in the currency that the options are priced in; of a desk in coin ``pnl_in_usd`` is the coin
-    earned at the price of each spot.
-    """
-    desk = follower.desk
-    spot = desk.market.mark(desk.view.underlying)
-    lines = option_lines(follower, holdings)
-    if spot is None or lines is None:
-        return None
-    shares = dollars = 0.0
-    for number, quantity in holdings.items():
-        contract = desk.instruments[number]
-        if contract.is_option:
-            continue
-        if contract.is_inverse_future:
-            dollars += float(quantity) * contract.contract_size
-        else:
-            scale = _scale(follower, contract, spot)
-            if scale is None:
-                return None
-            shares += float(quantity) * contract.multiplier / scale
-    spots = spot * (1.0 + np.asarray(moves, dtype=np.float64))
-    grid = scenario_grid(
-        lines,
-        spot,
-        spots=spots,
-        vol_changes=vol_changes,
-        days_ahead=days_ahead,
-        shares=shares,
-        inverse_usd=dollars,
-    )
-    return grid | {"spots": spots, "pnl_in_usd": grid["pnl_usd"] * spots[:, None, None]}
 
 
 def position_block(follower: RunFollower) -> answers.PositionBlock:
@@ -217,7 +96,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         if (unseen := on_model(desk, now_ns)) is not None:
             since = to_new_york(unseen.since_ns)
             note += (
-                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M}"
+                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M} ET"
                 f" ({plain(unseen.least)} to {plain(unseen.most)})"
             )
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
@@ -472,7 +351,7 @@ def contracts_document(follower: RunFollower) -> answers.ListedContracts:
 
 
 def position_page(
-    follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = ()
+    follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = (), smile: str = SMILES[0]
 ) -> answers.PositionPage | answers.Empty:
     """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
 
@@ -485,6 +364,8 @@ def position_page(
         expiry of the book.
     legs
         Added to what is held for a look, see :func:`added_legs`.
+    smile
+        Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
 
     Raises
     ------
@@ -517,18 +398,15 @@ def position_page(
         page["empty"] = "Nothing is held. The legs appear here after the first fill."
         return page
     expiries = [
-        (expiry_instant_ns(contract) - follower.now_ns) / (NANOS_PER_SECOND * DAY_SECONDS)
+        expiry_instant_ns(contract)
         for number, quantity in holdings.items()
         if quantity and (contract := desk.instruments[number]).is_option
     ]
-    ahead = max(min(expiries, default=0.0), 0.0)
-    days = min(days_ahead, ahead)
-    moves = np.linspace(-SHOCK_SPOT, SHOCK_SPOT, 101)
-    curve = ladder(follower, holdings, moves, (0.0,), (days, ahead))
-    table = ladder(
-        follower, holdings, np.linspace(-SHOCK_SPOT, SHOCK_SPOT, LADDER_SPOTS), LADDER_VOLS, (days,)
-    )
-    at_ns = follower.now_ns + int(days * DAY_SECONDS) * NANOS_PER_SECOND
+    now_ns = follower.now_ns
+    end_ns = max(min(expiries, default=now_ns), now_ns)
+    at_ns = min(now_ns + int(days_ahead * DAY_SECONDS) * NANOS_PER_SECOND, end_ns)
+    ahead, days = ((each - now_ns) / (NANOS_PER_SECOND * DAY_SECONDS) for each in (end_ns, at_ns))
+    book = book_of(follower, holdings, (now_ns, at_ns, end_ns))
     page = {
         **page,
         "currency": currency_of(follower),
@@ -536,63 +414,90 @@ def position_page(
         "most_days": round(ahead, 4),
         "in": None if not days else f"{days:.0f} d" if days >= 2.0 else span(days * DAY_SECONDS),
         "at": f"{to_new_york(at_ns):%a %-d %b %Y, %H:%M} ET" if days else "now",
+        "smile": smile,
     }
-    if curve is None or table is None or spot is None:
+    if book is None or spot is None:
         page["note_ladder"] = "No payoff: a held leg has no quote yet."
         return page
     if days or added:
-        middle = LADDER_SPOTS // 2, LADDER_VOLS.index(0.0), 0
-        names = ("delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
-        page["greeks"] = _greek_texts(follower, *(float(table[name][middle]) for name in names))
-    now_curve = [float(value) for value in curve["pnl_usd"][:, 0, 0]]
-    end_curve = [float(value) for value in curve["pnl_usd"][:, 0, -1]]
-    spots = [float(value) for value in curve["spots"]]
-    cells, in_usd = table["pnl_usd"][:, :, 0], table["pnl_in_usd"][:, :, 0]
+        page["greeks"] = _greek_texts(follower, *book.greeks(1, spot, smile))
+    now_curve, end_curve = (
+        book.ladder(PAYOFF_MOVES, (0.0,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
+    )
+    spots = [spot * (1.0 + move) for move in PAYOFF_MOVES]
+    cells = book.ladder(step=1, smile=smile)
     is_coin = follower.price_places != 2
-    decimals = 4 if is_coin else 0
     distance = desk.margin_distance()
     margin = "" if distance is None else f" {distance.text(spot)}"
-    widest = float(np.abs(cells).max()) or 1.0
     evens = crossings(spots, end_curve)
+    worst = worst_of(follower, smile) if not (days or added) else None
     return {
         **page,
         "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
         "break_evens": [plain(value) for value in evens],
-        "sentence": position_sentence(evens, cells, in_usd if is_coin else None, page) + margin,
-        "ladder": {
-            "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in LADDER_VOLS],
-            "rows": [
-                {
-                    "spot": plain(float(at)),
-                    "move": signed(100 * (float(at) / spot - 1.0), 0),
-                    "cells": [
-                        {
-                            "text": signed(float(cell), decimals),
-                            "heat": round(float(cell) / widest, 3),
-                            "usd": signed(float(dollars), 0) if is_coin else None,
-                        }
-                        for cell, dollars in zip(row, worth, strict=True)
-                    ],
-                }
-                for at, row, worth in zip(table["spots"][::-1], cells[::-1], in_usd[::-1], strict=True)
-            ],
-        },
+        "sentence": position_sentence(evens, cells, spot if is_coin else None, page, worst) + margin,
+        "ladder": ladder_texts(cells, spot, is_coin=is_coin),
     }
 
 
-def position_sentence(evens: Sequence[float], cells: Any, in_usd: Any, page: answers.PositionPage) -> str:
-    """Return the answer to "what happens if it moves?"; ``in_usd`` is None for a desk in dollars."""
+def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder:
+    """Return the ladder with the spots downwards; a cell in coin also in dollars at the price of its spot."""
+    widest, decimals = float(np.abs(cells).max()) or 1.0, 4 if is_coin else 0
+    spots = [spot * (1.0 + move) for move in GRID_MOVES]
+    return {
+        "moves": list(GRID_MOVES),
+        "vol_points": list(GRID_POINTS),
+        "pnl": cells.tolist(),
+        "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in GRID_POINTS],
+        "rows": [
+            {
+                "spot": plain(at),
+                "move": signed(100 * move, 0),
+                "cells": [
+                    {
+                        "text": signed(cell, decimals),
+                        "heat": round(cell / widest, 3),
+                        "usd": signed(cell * at, 0) if is_coin else None,
+                    }
+                    for cell in row
+                ],
+            }
+            for at, move, row in reversed([*zip(spots, GRID_MOVES, cells.tolist(), strict=True)])
+        ],
+    }
+
+
+def position_sentence(
+    evens: Sequence[float],
+    cells: Floats,
+    coin_price: float | None,
+    page: answers.PositionPage,
+    worst: LowestCell | None,
+) -> str:
+    """Return the answer to "what happens if it moves?"; ``coin_price`` is None for a desk in dollars.
+
+    ``worst`` is that of the book as it stands; of a look at a later date or with added legs there is none.
+    """
+    unmoved = GRID_POINTS.index(0.0)
 
     def amount(row: int) -> str:
-        if in_usd is None:
-            return str(signed(float(cells[row, 3]), 0))
-        return (
-            f"{signed(float(cells[row, 3]), 4)} {page['currency']} ({signed(float(in_usd[row, 3]), 0)} USD)"
-        )
+        pnl = float(cells[row, unmoved])
+        if coin_price is None:
+            return str(signed(pnl, 0))
+        dollars = signed(pnl * coin_price * (1.0 + GRID_MOVES[row]), 0)
+        return f"{signed(pnl, 4)} {page['currency']} ({dollars} USD)"
 
     at = "" if page["at"] == "now" else f"On {page['at']}: "
-    worst = signed(float(cells.min()), 0 if in_usd is None else 4)
-    text = f"{at}10 % up earns {amount(-1)}, 10 % down {amount(0)}; the worst cell is {worst}."
+    text = f"{at}10 % up earns {amount(-1)}, 10 % down {amount(0)}"
+    places = 0 if coin_price is None else 4
+    if worst is None:
+        text += f"; the lowest cell of this look is {signed(float(cells.min()), places)}."
+    else:
+        filled = ", once the working orders are filled" if worst.orders_filled else ""
+        text += (
+            f"; the worst case is {signed(worst.pnl, places)}: spot {signed(100 * worst.move, 0)} %,"
+            f" volatility {signed(100 * worst.vol_points, 0)} points, now{filled}."
+        )
     if evens:
         text += (
             f" At the first expiry it breaks even at {' and '.join(plain(value) or '' for value in evens)}."
@@ -688,8 +593,8 @@ def flatten_plan(follower: RunFollower) -> answers.FlattenPlan:
     unit = hedge_unit(desk.instruments[desk.view.underlying].symbol)
     rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"
-    estimated, worst = follower.money(half_spreads), follower.money(2.0 * half_spreads)
-    cost = f"Estimated cost {plain(estimated)}, at worst {plain(worst)}."
+    estimated, twice = follower.money(half_spreads), follower.money(2.0 * half_spreads)
+    cost = f"Estimated cost {plain(estimated)}, at twice the spread {plain(twice)}."
     if unknown:
         cost += f" Without a two-sided quote: {', '.join(unknown)}."
     return {"title": title, "legs": ", ".join(legs) + " at the market.", "is_flat": False, "cost": cost}

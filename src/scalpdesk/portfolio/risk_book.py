@@ -8,19 +8,30 @@ the volatility index, and time passes on the variance clock.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, years_between
+from scalpdesk.core.units import DAY_SECONDS, DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, next_session, to_new_york
-from scalpdesk.pricing.base import Dividends, Floats
+from scalpdesk.pricing.base import Dividends, Floats, Greeks
 from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.filtered_moves import term_loading
 
 SMILES = ("sticky-delta", "sticky-strike")
+"""Whether the smile goes with the spot, or stays with the strikes."""
+GRID_MOVES = tuple(round(0.02 * step, 2) for step in range(-5, 6))
+"""Moves of the spot in the ladder, fractions."""
+GRID_POINTS = (-0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10)
+"""Changes of every volatility in the ladder, 0.01 a point."""
+WORST_CASE = (
+    "lowest P&L of the ladder now, {smile}: spot within 10 %, every volatility within 10 points, nothing"
+    " hedged or closed; with what is held, or with working orders filled as well, whichever is lower"
+)
+"""What the worst case is, wherever it is shown."""
 VARIANCE_REVERSION_PER_YEAR = 12.0
 """Speed at which variance reverts, as in the embedded market: a half life of three weeks."""
 LEAST_VOL, LARGEST_VOL = 0.01, 10.0
@@ -82,30 +93,41 @@ class RiskLeg:
 
     def values(self, spots: Floats, vols: Floats, step: int) -> Floats:
         """Return the value of the position in each scenario, in its currency."""
-        gone = self.years[0] - self.years[step]
-        ahead = [(when - gone, amount) for when, amount in self.dividends if gone < when <= self.years[0]]
+        ahead = self._dividends_after(step)
         if ahead and self.style == "american" and len(spots) > SPOT_NODES * VOL_NODES:
             return self.units * self._with_exercise(spots, vols, step, ahead)
         return self.units * self._prices(spots, vols, step, ahead, self.style)
 
+    def greeks(self, spot: float, step: int, smile: str) -> Greeks:
+        """Return price and Greeks of one unit at a time, spot and volatility as they are."""
+        here, nothing = np.array([spot]), np.zeros(1)
+        vols = self.vols(spot, here, nothing, step, smile, nothing)
+        return self._priced(here, vols, step, self._dividends_after(step), self.style)
+
+    def _dividends_after(self, step: int) -> Dividends:
+        gone = self.years[0] - self.years[step]
+        return [(when - gone, amount) for when, amount in self.dividends if gone < when <= self.years[0]]
+
     def _prices(self, spots: Floats, vols: Floats, step: int, ahead: Dividends, style: str) -> Floats:
-        carried = math.exp(self.forward_premium * self.years[step])
         found = [
-            greeks(
-                spots[start : start + CHUNK] * carried,
-                self.strike,
-                self.years[step],
-                vols[start : start + CHUNK],
-                self.is_call,
-                rate=self.rate,
-                dividend_yield=self.dividend_yield,
-                dividends=ahead,
-                style="european" if self.is_inverse else style,
-                model="inverse" if self.is_inverse else "bsm",
-            ).price
+            self._priced(spots[start : start + CHUNK], vols[start : start + CHUNK], step, ahead, style).price
             for start in range(0, len(spots), CHUNK)
         ]
         return np.concatenate(found)
+
+    def _priced(self, spots: Floats, vols: Floats, step: int, ahead: Dividends, style: str) -> Greeks:
+        return greeks(
+            spots * math.exp(self.forward_premium * self.years[step]),
+            self.strike,
+            self.years[step],
+            vols,
+            self.is_call,
+            rate=self.rate,
+            dividend_yield=self.dividend_yield,
+            dividends=ahead,
+            style="european" if self.is_inverse else style,
+            model="inverse" if self.is_inverse else "bsm",
+        )
 
     def _with_exercise(self, spots: Floats, vols: Floats, step: int, ahead: Dividends) -> Floats:
         """Return European prices and the premium of early exercise, a spline over spot and volatility."""
@@ -181,6 +203,18 @@ class RiskPart:
             total += leg.values(spots, vols, step) - now
         return total
 
+    def greeks(self, step: int, smile: str) -> tuple[float, float, float, float]:
+        """Return delta and gamma in units of the underlying, theta a calendar day, vega a point."""
+        dollars = self.inverse_usd / self.spot
+        delta, gamma, theta, vega = self.shares + dollars, -dollars / self.spot, 0.0, 0.0
+        for leg in self.legs:
+            found = leg.greeks(self.spot, step, smile)
+            delta += leg.units * float(found.delta[0])
+            gamma += leg.units * float(found.gamma[0])
+            theta += leg.units * float(found.theta[0]) / DAYS_PER_YEAR
+            vega += leg.units * float(found.vega[0]) / 100.0
+        return delta, gamma, theta, vega
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskBook:
@@ -211,6 +245,57 @@ class RiskBook:
             for part, moves in zip(self.parts, returns, strict=True)
         ]
         return np.asarray(np.sum(found, axis=0)) if found else np.zeros(len(vol_moves))
+
+    def ladder(
+        self,
+        moves: Sequence[float] = GRID_MOVES,
+        vol_points: Sequence[float] = GRID_POINTS,
+        *,
+        step: int = 0,
+        smile: str = SMILES[0],
+    ) -> Floats:
+        """Return the P&L at each move of every spot (rows) and change of every volatility (columns)."""
+        axes = np.meshgrid(np.asarray(moves), np.asarray(vol_points), indexing="ij")
+        spots, points = (axis.ravel() for axis in axes)
+        returns = [np.log1p(spots)] * len(self.parts)
+        found = self.pnl(returns, np.zeros(len(spots)), step=step, smile=smile, vol_points=points)
+        return found.reshape(axes[0].shape)
+
+    def greeks(self, step: int, main: float, smile: str = SMILES[0]) -> tuple[float, float, float, float]:
+        """Return delta and gamma in units of what costs ``main``, theta a calendar day, vega a point."""
+        total = np.zeros(4)
+        for part in self.parts:
+            scale = main / part.spot
+            total += np.array(part.greeks(step, smile)) * (1.0 / scale, 1.0 / scale**2, 1.0, 1.0)
+        delta, gamma, theta, vega = total.tolist()
+        return delta, gamma, theta, vega
+
+
+class LowestCell(NamedTuple):
+    """Lowest cell of the ladders of a book now, see :data:`WORST_CASE`."""
+
+    pnl: float
+    move: float
+    vol_points: float
+    orders_filled: bool
+    """Whether it is that of the book with its working orders filled."""
+    smile: str
+
+    @property
+    def definition(self) -> str:
+        """What this figure is, in words."""
+        return WORST_CASE.format(smile=self.smile)
+
+
+def worst_case(held: RiskBook, filled: RiskBook | None = None, smile: str = SMILES[0]) -> LowestCell:
+    """Return the lowest P&L of the ladder of what is held, or of what is held once its orders are filled."""
+    return min(_lowest(book, smile, is_filled=book is filled) for book in (held, filled) if book is not None)
+
+
+def _lowest(book: RiskBook, smile: str, *, is_filled: bool) -> LowestCell:
+    pnl = book.ladder(smile=smile)
+    row, column = np.unravel_index(int(np.argmin(pnl)), pnl.shape)
+    return LowestCell(float(pnl[row, column]), GRID_MOVES[row], GRID_POINTS[column], is_filled, smile)
 
 
 def step_instants(now_ns: int, *, always_open: bool) -> tuple[int, ...]:

@@ -500,7 +500,7 @@ def shown(value: Decimal) -> Decimal:
 
 def in_one_line(number: int, decision: Decision) -> str:
     """Return a decision as a log line: New York time, kind, reasons and figures."""
-    at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " ET"
     done = "taken" if decision.taken else "not taken"
     orders = f" [{', '.join(decision.client_order_ids)}]" if decision.client_order_ids else ""
     facts = ", ".join(f"{name}={value}" for name, value in decision.facts.items())

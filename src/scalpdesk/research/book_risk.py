@@ -23,7 +23,7 @@ from scalpdesk.datasets.daily_history import (
     packaged_vix,
 )
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.portfolio.risk_book import STEPS, RiskBook
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, STEPS, LowestCell, RiskBook, worst_case
 from scalpdesk.pricing.base import Floats
 from scalpdesk.research.risk_options import RiskOptions
 from scalpdesk.research.value_at_risk import expected_shortfall, value_at_risk
@@ -46,8 +46,6 @@ SERIES_OF = {
 }
 """Packaged series whose daily moves are those of an underlying."""
 VIX = "VIX"
-GRID_MOVES = tuple(round(0.02 * step, 2) for step in range(-5, 6))
-GRID_POINTS = (-0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10)
 WORST_DAYS = 5
 
 
@@ -277,6 +275,7 @@ def risk_document(
     moves: JointMoves | None,
     options: RiskOptions = USUAL,
     *,
+    worst: LowestCell | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the risk of a book, ready for JSON; amounts in its currency, losses of VaR and ES positive.
@@ -289,6 +288,8 @@ def risk_document(
         Past moves of its underlyings; without them there is no value at risk.
     options
         Filters of the moves, the smile, and whether a day passes in them.
+    worst
+        The worst case where orders work; that of the book alone when None.
     notes
         Remarks that are shown with it.
     """
@@ -310,6 +311,7 @@ def risk_document(
         "alone": [],
         "stress": stress_rows(book, smile),
         "grid": grid_document(book, smile),
+        "worst_case": worst_document(worst or worst_case(book, smile=smile)),
         "notes": [*notes],
     }
     strange = [symbol for symbol in symbols if symbol not in SERIES_OF]
@@ -419,29 +421,18 @@ def stress_rows(book: RiskBook, smile: str = USUAL.smile) -> list[dict[str, Any]
 
 
 def grid_document(book: RiskBook, smile: str = USUAL.smile) -> dict[str, Any]:
-    """Return the P&L at moves of the spot, changes of every volatility in points, and times.
+    """Return the ladder at each time: P&L at moves of the spot and changes of every volatility.
 
     Every underlying moves by the same fraction. The centre of the first time is the book as it stands.
     """
-    moves, points = (axis.ravel() for axis in np.meshgrid(GRID_MOVES, GRID_POINTS, indexing="ij"))
-    returns = [np.log1p(moves)] * len(book.parts)
-    shape = len(GRID_MOVES), len(GRID_POINTS)
-    pnl = np.stack(
-        [
-            book.pnl(returns, np.zeros(len(moves)), step=step, smile=smile, vol_points=points).reshape(shape)
-            for step in range(len(STEPS))
-        ]
-    )
-    step, row, column = (int(at) for at in np.unravel_index(int(np.argmin(pnl)), pnl.shape))
     return {
         "moves": list(GRID_MOVES),
         "vol_points": list(GRID_POINTS),
         "times": list(STEPS),
-        "pnl": pnl.tolist(),
-        "worst": {
-            "pnl": float(pnl[step, row, column]),
-            "move": GRID_MOVES[row],
-            "vol_points": GRID_POINTS[column],
-            "time": list(STEPS)[step],
-        },
+        "pnl": [book.ladder(step=step, smile=smile).tolist() for step in range(len(STEPS))],
     }
+
+
+def worst_document(worst: LowestCell) -> dict[str, Any]:
+    """Return the worst case ready for JSON, with what it is."""
+    return {**worst._asdict(), "definition": worst.definition}

@@ -17,6 +17,8 @@ from scalpdesk.marketdata.chain_gamma import PricedChain, chain_of, price_chain
 from scalpdesk.marketdata.dealer_gamma import (
     FLIP_SPAN,
     FLIP_STEP,
+    covered,
+    covered_text,
     exposure_near,
     gamma_exposure,
     gamma_flip,
@@ -80,6 +82,8 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
         "put_wall": found.put_wall,
         "flip": flip,
         "coverage": found.coverage,
+        "covers": covered(found, at.day),
+        "covers_text": covered_text(found, at.day),
         "rows": {
             "listed": found.rows_listed,
             "counted": found.rows_counted,

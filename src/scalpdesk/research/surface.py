@@ -1,5 +1,6 @@
 """Forwards, smiles and term structure of one chain, and a ladder for a straddle."""
 
+import math
 from datetime import date
 from typing import Any
 
@@ -10,7 +11,8 @@ from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YE
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.chain_surface import ChainSurface, ExpiryLabel
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing.scenarios import VALUE_UNITS, OptionLine, scenario_grid
+from scalpdesk.portfolio.risk_book import SMILES
+from scalpdesk.pricing.scenarios import VALUE_UNITS, OptionLine, VolOf, scenario_grid
 from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 from scalpdesk.volatility.variance_time import clock_named
 
@@ -91,12 +93,14 @@ def _expiry_document(fitted: ChainSurface, expiry: SurfaceExpiry) -> dict[str, A
     }
 
 
-def straddle_ladder(tape: MarketTape, fitted: ChainSurface, wanted: date | None) -> dict[str, Any]:
+def straddle_ladder(
+    tape: MarketTape, fitted: ChainSurface, wanted: date | None, smile: str = SMILES[0]
+) -> dict[str, Any]:
     """Price one long straddle at the money over spots, now and at the session's close.
 
-    The volatility stays with each strike. Steps are half the move that one day (or the time left, where
-    that is less) is expected to bring at the volatility at the forward. They begin at the spot that the
-    expiry is priced with: the chain's may be late by minutes.
+    The smile goes with the spot (``sticky-delta``) or stays with the strikes (``sticky-strike``). Steps are
+    half the move that one day (or the time left, where that is less) is expected to bring at the volatility
+    at the forward. They begin at the spot that the expiry is priced with: the chain's may be late by minutes.
 
     Raises
     ------
@@ -138,13 +142,15 @@ def straddle_ladder(tape: MarketTape, fitted: ChainSurface, wanted: date | None)
     step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * spot_now
     spots = spot_now + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
     left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
-    grid = scenario_grid(lines, spot_now, spots=spots, days_ahead=(0.0, left_days))
+    vol_of = None if smile == "sticky-strike" else _carried_smile(found, spot_now)
+    grid = scenario_grid(lines, spot_now, spots=spots, days_ahead=(0.0, left_days), vol_of=vol_of)
     names = ("pnl_usd", "delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     return {
         "position": f"long 1 straddle {label.expiry} {strike:g} (multiplier {contract.multiplier})",
         "strike": strike,
         "expiry": str(label.expiry),
         "vol": vol,
+        "smile": smile,
         "premium_usd": float(grid["value_usd"][LADDER_STEPS, 0, 0]),
         "days_to_close": left_days,
         "units": {name: VALUE_UNITS[name] for name in names},
@@ -157,3 +163,13 @@ def straddle_ladder(tape: MarketTape, fitted: ChainSurface, wanted: date | None)
             for i, spot in enumerate(spots)
         ],
     }
+
+
+def _carried_smile(found: SurfaceExpiry, spot_now: float) -> VolOf:
+    """Return the volatility of a smile that goes with the spot, as a risk book's does."""
+
+    def vol(strike: float, years: float, spot: float) -> float:
+        away = (math.log(strike / found.forward) - math.log(spot / spot_now)) / math.sqrt(years / found.years)
+        return float(found.vol(found.forward * math.exp(away)))
+
+    return vol

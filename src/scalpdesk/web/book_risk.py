@@ -18,9 +18,9 @@ from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.held_book import held_book
+from scalpdesk.monitor.held_book import held_book, worst_of
 from scalpdesk.monitor.texts import json_safe, per_cent, plain, signed, tone
-from scalpdesk.portfolio.risk_book import RiskBook
+from scalpdesk.portfolio.risk_book import LowestCell, RiskBook
 from scalpdesk.research.book_risk import JointMoves, past_moves, risk_document
 from scalpdesk.web.feed import DeskFeed
 
@@ -57,7 +57,7 @@ class RiskKeeper:
             follower = self._feed.follower
             if follower is None:
                 return None
-            book = held_book(follower)
+            book, worst = held_book(follower), worst_of(follower)
             if book is None:
                 return answers.Empty(empty=_why_empty(follower))
             run = follower.run_dir.name
@@ -69,7 +69,7 @@ class RiskKeeper:
         with self._lock:
             if self._running is None or (self._running.done() and self._key != key):
                 self._key = key
-                self._running = self._worker.submit(_computed, book, held, dict(config), data_set)
+                self._running = self._worker.submit(_computed, book, worst, held, dict(config), data_set)
             running, is_newest = self._running, self._key == key
         try:
             self._last = running.result(WAIT_SECONDS)
@@ -106,7 +106,9 @@ def _moves(
         return None, (f"no value at risk: {error.what}",)
 
 
-def _computed(book: RiskBook, held: tuple[Any, ...], data: dict[str, Any], data_set: str) -> KeptRisk:
+def _computed(
+    book: RiskBook, worst: LowestCell | None, held: tuple[Any, ...], data: dict[str, Any], data_set: str
+) -> KeptRisk:
     symbols = tuple(part.underlying for part in book.parts)
     day = to_new_york(book.as_of_ns).date()
     moves, notes = _moves(
@@ -117,20 +119,17 @@ def _computed(book: RiskBook, held: tuple[Any, ...], data: dict[str, Any], data_
         day,
         book.is_coin,
     )
-    return held, risk_answer(str(held[0]), risk_document(book, moves, notes=notes))
+    return held, risk_answer(str(held[0]), risk_document(book, moves, worst=worst, notes=notes))
 
 
 def risk_answer(run: str, document: dict[str, Any]) -> answers.BookRisk:
     """Return a risk document with the texts that the page prints."""
     currency = document["currency"]
     places = PLACES.get(currency, COIN_PLACES)
-    grid, correlation, history = document["grid"], document["correlation"], document["history"]
-    widest = max(abs(value) for table in grid["pnl"] for row in table for value in row) or 1.0
-    worst = grid["worst"]
+    correlation, history, worst = document["correlation"], document["history"], document["worst_case"]
     sentence = (
-        f"The worst of the grid is {signed(worst['pnl'], places)} {currency}: spot"
-        f" {signed(100 * worst['move'], 0)} %, volatility {signed(100 * worst['vol_points'], 0)} points,"
-        f" {worst['time']}."
+        f"The worst case is {signed(worst['pnl'], places)} {currency}: spot"
+        f" {signed(100 * worst['move'], 0)} %, volatility {signed(100 * worst['vol_points'], 0)} points, now."
     )
     largest = next((row for row in reversed(document["measures"]) if row["confidence"] == 0.99), None)
     if largest is not None:
@@ -190,31 +189,7 @@ def risk_answer(run: str, document: dict[str, Any]) -> answers.BookRisk:
             }
             for row in document["stress"]
         ],
-        "grid": {
-            "vols": [
-                f"{signed(100 * points, 0)} pts" if points else "vol now" for points in grid["vol_points"]
-            ],
-            "times": [
-                {
-                    "time": time,
-                    "rows": [
-                        {
-                            "move": signed(100 * move, 0),
-                            "cells": [
-                                {
-                                    "text": signed(value, places),
-                                    "heat": round(value / widest, 3),
-                                    "usd": None,
-                                }
-                                for value in row
-                            ],
-                        }
-                        for move, row in zip(grid["moves"][::-1], table[::-1], strict=True)
-                    ],
-                }
-                for time, table in zip(grid["times"], grid["pnl"], strict=True)
-            ],
-        },
+        "worst_case": worst,
         "notes": document["notes"],
     }
     safe: answers.BookRisk = json_safe(found)

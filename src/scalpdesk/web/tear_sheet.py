@@ -36,8 +36,9 @@ from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
-from scalpdesk.monitor import documents, order_documents, position_documents
+from scalpdesk.monitor import documents, order_documents
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
@@ -187,7 +188,7 @@ def sheet_document(
         "subtitle": f"{_span_of(len(days)) if cut is None else str(cut).capitalize()}. {kind}.",
         "cut": None if cut is None else str(cut),
         "kind": documents.account_kind(header),
-        "currency": position_documents.currency_of(follower),
+        "currency": currency_of(follower),
         "delta_unit": unit_of_delta,
         "delta_decimals": decimals,
         "result": signed(total),

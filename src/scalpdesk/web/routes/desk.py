@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -119,10 +119,11 @@ def position(
     feed: Feed,
     days: Annotated[float, Query(ge=0.0, le=20_000.0)] = 0.0,
     leg: Annotated[list[Annotated[str, Query(max_length=80)]] | None, Query(max_length=20)] = None,
+    smile: Literal["sticky-delta", "sticky-strike"] = "sticky-delta",
 ) -> Response:
     """Return the Position page."""
     try:
-        found = feed.read(lambda follower: position_page(follower, days, leg or ()))
+        found = feed.read(lambda follower: position_page(follower, days, leg or (), smile))
     except ArgumentError as error:
         return as_json({"error": error.what, "fix": error.fix}, 422)
     return as_json(found or NO_RUN)

@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from scalpdesk.core.version import VERSION
 from scalpdesk.monitor import answers, documents
+from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.order_documents import order_latency
-from scalpdesk.monitor.position_documents import currency_of
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs

@@ -95,7 +95,7 @@ function drawHead() {
   pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
   const worst = $("worst").querySelector("b");
   worst.replaceChildren(head.worst ?? "·", " ", h("small", {}, `of ${head.limit}`));
-  worst.title = "Worst case from here: spot within 10 %, volatility within 10 points, working orders filled; of the day's loss limit";
+  worst.title = `Worst case: ${head.worst_definition || "not known"}. Beside it the day's loss limit.`;
   const bar = $("worst").querySelector("i");
   bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
   bar.className = (head.worst_fraction ?? 0) > 0.8 ? "hot" : "";

@@ -15,6 +15,7 @@ export function create(main) {
   const expiry = h("select", { "aria-label": "Expiry, or the underlying" });
   const strike = h("select", { "aria-label": "Strike" });
   const right = h("select", { "aria-label": "Call or put" }, h("option", { value: "call" }, "call"), h("option", { value: "put" }, "put"));
+  const smile = h("select", { "aria-label": "Volatility of a strike as the spot moves" }, h("option", { value: "sticky-delta" }, "smile goes with the spot"), h("option", { value: "sticky-strike" }, "smile stays with the strikes"));
   const risk = riskCard();
   const added = h("span", { class: "controls-row" }), trouble = h("p", { class: "warn", role: "status" });
   main.replaceChildren(
@@ -31,7 +32,7 @@ export function create(main) {
     card("w4", "Deadlines", deadlines),
     expiryCard,
     card("wide", "Legs", legs),
-    h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), ladderAt), ladder),
+    h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), smile, ladderAt), ladder),
     risk.element,
   );
   const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
@@ -45,7 +46,7 @@ export function create(main) {
   let spot = null, asked = false, what = [], listed = { underlying: null, expiries: {} };
 
   const path = () => {
-    const words = new URLSearchParams({ days: date.value });
+    const words = new URLSearchParams({ days: date.value, smile: smile.value });
     for (const leg of what) words.append("leg", `${leg.symbol}:${leg.quantity}`);
     return `/api/position?${words}`;
   };
@@ -193,14 +194,14 @@ export function create(main) {
   const stop = poll(path, draw, 1);
   date.addEventListener("input", () => stop.now());
   expiry.addEventListener("change", choose);
+  smile.addEventListener("change", () => stop.now());
   return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); risk.stop(); chart.destroy(); } };
 }
 
-// What is held, without the legs of a look: value at risk, stress days, and P&L by spot, volatility and time.
+// What is held, without the legs of a look: value at risk and stress days.
 function riskCard() {
   const sentence = h("p", { class: "verdict one" }), from = h("p", { class: "muted" }), at = h("span", { class: "muted" });
-  const measures = h("div"), stress = h("div"), grid = h("div"), notes = h("p", { class: "muted" });
-  const time = h("select", { "aria-label": "Time of the grid" });
+  const measures = h("div"), stress = h("div"), notes = h("p", { class: "muted" });
   const body = h(
     "div",
     {},
@@ -208,26 +209,9 @@ function riskCard() {
     measures,
     h("h3", {}, "Stress days, at once"),
     stress,
-    h("div", { class: "controls-row" }, h("h3", {}, "P&L by spot and volatility"), time),
-    grid,
     notes,
   );
   let last = null;
-
-  function paint() {
-    const chosen = last.grid.times.find((each) => each.time === time.value) || last.grid.times[0];
-    grid.replaceChildren(
-      table(
-        [
-          { head: "Move %", class: "num", cell: (row) => row.move },
-          ...last.grid.vols.map((vol, i) => ({ head: vol, class: "heat", cell: (row) => heatCell(shown(row.cells[i].text), row.cells[i].heat) })),
-        ],
-        chosen.rows,
-        { caption: "P&L by spot and volatility" },
-      ),
-    );
-    paintHeat(grid);
-  }
 
   function draw(page) {
     const nothing = page.empty || page.error;
@@ -264,14 +248,9 @@ function riskCard() {
         { caption: "Stress days" },
       ),
     );
-    const kept = time.value;
-    time.replaceChildren(...page.grid.times.map((each) => h("option", { value: each.time }, each.time)));
-    if (page.grid.times.some((each) => each.time === kept)) time.value = kept;
-    paint();
     notes.replaceChildren(page.notes.join(" "));
   }
 
-  time.addEventListener("change", paint);
   const element = h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Risk of the book"), at), sentence, body);
   return { element, stop: poll("/api/risk", draw, 5) };
 }

@@ -76,7 +76,7 @@ export function create(main) {
     );
     paintHeat(heat, IMPLIED);
     gexTitle.textContent = `Dealer gamma by strike${page.gex.unit ? `, ${page.gex.unit} per 1 % move` : ""}`;
-    gexNote.textContent = page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`;
+    gexNote.textContent = [page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`, page.gex.covers_text].filter(Boolean).join("; ");
     gex.replaceChildren(bars(page.gex.strikes));
   }
 
