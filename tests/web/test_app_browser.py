@@ -157,6 +157,32 @@ def test_a_page_that_needs_a_token_is_read_after_a_login_or_with_the_printed_add
         server.communicate()
 
 
+def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched(browser, address):
+    (run,) = document(address[0], "api/runs")["runs"]
+    with opened(browser, f"{address[0]}runs", size="phone") as page:
+        card = page.locator("main .runs")
+        playwright.expect(card).to_contain_text(run["pnl"])
+        assert not card.locator("dl").is_visible()
+        card.locator("summary").click()
+        playwright.expect(card.locator("dl")).to_contain_text(run["run_id"])
+        page.locator("#search").fill("no such word")
+        playwright.expect(card).not_to_contain_text(run["pnl"])
+        page.locator("#search").fill(run["strategy"])
+        playwright.expect(card).to_contain_text(run["pnl"])
+        page.locator("#pick").focus()
+        page.locator(f'#pick option[value="{run["run_id"]}"]').wait_for(state="attached")
+        page.locator("#pick").select_option(run["run_id"])
+        page.wait_for_url(f"**/runs?run={run['run_id']}")
+        page.wait_for_selector("html[data-drawn]", state="attached")
+        for name in ("position", "orders", "desk"):
+            page.locator(f'#tabs a[data-page="{name}"]').click()
+            page.wait_for_url(f"**/{'' if name == 'desk' else name}?run={run['run_id']}")
+            assert page.locator("#pick").input_value() == run["run_id"]
+        playwright.expect(page.locator("#pnl b")).to_have_text(
+            document(address[0], "api/state")["head"]["pnl"]
+        )
+
+
 def test_page_is_ready_within_a_second_and_a_megabyte(browser, address):
     with opened(browser, address[0]) as page:
         figures = page.evaluate(

@@ -24,7 +24,7 @@ from scalpdesk.monitor.texts import json_safe, per_cent
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import implied_vol
 from scalpdesk.research.stored_run import read_stored
-from scalpdesk.web.runs import _listed, run_page, runs_page, thinned
+from scalpdesk.web.runs import listed_run, run_page, runs_page, thinned
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 
 DAY = date(2018, 2, 5)
@@ -215,7 +215,7 @@ def test_the_parts_of_a_listed_run_sum_to_its_cents_as_those_of_its_summary_do(e
     row |= {"summary": {}} | {f"pnl_{name}": Decimal(0) for name in PARTS}  # as of a run that goes on
     row |= {"pnl_delta": Decimal("-223.735773"), "pnl_vega": Decimal("-39.865258")}
     row |= {"pnl_residual": Decimal("0.001031"), "nav_change": Decimal("-263.6000")}
-    listed = _listed(row)
+    listed = listed_run(row, folder)
     assert (listed["pnl"], listed["parts"]["delta"], listed["parts"]["vega"]) == (
         "−263.60",
         "−223.74",

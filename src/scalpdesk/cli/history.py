@@ -42,20 +42,37 @@ def _settings(row: dict[str, Any]) -> list[str]:
     ]
 
 
-@desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json", "scalpdesk runs --sweeps"))
+@desk_command(
+    "runs",
+    example=(
+        "scalpdesk runs",
+        "scalpdesk runs --search 'gamma-scalper backtest'",
+        "scalpdesk runs --json",
+        "scalpdesk runs --sweeps",
+    ),
+)
 @click.option("--sweeps", is_flag=True, help="List the sweeps instead, each with its best result.")
+@click.option(
+    "--search",
+    default="",
+    metavar="WORDS",
+    help="Only runs that have every word: in name, market, settings, state, tags, notes.",
+)
 @settings_options
-def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
+def runs(
+    *, as_json: bool, sweeps: bool, search: str, config_file: str | None, overrides: tuple[str, ...]
+) -> None:
     """List the runs on record, the newest last."""
     if sweeps:
         _list_sweeps(_runs_dir(config_file, overrides), as_json=as_json)
         return
     from scalpdesk.journal.reader import written_ns
     from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import Store, list_runs, pnl_in_cents, read_runs
+    from scalpdesk.records.store import Store, pnl_in_cents, read_runs
+    from scalpdesk.web.runs import noted_runs
 
     def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
+        return project_missing(runs_dir, store), noted_runs(store)
 
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
@@ -64,6 +81,7 @@ def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tup
     if runs_dir.is_dir():
         unreadable, rows = read_runs(runs_dir, listed, config.records_url)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
+    rows = _found(rows, runs_dir, search)
     for row in rows:
         row["cut"] = row["summary"].get("cut")
     if as_json:
@@ -75,6 +93,15 @@ def runs(*, as_json: bool, sweeps: bool, config_file: str | None, overrides: tup
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
         row["end"], row["pnl"] = _end_of(row), pnl_in_cents(row)["total"]
     show_runs(console(), rows, unreadable, runs_dir)
+
+
+def _found(rows: list[dict[str, Any]], runs_dir: Path, search: str) -> list[dict[str, Any]]:
+    """Return the runs that the Runs page finds by the same words."""
+    if not search.strip():
+        return rows
+    from scalpdesk.web.runs import is_found, listed_run
+
+    return [row for row in rows if is_found(listed_run(row, runs_dir), search)]
 
 
 def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
@@ -269,7 +296,7 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
 
     tables = {
         "runs": [{name: value for name, value in stored.run.items() if name != "summary"}],
-        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions")},
+        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions", "notes")},
         "marks": [_spread_parts(row) for row in stored.marks],
         "sessions": [_spread_parts(row) for row in stored.sessions],
         "straddles": [_spread_parts(row) for row in stored.straddles or ()],

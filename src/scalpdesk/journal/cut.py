@@ -49,7 +49,7 @@ def cut_short(run_dir: Path, header: JournalHeader, last_ns: int | None, *, seal
     sealed
         Whether the journal was closed.
     """
-    is_over = not sealed and header.is_backtest and not _is_written(run_dir)
+    is_over = not sealed and header.is_backtest and not is_written(run_dir)
     return progress_of(header, last_ns) if is_over else None
 
 
@@ -58,7 +58,7 @@ def sessions_begun(header: JournalHeader, last_ns: int | None) -> list[Session]:
     return [session for session in header.sessions if last_ns is not None and session.open_ns <= last_ns]
 
 
-def _is_written(run_dir: Path) -> bool:
+def is_written(run_dir: Path) -> bool:
     """Return whether a process writes the journal: it holds the lock from before the first record on."""
     try:
         with (run_dir / LOCK_NAME).open("rb") as lock:

@@ -733,6 +733,16 @@ class ListedRun(TypedDict):
 
     run_id: str
     started: str
+    played: str | None
+    """Market time of its first and last event, New York."""
+    state: str
+    """``ended``, ``cut short``, ``running`` or ``not over``."""
+    sessions_traded: int | None
+    sharpe: str | None
+    """Null with fewer than five sessions traded."""
+    drawdown: str | None
+    """Deepest fall by sessions, of more than one; null of a run cut short."""
+    underlying: str | None
     strategy: str
     mode: str
     market: str
@@ -748,13 +758,38 @@ class ListedRun(TypedDict):
     seed: int | None
     settings: list[str]
     decision_hash: str
+    tags: list[str]
+    note: str
+    noted: list[str]
+    """What is noted of its days and trades, a line each."""
+
+
+class Note(TypedDict):
+    """What a person noted of a run, a day of it (``name`` is the day) or a trade (its number)."""
+
+    run_id: str
+    kind: str
+    name: str
+    tags: list[str]
+    note: str
+    changed_ns: int
+
+
+class Notes(TypedDict):
+    """Notes of a run, or of all."""
+
+    notes: list[Note]
 
 
 class Runs(TypedDict):
-    """Runs on record, the newest first; ``unreadable`` says by name why the others are not shown."""
+    """Runs on record, ``found`` of ``total`` by a search.
+
+    ``unreadable`` says by name why the others are not shown.
+    """
 
     runs: list[ListedRun]
     unreadable: dict[str, str]
+    found: NotRequired[int]
     total: NotRequired[int]
     empty: NotRequired[str]
 

@@ -43,6 +43,7 @@ from scalpdesk.records.tables import (
     RunRow,
 )
 from scalpdesk.report.fold import RunFold, shown
+from scalpdesk.report.run_report import session_statistics
 from scalpdesk.volatility.variance_time import clock_of
 
 _BATCH_ROWS = 2000
@@ -165,14 +166,16 @@ class Projection:
             "journal_digest": self._reader.end.digest.hex(),
             "config": _json(header.config),
             "data": _json(data),
-            "summary": _json(self._reader.summary or self._cut()),
+            "summary": _json(self._reader.summary or self._unended()),
         }
 
-    def _cut(self) -> dict[str, Any]:
-        """Return the mark of a backtest that was cut short; empty of other runs."""
+    def _unended(self) -> dict[str, Any]:
+        """Return the mark of a backtest that was cut short; of other runs what their sessions are so far."""
         reader = self._reader
         cut = cut_short(reader.run_dir, self.header, self.fold.last_ns, sealed=reader.sealed)
-        return {} if cut is None else {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
+        if cut is not None:
+            return {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
+        return {"performance": session_statistics(self.header, self.fold)}
 
     def _take(self, event: Event) -> None:
         """Let the orders and the book that are rebuilt here take an event, then the fold."""

@@ -26,6 +26,7 @@ from scalpdesk.records.tables import (
     DecisionRow,
     FillRow,
     MarkRow,
+    NoteRow,
     OptionsScalpRecord,
     OrderRow,
     PositionRow,
@@ -34,7 +35,7 @@ from scalpdesk.records.tables import (
 )
 
 STORE_FILE = "desk.sqlite"
-HEAD_REVISION = "r0003"
+HEAD_REVISION = "r0004"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
@@ -173,7 +174,7 @@ def _refusals(url: URL) -> Iterator[None]:
             f"this is not a store of runs: {_first_line(error)}",
             where=SETTING,
             value=_shown(url),
-            fix="move the file away: the store is made again from the journals"
+            fix="move the file away: the journals make the store again, but for notes and tags"
             if _is_file(url)
             else "name an empty database in which this user may create tables",
         ) from error
@@ -286,12 +287,14 @@ def load_tables(store: Store, run_id: str) -> dict[str, list[dict[str, Any]]]:
     """Return a run's rows by the name of their table, each in order: ``orders``, ``fills`` and so on."""
     orders = select(OrderRow).where(OrderRow.run_id == run_id).order_by(OrderRow.number)
     positions = select(PositionRow).where(PositionRow.run_id == run_id).order_by(PositionRow.symbol)
+    noted = select(NoteRow).where(NoteRow.run_id == run_id).order_by(NoteRow.kind, NoteRow.name)
     rows = {
         "orders": _rows(store, orders),
         "fills": load_fills(store, run_id),
         "decisions": load_decisions(store, run_id),
         "marks": load_marks(store, run_id),
         "positions": _rows(store, positions),
+        "notes": _rows(store, noted),
     }
     return {name: [row.as_dict() for row in found] for name, found in rows.items()}
 
@@ -414,7 +417,7 @@ def _migrate(engine: Engine, shown: str) -> None:
                 f"the store's tables are of another version: {error}",
                 where=SETTING,
                 value=shown,
-                fix="use the scalpdesk that made it, or move the file away: journals make it again",
+                fix="use the scalpdesk that made it, or move the file away: notes go with it",
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""The journal as tables. Every row can be dropped and made again from the journal alone.
+"""The journal as tables. Every row but notes can be dropped and made again from the journal alone.
 
 Amounts and quantities are exact: text in SQLite (``CAST(x AS REAL)`` to compute with them there),
 ``NUMERIC`` in PostgreSQL. Instants are UTC nanoseconds in ``BIGINT``. A number that is not finite
@@ -122,8 +122,8 @@ class RunRow(Base):
     config: Mapped[dict[str, Any]]
     data: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]
-    """The run summary as it was shown (with the wall time); of a run that did not end
-    empty, or ``verdict`` and ``cut`` of a backtest that was cut short."""
+    """The run summary as it was shown (with the wall time); of a run that goes on
+    the ``performance`` of its sessions so far, of a backtest that was cut short ``verdict`` and ``cut``."""
 
     __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
 
@@ -315,6 +315,21 @@ class ScalpOutcomeRow(Base):
         Index("ix_scalp_outcomes_entry_hour", "entry_hour", "pnl", "hold_seconds"),
         Index("ix_scalp_outcomes_conviction", "conviction", "pnl", "hold_seconds"),
     )
+
+
+class NoteRow(Base):
+    """What a person noted of a run, a day or a trade; it stays when the rows of its run are made again."""
+
+    __tablename__ = "notes"
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """``run``, ``day`` or ``trade``."""
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """Empty, ``YYYY-MM-DD``, or the trade's number."""
+    tags: Mapped[list[Any]]
+    note: Mapped[str]
+    changed_ns: Mapped[int]
 
 
 CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow)

@@ -207,6 +207,12 @@ def report_of(
     )
 
 
+def session_statistics(header: JournalHeader, fold: RunFold) -> dict[str, Any]:
+    """Return the statistics of the sessions of a run that goes on, up to now; without its exposure."""
+    maker = _Maker(header, fold, is_shared=False)
+    return maker.performance(maker.sessions(lambda _: None), None)
+
+
 class _Maker:
     """Makes the parts of a report, each from the fold."""
 

@@ -26,6 +26,8 @@ class StoredRun:
     decisions: list[dict[str, Any]]
     marks: list[dict[str, Any]]
     positions: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    """What a person noted of the run, its days and its trades."""
     undivided: str = ""
     """Why a shared run could not be divided any more; empty where it was."""
 
@@ -97,5 +99,5 @@ def _unended_summary(row: dict[str, Any]) -> dict[str, Any]:
         "currency": run_currency(row["config"]),
         "verdict": "this run is not over",
         "cut": None,
-        **row["summary"],
+        **{name: value for name, value in row["summary"].items() if name != "performance"},
     }

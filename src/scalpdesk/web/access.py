@@ -358,7 +358,9 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                own = message.get("headers", ())
+                names = {name for name, _ in own}  # a tear sheet brings a policy for its own scripts
+                message["headers"] = [*own, *(each for each in HEADERS if each[0] not in names)]
             await send(message)
 
         headers = Headers(scope=scope)

@@ -57,6 +57,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     app.add_exception_handler(RefusedError, refused)
     for subject in (pages, desk, records, server, commands, session):
         app.include_router(subject.router)
+    app.include_router(records.writing)
     return app
 
 

@@ -262,18 +262,30 @@ class DeskFeed:
         series = follower.series
         start = sent if generation == series.generation and sent <= len(series) else 0
         self._series_sent = (series.generation, len(series))
-        return state | {
-            "head": json_safe(run_head(follower, is_running=self.is_running))
-            | {"alarm": self._alarm(), "starting": self._is_starting},
-            "desk": json_safe(desk_page(follower)),
-            "series": {
-                "run": follower.run_dir.name,
-                "generation": series.generation,
-                "from": start,
-                "columns": series.since(start),
-            },
-            "fills": follower.fill_count,
-        }
+        alarm, is_starting = self._alarm(), self._is_starting
+        return state | state_of(follower, start, alarm, is_running=self.is_running, is_starting=is_starting)
+
+    def state_of_run(self, run: str) -> dict[str, Any] | None:
+        """Return the newest state of the followed run or, by its name, of another: all of its charts.
+
+        Raises
+        ------
+        DataError
+            When no run or more than one goes by this name.
+        """
+
+        def state(follower: RunFollower) -> dict[str, Any]:
+            is_running = self.runs(follower)
+            alarm, is_starting = (self._alarm(), self._is_starting) if is_running else (None, False)
+            now = {"version": self.version, "stamp_ms": self.clock.now_ns() // NANOS_PER_MS}
+            return now | state_of(follower, 0, alarm, is_running=is_running, is_starting=is_starting)
+
+        found: dict[str, Any] | None = self.read(state, run)
+        return found
+
+    def runs(self, follower: RunFollower) -> bool:
+        """Return whether the desk of a run runs; commands reach that of the followed run only."""
+        return follower is self.follower and self.is_running
 
     async def states(self) -> AsyncIterator[bytes]:
         """Yield the newest state at once, and each newer state; a slow reader skips states."""
@@ -303,16 +315,35 @@ class DeskFeed:
 
     # reading --------------------------------------------------------------------------------
 
-    def read(self, make: Callable[[RunFollower], Any]) -> Any:
-        """Return a document of the followed run; None while there is no run."""
-        with self.lock:
-            return None if self.follower is None else json_safe(make(self.follower))
+    def read(self, make: Callable[[RunFollower], Any], run: str = "") -> Any:
+        """Return a document of the followed run or, by its name, of another; None while there is no run.
+
+        The journal of another is read for a second a call, and the runs asked for last are kept.
+
+        Raises
+        ------
+        DataError
+            When no run or more than one goes by this name.
+        """
+        followed = self.follower
+        run_dir = run_named(self.runs_dir, run) if run else None
+        if run_dir is None or (followed is not None and followed.run_dir == run_dir):
+            with self.lock:
+                return None if self.follower is None else json_safe(make(self.follower))
+        with self._others_lock:
+            other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
+            self._others[run_dir] = other
+            if len(self._others) > MOST_OTHERS:
+                self._others.pop(next(iter(self._others))).tail.close()
+            until = time.monotonic() + OTHER_SECONDS
+            while other.advance(SLICE_RECORDS) and time.monotonic() < until:
+                pass
+            return json_safe(make(other))
 
     def read_run(self, run: str, make: Callable[[RunFollower], answers.OfRun]) -> Any:
-        """Return a document of the followed run or, by its name, of another: with ``run`` and ``reading``.
+        """Return a document as :meth:`read` does, with ``run`` and ``reading``.
 
-        The journal of another is read for a second a call, and the runs asked for last are kept; until
-        its end was read, ``reading`` says up to which New York time.
+        Until the end of another's journal was read, ``reading`` says up to which New York time.
 
         Raises
         ------
@@ -330,19 +361,7 @@ class DeskFeed:
                 "problem": follower.problem or None,
             }
 
-        followed = self.follower
-        run_dir = run_named(self.runs_dir, run) if run else None
-        if run_dir is None or (followed is not None and followed.run_dir == run_dir):
-            return self.read(named)
-        with self._others_lock:
-            other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
-            self._others[run_dir] = other
-            if len(self._others) > MOST_OTHERS:
-                self._others.pop(next(iter(self._others))).tail.close()
-            until = time.monotonic() + OTHER_SECONDS
-            while other.advance(SLICE_RECORDS) and time.monotonic() < until:
-                pass
-            return json_safe(named(other))
+        return self.read(named, run)
 
     # commands -------------------------------------------------------------------------------
 
@@ -427,6 +446,30 @@ class DeskFeed:
             return self._ask(follower.run_dir, {"do": "status"}, timeout_seconds=1.0)
         except ScalpdeskError:
             return None
+
+
+def state_of(
+    follower: RunFollower, start: int, alarm: answers.Alarm | None, *, is_running: bool, is_starting: bool
+) -> dict[str, Any]:
+    """Return header, Desk page, executions and, from a position on, charts of a run."""
+    return {
+        "head": json_safe(run_head(follower, is_running=is_running))
+        | {"alarm": alarm, "starting": is_starting},
+        "desk": json_safe(desk_page(follower)),
+        "series": columns_since(follower, start),
+        "fills": follower.fill_count,
+    }
+
+
+def columns_since(follower: RunFollower, start: int) -> dict[str, Any]:
+    """Return what was added to the charts of a run from a position on."""
+    series = follower.series
+    return {
+        "run": follower.run_dir.name,
+        "generation": series.generation,
+        "from": start,
+        "columns": series.since(start),
+    }
 
 
 def acknowledge(run_dir: Path, key: str, who: str) -> None:

@@ -1,20 +1,24 @@
 """The Runs page: runs on record, one run's curve, several side by side; from the store of runs."""
 
+import math
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from scalpdesk.config.settings import changed_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND, run_currency
-from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.journal.cut import sessions_begun
+from scalpdesk.core.units import NANOS_PER_SECOND, money_decimals, run_currency, to_cents
+from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.journal.cut import is_written, sessions_begun
 from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import signed, tone
+from scalpdesk.monitor.texts import plain, signed, tone
+from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
@@ -25,22 +29,135 @@ MOST_POINTS = 1_000
 """Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""
 
 
-def runs_page(runs_dir: Path, limit: int, records_url: str | None = None) -> answers.Runs:
-    """Return the runs on record, the newest first."""
+class RunOrder(StrEnum):
+    """Orders of the list of runs, each with the best or the newest first."""
+
+    NEWEST = "newest"
+    PNL = "pnl"
+    SHARPE = "sharpe"
+    DRAWDOWN = "drawdown"
+    SESSIONS = "sessions"
+    FILLS = "fills"
+
+
+def runs_page(
+    runs_dir: Path,
+    limit: int,
+    records_url: str | None = None,
+    *,
+    search: str = "",
+    sort: RunOrder = RunOrder.NEWEST,
+) -> answers.Runs:
+    """Return the runs on record that a search finds, in an order; ``total`` counts them all."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
 
     def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), [row.as_dict() for row in list_runs(store)]
+        return project_missing(runs_dir, store), noted_runs(store)
 
     unreadable, rows = read_runs(runs_dir, read, records_url)
     rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
-    return {"runs": [_listed(row) for row in rows[:limit]], "total": len(rows), "unreadable": unreadable}
+    rows.sort(key=lambda row: _rank(row, sort), reverse=True)
+    listed = [listed_run(row, runs_dir) for row in rows]
+    found = [run for run in listed if is_found(run, search)]
+    return {
+        "runs": found[:limit],
+        "found": len(found),
+        "total": len(rows),
+        "unreadable": unreadable,
+    }
 
 
-def _listed(row: dict[str, Any]) -> answers.ListedRun:
+def noted_runs(store: Store) -> list[dict[str, Any]]:
+    """Return all runs, oldest first, with ``notes``: what is noted of each, its days and its trades."""
+    notes: dict[str, list[dict[str, Any]]] = {}
+    for note in list_notes(store):
+        notes.setdefault(note["run_id"], []).append(note)
+    return [row.as_dict() | {"notes": notes.get(row.run_id, [])} for row in list_runs(store)]
+
+
+def notes_document(runs_dir: Path, run: str | None, records_url: str | None = None) -> answers.Notes:
+    """Return what is noted of a run or of all.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one goes by this name.
+    """
+    run_id = None if run is None else run_named(runs_dir, run).name
+    if not run_dirs(runs_dir):
+        return {"notes": []}
+    rows: Any = read_runs(runs_dir, lambda store: list_notes(store, run_id), records_url)
+    return {"notes": rows}
+
+
+def _rank(row: dict[str, Any], sort: RunOrder) -> float:
+    """Return what a run is sorted by; one without the figure comes last."""
+    figures = figures_of(row)
+    if sort is RunOrder.PNL:
+        return float(pnl_in_cents(row)["total"])
+    if sort is RunOrder.DRAWDOWN:
+        return -math.inf if figures.drawdown is None else -figures.drawdown
+    if sort is RunOrder.FILLS:
+        return float(row["fills"])
+    known = {RunOrder.SHARPE: figures.sharpe, RunOrder.SESSIONS: figures.sessions_traded}.get(sort, 0.0)
+    return -math.inf if known is None else float(known)
+
+
+class SessionFigures(NamedTuple):
+    """What the sessions of a run say of it, as its report has them; None where they are too few."""
+
+    sessions_traded: int | None
+    sharpe: float | None
+    drawdown: float | None
+
+
+def figures_of(row: Mapping[str, Any]) -> SessionFigures:
+    """Return the figures of a stored run's sessions, those of its sealed report or those so far."""
+    found = row["summary"].get("performance") or {}
+    fall = found["drawdown"]["amount"] if found.get("sessions", 0) > 1 else None
+    return SessionFigures(found.get("sessions_with_pnl"), found.get("sharpe"), fall)
+
+
+def is_found(run: Mapping[str, Any], search: str) -> bool:
+    """Return whether a run of the list has every word of a search: in its name, settings, state, tags, notes.
+
+    A tag is also found as ``#tag``.
+
+    >>> is_found({"strategy": "gamma-scalper", "settings": ["seed=7"], "pnl": None}, "Gamma seed=7")
+    True
+    """
+    texts = [part for value in run.values() for part in (value if isinstance(value, list) else [value])]
+    seed, tags = f"seed={run.get('seed')}", [f"#{tag}" for tag in run.get("tags", ())]
+    text = " ".join((seed, *tags, *(part for part in texts if isinstance(part, str)))).casefold()
+    return all(word in text for word in search.casefold().split())
+
+
+def state_of(row: Mapping[str, Any], run_dir: Path) -> str:
+    """Return how a stored run stands: ended, cut short, running, or not over and resumable."""
+    if row["sealed"]:
+        return "ended"
+    if row["summary"].get("cut"):
+        return "cut short"
+    return "running" if is_written(run_dir) else "not over"
+
+
+def _played(row: Mapping[str, Any]) -> str | None:
+    """Return the market time of a run from its first to its last event, in New York."""
+    if row["first_event_ns"] is None or row["last_event_ns"] is None:
+        return None
+    first, last = to_new_york(row["first_event_ns"]), to_new_york(row["last_event_ns"])
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d %H:%M} to {last:%H:%M}"
+    return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+
+def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
+    """Return a stored run as the list of runs shows it."""
     parts = pnl_in_cents(row)
     total = parts.pop("total")
+    figures = figures_of(row)
+    unit = Decimal(1).scaleb(-money_decimals(run_currency(row["config"])))
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -48,6 +165,12 @@ def _listed(row: dict[str, Any]) -> answers.ListedRun:
     return {
         "run_id": row["run_id"],
         "started": f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M}",
+        "played": _played(row),
+        "state": state_of(row, runs_dir / row["run_id"]),
+        "sessions_traded": figures.sessions_traded,
+        "sharpe": plain(figures.sharpe),
+        "drawdown": None if figures.drawdown is None else plain(to_cents(Decimal(figures.drawdown), unit)),
+        "underlying": row["underlying"],
         "strategy": row["strategy"],
         "mode": row["mode"],
         "market": f"{row['data_name']} ({row['data_kind']})" if row["data_name"] else row["venue"],
@@ -63,7 +186,15 @@ def _listed(row: dict[str, Any]) -> answers.ListedRun:
         "seed": row["seed"],
         "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],
         "decision_hash": row["decision_hash"],
+        "tags": [tag for note in row["notes"] if note["kind"] == "run" for tag in note["tags"]],
+        "note": "".join(note["note"] for note in row["notes"] if note["kind"] == "run"),
+        "noted": [_line_of(note) for note in row["notes"] if note["kind"] != "run"],
     }
+
+
+def _line_of(note: Mapping[str, Any]) -> str:
+    tags = "".join(f" #{tag}" for tag in note["tags"])
+    return f"{note['kind']} {note['name']}:{tags} {note['note']}".rstrip()
 
 
 def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answers.Run:
@@ -80,12 +211,13 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
     """
     run_dir = run_named(runs_dir, name)
 
-    def read(store: Store) -> tuple[RunRow, list[dict[str, Any]]]:
+    def read(store: Store) -> tuple[RunRow, list[dict[str, Any]], list[dict[str, Any]]]:
         row = project_if_new(run_dir, store)
-        return row, [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        return row, marks, list_notes(store, row.run_id)
 
-    row, marks = read_runs(runs_dir, read, records_url)
-    listed, summary = _listed(row.as_dict()), dict(row.summary)
+    row, marks, notes = read_runs(runs_dir, read, records_url)
+    listed, summary = listed_run(row.as_dict() | {"notes": notes}, runs_dir), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
     kept = thinned(pnl, MOST_POINTS)

@@ -474,18 +474,8 @@ def write_sheet(file: Path, document: Mapping[str, Any], drawing: str = "sheet.j
 
 def tear_sheet(document: Mapping[str, Any], drawing: str = "sheet.js") -> str:
     """Return the file: one HTML document without an external address; ``drawing`` is its script."""
-    chart = chart_file("uplot.js")
-    scripts = [] if chart is None else [chart.decode()]
-    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
-    styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
-    chart_style = chart_file("uplot.css")
-    if chart_style is not None:
-        styles.insert(0, chart_style.decode())
-    style = "\n".join(styles)
-    policy = (
-        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)};"
-        " img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    scripts, style = _parts_of(drawing)
+    policy = sheet_policy(drawing)
     # no end tag and no comment can begin inside of the data
     data = json.dumps(json_safe(dict(document)), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     body = "".join(f"<script>{text}</script>" for text in scripts)
@@ -498,6 +488,27 @@ def tear_sheet(document: Mapping[str, Any], drawing: str = "sheet.js") -> str:
         '<main id="main" class="sheet"></main>\n'
         f'<script type="application/json" id="data">{data}</script>\n{body}\n</body>\n</html>\n'
     )
+
+
+def sheet_policy(drawing: str = "sheet.js") -> str:
+    """Return the content policy of a tear sheet: its own scripts and style, by their digests."""
+    scripts, style = _parts_of(drawing)
+    return (
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)};"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _parts_of(drawing: str) -> tuple[list[str], str]:
+    """Return the scripts of a tear sheet and its style."""
+    chart = chart_file("uplot.js")
+    scripts = [] if chart is None else [chart.decode()]
+    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
+    styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
+    chart_style = chart_file("uplot.css")
+    if chart_style is not None:
+        styles.insert(0, chart_style.decode())
+    return scripts, "\n".join(styles)
 
 
 def _as_plain_script(name: str) -> str:

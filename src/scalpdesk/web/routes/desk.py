@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.journal.reader import run_named
 from scalpdesk.monitor import answers, documents
 from scalpdesk.monitor.answers import NoRun
 from scalpdesk.monitor.cards import cards
@@ -25,18 +26,31 @@ from scalpdesk.monitor.position_documents import (
 from scalpdesk.monitor.texts import span
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import NO_RUN, Feed, as_json, errors, needs
-from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed
+from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, columns_since
 
 router = APIRouter(tags=["desk"], dependencies=[needs(Role.VIEWER)])
+RunName = Annotated[str, Query(max_length=255, description="Another run than the followed one, by its name.")]
 
 
 def _add(path: str, summary: str, kind: Any, make: Callable[[RunFollower], Any]) -> None:
-    def answer(feed: Feed) -> Response:
-        found = feed.read(make)
-        return as_json(NO_RUN if found is None else found)
+    def answer(feed: Feed, run: RunName = "") -> Response:
+        return _of(feed, run, make)
 
     answer.__name__ = path.strip("/").replace("/", "_")
-    router.get(path, summary=summary, response_model=kind | NoRun, responses=errors(401))(answer)
+    router.get(path, summary=summary, response_model=kind | NoRun, responses=errors(401, 404))(answer)
+
+
+def _of(feed: DeskFeed, run: str, make: Callable[[RunFollower], Any]) -> Response:
+    """Answer with a document of the followed run or, by its name, of another."""
+    try:
+        found = feed.read(make, run)
+    except DataError as error:
+        return _not_found(error)
+    return as_json(NO_RUN if found is None else found)
+
+
+def _not_found(error: DataError) -> Response:
+    return as_json({"error": error.what, "fix": error.fix}, 404)
 
 
 _add(
@@ -73,10 +87,17 @@ _add("/api/fills", "Executions in order, for the price chart.", answers.Fills, f
     "/api/risk",
     summary="Risk of the book: value at risk, expected shortfall, stress days, scenario grid.",
     response_model=answers.BookRisk | answers.Empty | NoRun,
-    responses=errors(401),
+    responses=errors(401, 404),
 )
-def risk(request: Request) -> Response:
+def risk(request: Request, feed: Feed, run: RunName = "") -> Response:
     """Return the newest risk of the book; another thread computes it, once for each version of the book."""
+    followed = feed.follower
+    try:
+        picked = run_named(feed.runs_dir, run) if run else None
+    except DataError as error:
+        return _not_found(error)
+    if picked is not None and (followed is None or followed.run_dir != picked):
+        return as_json(answers.Empty(empty="Risk is computed of the followed run only: scalpdesk risk."))
     return as_json(request.app.state.risk.answer() or NO_RUN)
 
 
@@ -96,44 +117,43 @@ def flatten(feed: Feed) -> Response:
     "/api/desk",
     summary="Desk page with its header.",
     response_model=answers.DeskDocument | NoRun,
-    responses=errors(401),
+    responses=errors(401, 404),
 )
-def desk(feed: Feed) -> Response:
+def desk(feed: Feed, run: RunName = "") -> Response:
     """Return the Desk page."""
 
     def page(follower: RunFollower) -> answers.DeskDocument:
-        head = documents.run_head(follower, is_running=feed.is_running)
+        head = documents.run_head(follower, is_running=feed.runs(follower))
         return {"head": head, "desk": documents.desk_page(follower)}
 
-    found = feed.read(page)
-    return as_json(NO_RUN if found is None else found)
+    return _of(feed, run, page)
 
 
 @router.get(
     "/api/position",
     summary="Position page: legs, payoff, ladder; at a later date, with legs added for a look.",
     response_model=answers.PositionPage | answers.Empty | NoRun,
-    responses=errors(401),
+    responses=errors(401, 404),
 )
 def position(
     feed: Feed,
+    run: RunName = "",
     days: Annotated[float, Query(ge=0.0, le=20_000.0)] = 0.0,
     leg: Annotated[list[Annotated[str, Query(max_length=80)]] | None, Query(max_length=20)] = None,
     smile: Literal["sticky-delta", "sticky-strike"] = "sticky-delta",
 ) -> Response:
     """Return the Position page."""
     try:
-        found = feed.read(lambda follower: position_page(follower, days, leg or (), smile))
+        return _of(feed, run, lambda follower: position_page(follower, days, leg or (), smile))
     except ArgumentError as error:
         return as_json({"error": error.what, "fix": error.fix}, 422)
-    return as_json(found or NO_RUN)
 
 
 def _of_run(feed: DeskFeed, run: str, make: Callable[[RunFollower], answers.OfRun]) -> Response:
     try:
         return as_json(feed.read_run(run, make) or NO_RUN)
-    except ScalpdeskError as error:
-        return as_json({"error": error.what, "fix": error.fix}, 404)
+    except DataError as error:
+        return _not_found(error)
 
 
 @router.get(
@@ -146,7 +166,7 @@ def orders(
     feed: Feed,
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     before: Annotated[list[Annotated[str, Query(max_length=200)]] | None, Query(max_length=4)] = None,
-    run: Annotated[str, Query(max_length=255)] = "",
+    run: RunName = "",
 ) -> Response:
     """Return the Orders page."""
     return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or ()))
@@ -165,7 +185,7 @@ def decisions(
     taken: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=2_000)] = 100,
     before: Annotated[int | None, Query(ge=1)] = None,
-    run: Annotated[str, Query(max_length=255)] = "",
+    run: RunName = "",
 ) -> Response:
     """Return the Why page."""
 
@@ -179,18 +199,14 @@ def decisions(
     "/api/series",
     summary="Columns of the charts from a position on.",
     response_model=answers.Series,
-    responses=errors(401),
+    responses=errors(401, 404),
 )
-def series(feed: Feed, since: Annotated[int, Query(ge=0)] = 0) -> Response:
+def series(feed: Feed, since: Annotated[int, Query(ge=0)] = 0, run: RunName = "") -> Response:
     """Return what was added to the charts."""
-    found = feed.read(
-        lambda follower: {
-            "run": follower.run_dir.name,
-            "generation": follower.series.generation,
-            "from": since,
-            "columns": follower.series.since(since),
-        }
-    )
+    try:
+        found = feed.read(lambda follower: columns_since(follower, since), run)
+    except DataError as error:
+        return _not_found(error)
     return as_json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
 
 
@@ -236,10 +252,15 @@ class BoundedStream(StreamingResponse):
 
 
 @router.get(
-    "/api/state", summary="The newest state.", response_model=answers.StreamState, responses=errors(401)
+    "/api/state", summary="The newest state.", response_model=answers.StreamState, responses=errors(401, 404)
 )
-def state(feed: Feed) -> Response:
-    """Return once what the stream sends after each change."""
+def state(feed: Feed, run: RunName = "") -> Response:
+    """Return once what the stream sends after each change; of another run all of its charts."""
+    if run:
+        try:
+            return as_json(feed.state_of_run(run) or NO_RUN)
+        except DataError as error:
+            return _not_found(error)
     if not feed.encoded:
         feed.publish()
     return Response(feed.encoded, media_type="application/json", headers={"cache-control": "no-store"})

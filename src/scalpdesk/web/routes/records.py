@@ -4,18 +4,24 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, Field
 
-from scalpdesk.core.errors import RetryError, ScalpdeskError
-from scalpdesk.monitor.answers import Run, Runs, ScalpsPage
+from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
+from scalpdesk.journal.reader import peek_header, run_named
+from scalpdesk.monitor.answers import Note, Notes, Run, Runs, ScalpsPage
 from scalpdesk.monitor.texts import json_safe
+from scalpdesk.records.notes import keep_note, subject_of
+from scalpdesk.records.store import open_store, store_url
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
-from scalpdesk.web.runs import run_page, runs_page, scalps_document
+from scalpdesk.web.runs import RunOrder, notes_document, run_page, runs_page, scalps_document
+from scalpdesk.web.tear_sheet import read_run, sheet_document, sheet_policy, tear_sheet
 
 REFRESH_SECONDS = 30.0
 """Least time between two readings of journals into the store of runs, for the page of scalps."""
 router = APIRouter(tags=["records"], dependencies=[needs(Role.VIEWER)])
+writing = APIRouter(tags=["records"], dependencies=[needs(Role.OPERATOR)])
 
 
 @router.get(
@@ -40,12 +46,21 @@ def scalps(
 
 
 @router.get(
-    "/api/runs", summary="Runs on record, the newest first.", response_model=Runs, responses=errors(401, 503)
+    "/api/runs",
+    summary="Runs on record that have every word of a search, the newest first or in another order.",
+    response_model=Runs,
+    responses=errors(401, 503),
 )
-def runs(feed: Feed, limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
+def runs(
+    feed: Feed,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    search: Annotated[str, Query(max_length=200)] = "",
+    sort: RunOrder = RunOrder.NEWEST,
+) -> Response:
     """Return the runs on record."""
     try:
-        return as_json(json_safe(runs_page(feed.runs_dir, limit, feed.records_url)))
+        found = runs_page(feed.runs_dir, limit, feed.records_url, search=search, sort=sort)
+        return as_json(json_safe(found))
     except ScalpdeskError as error:
         return _refusal(error)
 
@@ -60,6 +75,69 @@ def one_run(run_id: str, feed: Feed) -> Response:
     """Return a run."""
     try:
         return as_json(json_safe(run_page(feed.runs_dir, run_id, feed.records_url)))
+    except ScalpdeskError as error:
+        return _refusal(error)
+
+
+@router.get(
+    "/api/runs/{run_id}/sheet",
+    summary="Tear sheet of a run: one page that can be kept as a file.",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **errors(401, 404)},
+)
+def sheet(run_id: str, feed: Feed) -> Response:
+    """Return the tear sheet of a run, of what of it there is so far."""
+    try:
+        document = sheet_document(read_run(run_named(feed.runs_dir, run_id)))
+    except ScalpdeskError as error:
+        return _refusal(error)
+    policy = f"{sheet_policy()}; frame-ancestors 'none'"
+    headers = {"content-security-policy": policy, "cache-control": "no-store"}
+    return HTMLResponse(tear_sheet(document), headers=headers)
+
+
+class NewNote(BaseModel):
+    """What to note; it replaces what was noted of the same run, day or trade."""
+
+    run: str = Field(min_length=1, max_length=255, description="Id of a run, or the beginning of it.")
+    day: str | None = Field(default=None, max_length=10, description="A day of the run, YYYY-MM-DD.")
+    trade: int | None = Field(default=None, description="A trade of the run, by its number.")
+    tags: list[Annotated[str, Field(max_length=41)]] = Field(default=[], max_length=20)
+    note: str = Field(default="", max_length=4_000)
+
+
+@router.get(
+    "/api/notes",
+    summary="Tags and notes of a run, or of all.",
+    response_model=Notes,
+    responses=errors(401, 404),
+)
+def notes(feed: Feed, run: Annotated[str | None, Query(max_length=255)] = None) -> Response:
+    """Return what is noted."""
+    try:
+        return as_json(notes_document(feed.runs_dir, run, feed.records_url))
+    except ScalpdeskError as error:
+        return _refusal(error)
+
+
+@writing.post(
+    "/api/notes",
+    summary="Note a run, a day or a trade: the operator's token is needed.",
+    response_model=Note,
+    responses=errors(401, 403, 404, 503),
+)
+def note(body: NewNote, feed: Feed) -> Response:
+    """Keep a note in the store of the runs."""
+    try:
+        run_dir = run_named(feed.runs_dir, body.run)
+        days = [session.day for session in peek_header(run_dir).sessions]
+        subject = subject_of(body.day, body.trade, days)
+        with open_store(feed.records_url or store_url(feed.runs_dir)) as store:
+            now_ns = feed.clock.now_ns()
+            kept = keep_note(store, run_dir.name, subject, tags=body.tags, note=body.note, now_ns=now_ns)
+        return as_json(kept)
+    except ArgumentError as error:
+        return as_json({"error": error.what, "fix": error.fix}, 422)
     except ScalpdeskError as error:
         return _refusal(error)
 

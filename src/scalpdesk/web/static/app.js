@@ -1,6 +1,6 @@
 // The frame of every page: header, tabs, commands, keyboard. A page draws itself into <main>.
 
-import { fetchJson, h, setText } from "./dom.js";
+import { fetchJson, h, namedRun, setText } from "./dom.js";
 import * as desk from "./desk.js";
 import { connect, listen, store } from "./store.js";
 
@@ -29,13 +29,31 @@ async function show(name, push) {
   if (page) page.destroy();
   pageName = name;
   root.dataset.page = name;
-  if (push) history.pushState({}, "", name === "desk" ? "/" : `/${name}`);
+  if (push) history.pushState({}, "", addressOf(name));
   for (const link of $("tabs").querySelectorAll("a")) {
     if (link.dataset.page === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   page = module.create($("main"));
 }
+
+// the run that a person picked stays picked on every page
+function addressOf(name, run = namedRun()) {
+  return `${name === "desk" ? "/" : `/${name}`}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
+}
+
+async function listRuns() {
+  const { ok, body } = await fetchJson("/api/runs?limit=50");
+  const found = (ok && body.runs) || [], picked = namedRun();
+  const names = found.map((run) => [run.run_id, `${run.pnl} ${run.currency}, ${run.strategy}, ${run.played || "no event yet"}${run.state === "ended" ? "" : `, ${run.state}`}`]);
+  if (picked && !found.some((run) => run.run_id === picked)) names.unshift([picked, picked]);
+  $("pick").replaceChildren(h("option", { value: "" }, "Followed run"), ...names.map(([id, text]) => h("option", { value: id }, text)));
+  $("pick").value = picked;
+}
+
+$("pick").addEventListener("change", () => location.assign(addressOf(pageName, $("pick").value)));
+$("pick").addEventListener("pointerdown", listRuns, { once: true });
+$("pick").addEventListener("focus", listRuns, { once: true });
 
 $("tabs").addEventListener("click", (event) => {
   const link = event.target.closest("a[data-page]");
@@ -109,7 +127,10 @@ function drawConnection() {
   const { head } = store.state || {};
   root.classList.toggle("lost", store.lost > 0);
   let text = "", bad = false, mayResume = false;
-  if (store.lost) {
+  if (store.refused && !store.state) {
+    text = `${store.refused}: ${namedRun()}. Pick another run above.`;
+    bad = true;
+  } else if (store.lost) {
     text = `Page disconnected ${Math.round(store.lost)} s, the desk may be trading. Type scalpdesk status, or scalpdesk halt.`;
     bad = true;
   } else if (head?.problem) {
@@ -350,12 +371,14 @@ addEventListener("keydown", (event) => {
 setRole(root.dataset.role);
 const given = new URLSearchParams(location.hash.slice(1)).get("token");
 if (given) {  // never sent in an address: what follows the number sign stays in the browser
-  history.replaceState({}, "", location.pathname);
+  history.replaceState({}, "", location.pathname + location.search);
   logIn(given);
 }
 if (root.dataset.role === "nobody") {
   $("main").replaceChildren(h("p", { class: "card wide muted" }, "Nothing is shown before you log in."));
 } else {
+  for (const link of $("tabs").querySelectorAll("a")) link.href = addressOf(link.dataset.page);
+  if (namedRun()) listRuns();
   listen(schedule);
   connect();
 }

@@ -149,7 +149,17 @@ export function runNote(page, other) {
 // New York time, with the date where it is not the day of the page.
 export const momentOf = (row, page) => (row.day === page.day ? row.time : `${row.day} ${row.time}`);
 
+// Documents of a run: where the address names one (?run=ID), they are of that run.
+const OF_RUN = /^\/api\/(state|series|fills|cards|contracts|position|volatility|picker|risk|scalps|orders|decisions)\b/;
+
+function ofNamedRun(path) {
+  const run = namedRun();
+  if (!run || !OF_RUN.test(path) || /[?&]run=/.test(path)) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}run=${encodeURIComponent(run)}`;
+}
+
 export async function fetchJson(path, options) {
+  path = ofNamedRun(path);
   const answer = await fetch(path, { headers: { accept: "application/json" }, ...options });
   let body = null;
   try { body = await answer.json(); } catch { body = { error: `${answer.status} ${answer.statusText}` }; }

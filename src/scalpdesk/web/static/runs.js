@@ -1,20 +1,24 @@
 // Runs: which result do I believe?
 
 import { LineChart, signedNumber } from "./charts.js";
-import { card, fetchJson, h, poll, table, tinted } from "./dom.js";
+import { card, facts, fetchJson, h, poll, table, tinted } from "./dom.js";
 
+const SORTS = [["newest", "Newest first"], ["pnl", "Best P&L first"], ["sharpe", "Best Sharpe first"], ["drawdown", "Least drawdown first"], ["sessions", "Most sessions first"], ["fills", "Most fills first"]];
 const TONES = ["text", "up", "down", "muted"];
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" }, "Loading the runs on record.");
-  const list = h("div"), compared = h("div"), plot = h("div", { class: "plot mid" }), legend = h("div", { class: "legend" });
+  const list = h("div", { class: "runs" }), compared = h("div"), plot = h("div", { class: "plot mid" }), legend = h("div", { class: "legend" });
+  const field = h("input", { type: "search", id: "search", "aria-label": "Search the runs", placeholder: "strategy, market, setting, state, #tag, note" });
+  const sort = h("select", { "aria-label": "Order of the runs" }, SORTS.map(([name, text]) => h("option", { value: name }, text)));
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Which result do I believe?"), sentence),
-    card("wide", "Runs, the newest first", list),
+    card("wide", "Runs", h("div", { class: "controls-row" }, field, sort), list),
     card("w8", "P&L of the chosen runs, by minutes since their first mark", legend, plot),
     card("w4", "Side by side", compared),
   );
-  let chosen = [], chart = null, last = "", rows = [];
+  let chosen = [], chart = null, last = "", rows = [], waiting = 0;
+  const opened = new Set();
 
   async function drawCompared() {
     const found = (await Promise.all(chosen.map((id) => fetchJson(`/api/runs/${id}`)))).filter((each) => each.ok).map((each) => each.body);
@@ -57,34 +61,88 @@ export function create(main) {
 
   function draw(page) {
     const text = JSON.stringify(page);
-    if (text === last) return;
+    if (text === last || document.activeElement?.closest(".noting input, .noting textarea")) return;  // somebody writes
     last = text;
     rows = page.runs || [];
     const odd = Object.keys(page.unreadable || {}).length;
+    const asked = field.value.trim() ? `${page.found ?? 0} of ` : "";
     sentence.replaceChildren(
-      page.empty || page.error || `${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
+      page.empty || page.error || `${asked}${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
     );
     if (!chosen.length && rows.length) { chosen = [rows[0].run_id]; drawCompared(); }
+    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
     list.replaceChildren(
       table(
         [
-          { head: "Shown", cell: (row) => { const box = h("input", { type: "checkbox", "aria-label": `Show ${row.run_id}` }); box.checked = chosen.includes(row.run_id); box.addEventListener("change", () => toggle(row.run_id, box)); return box; } },
-          { head: "Run", class: "nowrap", cell: (row) => (row.sealed ? row.run_id : [row.run_id, " ", h("span", { class: "warn" }, row.cut || "not over")]) },
-          { head: "Strategy", class: "narrow-gone", cell: (row) => row.strategy },
-          { head: "Mode", class: "narrow-gone", cell: (row) => row.mode },
-          { head: "Market", class: "narrow-gone", cell: (row) => row.market },
-          { head: "Session", class: "nowrap narrow-gone", cell: (row) => row.session },
-          { head: "Hedges", class: "num narrow-gone", cell: (row) => String(row.hedges) },
+          { head: "P&L", class: "num pnl", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
+          { head: "Run", cell: told },
+          { head: "Sessions traded", class: "num narrow-gone", cell: (row) => row.sessions_traded },
+          { head: "Sharpe", class: "num narrow-gone", cell: (row) => row.sharpe },
+          { head: "Max drawdown", class: "num narrow-gone", cell: (row) => row.drawdown },
           { head: "Fills", class: "num narrow-gone", cell: (row) => String(row.fills) },
-          { head: "P&L", class: "num", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
-          { head: "Settings", class: "narrow-gone breaks", cell: (row) => row.settings.join(", ") || "defaults" },
-          { head: "Decisions", class: "narrow-gone", cell: (row) => h("code", {}, row.decision_hash.slice(0, 8)) },
-          { head: "Records", class: "nowrap", cell: (row) => [h("a", { href: `/orders?run=${row.run_id}` }, "orders"), " ", h("a", { href: `/why?run=${row.run_id}` }, "why")] },
+          { head: "Played, New York", class: "nowrap narrow-gone", cell: (row) => row.played },
+          { head: "State", class: "narrow-gone", cell: (row) => state(row) },
+          { head: "Show", class: "num", cell: (row) => { const box = h("input", { type: "checkbox", "aria-label": `Show ${row.run_id}`, "data-focus": `show ${row.run_id}` }); box.checked = chosen.includes(row.run_id); box.addEventListener("change", () => toggle(row.run_id, box)); return box; } },
         ],
         rows,
         { caption: "Runs" },
       ),
     );
+    if (!rows.length && !page.empty) list.replaceChildren(h("p", { class: "empty" }, "No run has all of these words."));
+    if (focused) [...list.querySelectorAll("[data-focus]")].find((each) => each.dataset.focus === focused)?.focus({ preventScroll: true });
+  }
+
+  const state = (row) => (row.state === "ended" ? row.state : h("span", { class: "warn" }, row.cut || row.state));
+
+  // strategy and market in one line; the rest is folded
+  function told(row) {
+    const summary = h("summary", { "data-focus": `more ${row.run_id}` }, [row.strategy, row.underlying].filter(Boolean).join(", "));
+    const more = h("details", {}, summary, facts([
+      ["Run", row.run_id],
+      ["State", row.cut || row.state],
+      ["Played, New York", row.played],
+      ["Started (UTC)", row.started],
+      ["Mode", row.mode],
+      ["Market", row.market],
+      ["Sessions traded", row.sessions_traded],
+      ["Sharpe", row.sharpe ?? "fewer than 5 sessions traded"],
+      ["Max drawdown", row.drawdown],
+      ["Fills", row.fills],
+      ["Hedges", row.hedges],
+      ["Seed", row.seed],
+      ["Decisions", row.decision_hash.slice(0, 12)],
+    ]), h("p", { class: "breaks" }, `Settings: ${row.settings.join(", ") || "defaults"}`));
+    more.open = opened.has(row.run_id);
+    more.addEventListener("toggle", () => { if (more.open) opened.add(row.run_id); else opened.delete(row.run_id); });
+    const id = encodeURIComponent(row.run_id);
+    more.append(noteForm(row));
+    return [
+      more,
+      ...(row.tags.length ? [h("small", {}, row.tags.map((tag) => `#${tag} `))] : []),
+      h("small", { class: "wide-gone" }, [row.played, " ", row.state === "ended" ? "" : state(row)]),
+      h("div", { class: "links" },
+        h("a", { href: `/api/runs/${id}/sheet` }, "tear sheet"),
+        h("a", { href: `/?run=${id}` }, "replay"),
+        h("a", { href: `/orders?run=${id}` }, "orders"),
+        h("a", { href: `/why?run=${id}` }, "why"),
+      ),
+    ];
+  }
+
+  // what a person notes of the run; of its days and trades the lines
+  function noteForm(row) {
+    const tags = h("input", { type: "text", "aria-label": `Tags of ${row.run_id}`, placeholder: "tags" });
+    const note = h("textarea", { rows: "2", "aria-label": `Note of ${row.run_id}`, placeholder: "note", maxlength: "4000" });
+    const told = h("small", { role: "status" });
+    tags.value = row.tags.join(" ");
+    note.value = row.note;
+    const save = async () => {
+      const words = { run: row.run_id, tags: tags.value.split(/[\s,]+/).filter(Boolean), note: note.value };
+      const { ok, status, body } = await fetchJson("/api/notes", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(words) });
+      told.replaceChildren(ok ? "kept" : status === 401 || status === 403 ? "Log in as operator to write." : `${body.error}. ${body.fix || ""}`);
+      if (ok) again();
+    };
+    return h("div", { class: "noting" }, row.noted.map((line) => h("p", {}, line)), tags, note, h("button", { type: "button", onclick: save }, "Keep"), told);
   }
 
   function toggle(id, box) {
@@ -94,6 +152,9 @@ export function create(main) {
     drawCompared();
   }
 
-  const stop = poll("/api/runs", draw, 30);
-  return { update() {}, restyle: () => chart?.restyle(), destroy: () => { stop(); if (chart) chart.destroy(); } };
+  const stop = poll(() => `/api/runs?${new URLSearchParams({ search: field.value.trim(), sort: sort.value })}`, draw, 30);
+  const again = () => { last = ""; stop.now(); };
+  field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(again, 200); });
+  sort.addEventListener("change", again);
+  return { update() {}, restyle: () => chart?.restyle(), destroy: () => { stop(); clearTimeout(waiting); if (chart) chart.destroy(); } };
 }

@@ -1,6 +1,6 @@
 // The newest state of the desk, the chart columns and the executions; kept up to date by one event stream.
 
-import { fetchJson } from "./dom.js";
+import { fetchJson, namedRun } from "./dom.js";
 
 export const store = {
   state: null,
@@ -67,21 +67,36 @@ async function refreshFills(run, count) {
   }
 }
 
+function take(state) {
+  store.state = state;
+  store.received = performance.now();
+  store.lost = 0;
+  if (state.series) merge(state.series);
+  if (state.fills !== undefined) refreshFills(state.series.run, state.fills);
+  tell("state");
+}
+
+// a run that the address names is asked for: the stream is that of the followed run
+async function ask() {
+  try {
+    const { ok, body } = await fetchJson("/api/state");
+    if (ok && body.head) take(body);
+    else store.refused = body.error;
+  } catch {
+    // the banner says that the server is gone
+  }
+  if (store.refused) tell("connection");
+  setTimeout(ask, store.state?.head.state === "reading" ? 500 : 2000);
+}
+
 export function connect() {
-  const stream = new EventSource("/api/events");
-  stream.addEventListener("state", (event) => {
-    const state = JSON.parse(event.data);
-    store.state = state;
-    store.received = performance.now();
-    store.lost = 0;
-    if (state.series) merge(state.series);
-    if (state.fills !== undefined) refreshFills(state.series.run, state.fills);
-    tell("state");
-  });
+  const isNamed = Boolean(namedRun());
+  if (isNamed) ask();
+  else new EventSource("/api/events").addEventListener("state", (event) => take(JSON.parse(event.data)));
   setInterval(() => {
     if (!store.received) return;
     const silent = (performance.now() - store.received) / 1000;
-    const lost = silent > 2 ? silent : 0;
+    const lost = silent > (isNamed ? 8 : 2) ? silent : 0;
     if (lost || store.lost) { store.lost = lost; tell("connection"); }
   }, 500);
 }
