@@ -61,6 +61,7 @@ export class LineChart {
     this.lines = lines;
     this.options = options;
     this.data = [[], ...lines.map(() => [])];
+    /** @type {Chart | null} */
     this.plot = null;
     this.resize = new ResizeObserver(() => this.fit());
     this.resize.observe(host);
@@ -115,7 +116,7 @@ export class LineChart {
     this.data = data;
     if (!hasCharts()) return this.instead();
     if (!this.plot) this.build();
-    this.plot.setData(data);
+    /** @type {Chart} */ (this.plot).setData(data);
   }
 
   instead() {

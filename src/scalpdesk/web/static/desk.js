@@ -117,7 +117,7 @@ export function create(main) {
       parts.verdict.replaceChildren(desk.empty);
       return;
     }
-    const { head } = store.state;
+    const { head } = /** @type {State} */ (store.state);
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
     parts.verdict.replaceChildren(...pieces(desk.verdict));

@@ -2,6 +2,13 @@
 
 export const MISSING = "·";
 
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [props]
+ * @param {Child[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -15,6 +22,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** @template {Element} E @param {E} element @param {Child[]} children @returns {E} */
 export function add(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
@@ -39,7 +47,13 @@ export function setText(element, text, flash = false) {
 
 // A table from columns [{head, cell(row), class}] and rows; a row may be opened by click, Enter or O. `key` names
 // a row that may be opened, for redraw.
-export function table(columns, rows, { caption, open, key } = {}) {
+/**
+ * @template Row
+ * @param {Column<Row>[]} columns
+ * @param {Row[]} rows
+ * @param {{caption: string, open?: (row: Row) => Child, key?: (row: Row) => string}} options
+ */
+export function table(columns, rows, { caption, open, key }) {
   const body = h("tbody");
   for (const row of rows) {
     const line = h(
@@ -82,7 +96,8 @@ export function table(columns, rows, { caption, open, key } = {}) {
 export function redraw(container, ...children) {
   const isOpen = (line) => line.nextElementSibling?.classList.contains("open");
   const opened = new Set([...container.querySelectorAll("tr[data-row]")].filter(isOpen).map((line) => line.dataset.row));
-  const focused = container.contains(document.activeElement) ? document.activeElement.dataset.row : undefined;
+  const inside = /** @type {HTMLElement | null} */ (document.activeElement);
+  const focused = container.contains(inside) ? inside?.dataset.row : undefined;
   container.replaceChildren(...children);
   for (const line of container.querySelectorAll("tr[data-row]")) {
     if (opened.has(line.dataset.row)) line.click();

@@ -14,6 +14,7 @@ export function create(main) {
   );
   let last = "";
 
+  /** @param {Answer<"/api/orders">} page */
   function draw(page) {
     const text = JSON.stringify(page);
     if (text === last) return;

@@ -43,7 +43,7 @@ export function create(main) {
     axisWidth: 70,
     draw: guides(() => [{ y: 0 }, ...(spot ? [{ x: spot, label: "spot" }] : [])]),
   });
-  let spot = null, asked = false, what = [], listed = { underlying: null, expiries: {} };
+  let /** @type {any} */ spot = null, asked = false, /** @type {any[]} */ what = [], listed = { underlying: null, expiries: {} };
 
   const path = () => {
     const words = new URLSearchParams({ days: date.value, smile: smile.value });
@@ -57,7 +57,7 @@ export function create(main) {
     if (!strikes) return;
     const kept = strike.value, every = Object.keys(strikes);
     strike.replaceChildren(...every.map((each) => h("option", { value: each }, each)));
-    const nearest = every.reduce((best, each) => (Math.abs(each - spot) < Math.abs(best - spot) ? each : best), every[0]);
+    const nearest = every.reduce((best, each) => (Math.abs(Number(each) - spot) < Math.abs(Number(best) - spot) ? each : best), every[0]);
     strike.value = strikes[kept] ? kept : nearest;
   }
 
@@ -95,6 +95,7 @@ export function create(main) {
     stop.now();
   }
 
+  /** @param {Answer<"/api/position">} page */
   function draw(page) {
     if (page.spot && !expiry.options.length && !asked) {
       asked = true;
@@ -213,6 +214,7 @@ function riskCard() {
   );
   let last = null;
 
+  /** @param {Answer<"/api/risk">} page */
   function draw(page) {
     const nothing = page.empty || page.error;
     body.hidden = Boolean(nothing);

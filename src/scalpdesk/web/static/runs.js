@@ -59,6 +59,7 @@ export function create(main) {
     );
   }
 
+  /** @param {Answer<"/api/runs">} page */
   function draw(page) {
     const text = JSON.stringify(page);
     if (text === last || document.activeElement?.closest(".noting input, .noting textarea")) return;  // somebody writes
@@ -70,7 +71,7 @@ export function create(main) {
       page.empty || page.error || `${asked}${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
     );
     if (!chosen.length && rows.length) { chosen = [rows[0].run_id]; drawCompared(); }
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+    const focused = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.focus : undefined;
     list.replaceChildren(
       table(
         [

@@ -47,6 +47,7 @@ function withParts(name, rows, columnsBefore) {
 }
 
 const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
+/** @type {[string, string, number][]} */
 const greekNames = [["gamma_shares_per_usd", `Gamma, ${data.delta_unit} per 1.00`, 2], ["theta_usd_per_day", "Theta, a day", 1], ["vega_usd_per_point", "Vega, a point", 1]];
 const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");

@@ -10,7 +10,7 @@ const key = (text, tone, kind = "") => h("span", { class: `${tone} ${kind}` }, t
 export function create(main) {
   const sentence = h("p", { class: "verdict one" }), day = h("p", { class: "muted" });
   const figures = h("div"), heat = h("div"), gex = h("div"), gexNote = h("span", { class: "muted" }), gexTitle = h("h2", {}, "Dealer gamma by strike");
-  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: [] }));
+  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: /** @type {Guide[]} */ ([]) }));
   const termPlot = h("div", { class: "plot small" }), timePlot = h("div", { class: "plot small" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, day, figures),
@@ -37,6 +37,7 @@ export function create(main) {
   );
   let forecast = null, opened = 0;
 
+  /** @param {Answer<"/api/volatility">} page */
   function draw(page) {
     sentence.replaceChildren(page.empty || page.error || page.sentence);
     if (page.empty || page.error) return;
