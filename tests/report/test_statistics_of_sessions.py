@@ -20,6 +20,7 @@ from scalpdesk.report.session_tables import (
     grouped,
     performance,
     realised_path,
+    rolling,
     straddle_rows,
 )
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
@@ -398,3 +399,15 @@ def test_the_realised_path_looks_back_half_an_hour_and_over_no_night() -> None:
     for at, step in ((60, 1.001), (121, 1.002)):
         years = US_SESSIONS.years(stamps[at] - 30 * minute, stamps[at])
         assert path[at] == pytest.approx(math.sqrt(30 * math.log(step) ** 2 / years))
+
+
+def test_rolling_figures_are_of_the_last_twenty_sessions_and_wait_for_them():
+    pnl = [10.0, -10.0] * 10 + [30.0]
+    found = rolling(pnl, 252)
+    assert found[:19] == [[None, None]] * 19
+    assert found[19] == [0.0, 0.0]
+    mean, ratio = found[20]  # the first ten has gone, thirty has come
+    window = np.array(pnl[1:])
+    assert mean == pytest.approx(1.0)
+    assert ratio == pytest.approx(window.mean() / window.std(ddof=1) * 252**0.5)
+    assert rolling([0.0] * 19 + [5.0])[-1] == [0.25, None]  # one session traded

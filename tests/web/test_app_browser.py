@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.enable_socket,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "journal")
 BOUGHT_OR_SOLD = {1: "95,176,255", -1: "255,157,69"}
 SIZES = {"wide": (1440, 1003), "laptop": (1280, 800), "tablet": (820, 1100), "phone": (390, 844)}
 
@@ -181,6 +181,27 @@ def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched
         playwright.expect(page.locator("#pnl b")).to_have_text(
             document(address[0], "api/state")["head"]["pnl"]
         )
+
+
+def test_a_day_and_a_trade_are_noted_on_the_journal_page(browser, ended_runs):
+    server = PageProcess(ended_runs[0], 0)
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where()).group()
+    with opened(browser, url.replace("/#", "/journal#"), size="phone") as page:
+        page.wait_for_selector('html[data-role="operator"]', state="attached")
+        found = document(url.partition("#")[0], "api/journal")
+        main = page.locator("main")
+        playwright.expect(main.locator(".verdict")).to_contain_text(found["total"])
+        page.locator(".calendar button").click()
+        page.get_by_label("Note of day 2017-07-03").fill("half a day")
+        page.get_by_role("button", name="Keep").click()
+        playwright.expect(page.locator(".noting small")).to_have_text("kept")
+        playwright.expect(page.locator("main .card").last).to_contain_text("half a day")
+        page.locator("tr[data-row]").click()
+        page.get_by_label("Tags of trade 1").fill("late, #fomc")
+        page.locator("tr.open").get_by_role("button", name="Keep").click()
+        playwright.expect(page.locator("main .card").last).to_contain_text("#late #fomc")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
+    server.end()
 
 
 def test_page_is_ready_within_a_second_and_a_megabyte(browser, address):

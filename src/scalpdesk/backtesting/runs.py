@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from scalpdesk.core.figures import draw_waterfall, html_table, new_figure, show_
 from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import Decision, Mark, Output
 from scalpdesk.core.owner_only import make_folder
+from scalpdesk.core.units import money_decimals
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
@@ -37,6 +39,7 @@ from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import part_names
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
+from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import Hedge, RunReport, SessionPnl, TradeResult
 from scalpdesk.report.session_tables import realised_path
 from scalpdesk.report.summary import run_summary
@@ -94,6 +97,11 @@ class RunResult:
     def hedges(self) -> tuple[Hedge, ...]:
         """Hedges, each with what was earned since the one before it."""
         return self.report.hedges
+
+    def calendar(self) -> dict[str, Any]:
+        """Return P&L by day, month, weekday, hour, days to expiry and regime, as the journal does."""
+        unit = Decimal(1).scaleb(-money_decimals(self.summary.get("currency", "USD")))
+        return calendar_of_report(self.report, unit)
 
     def to_frame(self, library: str = "pandas", *, table: str = "marks") -> Any:
         """Return a table of the run as a frame; the marks as ``marks_frame`` has them.

@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
+    "journal": ("scalpdesk.cli.journal:journal", "P&L by day, month, weekday, hour, expiry; edge; notes."),
     "note": ("scalpdesk.cli.note:note", "Tags and notes on runs, their days and trades."),
     "parity": ("scalpdesk.cli.parity:parity", "A live run against its backtest: the difference in parts."),
     "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),

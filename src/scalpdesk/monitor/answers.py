@@ -781,6 +781,55 @@ class Notes(TypedDict):
     notes: list[Note]
 
 
+class CalendarRow(TypedDict):
+    """A day, month, weekday, hour, range of days to expiry or regime."""
+
+    name: str
+    pnl: str | None
+    tone: str
+    sessions: int | None
+    trades: int | None
+    hit_rate: str | None
+
+
+class JournalTrade(TypedDict):
+    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes."""
+
+    run_id: str
+    number: int
+    structure: str
+    opened: str
+    closed: str | None
+    days_to_expiry: int
+    pnl: str | None
+    tone: str
+    paid: str | None
+    bought_vol: str | None
+    forecast_vol: str | None
+    sold_vol: str | None
+    worth: list[str | None]
+    worth_note: str | None
+    why: str | None
+
+
+class JournalPage(TypedDict):
+    """Calendar of P&L, trades and notes of runs of one currency; ``left_out`` says why others are not in."""
+
+    runs: list[str]
+    left_out: dict[str, str]
+    currency: str
+    total: str | None
+    tone: str
+    days: list[CalendarRow]
+    months: list[CalendarRow]
+    weekdays: list[CalendarRow]
+    hours: list[CalendarRow]
+    days_to_expiry: list[CalendarRow]
+    regimes: list[CalendarRow]
+    trades: list[JournalTrade]
+    notes: list[Note]
+
+
 class Runs(TypedDict):
     """Runs on record, ``found`` of ``total`` by a search.
 

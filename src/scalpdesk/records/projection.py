@@ -41,9 +41,11 @@ from scalpdesk.records.tables import (
     OrderRow,
     PositionRow,
     RunRow,
+    SessionRow,
+    TradeRow,
 )
 from scalpdesk.report.fold import RunFold, shown
-from scalpdesk.report.run_report import session_statistics
+from scalpdesk.report.run_report import RunTables, TradeResult, tables_of
 from scalpdesk.volatility.variance_time import clock_of
 
 _BATCH_ROWS = 2000
@@ -101,6 +103,8 @@ class Projection:
         self._event_numbers = array("q")
         """Position of the event that caused each decision among the run's events, from 1."""
         self._first_ns: int | None = None
+        self._tables: RunTables | None = None
+        """Sessions and trades, once the journal was walked."""
 
     def run(self, scalp_ids: Mapping[str, int]) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards.
@@ -114,12 +118,15 @@ class Projection:
                 self._take(event)
             for output in outputs:
                 self._on_output(output, events[-1].ts_recv_ns)
+        self._tables = tables = tables_of(self.header, self.fold)
         for table, made in (
             (DecisionRow, self._decisions()),
             (MarkRow, self._marks()),
             (OrderRow, self._orders()),
             (FillRow, map(asdict, self.fold.fills)),
             (PositionRow, self._positions()),
+            (SessionRow, self._sessions(tables)),
+            (TradeRow, map(_trade_row, tables.trades)),
         ):
             rows = _Rows(self._connection, table)
             for row in made:
@@ -175,7 +182,7 @@ class Projection:
         cut = cut_short(reader.run_dir, self.header, self.fold.last_ns, sealed=reader.sealed)
         if cut is not None:
             return {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
-        return {"performance": session_statistics(self.header, self.fold)}
+        return {} if self._tables is None else {"performance": self._tables.statistics}
 
     def _take(self, event: Event) -> None:
         """Let the orders and the book that are rebuilt here take an event, then the fold."""
@@ -265,6 +272,17 @@ class Projection:
             del row["owner"]
             yield row
 
+    def _sessions(self, tables: RunTables) -> Iterator[dict[str, Any]]:
+        hours = self.fold.sums.hours()
+        for session in tables.sessions:
+            yield {
+                "session": session.session,
+                "pnl": session.pnl,
+                "parts": {name: f"{amount:f}" for name, amount in session.parts.items()},
+                "hours": {str(hour): f"{pnl:f}" for hour, pnl in hours.get(session.session, {}).items()},
+                "largest_net_delta_shares": session.largest_net_delta_shares,
+            }
+
     def _positions(self) -> Iterator[dict[str, Any]]:
         for position in self._book.positions.values():
             instrument = self._instruments[position.instrument_id]
@@ -277,6 +295,10 @@ class Projection:
                 "realized": shown(position.realized),
                 "fees": position.fees,
             }
+
+
+def _trade_row(trade: TradeResult) -> dict[str, Any]:
+    return asdict(trade) | {"parts": {name: f"{amount:f}" for name, amount in trade.parts.items()}}
 
 
 def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -244,6 +244,59 @@ class PositionRow(Base):
     fees: Mapped[Decimal]
 
 
+class SessionRow(Base):
+    """What a session of a run earned, as its report has it; a night counts with the session after it."""
+
+    __tablename__ = "sessions"
+
+    run_id: Mapped[str] = _run_key()
+    session: Mapped[str] = mapped_column(primary_key=True)
+    """Its day, ``YYYY-MM-DD``."""
+    pnl: Mapped[Decimal]
+    """In the account's smallest unit."""
+    parts: Mapped[dict[str, Any]]
+    hours: Mapped[dict[str, Any]]
+    """By the hour of the New York clock, exact amounts as text."""
+    largest_net_delta_shares: Mapped[float]
+
+
+class TradeRow(Base):
+    """From when options are held until none is, as the run's report has it; none of a shared run."""
+
+    __tablename__ = "trades"
+
+    run_id: Mapped[str] = _run_key()
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    strategy: Mapped[str]
+    structure: Mapped[str | None]
+    opened_ns: Mapped[int]
+    closed_ns: Mapped[int | None]
+    days_to_expiry: Mapped[int]
+    legs: Mapped[dict[str, Any]]
+    paid: Mapped[Decimal]
+    received: Mapped[Decimal]
+    pnl: Mapped[Decimal]
+    """Up to the next one's opening, exact."""
+    costs: Mapped[Decimal]
+    parts: Mapped[dict[str, Any]]
+    why: Mapped[str | None]
+    hedges: Mapped[int]
+    implied_vol: Mapped[float | None]
+    """Bought: a fraction a year."""
+    forecast_vol: Mapped[float | None]
+    implied_level: Mapped[float | None]
+    realised_vol: Mapped[float | None]
+    exit_vol: Mapped[float | None]
+    """Sold: at its last mark."""
+    edge_usd: Mapped[float | None]
+    edge_stderr_usd: Mapped[float | None]
+    worth_after_1: Mapped[float | None]
+    worth_after_5: Mapped[float | None]
+    worth_after_30: Mapped[float | None]
+    """Worth of its options so many minutes after the opening; ``worth_note``: why one is not known."""
+    worth_note: Mapped[str | None]
+
+
 class OptionsScalpRecord(Base):
     """One options scalp, with the columns, types and indexes of PRD-136; times are UTC."""
 
@@ -332,5 +385,5 @@ class NoteRow(Base):
     changed_ns: Mapped[int]
 
 
-CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow)
+CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow, SessionRow, TradeRow)
 """Tables whose rows belong to a run."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import asdict
@@ -28,6 +28,7 @@ from scalpdesk.report.session_tables import (
     performance,
     straddle_rows,
 )
+from scalpdesk.report.trade_edge import MarkedBook, stamp_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 _EXACT = 10
@@ -85,6 +86,16 @@ class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
     edge_usd: float | None
     edge_stderr_usd: float | None
     """What the entry's gate promised for all of it, and how sure it was."""
+    days_to_expiry: int
+    """From its opening to its nearest expiry."""
+    exit_vol: float | None
+    """Implied volatility at its last mark: what was sold, as ``implied_vol`` was bought."""
+    worth_after_1: float | None
+    worth_after_5: float | None
+    worth_after_30: float | None
+    """What its options were worth at the marks so many minutes after its opening."""
+    worth_note: str | None
+    """Why one of these is not known."""
 
     def row(self) -> dict[str, Any]:
         """Return it by name; a strategy only where there are several."""
@@ -137,6 +148,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     pnl: dict[str, Decimal]
     """By part, with their ``total``."""
     sessions: tuple[SessionPnl, ...]
+    hours: dict[str, dict[int, Decimal]]
+    """By session, exact: what each hour of it earned, by the New York clock."""
     trades: tuple[TradeResult, ...] | None
     """None where a shared run cannot be divided any more."""
     hedges: tuple[Hedge, ...]
@@ -196,6 +209,7 @@ def report_of(
         figures=dict(figures),
         pnl=pnl,
         sessions=sessions,
+        hours=fold.sums.hours(),
         trades=trades,
         hedges=maker.hedges(),
         performance=statistics,
@@ -207,10 +221,21 @@ def report_of(
     )
 
 
-def session_statistics(header: JournalHeader, fold: RunFold) -> dict[str, Any]:
-    """Return the statistics of the sessions of a run that goes on, up to now; without its exposure."""
+class RunTables(NamedTuple):
+    """Sessions and trades of a run, or of what of it there is, without the levels of the VIX."""
+
+    sessions: tuple[SessionPnl, ...]
+    trades: tuple[TradeResult, ...]
+    """None of a shared run without its desk."""
+    statistics: dict[str, Any]
+    """Of the sessions, without exposure."""
+
+
+def tables_of(header: JournalHeader, fold: RunFold) -> RunTables:
+    """Return what the store keeps of a run's report."""
     maker = _Maker(header, fold, is_shared=False)
-    return maker.performance(maker.sessions(lambda _: None), None)
+    sessions = maker.sessions(lambda _: None)
+    return RunTables(sessions, maker.trades() or (), maker.performance(sessions, None))
 
 
 class _Maker:
@@ -273,16 +298,22 @@ class _Maker:
         options = {
             each.symbol: (expiry_instant_ns(each), each.multiplier) for each in listed if each.is_option
         }
-        return straddle_rows(
+        symbols = [each.symbol for each in listed]
+        rows = straddle_rows(
             Rowed(record.fills),
             Rowed(record.marks),
             Rowed(record.decisions),
             options,
             self._clock,
             record.changes,
-            [each.symbol for each in listed],
+            symbols,
             list(paid.items()),
         )
+        if not rows:
+            return []
+        shares = own if any(each.is_share and each.symbol == own for each in listed) else None
+        book = MarkedBook(Rowed(record.marks), Rowed(record.fills), options, record.changes, symbols, shares)
+        return [row | stamp_of(row, book, options) for row in rows]
 
     def hedges(self) -> tuple[Hedge, ...]:
         if self._is_shared and not self.records:

@@ -25,6 +25,7 @@ from scalpdesk.engine.desk import REST
 from scalpdesk.hedging.sizing import SHARES, unhedged_from
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.postings import Posting
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.report.statistics import (
     Floats,
@@ -42,6 +43,8 @@ from scalpdesk.volatility.variance_time import VarianceClock
 
 VIX_BUCKETS = (13.0, 17.0, 22.0, 30.0)
 """Edges in points between calm and stress; the last bucket is open."""
+ROLLING_SESSIONS = 20
+"""Sessions of a rolling figure: a month."""
 ENOUGH_SESSIONS = 5
 """Fewer say nothing about a ratio or its interval."""
 MarkRow = Mapping[str, Any]
@@ -64,6 +67,7 @@ class SessionSums:
         self._pnl: dict[date, Decimal] = {}
         self._parts: dict[date, dict[str, Decimal]] = {}
         self._largest: dict[date, float] = {}
+        self._hours: dict[date, dict[int, Decimal]] = {}
 
     def add(self, ts_ns: int, change: Decimal, parts: Mapping[str, Decimal], delta: float) -> None:
         """Add the interval that ends with a mark."""
@@ -71,10 +75,17 @@ class SessionSums:
         if self._first is not None:
             day = max(day, self._first)
         self._pnl[day] = self._pnl.get(day, ZERO) + change
+        if change:
+            hours, hour = self._hours.setdefault(day, {}), to_new_york(ts_ns).hour
+            hours[hour] = hours.get(hour, ZERO) + change
         own = self._parts.setdefault(day, {})
         for name, amount in parts.items():
             own[name] = own.get(name, ZERO) + amount
         self._largest[day] = max(self._largest.get(day, 0.0), abs(delta))
+
+    def hours(self) -> dict[str, dict[int, Decimal]]:
+        """Return by session what each hour earned, exact: that of the New York clock when it was marked."""
+        return {day.isoformat(): dict(hours) for day, hours in self._hours.items()}
 
     def of_day(self, day: date) -> dict[str, Decimal]:
         """Return ``total`` and parts of a day, exact."""
@@ -516,6 +527,22 @@ def grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, 
         }
         for kind, by_name in groups.items()
     }
+
+
+def rolling(pnl: Sequence[float], days_per_year: float = SESSIONS_PER_YEAR) -> list[list[float | None]]:
+    """Return at each session the mean P&L and the Sharpe ratio of the last :data:`ROLLING_SESSIONS`.
+
+    None before there are so many; the ratio also where fewer than five of them traded.
+    """
+    found: list[list[float | None]] = []
+    for end in range(1, len(pnl) + 1):
+        window = np.array(pnl[max(end - ROLLING_SESSIONS, 0) : end])
+        if len(window) < ROLLING_SESSIONS:
+            found.append([None, None])
+            continue
+        ratio = sharpe_ratio(window, days_per_year, lags=0) if carries_ratio(window) else None
+        found.append([float(window.mean()), None if ratio is None else ratio.annual_independent])
+    return found
 
 
 def performance(

@@ -39,11 +39,14 @@ from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.monitor import documents, order_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, plain, signed, tone
+from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
+from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
+from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.volatility.variance_time import clock_of
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
 
@@ -222,6 +225,12 @@ def sheet_document(
         "hedges": _hedges(report),
         "decisions": _decision_counts(report),
         "greeks": _greeks_of_marks(report.marks),
+        "drawdown": _drawdown(report),
+        "months": _months(report, unit),
+        "rolling": rolling(
+            [float(each.pnl) for each in report.sessions], clock_of(header.data).days_per_year
+        ),
+        "rolling_sessions": ROLLING_SESSIONS,
         "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
         "straddles": [_straddle_row(row, labels, unit) for row in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
@@ -239,6 +248,36 @@ def _statistics(report: RunReport) -> list[list[Any]]:
         ["Deepest fall", f"{plain(fall['amount'])}, {fall['after']} to {fall['trough']}"]
     ]
     return [*rows, ["Sharpe ratio", plain(found["sharpe"])]] if "sharpe" in found else rows
+
+
+def _drawdown(report: RunReport) -> list[list[str | None]]:
+    """Return the deepest fall by sessions as pairs of name and text; none of a run of one session."""
+    fall = report.performance.get("drawdown")
+    if fall is None or len(report.sessions) < 2:
+        return []
+    return [
+        ["Deepest fall", plain(fall["amount"])],
+        ["Of the peak", per_cent(fall["fraction"])],
+        ["After", fall["after"]],
+        ["Lowest", fall["trough"]],
+        ["Recovered", fall["recovered"] or "not yet"],
+        ["Longest under water, sessions", str(fall["longest_under_water_sessions"])],
+    ]
+
+
+def _months(report: RunReport, unit: Decimal) -> list[dict[str, Any]]:
+    """Return the months of the run's calendar; none of a run of one session."""
+    found = calendar_of_report(report, unit)["months"] if len(report.sessions) > 1 else []
+    return [
+        {
+            "name": row["name"],
+            "pnl": signed(Decimal(row["pnl"])),
+            "tone": tone(Decimal(row["pnl"])),
+            "sessions": str(row["sessions"]),
+            "hit_rate": per_cent(row["hit_rate"], 0),
+        }
+        for row in found
+    ]
 
 
 def _parts_row(parts: Mapping[str, Decimal]) -> list[str | None]:
@@ -268,6 +307,9 @@ def _straddle_row(row: TradeResult, labels: Mapping[str, str], unit: Decimal) ->
         "received": plain(received),
         "hedges": str(row.hedges),
         "why": row.why,
+        "vols": [per_cent(each) for each in (row.implied_vol, row.forecast_vol, row.exit_vol)],
+        "worth": [plain(each) for each in (row.worth_after_1, row.worth_after_5, row.worth_after_30)],
+        "worth_note": row.worth_note,
         "pnl": signed(pnl),
         "tone": tone(pnl),
         "parts": _parts_row(parts_in_cents(row.parts, pnl, unit)),
@@ -379,7 +421,9 @@ def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
     for name in names:
         picked = [columns[name][i] for i in kept]
         found[name] = [None if value is None else round(value, max(decimals, 4)) for value in picked]
-    found["drawdown"] = [round(float(equity[i] - peaks[i]), decimals) for i in kept]
+    found["drawdown"] = [
+        None if columns["equity"][i] is None else round(float(equity[i] - peaks[i]), decimals) for i in kept
+    ]
     return found
 
 

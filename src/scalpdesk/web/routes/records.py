@@ -9,12 +9,13 @@ from pydantic import BaseModel, Field
 
 from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
 from scalpdesk.journal.reader import peek_header, run_named
-from scalpdesk.monitor.answers import Note, Notes, Run, Runs, ScalpsPage
+from scalpdesk.monitor.answers import JournalPage, Note, Notes, Run, Runs, ScalpsPage
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.records.notes import keep_note, subject_of
 from scalpdesk.records.store import open_store, store_url
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
+from scalpdesk.web.journal import journal_page
 from scalpdesk.web.runs import RunOrder, notes_document, run_page, runs_page, scalps_document
 from scalpdesk.web.tear_sheet import read_run, sheet_document, sheet_policy, tear_sheet
 
@@ -94,6 +95,25 @@ def sheet(run_id: str, feed: Feed) -> Response:
     policy = f"{sheet_policy()}; frame-ancestors 'none'"
     headers = {"content-security-policy": policy, "cache-control": "no-store"}
     return HTMLResponse(tear_sheet(document), headers=headers)
+
+
+@router.get(
+    "/api/journal",
+    summary="Calendar of P&L, trades with their edge, and notes: of a run, or of all that a search finds.",
+    response_model=JournalPage,
+    responses=errors(401, 404, 503),
+)
+def journal(
+    feed: Feed,
+    run: Annotated[str | None, Query(max_length=255)] = None,
+    search: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Return the Journal page; without a run and a search that of the run written last."""
+    names = [run] if run and not search.strip() else []
+    try:
+        return as_json(json_safe(journal_page(feed.runs_dir, names, search, feed.records_url)))
+    except ScalpdeskError as error:
+        return _refusal(error)
 
 
 class NewNote(BaseModel):

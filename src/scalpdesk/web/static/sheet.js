@@ -52,6 +52,9 @@ const greekNames = [["gamma_shares_per_usd", `Gamma, ${data.delta_unit} per 1.00
 const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
 
+const fall = holder("small", "Drawdown"), rollingMean = holder("small", "Rolling mean P&L"), rollingSharpe = holder("small", "Rolling Sharpe ratio");
+const hasRolling = data.rolling.some(([mean]) => mean !== null), hasRatio = data.rolling.some(([, ratio]) => ratio !== null);
+
 add(document.getElementById("main"), [
   sheetHead(),
   h("section", { class: "card w7" }, h("div", { class: "top" }, h("h2", {}, `Equity and drawdown, ${data.currency}`), keys(keyOf("P&L", "text"), keyOf("drawdown", "down"))), equity),
@@ -70,12 +73,23 @@ add(document.getElementById("main"), [
   h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
+  h("section", { class: "card w6" }, h("h2", {}, `Drawdown, ${data.currency}`), fall, figures(data.drawdown)),
+  data.months.length ? h("section", { class: "card w6" }, h("h2", {}, `Months, ${data.currency}`), table([
+    { head: "Month", cell: (row) => row.name },
+    { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+    { head: "Sessions", class: "num", cell: (row) => row.sessions },
+    { head: "Won", class: "num", cell: (row) => shown(row.hit_rate) },
+  ], data.months, { caption: "P&L by month" })) : null,
+  hasRolling ? h("section", { class: "card w6" }, h("h2", {}, `Mean P&L of the last ${data.rolling_sessions} sessions, ${data.currency}`), rollingMean) : null,
+  hasRatio ? h("section", { class: "card w6" }, h("h2", {}, `Sharpe ratio of the last ${data.rolling_sessions} sessions`), rollingSharpe) : null,
   withParts("Straddles", data.straddles, [
     { head: "Legs", cell: (row) => (row.structure ? [row.legs, h("small", { class: "muted" }, ` ${row.structure}`)] : row.legs) },
     { head: "Opened, ET", cell: (row) => row.opened },
     { head: "Closed", cell: (row) => shown(row.closed) },
     { head: "Paid", class: "num", cell: (row) => row.paid },
     { head: "Received", class: "num", cell: (row) => row.received },
+    { head: "Worth after 1, 5, 30 min", class: "num", cell: (row) => h("span", { title: row.worth_note }, row.worth.map(shown).join(", ")) },
+    { head: "Volatility bought, forecast, sold", class: "num", cell: (row) => row.vols.map(shown).join(", ") },
     { head: "Hedges", class: "num", cell: (row) => row.hedges },
     { head: "Why it ended", cell: (row) => shown(row.why) },
   ]),
@@ -103,5 +117,11 @@ chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "m
 chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
 chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
 chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
+chart(fall, [{ label: "drawdown", colour: "down" }], { label: "Drawdown", yValues: signedNumber(0), ySpace: 26 }, [columns.t, columns.drawdown]);
+if (hasRolling) {
+  const stamps = data.sessions.map((row) => Date.parse(`${row.day}T16:00:00Z`) / 1000);
+  chart(rollingMean, [{ label: "mean P&L", colour: "text" }], { label: "Rolling mean P&L", yValues: signedNumber(0), ySpace: 26 }, [stamps, data.rolling.map(([mean]) => mean)]);
+  if (hasRatio) chart(rollingSharpe, [{ label: "Sharpe ratio", colour: "text" }], { label: "Rolling Sharpe ratio", yValues: plainNumber(1), ySpace: 26 }, [stamps, data.rolling.map(([, ratio]) => ratio)]);
+}
 if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chart(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
 finish();

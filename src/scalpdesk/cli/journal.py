@@ -1,0 +1,102 @@
+"""``scalpdesk journal``: the calendar of P&L, trades with their edge, and notes."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.core.errors import ConfigError
+
+TITLES = {
+    "days": "Day",
+    "months": "Month",
+    "weekdays": "Weekday",
+    "hours": "Hour, New York",
+    "days_to_expiry": "Days to expiry",
+    "regimes": "Regime",
+}
+
+
+@desk_command(
+    "journal",
+    example=(
+        "scalpdesk journal last",
+        "scalpdesk journal --search 'gamma-scalper paper'",
+        "scalpdesk journal last --json",
+    ),
+)
+@click.argument("runs", metavar="[RUN ...]", nargs=-1)
+@click.option("--search", default="", metavar="WORDS", help="All runs that have every word, as `runs` does.")
+@settings_options
+def journal(
+    *,
+    as_json: bool,
+    runs: tuple[str, ...],
+    search: str,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show P&L by day, month, weekday, hour, days to expiry and regime, each trade's edge, and notes.
+
+    RUN is an id, its beginning, or last; without one it is the run written last.
+    """
+    if runs and search.strip():
+        raise ConfigError(
+            "runs are named or searched", where="RUN, --search", value=search, fix="leave out one of the two"
+        )
+    from scalpdesk.web.journal import journal_of
+
+    config = settings_from(config_file, overrides).config
+    found = journal_of(Path(config.desk.runs_dir), runs, search, config.records_url)
+    if as_json:
+        print_json(found)
+        return
+    if not found["runs"]:
+        click.echo("no run; scalpdesk demo makes the first, scalpdesk runs lists them")
+        return
+    for name, title in TITLES.items():
+        if found[name]:
+            _show(title, found[name], found["currency"])
+    if found["trades"]:
+        _show_trades(found["trades"])
+    for note in found["notes"]:
+        of = f"{note['kind']} {note['name']}".strip()
+        click.echo(" ".join([f"{note['run_id']} {of}:", *(f"#{tag}" for tag in note["tags"]), note["note"]]))
+    for run_id, why in found["left_out"].items():
+        click.echo(f"left out: {run_id}, {why}", err=True)
+
+
+def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
+    counts = [name for name in ("sessions", "trades") if name in rows[0]]
+    table = new_table(title, f"P&L {currency}", *counts, left=1)
+    for row in rows:
+        pnl = Decimal(row["pnl"])
+        if pnl or counts:  # of days and hours those that moved
+            table.add_row(
+                row["name"], f"{pnl:+,f}" if pnl else f"{pnl:f}", *(str(row[name]) for name in counts)
+            )
+    print_table(table)
+
+
+def _show_trades(rows: list[dict[str, Any]]) -> None:
+    from scalpdesk.instruments.sessions import to_new_york
+
+    columns = ("trade", "opened (New York)", "paid", "worth 1 min", "5 min", "30 min")
+    table = new_table(*columns, "bought", "forecast", "sold", "P&L", left=2)
+    for row in rows:
+        worth = (_figure(row[f"worth_after_{minutes}"]) for minutes in (1, 5, 30))
+        vols = (_vol(row[name]) for name in ("implied_vol", "forecast_vol", "exit_vol"))
+        opened = f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}"
+        table.add_row(str(row["number"]), opened, _figure(row["paid"]), *worth, *vols, f"{row['pnl']:+,.2f}")
+    print_table(table)
+
+
+def _figure(value: float | Decimal | None) -> str:
+    return "·" if value is None else f"{value:,.2f}"
+
+
+def _vol(value: float | None) -> str:
+    return "·" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,168 @@
+"""The journal that a person keeps: calendar of P&L, trades with their edge, notes; of runs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from scalpdesk.core.units import money_decimals, run_currency
+from scalpdesk.datasets.daily_history import vix_before
+from scalpdesk.journal.reader import run_dirs, run_named, written_ns
+from scalpdesk.monitor import answers
+from scalpdesk.monitor.texts import clock, day_of, per_cent, plain, signed, tone
+from scalpdesk.records.notes import list_notes
+from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.store import Store, read_runs
+from scalpdesk.records.tables import SessionRow, TradeRow
+from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
+from scalpdesk.report.trade_edge import MINUTES
+from scalpdesk.web.runs import is_found, listed_run, noted_runs
+
+TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
+
+
+def journal_of(
+    runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
+) -> dict[str, Any]:
+    """Return calendar, trades and notes of runs in JSON types, amounts exact as text.
+
+    Parameters
+    ----------
+    names
+        Runs by id, its beginning or ``last``. None of them and no search is the run written last.
+    search
+        Instead of names: all runs that have every word. Of several currencies those of the newest run count,
+        and ``left_out`` says so of the others.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one goes by a name.
+    """
+    chosen = [run_named(runs_dir, name).name for name in names]
+    if not run_dirs(runs_dir):
+        return {"runs": [], "left_out": {}, "currency": "", "trades": [], "notes": []} | calendar_of(
+            [], [], Decimal(1)
+        )
+    found: dict[str, Any] = read_runs(
+        runs_dir, lambda store: _journal(store, runs_dir, chosen, search), records_url
+    )
+    return found
+
+
+def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) -> dict[str, Any]:
+    project_missing(runs_dir, store)
+    rows = noted_runs(store)
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    if names:
+        chosen = [row for row in rows if row["run_id"] in names]
+    elif search.strip():
+        chosen = [row for row in rows if is_found(listed_run(row, runs_dir), search)]
+    else:
+        chosen = rows[:1]
+    currency = run_currency(chosen[0]["config"]) if chosen else ""
+    kept = [row["run_id"] for row in chosen if run_currency(row["config"]) == currency]
+    left_out = {
+        row["run_id"]: f"in {run_currency(row['config'])}" for row in chosen if row["run_id"] not in kept
+    }
+    sessions, trades = _rows_of(store, runs_dir, kept)
+    days = [
+        DayResult(
+            row.session,
+            row.pnl,
+            {int(hour): Decimal(pnl) for hour, pnl in row.hours.items()},
+            vix_before(date.fromisoformat(row.session)),
+        )
+        for row in sessions
+    ]
+    unit = Decimal(1).scaleb(-money_decimals(currency)) if currency else Decimal(1)
+    by_expiry = [ExpiryResult(trade["days_to_expiry"], trade["pnl"]) for trade in trades]
+    return {
+        "runs": kept,
+        "left_out": left_out,
+        "currency": currency,
+        **calendar_of(days, by_expiry, unit),
+        "trades": trades,
+        "notes": [note for note in list_notes(store) if note["run_id"] in kept],
+    }
+
+
+def _rows_of(
+    store: Store, runs_dir: Path, run_ids: Sequence[str]
+) -> tuple[list[SessionRow], list[dict[str, Any]]]:
+    """Return sessions and trades of runs; rows of an older store are made from the journal first."""
+    sessions: list[SessionRow] = []
+    trades: list[dict[str, Any]] = []
+    for run_id in run_ids:
+        mine = select(SessionRow).where(SessionRow.run_id == run_id).order_by(SessionRow.session)
+        with store.session() as session:
+            found = list(session.scalars(mine))
+        if not found and (runs_dir / run_id).is_dir():
+            project_journal(runs_dir / run_id, store)
+        with store.session() as session:
+            sessions += session.scalars(mine)
+            own = select(TradeRow).where(TradeRow.run_id == run_id).order_by(TradeRow.number)
+            trades += [row.as_dict() for row in session.scalars(own)]
+    return sessions, trades
+
+
+def journal_page(
+    runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
+) -> answers.JournalPage:
+    """Return the Journal page: the same figures as :func:`journal_of`, as texts."""
+    found = journal_of(runs_dir, names, search, records_url)
+    places = money_decimals(found["currency"]) if found["currency"] else 2
+    tables = {name: [_shown(row, places) for row in found[name]] for name in TABLES}
+    total = Decimal(found["total"])
+    return {
+        "runs": found["runs"],
+        "left_out": found["left_out"],
+        "currency": found["currency"],
+        "total": signed(total, places),
+        "tone": tone(total),
+        "days": tables["days"],
+        "months": tables["months"],
+        "weekdays": tables["weekdays"],
+        "hours": tables["hours"],
+        "days_to_expiry": tables["days_to_expiry"],
+        "regimes": tables["regimes"],
+        "trades": [_shown_trade(row, places) for row in found["trades"]],
+        "notes": found["notes"],
+    }
+
+
+def _shown(row: Mapping[str, Any], places: int) -> answers.CalendarRow:
+    pnl = Decimal(row["pnl"])
+    return {
+        "name": row["name"],
+        "pnl": signed(pnl, places),
+        "tone": tone(pnl),
+        "sessions": row.get("sessions"),
+        "trades": row.get("trades"),
+        "hit_rate": per_cent(row.get("hit_rate"), 0),
+    }
+
+
+def _shown_trade(row: Mapping[str, Any], places: int) -> answers.JournalTrade:
+    closed = row["closed_ns"]
+    return {
+        "run_id": row["run_id"],
+        "number": row["number"],
+        "structure": row["structure"]
+        or ", ".join(f"{held} {symbol}" for symbol, held in row["legs"].items()),
+        "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
+        "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
+        "days_to_expiry": row["days_to_expiry"],
+        "pnl": signed(row["pnl"], places),
+        "tone": tone(row["pnl"]),
+        "paid": plain(row["paid"], places),
+        "bought_vol": per_cent(row["implied_vol"]),
+        "forecast_vol": per_cent(row["forecast_vol"]),
+        "sold_vol": per_cent(row["exit_vol"]),
+        "worth": [plain(row[f"worth_after_{minutes}"], places) for minutes in MINUTES],
+        "worth_note": row["worth_note"],
+        "why": row["why"],
+    }

@@ -1,0 +1,105 @@
+"""The journal: page, API, terminal, SQL and Python have the same figures, those of the report."""
+
+import json
+import sqlite3
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.assembly import load_market
+from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.notebook import backtest
+from scalpdesk.records.store import STORE_FILE
+from scalpdesk.report.pnl_calendar import calendar_of_report
+from scalpdesk.report.run_report import Rowed
+from scalpdesk.report.trade_edge import MarkedBook
+from scalpdesk.research.stored_run import read_stored
+from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.journal import TABLES, journal_of
+
+KEY = {"authorization": "Bearer viewer-token"}
+HALF_DAY = date(2017, 7, 3)
+
+
+def exact(text):
+    return Decimal(text.replace("−", "-").replace(",", ""))
+
+
+def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
+    folder, summary = ended_runs
+    capsys.readouterr()
+    assert main(["journal", "last", "--json", "--set", f"desk.runs_dir={folder}"]) == 0
+    terminal = json.loads(capsys.readouterr().out)
+    page = client_of(DeskFeed(folder, None, SystemClock())).get("/api/journal", headers=KEY).json()
+    report = read_stored(folder / summary["run_id"]).report
+    stored = calendar_of_report(report, Decimal("0.01"))
+    demo = dict(word.partition("=")[::2] for word in find_strategy("gamma-scalper").demo_settings)
+    tape = load_market(
+        load_settings(None), "embedded", underlying="SPY", start=HALF_DAY, end=HALF_DAY, seed=1
+    )
+    python = backtest("gamma-scalper", tape, settings=demo).calendar()
+    assert terminal["total"] == stored["total"] == python["total"] == summary["pnl"]["total"]
+    assert exact(page["total"]) == Decimal(terminal["total"])
+    for table in TABLES:
+        assert terminal[table] == stored[table] == python[table], table
+        assert [row["name"] for row in page[table]] == [row["name"] for row in terminal[table]]
+        amounts = [Decimal(row["pnl"]) for row in terminal[table]]
+        assert [exact(row["pnl"]) for row in page[table]] == amounts, table
+        assert sum(amounts) == Decimal(terminal["total"]), table
+    assert len(terminal["hours"]) > 1
+    (trade,) = terminal["trades"]
+    (own,) = report.trades
+    assert (trade["exit_vol"], trade["worth_after_5"]) == (own.exit_vol, own.worth_after_5)
+    assert page["trades"][0]["worth"][1] == f"{own.worth_after_5:,.2f}"
+    with sqlite3.connect(folder / STORE_FILE) as connection:
+        (days,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM sessions").fetchone()
+        (trades,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM trades").fetchone()
+    assert days == trades == pytest.approx(float(terminal["total"]))
+
+
+def test_options_at_a_mark_are_worth_what_the_engine_says(held):
+    """From the change of the book and its fills alone, against the marks of the engine's own book."""
+    report, desk = held.report(), held.desk
+    options = {
+        each.symbol: (expiry_instant_ns(each), each.multiplier) for each in desk.instruments if each.is_option
+    }
+    symbols = [each.symbol for each in desk.instruments]
+    book = MarkedBook(Rowed(report.marks), Rowed(report.fills), options, (), symbols, "SPY")
+    (trade,) = report.trades
+    marked = desk.attribution.marks
+    worth = sum(
+        position.instrument.value(position.quantity, Decimal(str(marked[number].mark)))
+        for number, position in desk.positions.positions.items()
+        if position.quantity and position.instrument.is_option
+    )
+    assert any(fill.purpose == "hedge" for fill in report.fills)
+    found, _ = book.worth_at(trade.opened_ns, len(report.marks) - 1)
+    assert found == pytest.approx(float(worth), abs=1e-6)
+    assert trade.worth_after_1 == pytest.approx(float(trade.paid), rel=0.05)
+    assert (trade.worth_after_30, trade.exit_vol) == (None, None)
+    assert "30 min" in trade.worth_note
+    assert trade.days_to_expiry == 39
+
+
+def test_of_an_older_store_the_rows_are_made_from_the_journal(ended_runs):
+    folder, summary = ended_runs
+    journal_of(folder, ["last"])
+    with sqlite3.connect(folder / STORE_FILE) as connection:
+        connection.execute("DELETE FROM sessions")
+        connection.execute("DELETE FROM trades")
+    found = journal_of(folder, ["last"])
+    assert (found["total"], len(found["trades"])) == (summary["pnl"]["total"], 1)
+
+
+def test_a_search_sums_runs_and_names_none_twice(ended_runs):
+    folder, summary = ended_runs
+    assert journal_of(folder, [], "gamma 2017-07-03")["runs"] == [summary["run_id"]]
+    nothing = journal_of(folder, [], "no such word")
+    assert (nothing["runs"], nothing["days"], nothing["currency"]) == ([], [], "")
+    assert journal_of(folder / "nothing", [])["runs"] == []
+    assert main(["journal", "last", "--search", "x", "--set", f"desk.runs_dir={folder}"]) == 2
