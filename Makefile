@@ -7,6 +7,7 @@ PYTHON := $(or $(PYTHON),$(if $(VIRTUAL_ENV)$(CONDA_PREFIX),,$(shell $(SYSTEM_PY
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOUD_PIP := $(BIN)/python -m pip --disable-pip-version-check  # a download of minutes shows how far it is
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
 .PHONY: help setup setup-dev compiled run test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
@@ -24,18 +25,18 @@ VENUES := -e parts/alpaca -e parts/deribit -e parts/ibkr
 $(VENV)/.run-ready: requirements/run.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
-	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
+	$(LOUD_PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing
 	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
-	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/venues.lock
+	$(LOUD_PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/venues.lock
 	$(PIP) install --no-compile --no-deps $(VENUES)
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(PIP) install --no-compile --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
+	$(LOUD_PIP) install --no-compile --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
 	$(PIP) install --no-compile --no-deps $(VENUES)
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers

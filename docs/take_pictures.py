@@ -110,8 +110,13 @@ class Desk:
     config: Path | None = None
 
 
+SHOWCASE = find_strategy("gamma-scalper").showcase.settings
 DESKS = {
-    "gamma": Desk("gamma-scalper", "SPY", "embedded", date(2018, 2, 5), 230, ("simulation.fees=alpaca",)),
+    "gamma": Desk(
+        "gamma-scalper", "SPY", "embedded", date(2018, 2, 9), 230,
+        (*SHOWCASE, "entry.gate=enforce", "exits.edge_gone=true", "simulation.fees=alpaca"),
+    ),
+    "vix": Desk("gamma-scalper", "SPY", "embedded", date(2018, 2, 5), 230, ("simulation.fees=alpaca",)),
     "scalps": Desk("ema-scalper", "SPY", "embedded", date(2018, 2, 5), 86, ("simulation.fees=alpaca",)),
     "coin": Desk(
         "gamma-scalper", "BTC-PERPETUAL", "embedded-btc", date(2025, 3, 5), 240,
@@ -119,7 +124,7 @@ DESKS = {
         ROOT / "examples" / "btc-gamma-scalper" / "params.yaml",
     ),
 }  # fmt: skip
-OTHER_RUNS = (replace(DESKS["gamma"], strategy="zero-dte"), replace(DESKS["gamma"], day=date(2018, 2, 6)))
+OTHER_RUNS = (replace(DESKS["vix"], strategy="zero-dte"), replace(DESKS["vix"], day=date(2018, 2, 6)))
 """Runs that ended before, for the page of runs."""
 SWEPT = ("hedge.band=fixed,whalley_wilmott", "hedge.threshold_shares=1:20:log:6")
 
@@ -281,7 +286,7 @@ def of_desk(opened: Any, name: str, pictures: Sequence[Picture], folder: Path) -
 
 def run_sheet(folder: Path) -> Path:
     """Write the tear sheet of the demo's session."""
-    desk = HeldRun(DESKS["gamma"], folder / "runs", held=False)
+    desk = HeldRun(DESKS["vix"], folder / "runs", held=False)
     desk.start()
     return _scalpdesk(folder, "report", desk.finish().name)
 

@@ -263,7 +263,7 @@ def test_a_users_mistake_shows_no_traceback(command, capsys):
     assert "Traceback" not in told.err
 
 
-def test_ctrl_c_ends_quietly_with_130(command, capsys):
+def test_ctrl_c_ends_with_130_and_the_command_to_begin_again(command, capsys):
     def interrupted(*, as_json):
         raise KeyboardInterrupt
 
@@ -271,7 +271,8 @@ def test_ctrl_c_ends_quietly_with_130(command, capsys):
     assert main(["probe"]) == 130
     told = capsys.readouterr()
     assert told.out == ""
-    assert told.err == ""
+    assert told.err.count("\n") == 1
+    assert told.err.rstrip().endswith("scalpdesk probe")
 
 
 def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):

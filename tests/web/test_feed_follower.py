@@ -242,8 +242,8 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     out = Console(width=width, height=height, file=StringIO(), force_terminal=True, color_system=None)
     view = LiveView("reconstructed", out)
     columns = held.series.columns
-    for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
-        view.remember(spot, 100_000 + pnl, pnl)
+    for drawn in zip(*(columns[name] for name in ("spot", "pnl", "net_delta", "band")), strict=True):
+        view.remember(*(math.nan if each is None else each for each in drawn))
     view.draw(held.engine, "gamma-scalper", held.fold.taken["hedge"], held.decisions[-1][1])
     lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
     text = "\n".join("".join(part.text for part in line) for line in lines)
@@ -254,6 +254,8 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     if height >= 24:
         assert f"spot {spot:,.2f}" in text
         assert any(mark in text for mark in SPARKS)
+        assert "•" in text
+        assert f"band ±{held.band:.1f}" in text
         assert f"P&L today {to_cents(today):,.2f}" in text
         assert f"NAV {to_cents(held.desk.attribution.current_nav()):,.2f}" in text
         assert len(lines) >= height - 3  # no row is left empty

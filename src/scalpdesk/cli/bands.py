@@ -18,7 +18,8 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import given_flags, options
 from scalpdesk.cli.market import load_tape, read_span, seed_option
-from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar, save_figure
+from scalpdesk.cli.output import cell, new_table, print_json, print_table, save_figure
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.research.session_model import BandTerms, SessionModel

@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from scalpdesk.cli.output import FORMER_OPTIONS, log_to_stderr
+from scalpdesk.cli.waiting import tell_interrupted
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
 
@@ -259,11 +260,14 @@ def kept_when_interrupted(folders: "Sequence[SweepFolder]") -> Iterator[None]:
     """At Ctrl-C say how many backtests are kept, and how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         ended = sum(len(folder.rows()) for folder in folders)
         where = f", in {folders[0].path}" if ended else ""
-        click.echo(f"interrupted: {count_text(ended, 'backtest')} kept{where}", err=True)
-        click.echo(f"the same command goes on: {typed_command()}", err=True)
+        tell_interrupted(
+            stop,
+            f"interrupted: {count_text(ended, 'backtest')} kept{where}",
+            f"the same command goes on: {typed_command()}",
+        )
         raise
 
 

@@ -9,7 +9,8 @@ import click
 
 from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
 from scalpdesk.cli.market import read_span, span_options
-from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED

@@ -11,7 +11,7 @@ from scalpdesk.cli.command import Body, NumberRange, settings_from
 from scalpdesk.cli.data import show_imports
 from scalpdesk.cli.data_sources import SourceGroup, source_command
 from scalpdesk.cli.market import read_span, span_options
-from scalpdesk.cli.output import progress_bar
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.sockets import DOWNLOADERS, RECORDERS
 from scalpdesk.data_sources.contract import (
     DownloaderSpec,

@@ -10,7 +10,8 @@ import click
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.data import catalog_option, show_imports
 from scalpdesk.cli.data_sources import SourceGroup, source_command
-from scalpdesk.cli.output import print_json, progress_bar
+from scalpdesk.cli.output import print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.core.sockets import IMPORTERS
 from scalpdesk.core.units import count_text

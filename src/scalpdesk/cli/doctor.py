@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import print_json, progress_bar
+from scalpdesk.cli.output import print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.diagnosis import Diagnosis
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError

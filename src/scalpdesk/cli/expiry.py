@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_json, print_table
 from scalpdesk.cli.risk import follow_run
+from scalpdesk.cli.waiting import progress_bar
 
 if TYPE_CHECKING:
     from scalpdesk.closing.expiry_day import LegAtExpiry

@@ -10,8 +10,9 @@ import msgspec
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, load_tape
-from scalpdesk.cli.output import console, new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import console, new_table, print_json, print_table
 from scalpdesk.cli.summary_view import money
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ScalpdeskError
 
 UNDERLYING = "none"

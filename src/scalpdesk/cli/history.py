@@ -417,7 +417,7 @@ def _write_sheet(
     run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
 ) -> dict[str, Any]:
     """Write the tear sheet of a run; return where, how large and the result."""
-    from scalpdesk.cli.output import progress_bar
+    from scalpdesk.cli.waiting import progress_bar
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.monitor.documents import cut_of
     from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, write_sheet

@@ -9,7 +9,8 @@ import msgspec
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, Drawn, tape_of
-from scalpdesk.cli.output import console, print_json, progress_bar
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.core.flags import Flag
 from scalpdesk.datasets.embedded import USUAL_DAY

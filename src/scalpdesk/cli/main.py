@@ -7,14 +7,18 @@ so that ``scalpdesk --help`` answers at once.
 import errno
 import os
 import re
+import shlex
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import click
 
 from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
+from scalpdesk.cli.waiting import TOLD, Interrupts, Progress, StartLine
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.owner_only import hide_memory
 from scalpdesk.core.version import VERSION
@@ -155,8 +159,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
         root.main(args, prog_name="scalpdesk")
     as_json, debug = "--json" in args, "--debug" in args
+    is_program = argv is None
+    began = time.monotonic()
     try:
-        with root.make_context("scalpdesk", [*args]) as ctx:
+        with (
+            _start_line(args) if is_program else nullcontext(),
+            root.make_context("scalpdesk", [*args]) as ctx,
+        ):
             ctx.meta[WORDS] = args
             result = root.invoke(ctx)
         sys.stdout.flush()
@@ -165,7 +174,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _leave_pipe()
         return EXIT_FAILED
-    except (KeyboardInterrupt, EOFError, click.Abort):
+    except (EOFError, click.Abort):
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as stop:
+        if TOLD not in stop.args:
+            _tell_end(args, time.monotonic() - began)
+        if is_program:
+            # an interrupt within exec(), as a dataclass is made, counts as unhandled until the next exec():
+            # Python would kill itself by the signal instead of ending with our exit code
+            exec("")  # noqa: S102 - nothing is carried out
         return EXIT_INTERRUPTED
     except Exception as problem:  # noqa: BLE001 - the edge of the program: every failure takes one shape here
         refusal = _as_refusal(problem)
@@ -179,6 +196,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             _leave_pipe()
         return refusal.exit_code
     return result if type(result) is int else EXIT_OK
+
+
+def _start_line(args: Sequence[str]) -> AbstractContextManager[object]:
+    """Return a line that shows a terminal that the command works, until it writes something."""
+    sys.unraisablehook = Interrupts.keep
+    names = [word for word in args[:2] if not word.startswith("-")]
+    return StartLine(" ".join(["scalpdesk", *names])) if sys.stderr.isatty() else nullcontext()
+
+
+def _tell_end(args: Sequence[str], seconds: float) -> None:
+    """Say how far an interrupted command came, and how it is begun again."""
+    reached = f" ({Progress.last})" if Progress.last else ""
+    again = shlex.join(["scalpdesk", *args])
+    click.echo(f"interrupted after {seconds:.0f} s{reached}; begin again: {again}", err=True)
 
 
 def _as_refusal(problem: Exception) -> ScalpdeskError:

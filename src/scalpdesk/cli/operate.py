@@ -3,6 +3,7 @@
 ``scalpdesk arm`` and ``disarm``: live trading is switched on in two steps, for one account.
 """
 
+import math
 import os
 import sys
 import time
@@ -182,10 +183,10 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
         raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
     with LiveView(str(header.data["kind"]), out, "Ctrl-C ends the view, the desk goes on") as view:
         columns = follower.series.columns
-        start = float(follower.session_nav)
-        for spot, pnl in zip(columns["spot"], columns["pnl"], strict=True):
+        drawn = (columns[name] for name in ("spot", "pnl", "net_delta", "band"))
+        for spot, pnl, delta, band in zip(*drawn, strict=True):
             if spot is not None and pnl is not None:
-                view.remember(spot, start + pnl, pnl)
+                view.remember(spot, pnl, *(math.nan if each is None else each for each in (delta, band)))
         while not follower.tail.sealed and not follower.problem:
             last = follower.decisions[-1][1] if follower.decisions else None
             view.draw(follower.engine, header.strategy, follower.fold.taken["hedge"], last)
@@ -199,7 +200,7 @@ def watch_desk(run_dir: Path, out: "Console") -> None:
 
 @desk_command("status", example=("scalpdesk status", "scalpdesk status --watch", "scalpdesk status --json"))
 @click.option(
-    "--watch", is_flag=True, help="Show it live: spot, NAV and P&L as charts; Ctrl-C ends the view."
+    "--watch", is_flag=True, help="Show it live: spot, P&L and delta in its band; Ctrl-C ends the view."
 )
 @which_desk
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> int | None:

@@ -4,9 +4,7 @@ import io
 import json
 import logging
 import sys
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Column, Table
 
 EXIT_INTERRUPTED = 130
-PROGRESS_AFTER_SECONDS = 2.0
-PLAIN_LINE_SECONDS = 30.0
-
 
 FORMER_OPTIONS = {"--session": "--start"}
 """Options by the name that they had in some commands; it still works, and no help shows it."""
@@ -246,44 +241,3 @@ def save_figure(figure: Any, path: Path) -> None:
             value=str(path),
             fix="use a name such as x.png",
         ) from problem
-
-
-@contextmanager
-def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a progress function; a bar with the time left appears on stderr after two seconds of work.
-
-    Where stderr is no terminal a plain line appears every half minute.
-    """
-    started = time.monotonic()
-    shown: list[Any] = []
-    first: list[tuple[int, float]] = []
-    next_line = started + PLAIN_LINE_SECONDS
-
-    def report(done: int, total: int, label: str) -> None:
-        nonlocal next_line
-        now = time.monotonic()
-        # what a resumed run has done before, and making it ready, say nothing of its speed
-        first[:] = first or [(done, now)]
-        if not as_json and not sys.stderr.isatty():
-            before, began = first[0]
-            if now >= next_line and done > before:
-                next_line = now + PLAIN_LINE_SECONDS
-                minutes = (now - began) * (total - done) / (done - before) / 60.0
-                sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} min left\n")
-            return
-        if not shown:
-            if as_json or now - started < PROGRESS_AFTER_SECONDS:
-                return
-            from rich.console import Console
-            from rich.progress import Progress
-
-            bar = Progress(console=Console(stderr=True), transient=True)
-            bar.start()
-            shown.extend((bar, bar.add_task("", total=total)))
-        shown[0].update(shown[1], completed=done, total=total, description=label)
-
-    try:
-        yield report
-    finally:
-        if shown:
-            shown[0].stop()

@@ -6,7 +6,8 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import load_tape
-from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import money_decimals
 
 MEANING = {

@@ -10,7 +10,8 @@ import click
 from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, data_option, load_tape, read_span, seed_option
-from scalpdesk.cli.output import cell, new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import cell, new_table, print_json, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import count_text, money_text
 from scalpdesk.datasets.embedded import RECONSTRUCTED

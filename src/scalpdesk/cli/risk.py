@@ -12,7 +12,8 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
-from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_json, print_notes, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import EMBEDDED

@@ -13,9 +13,10 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.output import print_json, progress_bar
+from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
+from scalpdesk.cli.waiting import TOLD, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.core.units import count_text
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions
@@ -96,9 +97,10 @@ def run(
         summary = _carry_out(plan, line, watcher, desks)
         if watcher is not None:
             watcher.end()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         desk = desks[-1] if desks else None
         _say("alarm", interrupted(desk, plan, line, flattens=_closes(plan, options)))
+        stop.args = (TOLD,)
         raise
     finally:
         if page is not None:

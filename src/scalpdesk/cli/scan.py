@@ -15,7 +15,8 @@ from scalpdesk.cli.market import (
     session_option,
     time_option,
 )
-from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table, progress_bar
+from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.flags import read_date
 
 STRATEGY = "gamma-scalper"

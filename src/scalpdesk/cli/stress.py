@@ -5,7 +5,8 @@ import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape, read_span
-from scalpdesk.cli.output import console, print_json, progress_bar
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 

@@ -1,5 +1,6 @@
 """The run summary as a trader reads it, and the screen or progress bar while a run goes on."""
 
+import math
 import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import new_table, print_table, progress_bar
+from scalpdesk.cli.output import new_table, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import moment_text, to_new_york
@@ -81,6 +83,34 @@ def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> lis
         filled = [min(max(level - row * len(SPARKS), 0), len(SPARKS)) for level in levels]
         lines.append("".join(SPARKS[each - 1] if each else " " for each in filled))
     return lines
+
+
+def band_chart(
+    deltas: Sequence[float], bands: Sequence[float], width: int = 64, height: int = 5
+) -> list[str]:
+    """Draw a net delta between the edges of its band, from the top line down; nan where there is none.
+
+    >>> band_chart([0.0, 20.0, -5.0], [10.0, 10.0, 10.0], height=5)
+    [' • ', '───', '• •', '───', '   ']
+    """
+    if len(deltas) < 2 or height < 3:
+        return []
+    count = min(width, len(deltas))
+    picked = [round(i * (len(deltas) - 1) / (count - 1)) for i in range(count)]
+    known = [abs(each) for at in picked for each in (deltas[at], bands[at]) if math.isfinite(each)]
+    half = max(known, default=0.0) or 1.0
+    lines = [[" "] * count for _ in range(height)]
+
+    def row(value: float) -> int:
+        return round((half - value) / (2.0 * half) * (height - 1))
+
+    for column, at in enumerate(picked):
+        if math.isfinite(bands[at]):
+            for edge in (bands[at], -bands[at]):
+                lines[row(edge)][column] = "─"
+        if math.isfinite(deltas[at]):
+            lines[row(deltas[at])][column] = "•"
+    return ["".join(line) for line in lines]
 
 
 def show_summary(out: "Console", summary: dict[str, Any], marks: Iterable["Mark"]) -> None:
@@ -469,7 +499,7 @@ class Pacer:
 
 
 class LiveView:
-    """The terminal's screen: spot, NAV and P&L as charts in the rows there are, position, P&L by Greek.
+    """The terminal's screen: spot, P&L and delta in its band in the rows there are, position, P&L by Greek.
 
     ``kind`` says whether the market is recorded, reconstructed or live, ``footer`` how to stop.
     """
@@ -485,7 +515,8 @@ class LiveView:
         self._kind = f"[dim]{kind} market[/]"
         self._footer = footer
         self._next_frame = 0.0
-        self._history: list[tuple[float, float, float]] = []
+        self._history: list[tuple[float, float, float, float]] = []
+        self._band = math.nan
         self.live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
@@ -505,9 +536,9 @@ class LiveView:
             self._next_frame = wall + 1.0 / FRAMES_PER_SECOND
             self.draw(run.engine, run.header.strategy, run.fold.taken["hedge"], run.fold.last_decision)
 
-    def remember(self, spot: float, nav: float, pnl: float) -> None:
-        """Add a point to the charts."""
-        self._history.append((spot, nav, pnl))
+    def remember(self, spot: float, pnl: float, delta: float, band: float) -> None:
+        """Add a point to the charts; nan for no delta, no band."""
+        self._history.append((spot, pnl, delta, band))
         if len(self._history) > LONGEST_HISTORY:
             del self._history[: LONGEST_HISTORY // 2 : 2]
 
@@ -525,8 +556,12 @@ class LiveView:
         decimals = -int(attribution.unit.as_tuple().exponent)
         greeks = account_greeks(desk, now_ns)
         spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
+        unit, n = delta_unit(desk.instruments[desk.view.underlying].symbol)
+        width = math.nan if decision is None else decision.facts.get("half_width_shares", math.nan)
+        self._band = float(width) if isinstance(width, float | int) and math.isfinite(width) else self._band
         if spot is not None:
-            self.remember(spot, nav, nav - float(desk.session_equity))
+            band = self._band if desk.positions.held() else math.nan
+            self.remember(spot, nav - float(desk.session_equity), greeks.net_delta_shares, band)
         head = Table.grid(padding=(0, 2))
         clock = f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} ET"
         mode = desk.gate.mode.value
@@ -542,7 +577,6 @@ class LiveView:
         )
         why = "" if decision is None else f"{decision.kind}: {decision.reasons[0]}"
         at = "" if decision is None else f"{to_new_york(decision.ts_ns):%H:%M:%S} "
-        unit, n = delta_unit(desk.instruments[desk.view.underlying].symbol)
         money_unit, m = ("$", 2) if n == 1 else (unit, n + 2)
         facts = (
             f"{greeks.net_delta_shares:+.{n}f} {unit}   gamma {greeks.gamma_shares_per_usd:+.{m}f} {unit}/$"
@@ -557,31 +591,32 @@ class LiveView:
         for name in part_names(attribution.totals):
             amount = float(attribution.totals[name])
             parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
-        width, height = self.live.console.size
-        width -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
+        columns, height = self.live.console.size
+        columns -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
         session = desk.view.session
         total, gone = (
             (1, 0) if session is None else (session.close_ns - session.open_ns, now_ns - session.open_ns)
         )
-        done = ProgressBar(total=total, completed=gone, width=width - 4)
-        lines = sum(-(-len(text) // max(width - 17, 1)) for _, text in rows) + len(LONGEST_FRAME)
+        done = ProgressBar(total=total, completed=gone, width=columns - 4)
+        lines = sum(-(-len(text) // max(columns - 17, 1)) for _, text in rows) + len(LONGEST_FRAME)
         room = height - 1 - lines
         shows_parts = room >= len(PARTS) + LEAST_CHART_ROWS
-        charts = self._charts(width - 4, room - (len(PARTS) + 1 if shows_parts else 0), decimals)
+        charts = self._charts(columns - 4, room - (len(PARTS) + 1 if shows_parts else 0), decimals, unit, n)
         progress = Table.grid()
         progress.add_row(done)
         shown = [head, progress, *charts, state, *(("", parts) if shows_parts else ())]
+        earned = money(float(attribution.nav_change), decimals)
         self.live.update(
             Panel(
                 Group(*shown),
-                title=f"scalpdesk  {strategy}  P&L {money(float(attribution.nav_change), decimals)}",
+                title=f"scalpdesk  {strategy}  NAV {nav:,.{decimals}f}  P&L {earned}",
                 subtitle=self._footer,
-                width=width,
+                width=columns,
             )
         )
 
-    def _charts(self, width: int, rows: int, decimals: int) -> list["RenderableType"]:
-        """Return spot, NAV and P&L of the session, side by side or one below the other, in so many rows."""
+    def _charts(self, width: int, rows: int, decimals: int, unit: str, places: int) -> list["RenderableType"]:
+        """Return spot, P&L and delta of the session, side by side or one below the other, in so many rows."""
         from rich.table import Table
 
         if len(self._history) < 2 or rows < 2:
@@ -590,15 +625,18 @@ class LiveView:
         each = width // 3 - 2 if beside else width
         high = max(rows - 1 if beside else rows // 3 - 1, 1)
         grid = Table.grid(padding=(0, 2))
-        columns = list(zip(*self._history, strict=True))
-        names = (("spot", 2), ("NAV", decimals), ("P&L today", decimals))
+        spots, pnls, deltas, bands = (list(column) for column in zip(*self._history, strict=True))
         cells = []
-        for (name, places), values in zip(names, columns, strict=True):
+        for name, digits, values in (("spot", 2, spots), ("P&L today", decimals, pnls)):
             low, top, last = min(values), max(values), values[-1]
-            colour = "cyan" if name != "P&L today" else "green" if last > 0 else "red"
-            title = f"{name} [bold]{last:,.{places}f}[/] [dim]{low:,.{places}f} to {top:,.{places}f}[/]"
+            colour = "cyan" if name == "spot" else "green" if last > 0 else "red"
+            title = f"{name} [bold]{last:,.{digits}f}[/] [dim]{low:,.{digits}f} to {top:,.{digits}f}[/]"
             body = "\n".join(area_chart(values, each, high))
             cells.append(f"{title}\n[{colour}]{body}[/]")
+        edge = "no band" if math.isnan(bands[-1]) else f"band ±{bands[-1]:.{max(places, 1)}f}"
+        title = f"delta [bold]{deltas[-1]:+.{max(places, 1)}f}[/] {unit} [dim]{edge}[/]"
+        body = "\n".join(band_chart(deltas, bands, each, high) or area_chart(deltas, each, high))
+        cells.append(f"{title}\n[magenta]{body}[/]")
         if beside:
             grid.add_row(*cells)
             return [grid]

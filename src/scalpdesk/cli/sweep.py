@@ -21,8 +21,9 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, Drawn, param_option, tape_of
-from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import cell, console, new_table, print_json, print_table
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.research.options import SweepOptions
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from scalpdesk.cli.market import (
     DaySpan,
     Drawn,
     data_option,
-    session_option,
     tape_of,
 )
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
+from scalpdesk.cli.waiting import TOLD, tell_interrupted
 from scalpdesk.core.clock import SystemClock, pace_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.flags import Flag, Options, read_date
@@ -47,12 +47,19 @@ DEMO_SPEED = 400.0
     "demo",
     example=(
         "scalpdesk demo",
+        "scalpdesk demo --start 2018-02-05",
         "scalpdesk demo --start 2015-08-24 --seed 7",
         "scalpdesk demo --speed max --no-dashboard --json",
     ),
 )
 @click.option("--strategy", default="gamma-scalper", show_default=True, help="Strategy to run.")
-@session_option
+@click.option(
+    "--start",
+    "session",
+    default=None,
+    metavar="DATE",
+    help=f"Trading day [default: the strategy's showcase; of other settings or data {DEFAULT_SESSION}].",
+)
 @data_option
 @click.option("--speed", default=None, metavar="X|max", help=f"X times as fast [default: {DEMO_SPEED:g}].")
 @click.option(
@@ -68,7 +75,7 @@ def demo(
     *,
     as_json: bool,
     strategy: str,
-    session: str,
+    session: str | None,
     data_set: str,
     speed: str | None,
     dashboard: bool | None,
@@ -87,11 +94,14 @@ def demo(
     from scalpdesk.strategies.registry import find_strategy
 
     overrides = (*overrides, *drawn.overrides())
-    for_demo = find_strategy(strategy).demo_settings
+    spec, for_demo, day = find_strategy(strategy), None, session or DEFAULT_SESSION
+    if spec.showcase and session is None and not overrides and data_set == EMBEDDED:
+        for_demo, day = spec.showcase.settings, spec.showcase.day.isoformat()
+    for_demo = spec.demo_settings if for_demo is None else for_demo
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
         settings = settings_from(config_file, (*for_demo, DEMO_FEES, *overrides), strategy)
-    span = DaySpan(start=read_date(session, "--start"), data_set=data_set)
+    span = DaySpan(start=read_date(day, "--start"), data_set=data_set)
     pace = pace_of(speed, DEMO_SPEED)
     path_seed = settings.config.simulation.seed if drawn.seed is None else drawn.seed
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
@@ -289,12 +299,16 @@ def _run(
                 observer=observe,
                 step_seconds=1.0 if live else 60.0,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             stack.close()  # the screen or progress bar first
             if interrupts.run is not None:
                 _show_cut(interrupts.run, runs_dir, as_json=as_json)
+                stop.args = (TOLD,)
             else:
-                click.echo("interrupted before the market began: nothing was traded", err=True)
+                tell_interrupted(
+                    stop,
+                    f"interrupted before the market began: nothing was traded; again: {typed_command()}",
+                )
             raise
         except ConfigError as error:  # found only once the parts met: say which file and line it came from
             raise settings.located(error) from error

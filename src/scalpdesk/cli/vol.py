@@ -9,14 +9,8 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import data_option, load_tape, session_option
-from scalpdesk.cli.output import (
-    cell,
-    new_table,
-    print_json,
-    print_table,
-    progress_bar,
-    save_figure,
-)
+from scalpdesk.cli.output import cell, new_table, print_json, print_table, save_figure
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.figures import new_figure
 from scalpdesk.core.flags import read_date

@@ -17,7 +17,8 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, Drawn, param_option, tape_of
-from scalpdesk.cli.output import cell, console, new_table, print_json, print_table, progress_bar
+from scalpdesk.cli.output import cell, console, new_table, print_json, print_table
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.options import SweepOptions, Workers
 

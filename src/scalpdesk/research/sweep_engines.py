@@ -175,7 +175,7 @@ class LocalEngine(_Engine):
                 pool = self._open_pool()
                 while waiting or running:
                     while waiting and len(running) < AHEAD * self._workers:
-                        with _deaf_to_interrupts():
+                        with deaf_to_interrupts():
                             running[pool.submit(_run_in_process, waiting[-1])] = waiting[-1]
                         waiting.pop()
                     ended, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -227,7 +227,7 @@ def block_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """Start processes that no Ctrl-C reaches, from their first instruction on: their parent ends them.
 
     A terminal interrupts the whole group. A blocked signal stays blocked in what is started meanwhile; here

@@ -590,6 +590,13 @@ class StrikePicker(Protocol):
         ...
 
 
+class Showcase(NamedTuple):
+    """Embedded session that shows what a strategy is for, with settings it is traded by."""
+
+    day: date
+    settings: tuple[str, ...]
+
+
 class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``."""
 
@@ -633,6 +640,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """Settings (``KEY=VALUE``) by the command-line flag that stands for them."""
     demo_settings: tuple[str, ...] = ()
     """Settings of a demo, overridden by the user's."""
+    showcase: Showcase | None = None
+    """Session and settings of a demo that is given neither."""
     helper: str = ""
     """``module:attribute`` of the :class:`Helper` whose answers it asks for; empty without requests."""
     diagnosis: str = ""

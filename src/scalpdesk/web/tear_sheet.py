@@ -45,6 +45,7 @@ from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
 from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
 from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
+from scalpdesk.strategies.contract import Showcase
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.variance_time import clock_of
 from scalpdesk.web.runs import thinned
@@ -447,9 +448,11 @@ def _warnings(follower: RunFollower) -> list[str]:
 
 def command_again(header: JournalHeader) -> str:
     """Return the command line that makes the run again."""
-    demo = find_strategy(header.strategy).demo_settings if header.mode == "demo" else ()
-    known = {_normal(word) for word in demo}
-    more = "".join(f" --set {quote(word)}" for word in _overrides(header) if _normal(word) not in known)
+    spec, overrides = find_strategy(header.strategy), _overrides(header)
+    known = {_normal(word) for word in (spec.demo_settings if header.mode == "demo" else ())}
+    if _is_showcase(header, spec.showcase, overrides):
+        return f"scalpdesk demo --strategy {header.strategy} --seed {header.seed} --speed max --no-dashboard"
+    more = "".join(f" --set {quote(word)}" for word in overrides if _normal(word) not in known)
     seed = "" if header.seed is None else f" --seed {header.seed}"
     if not header.sessions:
         return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
@@ -459,6 +462,16 @@ def command_again(header: JournalHeader) -> str:
         return f"scalpdesk demo{name} --start {first}{seed} --speed max --no-dashboard{more}"
     span = f" --start {first}" + (f" --end {last}" if last != first else "")
     return f"scalpdesk backtest {header.strategy} --data {header.data.get('name')}{span}{seed}{more}"
+
+
+def _is_showcase(header: JournalHeader, showcase: Showcase | None, overrides: Sequence[str]) -> bool:
+    """Return whether a run is the demo that is given neither session nor settings."""
+    if header.mode != "demo" or showcase is None or not header.sessions:
+        return False
+    fees = [word for word in overrides if word.startswith("simulation.fees=")]
+    words = [*showcase.settings, *fees]
+    shown = load_settings(header.strategy, overrides=words, environ={}, cwd=Path(os.devnull))
+    return header.sessions[0].day == showcase.day and shown.config_hash == header.config_hash
 
 
 def _normal(override: str) -> tuple[str, str]:

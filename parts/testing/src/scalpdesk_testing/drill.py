@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, print_json, progress_bar
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, nearest_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import print_json, progress_bar
+from scalpdesk.cli.output import print_json
+from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
 

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
+from scalpdesk.research.sweep_engines import deaf_to_interrupts
+
 T = TypeVar("T")
 Batch = Sequence[int]
 """Seeds that a process runs one after the other."""
@@ -54,7 +56,8 @@ class Worker(Generic[T]):
         os.environ["PYTHONHASHSEED"] = str(self._hash_seed)
         try:
             process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
-            process.start()
+            with deaf_to_interrupts():
+                process.start()
         finally:
             del os.environ["PYTHONHASHSEED"]
             if before is not None:

@@ -5,6 +5,7 @@ It waits for an entry, enters, holds, changes the straddle or its size, and leav
 """
 
 from collections.abc import Sequence
+from datetime import date
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
@@ -18,6 +19,7 @@ from scalpdesk.strategies.contract import (
     Action,
     DeskView,
     HedgeTerms,
+    Showcase,
     StrategySpec,
     TradeStart,
     traded_symbol,
@@ -172,4 +174,15 @@ PLUG = StrategySpec(
     trades_underlying=lambda config: config.hedge.instrument is None,
     # one session long: it enters whatever the gate advises and ends flat
     demo_settings=("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10"),
+    # a straddle of its last day; its gate decides, by the forecast and what the morning has realised
+    showcase=Showcase(
+        date(2018, 2, 9),
+        (
+            "selection.min_expiration_days=0",
+            "selection.max_expiration_days=0",
+            "entry.max_straddle_delta=30",
+            "exits.min_dte=null",
+            "exits.flat_minutes_before_close=10",
+        ),
+    ),
 )
