@@ -24,5 +24,5 @@ export default [
       "no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_", ignoreRestSiblings: true }],
     },
   },
-  { files: ["front/**/*.js", "eslint.config.js"], languageOptions: { globals: globals.node } },
+  { files: ["front/**/*.js", "eslint.config.js"], languageOptions: { globals: { ...globals.browser, ...globals.node } } },
 ];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { main } from "./page.js";
-import { LineChart, logTicks, plainNumber, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
+import { LineChart, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
 
 test("an axis has as many decimals as tell two ticks apart", () => {
   assert.deepEqual(plainNumber(0)(null, [0, 0.0002, 0.0004]), ["0", "0.0002", "0.0004"]);
@@ -26,4 +26,11 @@ test("without the chart library the last values stand in a table", () => {
   chart.set([[1, 2, 3, 4, 5, 6, 7], [10, 11, 12, 13, 14, 15, null]]);
   const rows = [...main.querySelectorAll("tbody tr")].map((line) => line.textContent);
   assert.deepEqual(rows, ["210.00", "311.00", "412.00", "513.00", "614.00", "715.00"].map((_, i) => `${i + 2}${i === 5 ? "·" : (11 + i).toFixed(2)}`));
+});
+
+test("a value under the pointer has the decimals that its scale needs", () => {
+  assert.equal(pointText(1234.5678, { min: 1000, max: 1500 }), "1,235");
+  assert.equal(pointText(0.00031234, { min: 0, max: 0.0005 }), "0.000312");
+  assert.equal(pointText(-2.5, { min: -5, max: 5 }), "−2.50");
+  assert.equal(pointText(null, { min: 0, max: 1 }), "·");
 });

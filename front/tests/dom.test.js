@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { main } from "./page.js";
-import { h, pager, redraw, setText, table } from "../../src/scalpdesk/web/static/dom.js";
+import { csvOf, h, pager, redraw, setText, table } from "../../src/scalpdesk/web/static/dom.js";
 
 const COLUMNS = [{ head: "Name", cell: (row) => row.name }, { head: "Held", class: "num", cell: (row) => row.held }];
 const ROWS = [{ name: "A", held: "1" }, { name: "B", held: null }];
@@ -50,4 +50,31 @@ test("a pager goes to older rows and back to the newest", () => {
   newer.click();
   newest.click();
   assert.deepEqual(asked, ["40", "80", "40", null]);
+});
+
+test("a table under a selection waits, and takes the newest rows once nothing is selected", () => {
+  redraw(main, opening(ROWS));
+  const kept = main.querySelector("tbody tr");
+  document.getSelection().selectAllChildren(kept);
+  redraw(main, opening([{ name: "C", held: "2" }]));
+  redraw(main, opening([{ name: "D", held: "3" }]));
+  assert.equal(main.querySelector("tbody tr"), kept);
+  document.getSelection().removeAllRanges();
+  document.dispatchEvent(new window.Event("selectionchange"));
+  assert.deepEqual(cells(main), [["D", "3"]]);
+});
+
+test("a selection elsewhere holds no table up", () => {
+  const other = h("p", {}, "selected");
+  document.body.append(other);
+  document.getSelection().selectAllChildren(other);
+  redraw(main, opening([{ name: "E", held: "4" }]));
+  assert.deepEqual(cells(main), [["E", "4"]]);
+  document.getSelection().removeAllRanges();
+});
+
+test("a table is saved with its heads, numbers as numbers, and without what was opened", () => {
+  const made = opening([{ name: "SPY, 600 \"call\"", held: "−1,204.50" }, { name: "B", held: null }, { name: "10:41", held: "+3" }]);
+  made.querySelector("tbody tr").click();
+  assert.equal(csvOf(made), "Name,Held\r\n\"SPY, 600 \"\"call\"\"\",-1204.50\r\nB,\r\n10:41,3\r\n");
 });

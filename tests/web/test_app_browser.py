@@ -491,3 +491,78 @@ def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     found = axe_run.Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == []
     context.close()
+
+
+def readout_at(page, chart, share):
+    """Put the pointer at a share of a chart's width; return the lines that it shows there."""
+    box = page.locator(f"{chart} .u-over").bounding_box()
+    page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+    shown = page.locator(f"{chart} .readout")
+    shown.wait_for()
+    return shown.inner_text().split("\n")
+
+
+def test_the_desk_shows_the_values_under_the_pointer_on_every_chart(browser, address):
+    with opened(browser, address[0]) as page:
+        page.locator(".plot.price .u-over").wait_for(state="attached")
+        columns = document(address[0], "api/series?since=0")["columns"]
+        at, spot = readout_at(page, ".plot.price", 0.5)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", at)
+        middle = columns["spot"][len(columns["spot"]) // 2]
+        assert float(spot.removeprefix("spot ").replace(",", "")) == pytest.approx(middle, abs=1)
+        readouts = page.locator(".readout:not([hidden])")
+        assert readouts.count() == 5  # one pointer for all of them
+        assert {text.split("\n")[0] for text in readouts.all_inner_texts()} == {at}
+
+
+def test_a_zoom_stays_when_new_data_comes_and_goes_when_the_whole_is_asked_for(browser, address):
+    chart = "main .plot.mid"
+    with opened(browser, f"{address[0]}position") as page:
+        page.locator(f"{chart} .u-over").wait_for(state="attached")
+        whole = readout_at(page, chart, 0.02)[0]
+        box = page.locator(f"{chart} .u-over").bounding_box()
+        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 50, steps=4)
+        page.mouse.up()
+        near = readout_at(page, chart, 0.02)[0]
+        assert float(near.replace(",", "")) > float(whole.replace(",", ""))
+        for _ in range(2):
+            page.wait_for_event("response", lambda answer: "/api/position" in answer.url)
+        assert float(readout_at(page, chart, 0.02)[0].replace(",", "")) == pytest.approx(
+            float(near.replace(",", ""))
+        )
+        page.locator(f"{chart} .whole").click()
+        assert readout_at(page, chart, 0.02)[0] == whole
+
+
+def test_a_table_and_a_chart_are_saved_as_files(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        table = page.locator(".tabled", has=page.locator("[aria-label='Ladder']"))
+        table.hover()
+        with page.expect_download() as saved:
+            table.locator(".export").click()
+        lines = saved.value.path().read_text().splitlines()
+        ladder = document(address[0], "api/position")["ladder"]
+        assert saved.value.suggested_filename == "ladder.csv"
+        assert [line.split(",")[0] for line in lines] == [
+            "Spot",
+            *(row["spot"].replace(",", "") for row in ladder["rows"]),
+        ]
+        chart = page.locator(".plot.mid")
+        chart.hover()
+        with page.expect_download() as saved:
+            chart.get_by_role("button", name="save as PNG").click()
+        assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_selected_table_stands_still_while_the_desk_goes_on(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        page.get_by_role("region", name="Legs").wait_for()
+        cell = page.evaluate_handle("document.querySelector('[aria-label=Legs] tbody td')")
+        cell.evaluate("cell => getSelection().selectAllChildren(cell)")
+        for _ in range(3):
+            page.wait_for_event("response", lambda answer: "/api/position" in answer.url)
+        assert cell.evaluate("cell => cell.isConnected && String(getSelection()) === cell.textContent")
+        cell.evaluate("() => getSelection().removeAllRanges()")
+        page.wait_for_function("cell => !cell.isConnected", arg=cell)

@@ -160,6 +160,15 @@ def sold_call(held):
     return strikes[near]["call"], f"{strikes[near]['call']}:-1"
 
 
+def test_the_ladder_shades_gains_and_losses_each_by_their_largest(held):
+    ladder = position_documents.position_page(held)["ladder"]
+    shades = np.array([[cell["heat"] for cell in row["cells"]] for row in reversed(ladder["rows"])])
+    cells = np.array(ladder["pnl"])
+    assert cells.min() < 0 < cells.max() != -cells.min()
+    assert (shades.min(), shades.max()) == (-1, 1)
+    assert shades == pytest.approx(np.where(cells < 0, cells / -cells.min(), cells / cells.max()), abs=0.001)
+
+
 def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_model_does(held, sold_call):
     days, (symbol, leg) = 20.0, sold_call
     page = json_safe(position_documents.position_page(held, days, [leg], "sticky-strike"))

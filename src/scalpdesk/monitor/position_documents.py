@@ -442,7 +442,7 @@ def position_page(
 
 def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder:
     """Return the ladder with the spots downwards; a cell in coin also in dollars at the price of its spot."""
-    widest, decimals = float(np.abs(cells).max()) or 1.0, 4 if is_coin else 0
+    decimals, shades = 4 if is_coin else 0, _shades(cells).tolist()
     spots = [spot * (1.0 + move) for move in GRID_MOVES]
     return {
         "moves": list(GRID_MOVES),
@@ -456,15 +456,24 @@ def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder
                 "cells": [
                     {
                         "text": signed(cell, decimals),
-                        "heat": round(cell / widest, 3),
+                        "heat": round(shade, 3),
                         "usd": signed(cell * at, 0) if is_coin else None,
                     }
-                    for cell in row
+                    for cell, shade in zip(row, shaded, strict=True)
                 ],
             }
-            for at, move, row in reversed([*zip(spots, GRID_MOVES, cells.tolist(), strict=True)])
+            for at, move, row, shaded in reversed(
+                [*zip(spots, GRID_MOVES, cells.tolist(), shades, strict=True)]
+            )
         ],
     }
+
+
+def _shades(cells: Floats) -> Floats:
+    """Return gains from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind."""
+    largest = np.where(cells < 0.0, -cells.min(), cells.max())
+    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
+    return shades
 
 
 def position_sentence(

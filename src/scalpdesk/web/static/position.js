@@ -1,7 +1,7 @@
 // Position: what happens if it moves? At a later date, and with legs added for a look; nothing here is sent.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
-import { card, fetchJson, h, poll, setText, shown, table, tinted } from "./dom.js";
+import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -122,7 +122,8 @@ export function create(main) {
     greeks.replaceChildren(
       h("dl", { class: "greeks" }, [["Delta", "delta"], ["Gamma", "gamma"], ["Theta / d", "theta"], ["Vega / pt", "vega"]].map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, page.greeks[each] ?? "·")))),
     );
-    legs.replaceChildren(
+    redraw(
+      legs,
       h("p", { class: "note" }, page.structure || ""),
       table(
         [
@@ -142,7 +143,8 @@ export function create(main) {
         { caption: "Legs" },
       ),
     );
-    deadlines.replaceChildren(
+    redraw(
+      deadlines,
       table(
         [
           { head: "What", cell: (row) => row.what },
@@ -156,7 +158,8 @@ export function create(main) {
     expiryCard.hidden = !page.expiry_day;
     if (page.expiry_day) {
       setText(night, page.expiry_day.tomorrow.join(" "));
-      expires.replaceChildren(
+      redraw(
+      expires,
         table(
           [
             { head: "Leg", cell: (leg) => leg.label },
@@ -178,8 +181,9 @@ export function create(main) {
     }
     if (!page.payoff) return;
     chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry]);
-    ladder.replaceChildren(
-      table(
+    redraw(
+      ladder,
+      paintHeat(table(
         [
           { head: "Spot", class: "nowrap", cell: (row) => row.spot },
           { head: "Move %", class: "num", cell: (row) => row.move },
@@ -187,9 +191,8 @@ export function create(main) {
         ],
         page.ladder.rows,
         { caption: "Ladder" },
-      ),
+      )),
     );
-    paintHeat(ladder);
   }
 
   const stop = poll(path, draw, 1);
@@ -225,7 +228,8 @@ function riskCard() {
     from.replaceChildren(
       [page.history && `Full repricing up to the ${page.horizon} by ${page.history}, ${page.smile} smile, ${page.currency}.`, page.correlation && `Correlation by EWMA ${page.correlation}.`].filter(Boolean).join(" "),
     );
-    measures.replaceChildren(
+    redraw(
+      measures,
       table(
         [
           { head: "Loss of a session", cell: (row) => `${row.method}, ${100 * row.confidence} %` },
@@ -237,7 +241,8 @@ function riskCard() {
         { caption: "Value at risk and expected shortfall" },
       ),
     );
-    stress.replaceChildren(
+    redraw(
+      stress,
       table(
         [
           { head: "Day", class: "nowrap", cell: (row) => row.day },

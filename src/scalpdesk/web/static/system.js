@@ -1,6 +1,6 @@
 // System: is the machine well?
 
-import { card, facts, fetchJson, h, poll, table, tinted } from "./dom.js";
+import { card, facts, fetchJson, h, poll, redraw, table, tinted } from "./dom.js";
 
 const round = (value, digits = 1) => (value === null || value === undefined ? null : Number(value).toLocaleString("en-US", { maximumFractionDigits: digits }));
 const withUnit = (value, unit, digits) => (round(value, digits) === null ? null : `${round(value, digits)} ${unit}`);
@@ -92,7 +92,8 @@ export function create(main) {
         h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "No message is sent: credentials.alert_urls has no address. This page judges by the same rules." : "Not judged yet."),
       );
     }
-    sent.replaceChildren(
+    redraw(
+      sent,
       page.sent?.length
         ? h("ul", {}, page.sent.slice(0, 8).map((row) => h("li", {}, h("span", { class: "muted" }, `${row.ago} ago `), row.text.split("\n")[0])))
         : h("p", { class: "empty" }, "None."),

@@ -1,7 +1,7 @@
 // Volatility: is it cheap? A colour means the same on the whole page: implied, realised, forecast.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber } from "./charts.js";
-import { card, facts, h, poll, shown, table } from "./dom.js";
+import { card, facts, h, poll, redraw, shown, table } from "./dom.js";
 import { store } from "./store.js";
 
 const IMPLIED = "text", REALISED = "up", FORECAST = "down";
@@ -65,17 +65,17 @@ export function create(main) {
       charts[i].set([smile.strikes, smile.vols, smile.quoted]);
     });
     term.set([page.term.map((each) => each.days), page.term.map((each) => each.atm)]);
-    heat.replaceChildren(
-      table(
+    redraw(
+      heat,
+      paintHeat(table(
         [
           { head: "Expiry", class: "nowrap", cell: (row) => row.expiry },
           ...page.heat.moves.map((move, i) => ({ head: move, class: "heat", cell: (row) => heatCell(shown(row.cells[i].text), row.cells[i].heat ?? 0) })),
         ],
         page.heat.rows,
         { caption: "Implied volatility by expiry and strike" },
-      ),
+      ), IMPLIED),
     );
-    paintHeat(heat, IMPLIED);
     gexTitle.textContent = `Dealer gamma by strike${page.gex.unit ? `, ${page.gex.unit} per 1 % move` : ""}`;
     gexNote.textContent = [page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`, page.gex.covers_text].filter(Boolean).join("; ");
     gex.replaceChildren(bars(page.gex.strikes));
