@@ -484,7 +484,7 @@ def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert (wrong, asked) == ([], [file.as_uri()])
-    assert page.locator("canvas").count() == 8
+    assert page.locator("canvas").count() == 9
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert summary["nav_change"] in page.inner_text(".result").replace("−", "-")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440
@@ -566,3 +566,21 @@ def test_a_selected_table_stands_still_while_the_desk_goes_on(browser, address):
         assert cell.evaluate("cell => cell.isConnected && String(getSelection()) === cell.textContent")
         cell.evaluate("() => getSelection().removeAllRanges()")
         page.wait_for_function("cell => !cell.isConnected", arg=cell)
+
+
+def test_position_moves_its_curve_by_volatility_and_keeps_one_to_compare(browser, address):
+    chart = "main .plot.mid"
+    with opened(browser, f"{address[0]}position") as page:
+        page.locator(f"{chart} .u-over").wait_for(state="attached")
+        page.get_by_role("button", name="Keep this curve to compare").click()
+        page.get_by_text("kept", exact=True).wait_for()
+        with page.expect_response(lambda answer: "vol=10" in answer.url):
+            page.get_by_role("slider", name="Change of every volatility, points").fill("10")
+        playwright.expect(page.locator("main")).to_contain_text("+10 pts")
+        page.wait_for_timeout(300)
+        _, now, _, kept = (line.split()[-1].replace("−", "-") for line in readout_at(page, chart, 0.5))
+        middle = {points: document(address[0], f"api/position?vol={points}")["payoff"] for points in (0, 10)}
+        at = len(middle[0]["now"]) // 2
+        assert float(kept) == pytest.approx(middle[0]["now"][at], abs=1)
+        assert float(now) == pytest.approx(middle[10]["now"][at], abs=1)
+        assert float(now) > float(kept)  # a long straddle

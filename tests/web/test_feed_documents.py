@@ -169,6 +169,18 @@ def test_the_ladder_shades_gains_and_losses_each_by_their_largest(held):
     assert shades == pytest.approx(np.where(cells < 0, cells / -cells.min(), cells / cells.max()), abs=0.001)
 
 
+@pytest.mark.parametrize("points", [-5, 10])
+def test_the_curves_at_a_change_of_volatility_are_the_column_of_the_ladder(held, points):
+    page = position_documents.position_page(held, vol_points=points)
+    ladder, payoff = page["ladder"], page["payoff"]
+    column = np.array(ladder["pnl"])[:, ladder["vol_points"].index(points / 100)]
+    spots = page["spot"] * (1 + np.array(ladder["moves"]))
+    assert np.interp(spots, payoff["spots"], payoff["now"]) == pytest.approx(column, abs=0.5)
+    unmoved = position_documents.position_page(held)
+    assert unmoved["payoff"]["now"] != payoff["now"]
+    assert unmoved["ladder"] == ladder
+
+
 def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_model_does(held, sold_call):
     days, (symbol, leg) = 20.0, sold_call
     page = json_safe(position_documents.position_page(held, days, [leg], "sticky-strike"))

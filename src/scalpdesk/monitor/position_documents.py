@@ -351,7 +351,11 @@ def contracts_document(follower: RunFollower) -> answers.ListedContracts:
 
 
 def position_page(
-    follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = (), smile: str = SMILES[0]
+    follower: RunFollower,
+    days_ahead: float = 0.0,
+    legs: Sequence[str] = (),
+    smile: str = SMILES[0],
+    vol_points: float = 0.0,
 ) -> answers.PositionPage | answers.Empty:
     """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
 
@@ -366,6 +370,8 @@ def position_page(
         Added to what is held for a look, see :func:`added_legs`.
     smile
         Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
+    vol_points
+        Change of every volatility that the curves are of; the ladder has its own.
 
     Raises
     ------
@@ -422,7 +428,8 @@ def position_page(
     if days or added:
         page["greeks"] = _greek_texts(follower, *book.greeks(1, spot, smile))
     now_curve, end_curve = (
-        book.ladder(PAYOFF_MOVES, (0.0,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
+        book.ladder(PAYOFF_MOVES, (vol_points / 100.0,), step=step, smile=smile)[:, 0].tolist()
+        for step in (1, 2)
     )
     spots = [spot * (1.0 + move) for move in PAYOFF_MOVES]
     cells = book.ladder(step=1, smile=smile)

@@ -8,9 +8,15 @@ export function create(main) {
   const legs = h("div"), ladder = h("div"), deadlines = h("div"), greeks = h("div");
   const expires = h("div"), night = h("p"), expiryCard = h("section", { class: "card wide", hidden: "" }, h("h2", {}, "Expires today"), night, expires);
   const plot = h("div", { class: "plot mid" }), at = h("span", { class: "text" }, "now"), ladderAt = h("span", { class: "muted" });
-  const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"));
+  const keptKey = h("span", { class: "down dash", hidden: true }, "kept");
+  const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"), keptKey);
   const date = h("input", { type: "range", min: "0", max: "0", step: "any", value: "0", "aria-label": "Date" });
   const dateText = h("b", {}, "now");
+  const vol = h("input", { type: "range", min: "-10", max: "20", step: "0.5", value: "0", "aria-label": "Change of every volatility, points" });
+  const volText = h("b", {}, "0 pts");
+  let /** @type {Curve | null} */ kept = null;
+  const keep = h("button", { type: "button", "aria-pressed": "false", onclick: () => { kept = kept ? null : latest; keep.setAttribute("aria-pressed", String(Boolean(kept))); stop.now(); } }, "Keep this curve to compare");
+  let /** @type {Curve | null} */ latest = null;
   const quantity = h("input", { type: "number", value: "1", step: "any", "aria-label": "Quantity, negative to sell", size: "6" });
   const expiry = h("select", { "aria-label": "Expiry, or the underlying" });
   const strike = h("select", { "aria-label": "Strike" });
@@ -25,6 +31,7 @@ export function create(main) {
       { class: "card wide" },
       h("h2", {}, "What if? Nothing here is sent"),
       h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Date ", date), dateText, h("button", { type: "button", onclick: () => move(0) }, "Now")),
+      h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Volatility of the curves ", vol), volText, keep),
       h("div", { class: "controls-row" }, "Add ", quantity, expiry, strike, right, h("button", { type: "button", onclick: add }, "Add at its mark"), added),
       trouble,
     ),
@@ -35,7 +42,7 @@ export function create(main) {
     h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), smile, ladderAt), ladder),
     risk.element,
   );
-  const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
+  const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }, { label: "kept", colour: "down", dash: [2, 3], joined: true }], {
     label: "P&L of the book against the spot, at the date and at the first expiry",
     time: false,
     xValues: plainNumber(0),
@@ -46,7 +53,7 @@ export function create(main) {
   let /** @type {any} */ spot = null, asked = false, /** @type {any[]} */ what = [], listed = { underlying: null, expiries: {} };
 
   const path = () => {
-    const words = new URLSearchParams({ days: date.value, smile: smile.value });
+    const words = new URLSearchParams({ days: date.value, smile: smile.value, vol: vol.value });
     for (const leg of what) words.append("leg", `${leg.symbol}:${leg.quantity}`);
     return `/api/position?${words}`;
   };
@@ -180,7 +187,9 @@ export function create(main) {
       );
     }
     if (!page.payoff) return;
-    chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry]);
+    latest = { spots: page.payoff.spots, now: page.payoff.now };
+    keptKey.hidden = !kept;
+    chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry, page.payoff.spots.map((each) => (kept ? valueAt(kept, each) : null))]);
     redraw(
       ladder,
       paintHeat(table(
@@ -197,9 +206,22 @@ export function create(main) {
 
   const stop = poll(path, draw, 1);
   date.addEventListener("input", () => stop.now());
+  vol.addEventListener("input", () => { setText(volText, `${Number(vol.value) > 0 ? "+" : ""}${vol.value.replace("-", "−")} pts`); stop.now(); });
   expiry.addEventListener("change", choose);
   smile.addEventListener("change", () => stop.now());
   return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); risk.stop(); chart.destroy(); } };
+}
+
+/** @typedef {{spots: number[], now: number[]}} Curve */
+
+// A kept curve at a spot of today's, between two of its own; null outside of them.
+/** @param {Curve} curve @param {number} spot */
+export function valueAt({ spots, now }, spot) {
+  const right = spots.findIndex((each) => each >= spot);
+  if (right < 0 || (right === 0 && spots[0] > spot)) return null;
+  if (spots[right] === spot) return now[right];
+  const share = (spot - spots[right - 1]) / (spots[right] - spots[right - 1]);
+  return now[right - 1] + share * (now[right] - now[right - 1]);
 }
 
 // What is held, without the legs of a look: value at risk and stress days.
