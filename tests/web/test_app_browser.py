@@ -584,3 +584,13 @@ def test_position_moves_its_curve_by_volatility_and_keeps_one_to_compare(browser
         assert float(kept) == pytest.approx(middle[0]["now"][at], abs=1)
         assert float(now) == pytest.approx(middle[10]["now"][at], abs=1)
         assert float(now) > float(kept)  # a long straddle
+
+
+def test_orders_are_found_by_words(browser, address):
+    with opened(browser, f"{address[0]}orders") as page:
+        rows = page.locator("tr[data-row]")
+        rows.first.wait_for()
+        found = document(address[0], "api/orders?search=call")["orders"]
+        page.get_by_role("searchbox", name="Search the orders").fill("call")
+        playwright.expect(rows).to_have_count(len(found))
+        assert 0 < len(found) < len(document(address[0], "api/orders")["orders"])

@@ -470,3 +470,15 @@ def test_no_line_is_drawn_through_a_time_without_samples():
         series.add(row | {"t": float(at)})
     assert series.columns["t"] == [0, 15, 30, 45, 600, 615]
     assert series.columns["spot"] == [1.0, 1.0, 1.0, None, 1.0, 1.0]
+
+
+def test_a_search_finds_the_orders_that_have_every_word_and_counts_all(held):
+    every = order_documents.orders_page(held, 10_000)
+    found = order_documents.orders_page(held, 10_000, search="SELL hedge")
+    expected = [row["id"] for row in every["orders"] if (row["side"], row["purpose"]) == ("sell", "hedge")]
+    assert [row["id"] for row in found["orders"]] == expected
+    assert 0 < len(expected) < len(every["orders"])
+    assert found["counts"] == every["counts"]
+    older = order_documents.orders_page(held, 1, search="sell hedge")["older"]["done"]
+    second = order_documents.orders_page(held, 1, [f"done:{older}"], "sell hedge")["orders"]
+    assert [row["id"] for row in second] == expected[1:2]

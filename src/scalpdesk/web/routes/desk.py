@@ -167,10 +167,11 @@ def orders(
     feed: Feed,
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     before: Annotated[list[Annotated[str, Query(max_length=200)]] | None, Query(max_length=4)] = None,
+    search: Annotated[str, Query(max_length=100)] = "",
     run: RunName = "",
 ) -> Response:
     """Return the Orders page."""
-    return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or ()))
+    return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or (), search))
 
 
 @router.get(
