@@ -79,7 +79,7 @@ PICTURES = (
     Picture("orders", "gamma", "orders", click="main tbody tr[tabindex]:has-text('hedge')", height=1_000),
     Picture("why", "gamma", "why", click="main tbody tr[tabindex]:has-text('hedge')", height=1_000),
     Picture("volatility", "gamma", "volatility", waits_for="main canvas", height=1_900),
-    Picture("runs", "gamma", "runs", click="main tbody tr:nth-child(2) input", height=1_000),
+    Picture("runs", "gamma", "runs", click="main tbody tr:nth-child(2) input[type=checkbox]", height=1_000),
     Picture("journal", "gamma", "journal", height=1_200),
     Picture("system", "gamma", "system", height=1_000),
     Picture(

@@ -108,7 +108,10 @@ def journal(
     run: Annotated[str | None, Query(max_length=255)] = None,
     search: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """Return the Journal page; without a run and a search that of the run written last."""
+    """Return the Journal page; without a run and a search that of the followed run."""
+    followed = feed.follower
+    if not run and followed is not None and followed.run_dir.parent == feed.runs_dir:
+        run = followed.run_dir.name
     names = [run] if run and not search.strip() else []
     try:
         return as_json(json_safe(journal_page(feed.runs_dir, names, search, feed.records_url)))
