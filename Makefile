@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOUD_PIP := $(BIN)/python -m pip --disable-pip-version-check  # a download of minutes shows how far it is
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test second pages coverage check wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,7 +68,7 @@ pages: setup-dev  ## carry out every command of the pages of instructions (five 
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term
 
-check: setup-dev  ## lint, format, types, layers, dead code, house rules, licences
+check: setup-dev front  ## lint, format, types, layers, dead code, house rules, licences; the pages' scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -76,6 +76,21 @@ check: setup-dev  ## lint, format, types, layers, dead code, house rules, licenc
 	$(BIN)/vulture
 	$(BIN)/python tests/rules/check.py
 	$(BIN)/python release/licences.py
+
+front: node_modules/.ready front/api.d.ts  ## the pages' scripts: types out of the API's description, lint, unit tests (needs node and npm)
+	npm run --silent types
+	npm run --silent lint
+	npm run --silent test
+
+node_modules/.ready: package-lock.json package.json .npmrc
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "The checks of the pages' scripts need Node 18.18 or newer and npm. Debian: apt-get install nodejs npm" >&2; exit 1; }
+	npm ci --silent --no-progress --ignore-scripts
+	touch $@
+
+front/api.d.ts: $(VENV)/.dev-ready node_modules/.ready front/openapi.py $(shell find src/scalpdesk/web src/scalpdesk/monitor -name '*.py')
+	mkdir -p build
+	$(BIN)/python front/openapi.py >build/openapi.json
+	node_modules/.bin/openapi-typescript build/openapi.json --output $@ >/dev/null
 
 wheel-check: $(VENV)/.dev-ready  ## build wheel and sdist twice, install the wheel for each Python found, and use it (five minutes)
 	$(BIN)/python release/check_wheel.py $(if $(COMPILED),--compiled)
@@ -115,6 +130,7 @@ lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
 	$(LOCK) -c requirements/dev.lock --group docs -o requirements/docs.lock
 	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange --extra ibkr -o requirements/venues.lock
+	npm update --package-lock-only --silent && node front/strip_lock.js
 
 clean:  ## remove what set-up and the tools made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) node_modules front/api.d.ts .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

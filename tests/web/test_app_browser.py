@@ -484,10 +484,113 @@ def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert (wrong, asked) == ([], [file.as_uri()])
-    assert page.locator("canvas").count() == 8
+    assert page.locator("canvas").count() == 9
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert summary["nav_change"] in page.inner_text(".result").replace("−", "-")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440
     found = axe_run.Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == []
     context.close()
+
+
+def readout_at(page, chart, share):
+    """Put the pointer at a share of a chart's width; return the lines that it shows there."""
+    box = page.locator(f"{chart} .u-over").bounding_box()
+    page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+    shown = page.locator(f"{chart} .readout")
+    shown.wait_for()
+    return shown.inner_text().split("\n")
+
+
+def test_the_desk_shows_the_values_under_the_pointer_on_every_chart(browser, address):
+    with opened(browser, address[0]) as page:
+        page.locator(".plot.price .u-over").wait_for(state="attached")
+        columns = document(address[0], "api/series?since=0")["columns"]
+        at, spot = readout_at(page, ".plot.price", 0.5)
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", at)
+        middle = columns["spot"][len(columns["spot"]) // 2]
+        assert float(spot.removeprefix("spot ").replace(",", "")) == pytest.approx(middle, abs=1)
+        readouts = page.locator(".readout:not([hidden])")
+        assert readouts.count() == 5  # one pointer for all of them
+        assert {text.split("\n")[0] for text in readouts.all_inner_texts()} == {at}
+
+
+def test_a_zoom_stays_when_new_data_comes_and_goes_when_the_whole_is_asked_for(browser, address):
+    chart = "main .plot.mid"
+    with opened(browser, f"{address[0]}position") as page:
+        page.locator(f"{chart} .u-over").wait_for(state="attached")
+        whole = readout_at(page, chart, 0.02)[0]
+        box = page.locator(f"{chart} .u-over").bounding_box()
+        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 50, steps=4)
+        page.mouse.up()
+        near = readout_at(page, chart, 0.02)[0]
+        assert float(near.replace(",", "")) > float(whole.replace(",", ""))
+        for _ in range(2):
+            page.wait_for_event("response", lambda answer: "/api/position" in answer.url)
+        assert float(readout_at(page, chart, 0.02)[0].replace(",", "")) == pytest.approx(
+            float(near.replace(",", ""))
+        )
+        page.locator(f"{chart} .whole").click()
+        assert readout_at(page, chart, 0.02)[0] == whole
+
+
+def test_a_table_and_a_chart_are_saved_as_files(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        table = page.locator(".tabled", has=page.locator("[aria-label='Ladder']"))
+        table.hover()
+        with page.expect_download() as saved:
+            table.locator(".export").click()
+        lines = saved.value.path().read_text().splitlines()
+        ladder = document(address[0], "api/position")["ladder"]
+        assert saved.value.suggested_filename == "ladder.csv"
+        assert [line.split(",")[0] for line in lines] == [
+            "Spot",
+            *(row["spot"].replace(",", "") for row in ladder["rows"]),
+        ]
+        chart = page.locator(".plot.mid")
+        chart.hover()
+        with page.expect_download() as saved:
+            chart.get_by_role("button", name="save as PNG").click()
+        assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_selected_table_stands_still_while_the_desk_goes_on(browser, address):
+    with opened(browser, f"{address[0]}position") as page:
+        page.get_by_role("region", name="Legs").wait_for()
+        cell = page.evaluate_handle("document.querySelector('[aria-label=Legs] tbody td')")
+        cell.evaluate("cell => getSelection().selectAllChildren(cell)")
+        for _ in range(3):
+            page.wait_for_event("response", lambda answer: "/api/position" in answer.url)
+        assert cell.evaluate("cell => cell.isConnected && String(getSelection()) === cell.textContent")
+        cell.evaluate("() => getSelection().removeAllRanges()")
+        page.wait_for_function("cell => !cell.isConnected", arg=cell)
+
+
+def test_position_moves_its_curve_by_volatility_and_keeps_one_to_compare(browser, address):
+    chart = "main .plot.mid"
+    with opened(browser, f"{address[0]}position") as page:
+        page.locator(f"{chart} .u-over").wait_for(state="attached")
+        page.get_by_role("button", name="Keep this curve to compare").click()
+        page.get_by_text("kept", exact=True).wait_for()
+        with page.expect_response(lambda answer: "vol=10" in answer.url):
+            page.get_by_role("slider", name="Change of every volatility, points").fill("10")
+        playwright.expect(page.locator("main")).to_contain_text("+10 pts")
+        page.wait_for_timeout(300)
+        _, now, _, kept = (line.split()[-1].replace("−", "-") for line in readout_at(page, chart, 0.5))
+        middle = {points: document(address[0], f"api/position?vol={points}")["payoff"] for points in (0, 10)}
+        at = len(middle[0]["now"]) // 2
+        assert float(kept) == pytest.approx(middle[0]["now"][at], abs=1)
+        assert float(now) == pytest.approx(middle[10]["now"][at], abs=1)
+        assert float(now) > float(kept)  # a long straddle
+
+
+def test_orders_are_found_by_words(browser, address):
+    with opened(browser, f"{address[0]}orders") as page:
+        rows = page.locator("tr[data-row]")
+        rows.first.wait_for()
+        found = document(address[0], "api/orders?search=call")["orders"]
+        page.get_by_role("searchbox", name="Search the orders").fill("call")
+        playwright.expect(rows).to_have_count(len(found))
+        assert 0 < len(found) < len(document(address[0], "api/orders")["orders"])

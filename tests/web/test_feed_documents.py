@@ -160,6 +160,27 @@ def sold_call(held):
     return strikes[near]["call"], f"{strikes[near]['call']}:-1"
 
 
+def test_the_ladder_shades_gains_and_losses_each_by_their_largest(held):
+    ladder = position_documents.position_page(held)["ladder"]
+    shades = np.array([[cell["heat"] for cell in row["cells"]] for row in reversed(ladder["rows"])])
+    cells = np.array(ladder["pnl"])
+    assert cells.min() < 0 < cells.max() != -cells.min()
+    assert (shades.min(), shades.max()) == (-1, 1)
+    assert shades == pytest.approx(np.where(cells < 0, cells / -cells.min(), cells / cells.max()), abs=0.001)
+
+
+@pytest.mark.parametrize("points", [-5, 10])
+def test_the_curves_at_a_change_of_volatility_are_the_column_of_the_ladder(held, points):
+    page = position_documents.position_page(held, vol_points=points)
+    ladder, payoff = page["ladder"], page["payoff"]
+    column = np.array(ladder["pnl"])[:, ladder["vol_points"].index(points / 100)]
+    spots = page["spot"] * (1 + np.array(ladder["moves"]))
+    assert np.interp(spots, payoff["spots"], payoff["now"]) == pytest.approx(column, abs=0.5)
+    unmoved = position_documents.position_page(held)
+    assert unmoved["payoff"]["now"] != payoff["now"]
+    assert unmoved["ladder"] == ladder
+
+
 def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_model_does(held, sold_call):
     days, (symbol, leg) = 20.0, sold_call
     page = json_safe(position_documents.position_page(held, days, [leg], "sticky-strike"))
@@ -449,3 +470,15 @@ def test_no_line_is_drawn_through_a_time_without_samples():
         series.add(row | {"t": float(at)})
     assert series.columns["t"] == [0, 15, 30, 45, 600, 615]
     assert series.columns["spot"] == [1.0, 1.0, 1.0, None, 1.0, 1.0]
+
+
+def test_a_search_finds_the_orders_that_have_every_word_and_counts_all(held):
+    every = order_documents.orders_page(held, 10_000)
+    found = order_documents.orders_page(held, 10_000, search="SELL hedge")
+    expected = [row["id"] for row in every["orders"] if (row["side"], row["purpose"]) == ("sell", "hedge")]
+    assert [row["id"] for row in found["orders"]] == expected
+    assert 0 < len(expected) < len(every["orders"])
+    assert found["counts"] == every["counts"]
+    older = order_documents.orders_page(held, 1, search="sell hedge")["older"]["done"]
+    second = order_documents.orders_page(held, 1, [f"done:{older}"], "sell hedge")["orders"]
+    assert [row["id"] for row in second] == expected[1:2]

@@ -349,7 +349,7 @@ Series.__doc__ = "Columns of the charts from a position on; the positions of ano
 
 
 class LadderCell(TypedDict):
-    """P&L at a spot and a change of volatility; ``usd`` is of a desk in coin."""
+    """P&L by spot and volatility; ``heat``: share of the largest gain or loss; ``usd``: of a desk in coin."""
 
     text: str | None
     heat: float

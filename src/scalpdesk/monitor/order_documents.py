@@ -72,7 +72,9 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> answ
     }
 
 
-def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] = ()) -> answers.OrdersPage:
+def orders_page(
+    follower: RunFollower, limit: int = 100, before: Sequence[str] = (), search: str = ""
+) -> answers.OrdersPage:
     """Return the orders by group, unknown orders first, the newest of each first.
 
     Parameters
@@ -84,6 +86,9 @@ def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] =
     before
         ``GROUP:ORDER`` for each group of which only what was sent before that order is wanted: what
         ``older`` of the page before gave.
+    search
+        Words that instrument, side, purpose, type, state, reason or number of an order must have, all of
+        them; the counts are of every order.
     """
     if follower.engine is None:
         return {"empty": follower.unread, "orders": [], "counts": {}}
@@ -93,11 +98,13 @@ def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] =
         places[order.client_order_id] = place
         groups[GROUPS.get(order.state, "working")].append((place, order))
     ends = dict(each.split(":", 1) for each in before if ":" in each)
+    words = search.lower().split()
     shown: list[tuple[str, Order]] = []
     older: dict[str, str] = {}
     for group, members in groups.items():
         end = places.get(ends.get(group, ""), len(places))
-        wanted = [order for place, order in reversed(members) if place < end]
+        sent_before = (order for place, order in reversed(members) if place < end)
+        wanted = [order for order in sent_before if _has_words(follower, order, words)]
         shown += [(group, order) for order in wanted[:limit]]
         if len(wanted) > limit:
             older[group] = wanted[limit - 1].client_order_id
@@ -120,6 +127,14 @@ def orders_page(follower: RunFollower, limit: int = 100, before: Sequence[str] =
         "total": len(places),
         "latency": order_latency(follower),
     }
+
+
+def _has_words(follower: RunFollower, order: Order, words: Sequence[str]) -> bool:
+    sent = order.submitted
+    label = leg_label(follower.desk.instruments[sent.instrument_id])
+    told = (sent.side.value, sent.purpose.value, sent.type_name, order.state.value)
+    text = " ".join((label, *told, order.reason or "", order.client_order_id)).lower()
+    return all(word in text for word in words)
 
 
 def order_row(

@@ -351,7 +351,11 @@ def contracts_document(follower: RunFollower) -> answers.ListedContracts:
 
 
 def position_page(
-    follower: RunFollower, days_ahead: float = 0.0, legs: Sequence[str] = (), smile: str = SMILES[0]
+    follower: RunFollower,
+    days_ahead: float = 0.0,
+    legs: Sequence[str] = (),
+    smile: str = SMILES[0],
+    vol_points: float = 0.0,
 ) -> answers.PositionPage | answers.Empty:
     """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
 
@@ -366,6 +370,8 @@ def position_page(
         Added to what is held for a look, see :func:`added_legs`.
     smile
         Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
+    vol_points
+        Change of every volatility that the curves are of; the ladder has its own.
 
     Raises
     ------
@@ -422,7 +428,8 @@ def position_page(
     if days or added:
         page["greeks"] = _greek_texts(follower, *book.greeks(1, spot, smile))
     now_curve, end_curve = (
-        book.ladder(PAYOFF_MOVES, (0.0,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
+        book.ladder(PAYOFF_MOVES, (vol_points / 100.0,), step=step, smile=smile)[:, 0].tolist()
+        for step in (1, 2)
     )
     spots = [spot * (1.0 + move) for move in PAYOFF_MOVES]
     cells = book.ladder(step=1, smile=smile)
@@ -442,7 +449,7 @@ def position_page(
 
 def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder:
     """Return the ladder with the spots downwards; a cell in coin also in dollars at the price of its spot."""
-    widest, decimals = float(np.abs(cells).max()) or 1.0, 4 if is_coin else 0
+    decimals, shades = 4 if is_coin else 0, _shades(cells).tolist()
     spots = [spot * (1.0 + move) for move in GRID_MOVES]
     return {
         "moves": list(GRID_MOVES),
@@ -456,15 +463,24 @@ def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder
                 "cells": [
                     {
                         "text": signed(cell, decimals),
-                        "heat": round(cell / widest, 3),
+                        "heat": round(shade, 3),
                         "usd": signed(cell * at, 0) if is_coin else None,
                     }
-                    for cell in row
+                    for cell, shade in zip(row, shaded, strict=True)
                 ],
             }
-            for at, move, row in reversed([*zip(spots, GRID_MOVES, cells.tolist(), strict=True)])
+            for at, move, row, shaded in reversed(
+                [*zip(spots, GRID_MOVES, cells.tolist(), shades, strict=True)]
+            )
         ],
     }
+
+
+def _shades(cells: Floats) -> Floats:
+    """Return gains from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind."""
+    largest = np.where(cells < 0.0, -cells.min(), cells.max())
+    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
+    return shades
 
 
 def position_sentence(

@@ -141,10 +141,11 @@ def position(
     days: Annotated[float, Query(ge=0.0, le=20_000.0)] = 0.0,
     leg: Annotated[list[Annotated[str, Query(max_length=80)]] | None, Query(max_length=20)] = None,
     smile: Literal["sticky-delta", "sticky-strike"] = "sticky-delta",
+    vol: Annotated[float, Query(ge=-50.0, le=100.0)] = 0.0,
 ) -> Response:
     """Return the Position page."""
     try:
-        return _of(feed, run, lambda follower: position_page(follower, days, leg or (), smile))
+        return _of(feed, run, lambda follower: position_page(follower, days, leg or (), smile, vol))
     except ArgumentError as error:
         return as_json({"error": error.what, "fix": error.fix}, 422)
 
@@ -166,10 +167,11 @@ def orders(
     feed: Feed,
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     before: Annotated[list[Annotated[str, Query(max_length=200)]] | None, Query(max_length=4)] = None,
+    search: Annotated[str, Query(max_length=100)] = "",
     run: RunName = "",
 ) -> Response:
     """Return the Orders page."""
-    return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or ()))
+    return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or (), search))
 
 
 @router.get(

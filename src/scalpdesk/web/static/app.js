@@ -5,7 +5,8 @@ import * as desk from "./desk.js";
 import { connect, listen, store } from "./store.js";
 
 const root = document.documentElement;
-const $ = (id) => document.getElementById(id);
+const $ = (/** @type {string} */ id) => document.getElementById(id);
+const pick = /** @type {HTMLSelectElement} */ ($("pick"));
 const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "journal"];
 const LOADERS = {
   desk: async () => desk,
@@ -18,7 +19,8 @@ const LOADERS = {
   system: () => import("./system.js"),
   journal: () => import("./journal.js"),
 };
-let page = null, pageName = root.dataset.page, asked = "", pending = new Set(), frame = 0, lastText = 0;
+const pending = new Set();
+let page = null, pageName = root.dataset.page, asked = "", frame = 0, lastText = 0;
 
 // pages ----------------------------------------------------------------------------------------
 
@@ -48,16 +50,16 @@ async function listRuns() {
   const found = (ok && body.runs) || [], picked = namedRun();
   const names = found.map((run) => [run.run_id, `${run.pnl} ${run.currency}, ${run.strategy}, ${run.played || "no event yet"}${run.state === "ended" ? "" : `, ${run.state}`}`]);
   if (picked && !found.some((run) => run.run_id === picked)) names.unshift([picked, picked]);
-  $("pick").replaceChildren(h("option", { value: "" }, "Followed run"), ...names.map(([id, text]) => h("option", { value: id }, text)));
-  $("pick").value = picked;
+  pick.replaceChildren(h("option", { value: "" }, "Followed run"), ...names.map(([id, text]) => h("option", { value: id }, text)));
+  pick.value = picked;
 }
 
-$("pick").addEventListener("change", () => location.assign(addressOf(pageName, $("pick").value)));
-$("pick").addEventListener("pointerdown", listRuns, { once: true });
-$("pick").addEventListener("focus", listRuns, { once: true });
+pick.addEventListener("change", () => location.assign(addressOf(pageName, pick.value)));
+pick.addEventListener("pointerdown", listRuns, { once: true });
+pick.addEventListener("focus", listRuns, { once: true });
 
 $("tabs").addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-page]");
+  const link = /** @type {Element} */ (event.target).closest("a[data-page]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   show(link.dataset.page, true);
@@ -82,7 +84,7 @@ function draw(now) {
     drawHead();
     drawConnection();
     if (page) page.update("state");
-    root.dataset.drawn = String(store.state.stamp_ms);
+    root.dataset.drawn = String(store.state?.stamp_ms);
   }
 }
 document.addEventListener("visibilitychange", () => schedule("state"));
@@ -97,7 +99,7 @@ function pair(id, value, note, tone) {
 }
 
 function drawHead() {
-  const { head } = store.state;
+  const { head } = /** @type {State} */ (store.state);
   const { account } = head;
   root.dataset.kind = account.kind;
   root.dataset.state = head.state;
@@ -118,9 +120,9 @@ function drawHead() {
   const bar = $("worst").querySelector("i");
   bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
   bar.className = (head.worst_fraction ?? 0) > 0.8 ? "hot" : "";
-  const local = new Date(head.now_ns / 1e6).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const local = new Date((head.now_ns ?? 0) / 1e6).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   pair("clock", head.clock, `${local} local${head.speed ? `, ${head.speed}` : ""}`);
-  $("halt").firstChild.textContent = head.mode === "HALTED" && !ended ? "Resume " : "Halt ";
+  /** @type {Text} */ ($("halt").firstChild).textContent = head.mode === "HALTED" && !ended ? "Resume " : "Halt ";
 }
 
 function drawConnection() {
@@ -246,7 +248,7 @@ async function openFlatten() {
 }
 
 function held(go, milliseconds) {
-  const fill = h("i"), button = h("button", { type: "button", class: "danger hold" }, fill, h("span", {}, "Hold to flatten"));
+  const fill = h("i"), said = h("span", {}, "Hold to flatten"), button = h("button", { type: "button", class: "danger hold" }, fill, said);
   let started = 0, timer = 0, enters = 0;
   const step = () => {
     const done = (performance.now() - started) / milliseconds;
@@ -260,7 +262,7 @@ function held(go, milliseconds) {
     if (event.key !== "Enter" || event.repeat) return;
     event.preventDefault();
     enters += 1;
-    button.lastChild.textContent = enters === 1 ? "Enter again to flatten" : "Flattening";
+    said.textContent = enters === 1 ? "Enter again to flatten" : "Flattening";
     if (enters === 2) go();
   });
   return button;
@@ -319,7 +321,7 @@ $("flatten").addEventListener("click", openFlatten);
 
 const THEMES = ["auto", "dark", "light"];
 function nextTheme() {
-  const next = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+  const next = THEMES[(THEMES.indexOf(root.dataset.theme || "") + 1) % THEMES.length];
   root.dataset.theme = next;
   try { localStorage.setItem("scalpdesk-theme", next); } catch { /* private window: for this page only */ }
   setText($("theme"), `Theme: ${next}`);
@@ -344,14 +346,14 @@ function openHelp() {
 
 function moveRow(step) {
   const rows = [...$("main").querySelectorAll("tbody tr[tabindex]")];
-  const at = rows.indexOf(document.activeElement);
+  const at = rows.findIndex((row) => row === document.activeElement);
   const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
   if (next) next.focus();
 }
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") { haltReady = false; closePanel(); return; }
-  if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/** @type {Element} */ (event.target).closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "?") { openHelp(); return; }
   if (keysOff()) return;
   if (event.key === "Enter" && haltReady) { event.preventDefault(); haltReady = false; halt(); return; }
@@ -378,7 +380,7 @@ if (given) {  // never sent in an address: what follows the number sign stays in
 if (root.dataset.role === "nobody") {
   $("main").replaceChildren(h("p", { class: "card wide muted" }, "Nothing is shown before you log in."));
 } else {
-  for (const link of $("tabs").querySelectorAll("a")) link.href = addressOf(link.dataset.page);
+  for (const link of $("tabs").querySelectorAll("a")) link.setAttribute("href", addressOf(link.dataset.page));
   if (namedRun()) listRuns();
   listen(schedule);
   connect();

@@ -1,6 +1,6 @@
 // Charts by uPlot, and a table in their place where it is missing.
 
-import { h, table } from "./dom.js";
+import { exportButton, fileName, h, saveFile, table } from "./dom.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const ZONE = "America/New_York";
@@ -8,6 +8,16 @@ const hasCharts = () => typeof window.uPlot === "function";
 
 const clockText = (seconds) =>
   new Date(seconds * 1000).toLocaleTimeString("en-GB", { timeZone: ZONE, hour: "2-digit", minute: "2-digit" });
+
+const momentText = (seconds, isDated) =>
+  new Date(seconds * 1000).toLocaleString("en-GB", { timeZone: ZONE, hour: "2-digit", minute: "2-digit", second: "2-digit", ...(isDated ? { day: "numeric", month: "short" } : {}) });
+
+// A value with as many decimals as a five-hundredth of its scale needs.
+export function pointText(value, { min, max }) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "·";
+  const digits = max > min ? Math.min(Math.max(Math.ceil(-Math.log10((max - min) / 500)), 0), 8) : 2;
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+}
 
 function axes(options) {
   const shared = {
@@ -61,7 +71,11 @@ export class LineChart {
     this.lines = lines;
     this.options = options;
     this.data = [[], ...lines.map(() => [])];
+    /** @type {Chart | null} */
     this.plot = null;
+    this.isZoomed = false;
+    this.readout = h("div", { class: "readout", hidden: true });
+    this.whole = h("button", { type: "button", class: "export whole", hidden: true, "aria-label": `${options.label}: show the whole again`, onclick: () => this.zoomOut() }, "Whole");
     this.resize = new ResizeObserver(() => this.fit());
     this.resize.observe(host);
   }
@@ -85,7 +99,13 @@ export class LineChart {
         width: Math.max(host.clientWidth, 50),
         height: Math.max(host.clientHeight, 50),
         legend: { show: false },
-        cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
+        cursor: {
+          y: false,
+          points: { size: (_, at) => (lines[at - 1].label ? 6 : 0) },
+          drag: { x: true, y: false },
+          bind: { dblclick: () => () => { this.zoomOut(); return null; } },
+          ...(options.sync ? { sync: { key: options.sync, setSeries: false } } : {}),
+        },
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), ZONE),
         padding: [8, 4, 0, 24],
         scales: {
@@ -95,7 +115,7 @@ export class LineChart {
         axes: axes(options),
         series: [{}, ...series],
         bands: options.bands ? options.bands.map((band) => ({ series: band.series, fill: css(band.fill) })) : [],
-        hooks: { draw: options.draw ? [options.draw].flat() : [], setCursor: options.cursor ? [options.cursor] : [] },
+        hooks: { draw: options.draw ? [options.draw].flat() : [], setCursor: [(plot) => this.read(plot), ...(options.cursor ? [options.cursor] : [])], setSelect: [(plot) => plot.select.width > 0 && this.setZoomed(true)] },
       },
       this.data,
       host,
@@ -105,6 +125,49 @@ export class LineChart {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", options.label || "chart");
     }
+    host.append(this.readout, this.whole, exportButton("PNG", options.label || "chart", () => this.save()));
+  }
+
+  setZoomed(isZoomed) {
+    this.isZoomed = isZoomed;
+    this.whole.hidden = !isZoomed;
+  }
+
+  zoomOut() {
+    this.setZoomed(false);
+    if (this.plot) this.plot.setData(this.data);
+  }
+
+  // The values at the pointer, on the side of the chart where the pointer is not.
+  read(plot) {
+    const at = plot.cursor.idx;
+    this.readout.hidden = at === null || at === undefined || plot.cursor.left < 0;
+    if (this.readout.hidden) return;
+    this.readout.classList.toggle("left", plot.cursor.left > plot.over.clientWidth / 2);
+    const shown = this.lines.map((line, i) => [line, this.data[i + 1][at]]).filter(([line]) => line.label);
+    this.readout.replaceChildren(
+      h("b", {}, this.xText(at)),
+      ...shown.map(([line, value]) => h("span", { class: line.colour || "" }, `${line.label} ${pointText(value, plot.scales.y)}`)),
+    );
+  }
+
+  xText(at) {
+    const value = this.data[0][at], column = this.data[0];
+    if (this.options.time !== false) return momentText(value, column[column.length - 1] - column[0] > 86400);
+    const text = this.options.xValues?.(this.plot, [value])[0];
+    return text && Number.isNaN(Number(String(text).replaceAll(",", ""))) ? text : pointText(value, { min: column[0], max: column[column.length - 1] });
+  }
+
+  save() {
+    const drawn = this.host.querySelector("canvas"), picture = h("canvas", { width: drawn.width, height: drawn.height + 28 });
+    const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
+    context.fillStyle = css("panel");
+    context.fillRect(0, 0, picture.width, picture.height);
+    context.fillStyle = css("text");
+    context.font = "13px system-ui, sans-serif";
+    context.fillText(this.options.label || "", 8, 18);
+    context.drawImage(drawn, 0, 28);
+    picture.toBlob((blob) => blob && saveFile(`${fileName(this.options.label)}.png`, blob));
   }
 
   fit() {
@@ -115,7 +178,15 @@ export class LineChart {
     this.data = data;
     if (!hasCharts()) return this.instead();
     if (!this.plot) this.build();
-    this.plot.setData(data);
+    this.keepZoom(/** @type {Chart} */ (this.plot));
+  }
+
+  // New data under a zoom leaves the part that somebody looks at; data of elsewhere ends the zoom.
+  keepZoom(plot, { min, max } = plot.scales.x) {
+    const column = this.data[0], first = column[0], last = column[column.length - 1];
+    if (this.isZoomed && !(min < last && max > first)) this.setZoomed(false);
+    plot.setData(this.data, !this.isZoomed);
+    if (this.isZoomed) plot.setScale("x", { min: Number(min), max: Number(max) });
   }
 
   instead() {
@@ -144,10 +215,12 @@ export class LineChart {
   clear() {
     if (this.plot) this.plot.destroy();
     this.plot = null;
+    this.setZoomed(false);
   }
 
   restyle() {
-    if (this.plot) { this.build(); this.plot.setData(this.data); }
+    const { plot } = this;
+    if (plot) { this.build(); this.keepZoom(/** @type {Chart} */ (this.plot), plot.scales.x); }
   }
 
   destroy() {
@@ -184,7 +257,8 @@ export function guides(lines) {
   };
 }
 
-// Triangles of executions on a price chart: up below the line for a buy, down above it for a sale.
+// Triangles of executions on a price chart: up below the line for a buy, down above it for a sale; a diamond on the
+// line where options were entered or left, at the price that the underlying had.
 export function triangles(fills, size) {
   return (plot) => {
     const { t, price, side, hedge } = fills();
@@ -197,8 +271,12 @@ export function triangles(fills, size) {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     for (let i = 0; i < t.length; i += 1) {
-      if (!hedge[i]) continue;
       const x = plot.valToPos(t[i], "x", true);
+      if (!hedge[i]) {
+        const spot = plot.data[1][plot.valToIdx(t[i])];
+        if (spot !== null && spot !== undefined) diamond(ctx, x, plot.valToPos(spot, "y", true), 1.5 * half);
+        continue;
+      }
       const up = side[i] > 0;
       const y = plot.valToPos(price[i], "y", true) + (up ? 2.4 : -2.4) * half;
       ctx.fillStyle = colours[side[i]];
@@ -210,6 +288,13 @@ export function triangles(fills, size) {
     }
     ctx.restore();
   };
+}
+
+function diamond(ctx, x, y, half) {
+  ctx.fillStyle = css("accent");
+  ctx.beginPath();
+  for (const [dx, dy] of SHAPES.diamond) ctx.lineTo(x + dx * half, y + dy * half);
+  ctx.fill();
 }
 
 // Shapes of marks, as corners around 0 in a square from -1 to 1: a key cuts the same shape out of its element.
@@ -307,11 +392,12 @@ export function heatCell(text, heat) {
 }
 
 // `colour` paints every cell; without one the sign chooses.
-export function paintHeat(host, colour) {
+export function paintHeat(host, colour = "") {
   for (const cell of host.querySelectorAll("td")) {
     const inner = cell.firstElementChild;
     if (!inner || inner.heat === undefined) continue;
     const strength = Math.round(Math.min(Math.abs(inner.heat), 1) * 38);
     cell.style.background = `color-mix(in srgb, var(--${colour || (inner.heat >= 0 ? "up" : "down")}) ${strength}%, transparent)`;
   }
+  return host;
 }

@@ -1,7 +1,7 @@
 // Desk: is gamma paying, am I safe?
 
-import { LineChart, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
-import { add, card, facts, h, pieces, poll, setText, table, tinted } from "./dom.js";
+import { LineChart, guides, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { add, card, facts, h, pieces, poll, redraw, setText, table, tinted } from "./dom.js";
 import { store } from "./store.js";
 
 const legend = (...items) => h("div", { class: "legend" }, items);
@@ -13,7 +13,7 @@ export function create(main) {
     range: h("span", { class: "muted narrow-gone" }),
     name: h("span", { class: "text" }, "spot"),
     price: h("div", { class: "plot price" }),
-    hover: h("span", { class: "sr" }),
+    won: h("div", { class: "plot small" }),
     pnl: h("div", { class: "big" }),
     pnlNote: h("p", { class: "muted" }),
     fall: h("div"),
@@ -42,11 +42,13 @@ export function create(main) {
           parts.name,
           h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"),
           h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"),
+          h("span", { class: "tri" }, h("b", { class: "trade" }, "◆ "), "entry or exit"),
         ),
         parts.range,
       ),
       parts.price,
-      parts.hover,
+      h("div", { class: "legend" }, key("P&L of the day, after fees", "text")),
+      parts.won,
     ),
     h("section", { class: "card w4" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
     h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta, parts.bandNote),
@@ -76,8 +78,10 @@ export function create(main) {
     price: new LineChart(parts.price, [{ label: "spot", colour: "text" }], {
       label: "Price of the underlying with the desk's hedges",
       yValues: plainNumber(2),
+      sync: "desk",
       draw: triangles(() => store.fills.columns, size),
     }),
+    won: new LineChart(parts.won, [{ label: "P&L", colour: "text" }], { label: "P&L of the day, after fees", sync: "desk", yValues: signedNumber(0), ySpace: 26, draw: guides(() => [{ y: 0 }]) }),
     delta: new LineChart(
       parts.delta,
       [
@@ -85,17 +89,17 @@ export function create(main) {
         { colour: "band", width: 0 },
         { label: "net delta", colour: "text", width: 1.2 },
       ],
-      { label: "Net delta within the hedge band", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 },
+      { label: "Net delta within the hedge band", sync: "desk", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 },
     ),
     vols: new LineChart(
       parts.vols,
       [{ label: "realised", colour: "up" }, { label: "implied", colour: "text", dash: [5, 3] }],
-      { label: "Realised and implied volatility, per cent a year", yValues: plainNumber(1), range: fromZero, ySpace: 26 },
+      { label: "Realised and implied volatility, per cent a year", sync: "desk", yValues: plainNumber(1), range: fromZero, ySpace: 26 },
     ),
     rent: new LineChart(
       parts.rent,
       [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }],
-      { label: "What gamma earned and what theta cost", yValues: plainNumber(0), range: fromZero, ySpace: 26 },
+      { label: "What gamma earned and what theta cost", sync: "desk", yValues: plainNumber(0), range: fromZero, ySpace: 26 },
     ),
   };
 
@@ -105,6 +109,7 @@ export function create(main) {
     const upper = columns.band;
     const lower = columns.band.map((value) => (value === null ? null : -value));
     charts.price.set([columns.t, columns.spot]);
+    charts.won.set([columns.t, columns.pnl]);
     charts.delta.set([columns.t, upper, lower, columns.net_delta]);
     charts.vols.set([columns.t, columns.realised, columns.implied]);
     charts.rent.set([columns.t, columns.gamma, columns.theta]);
@@ -117,7 +122,7 @@ export function create(main) {
       parts.verdict.replaceChildren(desk.empty);
       return;
     }
-    const { head } = store.state;
+    const { head } = /** @type {State} */ (store.state);
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
     parts.verdict.replaceChildren(...pieces(desk.verdict));
@@ -131,8 +136,8 @@ export function create(main) {
     setText(parts.deltaNote, desk.delta_note);
     setText(parts.positionNote, [desk.position.structure, desk.position.note].filter(Boolean).join(": "));
     setText(parts.decisionsNote, desk.decisions_note);
-    parts.position.replaceChildren(positionTable(desk.position));
-    parts.decisions.replaceChildren(decisionTable(desk.decisions));
+    redraw(parts.position, positionTable(desk.position));
+    redraw(parts.decisions, decisionTable(desk.decisions));
   }
 
   drawState();

@@ -2,6 +2,13 @@
 
 export const MISSING = "·";
 
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [props]
+ * @param {Child[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -15,6 +22,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** @template {Element} E @param {E} element @param {Child[]} children @returns {E} */
 export function add(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
@@ -39,7 +47,13 @@ export function setText(element, text, flash = false) {
 
 // A table from columns [{head, cell(row), class}] and rows; a row may be opened by click, Enter or O. `key` names
 // a row that may be opened, for redraw.
-export function table(columns, rows, { caption, open, key } = {}) {
+/**
+ * @template Row
+ * @param {Column<Row>[]} columns
+ * @param {Row[]} rows
+ * @param {{caption: string, open?: (row: Row) => Child, key?: (row: Row) => string}} options
+ */
+export function table(columns, rows, { caption, open, key }) {
   const body = h("tbody");
   for (const row of rows) {
     const line = h(
@@ -65,25 +79,63 @@ export function table(columns, rows, { caption, open, key } = {}) {
     }
     body.append(line);
   }
+  const made = h(
+    "table",
+    {},
+    h("caption", { class: "sr" }, caption),
+    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.class }, column.head)))),
+    body,
+  );
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h(
-      "table",
-      {},
-      h("caption", { class: "sr" }, caption),
-      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.class }, column.head)))),
-      body,
-    ),
+    { class: "tabled" },
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, made),
+    rows.length ? exportButton("CSV", caption, () => saveFile(`${fileName(caption)}.csv`, new Blob([csvOf(made)], { type: "text/csv" }))) : null,
   );
 }
 
+// The table as it stands, without what was opened under a row: quoted as RFC 4180 says, numbers with a plain minus.
+export function csvOf(made) {
+  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const plain = (text) => (/^[−+]?[\d,]*\.?\d+$/.test(text) ? text.replace("−", "-").replace("+", "").replaceAll(",", "") : text === MISSING ? "" : text);
+  const lines = [...made.querySelectorAll("tr")].filter((line) => !line.closest("td") && !line.classList.contains("open"));
+  return lines.map((line) => [...line.children].map((cell) => quoted(plain(cell.textContent.trim()))).join(",") + "\r\n").join("");
+}
+
+export const exportButton = (kind, caption, save) =>
+  h("button", { type: "button", class: "export", "aria-label": `${caption}: save as ${kind}`, onclick: (event) => { event.stopPropagation(); save(); } }, kind);
+
+export const fileName = (caption) => (caption || "scalpdesk").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+
+export function saveFile(name, blob) {
+  const address = URL.createObjectURL(blob);
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+// Somebody selects text in it, or holds a button of it down.
+export function isInHand(container) {
+  const selection = document.getSelection();
+  const isSelected = selection && !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(container);
+  return Boolean(isSelected) || container.matches(":active");
+}
+
+const waitingToBeDrawn = new Map();
+for (const name of ["selectionchange", "click"])
+  document.addEventListener(name, () => waitingToBeDrawn.forEach((children, container) => redraw(container, ...children)));
+
 // Put what was drawn anew in the place of the old: a row that somebody opened stays open, and the focus on its row.
+// While somebody selects in the old it waits.
 export function redraw(container, ...children) {
+  if (isInHand(container)) { waitingToBeDrawn.set(container, children); return; }
+  waitingToBeDrawn.delete(container);
   const isOpen = (line) => line.nextElementSibling?.classList.contains("open");
   const opened = new Set([...container.querySelectorAll("tr[data-row]")].filter(isOpen).map((line) => line.dataset.row));
-  const focused = container.contains(document.activeElement) ? document.activeElement.dataset.row : undefined;
+  const inside = /** @type {HTMLElement | null} */ (document.activeElement);
+  const focused = container.contains(inside) ? inside?.dataset.row : undefined;
+  const exported = inside?.matches(".export") && container.contains(inside) ? inside.getAttribute("aria-label") : null;
   container.replaceChildren(...children);
+  if (exported) [...container.querySelectorAll(".export")].find((each) => each.getAttribute("aria-label") === exported)?.focus({ preventScroll: true });
   for (const line of container.querySelectorAll("tr[data-row]")) {
     if (opened.has(line.dataset.row)) line.click();
     if (line.dataset.row === focused) line.focus({ preventScroll: true });

@@ -101,7 +101,7 @@ export function create(main) {
       h("small", {}, `${day}${isNoted ? " ✎" : ""}`), h("span", {}, row.pnl)));
     if (row.tone !== "muted") {
       const share = Math.round(8 + 22 * (amount(row) / largest));
-      cell.firstChild.style.background = `color-mix(in srgb, var(--${row.tone}) ${share}%, transparent)`;
+      /** @type {HTMLElement} */ (cell.firstChild).style.background = `color-mix(in srgb, var(--${row.tone}) ${share}%, transparent)`;
     }
     return cell;
   }

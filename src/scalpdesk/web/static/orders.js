@@ -8,12 +8,15 @@ export function create(main) {
   const sentence = h("p", { class: "verdict" });
   const counts = h("div"), note = h("div");
   const groups = Object.fromEntries(GROUPS.map(([name]) => [name, { host: h("div"), pages: pager(() => { last = ""; stop.now(); }) }]));
+  const field = h("input", { type: "search", "aria-label": "Search the orders", placeholder: "call, sell, hedge, rejected …", autocomplete: "off" });
+  field.addEventListener("input", () => { for (const { pages } of Object.values(groups)) pages.reset(); last = ""; stop.now(); });
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "Is anything in doubt?"), sentence, note, counts),
+    h("section", { class: "card wide" }, h("h2", {}, "Is anything in doubt?"), sentence, note, counts, h("div", { class: "controls-row" }, field)),
     ...GROUPS.map(([name, title]) => card("wide", title, groups[name].host, groups[name].pages.element)),
   );
   let last = "";
 
+  /** @param {Answer<"/api/orders">} page */
   function draw(page) {
     const text = JSON.stringify(page);
     if (text === last) return;
@@ -39,7 +42,7 @@ export function create(main) {
   }
 
   const path = () => {
-    const words = new URLSearchParams({ run: namedRun() });
+    const words = new URLSearchParams({ run: namedRun(), search: field.value.trim() });
     for (const { pages } of Object.values(groups)) if (pages.before) words.append("before", pages.before);
     return `/api/orders?${words}`;
   };

@@ -1,16 +1,22 @@
 // Position: what happens if it moves? At a later date, and with legs added for a look; nothing here is sent.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
-import { card, fetchJson, h, poll, setText, shown, table, tinted } from "./dom.js";
+import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
   const legs = h("div"), ladder = h("div"), deadlines = h("div"), greeks = h("div");
   const expires = h("div"), night = h("p"), expiryCard = h("section", { class: "card wide", hidden: "" }, h("h2", {}, "Expires today"), night, expires);
   const plot = h("div", { class: "plot mid" }), at = h("span", { class: "text" }, "now"), ladderAt = h("span", { class: "muted" });
-  const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"));
+  const keptKey = h("span", { class: "down dash", hidden: true }, "kept");
+  const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"), keptKey);
   const date = h("input", { type: "range", min: "0", max: "0", step: "any", value: "0", "aria-label": "Date" });
   const dateText = h("b", {}, "now");
+  const vol = h("input", { type: "range", min: "-10", max: "20", step: "0.5", value: "0", "aria-label": "Change of every volatility, points" });
+  const volText = h("b", {}, "0 pts");
+  let /** @type {Curve | null} */ kept = null;
+  const keep = h("button", { type: "button", "aria-pressed": "false", onclick: () => { kept = kept ? null : latest; keep.setAttribute("aria-pressed", String(Boolean(kept))); stop.now(); } }, "Keep this curve to compare");
+  let /** @type {Curve | null} */ latest = null;
   const quantity = h("input", { type: "number", value: "1", step: "any", "aria-label": "Quantity, negative to sell", size: "6" });
   const expiry = h("select", { "aria-label": "Expiry, or the underlying" });
   const strike = h("select", { "aria-label": "Strike" });
@@ -25,6 +31,7 @@ export function create(main) {
       { class: "card wide" },
       h("h2", {}, "What if? Nothing here is sent"),
       h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Date ", date), dateText, h("button", { type: "button", onclick: () => move(0) }, "Now")),
+      h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Volatility of the curves ", vol), volText, keep),
       h("div", { class: "controls-row" }, "Add ", quantity, expiry, strike, right, h("button", { type: "button", onclick: add }, "Add at its mark"), added),
       trouble,
     ),
@@ -35,7 +42,7 @@ export function create(main) {
     h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), smile, ladderAt), ladder),
     risk.element,
   );
-  const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }], {
+  const chart = new LineChart(plot, [{ label: "at the date", colour: "text" }, { label: "at expiry", colour: "up", dash: [5, 3] }, { label: "kept", colour: "down", dash: [2, 3], joined: true }], {
     label: "P&L of the book against the spot, at the date and at the first expiry",
     time: false,
     xValues: plainNumber(0),
@@ -43,10 +50,10 @@ export function create(main) {
     axisWidth: 70,
     draw: guides(() => [{ y: 0 }, ...(spot ? [{ x: spot, label: "spot" }] : [])]),
   });
-  let spot = null, asked = false, what = [], listed = { underlying: null, expiries: {} };
+  let /** @type {any} */ spot = null, asked = false, /** @type {any[]} */ what = [], listed = { underlying: null, expiries: {} };
 
   const path = () => {
-    const words = new URLSearchParams({ days: date.value, smile: smile.value });
+    const words = new URLSearchParams({ days: date.value, smile: smile.value, vol: vol.value });
     for (const leg of what) words.append("leg", `${leg.symbol}:${leg.quantity}`);
     return `/api/position?${words}`;
   };
@@ -57,7 +64,7 @@ export function create(main) {
     if (!strikes) return;
     const kept = strike.value, every = Object.keys(strikes);
     strike.replaceChildren(...every.map((each) => h("option", { value: each }, each)));
-    const nearest = every.reduce((best, each) => (Math.abs(each - spot) < Math.abs(best - spot) ? each : best), every[0]);
+    const nearest = every.reduce((best, each) => (Math.abs(Number(each) - spot) < Math.abs(Number(best) - spot) ? each : best), every[0]);
     strike.value = strikes[kept] ? kept : nearest;
   }
 
@@ -95,6 +102,7 @@ export function create(main) {
     stop.now();
   }
 
+  /** @param {Answer<"/api/position">} page */
   function draw(page) {
     if (page.spot && !expiry.options.length && !asked) {
       asked = true;
@@ -121,7 +129,8 @@ export function create(main) {
     greeks.replaceChildren(
       h("dl", { class: "greeks" }, [["Delta", "delta"], ["Gamma", "gamma"], ["Theta / d", "theta"], ["Vega / pt", "vega"]].map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, page.greeks[each] ?? "·")))),
     );
-    legs.replaceChildren(
+    redraw(
+      legs,
       h("p", { class: "note" }, page.structure || ""),
       table(
         [
@@ -141,7 +150,8 @@ export function create(main) {
         { caption: "Legs" },
       ),
     );
-    deadlines.replaceChildren(
+    redraw(
+      deadlines,
       table(
         [
           { head: "What", cell: (row) => row.what },
@@ -155,7 +165,8 @@ export function create(main) {
     expiryCard.hidden = !page.expiry_day;
     if (page.expiry_day) {
       setText(night, page.expiry_day.tomorrow.join(" "));
-      expires.replaceChildren(
+      redraw(
+      expires,
         table(
           [
             { head: "Leg", cell: (leg) => leg.label },
@@ -176,9 +187,12 @@ export function create(main) {
       );
     }
     if (!page.payoff) return;
-    chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry]);
-    ladder.replaceChildren(
-      table(
+    latest = { spots: page.payoff.spots, now: page.payoff.now };
+    keptKey.hidden = !kept;
+    chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry, page.payoff.spots.map((each) => (kept ? valueAt(kept, each) : null))]);
+    redraw(
+      ladder,
+      paintHeat(table(
         [
           { head: "Spot", class: "nowrap", cell: (row) => row.spot },
           { head: "Move %", class: "num", cell: (row) => row.move },
@@ -186,16 +200,28 @@ export function create(main) {
         ],
         page.ladder.rows,
         { caption: "Ladder" },
-      ),
+      )),
     );
-    paintHeat(ladder);
   }
 
   const stop = poll(path, draw, 1);
   date.addEventListener("input", () => stop.now());
+  vol.addEventListener("input", () => { setText(volText, `${Number(vol.value) > 0 ? "+" : ""}${vol.value.replace("-", "−")} pts`); stop.now(); });
   expiry.addEventListener("change", choose);
   smile.addEventListener("change", () => stop.now());
   return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); risk.stop(); chart.destroy(); } };
+}
+
+/** @typedef {{spots: number[], now: number[]}} Curve */
+
+// A kept curve at a spot of today's, between two of its own; null outside of them.
+/** @param {Curve} curve @param {number} spot */
+export function valueAt({ spots, now }, spot) {
+  const right = spots.findIndex((each) => each >= spot);
+  if (right < 0 || (right === 0 && spots[0] > spot)) return null;
+  if (spots[right] === spot) return now[right];
+  const share = (spot - spots[right - 1]) / (spots[right] - spots[right - 1]);
+  return now[right - 1] + share * (now[right] - now[right - 1]);
 }
 
 // What is held, without the legs of a look: value at risk and stress days.
@@ -213,6 +239,7 @@ function riskCard() {
   );
   let last = null;
 
+  /** @param {Answer<"/api/risk">} page */
   function draw(page) {
     const nothing = page.empty || page.error;
     body.hidden = Boolean(nothing);
@@ -223,7 +250,8 @@ function riskCard() {
     from.replaceChildren(
       [page.history && `Full repricing up to the ${page.horizon} by ${page.history}, ${page.smile} smile, ${page.currency}.`, page.correlation && `Correlation by EWMA ${page.correlation}.`].filter(Boolean).join(" "),
     );
-    measures.replaceChildren(
+    redraw(
+      measures,
       table(
         [
           { head: "Loss of a session", cell: (row) => `${row.method}, ${100 * row.confidence} %` },
@@ -235,7 +263,8 @@ function riskCard() {
         { caption: "Value at risk and expected shortfall" },
       ),
     );
-    stress.replaceChildren(
+    redraw(
+      stress,
       table(
         [
           { head: "Day", class: "nowrap", cell: (row) => row.day },

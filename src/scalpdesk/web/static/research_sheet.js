@@ -61,7 +61,6 @@ function heatMap() {
     );
     paintHeat(host);
     const all = parameters.map(({ key }, i) => [i, key]);
-    const swap = (next, other) => (next === other ? [next, all.find(([i]) => i !== next)[0]] : [next, other]);
     if (parameters.length > 2) {
       controls.replaceChildren(
         choice("Rows", all, down, (next) => { [down, across] = next === across ? [across, down] : [next, across]; }),

@@ -1,7 +1,7 @@
 // Runs: which result do I believe?
 
 import { LineChart, signedNumber } from "./charts.js";
-import { card, facts, fetchJson, h, poll, table, tinted } from "./dom.js";
+import { card, facts, fetchJson, h, poll, redraw, table, tinted } from "./dom.js";
 
 const SORTS = [["newest", "Newest first"], ["pnl", "Best P&L first"], ["sharpe", "Best Sharpe first"], ["drawdown", "Least drawdown first"], ["sessions", "Most sessions first"], ["fills", "Most fills first"]];
 const TONES = ["text", "up", "down", "muted"];
@@ -39,7 +39,8 @@ export function create(main) {
       label: "P&L of the chosen runs", time: false, xValues: (_, splits) => splits.map((minute) => `${minute} min`), yValues: signedNumber(0), axisWidth: 60,
     });
     chart.set([stamps, ...columns]);
-    compared.replaceChildren(
+    redraw(
+      compared,
       table(
         [
           { head: "Part", cell: (name) => name.replace("_", " ") },
@@ -59,6 +60,7 @@ export function create(main) {
     );
   }
 
+  /** @param {Answer<"/api/runs">} page */
   function draw(page) {
     const text = JSON.stringify(page);
     if (text === last || document.activeElement?.closest(".noting input, .noting textarea")) return;  // somebody writes
@@ -70,8 +72,9 @@ export function create(main) {
       page.empty || page.error || `${asked}${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
     );
     if (!chosen.length && rows.length) { chosen = [rows[0].run_id]; drawCompared(); }
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
-    list.replaceChildren(
+    const focused = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.focus : undefined;
+    redraw(
+      list,
       table(
         [
           { head: "P&L", class: "num pnl", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },

@@ -1,7 +1,7 @@
 // Options scalps: what is on, what next? Four tabs.
 
 import { LineChart, heatCell, paintHeat, signedNumber } from "./charts.js";
-import { card, facts, h, poll, shown, table, tinted } from "./dom.js";
+import { facts, h, poll, shown, table, tinted } from "./dom.js";
 
 const TABS = [["live", "Live Scalps"], ["picker", "Strike Picker"], ["history", "Scalp History"], ["performance", "Performance"]];
 const tone = (value) => (value > 0.005 ? "up" : value < -0.005 ? "down" : "muted");
@@ -141,7 +141,7 @@ export function create(main) {
     const { total } = found;
     body.replaceChildren(
       facts([["Scalps", total.scalps], ["Win rate", rate(total.win_rate)], ["P&L", money(total.pnl), tone(total.pnl)], ["Held on average", minutes(total.average_hold_seconds)]]),
-      found.cumulative.length > 1 ? plot : null,
+      found.cumulative.length > 1 ? plot : "",
       group("By ticker", found.by_ticker),
       group("By hour (New York)", found.by_hour),
       group("By conviction", found.by_conviction),

@@ -47,6 +47,7 @@ function withParts(name, rows, columnsBefore) {
 }
 
 const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
+/** @type {[string, string, number][]} */
 const greekNames = [["gamma_shares_per_usd", `Gamma, ${data.delta_unit} per 1.00`, 2], ["theta_usd_per_day", "Theta, a day", 1], ["vega_usd_per_point", "Vega, a point", 1]];
 const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
@@ -68,7 +69,7 @@ add(document.getElementById("main"), [
   ),
   whatWasRun("w4"),
   command(),
-  h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold")), price),
+  h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"), h("span", { class: "tri" }, h("b", { class: "trade" }, "◆ "), "entry or exit")), price),
   h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,

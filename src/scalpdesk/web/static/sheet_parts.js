@@ -3,7 +3,7 @@
 import { LineChart } from "./charts.js";
 import { h, shown, table } from "./dom.js";
 
-export const data = JSON.parse(document.getElementById("data").textContent);
+export const data = JSON.parse(document.getElementById("data").textContent || "");
 const drawn = [];
 
 export const holder = (kind, label) => h("div", { class: `plot ${kind}`, role: "group", "aria-label": label });

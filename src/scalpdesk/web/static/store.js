@@ -3,6 +3,7 @@
 import { fetchJson, namedRun } from "./dom.js";
 
 export const store = {
+  /** @type {State | null} */
   state: null,
   series: { run: null, generation: -1, columns: {} },
   fills: { run: null, columns: { t: [], price: [], side: [], hedge: [], text: [] } },

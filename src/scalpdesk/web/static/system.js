@@ -1,6 +1,6 @@
 // System: is the machine well?
 
-import { card, facts, fetchJson, h, poll, table, tinted } from "./dom.js";
+import { card, facts, fetchJson, h, poll, redraw, table, tinted } from "./dom.js";
 
 const round = (value, digits = 1) => (value === null || value === undefined ? null : Number(value).toLocaleString("en-US", { maximumFractionDigits: digits }));
 const withUnit = (value, unit, digits) => (round(value, digits) === null ? null : `${round(value, digits)} ${unit}`);
@@ -21,9 +21,10 @@ export function create(main) {
 
   let waiting = 0;
 
+  /** @param {Answer<"/api/metrics">} page */
   function draw(page) {
     if (page.error) { sentence.replaceChildren(page.error); return; }
-    const { run, server: own, desk: told } = page;
+    const { run, server: own } = page, told = /** @type {any} */ (page.desk);
     const problems = [run?.problem, own.problem].filter(Boolean);
     const open = waiting ? `Look: ${waiting} alert${waiting > 1 ? "s are" : " is"} open. ` : "";
     sentence.replaceChildren(
@@ -65,10 +66,11 @@ export function create(main) {
     alerts.append(h("p", { class: "note dangerous", role: "status" }, `${body.error}. Log in above, or type: scalpdesk alerts ack`));
   };
 
+  /** @param {Answer<"/api/alerts">} page */
   function drawAlerts(page) {
     const { open = [], is_sent: isSent } = page;
     waiting = open.filter((row) => !row.acknowledged).length;
-    const last = alerts.firstChild?.dataset?.shown, shown = JSON.stringify(open.map(({ held, ...row }) => row));
+    const last = /** @type {HTMLElement | null} */ (alerts.firstChild)?.dataset?.shown, shown = JSON.stringify(open.map(({ held, ...row }) => row));
     alerts.querySelectorAll("[data-key]").forEach((cell) => { cell.textContent = open.find((row) => row.key === cell.dataset.key)?.held ?? ""; });
     if (last !== shown) {  // not under a finger that is about to press
       const list = open.length
@@ -90,7 +92,8 @@ export function create(main) {
         h("p", { class: "note" }, isSent === true ? "A watcher sends these." : isSent === false ? "No message is sent: credentials.alert_urls has no address. This page judges by the same rules." : "Not judged yet."),
       );
     }
-    sent.replaceChildren(
+    redraw(
+      sent,
       page.sent?.length
         ? h("ul", {}, page.sent.slice(0, 8).map((row) => h("li", {}, h("span", { class: "muted" }, `${row.ago} ago `), row.text.split("\n")[0])))
         : h("p", { class: "empty" }, "None."),

@@ -1,7 +1,7 @@
 // Volatility: is it cheap? A colour means the same on the whole page: implied, realised, forecast.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber } from "./charts.js";
-import { card, facts, h, poll, shown, table } from "./dom.js";
+import { card, facts, h, poll, redraw, shown, table } from "./dom.js";
 import { store } from "./store.js";
 
 const IMPLIED = "text", REALISED = "up", FORECAST = "down";
@@ -10,7 +10,7 @@ const key = (text, tone, kind = "") => h("span", { class: `${tone} ${kind}` }, t
 export function create(main) {
   const sentence = h("p", { class: "verdict one" }), day = h("p", { class: "muted" });
   const figures = h("div"), heat = h("div"), gex = h("div"), gexNote = h("span", { class: "muted" }), gexTitle = h("h2", {}, "Dealer gamma by strike");
-  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: [] }));
+  const smiles = [0, 1, 2, 3].map(() => ({ title: h("h3", {}), plot: h("div", { class: "plot mid" }), lines: /** @type {Guide[]} */ ([]) }));
   const termPlot = h("div", { class: "plot small" }), timePlot = h("div", { class: "plot small" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Is it cheap?"), sentence, day, figures),
@@ -37,6 +37,7 @@ export function create(main) {
   );
   let forecast = null, opened = 0;
 
+  /** @param {Answer<"/api/volatility">} page */
   function draw(page) {
     sentence.replaceChildren(page.empty || page.error || page.sentence);
     if (page.empty || page.error) return;
@@ -64,17 +65,17 @@ export function create(main) {
       charts[i].set([smile.strikes, smile.vols, smile.quoted]);
     });
     term.set([page.term.map((each) => each.days), page.term.map((each) => each.atm)]);
-    heat.replaceChildren(
-      table(
+    redraw(
+      heat,
+      paintHeat(table(
         [
           { head: "Expiry", class: "nowrap", cell: (row) => row.expiry },
           ...page.heat.moves.map((move, i) => ({ head: move, class: "heat", cell: (row) => heatCell(shown(row.cells[i].text), row.cells[i].heat ?? 0) })),
         ],
         page.heat.rows,
         { caption: "Implied volatility by expiry and strike" },
-      ),
+      ), IMPLIED),
     );
-    paintHeat(heat, IMPLIED);
     gexTitle.textContent = `Dealer gamma by strike${page.gex.unit ? `, ${page.gex.unit} per 1 % move` : ""}`;
     gexNote.textContent = [page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`, page.gex.covers_text].filter(Boolean).join("; ");
     gex.replaceChildren(bars(page.gex.strikes));

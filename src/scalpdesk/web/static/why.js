@@ -14,6 +14,7 @@ export function create(main) {
   );
   let last = "";
 
+  /** @param {Answer<"/api/decisions">} page */
   function draw(page) {
     const text = JSON.stringify(page);
     if (text === last) return;
@@ -25,7 +26,7 @@ export function create(main) {
     }
     note.replaceChildren(runNote(page, "orders"));
     const rows = page.decisions || [];
-    pages.show(page.older, rows.length ? `${rows[0].number} to ${rows.at(-1).first} of ${page.found} that fit` : "");
+    pages.show(page.older, rows.length ? `${rows[0].number} to ${rows[rows.length - 1].first} of ${page.found} that fit` : "");
     if (!rows.length) {
       list.replaceChildren(h("p", { class: "empty" }, "No decision fits."));
       return;

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { main } from "./page.js";
+import { LineChart, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
+
+test("an axis has as many decimals as tell two ticks apart", () => {
+  assert.deepEqual(plainNumber(0)(null, [0, 0.0002, 0.0004]), ["0", "0.0002", "0.0004"]);
+  assert.deepEqual(plainNumber(1)(null, [1000, 1500]), ["1,000", "1,500"]);
+  assert.deepEqual(signedNumber(0)(null, [-20, 0, 20]), ["−20", "0", "+20"]);
+});
+
+test("the ticks of a logarithm lie within its scale", () => {
+  assert.deepEqual(logTicks(0.04, 1.2), [0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1]);
+});
+
+test("a bar starts where the one before ended, in shares of the whole track", () => {
+  const bar = track(-10, 40, 0, 20, "up").querySelector("i");
+  assert.deepEqual([bar.style.left, bar.style.width], ["25%", "50%"]);
+  const rows = waterfall([{ name: "gamma", label: "Gamma", text: "+30", tone: "up", from: 0, to: 30 }, { name: "total", label: "Total", text: "+20", tone: "up", from: 0, to: 20 }]);
+  assert.deepEqual([...rows.querySelectorAll("i")].map((each) => each.style.width), ["100%", `${(100 * 20) / 30}%`]);
+});
+
+test("without the chart library the last values stand in a table", () => {
+  const chart = new LineChart(main, [{ label: "spot", colour: "text" }], { label: "Price", time: false, xName: "step" });
+  chart.set([[1, 2, 3, 4, 5, 6, 7], [10, 11, 12, 13, 14, 15, null]]);
+  const rows = [...main.querySelectorAll("tbody tr")].map((line) => line.textContent);
+  assert.deepEqual(rows, ["210.00", "311.00", "412.00", "513.00", "614.00", "715.00"].map((_, i) => `${i + 2}${i === 5 ? "·" : (11 + i).toFixed(2)}`));
+});
+
+test("a value under the pointer has the decimals that its scale needs", () => {
+  assert.equal(pointText(1234.5678, { min: 1000, max: 1500 }), "1,235");
+  assert.equal(pointText(0.00031234, { min: 0, max: 0.0005 }), "0.000312");
+  assert.equal(pointText(-2.5, { min: -5, max: 5 }), "−2.50");
+  assert.equal(pointText(null, { min: 0, max: 1 }), "·");
+});
