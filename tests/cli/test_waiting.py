@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import sys
 import threading
 from contextlib import redirect_stderr, redirect_stdout
@@ -22,6 +23,7 @@ def interrupted(cwd, *words):
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(cwd)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a suite in the background ignores it
         os.execv(sys.executable, [sys.executable, "-m", "scalpdesk", *words])
     shown = os.read(terminal, 65_536)
     os.write(terminal, b"\x03")

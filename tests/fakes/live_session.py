@@ -116,9 +116,9 @@ class Played:
     summary: dict[str, Any]
     run_dir: Path
     seconds: float
-    statement: bytes
+    statement: bytes = b""
     """The account's statement, as the exchange gives it by its venue's own interface."""
-    after_bust: bytes
+    after_bust: bytes = b""
     steps: list[tuple[Event, tuple[Output, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -212,7 +212,8 @@ def test_the_parts_of_a_listed_run_sum_to_its_cents_as_those_of_its_summary_do(e
     """Each was rounded alone: the residual was 0.00 where the summary's is 0.01."""
     folder, summary = ended_runs
     row = read_stored(folder / summary["run_id"]).run
-    row |= {"summary": {}} | {f"pnl_{name}": Decimal(0) for name in PARTS}  # as of a run that goes on
+    # as of a run that goes on
+    row |= {"summary": {}, "notes": []} | {f"pnl_{name}": Decimal(0) for name in PARTS}
     row |= {"pnl_delta": Decimal("-223.735773"), "pnl_vega": Decimal("-39.865258")}
     row |= {"pnl_residual": Decimal("0.001031"), "nav_change": Decimal("-263.6000")}
     listed = listed_run(row, folder)

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 from types import TracebackType
@@ -233,6 +233,7 @@ def deaf_to_interrupts() -> Iterator[None]:
     A terminal interrupts the whole group. A blocked signal stays blocked in what is started meanwhile; here
     it is delivered afterwards.
     """
+    resource_tracker.ensure_running()  # the first process would start it, and that unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

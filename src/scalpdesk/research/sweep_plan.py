@@ -169,7 +169,7 @@ def run_plan(
             said = dict(line.strip().partition(": ")[::2] for line in more)
             raise ConfigError(
                 f"no combination is a configuration: {first}",
-                where="--param",
+                where=" of ".join(filter(None, (said.get("where"), "--param"))),
                 value=said.get("value", "").strip("'") or None,
                 nearest=said.get("nearest"),
                 fix=said.get("fix"),

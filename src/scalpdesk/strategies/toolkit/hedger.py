@@ -371,7 +371,7 @@ class DeltaHedger:
     def cost_per_unit(self, view: DeskView, quote: QuoteEvent) -> float:
         """Return what trading one share or coin of the hedge costs one way: half the spread and the fee."""
         fee = self._fee_per_share
-        hedge = view.instruments[view.hedge]
+        hedge = view.instruments.by_id[view.hedge]
         if hedge.is_coin:
             fee = _fee_of_a_coin(view, hedge, quote.mid)
         return max(0.5 * (quote.ask - quote.bid) + fee, 0.0)
