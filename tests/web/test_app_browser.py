@@ -382,7 +382,7 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
         page.get_by_label("Expiry, or the underlying").select_option(label="SPY itself")
         page.get_by_role("button", name="Add at its mark").click()
         shown = document(address[0], "api/position?days=20&leg=SPY:-2")
-        date = page.get_by_role("slider")
+        date = page.get_by_role("slider", name="Date")
         date.evaluate("(date) => { date.value = '20'; date.dispatchEvent(new Event('input')); }")
         middle = shown["ladder"]["rows"][5]["cells"][3]["text"]
         playwright.expect(cells.nth(5)).to_have_text(middle)
