@@ -41,6 +41,12 @@ GIVEN = {
         "sudo cp scalpdesk.toml /var/lib/scalpdesk",
     ),
     "docs/howto/expiry-day.md": ("scalpdesk backtest zero-dte --set entry.mode=straddle",),
+    "docs/howto/journal.md": (
+        (
+            "scalpdesk backtest gamma-scalper --start 2018-02-05 --end 2018-02-06 --set entry.gate=off"
+            " --set exits.flat_minutes_before_close=10 --set entry.again_after_exit=true"
+        ),
+    ),
     "docs/howto/taxes.md": (
         "scalpdesk backtest gamma-scalper --set entry.gate=off --set exits.flat_minutes_before_close=10",
     ),
