@@ -93,6 +93,19 @@ class SweepPlan:
         return LocalEngine(market, self.options.workers or cpu_count() or 1, configs, shared)
 
 
+def _no_configuration(problem: str) -> ConfigError:
+    """Return the refusal of a sweep whose first combination was refused so; a row keeps the text alone."""
+    first, *more = problem.splitlines()
+    said = dict(line.strip().partition(": ")[::2] for line in more)
+    return ConfigError(
+        f"no combination is a configuration: {first}",
+        where=" of ".join(filter(None, (said.get("where"), "--param"))),
+        value=said.get("value", "").strip("'") or None,
+        nearest=said.get("nearest"),
+        fix=said.get("fix"),
+    )
+
+
 def run_plan(
     plan: SweepPlan,
     load: Loader,
@@ -165,15 +178,7 @@ def run_plan(
         jobs = [each for each in made if isinstance(each, Job)]
         refused = [each for each in made if isinstance(each, SweepRow)]
         if not jobs:
-            first, *more = (refused[0].problem or "").splitlines()
-            said = dict(line.strip().partition(": ")[::2] for line in more)
-            raise ConfigError(
-                f"no combination is a configuration: {first}",
-                where=" of ".join(filter(None, (said.get("where"), "--param"))),
-                value=said.get("value", "").strip("'") or None,
-                nearest=said.get("nearest"),
-                fix=said.get("fix"),
-            )
+            raise _no_configuration(refused[0].problem or "")
         done = {key: row for key, row in done.items() if not row.pruned}
         waiting = list({job.key: job for job in jobs if job.key not in done}.values())
         ended = len(jobs) - len(waiting)
