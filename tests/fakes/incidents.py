@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.campaign import run_trial
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
-from scalpdesk_testing.trial import TrialOutcome, run_trial
+from scalpdesk_testing.trial import TrialOutcome
 
 OFTEN = 40
 FILL = "/stream fill"

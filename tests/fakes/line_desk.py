@@ -35,9 +35,9 @@ from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
-from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
+from scalpdesk_testing.alpaca_trial import AlpacaLine
+from scalpdesk_testing.line import BASE_URL, Asked, LineNetwork
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 DAY, LATER = date(2018, 2, 7), date(2018, 2, 9)
@@ -149,10 +149,9 @@ class LineDesk:
         self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=CASH, positions=positions))
         self.keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.api = AlpacaApi(self.world, self.keyring, trading_limit=0)
-        self.hub = Hub(self.world)
-        self.line = Line(self.loop, self.clock, self.world, self.api, self.hub, self.keyring)
+        self.line = AlpacaLine(self.loop, self.clock, self.world, self.api, self.keyring)
         self.said: list[tuple[str, str]] = []
-        self.requests: list[Request] = []
+        self.requests: list[Asked] = []
         self.line.after_request.append(self.requests.append)
         self.desk: LiveDesk | None = None
         self.options = GatewayOptions(requests_per_minute=6_000, data_requests_per_minute=6_000)

@@ -50,10 +50,9 @@ from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.order_path import OrderPath
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
 from scalpdesk_alpaca.orders import OrderReports
-from scalpdesk_testing.campaign import trial_of
+from scalpdesk_testing.campaign import run_trial, trial_of
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.small_desk import CountedWriter
-from scalpdesk_testing.trial import run_trial
 from scalpdesk_testing.virtual_time import Stuck
 
 Change = tuple[Any, str, Any]

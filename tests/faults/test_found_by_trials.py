@@ -60,10 +60,10 @@ from scalpdesk_alpaca.account_messages import read_fills
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
+from scalpdesk_testing.campaign import run_trial
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
-from scalpdesk_testing.trial import run_trial
 
 KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 

@@ -5,16 +5,17 @@ import pytest
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.account_messages import CLOCK, read_clock
 from scalpdesk_alpaca.transport import NoAnswer, NotSent, RestClient, RestRequest
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.line import BASE_URL, LineNetwork
 from scalpdesk_testing.schedule import quiet_schedule
-from scalpdesk_testing.trial import KEY, SECRET, Trial
+from scalpdesk_testing.trial import KEY, SECRET
 
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
 
 
 @pytest.fixture
 def trial(tmp_path):
-    made = Trial(quiet_schedule(1), tmp_path)
+    made = AlpacaTrial(quiet_schedule(1), tmp_path)
     yield made
     made.loop.close()
     made.journal.close()

@@ -20,16 +20,16 @@ from scalpdesk.marketdata.tape import LazyQuotes, QuoteColumns
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.toolkit.order_life import without_figures
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, IMPLIED_VOL, OLD_SECONDS, PUT, SHARE
 from scalpdesk_testing.schedule import Moment, quiet_schedule
 from scalpdesk_testing.small_desk import BAND_SHARES, scratch_folder
-from scalpdesk_testing.trial import Trial
 
 LOST_AT, FOR_SECONDS = 20.0, 140.0
 PATIENCE_SECONDS = 20.0
 
 
-class QuotelessTrial(Trial):
+class QuotelessTrial(AlpacaTrial):
     """Measures how long the true net delta is out of the band with nothing at work."""
 
     def __init__(self, *args, **options):
@@ -90,7 +90,7 @@ def test_hedging_goes_on(trial):
 
 def test_straddles_held_for_days_are_neither_hedged_nor_traded_on_their_old_quotes():
     with scratch_folder() as folder:
-        run = Trial(quiet_schedule(5, held_days=3), Path(folder))
+        run = AlpacaTrial(quiet_schedule(5, held_days=3), Path(folder))
         run.run()
     assert run.outcome.violations == []
     quoted_ns = run.market.start_ns + OLD_SECONDS * NANOS_PER_SECOND

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, seed_that_notices
-from scalpdesk_testing.campaign import trial_of
-from scalpdesk_testing.trial import run_trial
+from scalpdesk_testing.campaign import run_trial, trial_of
 
 pytestmark = pytest.mark.second
 

@@ -14,6 +14,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import OpenInterestEvent, SessionEvent
 from scalpdesk.core.intents import LegOrders, Purpose
 from scalpdesk.venues.tracker import OrderTracker
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.campaign import (
     IMPOSSIBLE_EDGES,
     all_edges,
@@ -21,6 +22,7 @@ from scalpdesk_testing.campaign import (
     impossible_pairs,
     run_campaign,
     run_chunk,
+    run_trial,
     trial_of,
 )
 from scalpdesk_testing.market import CALL
@@ -42,7 +44,6 @@ from scalpdesk_testing.schedule import (
     quiet_schedule,
     with_story,
 )
-from scalpdesk_testing.trial import Trial, run_trial
 from scalpdesk_testing.workers import Worker
 
 pytestmark = pytest.mark.second
@@ -348,7 +349,7 @@ def test_selftest_says_how_it_is_used(words, capsys):
 
 
 def test_a_trial_that_never_ends_is_a_verdict():
-    class Endless(Trial):
+    class Endless(AlpacaTrial):
         async def _live(self, *, is_first):
             while True:  # noqa: ASYNC110 - the fault that is looked for
                 await asyncio.sleep(0.0)
@@ -359,7 +360,7 @@ def test_a_trial_that_never_ends_is_a_verdict():
 
 
 def test_a_trial_whose_desk_is_fed_without_end_is_a_verdict():
-    class Fed(Trial):
+    class Fed(AlpacaTrial):
         def watch(self, event, feed):
             if type(event) is SessionEvent:
                 self.loop.call_later(1.0, self._feed_on)

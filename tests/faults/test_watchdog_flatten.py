@@ -34,9 +34,9 @@ from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
-from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
-from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
+from scalpdesk_testing.alpaca_trial import AlpacaLine
+from scalpdesk_testing.line import BASE_URL, STRAIGHT, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
@@ -69,14 +69,8 @@ class Account:
         self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=D(1_000_000)))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.api = AlpacaApi(self.world, keyring, trading_limit=200)
-        self.line = Line(
-            self.loop,
-            self.clock,
-            self.world,
-            self.api,
-            Hub(self.world),
-            keyring,
-            latency_seconds=latency_seconds,
+        self.line = AlpacaLine(
+            self.loop, self.clock, self.world, self.api, keyring, latency_seconds=latency_seconds
         )
         self.doubled_every = 0
         self._posts = 0

@@ -24,14 +24,14 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.supervision import FaultError
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.small_desk import small_header
-from scalpdesk_testing.trial import Trial
 
 ERRORS = (RuntimeError, ValueError, AssertionError, KeyError, ZeroDivisionError, FaultError)
 
 
-class Day(Trial):
+class Day(AlpacaTrial):
     """A quiet day of a desk that trades and hedges, and the events that reached it."""
 
     def __init__(self, folder, seed=4):

@@ -6,7 +6,7 @@ from fakes.line_desk import CHAIN, LineDesk
 from scalpdesk.core.enums import Mode
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import RunEnd, StopMode
-from scalpdesk_testing.line import OnTheWay, Socket
+from scalpdesk_testing.line import OnTheWay, WebSocket
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
@@ -51,7 +51,7 @@ def resumed(tmp_path):
 @pytest.fixture
 def swallows_first_answer(monkeypatch):
     """The first confirmation of each stream of quotes is lost on the way."""
-    send, lost = Socket.send, set()
+    send, lost = WebSocket.send, set()
 
     def swallow(self, frame, late=0.0):
         if b"subscription" in frame.data and self not in lost:
@@ -59,7 +59,7 @@ def swallows_first_answer(monkeypatch):
             return
         send(self, frame, late)
 
-    return lambda _desk: monkeypatch.setattr(Socket, "send", swallow)
+    return lambda _desk: monkeypatch.setattr(WebSocket, "send", swallow)
 
 
 async def status_of(desk):

@@ -26,17 +26,17 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.hours import TapeHours
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Moment, quiet_schedule
 from scalpdesk_testing.small_desk import SMALL_PLAN
-from scalpdesk_testing.trial import Trial
 from scalpdesk_testing.tws_trial import TwsTrial
 
 pytestmark = pytest.mark.slow
 D = Decimal
 DAY = date(2018, 3, 5)
 EVENING_SECONDS, MORNING_SECONDS = 600, 60
-PLACES = {"alpaca": Trial, "ibkr": TwsTrial}
+PLACES = {"alpaca": AlpacaTrial, "ibkr": TwsTrial}
 STRIKE = 500
 ENDS = ChangeCause.CASH_SETTLEMENT, ChangeCause.EXPIRED_WORTHLESS
 
@@ -73,7 +73,7 @@ class Day:
     dies_at_notice: bool = False
 
 
-def played(folder: Path, day: Day) -> Trial:
+def played(folder: Path, day: Day) -> AlpacaTrial:
     """Carry a structure through its expiry to the next morning; return the trial, which is over."""
 
     class ExpiryTrial(PLACES[day.venue]):

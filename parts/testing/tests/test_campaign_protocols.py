@@ -4,11 +4,11 @@ import pytest
 
 from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.campaign import TRIALS, trial_of
-from scalpdesk_testing.trial import Trial
 
 
-class LineTrial(Trial):
+class LineTrial(AlpacaTrial):
     """A trial over the protocol of a package."""
 
 
@@ -26,7 +26,7 @@ def package(tmp_path, monkeypatch):
 def test_a_trial_of_a_package_is_found_by_its_protocol():
     assert TRIALS.names() == ("alpaca", "broken", "deribit", "lines", "tws")
     assert trial_of("lines") is LineTrial
-    assert trial_of("alpaca") is Trial
+    assert trial_of("alpaca") is AlpacaTrial
 
 
 def test_what_is_no_trial_is_refused_by_its_members():

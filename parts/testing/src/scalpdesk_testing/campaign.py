@@ -1,17 +1,21 @@
 """Many trials: in parallel, some of them twice, and what they met."""
 
+import gc
 import os
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.plugins import Socket
 from scalpdesk.orders.order import ALLOWED, OrderState
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.invariants import Violation
-from scalpdesk_testing.schedule import FAULTS, STATES, impossible, possible_pairs
-from scalpdesk_testing.trial import Trial, TrialOutcome, run_trial
+from scalpdesk_testing.schedule import FAULTS, STATES, Schedule, impossible, possible_pairs
+from scalpdesk_testing.small_desk import scratch_folder
+from scalpdesk_testing.trial import Trial, TrialOutcome
 from scalpdesk_testing.workers import Batch, Worker, run_batches
 
 CHUNK = 10
@@ -41,7 +45,7 @@ TRIALS = Socket(
     "scalpdesk_testing.trial:Trial",
     "add_an_exchange_protocol.md",
     {
-        "alpaca": "scalpdesk_testing.trial:Trial",
+        "alpaca": "scalpdesk_testing.alpaca_trial:AlpacaTrial",
         "deribit": "scalpdesk_testing.deribit_trial:DeribitTrial",
         "tws": "scalpdesk_testing.tws_trial:TwsTrial",
     },
@@ -150,6 +154,18 @@ def trial_of(protocol: str) -> type[Trial]:
     """
     found: type[Trial] = TRIALS.find(protocol)
     return found
+
+
+def run_trial(schedule: Schedule, *, verbose: bool = False, make: type[Trial] = AlpacaTrial) -> TrialOutcome:
+    """Run one schedule in a scratch folder of its own; ``make`` is of another venue's protocol."""
+    collects = gc.isenabled()
+    gc.disable()  # a trial's garbage goes at once, after it: a seventh of the time
+    try:
+        with scratch_folder() as folder:
+            return make(schedule, Path(folder), verbose=verbose).run()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def run_chunk(seeds: Batch, protocol: str = "alpaca") -> Campaign:

@@ -18,12 +18,10 @@ from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.outbox import Frame
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueClock, VenueSetup
-from scalpdesk_alpaca.served.requests import Request
-from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_deribit.gateway import DeribitGateway
 from scalpdesk_deribit.served.app import DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
-from scalpdesk_testing.line import Line, LineConnection, LineNetwork, Socket, frame_bytes
+from scalpdesk_testing.line import Line, LineConnection, LineNetwork, Socket, WebSocket, frame_bytes
 from scalpdesk_testing.schedule import ASSIGNED, CORRECTION, Schedule, draw_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
@@ -65,9 +63,6 @@ class RpcLine(Line):
             trial.loop,
             trial.clock,
             trial.world,
-            None,
-            Hub(trial.world),
-            keyring,
             latency_seconds=trial.schedule.latency_seconds,
         )
         self.rpc = DeribitApi(trial.world, keyring, _TrueClock(trial), has_limits=True)
@@ -77,21 +72,7 @@ class RpcLine(Line):
         del path, headers
         return RpcSocket(self, connection)
 
-    def receive_frame(self, socket: Socket, frame: Frame) -> tuple[float, Callable[[], None]]:
-        """Note a request as it leaves the desk, by the names that schedules and laws know."""
-        assert isinstance(socket, RpcSocket)
-        request = msgspec.json.decode(frame.data)
-        method, path, body = self._as_request(request)
-        fate = self.on_the_way(method, path)
-        self.requests += 1
-        self.on_sent(method, path, body)
-        if request["method"].startswith("private/get_order_state"):
-            params, (account,) = request["params"], self.world.ledger.accounts.values()
-            known = account.orders.get(params.get("order_id", ""))
-            self.on_asked(params.get("label", "") if known is None else known.client_order_id)
-        return fate.held_seconds, partial(socket.answer, request, method, path)
-
-    def _as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
+    def as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
         """Return verb, path and body of a request in the words that schedules and laws know."""
         name, params = frame["method"], frame.get("params") or {}
         if name in ("private/buy", "private/sell"):
@@ -132,7 +113,7 @@ class _TrueClock:
         return self._trial.clock.true_ns()
 
 
-class RpcSocket(Socket):
+class RpcSocket(WebSocket):
     """The exchange's end of one connection."""
 
     is_mute = False
@@ -180,6 +161,19 @@ class RpcSocket(Socket):
         self.line.rpc.leave(self.session)
         self.line.loop.call_soon(self.line.drive)
 
+    def receive_frame(self, frame: Frame) -> tuple[float, Callable[[], None]]:
+        """Note a request as it leaves the desk, by the names that schedules and laws know."""
+        line, request = self.line, msgspec.json.decode(frame.data)
+        method, path, body = line.as_request(request)
+        fate = line.on_the_way(method, path)
+        line.requests += 1
+        line.on_sent(method, path, body)
+        if request["method"].startswith("private/get_order_state"):
+            params, (account,) = request["params"], line.world.ledger.accounts.values()
+            known = account.orders.get(params.get("order_id", ""))
+            line.on_asked(params.get("label", "") if known is None else known.client_order_id)
+        return fate.held_seconds, partial(self.answer, request, method, path)
+
     def answer(self, frame: dict[str, Any], method: str, path: str) -> None:
         """Answer a request, or let a fault strike it."""
         line = self.line
@@ -204,10 +198,7 @@ class RpcSocket(Socket):
                 line.on_stream()
             if self.session.is_ended or name == "too_many_requests":
                 line.loop.call_at(due, self.hang_up)
-        request = Request(method, path, {}, {}, b"", line.clock.true_ns())
-        for watcher in line.after_request:
-            watcher(request)
-        line.loop.call_soon(line.drive)
+        line.answered(method, path)
 
     def _refusal(self, frame: dict[str, Any], name: str, fault: Fault | None) -> str | None:
         """Return the error of the venue's front door that stands for a fault, None without one."""

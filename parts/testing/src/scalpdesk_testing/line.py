@@ -1,7 +1,7 @@
-"""The line between desk and exchange: requests and frames as bytes, late, torn, lost or twice.
+"""The line between desk and exchange: bytes, late, torn, lost or twice, whatever the venue's protocol.
 
-It stands where the network stands: the gateway's own client, aiohttp's, writes its bytes to it, requests and
-websockets alike. What arrives is handed to the simulated exchange's own protocol code.
+It stands where the network stands: the gateway's own client writes its bytes to it, requests, websockets and
+plain frames alike. What arrives is handed to the exchange's own protocol code, by the line of each venue.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from hashlib import sha1
 from http import HTTPStatus
-from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import WSMsgType
@@ -22,20 +22,14 @@ from aiohttp.http import WS_KEY
 from aiohttp.tracing import Trace
 
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.outbox import Frame
+from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.network import CleanConnector, Network
-from scalpdesk_alpaca.served.app import UNSEEN, AlpacaApi
-from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 HOST = "127.0.0.1"
 BASE_URL = f"http://{HOST}:1"
-SILENT_FAULTS = frozenset({"drop_request", "half_open"})
-"""Nothing ever comes back: the client's own time-out ends the wait."""
-Delivered = Callable[[Request], None]
 
 
 class OnTheWay(NamedTuple):
@@ -49,14 +43,35 @@ class OnTheWay(NamedTuple):
 STRAIGHT = OnTheWay()
 
 
-class Line:
-    """All connections between one desk and one exchange.
+class Asked(NamedTuple):
+    """A request that was answered, in the words that schedules and laws know."""
+
+    method: str
+    path: str
+    body: bytes
+
+
+class HttpAnswer(Protocol):
+    """An answer of HTTP, with the fault that applies to its delivery."""
+
+    @property
+    def status(self) -> int: ...  # noqa: D102 - as HTTP names them
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def body(self) -> bytes: ...  # noqa: D102
+    @property
+    def fault(self) -> Fault | None: ...  # noqa: D102
+
+
+class Line(ABC):
+    """All connections between one desk and one exchange; a venue's line speaks its protocol.
 
     Parameters
     ----------
     loop, clock
         Virtual time.
-    world, api, hub, keyring
+    world
         The exchange.
     latency_seconds
         One way.
@@ -67,18 +82,12 @@ class Line:
         loop: VirtualLoop,
         clock: VirtualClock,
         world: SimulatedMarket,
-        api: AlpacaApi | None,
-        hub: Hub,
-        keyring: Keyring,
         *,
         latency_seconds: float = 0.02,
     ) -> None:
         self.loop = loop
         self.clock = clock
         self.world = world
-        self.api = api
-        self.hub = hub
-        self.keyring = keyring
         self.latency_seconds = latency_seconds
         self.is_down = False
         """No new connection comes about."""
@@ -92,7 +101,7 @@ class Line:
         """Called with the id of each order that the venue is asked for, as the bytes leave the desk."""
         self.on_stream: Callable[[], None] = lambda: None
         """Called when a stream of orders was opened."""
-        self.after_request: list[Delivered] = []
+        self.after_request: list[Callable[[Asked], None]] = []
         self.requests = 0
         self.sockets: list[Socket] = []
         self.idle_connections: dict[asyncio.Transport, None] = {}
@@ -146,7 +155,7 @@ class Line:
         """Return when something sent now reaches the desk, loop seconds."""
         return max(self.loop.time() + self.latency_seconds, self.frozen_until)
 
-    # requests ---------------------------------------------------------------------------------------
+    # what a venue's protocol says -------------------------------------------------------------------
 
     def ask(
         self,
@@ -154,95 +163,21 @@ class Line:
         url: str,
         headers: dict[str, str],
         body: bytes,
-        on_answer: Callable[[Answer | None], None],
+        on_answer: Callable[[HttpAnswer | None], None],
     ) -> None:
         """Send a request; ``on_answer`` gets the answer, or None when the connection breaks."""
-        parts = urlsplit(url)
-        path = unquote(parts.path)
-        fate = self.on_the_way(method, path)
-        self.requests += 1
-        self.on_sent(method, path, body)
-        query = dict(parse_qsl(parts.query))
-        if method == "GET" and "client_order_id" in query:
-            self.on_asked(query["client_order_id"])
+        del method, url, headers, body  # no requests unless a venue's line takes them
+        self.loop.call_at(self.arrival(), on_answer, None)
 
-        def arrives(reply_to: Callable[[Answer | None], None]) -> None:
-            self.world.advance_to(self.clock.true_ns())
-            request = Request(
-                method,
-                path,
-                query,
-                headers,
-                body,
-                self.clock.true_ns(),
-            )
-            assert self.api is not None
-            self._answer(self.api.handle(request), reply_to)
-            for watcher in self.after_request:
-                watcher(request)
-            self.loop.call_soon(self.drive)
-
-        def twice(answer: Answer | None) -> None:
-            on_answer(answer)
-            on_answer(answer)
-
-        due = self.loop.time() + self.latency_seconds + fate.held_seconds
-        if fate.again_after is None:
-            self.loop.call_at(due, arrives, twice if fate.is_answered_twice else on_answer)
-        else:
-            # a proxy sent it again: the first answer is lost, the second comes
-            self.loop.call_at(due, arrives, lambda _answer: None)
-            self.loop.call_at(due + fate.again_after, arrives, on_answer)
-
-    def _answer(self, reply: Answer, on_answer: Callable[[Answer | None], None]) -> None:
-        """Carry an answer back, or what a fault leaves of it."""
-        fault = reply.fault
-        name = "" if fault is None else fault.name
-        if name in SILENT_FAULTS:
-            return
-        due = self.arrival()
-        if fault is not None and name in ("delay", "slow_answer"):
-            due += fault.seconds
-        is_lost = name in UNSEEN or name == "disconnect_after"
-        self.loop.call_at(due, on_answer, None if is_lost else reply)
-
-    # websockets -------------------------------------------------------------------------------------
-
-    def receive_frame(self, socket: "Socket", frame: Frame) -> tuple[float, Callable[[], None]]:
-        """Note a message as it leaves the desk; return how long it is held up, and what then takes it."""
-        assert isinstance(socket, StreamSocket)
-        return 0.0, partial(socket.stream.receive, frame)
-
+    @abstractmethod
     def open_socket(self, connection: "LineConnection", path: str, headers: Mapping[str, str]) -> "Socket":
-        """Open a websocket to one of the exchange's streams; ``headers`` have names in lower case."""
-        socket = StreamSocket(self, connection)
-        packed = "msgpack" in headers.get("content-type", "")
-        wire = socket.wire = LineWire(self.world, socket.send, socket.hang_up)
-        if path == "/stream":
-            socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
-            self.on_stream()
-        else:
-            socket.stream = DataStream(
-                path,
-                self.world,
-                self.keyring,
-                wire,
-                packed=packed,
-                headers=dict(headers),
-                is_free=self.hub.is_free,
-            )
-            socket.stream.open()
-        self.hub.add(socket.stream)
-        return socket
+        """Open the exchange's end of a stream; ``headers`` have names in lower case."""
 
-
-class LineWire(Wire):
-    """The exchange's end of a socket; knows whether it has fallen silent."""
-
-    @property
-    def is_mute(self) -> bool:
-        """True once nothing is sent any more although the connection seems to stand."""
-        return self._mute
+    def answered(self, method: str, path: str, body: bytes = b"") -> None:
+        """Tell who watches that a request was answered, and play on."""
+        for watcher in self.after_request:
+            watcher(Asked(method, path, body))
+        self.loop.call_soon(self.drive)
 
 
 def frame_bytes(kind: WSMsgType, data: bytes) -> bytes:
@@ -273,7 +208,10 @@ def take_frames(buffer: bytearray) -> Iterator[tuple[WSMsgType, bytes]]:
 
 
 class Socket(ABC):
-    """The exchange's end of one websocket, and the bytes on their way in both directions, in their order."""
+    """The exchange's end of one connection, and the bytes on their way in both directions, in their order."""
+
+    farewell = b""
+    """What the exchange says last when it closes the connection in order."""
 
     def __init__(self, line: Line, connection: "LineConnection") -> None:
         self.line = line
@@ -295,11 +233,11 @@ class Socket(ABC):
     def leave(self) -> None:
         """Take the connection out of the exchange."""
 
-    # to the desk ------------------------------------------------------------------------------------
+    @abstractmethod
+    def read(self, data: bytes) -> None:
+        """Take bytes that the desk writes."""
 
-    def send(self, frame: Frame, late: float = 0.0) -> None:
-        """Put a message on its way."""
-        self.put(frame_bytes(WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY, frame.data), late)
+    # to the desk ------------------------------------------------------------------------------------
 
     def put(self, data: bytes | None, late: float = 0.0) -> float:
         """Put bytes on their way, None for the end of the connection; return when they are due."""
@@ -324,7 +262,8 @@ class Socket(ABC):
     def hang_up(self) -> None:
         """Close the connection in order: what was sent before still arrives."""
         if not self.closed:
-            self.put(frame_bytes(WSMsgType.CLOSE, (1000).to_bytes(2, "big")))
+            if self.farewell:
+                self.put(self.farewell)
             self.put(None, 2.0 * self.line.latency_seconds)
             self._end()
 
@@ -343,17 +282,6 @@ class Socket(ABC):
 
     # from the desk ----------------------------------------------------------------------------------
 
-    def read(self, data: bytes) -> None:
-        """Take bytes that the desk writes."""
-        self._read += data
-        for kind, message in take_frames(self._read):
-            if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
-                frame = Frame(message, is_text=kind is WSMsgType.TEXT)
-                held, act = self.line.receive_frame(self, frame)
-                self._arrives(act, held)
-            else:
-                self._arrives(partial(self._control, kind, message))
-
     def left(self) -> None:
         """Take note that the desk has ended the connection; the exchange learns of it later."""
         self._coming.clear()
@@ -368,28 +296,37 @@ class Socket(ABC):
         if not self.closed and (not self.is_mute or act == self._end):
             act()
 
+
+class WebSocket(Socket):
+    """The exchange's end of one websocket."""
+
+    farewell = frame_bytes(WSMsgType.CLOSE, (1000).to_bytes(2, "big"))
+
+    @abstractmethod
+    def receive_frame(self, frame: Frame) -> tuple[float, Callable[[], None]]:
+        """Note a message as it leaves the desk; return how long it is held up, and what then takes it."""
+
+    def send(self, frame: Frame, late: float = 0.0) -> None:
+        """Put a message on its way."""
+        self.put(frame_bytes(WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY, frame.data), late)
+
+    def read(self, data: bytes) -> None:
+        """Take bytes that the desk writes."""
+        self._read += data
+        for kind, message in take_frames(self._read):
+            if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+                frame = Frame(message, is_text=kind is WSMsgType.TEXT)
+                held, act = self.receive_frame(frame)
+                self._arrives(act, held)
+            else:
+                self._arrives(partial(self._control, kind, message))
+
     def _control(self, kind: WSMsgType, message: bytes) -> None:
         if kind is WSMsgType.PING:
             self.put(frame_bytes(WSMsgType.PONG, message))
         elif kind is WSMsgType.CLOSE:
             self.put(frame_bytes(WSMsgType.CLOSE, message))
             self._end()
-
-
-class StreamSocket(Socket):
-    """A websocket of one of Alpaca's streams."""
-
-    stream: TradeStream | DataStream
-    wire: LineWire
-
-    @property
-    def is_mute(self) -> bool:
-        """True when the exchange's end is gone without a close."""
-        return self.wire.is_mute
-
-    def leave(self) -> None:
-        """Take the stream out of the exchange."""
-        self.line.hub.remove(self.stream)
 
 
 class LineConnection(asyncio.Transport):
@@ -448,7 +385,7 @@ class LineConnection(asyncio.Transport):
         if data and not self._is_closing:
             self._protocol.data_received(data)
 
-    def _answer(self, answer: Answer | None) -> None:
+    def _answer(self, answer: HttpAnswer | None) -> None:
         """Write an answer; None, and one that is cut short, end the connection."""
         if self._is_closed:
             return

@@ -17,10 +17,11 @@ from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
 from scalpdesk_testing.small_desk import DeskPlan, scratch_folder
-from scalpdesk_testing.trial import Feed, Trial
+from scalpdesk_testing.trial import Feed
 
 SEED = 11
 STRIKES_AT = 60.0
@@ -125,7 +126,7 @@ class Rehearsed:
     ok: bool
 
 
-class RehearsalTrial(Trial):
+class RehearsalTrial(AlpacaTrial):
     """A trial that watches how one disaster is dealt with."""
 
     disaster: Disaster

@@ -277,8 +277,7 @@ def _print_campaign(document: dict[str, Any]) -> None:
 
 def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
     """Run one seed and tell everything that happened."""
-    from scalpdesk_testing.campaign import trial_of
-    from scalpdesk_testing.trial import run_trial
+    from scalpdesk_testing.campaign import run_trial, trial_of
 
     make = trial_of(protocol)
     schedule = make.draw(seed)

@@ -1,13 +1,13 @@
 """The end of a trial: the session is over, all is quiet, and both sides must say the same.
 
-One seeded trial: the live desk, its Alpaca gateway and the simulated exchange, bytes between them.
+One seeded trial: the live desk, its gateway and the simulated exchange, bytes between them.
 
 First everything may go wrong that the schedule holds (safety), then everything is healed (liveness):
 within a minute every order must be over. All in virtual time, in one thread, from the seed alone.
 """
 
 import asyncio
-import gc
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,19 +36,14 @@ from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.faults import PLACES
-from scalpdesk.simulation.orders import Activity, BrokerOrder, OrderUpdate
+from scalpdesk.simulation.orders import BrokerOrder, OrderUpdate
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.contract import EmergencyGateway
-from scalpdesk_alpaca.gateway import AlpacaGateway
-from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
-from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_alpaca.served.streams import Hub
-from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.conduct import Conduct
 from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, broken
-from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
-from scalpdesk_testing.market import OTHER, SHARE, SmallMarket
+from scalpdesk_testing.line import STRAIGHT, Asked, Line, OnTheWay
+from scalpdesk_testing.market import SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import (
     JUMP,
@@ -67,7 +62,6 @@ from scalpdesk_testing.small_desk import (
     Killed,
     MortalJournal,
     MortalRecord,
-    scratch_folder,
     small_engine,
     small_header,
 )
@@ -191,26 +185,6 @@ MOST_EVENTS = 20_000
 """Events of a trial, which has a few hundred."""
 
 
-class LateHistory(AlpacaApi):
-    """An exchange whose history of executions is late: the account and the orders know them before it."""
-
-    hidden: Callable[[Activity], bool]
-
-    def handle(self, request: Request) -> Answer:
-        """Answer a request; the history without the lines that are still to come."""
-        if not request.path.startswith(HISTORY_PATH):
-            return super().handle(request)
-        accounts = tuple(self.world.ledger.accounts.values())
-        whole = [account.activities for account in accounts]
-        for account in accounts:
-            account.activities = [line for line in account.activities if not self.hidden(line)]
-        try:
-            return super().handle(request)
-        finally:
-            for account, activities in zip(accounts, whole, strict=True):
-                account.activities = activities
-
-
 @dataclass(frozen=True)
 class TrialKey:
     """A key that only shows itself on request."""
@@ -237,8 +211,8 @@ class CheckedCore(LiveCore):
         return super().note_outputs(outputs)
 
 
-class Trial:
-    """Runs one schedule.
+class Trial(ABC):
+    """Runs one schedule over a venue's protocol.
 
     Parameters
     ----------
@@ -252,7 +226,7 @@ class Trial:
         How the desk is set and what it trades; a small market drawn from the seed unless given.
     """
 
-    STREAMS = 3
+    STREAMS: int
     """Connections of a gateway that is up."""
     CASH_TOLERANCE = CENT
     OPTIONS = RunnerOptions(
@@ -486,35 +460,13 @@ class Trial:
             self.mishaps.running = None
             await gateway.close(graceful=False)
 
+    @abstractmethod
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
-        api = LateHistory(self.world, keyring, trading_limit=200)
-        api.hidden = self._is_hidden
-        latency = self.schedule.latency_seconds
-        return Line(self.loop, self.clock, self.world, api, Hub(self.world), keyring, latency_seconds=latency)
 
-    def _is_hidden(self, line: Activity) -> bool:
-        """Whether the history lacks an execution of the desk, or an assignment of what it knows, for now."""
-        late_ns = int(self.schedule.history_seconds * NANOS_PER_SECOND)
-        if not late_ns or self.loop.time() > self.schedule.heal_at:
-            return False
-        name = None if line.execution is None else line.execution.client_order_id
-        is_known = self.scene.booked.get(OTHER, 0) < 0
-        is_late = is_known and line.kind in OF_ASSIGNMENTS if name is None else name in self.journal.durable
-        return is_late and line.ts_ns > self.clock.true_ns() - late_ns
-
+    @abstractmethod
     def make_gateway(self) -> EmergencyGateway:
         """Return a gateway of the account, not connected yet."""
-        return AlpacaGateway(
-            endpoints=Endpoints.at(BASE_URL),
-            keys=ApiKeys(TrialKey(KEY), TrialKey(SECRET)),
-            instruments=self.market.instruments,
-            clock=self.clock,
-            options=GatewayOptions(
-                timeout_seconds=2.0, absent_after_seconds=10.0, fees=self.world.broker.ledger.fees
-            ),
-            network=LineNetwork(self.line),
-        )
 
     def execution_id(self, name: str) -> str:
         """Return the exchange's own id of an execution that the venue names so."""
@@ -655,7 +607,7 @@ class Trial:
                 mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
                 self.scene.note_bought(number, trade.ts_ns, mid, spot)
 
-    def _look_at_venue(self, request: Request) -> None:
+    def _look_at_venue(self, request: Asked) -> None:
         """A request has just been answered: the venue's side of the laws."""
         if request.method == "GET" or len(self.outcome.violations) >= MOST_VIOLATIONS:
             return
@@ -754,15 +706,3 @@ class Trial:
 
 def _is_turn(count: int, fraction: float) -> bool:
     return bool(fraction) and not count % max(int(1 / fraction), 1)
-
-
-def run_trial(schedule: Schedule, *, verbose: bool = False, make: type[Trial] = Trial) -> TrialOutcome:
-    """Run one schedule in a scratch folder of its own; ``make`` is of another venue's protocol."""
-    collects = gc.isenabled()
-    gc.disable()  # a trial's garbage goes at once, after it: a seventh of the time
-    try:
-        with scratch_folder() as folder:
-            return make(schedule, Path(folder), verbose=verbose).run()
-    finally:
-        if collects:
-            gc.enable()

@@ -18,11 +18,8 @@ from scalpdesk.core.intents import LegOrders
 from scalpdesk.engine.desk import Desk
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published
-from scalpdesk.exchange.outbox import Frame
 from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk.venues.contract import VenueSetup
-from scalpdesk_alpaca.served.requests import Request
-from scalpdesk_alpaca.served.streams import Hub
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.contracts import read_query
 from scalpdesk_ibkr.served.orders import perm_id_of
@@ -54,14 +51,11 @@ ORDER_MESSAGES = frozenset({"3", "5", "11", "59"})
 class TwsLine(Line):
     """All connections between one desk and one exchange that speaks TWS's protocol."""
 
-    def __init__(self, trial: Trial, keyring: Keyring) -> None:
+    def __init__(self, trial: Trial) -> None:
         super().__init__(
             trial.loop,
             trial.clock,
             trial.world,
-            None,
-            Hub(trial.world),
-            keyring,
             latency_seconds=trial.schedule.latency_seconds,
         )
         self.market = TwsMarket(world=trial.world, codes={CODE: ACCOUNT})
@@ -137,10 +131,6 @@ class TwsSocket(Socket):
         self.session: ClientSession | None = None
         """None before the agreement on a version."""
         self._is_greeted = False
-
-    def send(self, frame: Frame, late: float = 0.0) -> None:
-        """Put a frame on its way."""
-        self.put(frame.data, late)
 
     def read(self, data: bytes) -> None:
         """Take bytes that the desk writes."""
@@ -270,16 +260,9 @@ class TwsSocket(Socket):
             session.send_error(-1, 100, "Max rate of messages per second has been exceeded:max=50")
             self.hang_up()
         if method:
-            request = Request(method, path, {}, {}, b"", line.clock.true_ns())
-            for watcher in line.after_request:
-                watcher(request)
-        line.loop.call_soon(line.drive)
-
-    def hang_up(self) -> None:
-        """Close the connection in order: what was sent before still arrives."""
-        if not self.closed:
-            self.put(None, 2.0 * self.line.latency_seconds)
-            self._end()
+            line.answered(method, path)
+        else:
+            line.loop.call_soon(line.drive)
 
 
 class TwsTrial(Trial):
@@ -300,7 +283,8 @@ class TwsTrial(Trial):
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
-        return TwsLine(self, keyring)
+        del keyring  # TWS knows its clients by the port
+        return TwsLine(self)
 
     def make_gateway(self) -> IbkrGateway:
         """Return a gateway of the account, not connected yet."""
