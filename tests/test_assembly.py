@@ -4,11 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import straddle_book
 from scalpdesk.assembly import build_engine, connect_broker
 from scalpdesk.config.settings import load_settings
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
+from scalpdesk_testing.kit.instruments import straddle_book
 
 SHARE, CALL, PUT = 0, 1, 2
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.tape import TapeBuilder
 from scalpdesk import Strategy, backtest, load_data, load_run, parity, premium_history, run_desk, walk_forward
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.datasets.implied_vols import DailyImpliedVol, ImpliedVolHistory
 from scalpdesk.journal.reader import peek_header
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 DAY = date(2018, 2, 5)
 

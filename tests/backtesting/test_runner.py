@@ -6,10 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fakes.broker import connect
-from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import DataError
@@ -33,6 +29,10 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import Scripted, build_engine, decisions, orders, run_tape
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 D = Decimal
 TUESDAY = date(2024, 3, 5)

@@ -6,9 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import Scripted, run_tape
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk import assembly
 from scalpdesk.backtesting import runner, runs
 from scalpdesk.backtesting.runner import Journal
@@ -23,6 +20,9 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 DAY = date(2018, 2, 5)
 MINUTES = 8

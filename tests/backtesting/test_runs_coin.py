@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from fakes.clock import ManualClock
 from fakes.runner_bench import runner_around
 from fakes.served_desk import served_desk
 from scalpdesk.assembly import build_engine
@@ -39,6 +38,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk.report.summary import in_dollars
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal
 DAY = date(2025, 3, 5)

@@ -6,10 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.desk import Scripted, run_tape
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.backtesting.simulate import YOUNG_OBJECTS
@@ -19,6 +15,10 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side, orders_of
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 HALF_DAY = date(2017, 11, 24)

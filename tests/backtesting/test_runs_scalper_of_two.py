@@ -8,8 +8,6 @@ from functools import cache
 import msgspec
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.tape import until
 from scalpdesk import assembly
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
@@ -23,6 +21,8 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.tape import until
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")

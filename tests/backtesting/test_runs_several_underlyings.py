@@ -7,7 +7,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk import assembly
 from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import replay, run_backtest
@@ -19,6 +18,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.marketdata.tape import joined_tape
 from scalpdesk.simulation.tape_reader import TapeReader
+from scalpdesk_testing.kit.clock import ManualClock
 
 DAY = date(2018, 12, 3)
 MINUTES = 150

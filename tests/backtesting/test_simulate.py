@@ -9,8 +9,6 @@ from multiprocessing import get_context
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.tape import until
 from scalpdesk import backtest, load_data
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import run_backtest
@@ -20,6 +18,8 @@ from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.tape import until
 
 DAY, WEEK = date(2018, 2, 5), date(2018, 2, 9)
 OF_THE_WRAPPER = {

@@ -4,7 +4,6 @@ from datetime import date, time
 
 import pytest
 
-from fakes.tape import tape_of_rows
 from scalpdesk.cli.chain import _print_chain
 from scalpdesk.cli.main import main
 from scalpdesk.instruments.classes import us_option
@@ -12,6 +11,7 @@ from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 from scalpdesk.research.chain import chain_document
+from scalpdesk_testing.kit.tape import tape_of_rows
 
 
 def test_options_of_one_day_that_settle_at_different_hours_keep_their_own_time(capsys):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.cli.main import main
 from scalpdesk.notebook import backtest
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 @pytest.fixture

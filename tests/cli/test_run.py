@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import click
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy
 from scalpdesk.cli.command import WORDS
 from scalpdesk.cli.run import DeskMessages, interrupted, report_end, show_progress
 from scalpdesk.config.settings import load_settings
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live.plan import LivePlan
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
 
 SUMMARY = {
     "run_id": "r",

@@ -5,14 +5,14 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.closing.closer import ClosingLine
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 BOOK: Instruments = straddle_book(500, 510)

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import at
 from scalpdesk.closing.expiry_day import AFTER_CLOSE_DEVIATION, FARTHEST, ExpiringLeg, expiry_day
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.classes import us_option
@@ -17,6 +15,8 @@ from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, NO_CUTOFF, NOTICE_CUT
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.instruments.settlement import settle_option
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import at
 
 D = Decimal
 BOOK = straddle_book(495, 500, 505, expiry=DAY)

@@ -6,9 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import at, quote
 from scalpdesk.closing.closer import ClosingLine, closing_lines
 from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.core.enums import ChangeCause, DecisionKind
@@ -30,6 +27,9 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import at, quote
 
 D, NAN = Decimal, float("nan")
 S = 10**9

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE
 from scalpdesk.closing.ladder import DEEPEST, LEAST_PART, PriceLadder
 from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Rung, Sight
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 STYLE = ClosingStyle(retry_seconds=5.0, pause_seconds=5.0)
 TICK, D95 = Decimal("0.01"), Decimal("0.95")

@@ -14,11 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fakes.broker import connect
-from fakes.desk import Scripted, build_engine
 from fakes.exchange import Bench
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.events import Event, OrderFilled, OrderRejected, QuoteEvent
@@ -58,6 +54,10 @@ from scalpdesk_ibkr.served.layouts import (
 )
 from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
 from scalpdesk_ibkr.served.wire import encode
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import Scripted, build_engine
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

@@ -5,10 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import give
 from fakes.exchange import Bench
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from fakes.tws_bench import TwsBench, checked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
@@ -16,6 +13,9 @@ from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
+from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 pytestmark = pytest.mark.enable_socket
 D = Decimal

@@ -5,8 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, cancels, orders
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import AccountLimits, FillBusted, OrderCancelled, OrderExpired, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
@@ -27,6 +25,8 @@ from scalpdesk.strategies.zero_dte.strategy import (
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 from scalpdesk_strategies.hybrid import Hybrid, HybridConfig
 from scalpdesk_strategies.st0cka.strategy import St0ckaConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 SHARE, CALL, PUT = 0, 1, 2
 STRADDLES = 10

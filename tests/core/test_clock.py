@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.core import clock as clock_
 from scalpdesk.core.clock import SteadyClock, SystemClock
 from scalpdesk.core.errors import InvariantError
+from scalpdesk_testing.kit.clock import ManualClock
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved():

@@ -144,7 +144,10 @@ def test_a_wrong_setting_is_refused_with_its_path(settings, what, where, nearest
     ("target", "what"),
     [
         ("desk_extras_absent:PLUG", "ModuleNotFoundError: No module named 'desk_extras_absent'"),
-        ("fakes.desk:Scirpted", "AttributeError: module 'fakes.desk' has no attribute 'Scirpted'"),
+        (
+            "scalpdesk_testing.kit.desk:Scirpted",
+            "AttributeError: module 'scalpdesk_testing.kit.desk' has no attribute 'Scirpted'",
+        ),
     ],
 )
 def test_a_plug_that_cannot_be_loaded_is_refused_with_its_entry_point(target, what):

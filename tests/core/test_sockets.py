@@ -38,7 +38,7 @@ def test_the_products_own_plug_ins_keep_the_contract(socket: Socket):
 
 def test_plugins_lists_a_refused_plug_in_with_its_reason_and_all_others(tmp_path, monkeypatch, capsys):
     points = {
-        "scalpdesk.hedge_bands": {"broken": "fakes.desk:Scripted"},
+        "scalpdesk.hedge_bands": {"broken": "scalpdesk_testing.kit.desk:Scripted"},
         "scalpdesk.cards": {"gone": "nowhere:X"},
     }
     install_points(tmp_path, "bad-parts", points)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes.instruments import DAY
-from fakes.tape import TapeBuilder
 from scalpdesk.assembly import forecasts
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.daily_history import find_history, packaged_history
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 DAILY = (
     Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "daily_history" / "equity_daily.parquet"

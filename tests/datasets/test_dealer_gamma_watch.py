@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureSource, ExposureUnknownError, StoredExposure
 from scalpdesk.live.market import ExposureWatch
+from scalpdesk_testing.kit.clock import ManualClock
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 MINUTE_NS = 60 * NANOS_PER_SECOND

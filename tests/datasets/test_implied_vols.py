@@ -6,9 +6,6 @@ from datetime import date, timedelta
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted
-from fakes.instruments import DAY as TODAY
-from fakes.instruments import option, share
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import TimerEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -24,6 +21,9 @@ from scalpdesk.datasets.implied_vols import (
     implied_vol_event,
 )
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
+from scalpdesk_testing.kit.instruments import DAY as TODAY
+from scalpdesk_testing.kit.instruments import option, share
 
 DAY = date(2018, 2, 5)
 

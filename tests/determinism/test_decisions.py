@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes.desk import run_tape
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk_testing.kit.desk import run_tape
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 def decisions_of(seed: int) -> tuple[str, int, Decimal]:

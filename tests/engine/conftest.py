@@ -1,7 +1,7 @@
 import pytest
 
-from fakes.desk import HandDesk, Scripted
 from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.desk_of_two import DeskOfTwo
-from fakes.instruments import DAY, share, straddle_book
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side, Stop
@@ -19,6 +17,8 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, share, straddle_book
 
 D = Decimal
 CASH = D(100_000)

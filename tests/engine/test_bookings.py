@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy, change, marks, orders, wanting, working
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
@@ -23,6 +22,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy, change, marks, orders, wanting, working
 
 D = Decimal
 

@@ -1,7 +1,5 @@
 import pytest
 
-from fakes.desk import Scripted, buy, cancels, decisions, orders, wanting, working
-from fakes.instruments import DAY
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import (
     CancelRejected,
@@ -17,6 +15,8 @@ from scalpdesk.core.intents import (
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.live.reconciliation import still_wanted
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import Scripted, buy, cancels, decisions, orders, wanting, working
+from scalpdesk_testing.kit.instruments import DAY
 
 SECOND = 10**9
 

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import Scripted, buy, decisions, wanting
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import (
@@ -14,6 +13,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import Scripted, buy, decisions, wanting
 
 D = Decimal
 

@@ -5,9 +5,7 @@ import msgspec
 import pytest
 
 from fakes.bookings import booked
-from fakes.desk import HandDesk, Scripted, marks, orders
 from fakes.desk_of_two import BUY, DeskOfTwo, order
-from fakes.instruments import DAY, option, share
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     AccountLimits,
@@ -27,6 +25,8 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.margin.liquidation import MarginDistance
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, marks, orders
+from scalpdesk_testing.kit.instruments import DAY, option, share
 
 D = Decimal
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted
-from fakes.instruments import option, share
 from scalpdesk.core.intents import Mark, OrderIntent, Purpose, Side
 from scalpdesk.engine.exposure import account_greeks, exposure, exposure_text, note_returns, spots_of
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.risk.caps import Marks, exposure_of
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
+from scalpdesk_testing.kit.instruments import option, share
 
 SPY, CALL, QQQ, QQQ_CALL = range(4)
 

@@ -2,8 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import Scripted, change, decisions, orders, working
-from fakes.instruments import DAY
 from scalpdesk.core.events import (
     FillBusted,
     OrderFilled,
@@ -15,6 +13,8 @@ from scalpdesk.core.intents import (
     Side,
 )
 from scalpdesk.instruments.sessions import next_session
+from scalpdesk_testing.kit.desk import Scripted, change, decisions, orders, working
+from scalpdesk_testing.kit.instruments import DAY
 
 D = Decimal
 SECOND = 10**9

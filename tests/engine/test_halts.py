@@ -1,6 +1,5 @@
 import pytest
 
-from fakes.desk import Scripted, cancels, decisions, orders, working
 from scalpdesk.core.events import (
     BarEvent,
     QuoteEvent,
@@ -11,6 +10,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import Wake
+from scalpdesk_testing.kit.desk import Scripted, cancels, decisions, orders, working
 
 SECOND = 10**9
 

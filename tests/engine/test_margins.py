@@ -5,9 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import HandDesk, Scripted, decisions, orders, run_tape
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder, model_price
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode
 from scalpdesk.core.events import AccountLimits, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
@@ -16,6 +13,9 @@ from scalpdesk.margin.regulation_t import LONG_OPTIONS, SPREADS, UNCOVERED
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, decisions, orders, run_tape
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, model_price
 
 D = Decimal
 CASH = D(100_000)

@@ -2,8 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy, cancels, decisions, orders, wanting
-from fakes.instruments import DAY
 from scalpdesk.core.enums import ChangeCause, DecisionKind, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
     AccountLimits,
@@ -16,6 +14,8 @@ from scalpdesk.core.intents import (
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy, cancels, decisions, orders, wanting
+from scalpdesk_testing.kit.instruments import DAY
 
 D = Decimal
 

@@ -5,13 +5,13 @@ from decimal import Decimal
 import hypothesis.strategies as st
 from hypothesis import given
 
-from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 
 QUOTE = QuoteEvent(0, 1, 1, 1.0, 2.0, 1.0, 1.0)
 TIMERS = st.lists(st.builds(SetTimer, st.sampled_from("ab"), st.integers(1, 5)), max_size=30)

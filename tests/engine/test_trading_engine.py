@@ -5,9 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy, decisions, orders, wanting
-from fakes.instruments import DAY
-from fakes.tape import quote
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, InvariantError
 from scalpdesk.core.events import (
@@ -38,6 +35,9 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy, decisions, orders, wanting
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SECOND = 10**9

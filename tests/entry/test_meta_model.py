@@ -5,13 +5,13 @@ from datetime import date
 import pytest
 from msgspec.structs import replace
 
-from fakes.desk import HandDesk, decisions, orders
-from fakes.instruments import DAY
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.meta_model import BoostedTree, MetaModel, MetaVerdict, entry_features, read_meta_model
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY
 
 MONDAY_1030 = 1_517_844_600_000_000_000
 WON = MetaVerdict(won=True, effect=2.0, low=1.0, high=3.0, adjusted_p=0.01, sessions=200, pnl_kept=400.0)

@@ -4,8 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import OpenInterestEvent, TradeEvent
 from scalpdesk.entry.scalp_selector import (
     ContractConfig,
@@ -14,6 +12,8 @@ from scalpdesk.entry.scalp_selector import (
     contract_score,
 )
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 CONFIG = ContractConfig()
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.chain_desk import best_of, tools_of, view_at
-from fakes.instruments import option, share
 from scalpdesk.entry.shape_names import name_structure, structure_text
 from scalpdesk.entry.shapes import SHAPES
+from scalpdesk_testing.kit.instruments import option, share
 
 SAME = {("ratio", "short"): ("back_ratio", "long"), ("back_ratio", "short"): ("ratio", "long")}
 """What has two names has that of the long side."""

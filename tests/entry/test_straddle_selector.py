@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import DAY, EXPIRY, option, straddle_book
-from fakes.tape import at, model_price, quote
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import (
@@ -31,6 +29,8 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY, option, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 NOON = at("12:00")
 SPOT = 500.0

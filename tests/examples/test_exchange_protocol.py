@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from fakes.packages import DOCS, install_page
-from fakes.tape import TapeBuilder
 from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
@@ -20,6 +19,7 @@ from scalpdesk.core.sockets import EXCHANGE_PROTOCOLS
 from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
 from scalpdesk.exchange.protocol import find_protocol
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 @pytest.fixture(autouse=True)

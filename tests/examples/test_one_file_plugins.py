@@ -8,10 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.instruments import DAY, straddle_book
 from fakes.packages import DOCS, install_page
-from fakes.tape import TapeBuilder
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -30,6 +27,9 @@ from scalpdesk.venues.contract import NoSettings, VenueSetup
 from scalpdesk.venues.registry import find_venue, venue_names
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 from scalpdesk_strategies.ema_scalper.exits import exit_rules
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
 

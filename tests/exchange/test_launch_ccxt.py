@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.clock import ManualClock
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

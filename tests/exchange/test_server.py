@@ -13,9 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated, start_ns
-from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
@@ -23,6 +21,8 @@ from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS,
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk_alpaca.served.protocol import PROTOCOL
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = pytest.mark.enable_socket
 

@@ -3,14 +3,14 @@
 import asyncio
 from dataclasses import replace
 
-from fakes.clock import ManualClock
-from fakes.instruments import DAY
 from fakes.live import until
 from fakes.runner_bench import BenchWatchdog, InstalledVenue, bench_plan
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live import run
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import DAY
 
 SESSION = session_on(DAY)
 QUICK = RunnerOptions(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -11,6 +10,7 @@ from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.several.strategy import Several
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL

@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 from fakes.cloud_bars import bar_event, candle
-from fakes.desk import HandDesk, orders
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.risk.limits import RiskLimits
@@ -12,6 +10,8 @@ from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk_strategies.ema_scalper.model import TradeSignal
 from scalpdesk_strategies.ema_scalper.strategy import EmaScalper, ScalpConfig
+from scalpdesk_testing.kit.desk import HandDesk, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 STRIKES = range(490, 511)
 SPOT = 499.75
@@ -139,6 +139,6 @@ class EmaBench:
     @property
     def reasons(self):
         """Reasons of the last decision."""
-        from fakes.desk import decisions
+        from scalpdesk_testing.kit.desk import decisions
 
         return decisions(self.desk.outputs)[-1].reasons

@@ -3,7 +3,6 @@
 import asyncio
 from decimal import Decimal
 
-from fakes.instruments import straddle_book
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import OrderFilled, QuoteEvent, TradingHalt
@@ -12,6 +11,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
+from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from fakes.clock import ManualClock
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
@@ -28,6 +27,7 @@ from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.requests import Answer, Request
 from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
+from scalpdesk_testing.kit.clock import ManualClock
 
 DAY_TEXT = "2026-11-18"  # a Wednesday
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from datetime import date
 
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Index, Instrument, Instruments
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 DAY = date(2021, 1, 4)
 RULES = (

@@ -7,10 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fakes.broker import connect
-from fakes.desk import CASH, Scripted, build_engine
-from fakes.instruments import DAY
-from fakes.tape import TapeBuilder
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
@@ -31,6 +27,10 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 SHARE = InstrumentId(0)
 FAST = RunnerOptions(

@@ -25,9 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from fakes.broker import connect
-from fakes.desk import combos as combos_of
-from fakes.desk import orders as orders_of
 from fakes.forked import Command, ExchangeCommand
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
@@ -54,6 +51,9 @@ from scalpdesk.live.status import ask, running_desks
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve, joined_tape
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import combos as combos_of
+from scalpdesk_testing.kit.desk import orders as orders_of
 
 CASH, COIN_CASH = Decimal(100_000), Decimal(2)
 POLL_SECONDS = 0.02

@@ -8,9 +8,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.desk import CASH, Scripted, build_engine
-from fakes.instruments import DAY, straddle_book
 from fakes.packages import install_points
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
@@ -51,6 +48,9 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 OPTIONS = RunnerOptions(
@@ -372,7 +372,7 @@ class RunnerBench:
     Parameters
     ----------
     at
-        Seconds from the open of :data:`fakes.instruments.DAY` to the start.
+        Seconds from the open of :data:`scalpdesk_testing.kit.instruments.DAY` to the start.
     is_on_machine_clock
         Whether the desk's clock is the machine's, which alone shows a process that stood still.
     """

@@ -1,12 +1,12 @@
 """A desk with st0ckg, a signal that says what it is told, and options of the day."""
 
-from fakes.desk import HandDesk, orders
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import BarEvent
 from scalpdesk.signals.base import Confidence, Reading
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig
 from scalpdesk_strategies.st0ckg.strategy import St0ckg
+from scalpdesk_testing.kit.desk import HandDesk, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 
 class LiveOrders:

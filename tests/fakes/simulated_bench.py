@@ -3,13 +3,13 @@
 from decimal import Decimal
 
 from fakes.alpaca_bench import AlpacaBench, ExchangeTruth
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
 from scalpdesk.venues.contract import Gateway
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from fakes.tape import until
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
@@ -15,6 +14,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Output, SubmitOrder
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk_testing.kit.tape import until
 
 COSTS = ("simulation.fees=alpaca",)
 """Every row of every table is after the fees that a sale really has."""

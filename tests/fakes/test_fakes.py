@@ -12,7 +12,7 @@ import pytest
 
 @pytest.mark.parametrize("name", ["instruments", "tape", "desk"])
 def test_the_examples_of_the_builders_hold(name):
-    result = doctest.testmod(import_module(f"fakes.{name}"), optionflags=doctest.ELLIPSIS)
+    result = doctest.testmod(import_module(f"scalpdesk_testing.kit.{name}"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from ib_async import IB
 
-from fakes.clock import ManualClock
-from fakes.instruments import DAY, option, straddle_book
-from fakes.tape import TapeBuilder, at, model_price
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, MINUTE_NS
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.source import Bar, TapeSource
 from scalpdesk.instruments.contract import Index, OptionContract
 from scalpdesk_ibkr.served.protocol import TwsProtocol
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at, model_price
 
 VOL = 0.20
 """Volatility of every option at its mid; a half spread of a cent hides its last digits."""

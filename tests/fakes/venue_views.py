@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from fakes.desk import HandDesk, Scripted, in_mode
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import us_option
@@ -14,6 +13,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.live.sessions import SessionCalendar
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, in_mode
 
 SHUT = VenueClock(0, False, 1, 2)
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import apply_to
 from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
     BarEvent,
@@ -61,6 +60,7 @@ from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_testing.campaign import run_trial
+from scalpdesk_testing.kit.desk import apply_to
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine

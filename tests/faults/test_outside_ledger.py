@@ -4,11 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import FillBusted, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.outside_ledger import Figures, OutsideLedger
 
 D = Decimal

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import option, share, straddle_book
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import (
@@ -20,6 +19,7 @@ from scalpdesk.instruments.contract import (
     occ_symbol,
     parse_occ,
 )
+from scalpdesk_testing.kit.instruments import option, share, straddle_book
 
 
 @given(

@@ -1,7 +1,7 @@
 from datetime import date
 
-from fakes.instruments import option, share
 from scalpdesk.instruments.contract import Instruments, options_in_order
+from scalpdesk_testing.kit.instruments import option, share
 
 
 def test_options_come_by_expiry_strike_and_right():

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import option, share
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import FUTURES, us_option
@@ -20,6 +19,7 @@ from scalpdesk.instruments.fees import (
     day_trading_rule,
     schedule_used,
 )
+from scalpdesk_testing.kit.instruments import option, share
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL

@@ -2,8 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import option
 from scalpdesk.instruments.settlement import settle_option
+from scalpdesk_testing.kit.instruments import option
 
 D = Decimal
 T = 99

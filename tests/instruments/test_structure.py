@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import option, straddle_book
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk_testing.kit.instruments import option, straddle_book
 
 RATIOS = st.lists(st.integers(-4, 4).filter(bool), min_size=1, max_size=5)
 

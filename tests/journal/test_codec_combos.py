@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 
-from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.events import OrderAccepted
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.journal.codec import decode_outputs, encode_outputs
 from scalpdesk.live.recovery import known_orders
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 
 LEGS = [OrderIntent(InstrumentId(number), Side.BUY, Decimal(2), Purpose.OPEN, "entry") for number in (1, 2)]
 

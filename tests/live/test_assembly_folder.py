@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.folders import folder
-from fakes.instruments import DAY
 from fakes.runner_bench import BenchGateway
-from fakes.tape import quote
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import SessionPhase
@@ -27,6 +24,9 @@ from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.core import FolderChannel
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.strategies.contract import members_of
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import quote
 
 TICK = TimerEvent(7, 7, "tick")
 

@@ -5,7 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import CASH, HandDesk, Scripted, buy, orders
 from fakes.live import SHARE
 from fakes.runner_bench import KeptJournal
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause
@@ -46,6 +45,7 @@ from scalpdesk.venues.contract import (
     VenuePosition,
     VenueView,
 )
+from scalpdesk_testing.kit.desk import CASH, HandDesk, Scripted, buy, orders
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountComparison, CancelRejected, OrderAccepted, OrderStatusUnknown
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, Side
@@ -12,6 +11,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.recovery import Start, continuation
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 
 CALL, PUT = InstrumentId(1), InstrumentId(2)
 

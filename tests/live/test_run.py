@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from fakes.bench_life import SESSION, Life
-from fakes.clock import ManualClock
-from fakes.desk import HandDesk, Scripted, buy
-from fakes.instruments import DAY
 from fakes.live import until
 from fakes.runner_bench import BenchGateway, bench_plan
 from scalpdesk.core.enums import DecisionKind, Mode, OperatorAction, OperatorCause
@@ -37,6 +34,9 @@ from scalpdesk.live.recovery import Start, adoption, continuation, known_orders,
 from scalpdesk.live.sessions import ROLLED, RunEnd, StopMode
 from scalpdesk.live.status import SOCKET_NAME, ask
 from scalpdesk.orders.order import Order, OrderState
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
+from scalpdesk_testing.kit.instruments import DAY
 
 
 @pytest.fixture

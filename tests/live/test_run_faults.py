@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 from fakes.bench_life import Life
-from fakes.desk import buy
 from fakes.live import until
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import RetryError, StopError
@@ -18,6 +17,7 @@ from scalpdesk.live import assembly
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ask
 from scalpdesk.live.supervision import FAULT_WINDOW_SECONDS, MOST_FAULTS, FaultHistory
+from scalpdesk_testing.kit.desk import buy
 
 ERRORS = (RuntimeError, ValueError, AssertionError, KeyError, ZeroDivisionError, StopError)
 

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import orders
 from fakes.killing import BUSY, Exchange, plan_for
 from fakes.live import until
 from fakes.live_session import Wanted, backtest, differing, known_market, ledger_differences, play, rows
@@ -18,6 +17,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.status import ask
+from scalpdesk_testing.kit.desk import orders
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 SYMBOLS = ("SPY", "QQQ")

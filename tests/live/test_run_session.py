@@ -4,10 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.desk import combos
 from fakes.exchange import Bench
-from fakes.instruments import DAY
 from fakes.live_session import (
     CASH,
     Played,
@@ -19,13 +16,16 @@ from fakes.live_session import (
     play,
     rows,
 )
-from fakes.tape import TapeBuilder
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import EVENING_NS, _end_of
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import combos
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 PLAYED = Wanted().day

@@ -1,12 +1,12 @@
 """A word that is known within a session comes at the same place in a backtest and on the simulated venue."""
 
-from fakes.broker import connect
-from fakes.desk import Scripted, run_tape
-from fakes.instruments import DAY
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import GammaExposureEvent, QuoteEvent
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.venues.simulated import PlayedSession
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 OPEN_NS = session_on(DAY).open_ns
 STAMPS = (OPEN_NS, at("10:01"), at("10:01:30"), at("10:02"))

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from fakes.broker import connect
-from fakes.desk import Scripted, run_tape
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.venues.simulated import PlayedSession
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 ENDS = (at("10:01"), at("10:01:30"), at("10:02"))
 

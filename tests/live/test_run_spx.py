@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import orders
 from fakes.live_session import (
     Played,
     Wanted,
@@ -24,6 +23,7 @@ from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk_testing.kit.desk import orders
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAY, FUTURE = date(2018, 2, 9), "MES_201803"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.desk import combos
 from fakes.live_session import COIN_CASH, Wanted, play
 from fakes.spx_day import NAME, import_spx_day
+from scalpdesk_testing.kit.desk import combos
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import combos, orders
 from fakes.live_session import CASH, Played, Wanted, play
 from scalpdesk.core.intents import Purpose
 from scalpdesk.instruments.broker_terms import venue_cutoff
@@ -13,6 +12,7 @@ from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, exit_deadline_ns, order_cutoff_ns
 from scalpdesk.instruments.sessions import final_close_ns, new_york_ns
 from scalpdesk.simulation.expiry import liquidation_ns
+from scalpdesk_testing.kit.desk import combos, orders
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAYS = {

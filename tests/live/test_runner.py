@@ -7,8 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.broker import give
-from fakes.desk import DAY, Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
 from fakes.runner_bench import BenchWatchdog
 from fakes.venue_views import venue_view
@@ -40,6 +38,8 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.contract import VenueFill
 from scalpdesk.venues.simulated import SimulatedGateway
 from scalpdesk_deribit.wire import clock_of
+from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.desk import DAY, Scripted, build_engine, run_tape
 
 D = Decimal
 TARGETS = (10, 25, 5, 40, 40, 12)

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 
 from fakes.alpaca_bench import AlpacaBench
-from fakes.broker import give
 from fakes.live import until
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
+from scalpdesk_testing.kit.broker import give
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

@@ -8,8 +8,6 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.desk import buy, wanting
-from fakes.instruments import DAY, straddle_book
 from fakes.runner_bench import OPTIONS, SLEEPY, RunnerBench
 from scalpdesk.core.enums import (
     ChangeCause,
@@ -50,6 +48,8 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import MORNING_NS, ROLLED, RunEnd, StopMode, deadline_ns
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import buy, wanting
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal
 OPEN, CLOSE = 0.0, 23_400.0

@@ -4,8 +4,6 @@ from datetime import date
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy
-from fakes.instruments import DAY
 from fakes.venue_views import CalendarDesk, venue_view
 from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import OperatorEvent, SessionEvent
@@ -14,6 +12,8 @@ from scalpdesk.instruments.sessions import Session, next_session, session_on
 from scalpdesk.live.sessions import Agenda, DailyRollover, OrderlyStop, StopMode, session_of
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
+from scalpdesk_testing.kit.instruments import DAY
 
 MONDAY, TUESDAY = session_on(DAY), next_session(DAY)
 SATURDAY = date(2024, 3, 9)

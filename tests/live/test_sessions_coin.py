@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.clock import ManualClock
 from scalpdesk.assembly import forecast_event
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import ForecastEvent
@@ -22,6 +21,7 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.sessions import session_of
 from scalpdesk.venues.contract import DailyBar
 from scalpdesk_deribit.wire import clock_of
+from scalpdesk_testing.kit.clock import ManualClock
 
 DAY = date(2025, 3, 5)
 PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, orders
 from fakes.desk_of_two import BUY, CLOSE, SELL, DeskOfTwo, order
-from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.live.sessions import SessionCalendar
+from scalpdesk_testing.kit.desk import HandDesk, orders
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 DEADLINE_NS = new_york_ns(DAY, time(15, 25))
 """Five minutes before Alpaca's last order in SPY options of the day."""

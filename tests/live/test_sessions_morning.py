@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, buy, in_mode
 from fakes.killing import plan_for
 from fakes.live import until
 from scalpdesk import pricing
@@ -25,6 +24,7 @@ from scalpdesk.live.run import carry_out
 from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop, StopMode
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.simulation.hours import TapeHours
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy, in_mode
 
 MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
 RATE = RateEvent(1, 1, (1.0,), (0.03,))

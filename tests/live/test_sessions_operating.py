@@ -10,7 +10,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import change, in_mode
 from fakes.live import LiveBench, follower, until, walk
 from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
@@ -22,6 +21,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import deadline_ns
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
+from scalpdesk_testing.kit.desk import change, in_mode
 
 HALF_DAY = date(2024, 7, 3)
 

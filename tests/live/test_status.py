@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.desk import HandDesk, Scripted
 from fakes.live import until
 from fakes.runner_bench import BenchGateway, runner_around
 from scalpdesk.core.enums import DecisionKind
@@ -28,6 +26,8 @@ from scalpdesk.live import status
 from scalpdesk.live.status import SOCKET_NAME, TOKEN_NAME, ControlServer, ask, is_owner, running_desks
 from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
 
 D = Decimal
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.emergency_venue import EmergencyVenue
 from fakes.killing import BUSY, Exchange, guarded_desk, plan_for
 from scalpdesk.core.clock import FollowingClock, SystemClock
@@ -43,6 +42,7 @@ from scalpdesk.live.watchdog_program import (
     watch,
 )
 from scalpdesk_deribit.wire import LONGEST_LABEL
+from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.margin.day_trading import DayRule, leverage_on, rule_on
 from scalpdesk.simulation.orders import OrderRequest
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 PATTERN, INTRADAY = DayRule.PATTERN, DayRule.INTRADAY

@@ -5,9 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.refusals import Cause
 from scalpdesk.instruments.classes import us_option
@@ -29,6 +26,9 @@ from scalpdesk.margin.regulation_t import (
     uncovered_risk,
 )
 from scalpdesk_testing.field_formulas import day_trade_rule, requirement
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SHARE = Equity("XYZ")

@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
@@ -24,6 +21,9 @@ from scalpdesk.margin.regulation_t import (
     uncovered_risk,
 )
 from scalpdesk_testing.field_formulas import day_trade_rule, requirement
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SHARE = Equity("XYZ")

@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 import pytest
 
-from fakes.broker import connect
-from fakes.tape import quote
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import deribit_option
@@ -32,6 +30,8 @@ from scalpdesk.margin.regulation_t import (
     spread_margin,
     uncovered_risk,
 )
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 LEG = re.compile(r"([+-])(\d*)([CPS])(\d*)(b?)(?:@([\d.]+))?$")

@@ -4,7 +4,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, reconstruct_coin, smile_vol
 from scalpdesk.instruments.classes import us_option
@@ -21,6 +20,7 @@ from scalpdesk.marketdata.chain_surface import (
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.surface import FitVerdict
+from scalpdesk_testing.kit.tape import tape_of_rows
 
 DAY = date(2018, 2, 5)
 NOON = new_york_ns(DAY, time(12, 0))

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import straddle_book
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
 from scalpdesk.marketdata.state import MarketState, paid_between
+from scalpdesk_testing.kit.instruments import straddle_book
 
 PAID = (
     (date(2014, 9, 19), "0.939"),

@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from fakes.instruments import option
-from fakes.tape import quote
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price, shows_price
 from scalpdesk.marketdata.state import widest_spread
+from scalpdesk_testing.kit.instruments import option
+from scalpdesk_testing.kit.tape import quote
 
 NAN, INF = math.nan, math.inf
 

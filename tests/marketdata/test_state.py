@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
@@ -27,6 +25,8 @@ from scalpdesk.marketdata.latest_quotes import SessionRows
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict
 from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 EX_NS = 10 * DAY_NS
 SPLIT = PriceAdjustmentEvent(0, EX_NS, EX_NS, 0.25, 4.0)

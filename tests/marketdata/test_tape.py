@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.tape import TapeBuilder
 from scalpdesk.assembly import describe
 from scalpdesk.core.errors import DataError
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import BarColumns, RateCurve
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 def test_a_tape_out_of_order_is_refused_and_names_the_row():

@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import Scripted, run_tape
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, quote
 from scalpdesk.backtesting import runner
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import session_on
@@ -21,6 +18,9 @@ from scalpdesk.marketdata.triggers import Checked, EveryQuote, OneQuote, PriceBa
 from scalpdesk.pricing.kernels.triggers import are_tradable, is_tradable, next_move
 from scalpdesk.strategies.several.member import SharedTrigger
 from scalpdesk_strategies.hybrid import _VolWatch
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, quote
 
 S, SPY = NANOS_PER_SECOND, InstrumentId(0)
 

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import apply_to
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -18,6 +17,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager, net_limit
+from scalpdesk_testing.kit.desk import apply_to
 
 D = Decimal
 S = OrderState

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import Scripted, build_engine
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     DividendEvent,
@@ -37,6 +36,7 @@ from scalpdesk.orders.reconcile import (
     reconcile,
     side_by_side,
 )
+from scalpdesk_testing.kit.desk import Scripted, build_engine
 
 D = Decimal
 EQUAL = Reconciliation()

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.orders.reconcile import AccountPicture, reconcile
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal
 BOOK = straddle_book(495, 500, 505, expiry=DAY)

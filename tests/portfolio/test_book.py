@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
@@ -16,6 +15,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 LISTED = Instruments([Equity("SPY"), Equity("SAP", currency="EUR"), perpetual("BTC"), perpetual("ETH")])

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fakes.instruments import option, share, straddle_book
-from fakes.tape import at, model_price, quote
 from fakes.valuation import observed_strike_vol
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
@@ -20,6 +18,8 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk_testing.kit.instruments import option, share, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)

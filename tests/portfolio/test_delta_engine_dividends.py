@@ -7,8 +7,6 @@ from decimal import Decimal
 import pytest
 
 from fakes.bookings import booked
-from fakes.instruments import option, share, straddle_book
-from fakes.tape import at, quote
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Instruments
@@ -19,6 +17,8 @@ from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing import greeks
+from scalpdesk_testing.kit.instruments import option, share, straddle_book
+from scalpdesk_testing.kit.tape import at, quote
 
 D = Decimal
 DAY, EX_DAY, EXPIRY = date(2015, 9, 17), date(2015, 9, 18), date(2015, 10, 16)

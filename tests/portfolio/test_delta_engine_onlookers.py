@@ -8,12 +8,12 @@ from typing import NamedTuple
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fakes.instruments import straddle_book
-from fakes.tape import at, model_price, quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Position
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 NOON = at("12:00")
 SECOND = 10**9

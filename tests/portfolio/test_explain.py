@@ -13,8 +13,6 @@ from msgspec import structs
 from scipy.special import ndtr
 
 from fakes.bookings import booked
-from fakes.instruments import EXPIRY, option, share, straddle_book
-from fakes.tape import at, model_price, quote
 from fakes.valuation import ObservedExplain
 from scalpdesk.core.events import DividendEvent, RateEvent
 from scalpdesk.core.units import to_cents, years_between
@@ -30,6 +28,8 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices
 from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 D = Decimal
 NOON = at("12:00")

@@ -6,8 +6,6 @@ from decimal import Decimal
 import pytest
 
 from fakes.bookings import booked
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import at, model_price, quote
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SATOSHI
 from scalpdesk.instruments.contract import Instruments
@@ -26,6 +24,8 @@ from scalpdesk.portfolio.explain import (
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 D = Decimal
 NOON = at("12:00")

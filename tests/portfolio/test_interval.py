@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from fakes.instruments import option, share
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, LegSnapshot, explain
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import PricedState
+from scalpdesk_testing.kit.instruments import option, share
 
 START = PricedState(500.0, 0.18, 0.06, 0.08, 0.04, 0.01)
 """The variance clock runs at three quarters of the calendar's speed."""

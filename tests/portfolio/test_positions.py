@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.bookings import apply_change, booked
-from fakes.instruments import straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.portfolio.positions import ClosedTrades, FifoLots, Position, PositionManager
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)

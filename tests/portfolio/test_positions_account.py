@@ -2,13 +2,13 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, Position, mark_decimal, net_asset_value
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)

@@ -5,8 +5,6 @@ from decimal import Decimal
 import pytest
 
 from fakes.bookings import apply_change, booked
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import InstrumentId
@@ -27,6 +25,8 @@ from scalpdesk.portfolio.positions import (
     exact_price,
     net_asset_value,
 )
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)

@@ -4,8 +4,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fakes.instruments import straddle_book
-from fakes.tape import at, model_price, quote
 from fakes.valuation import observed_skew, observed_strike_vol
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -15,6 +13,8 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.svi import SviSmile
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 NOON = at("12:00")
 SHARE, CALL, PUT = 0, 1, 2

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from fakes.instruments import EXPIRY, option, share, straddle_book
-from fakes.tape import at, model_price, quote
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVols, _is_wide
 from scalpdesk.pricing.svi import SviSmile
+from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 NOON = at("12:00")
 S = NANOS_PER_SECOND

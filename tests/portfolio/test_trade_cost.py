@@ -4,10 +4,10 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import option, share
-from fakes.tape import at, quote
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.portfolio.trade_cost import TradeCost, trade_cost
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import at, quote
 
 D = Decimal
 CALL = option("C", 500)

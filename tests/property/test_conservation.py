@@ -5,9 +5,6 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import Scripted, marks, run_tape
-from fakes.instruments import DAY, EXPIRY, straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import (
@@ -25,6 +22,9 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
+from scalpdesk_testing.kit.desk import Scripted, marks, run_tape
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 LOOSE = RiskLimits(

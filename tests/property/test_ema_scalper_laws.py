@@ -5,12 +5,12 @@ from datetime import time
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import decisions
 from fakes.ema_bench import SPOT, EmaBench
-from fakes.instruments import DAY
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.orders.order import OrderState
+from scalpdesk_testing.kit.desk import decisions
+from scalpdesk_testing.kit.instruments import DAY
 
 CUTOFF = new_york_ns(DAY, time(14))
 MOST = 3

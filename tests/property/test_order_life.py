@@ -6,7 +6,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fakes.desk import apply_to
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -21,6 +20,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.orders.order import TERMINAL, OrderState
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk_testing.kit.desk import apply_to
 
 D = Decimal
 ID = "p-000001"

@@ -6,9 +6,6 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import run_tape
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import Decision, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
@@ -17,6 +14,9 @@ from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperC
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import run_tape
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 D = Decimal
 LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_daily_loss=D(1_000_000))

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk, cancels, orders
 from scalpdesk.core.intents import CancelOrder, Decision, Purpose, Side, SubmitOrder
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_strategies.st0cka.strategy import St0cka, St0ckaConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, orders
 
 SIZE = 3
 STEPS = st.lists(

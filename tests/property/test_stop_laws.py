@@ -5,11 +5,11 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.events import OrderAccepted, OrderFilled
 from scalpdesk.core.intents import Purpose, Side, Stop, SubmitOrder, TimeInForce
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SECOND = 10**9

@@ -5,8 +5,6 @@ from decimal import Decimal
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import CancelRejected, OrderNotFound, OrderStatusUnknown
 from scalpdesk.core.intents import CancelOrder, Purpose, SetTimer, SubmitOrder
 from scalpdesk.orders.order import OrderState
@@ -18,6 +16,8 @@ from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteScalper,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
+from scalpdesk_testing.kit.desk import HandDesk
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 LOOSE = RiskLimits(
     max_daily_loss_fraction=0.99,

@@ -10,7 +10,6 @@ from io import StringIO
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.cli.main import main
@@ -23,6 +22,7 @@ from scalpdesk.records.store import STORE_FILE
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.runs import run_page, runs_page
 from scalpdesk.web.tear_sheet import read_run, sheet_document
+from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal
 HALF_HOUR_NS = 1_800 * 10**9

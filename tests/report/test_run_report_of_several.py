@@ -6,10 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.clock import ManualClock
-from fakes.desk import run_tape
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.assembly import engine_from_header, load_market
 from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runs import replay, run_backtest
@@ -31,6 +27,10 @@ from scalpdesk.research import stored_run
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import run_tape
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 SHARE = InstrumentId(0)

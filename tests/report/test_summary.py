@@ -5,10 +5,7 @@ from tempfile import gettempdir
 
 import pytest
 
-from fakes.desk import Scripted, run_tape
 from fakes.desk_of_two import Puppet
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, TimerEvent
@@ -21,6 +18,9 @@ from scalpdesk.report.fold import PACKED_ROWS, PackedLog, RunFold
 from scalpdesk.report.summary import run_summary, verdict
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
+from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 

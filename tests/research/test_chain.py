@@ -4,7 +4,6 @@ from datetime import date, time
 
 import pytest
 
-from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.classes import us_option
@@ -12,6 +11,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.pricing import greeks
 from scalpdesk.research.chain import chain_document
+from scalpdesk_testing.kit.tape import tape_of_rows
 
 DAY = date(2018, 2, 5)
 

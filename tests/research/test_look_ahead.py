@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fakes.instruments import share, straddle_book
 from fakes.packages import install_strategies
-from fakes.tape import TapeBuilder, at, until
 from scalpdesk import load_data
 from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.core.events import ForecastEvent, GammaExposureEvent, ImpliedVolEvent, SessionBarsEvent
@@ -22,6 +20,8 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, LazyBars, LazyQuotes, Morning, RateCurve
 from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, OtherFuture, find_look_ahead
 from scalpdesk.strategies.registry import strategy_names
+from scalpdesk_testing.kit.instruments import share, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at, until
 
 PEEKERS = '''
 """Strategies that decide by what is known only later."""

@@ -4,12 +4,12 @@ from datetime import date, time
 
 import pytest
 
-from fakes.tape import until
 from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.research.quote_stress import stress_quotes
+from scalpdesk_testing.kit.tape import until
 
 pytestmark = pytest.mark.second
 

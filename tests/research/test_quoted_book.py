@@ -5,7 +5,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.tape import tape_of_rows
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.instruments.classes import us_option
@@ -15,6 +14,7 @@ from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing import greeks
 from scalpdesk.research.book_risk import stress_rows
 from scalpdesk.research.quoted_book import quoted_book
+from scalpdesk_testing.kit.tape import tape_of_rows
 
 DAY, DAY_OF_COIN = date(2021, 1, 14), date(2025, 3, 5)
 NOON = new_york_ns(DAY, time(12, 0))

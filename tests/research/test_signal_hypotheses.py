@@ -5,9 +5,9 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.research.signal_hypotheses import ScalpOutcome, outcome_of, signal_findings
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 def scalps(name, mean, sessions=30, seed=1, right=0.0, by_conviction=0.0):

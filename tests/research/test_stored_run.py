@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-from fakes.clock import ManualClock
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.notebook import backtest
 from scalpdesk.research.stored_run import read_stored
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 
 def test_options_that_the_account_held_at_the_start_are_a_straddle_of_the_run(tmp_path):

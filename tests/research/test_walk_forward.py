@@ -12,8 +12,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from msgspec import structs
 
-from fakes.instruments import share
-from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core import sockets
@@ -27,6 +25,8 @@ from scalpdesk.research.overfitting import cross_validate, daily_table, sample_s
 from scalpdesk.research.sweep import ROWS_FILE, SweepFolder
 from scalpdesk.research.sweep_plan import SweepPlan
 from scalpdesk.research.walk_forward import verdict_lines, walk_forward, window
+from scalpdesk_testing.kit.instruments import share
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 STRATEGY = '''
 """Buys or sells shares at 10:00 and closes at 10:20, each session."""

@@ -2,8 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import option, share
-from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import OptionContract
@@ -12,6 +10,8 @@ from scalpdesk.risk.context import OrderContext, RiskFigures
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import quote
 
 
 class Facts:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import option, share
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import CENT_TICK, Future
@@ -24,6 +23,7 @@ from scalpdesk.risk.caps import (
     rooms,
 )
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import option, share
 
 CALL, PUT, SHARE = option("C"), option("P"), share()
 FIGURES = st.floats(-1e7, 1e7, allow_nan=False)

@@ -6,8 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from fakes.instruments import option, share
-from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, Stop, TimeInForce
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -15,6 +13,8 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.checks import CHECKS, loss_rule
 from scalpdesk.risk.context import Held, Working
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 EXPIRES_NS = expiry_instant_ns(option("C"))

@@ -5,13 +5,13 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.instruments import EXPIRY, option, share
-from fakes.tape import quote
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import EXITS, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.risk import checks
 from scalpdesk.risk.context import Held, Working
 from scalpdesk.risk.gate import RiskGate
+from scalpdesk_testing.kit.instruments import EXPIRY, option, share
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 S = 10**9

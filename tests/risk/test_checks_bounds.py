@@ -5,8 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.instruments import option, share
-from fakes.tape import quote
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
@@ -32,6 +30,8 @@ from scalpdesk.risk.checks import loss_rule, risk_of
 from scalpdesk.risk.context import Held, RiskFigures, Working
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 NOW = 10**12

@@ -2,11 +2,11 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import option, share
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.risk import checks
 from scalpdesk.risk.context import Working
 from scalpdesk.risk.counters import OrderCounters
+from scalpdesk_testing.kit.instruments import option, share
 
 D = Decimal
 S = 10**9

@@ -3,7 +3,6 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.instruments import option, share
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
@@ -14,6 +13,7 @@ from scalpdesk.risk.context import EVERY_ORDER, SCOPES, OrderKey, Working
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import option, share
 
 S = NANOS_PER_SECOND
 

@@ -2,9 +2,9 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect, give
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side
@@ -22,6 +19,9 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.ledger import counted_ids, uuid_ids
 from scalpdesk.simulation.orders import LegRequest, OrderClass, OrderRequest, Status
+from scalpdesk_testing.kit.broker import connect, give
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 T = session_on(DAY).open_ns

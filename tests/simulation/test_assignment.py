@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.exchange import Bench
-from fakes.instruments import DAY, EXPIRY, straddle_book
-from fakes.tape import TapeBuilder, at, quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
@@ -28,6 +26,8 @@ from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.option_values import exercise_gain
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, OrderRequest, Status
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at, quote
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

@@ -5,9 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import FOREVER_NS, Market, give
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
@@ -19,6 +16,9 @@ from scalpdesk.marketdata.tape import FundingRate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.orders import Changes, OrderClass, OrderRequest, Status
+from scalpdesk_testing.kit.broker import FOREVER_NS, Market, give
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

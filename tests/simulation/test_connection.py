@@ -2,9 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import FOREVER_NS, connect
-from fakes.instruments import EXPIRY, straddle_book
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
@@ -31,6 +28,9 @@ from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
 from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest
+from scalpdesk_testing.kit.broker import FOREVER_NS, connect
+from scalpdesk_testing.kit.instruments import EXPIRY, straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 MS = 1_000_000

@@ -10,10 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.bookings import apply_change, booked
-from fakes.broker import Market, connect, give
-from fakes.desk import Scripted, decisions, run_tape
-from fakes.instruments import DAY, option, share, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
@@ -27,6 +23,10 @@ from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.orders import OrderClass
+from scalpdesk_testing.kit.broker import Market, connect, give
+from scalpdesk_testing.kit.desk import Scripted, decisions, run_tape
+from scalpdesk_testing.kit.instruments import DAY, option, share, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 D = Decimal
 TUESDAY = date(2024, 3, 5)

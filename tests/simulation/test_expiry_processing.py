@@ -4,9 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import DAY, option, straddle_book
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
@@ -25,6 +22,9 @@ from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, OrderRequest, Status
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

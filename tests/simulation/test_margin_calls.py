@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import OrderCancelled, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.margin.regulation_t import UNCOVERED
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 SHARE, CALL, PUT, FAR_CALL, FAR_PUT = range(5)

@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.broker import Market
-from fakes.instruments import DAY, option, straddle_book
-from fakes.tape import at, quote
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.instruments.contract import Style
@@ -26,6 +23,9 @@ from scalpdesk.simulation.option_values import (
     years_left,
 )
 from scalpdesk.simulation.orders import OrderRequest, Status
+from scalpdesk_testing.kit.broker import Market
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
+from scalpdesk_testing.kit.tape import at, quote
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

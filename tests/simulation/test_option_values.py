@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.broker import connect
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import at
-from fakes.tape import quote as quote_at
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.option_values import credible_price, least_value, value_without_quote
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import at
+from scalpdesk_testing.kit.tape import quote as quote_at
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

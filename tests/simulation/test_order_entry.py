@@ -6,8 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import FOREVER_NS, Market
-from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
@@ -31,6 +29,8 @@ from scalpdesk.simulation.order_entry import (
     position_intent,
 )
 from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest, PositionIntent, Status
+from scalpdesk_testing.kit.broker import FOREVER_NS, Market
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 D = Decimal
 DAY_ORDER = TimeInForce.DAY

@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import straddle_book
-from fakes.tape import quote
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 T = 1_000_000_000

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import share
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
@@ -29,6 +28,7 @@ from scalpdesk.simulation.orders import (
     PositionIntent,
     Status,
 )
+from scalpdesk_testing.kit.instruments import share
 
 D = Decimal
 REQUEST = OrderRequest("SPY", Side.BUY, OrderType.MARKET)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from fakes.broker import Market
-from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Stop
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
 from scalpdesk.simulation.orders import Changes, Status
+from scalpdesk_testing.kit.broker import Market
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 SHARE, CALL, PUT = 0, 1, 2

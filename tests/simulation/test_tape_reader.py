@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import DAY, option, share, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, PriceAdjustmentEvent, RateEvent
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Instruments
@@ -25,6 +23,8 @@ from scalpdesk.simulation.tape_reader import (
     session_quotes,
     settlement_level,
 )
+from scalpdesk_testing.kit.instruments import DAY, option, share, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 
 def quotes(tape, session=None):

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, orders
 from fakes.packages import install_points
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
@@ -14,6 +13,7 @@ from scalpdesk.strategies import contract
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper import PLUG
 from scalpdesk.strategies.registry import find_strategy, strategy_names
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
 
 
 def test_a_strategy_is_found_by_the_name_of_its_module():
@@ -48,7 +48,7 @@ def install(tmp_path, monkeypatch):
 
 
 def test_the_names_are_the_products_own_and_those_of_plug_ins(install):
-    install("scripted", "fakes.desk:Scripted")
+    install("scripted", "scalpdesk_testing.kit.desk:Scripted")
     names = strategy_names()
     assert {"gamma-scalper", "scripted"} <= set(names)
     assert "base" not in names
@@ -116,7 +116,7 @@ def test_a_strategy_of_a_package_that_is_none_is_refused_by_its_entry_point(inst
 
 
 def test_a_strategy_of_a_package_goes_by_one_name(install):
-    install("my-scalper", "fakes.desk:Scripted")
+    install("my-scalper", "scalpdesk_testing.kit.desk:Scripted")
     for name in ("my-scalper", "my-scalper+gamma-scalper"):
         with pytest.raises(ConfigError, match="its name is scripted"):
             find_strategy(name)

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 
 from fakes.alpaca_bench import AlpacaBench
-from fakes.broker import give
 from fakes.ibkr_bench import IbkrBench
 from scalpdesk.core.errors import RetryError
 from scalpdesk.simulation.expiry import Instruction
 from scalpdesk.venues.contract import TakesNotices
+from scalpdesk_testing.kit.broker import give
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

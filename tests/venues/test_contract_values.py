@@ -6,10 +6,10 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.instruments import share
 from scalpdesk.venues import contract, tracker
 from scalpdesk_alpaca import fields, history, market_data, messages, order_messages, stream, transport
 from scalpdesk_deribit import rpc
+from scalpdesk_testing.kit.instruments import share
 
 D = Decimal
 VALUES = [

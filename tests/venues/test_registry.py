@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -24,6 +23,7 @@ from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.venues.registry import find_venue, venue_names
 from scalpdesk_alpaca.settings import AlpacaSettings
 from scalpdesk_alpaca.venue import VENUE
+from scalpdesk_testing.kit.clock import ManualClock
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0}
 SKELETON = '''

@@ -8,9 +8,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
@@ -30,6 +27,9 @@ from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.connection import OVER
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 SESSION = session_on(DAY)

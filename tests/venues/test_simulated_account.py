@@ -4,8 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.instruments import straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
@@ -32,6 +30,8 @@ from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.simulation.connection import OVER
 from scalpdesk.venues.contract import KnownOrder, VenueClock
 from scalpdesk.venues.simulated import AccountRecord
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)

@@ -5,9 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.broker import connect
-from fakes.clock import ManualClock
-from fakes.instruments import DAY, EXPIRY, straddle_book
 from fakes.simulated_bench import SandboxBench
 from scalpdesk.core.events import (
     BarEvent,
@@ -37,6 +34,9 @@ from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.venues.contract import Health, KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 D = Decimal

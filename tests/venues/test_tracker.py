@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import apply_to
-from fakes.instruments import straddle_book
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -27,6 +25,8 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import KnownOrder
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, Span
+from scalpdesk_testing.kit.desk import apply_to
+from scalpdesk_testing.kit.instruments import straddle_book
 
 BOOK = straddle_book(500)
 D = Decimal

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fakes.clock import ManualClock
 from scalpdesk import assembly
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import LiveView
@@ -17,6 +16,7 @@ from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book
+from scalpdesk_testing.kit.clock import ManualClock
 
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")

@@ -9,9 +9,6 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
-from fakes.clock import ManualClock
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.cli.summary_view import SPARKS, LiveView
 from scalpdesk.config.settings import load_settings
@@ -31,6 +28,9 @@ from scalpdesk.monitor.follower import (
 )
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 
 def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed, ended_runs):

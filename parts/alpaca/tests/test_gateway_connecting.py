@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from fakes import alpaca_wire as samples
-from fakes.clock import ManualClock
 from fakes.scripted_venue import Conversation, Key
 from scalpdesk.config.settings import VenueSettings
 from scalpdesk.core.clock import FollowingClock
@@ -27,6 +26,7 @@ from scalpdesk_alpaca.queries import StartChecks
 from scalpdesk_alpaca.settings import AlpacaSettings
 from scalpdesk_alpaca.stream import StreamRefused
 from scalpdesk_alpaca.transport import GatewayOptions
+from scalpdesk_testing.kit.clock import ManualClock
 
 S = 10**9
 ACCOUNT = {

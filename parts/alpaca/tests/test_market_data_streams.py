@@ -4,8 +4,6 @@ import msgpack
 import pytest
 
 from fakes import alpaca_wire as samples
-from fakes.clock import ManualClock
-from fakes.instruments import option, share
 from fakes.scripted_venue import Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import QuoteEvent, TradingHalt
@@ -15,6 +13,8 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_alpaca.market_data import MarketReader, MarketStream, MarketStreams
 from scalpdesk_alpaca.stream import StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import option, share
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 CONNECTED = {"T": "success", "msg": "connected"}

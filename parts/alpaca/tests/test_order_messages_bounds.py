@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from fakes import alpaca_wire as samples
-from fakes.instruments import straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import (
@@ -33,6 +32,7 @@ from scalpdesk_alpaca.order_messages import (
     read_order,
     read_update,
 )
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 AS_JSON = samples.as_json

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import (
     MultiLegOrder,
@@ -21,6 +20,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId, number_text
 from scalpdesk.instruments.classes import us_option
 from scalpdesk_alpaca import order_messages
+from scalpdesk_testing.kit.instruments import straddle_book
 
 BOOK = straddle_book(500)
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from fakes import alpaca_wire as samples
-from fakes.clock import ManualClock
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.events import (
     CancelRejected,
@@ -35,6 +34,7 @@ from scalpdesk_alpaca.orders import OrderReports, OrderStream, ends
 from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.stream import StreamConnection, StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys, RestClient
+from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal
 BOOK = Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])

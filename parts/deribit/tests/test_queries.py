@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.scripted_venue import Key
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import RetryError
@@ -19,6 +18,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected
 from scalpdesk_deribit.wire import RpcError
+from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal
 NOW_MS = 1_741_176_000_000

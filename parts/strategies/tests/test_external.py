@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk, build_engine, decisions, orders
-from fakes.instruments import straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import FolderAnswered
 from scalpdesk.core.intents import AskFolder, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.protocol import event_verdict, order_intent
 from scalpdesk_strategies.external.strategy import External, ExternalConfig
+from scalpdesk_testing.kit.desk import HandDesk, build_engine, decisions, orders
+from scalpdesk_testing.kit.instruments import straddle_book
 
 CALL, PUT = 1, 2
 

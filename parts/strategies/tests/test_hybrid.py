@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, DividendEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
@@ -20,6 +19,7 @@ from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.strategy import SharedConfig
 from scalpdesk_strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, who_trades
 from scalpdesk_strategies.st0cka.strategy import St0ckaConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 
 D = Decimal
 A, G = LOW, HIGH

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from fakes.clock import ManualClock
-from fakes.desk import CASH, Scripted, run_tape
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded import market
@@ -33,6 +31,8 @@ from scalpdesk.marketdata.tape import NO_QUOTES, QuoteColumns
 from scalpdesk.notebook import backtest
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.tape_reader import opening_events
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import CASH, Scripted, run_tape
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 FIRST, LAST = date(2016, 3, 16), date(2016, 3, 18)

@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import option, share
-from fakes.tape import quote
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Side
 from scalpdesk.core.sockets import FILL_MODELS
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
 

@@ -7,9 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import DAY, option, straddle_book
-from fakes.tape import model_price
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
@@ -38,6 +35,9 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
+from scalpdesk_testing.kit.tape import model_price
 
 D = Decimal
 CALL, PUT = 1, 2

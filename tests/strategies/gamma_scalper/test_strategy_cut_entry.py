@@ -2,8 +2,6 @@
 
 from decimal import Decimal
 
-from fakes.desk import HandDesk, decisions, orders
-from fakes.instruments import straddle_book
 from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.risk.limits import RiskLimits
@@ -11,6 +9,8 @@ from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperC
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, decisions, orders
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 CALL, PUT = 1, 2

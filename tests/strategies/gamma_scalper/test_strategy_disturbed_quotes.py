@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fakes.scalp_days import ScalpDay
-from fakes.tape import until
 from scalpdesk.backtesting.simulate import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import MultiLegOrder
 from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk_testing.kit.tape import until
 
 DAY, LAST = date(2017, 5, 17), time(13)
 SECOND_NS = 10**9

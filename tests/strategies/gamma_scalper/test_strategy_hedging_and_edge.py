@@ -5,9 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, decisions, orders
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import model_price
 from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
@@ -15,6 +12,9 @@ from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperC
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import model_price
 
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, decisions, orders
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.intents import CancelOrder, OrderType, SetTimer, Side, SubmitOrder
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 CALL, PUT = 1, 2
 NAN = float("nan")

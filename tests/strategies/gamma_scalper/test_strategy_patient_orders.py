@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 
 NO_EXITS = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}
 

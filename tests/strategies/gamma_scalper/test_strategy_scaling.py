@@ -6,8 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import straddle_book
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import AccountLimits
@@ -25,6 +23,8 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal
 CALL, PUT = 1, 2

@@ -6,8 +6,6 @@ from decimal import Decimal
 import pytest
 
 from fakes.bookings import booked
-from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose, SetTimer, Side
 from scalpdesk.core.units import InstrumentId
@@ -26,6 +24,8 @@ from scalpdesk.strategies.toolkit.exits import DeadlineConfig, ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.toolkit.watch import WatchConfig
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteConfig, ZeroDteEntry, ZeroDteExit, ZeroDteScalper
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 STRIKES = range(480, 525, 5)
 LIMITS = RiskLimits(

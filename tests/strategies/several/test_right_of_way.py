@@ -4,9 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import cancels, decisions, orders
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import (
     AccountComparison,
@@ -20,6 +18,8 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelIntent, OrderIntent, SubmitOrder
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.right_of_way import ABOUT_TO_FILL_NS
+from scalpdesk_testing.kit.desk import cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal
 SHARE, CALL = 0, 1

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import run_tape
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, OrderIntent, Purpose, Side
 from scalpdesk.datasets.embedded import market
@@ -17,6 +16,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several
+from scalpdesk_testing.kit.desk import run_tape
 
 D = Decimal
 HOUR_NS = 3_600 * 10**9

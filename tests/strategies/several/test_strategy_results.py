@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, run_backtest
 from scalpdesk.config.settings import load_settings
@@ -15,6 +14,7 @@ from scalpdesk.core.units import to_cents
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk_testing.kit.clock import ManualClock
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "evidence" / "several-strategies.md").read_text(
     encoding="utf-8"

@@ -6,9 +6,6 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from fakes.desk import HandDesk, build_engine, cancels, combos, orders, run_tape
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.core.events import AccountLimits, CancelRejected, OrderFilled
 from scalpdesk.core.intents import LegOrders, MultiLegOrder, OrderIntent, Purpose, Side
 from scalpdesk.live.recovery import known_orders
@@ -23,6 +20,9 @@ from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteEntry,
     ZeroDteScalper,
 )
+from scalpdesk_testing.kit.desk import HandDesk, build_engine, cancels, combos, orders, run_tape
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 SHARE, CALL, PUT = 0, 1, 2
 STRADDLES = 5

@@ -3,8 +3,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.instruments import DAY
-from fakes.tape import at
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -28,6 +26,8 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk_strategies.ema_scalper.exits import ScalpTrade
 from scalpdesk_strategies.st0cka.strategy import LotView
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import at
 
 D = Decimal
 OFF = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.index_hedge import DAY, LEVELS, RULES, straddle_market
-from fakes.tape import at
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -18,6 +17,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.portfolio.interval import LegSnapshot, explain
+from scalpdesk_testing.kit.tape import at
 
 HEDGE, UNWIND = InstrumentId(3), Purpose.UNWIND_HEDGE
 ES, MES, SPY = future_contract("ES_202103"), future_contract("MES_202103"), Equity("SPY")

@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of, expired_orders, without_figures
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
 
 SECOND = 1_000_000_000
 

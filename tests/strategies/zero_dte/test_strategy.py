@@ -8,8 +8,6 @@ import msgspec
 import pytest
 
 from fakes.bookings import booked
-from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged, TradingHalt
@@ -28,6 +26,8 @@ from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteScalper,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 SHARE, CALL, PUT = 0, 1, 2
 LOOSE = RiskLimits(max_daily_loss_fraction=0.99)

@@ -24,10 +24,10 @@ with warnings.catch_warnings():
     from alpaca.trading.stream import TradingStream
 
 from fakes.exchange import Venue
-from fakes.tape import TapeBuilder
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = [
     pytest.mark.enable_socket,

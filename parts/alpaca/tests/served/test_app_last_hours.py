@@ -5,10 +5,10 @@ from datetime import date
 import pytest
 
 from fakes.exchange import Bench
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder, at
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 CALL, PUT = "SPY240304C00500000", "SPY240304P00500000"
 

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.exchange import Bench, generated
-from fakes.instruments import DAY
-from fakes.tape import TapeBuilder, at
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 
 def tape_bench(builder: TapeBuilder, **plan):

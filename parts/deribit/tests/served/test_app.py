@@ -15,7 +15,6 @@ import aiohttp
 import numpy as np
 import pytest
 
-from fakes.clock import ManualClock
 from scalpdesk.cli.main import main
 from scalpdesk.datasets.embedded.coin import (
     FIRST_HISTORY,
@@ -31,6 +30,7 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk_deribit.served.app import TOKEN_SECONDS, DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
+from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal
 DAY = date(2025, 3, 5)

@@ -8,10 +8,10 @@ pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "
 from ib_async import Stock
 
 from fakes.exchange import generated
-from fakes.tape import TapeBuilder, at
 from fakes.tws_bench import TwsBench, checked
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 pytestmark = pytest.mark.enable_socket
 

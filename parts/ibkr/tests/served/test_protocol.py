@@ -7,11 +7,11 @@ from decimal import Decimal
 import pytest
 from ib_async import IB, LimitOrder, MarketOrder, Option, Stock
 
-from fakes.tape import TapeBuilder
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -14,8 +14,8 @@ from ibapi.order import Order
 from ibapi.wrapper import EWrapper
 
 from fakes.exchange import Venue
-from fakes.instruments import DAY, EXPIRY
 from fakes.tws_bench import CALL, PATIENCE, PUT, SPX, SPY, VOL, plan
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY
 
 pytestmark = [
     pytest.mark.enable_socket,

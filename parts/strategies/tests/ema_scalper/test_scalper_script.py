@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.cloud_bars import bar_event, candle
-from fakes.desk import cancels, decisions, orders
 from fakes.ema_bench import EmaBench
-from fakes.instruments import DAY
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import FillBusted, ImpliedVolEvent
@@ -47,6 +45,8 @@ from scalpdesk_strategies.ema_scalper.timing import (
     venue_deadline_ns,
     why_fomc_unknown,
 )
+from scalpdesk_testing.kit.desk import cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY
 
 TUESDAY = date(2025, 2, 4)
 FRIDAY = date(2025, 2, 7)

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.folders import event, folder
-from fakes.instruments import straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -18,6 +15,9 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.strategies.registry import start_helper
 from scalpdesk_strategies.isolation.answering import FolderAnswerer
 from scalpdesk_strategies.isolation.process import FolderLimits
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 SCALPER = """
     payload, ts = event["payload"], event["ts"]

@@ -6,7 +6,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, ForecastEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
@@ -16,6 +15,7 @@ from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk_strategies.st0cka.strategy import St0cka, St0ckaConfig
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 
 D = Decimal
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.clock import ManualClock
 from fakes.st0cka_results import Sessions, is_flat, trade
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import replay, run_backtest
@@ -17,6 +16,7 @@ from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk_testing.kit.clock import ManualClock
 
 ROOT = Path(__file__).resolve().parents[4]
 PAGE = (ROOT / "docs" / "evidence" / "st0cka.md").read_text(encoding="utf-8")

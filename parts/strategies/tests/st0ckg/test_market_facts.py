@@ -6,9 +6,6 @@ from math import nan
 import pytest
 from msgspec.structs import replace
 
-from fakes.desk import HandDesk, Scripted
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.runs import build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import BarEvent, GammaExposureEvent, SessionBarsEvent
@@ -17,6 +14,9 @@ from scalpdesk.signals.base import Scoring
 from scalpdesk.signals.opening_drive import OpeningDrive
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.market_facts import FactsCollector
+from scalpdesk_testing.kit.desk import HandDesk, Scripted
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import TapeBuilder
 
 MINUTE_NS = 60 * 10**9
 

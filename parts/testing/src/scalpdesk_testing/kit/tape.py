@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, new_york_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, LazyQuotes, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 
 def at(clock_time: str, day: date = DAY) -> int:
@@ -95,9 +95,7 @@ class TapeBuilder:
         self.sessions: tuple[Session, ...] = tuple(session_on(day) for day in days)
         self.vol = vol
         self.rows: list[QuoteEvent] = []
-        self.open_interest: dict[str, int] = {
-            one.symbol: 1_000 for one in self.book if isinstance(one, OptionContract)
-        }
+        self.open_interest: dict[str, int] = {one.symbol: 1_000 for one in self.book if one.is_option}
         self.dividends: tuple[CashDividend, ...] = ()
         self.settlement_prices: dict[tuple[str, date], float] = {}
 
@@ -133,7 +131,7 @@ class TapeBuilder:
         """
         ts_ns = at(when, day or self.sessions[0].day) if isinstance(when, str) else when
         for number, instrument in enumerate(self.book):
-            if isinstance(instrument, OptionContract):
+            if instrument.is_option:
                 fair, width = model_price(instrument, mid, self.vol, ts_ns), option_spread
             elif number == 0:
                 fair, width = mid, spread
@@ -143,11 +141,21 @@ class TapeBuilder:
             self.quote(number, ts_ns, bid, round(bid + width, 2), size, size)
         return self
 
-    def path(self, start: str | int, seconds: float, mids: list[float], **how: float) -> "TapeBuilder":
+    def path(
+        self,
+        start: str | int,
+        seconds: float,
+        mids: list[float],
+        *,
+        spread: float = 0.02,
+        option_spread: float = 0.10,
+        size: float = 1_000.0,
+    ) -> "TapeBuilder":
         """Call :meth:`spot` for each mid, ``seconds`` apart."""
         first = at(start, self.sessions[0].day) if isinstance(start, str) else start
         for step, mid in enumerate(mids):
-            self.spot(first + int(step * seconds * NANOS_PER_SECOND), mid, **how)  # type: ignore[arg-type]
+            at_ns = first + int(step * seconds * NANOS_PER_SECOND)
+            self.spot(at_ns, mid, spread=spread, option_spread=option_spread, size=size)
         return self
 
     def dividend(self, amount: str, ex_date: date, symbol: str = "SPY") -> "TapeBuilder":

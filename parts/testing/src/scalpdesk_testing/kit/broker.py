@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
@@ -27,6 +26,7 @@ from scalpdesk.simulation.orders import (
     OrderRequest,
     OrderUpdate,
 )
+from scalpdesk_testing.kit.tape import quote
 
 FOREVER_NS = NEVER_NS - 1
 
@@ -70,7 +70,7 @@ def connect(
         assignment=assignment,
     )
     held = {
-        number: value if isinstance(value, tuple) else (Decimal(value), Decimal(0))
+        InstrumentId(number): value if isinstance(value, tuple) else (Decimal(value), Decimal(0))
         for number, value in (positions or {}).items()
     }
     account = broker.open_account(AccountTerms(cash=Decimal(cash), positions=held, **terms))

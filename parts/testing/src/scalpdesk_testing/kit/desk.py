@@ -1,13 +1,10 @@
 """An engine around a strategy: driven by hand, where the test is the venue, or by a tape."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from fakes.broker import connect
-from fakes.instruments import DAY, straddle_book
-from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import (
@@ -43,7 +40,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.timers import LossTimer
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
@@ -62,22 +59,23 @@ from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
+from scalpdesk_testing.kit.broker import connect
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.tape import at, model_price, quote
 
 CASH = Decimal(100_000)
 
 
-def build_engine(
-    strategy: Strategy,
+def build_desk(
     book: Instruments,
     *,
     limits: RiskLimits | None = None,
-    mark_seconds: float = 60.0,
     dividend_yield: float = 0.0,
     options_level: int = SPREADS,
-) -> TradingEngine:
-    """Put an engine together around a strategy; number 0 of the book is the underlying."""
+) -> Desk:
+    """Put a desk together; number 0 of the book is the underlying."""
     market = MarketState(book, stale_seconds_underlying=120.0, stale_seconds_option=600.0)
-    desk = Desk(
+    return Desk(
         book,
         market,
         DeltaEngine(book, market, ContractPricer(), dividend_yield=dividend_yield),
@@ -87,7 +85,13 @@ def build_engine(
         CASH,
         options_level=options_level,
     )
-    return TradingEngine(desk, strategy, mark_seconds=mark_seconds)
+
+
+def build_engine(
+    strategy: Strategy, book: Instruments, *, mark_seconds: float = 60.0, **desk: Any
+) -> TradingEngine:
+    """Put an engine together around a strategy; ``desk`` as for :func:`build_desk`."""
+    return TradingEngine(build_desk(book, **desk), strategy, mark_seconds=mark_seconds)
 
 
 class Scripted:
@@ -186,7 +190,7 @@ class HandDesk:
         self.session = session or self.session
         self.now_ns = self.session.open_ns
         for number, instrument in enumerate(self.book):
-            if isinstance(instrument, OptionContract):
+            if instrument.is_option:
                 self.handle(OpenInterestEvent(InstrumentId(number), self.now_ns, self.now_ns, 1_000))
         self.handle(self._session_event("open"))
 
@@ -217,7 +221,7 @@ class HandDesk:
         """Quote the options at the desk's flat volatility, then the underlying; return what follows."""
         outputs: tuple[Output, ...] = ()
         for number, instrument in enumerate(self.book):
-            if isinstance(instrument, OptionContract) and number not in self.unquoted:
+            if instrument.is_option and number not in self.unquoted:
                 fair = model_price(instrument, spot, self.vol, self.now_ns)
                 bid = max(round(fair - option_spread / 2, 2), 0.01)
                 outputs += self.quote(number, bid, round(bid + option_spread, 2))
@@ -311,17 +315,40 @@ def marks(outputs: Sequence[Output]) -> list[Mark]:
     return [one for one in outputs if isinstance(one, Mark)]
 
 
+class RecordedEngine(TradingEngine):
+    """An engine that keeps what reached it, and what followed."""
+
+    def __init__(self, desk: Desk, strategy: Strategy, **options: Any) -> None:
+        super().__init__(desk, strategy, **options)
+        self.events: list[Event] = []
+        self.outputs: list[Output] = []
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Handle an event as ever, and keep it."""
+        self.events.append(event)
+        outputs = super().handle(event)
+        self.outputs.extend(outputs)
+        return outputs
+
+
 @dataclass
 class TapeRun:
     """A tape run to its end."""
 
-    engine: TradingEngine
+    engine: RecordedEngine
     broker: BrokerConnection
     runner: BacktestRunner
     fold: RunFold
-    events: list[Event] = field(default_factory=list)
-    """Every event that reached the engine, in order."""
-    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[Event]:
+        """Every event that reached the engine, in order."""
+        return self.engine.events
+
+    @property
+    def outputs(self) -> list[Output]:
+        """All that followed, in order."""
+        return self.engine.outputs
 
     def kinds(self) -> list[str]:
         """Return the names of the events that are no quotes, in order."""
@@ -340,11 +367,12 @@ def run_tape(
     every_quote: bool = True,
     faults: FaultPlan | None = None,
     assignment: AssignmentTerms | None = None,
-    **engine: Any,
+    mark_seconds: float = 60.0,
+    **desk: Any,
 ) -> TapeRun:
     """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
-    made = build_engine(strategy, tape.instruments, **engine)
-    held = {InstrumentId(number): Decimal(quantity) for number, quantity in (positions or {}).items()}
+    made = RecordedEngine(build_desk(tape.instruments, **desk), strategy, mark_seconds=mark_seconds)
+    held: dict[int, Decimal] = {number: Decimal(quantity) for number, quantity in (positions or {}).items()}
     broker = connect(
         tape.instruments,
         cash=CASH,
@@ -359,26 +387,18 @@ def run_tape(
         assignment=assignment,
     )
     fold = RunFold(made.desk.instruments, made.desk.orders, books=made.desk.books)
-    run = TapeRun(made, broker, None, fold)  # type: ignore[arg-type]
-    handle = made.handle
-
-    def record(event: Event) -> tuple[Output, ...]:
-        run.events.append(event)
-        outputs = handle(event)
-        run.outputs.extend(outputs)
-        return outputs
-
-    made.handle = record  # type: ignore[method-assign]
     opening = known_at_open
     if held:
         at_ns = tape.sessions[0].open_ns
-        lines = tuple(HeldPosition(number, quantity, Decimal(1)) for number, quantity in held.items())
+        lines = tuple(
+            HeldPosition(InstrumentId(number), quantity, Decimal(1)) for number, quantity in held.items()
+        )
         opening = (AccountSnapshot(at_ns, at_ns, CASH, lines), *known_at_open)
-    run.runner = BacktestRunner(
+    runner = BacktestRunner(
         tape, made, broker, None, known_at_open=opening, every_quote=every_quote, fold=fold.see
     )
-    run.runner.run()
-    return run
+    runner.run()
+    return TapeRun(made, broker, runner, fold)
 
 
 def buy(

@@ -1,16 +1,13 @@
-"""Calls that an order takes: exact on every machine, where its time is not.
+"""Count the calls that an order takes: the same on every machine, where its time is not.
 
 A call here is one of Python's own, in the product or in a library that it calls, or one that such a frame
-makes to C. What the tests do themselves is not counted; the simulated broker is where the whole trip is.
+makes to C. What drives the desk from outside is not counted; the simulated broker is where the whole trip is.
 """
 
 import gc
 import sys
 from decimal import Decimal
 
-import pytest
-
-from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderAccepted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
@@ -25,23 +22,22 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
 
-SHARES = (87, 69)
-STRADDLE = (331, 235)
-WHOLE_TRIP = (121, 83)
-STRADDLE_DECISION = (385, 298)
-"""Python calls and C calls."""
+SHARES = {0: (20, "500")}
+STRADDLE = SHARES | {1: (4, "9"), 2: (4, "9")}
+DRIVERS = ("/benchmarks/", "/scalpdesk_testing/")
 
 
 class CallCounter:
-    """Counts the calls of all frames but the tests' own while it is entered."""
+    """Counts the calls of all frames but the drivers' while it is entered."""
 
     def __init__(self):
         self.python = self.c = 0
 
     def __call__(self, frame, event, arg):
         del arg
-        if "/tests/" not in frame.f_code.co_filename:
+        if not any(part in frame.f_code.co_filename for part in DRIVERS):
             self.python += event == "call"
             self.c += event == "c_call"
 
@@ -53,12 +49,6 @@ class CallCounter:
     def __exit__(self, *_):
         sys.setprofile(None)
         gc.enable()
-
-
-@pytest.fixture(autouse=True)
-def _no_contracts_of_other_tests():
-    """Look contracts up by themselves: each equal contract of another test would cost a comparison."""
-    expiry_instant_ns.cache_clear()
 
 
 def minute_later(desk):
@@ -113,46 +103,43 @@ class Hedger(Scripted):
         return (Proposal(DecisionKind.HEDGE, ("test",), {}, (intent,)),)
 
 
-@pytest.mark.parametrize(
-    ("held", "calls"),
-    [({0: (20, "500")}, SHARES), ({0: (20, "500"), 1: (4, "9"), 2: (4, "9")}, STRADDLE)],
-    ids=["shares", "straddle"],
-)
-def test_a_hedge_costs_these_calls(held, calls):
+def of_a_hedge(held):
+    """Return the calls from a quote to the fill of the share that it makes the desk buy."""
+    desk = _hedging(held)
+    for _ in range(5):
+        round_trip(desk, CallCounter())
+    counter = CallCounter()
+    round_trip(desk, counter)
+    return counter
+
+
+def of_the_whole_trip():
+    """Return the same with the simulated broker between."""
+    desk = _hedging(SHARES)
+    parts = desk.engine.desk
+    broker = Broker(parts.instruments, AlwaysOpen(), fill_model("cross"), fill_model("cross"))
+    terms = AccountTerms(cash=Decimal(100_000), positions={0: (Decimal(20), Decimal(500))})
+    connection = BrokerConnection(broker, broker.open_account(terms))
+    connection.open_session(desk.now_ns, parts.view.session.close_ns)
+    for _ in range(6):
+        whole_trip(desk, connection, CallCounter())
+    counter = CallCounter()
+    whole_trip(desk, connection, counter)
+    return counter
+
+
+def _hedging(held):
+    expiry_instant_ns.cache_clear()
     desk = HandDesk(Hedger())
     desk.adopt(held)
     desk.open()
     desk.market(500.0)
     desk.strategy.is_awake = True
-    for _ in range(5):
-        round_trip(desk, CallCounter())
-    counter = CallCounter()
-    order = round_trip(desk, counter)
-    assert desk.engine.desk.orders.orders[order.client_order_id].filled == 1
-    assert (counter.python, counter.c) == calls
+    return desk
 
 
-def test_the_whole_trip_of_a_hedge_costs_these_calls():
-    desk = HandDesk(Hedger())
-    desk.adopt({0: (20, "500")})
-    desk.open()
-    desk.market(500.0)
-    desk.strategy.is_awake = True
-    parts = desk.engine.desk
-    broker = Broker(parts.instruments, AlwaysOpen(), fill_model("cross"), fill_model("cross"))
-    terms = AccountTerms(cash=Decimal(100_000), positions={0: (Decimal(20), Decimal(500))})
-    connection = BrokerConnection(broker, broker.open_account(terms))
-    session = parts.view.session
-    connection.open_session(desk.now_ns, session.close_ns)
-    for _ in range(6):
-        whole_trip(desk, connection, CallCounter())
-    counter = CallCounter()
-    order = whole_trip(desk, connection, counter)
-    assert parts.orders.orders[order.client_order_id].filled == 1
-    assert (counter.python, counter.c) == WHOLE_TRIP
-
-
-def test_measuring_a_straddle_and_hedging_it_costs_these_calls():
+def of_a_decision():
+    """Return the calls from a quote to the order, where a straddle is measured and hedged by a fixed band."""
     hedger = DeltaHedger(FixedBand(FixedConfig(threshold=0.1)), DeltaModel(), order_ttl_seconds=30.0)
 
     def hedge(view, wake, event):
@@ -175,6 +162,16 @@ def test_measuring_a_straddle_and_hedging_it_costs_these_calls():
     now_ns = desk.wait(61).now_ns
     counter = CallCounter()
     with counter:
-        outputs = desk.engine.handle(QuoteEvent(0, now_ns, now_ns, 500.49, 500.51, 100.0, 100.0))
-    assert len(orders(outputs)) == 1
-    assert (counter.python, counter.c) == STRADDLE_DECISION
+        desk.engine.handle(QuoteEvent(0, now_ns, now_ns, 500.49, 500.51, 100.0, 100.0))
+    return counter
+
+
+if __name__ == "__main__":
+    rows = {
+        "shares alone: quote to fill": of_a_hedge(SHARES),
+        "beside a straddle": of_a_hedge(STRADDLE),
+        "the simulated broker between": of_the_whole_trip(),
+        "measuring and hedging a straddle": of_a_decision(),
+    }
+    for what, counted in rows.items():
+        print(f"{what:34}{counted.python:6d} of Python {counted.c:6d} of C")
