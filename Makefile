@@ -58,7 +58,7 @@ TESTS = $(PYTEST) -m "not slow and not pages and not second"
 test: setup-dev  ## the tests, sockets blocked
 	$(TESTS)
 
-second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, runs of weeks: the second stage of CI
+second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
 	$(PYTEST) -m "second and not slow"
 
 pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)

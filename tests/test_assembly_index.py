@@ -107,6 +107,7 @@ def test_an_index_is_no_hedge_of_another_index_either():
     assert refused.value.value == "NDX"
 
 
+@pytest.mark.second
 def test_a_summary_counts_the_hedges_without_a_spread_and_an_assumed_one_costs_its_half(tell):
     """Fills of SPX at its level cost nothing, and no line of the summary gave that away."""
     free, paid = (

@@ -32,6 +32,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.second
 def test_the_bot_of_the_page_is_tested_in_a_folder_that_holds_nothing_else(tmp_path):
     texts = re.findall(r"^```py\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     for name, text in zip(("bot.py", "test_bot.py"), texts, strict=True):

@@ -12,6 +12,7 @@ from scalpdesk.datasets.embedded import market
 CLOCK = SimpleNamespace(now_ns=lambda: 1_500_000_000 * 10**9)
 
 
+@pytest.mark.second
 def test_ten_thousand_dollars_buy_a_straddle_of_thirty_days():
     """Its premium is above the 500 USD that a day may lose, and is no loss of the day."""
     chosen = ("simulation.starting_cash=10000", "entry.gate=off", "selection.max_expiration_days=60")

@@ -88,6 +88,7 @@ def held_to_expiry(tape):
     return assembled(chosen, tape)
 
 
+@pytest.mark.second
 def test_desk_and_broker_agree_to_the_satoshi_over_fills_fees_funding_and_delivery(held_to_expiry):
     run = held_to_expiry
     desk, broker = run.engine.desk, run.runner.broker.broker
@@ -577,6 +578,7 @@ def delta_by_hour(tape):
 
 
 @pytest.mark.parametrize("days", [1, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.second
 def test_a_desk_hedged_by_the_plain_delta_carries_its_premium(days, tape, monkeypatch, capsys):
     market = tape if days == 1 else reconstruct_coin(DAY, DAY + timedelta(days=days - 1))
     adjusted = delta_by_hour(market)

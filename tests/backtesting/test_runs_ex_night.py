@@ -19,6 +19,8 @@ from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.volatility.variance_time import clock_named
 
+pytestmark = pytest.mark.second
+
 EVE, EX_DATE, DIVIDEND = date(2018, 9, 20), date(2018, 9, 21), 1.323
 SETTINGS = ("entry.gate=off", "exits.edge_gone=false", "exits.stop_fraction=none", "exits.arm_fraction=none")
 UNITS = 400.0

@@ -18,6 +18,8 @@ from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, QuoteColumns
 from scalpdesk.monitor.documents import desk_page
 from scalpdesk.monitor.follower import RunFollower
 
+pytestmark = pytest.mark.second
+
 D = Decimal
 DAY = date(2025, 3, 5)
 SWAP = "BTC_USDC-PERPETUAL"

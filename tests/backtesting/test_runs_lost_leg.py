@@ -13,6 +13,8 @@ from scalpdesk.core.intents import Mark, Purpose, orders_of
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.engine.unquoted import on_model
 
+pytestmark = pytest.mark.second
+
 HELD = (
     *("entry.gate=off", "exits.edge_gone=false", "exits.stop_fraction=none", "exits.arm_fraction=none"),
     "entry.not_after=10:30",

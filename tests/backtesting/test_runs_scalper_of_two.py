@@ -24,6 +24,8 @@ from scalpdesk.strategies.registry import find_strategy
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.tape import until
 
+pytestmark = pytest.mark.second
+
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")
 BUYS = ("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10")

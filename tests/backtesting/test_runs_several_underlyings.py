@@ -137,6 +137,7 @@ def test_the_most_scalps_are_counted_over_both_underlyings(tape):
     assert set(refused) == {2}
 
 
+@pytest.mark.second
 def test_skipped_quotes_change_nothing_with_two_underlyings(tape, played):
     settings = load_settings("ema-scalper", overrides=RULES)
     header, engine = runs.build_backtest(settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1)

@@ -101,6 +101,7 @@ def test_leg_by_leg_the_bought_options_come_first_and_the_sold_ones_go_first(tap
     assert sent == [1, 1, -2, 2, -1, -1]
 
 
+@pytest.mark.second
 def test_one_strategy_runs_twice_with_settings_and_a_book_of_its_own(tape):
     names = "gamma-scalper@fly", "gamma-scalper@long"
     own = (f"strategies.{names[0]}.structure.shape=iron_fly", f"strategies.{names[0]}.structure.side=short")

@@ -30,6 +30,7 @@ def test_a_value_comes_back_from_its_block_with_arrays_that_cannot_be_written():
 
 
 @pytest.mark.parametrize("strategy", ["st0cka", "gamma-scalper"])
+@pytest.mark.second
 def test_runs_over_blocks_equal_those_over_the_tape(tmp_path, strategy):
     market = PreparedMarket(embedded.reconstruct_span(HALF_DAY, AFTER))
     settings = {"entry.gate": "advise"} if strategy == "gamma-scalper" else {}

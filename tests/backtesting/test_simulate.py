@@ -50,6 +50,7 @@ def configs():
     return [BacktestConfig.load(strategy, settings, seed=1) for strategy, settings in SWEEP]
 
 
+@pytest.mark.second
 def test_a_market_prepared_once_gives_what_each_run_gives_alone(tape):
     market = PreparedMarket(tape)
     shared = [simulate(config, market).summary() for config in configs()]
@@ -110,6 +111,7 @@ class Packed:
         return self.library.loads, (self.packed,)
 
 
+@pytest.mark.second
 def test_runs_in_other_processes_and_folders_equal_those_here(tmp_path):
     cloudpickle = pytest.importorskip("cloudpickle")
     (tmp_path / "scalpdesk.toml").write_text(

@@ -21,6 +21,7 @@ def answer(capsys, run_dir, *words):
     return code, capsys.readouterr().out
 
 
+@pytest.mark.second
 def test_the_figures_of_a_run_at_a_time_of_its_day(capsys, run_dir):
     code, text = answer(capsys, run_dir, "--time", "11:00", "--json")
     found = json.loads(text)

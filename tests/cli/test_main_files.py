@@ -31,6 +31,7 @@ def written_of_a_run(folder, monkeypatch):
     return {path.relative_to(folder): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
 
 
+@pytest.mark.second
 def test_whatever_is_written_of_a_run_is_its_owners_alone(tmp_path, monkeypatch, capsys, request):
     written_of_a_run(tmp_path / "before", monkeypatch)  # what is compiled is kept with the usual mask
     request.getfixturevalue("open_mask")

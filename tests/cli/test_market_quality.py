@@ -54,6 +54,7 @@ def test_without_a_choice_a_run_is_that_of_clean_quotes(capsys):
     assert chosen["data"] == usual["data"]
 
 
+@pytest.mark.second
 def test_a_simulated_desk_plays_the_faults(capsys):
     words = ("--start", HALF_DAY, "--speed", "max", "--sessions", "1", "--quality", "real")
     found = told(capsys, "run", "st0cka", *words)

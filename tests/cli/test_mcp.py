@@ -69,6 +69,7 @@ def test_long_lists_say_how_much_is_left_out():
     assert found["few"][0][20] == {"left_out": 1}
 
 
+@pytest.mark.second
 def test_what_an_agent_names_is_never_an_option(runs):
     found = CommandTools(str(runs)).risk(run="--coverage")
     assert found["error"]["what"]

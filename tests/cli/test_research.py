@@ -18,6 +18,7 @@ def run(tmp_path):
     return backtest("gamma-scalper", tape, settings=settings, runs_dir=tmp_path, clock=ManualClock(1))
 
 
+@pytest.mark.second
 def test_entries_of_all_runs_on_record_and_of_a_named_run_are_the_same(run, capsys):
     folder = ["--runs-dir", str(run.run_dir.parent), "--json"]
     assert main(["research", "entries", *folder]) == 0

@@ -73,6 +73,7 @@ def test_a_file_of_another_form_is_refused_with_its_column_and_line(capsys, tmp_
     assert answer(capsys, "--book", str(path))[1]["error"]["where"] == f"{path}:3"
 
 
+@pytest.mark.second
 def test_coverage_has_index_books_of_five_years_and_straddles_of_four(capsys):
     assert main(["risk", "--coverage"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -23,6 +23,7 @@ def demo(folder, capsys, monkeypatch, *words):
 
 
 @pytest.mark.parametrize("seed", ["1", "3"])
+@pytest.mark.second
 def test_the_gate_approves_the_showcase_by_what_it_knows_and_gamma_wins(seed, tmp_path, capsys, monkeypatch):
     summary, run_dir = demo(tmp_path, capsys, monkeypatch, "--seed", seed)
     showcase = find_strategy("gamma-scalper").showcase

@@ -14,6 +14,7 @@ WORDS = (
 )
 
 
+@pytest.mark.second
 def test_the_document_the_text_and_a_sweep_share_their_backtests(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "--param", "position_size_max=4,0", "--metric", "pnl", "--json"]) == 0

@@ -78,6 +78,7 @@ def hold_the_past(tape, loaded, cut_ns, end_ns, least):
     CASES,
     ids=NAMES,
 )
+@pytest.mark.second
 def test_prices_after_an_instant_change_no_decision_before_it(strategy, settings, minutes, least):
     loaded = load_settings(strategy, overrides=settings)
     tape = market.reconstruct(DAY, seed=1)

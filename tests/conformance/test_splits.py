@@ -16,6 +16,8 @@ from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.strategies.registry import strategy_names
 
+pytestmark = pytest.mark.second
+
 DAYS = date(2016, 3, 10), date(2016, 3, 11)
 CASES = [
     ("gamma-scalper", ("entry.gate=advise", "hedge.threshold_shares=0.5"), 8, 6),

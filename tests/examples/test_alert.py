@@ -60,6 +60,7 @@ def test_a_condition_of_a_package_is_looked_at_beside_our_own(desk):
     assert found["many-fills"].what.startswith(f"{len(desk.fills)} fills")
 
 
+@pytest.mark.second
 def test_a_condition_that_fails_or_is_none_is_an_alert_and_the_others_are_looked_at(desk, tmp_path):
     (tmp_path / "site" / "faulty.py").write_text(FAULTY)
     points = {"fails": "faulty:FAILS", "takes-nothing": "faulty:TAKES_NOTHING", "gone": "faulty:GONE"}

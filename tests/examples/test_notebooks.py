@@ -13,6 +13,8 @@ from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.datasets.embedded.coin import FIRST_HISTORY, _levels, smile_vol
 from scalpdesk.volatility.forecast import forecast_vol
 
+pytestmark = pytest.mark.second
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 load_data = scalpdesk.notebook.load_data
 

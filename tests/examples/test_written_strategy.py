@@ -8,6 +8,8 @@ import pytest
 
 from fakes.packages import DOCS, install_page
 
+pytestmark = pytest.mark.second
+
 _WHOLE = re.MULTILINE | re.DOTALL
 PAGE = DOCS / "developing" / "write_a_strategy.md"
 

@@ -25,6 +25,8 @@ from scalpdesk_testing.market import CALL, IMPLIED_VOL, OLD_SECONDS, PUT, SHARE
 from scalpdesk_testing.schedule import Moment, quiet_schedule
 from scalpdesk_testing.small_desk import BAND_SHARES, scratch_folder
 
+pytestmark = pytest.mark.second
+
 LOST_AT, FOR_SECONDS = 20.0, 140.0
 PATIENCE_SECONDS = 20.0
 

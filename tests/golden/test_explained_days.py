@@ -59,6 +59,7 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
     assert explain.sums.details["mark_noise"] == pytest.approx(float(explain.totals["residual"]), abs=0.01)
 
 
+@pytest.mark.second
 def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
     """2018-02-05, an option of the day."""
     engine = play_day("embedded", "2018-02-05", "entry.max_straddle_delta=none").engine

@@ -12,6 +12,8 @@ from scalpdesk.volatility.forecast import DESK_DEFAULT
 from scalpdesk.volatility.ohlc import read_ohlc
 from scalpdesk.volatility.rolling import rolling_forecasts
 
+pytestmark = pytest.mark.second
+
 REFERENCE = {
     "ewma": (0.796, 0.850, 1.001),
     "garch": (0.759, 0.801, 0.916),

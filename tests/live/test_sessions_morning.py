@@ -128,6 +128,7 @@ def two_days():
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.second
 def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabled):
     pricing.warm_up()
     server = two_days()

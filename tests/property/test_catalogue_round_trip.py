@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ quote = st.tuples(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(quote, min_size=1, max_size=30, unique_by=lambda row: row[:2]))
+@pytest.mark.second
 def test_quotes_survive_the_catalogue(rows):
     session = session_on(DAY)
     wanted = [(5, "XYZ", 10_000, 10, 1, 1), *rows]

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,8 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import Scripted, marks, run_tape
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
+
+pytestmark = pytest.mark.second
 
 D = Decimal
 LOOSE = RiskLimits(

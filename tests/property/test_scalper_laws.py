@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk_testing.kit.desk import run_tape
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
+
+pytestmark = pytest.mark.second
 
 D = Decimal
 LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_daily_loss=D(1_000_000))

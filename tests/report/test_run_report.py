@@ -186,6 +186,7 @@ def test_the_parts_sum_to_the_run_whoever_tells_them(run, terminal):
     assert {name: D(amount) for name, amount in terminal["pnl"].items()} == run.report.pnl
 
 
+@pytest.mark.second
 def test_what_is_sealed_is_what_a_replay_and_the_journal_give_again(run, follower):
     stored = read_stored(run.run_dir)
     for found in (stored.report, follower.report()):

@@ -213,6 +213,7 @@ def test_each_strategy_of_the_product_is_tested():
 
 
 @pytest.mark.parametrize("strategy", OWN)
+@pytest.mark.second
 def test_the_strategies_of_the_product_pass(strategy):
     day = date(2018, 2, 5) if strategy == "st0ckg" else date(2017, 7, 3)  # quiet days give it no signal
     tape = until(reconstruct(day), time(9, 50))

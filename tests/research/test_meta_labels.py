@@ -76,6 +76,7 @@ def noise(seed, mean, sessions=34):
     ]
 
 
+@pytest.mark.second
 def test_noise_does_not_win():
     won = sum(judge_entries(noise(seed, -3.0), folds=2)[0].won for seed in range(8))
     assert won <= 1  # 2.5 % of 8 on average

@@ -98,6 +98,7 @@ def test_every_combination_comes_once():
         combinations([read_parameter("a=1,2"), read_parameter("a=3")])
 
 
+@pytest.mark.second
 def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
     jobs = [job(hedge__threshold_shares=value) for value in ("2", "8")]
     jobs.append(job(underlying="QQQ"))  # the market holds SPY

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from fakes.folders import BUY_ONE, folder
 from scalpdesk import PreparedMarket
@@ -40,6 +41,7 @@ def timeless(row):
     return msgspec.structs.replace(row, seconds=0.0, cpu_seconds=0.0)
 
 
+@pytest.mark.second
 def test_a_backtest_whose_process_is_killed_runs_again(tmp_path):
     market = PreparedMarket(embedded.reconstruct(date(2017, 7, 3)))
     lives, jobs = jobs_of(tmp_path, market)

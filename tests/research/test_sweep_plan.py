@@ -22,6 +22,7 @@ def market():
     return PreparedMarket(embedded.reconstruct_span(*DAYS))
 
 
+@pytest.mark.second
 def test_a_row_has_the_days_and_the_sharpe_ratio_of_its_backtest(market):
     found = sweep("st0cka", market, {"profit_target": TARGETS})
     assert (found.new, len(found.rows)) == (3, 3)
@@ -50,6 +51,7 @@ def test_a_sweep_without_a_trade_says_why_and_what_to_set(market):
     assert sweep("st0cka", market, {"profit_target": TARGETS[:1]}).why_no_trade is None
 
 
+@pytest.mark.second
 def test_a_kept_sweep_goes_on_and_another_market_is_another_result(market, tmp_path):
     kept = tmp_path / "sweeps" / "mine"
     sweep("st0cka", market, {"profit_target": TARGETS[:2]}, out=kept)

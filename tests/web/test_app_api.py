@@ -316,6 +316,7 @@ def read_to_end(client, run):
     return found
 
 
+@pytest.mark.second
 def test_orders_and_decisions_of_any_run_are_read_beside_the_followed_one(
     client_of, held_runs, ended_runs, tmp_path
 ):

@@ -143,6 +143,7 @@ def test_a_visitor_logs_in_and_operates_over_tls_and_reads_nothing_before(visit)
     assert send("/api/orders", cookie=cookie[0])[0] == 200
 
 
+@pytest.mark.second
 def test_who_guesses_through_the_proxy_keeps_nobody_else_out(visit):
     send, token = visit
     for number in range(WRONG_TOKENS):

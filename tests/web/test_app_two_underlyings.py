@@ -18,6 +18,8 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book
 from scalpdesk_testing.kit.clock import ManualClock
 
+pytestmark = pytest.mark.second
+
 DAY = date(2018, 2, 5)
 SYMBOLS = ("SPY", "QQQ")
 MINUTES = 90

@@ -101,6 +101,7 @@ KEYS = {
 
 
 @pytest.mark.enable_socket
+@pytest.mark.second
 def test_a_key_appears_nowhere(client_of, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for name, value in KEYS.items():

@@ -298,6 +298,7 @@ def test_runs_side_by_side_draw_each_session_once(tmp_path):
     }
 
 
+@pytest.mark.second
 def test_what_is_held_over_nights_earns_its_dividend_and_is_delivered_at_its_expiry(tape):
     pair = next(pair for pair in listed_pairs(FIRST) if (pair.strike, pair.expiry) == (200.0, EX_DATE))
     call, put = (tape.instruments.id_of(each.symbol) for each in (pair.call, pair.put))

@@ -100,6 +100,7 @@ def test_spreads_widen_when_the_vix_is_high():
     assert wild.near_options.median_size_contracts < calm.near_options.median_size_contracts
 
 
+@pytest.mark.second
 def test_parity_never_fails_beyond_the_spreads():
     assert max(row.worst_parity_error_usd for row in all_measured()) <= 0.0
 

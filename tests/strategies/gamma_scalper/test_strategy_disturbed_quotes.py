@@ -15,6 +15,8 @@ from scalpdesk.core.intents import MultiLegOrder
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk_testing.kit.tape import until
 
+pytestmark = pytest.mark.second
+
 DAY, LAST = date(2017, 5, 17), time(13)
 SECOND_NS = 10**9
 SETTINGS = ("entry.gate=off", "exits.edge_gone=false")

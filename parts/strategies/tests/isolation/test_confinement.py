@@ -421,6 +421,7 @@ tried = []
 """
 
 
+@pytest.mark.second
 def test_a_whole_run_of_a_hostile_folder_ends_in_order_and_hears_nothing_of_it(tmp_path):
     """`scalpdesk run` in a folder that holds strategy and runs together, as a beginner starts it."""
     body = """

@@ -12,6 +12,8 @@ from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 
+pytestmark = pytest.mark.second
+
 SETTINGS = ("simulation.latency_ms=50", "gex.from_chain=false")
 
 
