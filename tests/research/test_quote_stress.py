@@ -87,3 +87,11 @@ def test_a_day_without_a_trade_in_options_has_nothing_to_disturb():
     tape = until(embedded.reconstruct(date(2017, 5, 17)), time(10))
     found = stress_quotes(config_of("gamma-scalper", "entry.not_before=15:00"), tape, draws=3)
     assert (found.trades, found.draws, found.differences, found.passed) == (0, {}, (), True)
+
+
+def test_a_day_that_the_gate_refuses_says_so_and_what_lets_it_trade():
+    tape = until(embedded.reconstruct(date(2018, 2, 5)), time(11, 0))
+    found = stress_quotes(BacktestConfig.load("gamma-scalper"), tape, draws=3)
+    assert found.trades == 0
+    assert "entry gate refuses" in found.no_trade
+    assert "--set entry.gate=advise" in found.no_trade

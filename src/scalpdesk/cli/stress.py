@@ -68,8 +68,8 @@ def stress(
         print_json(msgspec.to_builtins(found) | {"passed": found.passed})
         return exit_code
     out = console()
-    if not found.trades:
-        out.print("the run traded no option: choose sessions or settings that trade", markup=False)
+    if found.no_trade is not None:
+        out.print(found.no_trade, markup=False)
         return exit_code
     from rich.table import Table
 

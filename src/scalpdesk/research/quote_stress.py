@@ -21,6 +21,7 @@ from scalpdesk.backtesting.simulate import (
     assemble_backtest,
     build_backtest,
     few_collections,
+    simulate,
 )
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderFilled
@@ -30,6 +31,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+from scalpdesk.report.summary import remedy
 
 Floats = NDArray[np.float64]
 Sides = tuple[Floats, Floats]
@@ -111,6 +113,8 @@ class StressReport(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[TradedOtherwise, ...]
     worst_fraction: float
     """Worst execution of all draws as a fraction of the undisturbed mid."""
+    no_trade: str | None = None
+    """Why the undisturbed day traded no option, and what to set; None where it did."""
 
     @property
     def passed(self) -> bool:
@@ -224,7 +228,8 @@ def stress_quotes(
     with few_collections():
         traded = {trade.instrument_id for trade in _run(config, tape).trades}
         if not traded:
-            return _report(config, tape, _Run((), 0.0, Mode.ACTIVE, ""), Counter(), (), 1.0)
+            nothing = _report(config, tape, _Run((), 0.0, Mode.ACTIVE, ""), Counter(), (), 1.0)
+            return msgspec.structs.replace(nothing, no_trade=_why_no_trade(config, tape))
         small = _near(tape, traded)
         plain = _run(config, small)
         dice, counts, found, worst = np.random.default_rng(seed), Counter[str](), list[TradedOtherwise](), 1.0
@@ -272,6 +277,12 @@ def _report(
         differences=found,
         worst_fraction=round(worst, 3),
     )
+
+
+def _why_no_trade(config: BacktestConfig, tape: MarketTape) -> str:
+    why = str(simulate(config, PreparedMarket(tape)).summary()["verdict"])
+    fix = remedy(why) or "choose sessions or settings that trade options"
+    return f"{why}; {fix}"
 
 
 def _run(config: BacktestConfig, tape: MarketTape) -> _Run:
