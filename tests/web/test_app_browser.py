@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
+from scalpdesk.monitor.texts import per_cent, plain, signed
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
@@ -362,8 +363,8 @@ def test_volatility_says_and_draws_what_the_api_has(browser, address):
         for text in (
             shown["sentence"],
             shown["day"],
-            f"net {shown['gex']['net']}",
-            shown["forecast_interval"],
+            f"net {signed(shown['gex']['net_usd'] / 1e6, 1)} M USD per 1 %",
+            f"{per_cent(shown['forecast_low'])} to {per_cent(shown['forecast_high'])}",
         ):
             playwright.expect(main).to_contain_text(text)
         drawn = page.locator("main .card:not([hidden]) canvas")
@@ -398,11 +399,12 @@ def test_position_shows_the_risk_of_the_book_and_the_ladder_by_the_chosen_smile(
     with opened(browser, f"{address[0]}position") as page:
         shown = document(address[0], "api/risk")
         measures = page.get_by_role("region", name="Value at risk and expected shortfall")
-        playwright.expect(measures).to_contain_text(shown["measures"][0]["var"])
+        playwright.expect(measures).to_contain_text(plain(shown["measures"][0]["var"], 0))
         stress = page.get_by_role("region", name="Stress days")
         for row in shown["stress"]:
-            playwright.expect(stress).to_contain_text(row["pnl"])
-        playwright.expect(page.locator("main")).to_contain_text(shown["sentence"])
+            playwright.expect(stress).to_contain_text(signed(row["pnl"], 0))
+        worst = f"The worst case is {signed(shown['worst_case']['pnl'], 0)} USD"
+        playwright.expect(page.locator("main")).to_contain_text(worst)
         switch = page.get_by_label("Volatility of a strike as the spot moves")
         table = page.get_by_role("region", name="Ladder", exact=True)
         cell = table.locator("tbody tr").nth(0).locator("td").nth(5)

@@ -94,17 +94,14 @@ def test_with_the_smile_the_upper_strike_is_worth_more_as_the_spot_falls(book):
     assert down < here < up
 
 
-def test_the_answer_is_the_document_in_texts(client_of, held_feed, book):
+def test_the_answer_is_what_the_document_says(client_of, held_feed, book):
     answer = client_of(held_feed).get("/api/risk").json()
     moves, notes = past_moves(("SPY",), Path("nothing"), "embedded", before=date(2018, 2, 5))
     document = risk_document(book, moves, notes=notes)
     assert (answer["run"], answer["current"]) == (held_feed.follower.run_dir.name, True)
-    assert [row["var"] for row in answer["measures"]] == [
-        f"{row['var']:,.0f}" for row in document["measures"]
-    ]
-    assert [row["pnl"] for row in answer["stress"]] == [signed(row["pnl"], 0) for row in document["stress"]]
-    assert answer["worst_case"] == document["worst_case"]
-    assert answer["sentence"]
+    assert len(answer["measures"]) >= 2
+    for name in ("measures", "stress", "worst_case", "history", "notes"):
+        assert answer[name] == document[name]
 
 
 def test_the_same_version_is_answered_alike(client_of, held_feed):
@@ -132,7 +129,8 @@ def test_an_answer_in_coin_has_no_stress_days_and_one_of_two_its_correlation():
     parts = tuple(RiskPart(underlying=name, spot=100.0, shares=10.0) for name in ("QQQ", "SPY"))
     moves, _ = past_moves(("QQQ", "SPY"), Path("nothing"), "embedded", before=None)
     both = risk_answer("run", risk_document(RiskBook(as_of_ns=1, parts=parts), moves))
-    assert both["correlation"].startswith("QQQ/SPY 0.9")
+    assert both["correlation"]["symbols"] == ["QQQ", "SPY"]
+    assert both["correlation"]["ewma"][0][1] == pytest.approx(0.95, abs=0.05)
     assert [row["underlying"] for row in both["alone"]] == ["QQQ", "QQQ", "SPY", "SPY"]
 
 

@@ -438,8 +438,8 @@ class RiskMeasure(TypedDict):
 
     method: str
     confidence: float
-    var: str | None
-    es: str | None
+    var: float | None
+    es: float | None
     scenarios: int
 
 
@@ -447,20 +447,38 @@ class AloneMeasure(TypedDict):
     """Value at risk of one underlying's part by itself."""
 
     underlying: str
+    method: str
     confidence: float
-    var: str | None
+    var: float | None
 
 
 class StressRow(TypedDict):
-    """P&L of the book in the published move of a day."""
+    """P&L of the book in the published move of a day: fractions by underlying, and the volatility index."""
 
     day: str
     label: str
-    moves: str
-    volatility: str
-    pnl: str | None
-    tone: str
+    moves: dict[str, float]
+    index_from: float
+    index_to: float
+    pnl: float | None
     source: str
+
+
+class RiskHistory(TypedDict):
+    """Daily moves that the risk was worked out by."""
+
+    sources: dict[str, str]
+    moves: int
+    first: str
+    last: str
+
+
+class RiskCorrelation(TypedDict):
+    """Correlations of the moves, of the sample and exponentially weighted, in the order of ``symbols``."""
+
+    symbols: list[str]
+    sample: list[list[float]]
+    ewma: list[list[float]]
 
 
 class RiskWorst(TypedDict):
@@ -475,7 +493,7 @@ class RiskWorst(TypedDict):
 
 
 class BookRisk(TypedDict):
-    """Risk of the book; ``current`` is false while a newer one is computed."""
+    """Risk of the book, amounts in its currency; ``current`` is false while a newer one is computed."""
 
     run: str
     current: bool
@@ -483,11 +501,10 @@ class BookRisk(TypedDict):
     currency: str
     horizon: str
     smile: str
-    sentence: str
-    history: str | None
+    history: RiskHistory | None
     measures: list[RiskMeasure]
     alone: list[AloneMeasure]
-    correlation: str | None
+    correlation: RiskCorrelation | None
     stress: list[StressRow]
     worst_case: RiskWorst
     notes: list[str]
@@ -515,9 +532,9 @@ class TermPoint(TypedDict):
 
 
 class HeatCell(TypedDict):
-    """A volatility; ``heat`` from 0, the lowest, to 1."""
+    """A volatility, a fraction a year; ``heat`` from 0, the lowest, to 1."""
 
-    text: str | None
+    vol: float | None
     heat: float | None
 
 
@@ -530,17 +547,16 @@ class HeatRow(TypedDict):
 
 
 class Heat(TypedDict):
-    """Volatility by expiry and move from spot."""
+    """Volatility by expiry and move of the strike from the spot, a fraction."""
 
-    moves: list[str]
+    moves: list[float]
     rows: list[HeatRow]
 
 
 class GammaBar(TypedDict):
     """Dealer gamma at a strike, USD of delta per move of 1 %; ``share`` of the widest."""
 
-    strike: str | None
-    text: str | None
+    strike: float
     usd: float
     share: float
 
@@ -553,33 +569,34 @@ class GammaByStrike(TypedDict):
     covers: NotRequired[dict[str, int | None]]
     covers_text: NotRequired[str]
     net_usd: NotRequired[float | None]
-    unit: NotRequired[str]
-    net: NotRequired[str | None]
-    call_wall: NotRequired[str | None]
-    put_wall: NotRequired[str | None]
+    call_wall: NotRequired[float | None]
+    put_wall: NotRequired[float | None]
 
 
 class Exposure(TypedDict):
-    """Dealer gamma of a symbol as a source publishes it."""
+    """Dealer gamma of a symbol as a source publishes it, USD of delta per move of 1 %."""
 
     symbol: str
-    usd: str | None
+    usd: float | None
     source: str
 
 
 class VolatilityPage(TypedDict):
-    """Implied, realised and forecast volatility, smiles, term structure and dealer gamma."""
+    """Implied, realised and forecast volatility, smiles, term structure and dealer gamma.
 
-    spot: str | None
-    spot_price: float
+    Volatilities are fractions a year on the variance clock; ``implied`` is of the book, and at the money in
+    ``implied_days`` where nothing is held. ``opened`` in UNIX seconds.
+    """
+
+    spot: float
     opened: float
-    implied: str | None
-    implied_of: str
-    realised: str | None
-    paid: str | None
-    forecast: str | None
-    forecast_vol: float | None
-    forecast_interval: str | None
+    implied: float | None
+    implied_days: int | None
+    realised: float | None
+    paid: float | None
+    forecast: float | None
+    forecast_low: float | None
+    forecast_high: float | None
     forecast_model: str | None
     forecast_days: int | None
     forecast_reason: str | None
@@ -593,26 +610,25 @@ class VolatilityPage(TypedDict):
 
 
 class Picked(TypedDict):
-    """A contract with its score, or why the selector refuses it."""
+    """A contract with its score, or why the selector refuses it; spread a fraction of the mid, vol a year."""
 
     symbol: str
     label: str
-    bid: str | None
-    ask: str | None
-    spread: str | None
-    delta: str | None
-    heat: float
-    vol: str | None
-    open_interest: str | None
-    volume: str | None
-    score: str | None
+    bid: float | None
+    ask: float | None
+    spread: float | None
+    delta: float | None
+    vol: float | None
+    open_interest: int
+    volume: float | None
+    score: float | None
     why: str
 
 
 class PickerRow(TypedDict):
     """Call and put of a strike."""
 
-    strike: str | None
+    strike: float
     call: NotRequired[Picked]
     put: NotRequired[Picked]
 
@@ -621,7 +637,8 @@ class PickerPage(TypedDict):
     """The chain of the nearest expiry, and which limits judge it."""
 
     underlying: str
-    spot: str | None
+    spot: float
+    price_decimals: int
     expiry: str
     days: int
     rules: str

@@ -17,7 +17,7 @@ from scalpdesk.marketdata.dealer_gamma import covered, covered_text, gamma_expos
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed
+from scalpdesk.monitor.texts import json_safe, leg_label, per_cent, plain
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.strategies.contract import OfferedOption, Pick, StrikePicker
 from scalpdesk.strategies.registry import find_strategy
@@ -119,27 +119,23 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
     smiles = _smiles(follower, chain, spot)
     meter = follower.meter_today()
     realised, paid = meter["realised_vol_weighted"], meter["implied_vol_weighted"]
-    implied, whose = follower.implied_of_book(), "of the book"
+    implied, days = follower.implied_of_book(), None
     if math.isnan(implied) and smiles:
         nearest = min(smiles, key=lambda smile: abs(smile["days"] - MONTH_DAYS))
-        implied, whose = nearest["atm_on_clock"], f"at the money in {nearest['days']} d"
+        implied, days = nearest["atm_on_clock"], nearest["days"]
     forecast = desk.market.forecasts.get(desk.view.underlying)
     known = forecast is not None and math.isfinite(forecast.vol)
     expected = forecast.vol if forecast is not None and known else math.nan
-    interval = None
-    if forecast is not None and known and math.isfinite(forecast.low):
-        interval = f"{per_cent(forecast.low)} to {per_cent(forecast.high)}"
-    return {
-        "spot": plain(spot),
-        "spot_price": spot,
+    page: answers.VolatilityPage = {
+        "spot": spot,
         "opened": follower.session_opened_ns / NANOS_PER_SECOND,
-        "implied": per_cent(implied),
-        "implied_of": whose,
-        "realised": per_cent(realised),
-        "paid": per_cent(paid),
-        "forecast": per_cent(expected),
-        "forecast_vol": 100.0 * expected,
-        "forecast_interval": interval,
+        "implied": implied,
+        "implied_days": days,
+        "realised": realised,
+        "paid": paid,
+        "forecast": expected,
+        "forecast_low": forecast.low if forecast is not None and known else None,
+        "forecast_high": forecast.high if forecast is not None and known else None,
         "forecast_model": forecast.model if forecast is not None and known else None,
         "forecast_days": forecast.horizon_days if forecast is not None and known else None,
         "forecast_reason": forecast.reason if forecast is not None and not known else None,
@@ -150,10 +146,12 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "heat": _heat_table(smiles, spot),
         "gex": gex_block(follower),
         "exposures": [
-            {"symbol": each.symbol, "usd": _gamma_text(each.exposure_usd), "source": each.source}
+            {"symbol": each.symbol, "usd": each.exposure_usd, "source": each.source}
             for each in desk.market.gamma_exposures.values()
         ],
     }
+    safe: answers.VolatilityPage = json_safe(page)
+    return safe
 
 
 def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
@@ -227,21 +225,9 @@ def _heat_table(smiles: list[answers.Smile], spot: float) -> answers.Heat:
             inside = strikes[0] <= strike <= strikes[-1]
             vol = float(np.interp(strike, strikes, vols)) if inside else math.nan
             heat = (vol - low) / (high - low) if inside and high > low else None
-            cells.append({"text": per_cent(vol / 100.0), "heat": heat})
+            cells.append({"vol": vol / 100.0, "heat": heat})
         rows.append({"expiry": smile["expiry"], "days": smile["days"], "cells": cells})
-    return {"moves": [f"{signed(100 * move, 0)} %" if move else "spot" for move in BUCKETS], "rows": rows}
-
-
-def _gamma_text(usd: float | None) -> str | None:
-    """Return a dealer gamma with its unit."""
-    if usd is None or not math.isfinite(usd):
-        return None
-    scale, unit = _gamma_unit(usd)
-    return f"{signed(usd / scale, 1)} {unit} per 1 %"
-
-
-def _gamma_unit(usd: float) -> tuple[float, str]:
-    return (1e6, "M USD") if abs(usd) >= 1e6 else (1e3, "thousand USD")
+    return {"moves": list(BUCKETS), "rows": rows}
 
 
 def gex_block(follower: RunFollower) -> answers.GammaByStrike:
@@ -263,24 +249,15 @@ def gex_block(follower: RunFollower) -> answers.GammaByStrike:
     exposure = gamma_exposure(priced.rows, spot)
     near = [each for each in exposure.by_strike if abs(each.strike / spot - 1.0) <= GAMMA_WIDTH]
     widest = max((abs(each.net_usd) for each in near), default=0.0) or 1.0
-    scale, unit = _gamma_unit(widest)
     return {
         "reason": exposure.reason or None,
         "covers": covered(exposure, day),
         "covers_text": covered_text(exposure, day),
-        "unit": unit,
-        "net": _gamma_text(exposure.net_usd),
         "net_usd": exposure.net_usd,
-        "call_wall": plain(exposure.call_wall),
-        "put_wall": plain(exposure.put_wall),
+        "call_wall": exposure.call_wall,
+        "put_wall": exposure.put_wall,
         "strikes": [
-            {
-                "strike": plain(each.strike),
-                "text": signed(each.net_usd / scale, 1),
-                "usd": each.net_usd,
-                "share": each.net_usd / widest,
-            }
-            for each in near
+            {"strike": each.strike, "usd": each.net_usd, "share": each.net_usd / widest} for each in near
         ],
     }
 
@@ -305,21 +282,24 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
     expiry, options = next(iter(chain.items()))
     listed = {contract.strike for _, contract, _ in options}
     shown = sorted(sorted(listed, key=lambda strike: abs(float(strike) - spot))[: 2 * PICKED_STRIKES])
-    rows: dict[Decimal, answers.PickerRow] = {strike: {"strike": plain(float(strike))} for strike in shown}
+    rows: dict[Decimal, answers.PickerRow] = {strike: {"strike": float(strike)} for strike in shown}
     for number, contract, valuation in options:
         if contract.strike in rows:
             offered = _offered(follower, number, contract, valuation)
             rows[contract.strike]["call" if contract.is_call else "put"] = _picked(
-                follower, offered, picker(config, offered)
+                offered, picker(config, offered)
             )
-    return {
+    page: answers.PickerPage = {
         "underlying": underlying,
-        "spot": plain(spot),
+        "spot": spot,
+        "price_decimals": follower.price_places,
         "expiry": expiry.isoformat(),
         "days": (expiry - to_new_york(now_ns).date()).days,
         "rules": "the run's own limits" if is_own else "the scalper's default limits",
         "rows": [rows[strike] for strike in shown],
     }
+    safe: answers.PickerPage = json_safe(page)
+    return safe
 
 
 def _picker(strategy: Any) -> tuple[StrikePicker, Any, bool]:
@@ -359,20 +339,19 @@ def _offered(
     )
 
 
-def _picked(follower: RunFollower, offered: OfferedOption, pick: Pick) -> answers.Picked:
+def _picked(offered: OfferedOption, pick: Pick) -> answers.Picked:
     """Return one option with its score, or why it is refused."""
     contract, mid = offered.contract, 0.5 * (offered.bid + offered.ask)
     return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
-        "bid": follower.price(contract, offered.bid),
-        "ask": follower.price(contract, offered.ask),
-        "spread": per_cent((offered.ask - offered.bid) / mid if mid > 0.0 else math.inf),
-        "delta": signed(offered.delta),
-        "heat": abs(offered.delta),
-        "vol": per_cent(offered.vol),
-        "open_interest": plain(offered.open_interest, 0),
-        "volume": plain(offered.volume, 0),
-        "score": None if pick.score is None else plain(pick.score, 1),
+        "bid": offered.bid,
+        "ask": offered.ask,
+        "spread": (offered.ask - offered.bid) / mid if mid > 0.0 else math.inf,
+        "delta": offered.delta,
+        "vol": offered.vol,
+        "open_interest": offered.open_interest,
+        "volume": offered.volume,
+        "score": pick.score,
         "why": pick.why,
     }

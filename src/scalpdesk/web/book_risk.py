@@ -19,7 +19,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book, worst_of
-from scalpdesk.monitor.texts import json_safe, per_cent, plain, signed, tone
+from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.risk_book import LowestCell, RiskBook
 from scalpdesk.research.book_risk import JointMoves, past_moves, risk_document
 from scalpdesk.web.feed import DeskFeed
@@ -28,8 +28,6 @@ WAIT_SECONDS = 2.0
 """Longest wait of a request for a risk that is being computed."""
 SPOT_STEP = 0.0005
 """Part of its price by which an underlying moves before the risk is computed again."""
-PLACES = {"USD": 0}
-COIN_PLACES = 4
 
 
 KeptRisk = tuple[tuple[Any, ...], answers.BookRisk]
@@ -123,74 +121,7 @@ def _computed(
 
 
 def risk_answer(run: str, document: dict[str, Any]) -> answers.BookRisk:
-    """Return a risk document with the texts that the page prints."""
-    currency = document["currency"]
-    places = PLACES.get(currency, COIN_PLACES)
-    correlation, history, worst = document["correlation"], document["history"], document["worst_case"]
-    sentence = (
-        f"The worst case is {signed(worst['pnl'], places)} {currency}: spot"
-        f" {signed(100 * worst['move'], 0)} %, volatility {signed(100 * worst['vol_points'], 0)} points, now."
-    )
-    largest = next((row for row in reversed(document["measures"]) if row["confidence"] == 0.99), None)
-    if largest is not None:
-        sentence = (
-            f"One session in a hundred loses {plain(largest['var'], places)} {currency} or more, on average"
-            f" {plain(largest['es'], places)}. {sentence}"
-        )
-    found: answers.BookRisk = {
-        "run": run,
-        "current": True,
-        "as_of": document["as_of"],
-        "currency": currency,
-        "horizon": document["horizon"],
-        "smile": document["smile"],
-        "sentence": sentence,
-        "history": None
-        if history is None
-        else f"{history['moves']:,} daily moves of {history['first']} to {history['last']}",
-        "measures": [
-            {
-                "method": row["method"],
-                "confidence": row["confidence"],
-                "var": plain(row["var"], places),
-                "es": plain(row["es"], places),
-                "scenarios": row["scenarios"],
-            }
-            for row in document["measures"]
-        ],
-        "alone": [
-            {
-                "underlying": row["underlying"],
-                "confidence": row["confidence"],
-                "var": plain(row["var"], places),
-            }
-            for row in document["alone"]
-        ],
-        "correlation": None
-        if correlation is None
-        else ", ".join(
-            f"{first}/{second} {correlation['ewma'][i][j]:.2f}"
-            for i, first in enumerate(correlation["symbols"])
-            for j, second in enumerate(correlation["symbols"])
-            if i < j
-        ),
-        "stress": [
-            {
-                "day": row["day"],
-                "label": row["label"],
-                "moves": ", ".join(
-                    f"{symbol} {'+' if move > 0 else '−'}{per_cent(abs(move), 2)}"
-                    for symbol, move in row["moves"].items()
-                ),
-                "volatility": f"{row['index_from']:.2f} to {row['index_to']:.2f}",
-                "pnl": signed(row["pnl"], places),
-                "tone": tone(row["pnl"]),
-                "source": row["source"],
-            }
-            for row in document["stress"]
-        ],
-        "worst_case": worst,
-        "notes": document["notes"],
-    }
-    safe: answers.BookRisk = json_safe(found)
+    """Return what a risk document says of the book, as the API gives it."""
+    told = {name: document[name] for name in answers.BookRisk.__annotations__ if name in document}
+    safe: answers.BookRisk = json_safe({"run": run, "current": True} | told)
     return safe

@@ -2,6 +2,7 @@
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
 import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted } from "./dom.js";
+import { places, plain, signed, toneOf } from "./figures.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -224,6 +225,20 @@ export function valueAt({ spots, now }, spot) {
   return now[right - 1] + share * (now[right] - now[right - 1]);
 }
 
+// What the book may lose in a session and at once, in a sentence.
+/** @param {Answer<"/api/risk">} page */
+export function riskSentence({ measures, worst_case: worst, currency }) {
+  const decimals = places(currency);
+  const lowest = `worst case is ${signed(worst.pnl, decimals)} ${currency}: spot ${signed(100 * worst.move, 0)} %, volatility ${signed(100 * worst.vol_points, 0)} points, now.`;
+  const tail = measures.filter((row) => row.confidence === 0.99).at(-1);
+  if (!tail) return `The ${lowest}`;
+  return `One session in a hundred loses ${plain(tail.var, decimals)} ${currency} or more, on average ${plain(tail.es, decimals)}. The ${lowest}`;
+}
+
+function correlations({ symbols, ewma }) {
+  return symbols.flatMap((first, i) => symbols.slice(i + 1).map((second, j) => `${first}/${second} ${plain(ewma[i][i + 1 + j])}`)).join(", ");
+}
+
 // What is held, without the legs of a look: value at risk and stress days.
 function riskCard() {
   const sentence = h("p", { class: "verdict one" }), from = h("p", { class: "muted" }), at = h("span", { class: "muted" });
@@ -243,20 +258,21 @@ function riskCard() {
   function draw(page) {
     const nothing = page.empty || page.error;
     body.hidden = Boolean(nothing);
-    sentence.replaceChildren(nothing || page.sentence);
+    sentence.replaceChildren(nothing || riskSentence(page));
     setText(at, nothing ? " " : `${page.as_of} ET${page.current ? "" : ", computing"}`);
     if (nothing || (last && JSON.stringify(last) === JSON.stringify(page))) return;
     last = page;
     from.replaceChildren(
-      [page.history && `Full repricing up to the ${page.horizon} by ${page.history}, ${page.smile} smile, ${page.currency}.`, page.correlation && `Correlation by EWMA ${page.correlation}.`].filter(Boolean).join(" "),
+      [page.history && `Full repricing up to the ${page.horizon} by ${plain(page.history.moves, 0)} daily moves of ${page.history.first} to ${page.history.last}, ${page.smile} smile, ${page.currency}.`, page.correlation && `Correlation by EWMA ${correlations(page.correlation)}.`].filter(Boolean).join(" "),
     );
+    const decimals = places(page.currency);
     redraw(
       measures,
       table(
         [
           { head: "Loss of a session", cell: (row) => `${row.method}, ${100 * row.confidence} %` },
-          { head: "Value at risk", class: "num", cell: (row) => row.var },
-          { head: "Expected shortfall", class: "num", cell: (row) => row.es },
+          { head: "Value at risk", class: "num", cell: (row) => plain(row.var, decimals) },
+          { head: "Expected shortfall", class: "num", cell: (row) => plain(row.es, decimals) },
           { head: "Scenarios", class: "num narrow-gone", cell: (row) => row.scenarios },
         ],
         page.measures,
@@ -269,9 +285,9 @@ function riskCard() {
         [
           { head: "Day", class: "nowrap", cell: (row) => row.day },
           { head: "What", class: "narrow-gone", cell: (row) => row.label },
-          { head: "Moves", class: "num", cell: (row) => row.moves },
-          { head: "Volatility index", class: "num narrow-gone", cell: (row) => row.volatility },
-          { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+          { head: "Moves", class: "num", cell: (row) => Object.entries(row.moves).map(([symbol, move]) => `${symbol} ${signed(100 * move)} %`).join(", ") },
+          { head: "Volatility index", class: "num narrow-gone", cell: (row) => `${plain(row.index_from)} to ${plain(row.index_to)}` },
+          { head: "P&L", class: "num", cell: (row) => tinted(signed(row.pnl, decimals), toneOf(row.pnl, decimals)) },
         ],
         page.stress,
         { caption: "Stress days" },

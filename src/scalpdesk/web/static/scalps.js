@@ -2,6 +2,7 @@
 
 import { LineChart, heatCell, paintHeat, signedNumber } from "./charts.js";
 import { facts, h, poll, shown, table, tinted } from "./dom.js";
+import { perCent, plain, signed } from "./figures.js";
 
 const TABS = [["live", "Live Scalps"], ["picker", "Strike Picker"], ["history", "Scalp History"], ["performance", "Performance"]];
 const tone = (value) => (value > 0.005 ? "up" : value < -0.005 ? "down" : "muted");
@@ -67,25 +68,26 @@ export function create(main) {
 
   function picker(page) {
     if (page.empty || page.error) { empty(page.empty || page.error); return; }
-    const side = (name, key) => (row) => (row[name] ? row[name][key] : null);
-    const delta = (name) => (row) => (row[name] ? heatCell(shown(row[name].delta), row[name].heat) : null);
-    const why = (name) => (row) => (row[name] ? (row[name].why ? h("span", { class: "muted" }, row[name].why) : h("b", {}, `score ${row[name].score}`)) : null);
+    const side = (name, key, form) => (row) => (row[name] ? form(row[name][key]) : null);
+    const price = (value) => plain(value, page.price_decimals), count = (value) => plain(value, 0);
+    const delta = (name) => (row) => (row[name] ? heatCell(shown(signed(row[name].delta)), Math.abs(row[name].delta)) : null);
+    const why = (name) => (row) => (row[name] ? (row[name].why ? h("span", { class: "muted" }, row[name].why) : h("b", {}, `score ${plain(row[name].score, 1)}`)) : null);
     body.replaceChildren(
-      h("p", { class: "muted" }, `${page.underlying} ${page.spot}, expiry ${page.expiry} (${page.days} d), by ${page.rules}`),
+      h("p", { class: "muted" }, `${page.underlying} ${plain(page.spot)}, expiry ${page.expiry} (${page.days} d), by ${page.rules}`),
       table(
         [
           { head: "Call", class: "narrow-gone", cell: why("call") },
-          { head: "OI", class: "num narrow-gone", cell: side("call", "open_interest") },
-          { head: "Spread", class: "num narrow-gone", cell: side("call", "spread") },
-          { head: "Bid", class: "num", cell: side("call", "bid") },
-          { head: "Ask", class: "num", cell: side("call", "ask") },
+          { head: "OI", class: "num narrow-gone", cell: side("call", "open_interest", count) },
+          { head: "Spread", class: "num narrow-gone", cell: side("call", "spread", perCent) },
+          { head: "Bid", class: "num", cell: side("call", "bid", price) },
+          { head: "Ask", class: "num", cell: side("call", "ask", price) },
           { head: "Delta", class: "heat", cell: delta("call") },
-          { head: "Strike", class: "num", cell: (row) => h("b", {}, row.strike) },
+          { head: "Strike", class: "num", cell: (row) => h("b", {}, plain(row.strike)) },
           { head: "Delta", class: "heat", cell: delta("put") },
-          { head: "Bid", class: "num", cell: side("put", "bid") },
-          { head: "Ask", class: "num", cell: side("put", "ask") },
-          { head: "Spread", class: "num narrow-gone", cell: side("put", "spread") },
-          { head: "OI", class: "num narrow-gone", cell: side("put", "open_interest") },
+          { head: "Bid", class: "num", cell: side("put", "bid", price) },
+          { head: "Ask", class: "num", cell: side("put", "ask", price) },
+          { head: "Spread", class: "num narrow-gone", cell: side("put", "spread", perCent) },
+          { head: "OI", class: "num narrow-gone", cell: side("put", "open_interest", count) },
           { head: "Put", class: "narrow-gone", cell: why("put") },
         ],
         page.rows,

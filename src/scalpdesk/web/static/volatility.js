@@ -2,6 +2,7 @@
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber } from "./charts.js";
 import { card, facts, h, poll, redraw, shown, table } from "./dom.js";
+import { perCent, plain, signed } from "./figures.js";
 import { store } from "./store.js";
 
 const IMPLIED = "text", REALISED = "up", FORECAST = "down";
@@ -44,24 +45,24 @@ export function create(main) {
     day.replaceChildren(page.day || "");
     figures.replaceChildren(
       facts([
-        [`Implied, ${page.implied_of}`, page.implied && `${page.implied} in session time`],
-        ["Charged by theta today", page.paid],
-        ["Realised today", page.realised],
-        ["Forecast", page.forecast ? `${page.forecast} (${page.forecast_model}, ${page.forecast_days} d)` : page.forecast_reason || null],
-        ["Its interval", page.forecast_interval],
-        ["Spot", page.spot],
-        ...page.exposures.map((each) => [`Dealer gamma, ${each.symbol} (${each.source})`, each.usd]),
+        [`Implied, ${page.implied_days === null ? "of the book" : `at the money in ${page.implied_days} d`}`, page.implied && `${perCent(page.implied)} in session time`],
+        ["Charged by theta today", perCent(page.paid)],
+        ["Realised today", perCent(page.realised)],
+        ["Forecast", page.forecast ? `${perCent(page.forecast)} (${page.forecast_model}, ${page.forecast_days} d)` : page.forecast_reason || null],
+        ["Its interval", page.forecast_low && page.forecast_high && `${perCent(page.forecast_low)} to ${perCent(page.forecast_high)}`],
+        ["Spot", plain(page.spot)],
+        ...page.exposures.map((each) => [`Dealer gamma, ${each.symbol} (${each.source})`, gammaText(each.usd)]),
       ]),
     );
-    forecast = page.forecast_vol;
+    forecast = page.forecast === null ? null : 100 * page.forecast;
     opened = page.opened;
     series();
     smiles.forEach(({ plot }, i) => { plot.closest(".card").hidden = i >= page.smiles.length; });
     page.smiles.forEach((smile, i) => {
       smiles[i].title.textContent = `Smile of ${smile.expiry}, ${smile.days} d, % a year by strike`;
-      smiles[i].lines = [{ x: page.spot_price, label: "spot" }];
+      smiles[i].lines = [{ x: page.spot, label: "spot" }];
       // a forward that lies on the spot would only blur its line
-      if (Math.abs(smile.forward / page.spot_price - 1) > 0.002) smiles[i].lines.push({ x: smile.forward, dash: [1, 3], label: "forward" });
+      if (Math.abs(smile.forward / page.spot - 1) > 0.002) smiles[i].lines.push({ x: smile.forward, dash: [1, 3], label: "forward" });
       charts[i].set([smile.strikes, smile.vols, smile.quoted]);
     });
     term.set([page.term.map((each) => each.days), page.term.map((each) => each.atm)]);
@@ -70,15 +71,16 @@ export function create(main) {
       paintHeat(table(
         [
           { head: "Expiry", class: "nowrap", cell: (row) => row.expiry },
-          ...page.heat.moves.map((move, i) => ({ head: move, class: "heat", cell: (row) => heatCell(shown(row.cells[i].text), row.cells[i].heat ?? 0) })),
+          ...page.heat.moves.map((move, i) => ({ head: move ? `${signed(100 * move, 0)} %` : "spot", class: "heat", cell: (row) => heatCell(shown(perCent(row.cells[i].vol)), row.cells[i].heat ?? 0) })),
         ],
         page.heat.rows,
         { caption: "Implied volatility by expiry and strike" },
       ), IMPLIED),
     );
-    gexTitle.textContent = `Dealer gamma by strike${page.gex.unit ? `, ${page.gex.unit} per 1 % move` : ""}`;
-    gexNote.textContent = [page.gex.reason || `net ${shown(page.gex.net)}; walls ${shown(page.gex.put_wall)} and ${shown(page.gex.call_wall)}`, page.gex.covers_text].filter(Boolean).join("; ");
-    gex.replaceChildren(bars(page.gex.strikes));
+    const { scale, unit } = gammaUnit(Math.max(...page.gex.strikes.map((each) => Math.abs(each.usd))));
+    gexTitle.textContent = `Dealer gamma by strike${page.gex.strikes.length ? `, ${unit} per 1 % move` : ""}`;
+    gexNote.textContent = [page.gex.reason || `net ${shown(gammaText(page.gex.net_usd))}; walls ${shown(plain(page.gex.put_wall))} and ${shown(plain(page.gex.call_wall))}`, page.gex.covers_text].filter(Boolean).join("; ");
+    gex.replaceChildren(bars(page.gex.strikes, scale));
   }
 
   function series() {
@@ -98,7 +100,17 @@ export function create(main) {
   };
 }
 
-function bars(rows) {
+const gammaUnit = (usd) => (Math.abs(usd) >= 1e6 ? { scale: 1e6, unit: "M USD" } : { scale: 1e3, unit: "thousand USD" });
+
+// Dealer gamma with its unit.
+/** @param {number | null | undefined} usd */
+export function gammaText(usd) {
+  if (usd === null || usd === undefined) return null;
+  const { scale, unit } = gammaUnit(usd);
+  return `${signed(usd / scale, 1)} ${unit} per 1 %`;
+}
+
+function bars(rows, scale) {
   if (!rows.length) return h("p", { class: "empty" }, "No open interest is known for these strikes.");
   return h(
     "div",
@@ -110,7 +122,7 @@ function bars(rows) {
       bar.style.width = `${width}%`;
       const zero = h("s");
       zero.style.left = "50%";
-      return h("div", { role: "listitem" }, h("span", {}, row.strike), h("div", { class: "track" }, zero, bar), h("span", { class: "amount" }, row.text));
+      return h("div", { role: "listitem" }, h("span", {}, plain(row.strike)), h("div", { class: "track" }, zero, bar), h("span", { class: "amount" }, signed(row.usd / scale, 1)));
     }),
   );
 }
