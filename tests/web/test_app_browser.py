@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from decimal import Decimal
 
 import pytest
 
@@ -191,7 +192,7 @@ def test_a_day_and_a_trade_are_noted_on_the_journal_page(browser, ended_runs):
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         found = document(url.partition("#")[0], "api/journal")
         main = page.locator("main")
-        playwright.expect(main.locator(".verdict")).to_contain_text(found["total"])
+        playwright.expect(main.locator(".verdict")).to_contain_text(signed(Decimal(found["total"]), 2))
         page.locator(".calendar button").click()
         page.get_by_label("Note of day 2017-07-03").fill("half a day")
         page.get_by_role("button", name="Keep").click()

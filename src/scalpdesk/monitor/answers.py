@@ -799,18 +799,20 @@ class Notes(TypedDict):
 
 
 class CalendarRow(TypedDict):
-    """A day, month, weekday, hour, range of days to expiry or regime."""
+    """A day, month, weekday, hour, range of days to expiry or regime; P&L exact as text."""
 
     name: str
-    pnl: str | None
-    tone: str
+    pnl: str
     sessions: int | None
     trades: int | None
-    hit_rate: str | None
+    hit_rate: float | None
 
 
 class JournalTrade(TypedDict):
-    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes."""
+    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes.
+
+    Amounts in the page's currency, those that were booked exact as text; volatilities fractions a year.
+    """
 
     run_id: str
     number: int
@@ -818,13 +820,12 @@ class JournalTrade(TypedDict):
     opened: str
     closed: str | None
     days_to_expiry: int
-    pnl: str | None
-    tone: str
-    paid: str | None
-    bought_vol: str | None
-    forecast_vol: str | None
-    sold_vol: str | None
-    worth: list[str | None]
+    pnl: str
+    paid: str
+    bought_vol: float | None
+    forecast_vol: float | None
+    sold_vol: float | None
+    worth: list[float | None]
     worth_note: str | None
     why: str | None
 
@@ -835,8 +836,8 @@ class JournalPage(TypedDict):
     runs: list[str]
     left_out: dict[str, str]
     currency: str
-    total: str | None
-    tone: str
+    decimals: int
+    total: str
     days: list[CalendarRow]
     months: list[CalendarRow]
     weekdays: list[CalendarRow]

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from scalpdesk.core.units import money_decimals, run_currency
+from scalpdesk.core.units import money_decimals, number_text, run_currency
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import clock, day_of, per_cent, plain, signed, tone
+from scalpdesk.monitor.texts import clock, day_of, json_safe
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
@@ -112,41 +112,39 @@ def _rows_of(
 def journal_page(
     runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
 ) -> answers.JournalPage:
-    """Return the Journal page: the same figures as :func:`journal_of`, as texts."""
+    """Return the Journal page: the figures of :func:`journal_of`, and how many decimals they have."""
     found = journal_of(runs_dir, names, search, records_url)
-    places = money_decimals(found["currency"]) if found["currency"] else 2
-    tables = {name: [_shown(row, places) for row in found[name]] for name in TABLES}
-    total = Decimal(found["total"])
-    return {
+    tables = {name: [_row(each) for each in found[name]] for name in TABLES}
+    page: answers.JournalPage = {
         "runs": found["runs"],
         "left_out": found["left_out"],
         "currency": found["currency"],
-        "total": signed(total, places),
-        "tone": tone(total),
+        "decimals": money_decimals(found["currency"]) if found["currency"] else 2,
+        "total": found["total"],
         "days": tables["days"],
         "months": tables["months"],
         "weekdays": tables["weekdays"],
         "hours": tables["hours"],
         "days_to_expiry": tables["days_to_expiry"],
         "regimes": tables["regimes"],
-        "trades": [_shown_trade(row, places) for row in found["trades"]],
+        "trades": [_trade(row) for row in found["trades"]],
         "notes": found["notes"],
     }
+    safe: answers.JournalPage = json_safe(page)
+    return safe
 
 
-def _shown(row: Mapping[str, Any], places: int) -> answers.CalendarRow:
-    pnl = Decimal(row["pnl"])
+def _row(row: Mapping[str, Any]) -> answers.CalendarRow:
     return {
         "name": row["name"],
-        "pnl": signed(pnl, places),
-        "tone": tone(pnl),
+        "pnl": row["pnl"],
         "sessions": row.get("sessions"),
         "trades": row.get("trades"),
-        "hit_rate": per_cent(row.get("hit_rate"), 0),
+        "hit_rate": row.get("hit_rate"),
     }
 
 
-def _shown_trade(row: Mapping[str, Any], places: int) -> answers.JournalTrade:
+def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
     closed = row["closed_ns"]
     return {
         "run_id": row["run_id"],
@@ -156,13 +154,12 @@ def _shown_trade(row: Mapping[str, Any], places: int) -> answers.JournalTrade:
         "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
         "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
         "days_to_expiry": row["days_to_expiry"],
-        "pnl": signed(row["pnl"], places),
-        "tone": tone(row["pnl"]),
-        "paid": plain(row["paid"], places),
-        "bought_vol": per_cent(row["implied_vol"]),
-        "forecast_vol": per_cent(row["forecast_vol"]),
-        "sold_vol": per_cent(row["exit_vol"]),
-        "worth": [plain(row[f"worth_after_{minutes}"], places) for minutes in MINUTES],
+        "pnl": number_text(row["pnl"]),
+        "paid": number_text(row["paid"]),
+        "bought_vol": row["implied_vol"],
+        "forecast_vol": row["forecast_vol"],
+        "sold_vol": row["exit_vol"],
+        "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],
         "worth_note": row["worth_note"],
         "why": row["why"],
     }

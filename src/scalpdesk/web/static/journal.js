@@ -1,10 +1,11 @@
 // Journal: when does it earn, and what was noted?
 
 import { card, fetchJson, h, namedRun, poll, redraw, table, tinted } from "./dom.js";
+import { perCent, plain, signed, toneOf } from "./figures.js";
 
 const WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const TABLES = [["months", "Month"], ["weekdays", "Weekday"], ["hours", "Hour, New York"], ["days_to_expiry", "Days to expiry"], ["regimes", "Regime"]];
-const amount = (row) => Math.abs(Number(row.pnl.replace("−", "-").replaceAll(",", "")));
+const amount = (row) => Math.abs(Number(row.pnl));
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" }, "Loading the journal.");
@@ -20,6 +21,8 @@ export function create(main) {
     card("wide", "Notes", notes),
   );
   let last = "", page = {}, waiting = 0;
+  const signedText = (text) => signed(Number(text), page.decimals), tone = (text) => toneOf(Number(text), page.decimals);
+  const money = (value) => plain(value === null ? null : Number(value), page.decimals);
 
   function draw(found) {
     const text = JSON.stringify(found);
@@ -32,23 +35,23 @@ export function create(main) {
     }
     const left = Object.keys(found.left_out).length;
     sentence.replaceChildren(
-      tinted(found.total, found.tone, true),
+      tinted(signedText(found.total), tone(found.total), true),
       ` ${found.currency} in ${found.days.length} session${found.days.length === 1 ? "" : "s"} of ${found.runs.length === 1 ? `run ${found.runs[0]}` : `${found.runs.length} runs`}${left ? `; ${left} of another currency left out` : ""}.`,
     );
     days.replaceChildren(...months(found.days));
     for (const [name, title] of TABLES) hosts[name].replaceChildren(byName(found[name], title));
     redraw(trades, table(
       [
-        { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+        { head: "P&L", class: "num", cell: (row) => tinted(signedText(row.pnl), tone(row.pnl)) },
         { head: "Trade", cell: (row) => `${row.number}: ${row.structure}` },
         { head: "Opened, New York", class: "nowrap narrow-gone", cell: (row) => row.opened },
-        { head: "Paid", class: "num narrow-gone", cell: (row) => row.paid },
-        { head: "Worth after 1 min", class: "num narrow-gone", cell: (row) => row.worth[0] },
-        { head: "5 min", class: "num narrow-gone", cell: (row) => row.worth[1] },
-        { head: "30 min", class: "num narrow-gone", cell: (row) => row.worth[2] },
-        { head: "Bought", class: "num", cell: (row) => row.bought_vol },
-        { head: "Forecast", class: "num narrow-gone", cell: (row) => row.forecast_vol },
-        { head: "Sold", class: "num", cell: (row) => row.sold_vol },
+        { head: "Paid", class: "num narrow-gone", cell: (row) => money(row.paid) },
+        { head: "Worth after 1 min", class: "num narrow-gone", cell: (row) => money(row.worth[0]) },
+        { head: "5 min", class: "num narrow-gone", cell: (row) => money(row.worth[1]) },
+        { head: "30 min", class: "num narrow-gone", cell: (row) => money(row.worth[2]) },
+        { head: "Bought", class: "num", cell: (row) => perCent(row.bought_vol) },
+        { head: "Forecast", class: "num narrow-gone", cell: (row) => perCent(row.forecast_vol) },
+        { head: "Sold", class: "num", cell: (row) => perCent(row.sold_vol) },
       ],
       found.trades,
       { caption: "Trades and their edge", key: (row) => `${row.run_id} ${row.number}`, open: opened },
@@ -97,11 +100,11 @@ export function create(main) {
     if (!day) return h("td", {});
     if (!row) return h("td", {}, h("small", {}, String(day)));
     const isNoted = page.notes.some((each) => each.kind === "day" && each.name === row.name);
-    const cell = h("td", {}, h("button", { type: "button", "aria-label": `${row.name}: ${row.pnl}`, onclick: () => noteDay(row) },
-      h("small", {}, `${day}${isNoted ? " ✎" : ""}`), h("span", {}, row.pnl)));
-    if (row.tone !== "muted") {
+    const cell = h("td", {}, h("button", { type: "button", "aria-label": `${row.name}: ${signedText(row.pnl)}`, onclick: () => noteDay(row) },
+      h("small", {}, `${day}${isNoted ? " ✎" : ""}`), h("span", {}, signedText(row.pnl))));
+    if (tone(row.pnl) !== "muted") {
       const share = Math.round(8 + 22 * (amount(row) / largest));
-      /** @type {HTMLElement} */ (cell.firstChild).style.background = `color-mix(in srgb, var(--${row.tone}) ${share}%, transparent)`;
+      /** @type {HTMLElement} */ (cell.firstChild).style.background = `color-mix(in srgb, var(--${tone(row.pnl)}) ${share}%, transparent)`;
     }
     return cell;
   }
@@ -117,7 +120,7 @@ export function create(main) {
   function opened(row) {
     return h("div", {},
       h("p", {}, [`Opened ${row.opened}, ${row.days_to_expiry} days to expiry; ${row.closed ? `closed ${row.closed}` : "held"}${row.why ? `, ${row.why}` : ""}.`]),
-      h("p", {}, `Paid ${row.paid}; worth after 1, 5 and 30 minutes ${row.worth.map((each) => each ?? "·").join(", ")}${row.worth_note ? ` (${row.worth_note})` : ""}.`),
+      h("p", {}, `Paid ${money(row.paid)}; worth after 1, 5 and 30 minutes ${row.worth.map((each) => money(each) ?? "·").join(", ")}${row.worth_note ? ` (${row.worth_note})` : ""}.`),
       form({ run: row.run_id, trade: row.number }, "trade", String(row.number)),
     );
   }
@@ -144,9 +147,9 @@ export function create(main) {
     ? table(
       [
         { head: title, class: "nowrap", cell: (row) => row.name },
-        { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+        { head: "P&L", class: "num", cell: (row) => tinted(signedText(row.pnl), tone(row.pnl)) },
         { head: rows[0].trades === null ? "Sessions" : "Trades", class: "num", cell: (row) => row.trades ?? row.sessions },
-        { head: "Won", class: "num", cell: (row) => row.hit_rate },
+        { head: "Won", class: "num", cell: (row) => perCent(row.hit_rate, 0) },
       ].slice(0, rows[0].sessions !== null ? 4 : rows[0].trades !== null ? 3 : 2),
       rows,
       { caption: `P&L by ${title}` },
