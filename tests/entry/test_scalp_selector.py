@@ -13,7 +13,7 @@ from scalpdesk.entry.scalp_selector import (
     buy_limit,
     contract_score,
 )
-from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 
 CONFIG = ContractConfig()
 

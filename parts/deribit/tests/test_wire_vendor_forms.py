@@ -125,9 +125,10 @@ def check_instrument(body, row):
     assert (kept["maker_fee"], kept["taker_fee"]) == (body["maker_commission"], body["taker_commission"])
     if item is None:
         return
-    step = (body["tick_size_steps"] or [{"tick_size": body["tick_size"]}])[0]
     assert (item.symbol, item.tick_rule.below) == (body["instrument_name"], exactly(body["tick_size"]))
-    assert item.tick_rule.above == exactly(step["tick_size"])
+    assert [(step.above_price, step.tick) for step in item.tick_rule.steps] == [
+        (exactly(step["above_price"]), exactly(step["tick_size"])) for step in body["tick_size_steps"]
+    ]
     assert item.currency == body["settlement_currency"]
     if item.is_option:
         assert (item.strike, item.is_call) == (body["strike"], body["option_type"] == "call")

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -28,7 +29,9 @@ from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line, tape_source
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.ticks import TickRule, TickStep
+from scalpdesk_deribit import wire
 from scalpdesk_deribit.served.app import TOKEN_SECONDS, DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
 
@@ -192,6 +195,26 @@ def test_instruments_have_the_terms_that_clients_read(desk):
     assert option["expiration_timestamp"] == 1_741_939_200_000
     assert desk("public/get_currencies")[0]["currency"] == "BTC"
     assert len(desk("public/get_instruments")) == len(listed)
+
+
+def test_an_option_of_several_ticks_takes_the_prices_of_each(tape):
+    steps = (TickStep(D("0.005"), D("0.0005")), TickStep(D("0.0175"), D("0.001")))
+    rule = TickRule(D("0.0001"), steps)
+    items = [replace(item, tick_rule=rule) if item.is_option else item for item in tape.instruments]
+    desk = Desk(replace(tape, instruments=Instruments(items)))
+    desk.login()
+    name = desk.near_call()
+    served = desk("public/get_instrument", instrument_name=name)
+    assert served["tick_size_steps"] == [
+        {"above_price": 0.005, "tick_size": 0.0005},
+        {"above_price": 0.0175, "tick_size": 0.001},
+    ]
+    assert wire.read_instrument(served).tick_rule == rule
+    order = {"instrument_name": name, "amount": 0.1}
+    for price in ("0.0049", "0.005", "0.0055", "0.0175", "0.018"):
+        desk("private/buy", price=price, **order)
+    for price in ("0.00495", "0.0051", "0.0176", "0.0185"):
+        assert desk.refused("private/buy", price=price, **order) == (10043, "price_wrong_tick")
 
 
 def test_a_ticker_has_greeks_of_black_1976_in_the_venues_units(desk):

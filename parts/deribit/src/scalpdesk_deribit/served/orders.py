@@ -267,9 +267,7 @@ class Orders:
             return price
         if is_true(params.get("reject_post_only")):
             raise RpcFault(11054, "post_only_reject")
-        limit = Decimal(str(other))
-        tick = item.tick_rule.tick_at(limit)
-        return limit - tick if side is Side.BUY else limit + tick
+        return item.tick_rule.moved(Decimal(str(other)), -side.sign)
 
     def _reducible(self, session: RpcSession, number: InstrumentId, side: Side) -> Decimal:
         """Return what an order that only reduces may trade."""
@@ -318,7 +316,7 @@ class Orders:
     @staticmethod
     def _on_tick(params: Mapping[str, Any], name: str, item: Instrument) -> Decimal:
         price = exact_param(params, name)
-        if price <= 0 or price % item.tick_rule.tick_at(price):
+        if price <= 0 or not item.tick_rule.is_valid(price):
             raise RpcFault(10043, "price_wrong_tick")
         return price
 

@@ -156,7 +156,10 @@ class Messages:
             "counter_currency": "USD",
             "settlement_currency": item.currency,
             "tick_size": plain_number(tick.below),
-            "tick_size_steps": [],
+            "tick_size_steps": [
+                {"above_price": plain_number(step.above_price), "tick_size": plain_number(step.tick)}
+                for step in tick.steps
+            ],
             "price_index": f"{item.currency.lower()}_usd",
             "instrument_id": self._instruments.id_of(item.symbol) + 1,
             "creation_timestamp": self._world.source.start_ns // NANOS_PER_MS,
@@ -165,9 +168,6 @@ class Messages:
         }
         if item.is_option:
             expires_ns = expiry_instant_ns(item)
-            if tick.above != tick.below:
-                step = {"above_price": plain_number(tick.threshold), "tick_size": plain_number(tick.above)}
-                shown["tick_size_steps"] = [step]
             return shown | {
                 "kind": "option",
                 "quote_currency": item.currency,
