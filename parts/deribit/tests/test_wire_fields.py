@@ -409,7 +409,6 @@ def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history(
         has_fee=True,
     )
     assert wire.read_trade(TRADE | {"label": "a"}, SWAP).label == "a"
-    assert wire.read_trade(TRADE | {"combo_id": "X"}, SWAP).fill.venue_order_id == f"B-1/{SWAP.symbol}"
 
 
 @pytest.mark.parametrize("own", ["M", "T"])

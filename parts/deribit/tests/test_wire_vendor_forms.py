@@ -66,7 +66,7 @@ def check_trade(body, _row):
     item = instrument_of(body["instrument_name"])
     fill, label, has_fee = wire.read_trade(body, item)
     assert (fill.execution_id, label, fill.symbol) == (body["trade_id"], body.get("label", ""), item.symbol)
-    assert fill.venue_order_id == body["order_id"] + (f"/{item.symbol}" if "combo_id" in body else "")
+    assert fill.venue_order_id == body["order_id"]
     assert (fill.side.value, fill.ts_event_ns) == (body["direction"], body["timestamp"] * MS)
     assert fill.quantity * item.contract_size == exactly(body["amount"])
     assert (fill.price, fill.fee, has_fee) == (exactly(body["price"]), exactly(body["fee"]), True)

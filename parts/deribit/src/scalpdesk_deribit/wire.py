@@ -492,7 +492,7 @@ def leg_report(message: Message, leg: SubmitOrder, symbol: str) -> OrderReport:
 
 
 def leg_id(order_id: str, symbol: str) -> str:
-    """Return the id of a leg of a combo's order, which has none of its own at the venue."""
+    """Return the desk's id of a leg of a combo's order; at the venue it shows in the leg's trades alone."""
     return f"{order_id}/{symbol}"
 
 
@@ -539,7 +539,7 @@ class VenueTrade(NamedTuple):
 
 
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
-    """Read an execution.
+    """Read an execution; that of a combo's leg is of an order of its own at the venue.
 
     Raises
     ------
@@ -551,10 +551,9 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
         raise WireError(f"a trade of {quantity} at {price}")
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
     is_own = not fee or currency in (None, instrument.currency)
-    order_id = _text(message, "order_id")
     fill = VenueFill(
         execution_id=_text(message, "trade_id"),
-        venue_order_id=leg_id(order_id, instrument.symbol) if message.get("combo_id") else order_id,
+        venue_order_id=_text(message, "order_id"),
         symbol=instrument.symbol,
         side=_side(message),
         quantity=quantity_of(instrument, quantity),
