@@ -301,8 +301,8 @@ async def an_order_that_fills_better_than_its_limit_is_booked_at_the_better_pric
     for number, side in ((bench.share, Side.BUY), (bench.call, Side.BUY), (bench.share, Side.SELL)):
         (quote,) = await desk.gateway.quotes([number])
         far = D(str(quote.ask if side is Side.BUY else quote.bid))
-        tick = bench.book[number].tick_rule.tick_at(far)
-        limit = (far / tick).to_integral_value() * tick + 9 * tick * side.sign
+        rule = bench.book[number].tick_rule
+        limit = rule.moved(rule.round(far), 9 * side.sign)
         order = await desk.submit(number, 2, side, limit=limit, purpose=Purpose.OPEN)
         await desk.over(order)
         assert (limit - order.average_price) * side.sign > 0
@@ -525,7 +525,7 @@ async def the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
 async def a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
     desk = await connected(bench)
     low = bench.far_below(bench.share)
-    lower = low - bench.book[bench.share].tick_rule.tick_at(low)
+    lower = bench.book[bench.share].tick_rule.moved(low, -1)
     old = await desk.submit(bench.share, 5, limit=low)
     await desk.until(lambda: old.state is OrderState.WORKING)
     new = desk.new_order(bench.share, 8, limit=lower)

@@ -12,8 +12,9 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, run_ba
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
-from scalpdesk.instruments.contract import Instruments, LinearPerpetual, TickRule
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual
 from scalpdesk.instruments.deribit import DERIBIT_FEES, deribit_option
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, QuoteColumns
 from scalpdesk.monitor.documents import desk_page
 from scalpdesk.monitor.follower import RunFollower
@@ -45,9 +46,9 @@ DESK = (
 
 def linear(coin):
     """Return a coin's market with its options quoted in dollars, at the perpetual's price of the instant."""
-    listed = Instruments([LinearPerpetual(SWAP, TickRule(D("0.5"), D("0.5")))])
+    listed = Instruments([LinearPerpetual(SWAP, TickRule(D("0.5")))])
     for item in list(coin.instruments)[1:]:
-        listed.add(deribit_option(item.symbol.replace("BTC-", "BTC_USDC-"), TickRule(D(5), D(5))))
+        listed.add(deribit_option(item.symbol.replace("BTC-", "BTC_USDC-"), TickRule(D(5))))
 
     def quotes(session):
         rows = coin.quotes.between(session.open_ns, session.close_ns)

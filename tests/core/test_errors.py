@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 
 from scalpdesk.core.errors import (
@@ -7,11 +9,36 @@ from scalpdesk.core.errors import (
     FixError,
     InvariantError,
     JournalError,
+    RefusalFacts,
     RetryError,
     ScalpdeskError,
     StopError,
     nearest_name,
 )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("no", where="a.b", value="x\ny: z", nearest="y", fix="--set a.b=y"),
+        DataError("two\nlines", value=3.5),
+        ArgumentError("bare"),
+    ],
+)
+def test_a_refusal_as_a_value_says_what_the_error_said(error):
+    refusal = RefusalFacts.of(error)
+    assert refusal.text == error.render()
+    assert (refusal.what, refusal.where, refusal.value, refusal.fix) == (
+        error.what,
+        error.where,
+        error.value,
+        error.fix,
+    )
+
+
+def test_an_error_of_another_kind_is_a_refusal_with_its_class():
+    assert RefusalFacts.of(ZeroDivisionError("by 0")) == RefusalFacts("ZeroDivisionError: by 0")
+    assert RefusalFacts.of(ConfigError("no", value=Decimal("1.50"))).value == "1.50"
 
 
 def test_a_refusal_shows_its_facts_in_one_order():

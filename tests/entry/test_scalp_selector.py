@@ -11,7 +11,7 @@ from scalpdesk.entry.scalp_selector import (
     buy_limit,
     contract_score,
 )
-from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 

@@ -18,14 +18,9 @@ from scalpdesk.entry.straddle_selector import (
     straddle_score,
     strike_range,
 )
-from scalpdesk.instruments.contract import (
-    Instruments,
-    LinearPerpetual,
-    OptionContract,
-    TickRule,
-    options_in_order,
-)
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual, OptionContract, options_in_order
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -341,7 +336,7 @@ def test_the_reason_names_the_move_of_the_underlying_that_pays_for_a_straddle():
 @pytest.mark.parametrize(("root", "carry"), [("BTC", 0.0), ("BTC_USDC", 0.05)])
 def test_the_spot_of_an_inverse_option_is_its_forward_and_that_of_a_linear_one_is_carried(root, carry):
     """The currency of a linear option is no US dollar either."""
-    tick = TickRule(Decimal("0.5"), Decimal("0.5"))
+    tick = TickRule(Decimal("0.5"))
     swap = perpetual("BTC") if root == "BTC" else LinearPerpetual("BTC_USDC-PERPETUAL", tick)
     options = [deribit_option(f"{root}-25DEC26-100000-{right}") for right in "CP"]
     listed = Instruments([swap, *options])

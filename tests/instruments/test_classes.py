@@ -89,7 +89,7 @@ def test_each_class_has_the_terms_of_its_vendors_page(
     contract = us_option(f"{root}{expiry}C00100000", ["KO", "RDS.A"])
     below, above = (Decimal(price) for price in tick)
     assert (contract.underlying, contract.style, contract.settlement) == (underlying, style, settlement)
-    assert (contract.tick_rule.tick_at(Decimal("2.99")), contract.tick_rule.tick_at(Decimal(3))) == (
+    assert (contract.tick_rule.tick_at(Decimal(3)), contract.tick_rule.tick_at(Decimal("3.01"))) == (
         below,
         above,
     )

@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import (
-    CENT_TICK,
-    NICKEL_DIME,
-    PENNY_NICKEL,
     Equity,
     Instruments,
     Right,
@@ -19,6 +16,7 @@ from scalpdesk.instruments.contract import (
     occ_symbol,
     parse_occ,
 )
+from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 
 
@@ -98,22 +96,6 @@ def test_the_multiplier_is_the_instruments_own():
     assert share().multiplier == 1
     assert option("C").is_call
     assert not option("P").is_call
-
-
-@pytest.mark.parametrize(
-    ("rule", "price", "side", "rounded"),
-    [
-        (NICKEL_DIME, "2.97", "nearest", "2.95"),
-        (NICKEL_DIME, "2.99", "up", "3.00"),
-        (NICKEL_DIME, "3.00", "up", "3.00"),
-        (NICKEL_DIME, "3.04", "up", "3.10"),
-        (PENNY_NICKEL, "2.991", "up", "3.00"),
-        (PENNY_NICKEL, "3.02", "down", "3.00"),
-        (CENT_TICK, "500.004", "nearest", "500.00"),
-    ],
-)
-def test_ticks_change_at_three_dollars(rule, price, side, rounded):
-    assert rule.round(Decimal(price), side) == Decimal(rounded)
 
 
 def test_a_book_numbers_instruments_in_order_and_once():

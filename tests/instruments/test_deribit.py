@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import LinearPerpetual, Right, Settlement, TickRule
+from scalpdesk.instruments.contract import LinearPerpetual, Right, Settlement
 from scalpdesk.instruments.deribit import (
     DERIBIT_FEES,
     deribit_option,
@@ -20,9 +20,10 @@ from scalpdesk.instruments.deribit import (
     perpetual,
 )
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns, final_close_ns, from_ns
+from scalpdesk.instruments.ticks import TickRule
 
 D = Decimal
-HALF = TickRule(D("0.5"), D("0.5"))
+HALF = TickRule(D("0.5"))
 FEES = DERIBIT_FEES.on(date(2026, 3, 2))
 CALL = deribit_option("BTC-6MAR26-87000-C")
 
@@ -31,7 +32,7 @@ def test_a_name_holds_the_terms_of_an_option():
     assert (CALL.root, CALL.underlying, CALL.currency) == ("BTC", "BTC-PERPETUAL", "BTC")
     assert (CALL.expiry, CALL.strike, CALL.right) == (date(2026, 3, 6), D(87_000), Right.CALL)
     assert (CALL.settlement, CALL.multiplier, CALL.is_inverse) == (Settlement.CASH_MEAN, 1, True)
-    assert [CALL.tick_rule.tick_at(D(price)) for price in ("0.0049", "0.005")] == [D("0.0001"), D("0.0005")]
+    assert [CALL.tick_rule.tick_at(D(price)) for price in ("0.005", "0.0051")] == [D("0.0001"), D("0.0005")]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_options_of_a_quarter_are_american_and_end_with_their_future():
     assert option.is_on_future
     assert not option.delivers
     assert option.strike == 3250
-    assert [option.tick_rule.tick_at(Decimal(each)) for each in ("4.95", "5")] == [
+    assert [option.tick_rule.tick_at(Decimal(each)) for each in ("5", "5.25")] == [
         Decimal("0.05"),
         Decimal("0.25"),
     ]

@@ -11,8 +11,9 @@ from scalpdesk.core.intents import OrderType as Pricing
 from scalpdesk.core.intents import TimeInForce as Life
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import CENT_TICK, Equity, Future, Index, LinearPerpetual, Perpetual
+from scalpdesk.instruments.contract import Equity, Future, Index, LinearPerpetual, Perpetual
 from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 
 

@@ -52,6 +52,14 @@ def test_instrument_of_an_unknown_class_is_refused_with_the_nearest(header):
         instrument_from_map(described)
 
 
+@pytest.mark.parametrize("number", [0, 4])  # a share of one tick, an index option of two
+def test_a_tick_rule_that_an_earlier_version_wrote_flat_is_read(header, number):
+    instrument = header.instruments[number]
+    rule = instrument.tick_rule
+    flat = {"below": str(rule.below), "above": str(rule.tick_at(Decimal(4))), "threshold": "3"}
+    assert instrument_from_map(instrument_to_map(instrument) | {"tick_rule": flat}) == instrument
+
+
 def test_events_keep_nan_exact_decimals_and_nested_rows():
     nan = float("nan")
     events = [

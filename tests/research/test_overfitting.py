@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.errors import ArgumentError, RefusalFacts
 from scalpdesk.report.statistics import sharpe_ratio
 from scalpdesk.research.overfitting import (
     Measure,
@@ -263,7 +263,7 @@ def test_rows_that_a_search_stopped_and_other_rows_of_the_folder_are_trials():
         SweepRow(config_hash=str(place), settings={"x": str(place)}, daily=daily, pruned=place == 2)
         for place, daily in enumerate(daily_of(table))
     ]
-    failed = SweepRow(config_hash="3", settings={"x": "3"}, problem="no")
+    failed = SweepRow(config_hash="3", settings={"x": "3"}, refusal=RefusalFacts("no"))
     kept = [rows[0], SweepRow(config_hash="9", settings={"x": "9"}, daily={"2018-01-02": "1"})]
     report = judge_rows([*rows, rows[0], failed], kept, earlier_trials=5)
     assert (report.trials, report.compared, report.sessions) == (3 + 1 + 5, 2, 40)

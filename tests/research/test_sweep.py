@@ -10,7 +10,7 @@ import pytest
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.errors import ArgumentError, DataError, RefusalFacts
 from scalpdesk.research.sweep import (
     ROWS_FILE,
     Job,
@@ -122,7 +122,7 @@ def test_a_folder_goes_on_after_a_torn_line_and_tries_failures_again(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     rows = [
         SweepRow(config_hash="a", settings={"x": "1"}, pnl={"total": "1.25", "fees": "-0.10"}, hedges=3),
-        SweepRow(config_hash="b", settings={"x": "2"}, problem="no"),
+        SweepRow(config_hash="b", settings={"x": "2"}, refusal=RefusalFacts("no")),
     ]
     for row in rows:
         folder.add(row)
@@ -150,7 +150,7 @@ def test_the_table_of_a_folder_gives_its_rows_back(tmp_path):
         sessions=2,
         hedges=7,
     )
-    failed = SweepRow(config_hash="", settings={"hedge.band": "x"}, problem="no such band")
+    failed = SweepRow(config_hash="", settings={"hedge.band": "x"}, refusal=RefusalFacts("no such band"))
     kept = SweepFolder(tmp_path / "direction-1")
     kept.add(done)
     kept.write_table([done, failed], {"strategy": "direction", "sessions_per_year": 365})

@@ -9,7 +9,7 @@ import pytest
 
 from fakes.folders import BUY_ONE, folder
 from scalpdesk import BacktestConfig, PreparedMarket, simulate, sweep
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError, RefusalFacts
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.research.sweep import ROWS_FILE, SweepResult, SweepRow, list_sweeps
 
@@ -42,6 +42,27 @@ def test_a_ratio_takes_five_sessions_that_traded():
     amounts = np.array([float(amount) for amount in row.daily.values()])
     assert row.traded == np.count_nonzero(amounts) == 5
     assert row.sharpe == pytest.approx(amounts.mean() / amounts.std(ddof=1) * np.sqrt(252), rel=1e-12)
+
+
+def test_a_sweep_of_which_no_combination_is_a_configuration_refuses_as_the_first_is_refused(market):
+    with pytest.raises(ConfigError) as alone:
+        BacktestConfig.load("gamma-scalper", {"hedge.bend": "1"})
+    with pytest.raises(ConfigError) as refused:
+        sweep("gamma-scalper", market, {"hedge.bend": ["1", "2"]})
+    first, whole = alone.value, refused.value
+    assert first.what in whole.what
+    assert (whole.value, whole.nearest, whole.fix) == (first.value, first.nearest, first.fix)
+    assert whole.where == f"{first.where} of --param"
+
+
+def test_a_row_has_its_refusal_as_a_value(market):
+    found = sweep("gamma-scalper", market, {"hedge.band": ["fixed", "fixd"]})
+    (failed,) = [row for row in found.rows if row.refusal]
+    assert (failed.settings["hedge.band"], failed.refusal.value) == ("fixd", "fixd")
+    assert failed.refusal.where
+    document = failed.as_document()
+    assert document["refusal"]["value"] == "fixd"
+    assert document["problem"] == failed.problem == failed.refusal.text
 
 
 def test_a_sweep_without_a_trade_says_why_and_what_to_set(market):
@@ -96,7 +117,7 @@ def row(total, sharpe=1.0, **settings):
 
 def test_frames_and_the_table_have_a_column_for_each_parameter_and_figure(tmp_path):
     rows = (row("2.50", a__b="10", band="fixed"), row("1.25", a__b="9", band="none"))
-    failed = SweepRow(config_hash="", settings={"a.b": "11", "band": "fixed"}, problem="no")
+    failed = SweepRow(config_hash="", settings={"a.b": "11", "band": "fixed"}, refusal=RefusalFacts("no"))
     frame = SweepResult((*rows, failed), 3).to_frame()
     assert frame["a.b"].tolist() == [10.0, 9.0, 11.0]
     assert frame["band"].tolist() == ["fixed", "none", "fixed"]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import CENT_TICK, Future
+from scalpdesk.instruments.contract import Future
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.risk.caps import (

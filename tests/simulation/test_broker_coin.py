@@ -9,7 +9,7 @@ from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Right, TickRule
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Right
 from scalpdesk.instruments.deribit import (
     DERIBIT_FEES,
     deribit_option,
@@ -20,6 +20,7 @@ from scalpdesk.instruments.deribit import (
 )
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.tape import FundingRate
@@ -36,7 +37,7 @@ DAY = date(2026, 3, 5)
 SESSION = coin_session(DAY)
 CALL, PUT = deribit_option("BTC-6MAR26-90000-C"), deribit_option("BTC-6MAR26-90000-P")
 SWAP = 0
-LINEAR = LinearPerpetual("BTC_USDC-PERPETUAL", TickRule(D("0.5"), D("0.5")))
+LINEAR = LinearPerpetual("BTC_USDC-PERPETUAL", TickRule(D("0.5")))
 
 
 class Venue:

@@ -10,7 +10,7 @@ from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.classes import last_trading_ns, us_option
-from scalpdesk.instruments.contract import NICKEL_DIME, Equity, Index, Instruments
+from scalpdesk.instruments.contract import Equity, Index, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
 from scalpdesk.instruments.sessions import (
     expiry_instant_ns,
@@ -19,6 +19,7 @@ from scalpdesk.instruments.sessions import (
     next_session,
     session_on,
 )
+from scalpdesk.instruments.ticks import NICKEL_DIME
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.order_entry import (

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import scalpdesk
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.errors import ArgumentError, RefusalFacts
 from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.overfitting import Measure, OverfittingReport, judge_rows
 from scalpdesk.research.sweep import SweepResult, SweepRow
@@ -111,7 +111,7 @@ def test_many_numbers_of_a_parameter_are_grouped_and_every_row_stays_in_its_grou
 
 
 def test_a_sweep_of_one_parameter_one_configuration_or_without_a_result_is_a_sheet():
-    failed = SweepRow(config_hash="", settings={"a": "9"}, problem="no such setting")
+    failed = SweepRow(config_hash="", settings={"a": "9"}, refusal=RefusalFacts("no such setting"))
     one = SweepResult(tuple(row(i, [i - 1.0] * 4, a=str(i)) for i in range(3)), 3)
     for result, parameters, values in (
         (one, ["a"], 3),
@@ -135,7 +135,7 @@ def test_rows_that_a_search_stopped_are_counted_and_not_compared():
 
 def test_names_stay_text_and_the_file_names_no_address():
     hostile = "</script><script>alert(1)</script><b>&"
-    failed = SweepRow(config_hash="", settings={"a": hostile}, problem=hostile)
+    failed = SweepRow(config_hash="", settings={"a": hostile}, refusal=RefusalFacts(hostile))
     document = research_sheet(grid(failed=(failed,), strategy=hostile), f"scalpdesk sweep '{hostile}'")
     page = tear_sheet(document, DRAWING)
     assert "<script>alert" not in page

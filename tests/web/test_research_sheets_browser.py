@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 import scalpdesk
+from scalpdesk.core.errors import RefusalFacts
 from scalpdesk.research.sweep import SweepResult, SweepRow
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -44,7 +45,9 @@ def swept():
         for b in (0, 1, 2)
         for c in "xy"
     ]
-    failed = SweepRow(config_hash="", settings={"a": HOSTILE, "b": "0", "c": "x"}, problem=HOSTILE)
+    failed = SweepRow(
+        config_hash="", settings={"a": HOSTILE, "b": "0", "c": "x"}, refusal=RefusalFacts(HOSTILE)
+    )
     return SweepResult((*sorted(rows, key=lambda row: row.rank), failed), 24)
 
 

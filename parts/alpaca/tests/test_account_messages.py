@@ -7,7 +7,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.instruments.contract import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
+from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
 from scalpdesk_alpaca import account_messages
 from scalpdesk_alpaca.fields import Malformed
 

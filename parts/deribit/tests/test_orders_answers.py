@@ -544,14 +544,26 @@ def combo_state(filled=0.0, name="whole", **changes):
     return state() | amounts | named | changes
 
 
-def combo_trade(number=1, amount=0.5, **changes):
-    """Return a trade of the combo: its legs are what is booked."""
+def leg_trades(number=1, amount=0.5):
+    """Return the trades of the legs of a combo's trade: under orders of their own, without a label."""
     legs = []
     for place, (name, price) in enumerate(((CALL, 0.03), (PUT, 0.02))):
         leg = trade(10 * number + place) | {"instrument_name": name, "amount": amount, "price": price}
-        del leg["order_id"], leg["label"]
-        legs.append(leg)
-    return {"order_id": "BTC-7", "label": "whole", "instrument_name": COMBO, "legs": legs} | changes
+        del leg["label"]
+        whole = {"combo_id": COMBO, "combo_trade_id": f"c{number}"}
+        legs.append(leg | whole | {"order_id": f"BTC-{80 + place}"})
+    return legs
+
+
+def whole_trade(number=1, amount=0.5, **changes):
+    """Return a trade of the combo as it stands among trades of all kinds."""
+    named = {"trade_id": f"c{number}", "order_id": "BTC-7", "label": "whole", "instrument_name": COMBO}
+    return trade() | {"amount": amount, "price": 0.05} | named | changes
+
+
+def combo_trade(number=1, amount=0.5, **changes):
+    """Return a trade of the combo with those of its legs."""
+    return whole_trade(number, amount, legs=leg_trades(number, amount)) | changes
 
 
 @pytest.fixture
@@ -666,14 +678,70 @@ def test_trades_of_a_combo_are_booked_leg_by_leg_and_once(with_options):
     assert half.client_order_id == "whole-P"
 
 
-def test_a_combo_that_counts_more_than_was_reported_asks_for_the_trades_of_its_order(with_options):
-    venue = with_options({TRADES_OF: [combo_trade(1, 0.2)]}, working=True)
+@pytest.mark.parametrize("first", ["whole", "legs", "one leg"])
+def test_legs_that_trade_under_orders_of_their_own_are_booked_as_the_combos(with_options, first):
+    venue = with_options(working=True)
+    call, put = leg_trades()
+    notes = {
+        "whole": [[whole_trade()], [call], [put]],
+        "legs": [[call], [put], [whole_trade()]],
+        "one leg": [[put], [whole_trade()], [call]],
+    }
+    said = [one for note in notes[first] for one in change(venue, note)]
+    assert {(one.client_order_id, one.execution_id, one.quantity, one.price) for one in said} == {
+        ("whole-C", "t10", D("0.5"), D("0.03")),
+        ("whole-P", "t11", D("0.5"), D("0.02")),
+    }
+    assert len(said) == 2
+    assert change(venue, [whole_trade(), call, put]) == []
+
+
+def test_legs_of_a_combo_that_others_trade_ask_for_a_look_at_the_account(with_options):
+    venue = with_options(working=True)
+    assert change(venue, leg_trades()) == []  # of whom, the combo's trade says
+    (notice,) = change(venue, [whole_trade(label="by-hand", order_id="BTC-9")])
+    assert (notice.name, notice.detail) == ("foreign_execution", COMBO)
+    (notice,) = change(venue, [leg_trades(2)[0], whole_trade(2, label="", order_id="BTC-9")])
+    assert notice.detail == COMBO
+    assert kinds(change(venue, leg_trades(3))) == []
+
+
+def test_the_history_shows_legs_under_the_ids_that_the_desk_knows_them_by(with_options):
+    call, put = leg_trades()
+    by_hand = leg_trades(2)[:1]  # its combo's trade is not listed
+    since_ns = (NOW_MS + 10) * 10**6
+    page = {"trades": [whole_trade(timestamp=NOW_MS + 9), call, put, *by_hand], "has_more": False}
+    venue = with_options({TRADES_SINCE: page})
+    known = [
+        KnownOrder(leg, venue_order_id=f"BTC-7/{name}", parent_id="whole")
+        for leg, name in zip(straddle().legs, (CALL, PUT), strict=True)
+    ]
+    venue.path.tracker.restore(known)
+    venue.orders.adopted(known)
+    fills = venue.run(lambda: venue.orders.history(since_ns))
+    assert [(fill.execution_id, fill.venue_order_id) for fill in fills] == [
+        ("t10", f"BTC-7/{CALL}"),
+        ("t11", f"BTC-7/{PUT}"),
+        ("t20", "BTC-80"),
+    ]
+    assert [(one.client_order_id, one.execution_id) for one in venue.said()] == [
+        ("whole-C", "t10"),
+        ("whole-P", "t11"),
+    ]
+    ((_, asked),) = venue.asked
+    assert asked["start_timestamp"] < NOW_MS + 9
+
+
+def test_a_combo_that_counts_more_than_was_reported_asks_for_the_trades_since_it_was_taken(with_options):
+    page = {"trades": [whole_trade(1, 0.2), *leg_trades(1, 0.2)], "has_more": False}
+    venue = with_options({TRADES_SINCE: page}, working=True)
     said = change(venue, orders=[combo_state(0.2)])
     assert sorted((one.client_order_id, one.quantity) for one in said) == [
         ("whole-C", D("0.2")),
         ("whole-P", D("0.2")),
     ]
-    assert venue.asked == [(TRADES_OF, {"order_id": "BTC-7", "sorting": "asc"})] * 2
+    ((method, asked),) = venue.asked
+    assert (method, asked["start_timestamp"]) == (TRADES_SINCE, NOW_MS - 1_000)
 
 
 def test_a_leg_is_cancelled_with_its_combo(with_options):
@@ -720,7 +788,7 @@ def test_the_absence_of_a_combo_is_that_of_both_legs(with_options):
 
 
 def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues(with_options):
-    venue = with_options({TRADES_OF: [], "public/get_combo_details": MADE | {"id": "other"}}, working=True)
+    venue = with_options({"public/get_combo_details": MADE | {"id": "other"}}, working=True)
     by_hand = combo_state(name="by-hand", instrument_name="BTC-STRD-14MAR25-95000", order_id="BTC-8")
     venue.answers[OPEN_ORDERS] = [combo_state(), by_hand, by_hand]
     shown = venue.run(venue.orders.open_orders)
@@ -729,7 +797,7 @@ def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues
         ("whole-P", 2, f"BTC-7/{PUT}"),
         *[(f"by-hand/{CALL}", 1, f"BTC-8/{CALL}"), (f"by-hand/{PUT}", 2, f"BTC-8/{PUT}")] * 2,
     ]
-    assert venue.methods() == [OPEN_ORDERS, TRADES_OF, TRADES_OF, "public/get_combo_details"]
+    assert venue.methods() == [OPEN_ORDERS, "public/get_combo_details"]
     assert venue.asked[-1][1] == {"combo_id": "BTC-STRD-14MAR25-95000"}
 
 
@@ -903,7 +971,7 @@ def test_the_history_is_followed_page_by_page(at_venue, pages, starts, found):
         for numbers, more in pages
     ]
     venue = at_venue({TRADES_SINCE: answers}, working=True)
-    fills = venue.run(lambda: venue.orders.history(1_000_000))
+    fills = venue.run(lambda: venue.orders.history(1_001_000_000))
     assert [fill.execution_id for fill in fills] == found
     assert [params["start_timestamp"] for _, params in venue.asked] == starts
     assert {params["end_timestamp"] for _, params in venue.asked} == {NOW_MS + 1_000}

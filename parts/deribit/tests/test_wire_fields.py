@@ -8,8 +8,9 @@ import pytest
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.instruments.contract import Instruments, LinearPerpetual, TickRule
+from scalpdesk.instruments.contract import Instruments, LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.venues.contract import VenueActivity, VenueFill, VenueOrder, VenuePosition
 from scalpdesk.venues.tracker import Outcome
 from scalpdesk_deribit import wire
@@ -163,9 +164,9 @@ FUTURE = {
 
 def test_a_perpetual_that_is_quoted_in_another_currency_is_linear():
     linear = wire.read_instrument(FUTURE | {"settlement_currency": "ETH"})
-    assert linear == LinearPerpetual("SOL_USDC-PERPETUAL", TickRule(D("0.01"), D("0.01")), currency="ETH")
+    assert linear == LinearPerpetual("SOL_USDC-PERPETUAL", TickRule(D("0.01")), currency="ETH")
     assert wire.read_instrument(FUTURE) == LinearPerpetual(
-        "SOL_USDC-PERPETUAL", TickRule(D("0.01"), D("0.01")), currency="USDC"
+        "SOL_USDC-PERPETUAL", TickRule(D("0.01")), currency="USDC"
     )
 
 
@@ -188,14 +189,16 @@ def test_a_perpetual_in_dollars_has_its_contract_size_and_coin():
 @pytest.mark.parametrize("steps", [None, [], False])
 def test_without_steps_the_tick_is_the_same_at_every_price(steps):
     made = wire.read_instrument(FUTURE | {"tick_size_steps": steps})
-    assert made.tick_rule == TickRule(D("0.01"), D("0.01"))
+    assert made.tick_rule == TickRule(D("0.01"))
 
 
-def test_a_step_raises_the_tick_above_its_price():
-    made = wire.read_instrument(
-        FUTURE | {"tick_size": 0.0001, "tick_size_steps": [{"above_price": 0.005, "tick_size": 0.0005}]}
-    )
-    assert made.tick_rule == TickRule(D("0.0001"), D("0.0005"), D("0.005"))
+def test_each_step_has_its_own_tick_above_its_price():
+    steps = [{"above_price": 0.005, "tick_size": 0.0005}, {"above_price": 0.05, "tick_size": 0.001}]
+    rule = wire.read_instrument(FUTURE | {"tick_size": 0.0001, "tick_size_steps": steps}).tick_rule
+    prices = ("0.0001", "0.005", "0.0055", "0.05", "0.051", "9")
+    assert [rule.tick_at(D(price)) for price in prices] == [
+        D(tick) for tick in ("0.0001", "0.0001", "0.0005", "0.0005", "0.001", "0.001")
+    ]
 
 
 # quotes -------------------------------------------------------------------------------------------------
@@ -406,7 +409,6 @@ def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history(
         has_fee=True,
     )
     assert wire.read_trade(TRADE | {"label": "a"}, SWAP).label == "a"
-    assert wire.read_trade(TRADE | {"combo_id": "X"}, SWAP).fill.venue_order_id == f"B-1/{SWAP.symbol}"
 
 
 @pytest.mark.parametrize("own", ["M", "T"])

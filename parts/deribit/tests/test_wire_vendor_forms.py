@@ -66,7 +66,7 @@ def check_trade(body, _row):
     item = instrument_of(body["instrument_name"])
     fill, label, has_fee = wire.read_trade(body, item)
     assert (fill.execution_id, label, fill.symbol) == (body["trade_id"], body.get("label", ""), item.symbol)
-    assert fill.venue_order_id == body["order_id"] + (f"/{item.symbol}" if "combo_id" in body else "")
+    assert fill.venue_order_id == body["order_id"]
     assert (fill.side.value, fill.ts_event_ns) == (body["direction"], body["timestamp"] * MS)
     assert fill.quantity * item.contract_size == exactly(body["amount"])
     assert (fill.price, fill.fee, has_fee) == (exactly(body["price"]), exactly(body["fee"]), True)
@@ -125,9 +125,10 @@ def check_instrument(body, row):
     assert (kept["maker_fee"], kept["taker_fee"]) == (body["maker_commission"], body["taker_commission"])
     if item is None:
         return
-    step = (body["tick_size_steps"] or [{"tick_size": body["tick_size"]}])[0]
     assert (item.symbol, item.tick_rule.below) == (body["instrument_name"], exactly(body["tick_size"]))
-    assert item.tick_rule.above == exactly(step["tick_size"])
+    assert [(step.above_price, step.tick) for step in item.tick_rule.steps] == [
+        (exactly(step["above_price"]), exactly(step["tick_size"])) for step in body["tick_size_steps"]
+    ]
     assert item.currency == body["settlement_currency"]
     if item.is_option:
         assert (item.strike, item.is_call) == (body["strike"], body["option_type"] == "call")

@@ -8,7 +8,8 @@ from ib_async import Contract
 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity, Future, Index, Instruments, Settlement, TickRule
+from scalpdesk.instruments.contract import Equity, Future, Index, Instruments, Settlement
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk_ibkr.contracts import Contracts, future_named, instrument_of
 
 D = Decimal
@@ -38,7 +39,7 @@ def test_a_future_has_its_month_in_its_name_and_its_terms_from_the_broker():
         currency="USD",
         localSymbol="ESH1",
     )
-    tick = TickRule(D("0.25"), D("0.25"))
+    tick = TickRule(D("0.25"))
     assert instrument_of(details, 0.25) == Future("ES_202103", "ES", date(2021, 3, 19), tick, multiplier=50)
     named = future_named("ES_202103")
     assert (named.symbol, named.lastTradeDateOrContractMonth, named.exchange) == ("ES", "202103", "CME")

@@ -5,7 +5,7 @@ positive where they were paid. What it does not know it keeps and names; it neve
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -134,6 +134,45 @@ def _once(lines: Iterable[T], name_of: Callable[[T], str], notes: list[str]) -> 
         seen.add(line)
         found.append(line)
     return found
+
+
+def json_rows(
+    raw: bytes, fields: Collection[str], *, answers: str, listed: Callable[[Any], Any]
+) -> list[Mapping[str, Any]]:
+    """Return the lines of a statement in JSON, of all its pages.
+
+    Parameters
+    ----------
+    raw
+        The file.
+    fields
+        Names that every line has.
+    answers
+        The request whose answers the file holds, for the refusal of another one.
+    listed
+        Returns the list of lines of a page.
+
+    Raises
+    ------
+    DataError
+        When it is no JSON, or a page is no list of such lines.
+    """
+    found: list[Mapping[str, Any]] = []
+    for page in json_values(raw):
+        rows = listed(page)
+        if not isinstance(rows, list) or not all(_has(row, fields) for row in rows):
+            raise DataError(
+                f"the file holds no answers of {answers}",
+                where="statement",
+                value=str(page)[:80],
+                fix=f"save the answers of {answers}",
+            )
+        found += rows
+    return found
+
+
+def _has(row: Any, fields: Collection[str]) -> bool:
+    return isinstance(row, dict) and row.keys() >= {*fields}
 
 
 def json_values(raw: bytes) -> Iterator[Any]:

@@ -257,13 +257,14 @@ def contract(
     row, last_ns = option_class(root, dated), last_trading_ns(option)
     on = to_new_york(last_ns).date() if day is None else read_date(day, "--day")
     rule = option.tick_rule
+    ticks = [f"{rule.below}", *(f"{step.tick} above {step.above_price}" for step in rule.steps)]
     document = {
         "symbol": option.symbol,
         "underlying": option.underlying,
         "style": option.style.value,
         "settlement": option.settlement.value,
         "multiplier": option.multiplier,
-        "tick": f"{rule.below} below {rule.threshold}, {rule.above} from there on",
+        "tick": ", ".join(ticks),
         "expires": to_new_york(expiry_instant_ns(option)).isoformat(),
         "last trade": to_new_york(last_ns).isoformat(),
         f"hours of {on}": ", ".join(

@@ -129,7 +129,7 @@ def _line_printer(stdout: TextIO) -> "Callable[[SweepRow], None]":
     """Return what prints a row as a line of JSON."""
 
     def print_line(row: "SweepRow") -> None:
-        click.echo(msgspec.json.encode(row).decode(), file=stdout)
+        click.echo(msgspec.json.encode(row.as_document()).decode(), file=stdout)
         stdout.flush()
 
     return print_line
@@ -140,9 +140,16 @@ def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     judged = found.overfitting
     if as_json:
-        document = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": quality}
-        document |= {"rows": msgspec.to_builtins(found.rows), "overfitting": msgspec.to_builtins(judged)}
-        print_json(document | {"no_trade": found.why_no_trade})
+        document: dict[str, Any] = {
+            "table": str(found.table),
+            "fees": fees,
+            "fill_model": fill,
+            "quality": quality,
+            "rows": [row.as_document() for row in found.rows],
+            "overfitting": msgspec.to_builtins(judged),
+            "no_trade": found.why_no_trade,
+        }
+        print_json(document)
         return
     _show(found)
     for line in judged.lines():

@@ -36,10 +36,9 @@ class PriceLadder(NamedTuple):
         if not near > 0:
             return None
         best = exact(near)
-        tick = rule.tick_at(best)
         if is_sale:
-            return max(best - tick * ticks, min(rule.round(best * DEEPEST, "up"), best), tick)
-        return min(best + tick * ticks, max(rule.round(best / DEEPEST, "down"), best))
+            return max(rule.moved(best, -ticks), min(rule.round(best * DEEPEST, "up"), best), rule.below)
+        return min(rule.moved(best, ticks), max(rule.round(best / DEEPEST, "down"), best))
 
     def between(self, walked: float) -> Decimal:
         """Return a limit between the mid (0) and the other side's quote (1)."""

@@ -17,6 +17,7 @@ Every refusal has one shape: what, where, the value, the nearest valid name, the
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -67,16 +68,8 @@ class ScalpdeskError(Exception):
 
     def render(self) -> str:
         """Return the refusal as the lines that a terminal shows."""
-        lines = [self.what]
-        if self.where is not None:
-            lines.append(f"  where: {self.where}")
-        if self.has_value:
-            lines.append(f"  value: {self.value!r}")
-        if self.nearest is not None:
-            lines.append(f"  nearest: {self.nearest}")
-        if self.fix is not None:
-            lines.append(f"  fix: {self.fix}")
-        return "\n".join(lines)
+        shown = repr(self.value) if self.has_value else None
+        return _lines(self.what, self.where, shown, self.nearest, self.fix)
 
     def as_dict(self) -> dict[str, object]:
         """Return the facts for ``--json``."""
@@ -90,6 +83,38 @@ class ScalpdeskError(Exception):
         if self.fix is not None:
             facts["fix"] = self.fix
         return facts
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalFacts:
+    """What a refusal says, in plain values: it is kept, sent to another process and raised again."""
+
+    what: str
+    where: str | None = None
+    value: str | float | bool | None = None
+    nearest: str | None = None
+    fix: str | None = None
+
+    @classmethod
+    def of(cls, error: Exception) -> "RefusalFacts":
+        """Return what an error says; of one of another kind its class and its text."""
+        if not isinstance(error, ScalpdeskError):
+            return cls(f"{type(error).__name__}: {error}")
+        value = error.value
+        if not (value is None or isinstance(value, str | float | bool | int)):
+            value = str(value)
+        return cls(error.what, error.where, value, error.nearest, error.fix)
+
+    @property
+    def text(self) -> str:
+        """The refusal as the lines that a terminal shows."""
+        shown = None if self.value is None else repr(self.value)
+        return _lines(self.what, self.where, shown, self.nearest, self.fix)
+
+
+def _lines(what: str, where: str | None, value: str | None, nearest: str | None, fix: str | None) -> str:
+    named = {"where": where, "value": value, "nearest": nearest, "fix": fix}
+    return "\n".join([what, *(f"  {name}: {text}" for name, text in named.items() if text is not None)])
 
 
 class FixError(ScalpdeskError):

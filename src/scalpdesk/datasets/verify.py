@@ -38,6 +38,7 @@ from scalpdesk.datasets.store import (
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
 MOST_BROKEN = 0.25
@@ -129,7 +130,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     discount = np.exp(-rate[(years * 365).astype(np.int64)] * years)
     payouts = terms["dividends"] + spot_ask * -np.expm1(-tape.dividend_yield * years)
     bid = quotes.bid[rows]
-    tick = np.where(np.nan_to_num(bid) < terms["tick_threshold"], terms["tick_below"], terms["tick_above"])
+    tick = _ticks([None if o is None else o.tick_rule for o in options], ids, np.nan_to_num(bid))
     in_coin = np.array([o is not None and o.is_inverse for o in options], dtype=np.bool_)[ids]
     unit = np.where(in_coin, 0.5 * (spot_bid + spot_ask), 1.0)
     return OptionRows(
@@ -194,10 +195,7 @@ _TERMS = np.dtype(
     [
         *((name, np.int64) for name in ("pair", "expiry_ns")),
         *((name, np.bool_) for name in ("is_call", "is_american")),
-        *(
-            (name, np.float64)
-            for name in ("strike", "dividends", "tick_below", "tick_above", "tick_threshold")
-        ),
+        *((name, np.float64) for name in ("strike", "dividends")),
     ]
 )
 """A contract's terms by instrument number; zeros for what is no option."""
@@ -214,7 +212,6 @@ def _terms(tape: MarketTape, options: list[OptionContract | None]) -> NDArray[np
         if option.expiry not in paid:
             ahead = (d.amount for d in tape.dividends if first_day < d.ex_date <= option.expiry)
             paid[option.expiry] = float(sum(ahead, Decimal(0)))
-        rule = option.tick_rule
         terms[number] = (
             pairs.setdefault((option.root, option.expiry, option.strike), len(pairs)),
             expiry_instant_ns(option),
@@ -222,11 +219,21 @@ def _terms(tape: MarketTape, options: list[OptionContract | None]) -> NDArray[np
             option.style is Style.AMERICAN,
             option.strike,
             paid[option.expiry],
-            rule.below,
-            rule.above,
-            rule.threshold,
         )
     return terms
+
+
+def _ticks(
+    rules: list[TickRule | None], ids: NDArray[np.int32], prices: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the tick at each price, by the number of its instrument."""
+    ticks = np.zeros(len(prices))
+    for rule in {rule for rule in rules if rule is not None}:
+        rows = np.array([each == rule for each in rules], dtype=np.bool_)[ids]
+        edges = np.array([float(step.above_price) for step in rule.steps])
+        sizes = np.array([float(rule.below), *(float(step.tick) for step in rule.steps)])
+        ticks[rows] = sizes[np.searchsorted(edges, prices[rows])]
+    return ticks
 
 
 _QUOTE_TABLES = ("quotes", "option_quotes")

@@ -15,7 +15,8 @@ import msgspec
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.units import InstrumentId, exceeds
-from scalpdesk.instruments.contract import OptionContract, TickRule
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer

@@ -23,7 +23,9 @@ from scalpdesk.core.units import (
     NANOS_PER_MS,
     NANOS_PER_SECOND,
     SECONDS_PER_YEAR,
+    ZERO,
     InstrumentId,
+    exact,
     years_between,
 )
 from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
@@ -271,14 +273,13 @@ class GeneratedSource:
             return None
         fair = float(walker.prices[row])
         rule = contract.tick_rule
-        tick = float(rule.below if fair < rule.threshold else rule.above)
+        tick = float(rule.tick_at(exact(fair)))
         half = max(tick, 0.01 * fair) if fair < 3 else max(0.02, 0.006 * fair)
-        bid = math.floor((fair - half) / tick + 1e-9) * tick
-        ask = max(math.ceil((fair + half) / tick - 1e-9) * tick, bid + tick)
-        bid = max(bid, 0.0)
+        bid = max(rule.round(exact(fair - half, 8), "down"), ZERO)
+        ask = max(rule.round(exact(fair + half, 8), "up"), rule.moved(bid, 1))
         size = float(20 + (number * 7 + int(now_ns // self._step_ns)) % 80)
         return QuoteEvent(
-            number, now_ns, now_ns, round(bid, 2), round(ask, 2), size if bid > 0 else 0.0, size + 5.0
+            number, now_ns, now_ns, float(bid), float(ask), size if bid > 0 else 0.0, size + 5.0
         )
 
     def _price(self, walker: _Walker) -> None:

@@ -22,15 +22,7 @@ from msgspec import Struct
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.sockets import CONTRACT_CLASSES
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.contract import (
-    NICKEL_DIME,
-    OptionContract,
-    Settlement,
-    Style,
-    TickRule,
-    occ_symbol,
-    parse_occ,
-)
+from scalpdesk.instruments.contract import OptionContract, Settlement, Style, occ_symbol, parse_occ
 from scalpdesk.instruments.sessions import (
     FIRST_DAY,
     LAST_DAY,
@@ -43,6 +35,7 @@ from scalpdesk.instruments.sessions import (
     new_york_ns,
     session_on,
 )
+from scalpdesk.instruments.ticks import NICKEL_DIME, TickRule, stepped
 
 
 class Kind(StrEnum):
@@ -117,8 +110,8 @@ class OptionClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def _tick_rule(text: str) -> TickRule:
     below, _, above = text.partition("/")
     try:
-        return TickRule(Decimal(below), Decimal(above or below))
-    except InvalidOperation as error:
+        return stepped(below, above or below)
+    except (InvalidOperation, ArgumentError) as error:
         raise ConfigError("a tick is one price or two", where="tick", value=text, fix="0.01/0.05") from error
 
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.core.units import ZERO, InstrumentId, exact, round_to_tick
+from scalpdesk.core.units import ZERO, InstrumentId, exact
+from scalpdesk.instruments.ticks import CENT_TICK, TickRule
 
 _OCC = re.compile(r"([A-Z0-9.]{1,6}) *(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
@@ -57,26 +58,6 @@ class Settlement(StrEnum):
     """Cash, with the future that it is on and at its final settlement: the opening of the expiry morning."""
 
 
-@dataclass(frozen=True, slots=True)
-class TickRule:
-    """Minimum price increment: ``below`` under ``threshold``, ``above`` from it on (currency per unit)."""
-
-    below: Decimal
-    above: Decimal
-    threshold: Decimal = Decimal(3)
-
-    def tick_at(self, price: Decimal) -> Decimal:
-        """Return the tick that applies at ``price``."""
-        return self.below if price < self.threshold else self.above
-
-    def round(self, price: Decimal, side: str = "nearest") -> Decimal:
-        """Round ``price`` to the grid; ``side`` is ``up``, ``down`` or ``nearest``."""
-        return round_to_tick(price, self.tick_at(price), side)
-
-
-CENT_TICK = TickRule(Decimal("0.01"), Decimal("0.01"))
-NICKEL_DIME = TickRule(Decimal("0.05"), Decimal("0.10"))
-PENNY_NICKEL = TickRule(Decimal("0.01"), Decimal("0.05"))
 ONE = Decimal(1)
 COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""

@@ -20,19 +20,12 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.instruments.contract import (
-    Instrument,
-    OptionContract,
-    Perpetual,
-    Right,
-    Settlement,
-    Style,
-    TickRule,
-)
+from scalpdesk.instruments.contract import Instrument, OptionContract, Perpetual, Right, Settlement, Style
 from scalpdesk.instruments.fees import FeesSoFar, RowUsed, coin_rates
+from scalpdesk.instruments.ticks import TickRule, stepped
 
 _OPTION = re.compile(r"([A-Z0-9]+(?:_[A-Z]+)?)-(\d{1,2}[A-Z]{3}\d{2})-(\d+(?:d\d+)?)-([CP])\Z")
-COIN_OPTION_TICK = TickRule(Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005"))
+COIN_OPTION_TICK = stepped("0.0001", "0.0005", "0.005")
 """Tick of an inverse option, in coin."""
 CONTRACT_USD = {"BTC": 10, "ETH": 1}
 """Size of an inverse perpetual in US dollars."""
@@ -76,7 +69,7 @@ def perpetual(coin: str) -> Perpetual:
             "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"
         )
     tick = PERPETUAL_TICKS[coin]
-    return Perpetual(perpetual_symbol(coin), CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
+    return Perpetual(perpetual_symbol(coin), CONTRACT_USD[coin], TickRule(tick), currency=coin)
 
 
 def inverse_perpetual(symbol: str) -> Perpetual:

@@ -17,10 +17,11 @@ from decimal import Decimal
 
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.instruments.classes import FUTURES, us_option
-from scalpdesk.instruments.contract import Future, OptionContract, Right, Settlement, Style, TickRule
+from scalpdesk.instruments.contract import Future, OptionContract, Right, Settlement, Style
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on
+from scalpdesk.instruments.ticks import TickRule, stepped
 
-OPTION_TICK = TickRule(Decimal("0.05"), Decimal("0.25"), Decimal(5))
+OPTION_TICK = stepped("0.05", "0.25", "5")
 """Tick of options on index futures: a nickel up to a premium of five points, then a quarter."""
 ROLL_DAYS = 4
 """From so many calendar days before its expiry a future is not the front one any more: Monday to Friday."""
@@ -56,7 +57,7 @@ def future_contract(symbol: str) -> Future:
         )
     terms = FUTURES[root]
     expiry = third_friday(int(month[:4]), int(month[4:]))
-    return Future(symbol, root, expiry, TickRule(terms.tick, terms.tick), multiplier=terms.multiplier)
+    return Future(symbol, root, expiry, TickRule(terms.tick), multiplier=terms.multiplier)
 
 
 def front_contract(contracts: Iterable[Future], day: date) -> Future:

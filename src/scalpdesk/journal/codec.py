@@ -18,7 +18,7 @@ from scalpdesk.core.intents import Output
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import Session
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of all payloads; a reader refuses a newer one."""
 
 INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {kind.__name__: kind for kind in get_args(Instrument)}
@@ -230,12 +230,22 @@ def instrument_from_map(fields: dict[str, Any]) -> Instrument:
         When the class is unknown or a field is not valid.
     """
     rest = dict(fields)
+    if "tick_rule" in rest:
+        rest["tick_rule"] = _rule_map(rest["tick_rule"])
     name = rest.pop("class", None)
     kind = INSTRUMENT_CLASSES.get(name) if isinstance(name, str) else None
     if kind is None:
         near = nearest_name(str(name), INSTRUMENT_CLASSES)
         raise msgspec.ValidationError(f"unknown class of instrument {name!r}; nearest is {near}")
     return msgspec.convert(rest, type=kind)
+
+
+def _rule_map(stored: Any) -> Any:
+    """Return the map of a tick rule; up to schema 2 its one step stood in ``above`` and ``threshold``."""
+    if not isinstance(stored, dict) or "threshold" not in stored:
+        return stored
+    step = {"above_price": stored["threshold"], "tick": stored["above"]}
+    return {"below": stored["below"], "steps": [step] if stored["above"] != stored["below"] else []}
 
 
 def encode_header(header: JournalHeader) -> bytes:

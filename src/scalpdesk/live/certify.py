@@ -171,12 +171,10 @@ class Certification:
     def far_limit(self, number: InstrumentId, quote: QuoteEvent) -> Decimal:
         """Return a price far below the bid, on the tick."""
         instrument = self.instruments[number]
-        price = Decimal(str(quote.bid)) * FAR
-        tick = instrument.tick_rule.tick_at(price)
-        ticks = int(price / tick)
-        if ticks < 1:
+        price = instrument.tick_rule.round(Decimal(str(quote.bid)) * FAR, "down")
+        if price <= 0:
             raise NotAskedError(f"the bid of {instrument.symbol} is too low for a far limit")
-        return ticks * tick
+        return price
 
     def new_order(self, number: InstrumentId, limit: Decimal) -> SubmitOrder:
         """Return an order to buy the least quantity at a limit."""
@@ -297,8 +295,8 @@ async def _doubled(run: Certification) -> str:
 async def _changed(run: Certification) -> str:
     order = _the_order(run)
     assert order.limit_price is not None
-    tick = run.instruments[order.instrument_id].tick_rule.tick_at(order.limit_price)
-    new = run.new_order(order.instrument_id, order.limit_price - tick)
+    rule = run.instruments[order.instrument_id].tick_rule
+    new = run.new_order(order.instrument_id, rule.moved(order.limit_price, -1))
     if new.limit_price is not None and new.limit_price <= 0:
         raise NotAskedError("the limit is a tick already")
     run.gateway.send(ReplaceOrder(order.client_order_id, new))

@@ -101,7 +101,8 @@ class Position:
         """Go on at a future's settlement price, as if closed and opened there; return the variation.
 
         >>> from datetime import date
-        >>> from scalpdesk.instruments.contract import CENT_TICK, Future
+        >>> from scalpdesk.instruments.contract import Future
+        >>> from scalpdesk.instruments.ticks import CENT_TICK
         >>> future = Future("ES_202103", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50)
         >>> position = Position(InstrumentId(0), future)
         >>> position.apply(Decimal(2), Decimal("3690.25"))

@@ -29,7 +29,7 @@ from scalpdesk.backtesting.simulate import (
     simulate_by_session,
 )
 from scalpdesk.config.settings import LoadedSettings
-from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RefusalFacts
 from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
@@ -57,7 +57,7 @@ ROWS_FILE = "rows.ndjson"
 TABLE_FILE = "rows.parquet"
 ABOUT_FILE = "sweep.json"
 COUNTS = ("sessions", "traded", "fills", "orders", "hedges", "trades")
-TEXTS = ("config_hash", "decision_hash", "problem", "verdict")
+TEXTS = ("config_hash", "decision_hash", "verdict")
 PLAIN = (*TEXTS, *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
 """Fields of a row that are columns of the table under their own names."""
 MOST_VALUES = 10_000
@@ -214,7 +214,7 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     market: str = ""
     """Digest of the market and of what else decides the result."""
-    problem: str | None = None
+    refusal: RefusalFacts | None = None
     """Why it has no result."""
     decision_hash: str | None = None
     pnl: dict[str, str] = {}
@@ -247,6 +247,16 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> RowKey:
         """Hash of the configuration and digest of the market."""
         return self.config_hash, self.market
+
+    @property
+    def problem(self) -> str | None:
+        """Why it has no result, in words; None of one that has."""
+        return None if self.refusal is None else self.refusal.text
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the row for ``--json``, with its problem in words beside the refusal."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields | {"problem": self.problem}
 
     @property
     def total(self) -> float:
@@ -314,10 +324,8 @@ class _Course:
             found: BacktestResult = end.value
             self._count(began, worked)
             self.row = _row_of(self._job, found, self._is_stopped, self._wall, self._cpu)
-        except ScalpdeskError as error:
-            self.row = self._failed(error.render())
         except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
-            self.row = self._failed(f"{type(error).__name__}: {error}")
+            self.row = self._failed(RefusalFacts.of(error))
         else:
             self._count(began, worked)
         return self.row is None
@@ -326,13 +334,13 @@ class _Course:
         self._wall += time.perf_counter() - began
         self._cpu += time.process_time() - worked
 
-    def _failed(self, problem: str) -> SweepRow:
+    def _failed(self, refusal: RefusalFacts) -> SweepRow:
         job = self._job
         return SweepRow(
             config_hash=job.config.config_hash,
             market=job.market,
             settings=dict(job.settings),
-            problem=problem,
+            refusal=refusal,
         )
 
 
@@ -398,7 +406,7 @@ class JobMaker:
             require_tradable(config, self._market.tape.instruments, self._market.facts())
             folder = helper_facts(config.strategy, config.config.strategies)
         except ConfigError as error:
-            return SweepRow(config_hash="", settings=dict(settings), problem=error.render())
+            return SweepRow(config_hash="", settings=dict(settings), refusal=RefusalFacts.of(error))
         decided_by = [self._content, self._seed, folder]
         return Job(settings, config, sha256(msgspec.json.encode(decided_by)).hexdigest()[:16])
 
@@ -425,7 +433,7 @@ class SweepFolder:
                 row = msgspec.json.decode(line, type=SweepRow)
             except msgspec.MsgspecError:
                 continue
-            if row.problem is None:
+            if row.pnl:
                 found[row.key] = row
         return found
 
@@ -472,10 +480,11 @@ class SweepFolder:
             kinds = dict(zip(table.columns, map(str, table.types), strict=True))
             found = [dict(zip(kinds, values, strict=True)) for values in table.fetchall()]
         parts = [name for name, kind in kinds.items() if name.startswith("pnl_") and kind != "VARCHAR"]
-        keys = [name for name in kinds if name not in (*PLAIN, *parts, "daily")]
+        keys = [name for name in kinds if name not in (*PLAIN, "problem", *parts, "daily")]
         return tuple(
             SweepRow(
                 **{name: row[name] for name in PLAIN if row.get(name) is not None},
+                refusal=None if row["problem"] is None else RefusalFacts(row["problem"]),
                 settings={key: row[key] for key in keys if row[key] is not None},
                 daily=dict(row["daily"] or {}),
                 pnl={part[4:]: number_text(row[part]) for part in parts if row[part] is not None},
@@ -490,7 +499,7 @@ def rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
 
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     parts = list(dict.fromkeys(part for row in rows for part in row.pnl))
-    columns = {name: [getattr(row, name) for row in rows] for name in PLAIN}
+    columns = {name: [getattr(row, name) for row in rows] for name in (*PLAIN, "problem")}
     columns |= {key: [row.settings.get(key) for row in rows] for key in keys}
     columns |= {f"pnl_{part}": [row.pnl.get(part) for row in rows] for part in parts}
     columns["daily"] = [row.daily for row in rows]
@@ -595,7 +604,7 @@ class SweepResult:
     @property
     def done(self) -> list[SweepRow]:
         """Rows of whole backtests."""
-        return [row for row in self.rows if row.problem is None and not row.pruned]
+        return [row for row in self.rows if row.refusal is None and not row.pruned]
 
     @property
     def varied(self) -> list[str]:
@@ -693,7 +702,7 @@ class SweepResult:
         rows = []
         for row in self.rows[:SHOWN_ROWS]:
             cells = [row.settings.get(key, "") for key in self.keys]
-            if row.problem is None:
+            if row.refusal is None:
                 sharpe = "" if row.sharpe is None else f"{row.sharpe:.2f}"
                 stopped = " (stopped)" if row.pruned else ""
                 counts = [f"{row.sessions}{stopped}", str(row.hedges), str(row.fills)]

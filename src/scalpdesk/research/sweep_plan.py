@@ -93,16 +93,16 @@ class SweepPlan:
         return LocalEngine(market, self.options.workers or cpu_count() or 1, configs, shared)
 
 
-def _no_configuration(problem: str) -> ConfigError:
-    """Return the refusal of a sweep whose first combination was refused so; a row keeps the text alone."""
-    first, *more = problem.splitlines()
-    said = dict(line.strip().partition(": ")[::2] for line in more)
+def _no_configuration(first: SweepRow) -> ConfigError:
+    """Return the refusal of a sweep whose first combination was refused so."""
+    why = first.refusal
+    assert why is not None
     return ConfigError(
-        f"no combination is a configuration: {first}",
-        where=" of ".join(filter(None, (said.get("where"), "--param"))),
-        value=said.get("value", "").strip("'") or None,
-        nearest=said.get("nearest"),
-        fix=said.get("fix"),
+        f"no combination is a configuration: {why.what}",
+        where=" of ".join(filter(None, (why.where, "--param"))),
+        value=why.value,
+        nearest=why.nearest,
+        fix=why.fix,
     )
 
 
@@ -171,14 +171,14 @@ def run_plan(
                 found[(*row.key, *sorted(row.settings.items()))] = row
                 report(asked, wanted, "backtests")
         rows = list(found.values())
-        whole = [row for row in rows if row.problem is None]
-        refused = [row for row in rows if row.problem is not None]
+        whole = [row for row in rows if row.refusal is None]
+        refused = [row for row in rows if row.refusal is not None]
     else:
         made = [maker.job(values) for values in combinations(_listed(plan.axes))]
         jobs = [each for each in made if isinstance(each, Job)]
         refused = [each for each in made if isinstance(each, SweepRow)]
         if not jobs:
-            raise _no_configuration(refused[0].problem or "")
+            raise _no_configuration(refused[0])
         done = {key: row for key, row in done.items() if not row.pruned}
         waiting = list({job.key: job for job in jobs if job.key not in done}.values())
         ended = len(jobs) - len(waiting)
@@ -189,8 +189,8 @@ def run_plan(
                 done[row.key] = row
                 ended += 1
                 report(ended, len(jobs), "backtests")
-        whole = [done[job.key] for job in jobs if done[job.key].problem is None]
-        refused = [done[job.key] for job in jobs if done[job.key].problem is not None] + refused
+        whole = [done[job.key] for job in jobs if done[job.key].refusal is None]
+        refused = [done[job.key] for job in jobs if done[job.key].refusal is not None] + refused
     ordered = (*sorted(whole, key=lambda row: row.rank), *refused)
     facts: dict[str, Any] = {"sessions_per_year": clock_named(market.tape.variance_clock).days_per_year}
     if jobs:

@@ -89,11 +89,11 @@ class Search:
             failed: dict[RowKey, SweepRow] = {}
             for row in engine.run(jobs.values()):
                 keep(row)
-                (failed if row.problem is not None else known)[row.key] = row
+                (failed if row.refusal is not None else known)[row.key] = row
             for trial, each in zip(trials, made, strict=True):
                 row = each if isinstance(each, SweepRow) else failed.get(each.key) or known[each.key]
                 judged = _as_stopped(row, floors)
-                if not (judged.pruned or row.problem or row in whole):
+                if not (judged.pruned or row.refusal or row in whole):
                     whole.append(row)
                 _tell(optuna, study, trial, judged)
                 yield row
@@ -159,7 +159,7 @@ def _as_stopped(row: SweepRow, floors: Sequence[float | None]) -> SweepRow:
 
 def _tell(optuna: Any, study: Any, trial: Any, row: SweepRow) -> None:
     states = optuna.trial.TrialState
-    if row.problem is not None:
+    if row.refusal is not None:
         study.tell(trial, state=states.FAIL)
         return
     for place, total in enumerate(accumulate(map(float, row.daily.values()))):

@@ -130,7 +130,7 @@ class WalkForwardResult:
     @property
     def why_no_trade(self) -> str | None:
         """Why no combination traded, in words; None where one did."""
-        return why_no_trade(row.verdict for row in self.rows if row.problem is None)
+        return why_no_trade(row.verdict for row in self.rows if row.refusal is None)
 
     def to_frame(self, library: str = "pandas") -> Any:
         """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
@@ -318,7 +318,7 @@ def walk_forward(
         )
         done += len(values)
         rows.extend(found.rows if over is market else ())
-        by_settings = {settings_text(row.settings): row for row in found.rows if row.problem is None}
+        by_settings = {settings_text(row.settings): row for row in found.rows if row.refusal is None}
         in_order = [by_settings[text] for text in map(settings_text, values) if text in by_settings]
         return {row.config_hash: row for row in in_order}
 
@@ -348,7 +348,7 @@ def walk_forward(
         ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
         done += 1
         report(done, of_all, "backtests")
-        if ended.problem is not None:
+        if ended.refusal is not None:
             raise ScalpdeskError(
                 f"the test of fold {place} failed: {ended.problem}",
                 where=f"{fold.test[0]} to {fold.test[-1]}",
@@ -399,7 +399,7 @@ def walk_forward(
             sessions_per_year=a_year,
             measure=measure,
         ),
-        problems={settings_text(row.settings): row.problem for row in rows if row.problem is not None},
+        problems={settings_text(row.settings): row.refusal.text for row in rows if row.refusal is not None},
     )
     return WalkForwardResult(made, tuple(rows), folds)
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import ZERO, InstrumentId, floor_to
-from scalpdesk.instruments.contract import OptionContract, TickRule
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
@@ -83,7 +84,7 @@ class NetQuote(NamedTuple):
             0.0 if math.isinf(most_bid) else most_bid,
             0.0 if math.isinf(most_ask) else most_ask,
         )
-        return cls(sides, net, replace(contract, tick_rule=TickRule(tick, tick)), Decimal(shift))
+        return cls(sides, net, replace(contract, tick_rule=TickRule(tick)), Decimal(shift))
 
     def shares(self, price: Decimal) -> list[Decimal]:
         """Return a price for each leg that together make the net price of a unit.

@@ -496,7 +496,7 @@ def _check_ticks(instrument: Instrument, limit: Decimal | None, trigger: Decimal
     if not (instrument.is_option or instrument.is_future):
         return
     for name, price in (("limit_price", limit), ("stop_price", trigger)):
-        if price is not None and price % instrument.tick_rule.tick_at(price):
+        if price is not None and not instrument.tick_rule.is_valid(price):
             raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
 
 

@@ -11,8 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_values
-from scalpdesk.core.errors import DataError
+from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk_alpaca.account_messages import MOVES, NOT_HAPPENED, PAYMENTS, read_activities, read_fills
@@ -35,7 +34,7 @@ def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
         When it holds no list of activities.
     """
     found: dict[str, Statement] = {}
-    rows = _rows(raw)
+    rows = json_rows(raw, ["activity_type"], answers="GET /v2/account/activities", listed=_listed)
     account = next((row["account_id"] for row in rows if row.get("account_id")), "")
     for row in rows:
         name = str(row.get("account_id") or account)  # an execution does not name its account
@@ -47,19 +46,8 @@ def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     return list(found.values())
 
 
-def _rows(raw: bytes) -> list[Row]:
-    found: list[Row] = []
-    for page in json_values(raw):
-        rows = page if isinstance(page, list) else [page]
-        if not all(isinstance(row, dict) and "activity_type" in row for row in rows):
-            raise DataError(
-                "the file holds no activities",
-                where="statement",
-                value=str(page)[:80],
-                fix="save the answers of GET /v2/account/activities",
-            )
-        found += rows
-    return found
+def _listed(page: Any) -> Any:
+    return page if isinstance(page, list) else [page]
 
 
 def _take(row: Row, statement: Statement, zone: ZoneInfo) -> None:

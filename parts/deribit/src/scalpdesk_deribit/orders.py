@@ -3,15 +3,15 @@
 An order goes out under its desk's id as the label, with an instant after which the venue refuses it: a late
 duplicate cannot trade. The venue takes a label twice, so that an order in doubt is never sent again; what
 became of it is asked by its label. Orders in several legs go out as one for a combo, under the id of the
-whole; its trades are those of the legs. The venue edits an order in place, under its id and label; the desk
-counts on under the replacement's name. Executions come from the account's channel, from replies and, where
-an order counts more than both, from its own trades. A trade states no cumulative quantity: what was inferred
-from an order's count covers the trades that come later.
+whole; the trades of its legs are booked (:mod:`scalpdesk_deribit.combos`). The venue edits an order in place,
+under its id and label; the desk counts on under the replacement's name. Executions come from the account's
+channel, from replies and, where an order counts more than both, from its own trades. A trade states no
+cumulative quantity: what was inferred from an order's count covers the trades that come later.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ import msgspec
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_MS, ZERO
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
@@ -38,12 +39,15 @@ from scalpdesk.venues.tracker import (
     mean_of_rest,
 )
 from scalpdesk_deribit import wire
+from scalpdesk_deribit.combos import ComboTrades
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
 
 CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
 PAGE = 1_000
+COMBO_LEAD_MS = 1_000
+"""A combo's trade is looked for so long before those of its legs."""
 FOLLOWED_LATE_SECONDS = 5.0
 """Added to an order's time limit where the desk's clock follows the venue: it stands between two messages."""
 
@@ -99,6 +103,9 @@ class DeribitOrders:
         """Trades and states that came while an edit is under way: whose they are its answer says."""
         self._parent_ids: dict[str, str] = {}
         """Ids at the venue of orders for combos, by the desk's of the parent."""
+        self._parents_since_ns: dict[str, int] = {}
+        """When the venue took an order for a combo, by its clock, by the desk's id of the parent."""
+        self._combo_trades = ComboTrades()
         self._naming = asyncio.Lock()
         """Held while a combo is asked for."""
         self._combos: dict[str, dict[str, Decimal]] = {}
@@ -145,10 +152,10 @@ class DeribitOrders:
             except wire.WireError as problem:
                 unread.append(problem)
                 continue
+            if any(report.filled > order.covered for order, report in reports):
+                self.path.spawn(self._catch_up(reports))
+                continue
             for order, report in reports:
-                if report.filled > order.covered:
-                    self.path.spawn(self._catch_up(order, report))
-                    continue
                 self.path.report(order, report, infer=False)
         if unread:
             raise unread[0]
@@ -156,15 +163,15 @@ class DeribitOrders:
 
     def _apply_trade(self, message: wire.Message) -> bool:
         """Publish an execution of the desk; return whether the order is one of its own."""
-        if message.get("legs"):
-            shared = {name: message.get(name) for name in ("order_id", "label")}
-            shared["combo_id"] = message.get("instrument_name")
-            known = [self._apply_trade({**shared, **leg}) for leg in wire.rows(message["legs"], "legs")]
-            return all(known)
+        if wire.is_combo(message.get("instrument_name")):
+            return self._apply_combo_trade(message)
         instrument = self._queries.instrument(message)
         if instrument is None:
             return False
-        fill, label, has_fee = wire.read_trade(message, instrument)
+        if message.get("combo_trade_id") and self._combo_trades.order_of(message) is None:
+            self._combo_trades.hold(message)
+            return True
+        fill, label, has_fee = self._read_trade(message, instrument)
         held = self._editing.get(fill.venue_order_id)
         if held is not None:
             held[0].append(message)
@@ -195,6 +202,22 @@ class DeribitOrders:
             self._publisher.refuse("orders", "fee_in_other_currency", detail)
         return True
 
+    def _apply_combo_trade(self, message: wire.Message) -> bool:
+        """Publish what is known of a combo's trade, its legs' executions; return whether it is the desk's."""
+        wire.rows(message.get("legs") or [], "legs")
+        known = [self._apply_trade(leg) for leg in self._combo_trades.add(message)]
+        is_own = str(message.get("label")) in self.tracker.combos
+        return all(known) if known else is_own or str(message.get("order_id")) in self._parent_ids.values()
+
+    def _read_trade(self, message: wire.Message, instrument: Instrument) -> wire.VenueTrade:
+        """Read an execution; that of a combo's leg under the id and the label of the order for the combo."""
+        trade, whole = wire.read_trade(message, instrument), self._combo_trades.order_of(message)
+        if whole is None:
+            return trade
+        name = wire.leg_id(whole.order_id, instrument.symbol)
+        fill = msgspec.structs.replace(trade.fill, venue_order_id=name)
+        return trade._replace(fill=fill, label=whole.label)
+
     def _follow_trigger(self, message: wire.Message) -> None:
         """Note the id under which a stop goes on at the venue once it is triggered."""
         before, now = str(message.get("trigger_order_id")), str(message.get("order_id"))
@@ -211,6 +234,7 @@ class DeribitOrders:
         parent, instrument = str(message.get("label")), self._queries.instrument(message)
         if parent in self.tracker.combos:
             self._parent_ids[parent] = str(message.get("order_id"))
+            self._parents_since_ns[parent] = wire.known_ns(message, "creation_timestamp")
             legs = self.tracker.legs(parent)
             return [
                 (leg, wire.leg_report(message, leg.submitted, self._symbol(leg.submitted))) for leg in legs
@@ -259,19 +283,37 @@ class DeribitOrders:
             )
         return msgspec.structs.replace(report, filled=filled, average_price=average)
 
-    async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:
-        """Ask for the executions that an order counts and no message reported; infer the rest."""
+    async def _catch_up(self, reports: Sequence[tuple[TrackedOrder, OrderReport]]) -> None:
+        """Ask for the executions that an order counts and no message reported; infer the rest.
+
+        Parameters
+        ----------
+        reports
+            Of one order at the venue: one, or those of a combo's legs.
+        """
         try:
-            found = await self._queries.question(
-                "private/get_user_trades_by_order",
-                {"order_id": wire.order_id_of(report.venue_order_id), "sorting": "asc"},
-            )
-            trades = found.get("trades", found) if isinstance(found, dict) else found
-            for message in wire.rows(trades, "trades"):
-                self._apply_trade(message)
+            await self._ask_trades(reports)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("orders", "executions_missing", repr(problem)[:200])
-        self.path.report(order, report, infer=True)
+        for order, report in reports:
+            self.path.report(order, report, infer=True)
+
+    async def _ask_trades(self, reports: Sequence[tuple[TrackedOrder, OrderReport]]) -> None:
+        """Apply the executions of an order.
+
+        Of an order for a combo the venue's list by order has the combo's own trades: their legs' are looked
+        for among all trades since the venue took it.
+        """
+        order, report = reports[0]
+        if order.parent_id:
+            if any(report.filled > order.covered for order, report in reports):
+                await self.history(self._parents_since_ns.get(order.parent_id, 0))
+            return
+        asked = {"order_id": report.venue_order_id, "sorting": "asc"}
+        found = await self._queries.question("private/get_user_trades_by_order", asked)
+        trades = found.get("trades", found) if isinstance(found, dict) else found
+        for message in wire.rows(trades, "trades"):
+            self._apply_trade(message)
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -518,10 +560,11 @@ class DeribitOrders:
         asked = {"currency": self._currency, "label": label}
         return await self._queries.question("private/get_order_state_by_label", asked)
 
-    async def _apply_shown(self, reports: Iterable[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
-        """Apply orders as an answer shows them; ``asked_ns`` is when it was asked for, in the loop's time."""
+    async def _apply_shown(self, reports: Sequence[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
+        """Apply an order as an answer shows it; ``asked_ns`` is when it was asked for, in the loop's time."""
+        if reports:
+            await self._catch_up(reports)
         for order, report in reports:
-            await self._catch_up(order, report)
             self.path.judge_cancel(order, report.outcome, asked_ns)
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
@@ -570,7 +613,22 @@ class DeribitOrders:
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the executions since an instant, oldest first; those of the desk come out as events."""
         fills: dict[str, VenueFill] = {}
-        start_ms = since_ns // NANOS_PER_MS
+        trades = await self._trades_since(max(since_ns // NANOS_PER_MS - COMBO_LEAD_MS, 0))
+        trades.sort(key=lambda message: not wire.is_combo(message.get("instrument_name")))  # wholes first
+        for message in trades:
+            instrument = self._queries.instrument(message)
+            if instrument is not None:
+                fill, _, has_fee = self._read_trade(message, instrument)
+                if not fill.ts_event_ns:
+                    fill = msgspec.structs.replace(fill, ts_event_ns=self._publisher.timestamp())
+                if fill.ts_event_ns // NANOS_PER_MS >= since_ns // NANOS_PER_MS:
+                    fills[fill.execution_id] = fill if has_fee else self.tracker.with_fee(fill)
+            self._apply_trade(message)
+        return tuple(fills.values())
+
+    async def _trades_since(self, start_ms: int) -> list[wire.Message]:
+        """Return the account's trades since an instant of the venue's clock, oldest first, each once."""
+        trades: dict[str, wire.Message] = {}
         while True:
             found = await self._queries.question(
                 "private/get_user_trades_by_currency_and_time",
@@ -583,16 +641,8 @@ class DeribitOrders:
                 },
             )
             page = wire.rows(found.get("trades"), "trades")
-            before = len(fills)
-            for message in page:
-                instrument = self._queries.instrument(message)
-                if instrument is None:
-                    continue
-                fill, _, has_fee = wire.read_trade(message, instrument)
-                if not fill.ts_event_ns:
-                    fill = msgspec.structs.replace(fill, ts_event_ns=self._publisher.timestamp())
-                fills[fill.execution_id] = fill if has_fee else self.tracker.with_fee(fill)
-                self._apply_trade(message)
-            if not found.get("has_more") or not page or len(fills) == before:
-                return tuple(fills.values())
+            before = len(trades)
+            trades |= {str(message.get("trade_id")): message for message in page}
+            if not found.get("has_more") or len(trades) == before:
+                return list(trades.values())
             start_ms = int(page[-1]["timestamp"])

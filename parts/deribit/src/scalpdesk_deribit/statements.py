@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_values
+from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import NANOS_PER_MS, SATOSHI, ZERO
 from scalpdesk.instruments.deribit import inverse_perpetual
@@ -68,7 +68,11 @@ def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     """
     is_json = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
     accounts: dict[str, list[Row]] = {}
-    for row in _of_json(raw) if is_json else _of_csv(raw, zone):
+    asked = "private/get_transaction_log"
+    rows = (
+        json_rows(raw, ["type", "currency"], answers=asked, listed=_listed) if is_json else _of_csv(raw, zone)
+    )
+    for row in rows:
         accounts.setdefault(str(row.get("username") or row.get("user_id") or ""), []).append(row)
     return [_statement(name, rows) for name, rows in accounts.items()]
 
@@ -178,24 +182,9 @@ def _gaps(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _of_json(raw: bytes) -> list[Row]:
-    found: list[Row] = []
-    for page in json_values(raw):
-        body = page.get("result", page) if isinstance(page, dict) else page
-        rows = body.get("logs") if isinstance(body, dict) else body
-        if not isinstance(rows, list) or not all(map(_is_line, rows)):
-            raise DataError(
-                "the file holds no transaction log",
-                where="statement",
-                value=str(page)[:80],
-                fix="save the answers of private/get_transaction_log",
-            )
-        found += rows
-    return found
-
-
-def _is_line(row: Any) -> bool:
-    return isinstance(row, dict) and "type" in row and "currency" in row
+def _listed(page: Any) -> Any:
+    body = page.get("result", page) if isinstance(page, dict) else page
+    return body.get("logs") if isinstance(body, dict) else body
 
 
 def _of_csv(raw: bytes, zone: ZoneInfo) -> list[Row]:

@@ -19,8 +19,9 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
-from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual, TickRule
+from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option
+from scalpdesk.instruments.ticks import TickRule, TickStep
 from scalpdesk.venues.contract import (
     AccountFacts,
     VenueActivity,
@@ -282,15 +283,15 @@ def read_instrument(message: Message) -> Instrument | None:
 
 def _ticks(message: Message) -> TickRule:
     below = exact_field(message, "tick_size")
-    if below <= 0:
-        raise WireError(f"tick_size is not above 0: {below}")
-    steps = message.get("tick_size_steps")
-    if not steps:
-        return TickRule(below, below)
-    (step, *more) = rows(steps, "tick_size_steps")
-    if more:
-        raise WireError(f"tick_size_steps has more than one step: {steps!r}")
-    return TickRule(below, exact_field(step, "tick_size"), exact_field(step, "above_price"))
+    steps = [
+        TickStep(exact_field(step, "above_price"), exact_field(step, "tick_size"))
+        for step in rows(message.get("tick_size_steps") or [], "tick_size_steps")
+    ]
+    try:
+        return TickRule(below, tuple(steps))
+    except ArgumentError as problem:
+        name = "tick_size" if problem.where == "below" else "tick_size_steps"
+        raise WireError(f"{name}: {problem.what}, {problem.value}") from None
 
 
 def amount_of(instrument: Instrument, quantity: Decimal) -> Decimal:
@@ -491,7 +492,7 @@ def leg_report(message: Message, leg: SubmitOrder, symbol: str) -> OrderReport:
 
 
 def leg_id(order_id: str, symbol: str) -> str:
-    """Return the id of a leg of a combo's order, which has none of its own at the venue."""
+    """Return the desk's id of a leg of a combo's order; at the venue it shows in the leg's trades alone."""
     return f"{order_id}/{symbol}"
 
 
@@ -538,7 +539,7 @@ class VenueTrade(NamedTuple):
 
 
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
-    """Read an execution.
+    """Read an execution; that of a combo's leg is of an order of its own at the venue.
 
     Raises
     ------
@@ -550,10 +551,9 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
         raise WireError(f"a trade of {quantity} at {price}")
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
     is_own = not fee or currency in (None, instrument.currency)
-    order_id = _text(message, "order_id")
     fill = VenueFill(
         execution_id=_text(message, "trade_id"),
-        venue_order_id=leg_id(order_id, instrument.symbol) if message.get("combo_id") else order_id,
+        venue_order_id=_text(message, "order_id"),
         symbol=instrument.symbol,
         side=_side(message),
         quantity=quantity_of(instrument, quantity),

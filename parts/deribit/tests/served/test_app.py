@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import math
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -27,7 +28,9 @@ from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line, tape_source
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.ticks import TickRule, TickStep
+from scalpdesk_deribit import wire
 from scalpdesk_deribit.served.app import TOKEN_SECONDS, DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
 from scalpdesk_testing.kit.clock import ManualClock
@@ -194,6 +197,26 @@ def test_instruments_have_the_terms_that_clients_read(desk):
     assert len(desk("public/get_instruments")) == len(listed)
 
 
+def test_an_option_of_several_ticks_takes_the_prices_of_each(tape):
+    steps = (TickStep(D("0.005"), D("0.0005")), TickStep(D("0.0175"), D("0.001")))
+    rule = TickRule(D("0.0001"), steps)
+    items = [replace(item, tick_rule=rule) if item.is_option else item for item in tape.instruments]
+    desk = Desk(replace(tape, instruments=Instruments(items)))
+    desk.login()
+    name = desk.near_call()
+    served = desk("public/get_instrument", instrument_name=name)
+    assert served["tick_size_steps"] == [
+        {"above_price": 0.005, "tick_size": 0.0005},
+        {"above_price": 0.0175, "tick_size": 0.001},
+    ]
+    assert wire.read_instrument(served).tick_rule == rule
+    order = {"instrument_name": name, "amount": 0.1}
+    for price in ("0.0049", "0.005", "0.0055", "0.0175", "0.018"):
+        desk("private/buy", price=price, **order)
+    for price in ("0.00495", "0.0051", "0.0176", "0.0185"):
+        assert desk.refused("private/buy", price=price, **order) == (10043, "price_wrong_tick")
+
+
 def test_a_ticker_has_greeks_of_black_1976_in_the_venues_units(desk):
     name = desk.near_call()
     ticker = desk("public/ticker", instrument_name=name)
@@ -331,9 +354,11 @@ def test_the_same_legs_are_the_same_combo(desk):
 
 @pytest.mark.parametrize("direction", ["buy", "sell"])
 def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
-    desk("private/subscribe", channels=["user.changes.any.BTC.raw"])
     combo = desk("private/create_combo", trades=straddle_of(desk))
     names = [leg["instrument_name"] for leg in combo["legs"]]
+    all_changes, with_legs = "user.changes.any.BTC.raw", "user.combo_trades.option_combo.BTC.raw"
+    of_leg, of_futures = f"user.trades.{names[1]}.raw", "user.trades.future.BTC.raw"
+    desk("private/subscribe", channels=[all_changes, with_legs, of_leg, of_futures])
     far = "best_ask_price" if direction == "buy" else "best_bid_price"
     net = round(sum(desk("public/ticker", instrument_name=name)[far] for name in names), 4)
     found = desk(f"private/{direction}", instrument_name=combo["id"], amount="0.5", price=net, label="whole")
@@ -341,21 +366,39 @@ def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
     assert (order["order_state"], order["filled_amount"], order["direction"]) == ("filled", 0.5, direction)
     assert (order["instrument_name"], order["price"], order["average_price"]) == (combo["id"], net, net)
     assert (trade["price"], trade["amount"], trade["combo_id"]) == (net, 0.5, combo["id"])
-    legs = trade["legs"]
+    assert (trade["order_id"], trade["label"]) == (order["order_id"], "whole")
+    assert "legs" not in trade  # of trades of all kinds the legs stand for themselves
+    ((whole,),) = desk.notes(with_legs)
+    legs = whole.pop("legs")
+    assert whole == trade
     assert [leg["instrument_name"] for leg in legs] == names
     assert sum(leg["price"] for leg in legs) == pytest.approx(net, abs=1e-12)
+    assert len({order["order_id"], *(leg["order_id"] for leg in legs)}) == 3
     for leg in legs:
-        assert (leg["order_id"], leg["label"], leg["amount"]) == (order["order_id"], "whole", 0.5)
-        assert (leg["direction"], leg["combo_trade_id"]) == (direction, trade["trade_id"])
+        assert (leg["amount"], leg["direction"], "label" in leg) == (0.5, direction, False)
+        assert (leg["combo_id"], leg["combo_trade_id"]) == (combo["id"], trade["trade_id"])
+        assert desk("private/get_user_trades_by_order", order_id=leg["order_id"]) == [leg]
     assert order["commission"] == trade["fee"] == pytest.approx(sum(leg["fee"] for leg in legs), abs=1e-12)
-    assert desk("private/get_user_trades_by_order", order_id=order["order_id"]) == legs
-    assert desk("private/get_order_state_by_label", currency="BTC", label="whole") == [order]
-    change = desk.notes("user.changes.any.BTC.raw")[-1]
-    assert (change["trades"], change["instrument_name"]) == ([trade], combo["id"])
-    sign = 1 if direction == "buy" else -1
-    assert {row["instrument_name"]: row["size"] for row in change["positions"]} == dict.fromkeys(
-        names, sign * 0.5
+    assert desk("private/get_user_trades_by_order", order_id=order["order_id"]) == [trade]
+    by_time, by_instrument = (
+        "private/get_user_trades_by_currency_and_time",
+        "private/get_user_trades_by_instrument",
     )
+    asked = {"currency": "BTC", "sorting": "asc"}
+    assert desk(by_time, **asked)["trades"] == [trade, *legs]
+    assert desk(by_time, kind="option", **asked)["trades"] == legs
+    assert desk(by_time, kind="combo", **asked)["trades"] == [whole | {"legs": legs}]
+    assert desk(by_instrument, instrument_name=combo["id"])["trades"] == [whole | {"legs": legs}]
+    assert desk(by_instrument, instrument_name=names[0])["trades"] == legs[:1]
+    assert desk("private/get_order_state_by_label", currency="BTC", label="whole") == [order]
+    first, *others = [change for change in desk.notes(all_changes) if change["trades"]]
+    assert (first["instrument_name"], first["orders"], first["trades"]) == (combo["id"], [order], [trade])
+    sign = 1 if direction == "buy" else -1
+    for change, name, leg in zip(others, names, legs, strict=True):
+        assert (change["instrument_name"], change["orders"], change["trades"]) == (name, [], [leg])
+        assert [(row["instrument_name"], row["size"]) for row in change["positions"]] == [(name, sign * 0.5)]
+    assert desk.notes(of_leg) == [legs[1:]]
+    assert desk.notes(of_futures) == []
 
 
 def test_a_combo_rests_at_its_net_price_until_it_is_cancelled(desk):

@@ -15,15 +15,8 @@ from ib_async import ComboLeg, Contract, ContractDetails
 from scalpdesk.core.errors import ArgumentError, RetryError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import FUTURES, us_option
-from scalpdesk.instruments.contract import (
-    Equity,
-    Future,
-    Index,
-    Instrument,
-    Instruments,
-    Settlement,
-    TickRule,
-)
+from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, Settlement
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 
@@ -108,7 +101,7 @@ def instrument_of(
                 f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
                 contract.symbol,
                 _day(contract.lastTradeDateOrContractMonth),
-                TickRule(step, step),
+                TickRule(step),
                 multiplier=int(float(contract.multiplier or 1)),
             )
         if contract.secType == "STK":

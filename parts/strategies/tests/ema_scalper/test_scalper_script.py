@@ -14,9 +14,9 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import FillBusted, ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
-from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper import (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.strategies.toolkit.sizing import size_by_vol
 from scalpdesk_strategies.st0cka.strategy import dynamic_target, sell_limit, viability
 
@@ -74,7 +75,7 @@ def test_a_volatility_that_is_none_is_refused():
 def test_the_target_grows_with_volatility_and_its_limit_is_rounded_up(vol, target, limit):
     got = dynamic_target(vol, D("0.01"))
     assert got == D(target)
-    assert sell_limit(D("590.00"), got, D("0.01")) == D(limit)
+    assert sell_limit(D("590.00"), got, CENT_TICK) == D(limit)
 
 
 def test_without_a_reference_the_target_is_constant():
@@ -86,7 +87,7 @@ def test_without_a_reference_the_target_is_constant():
     target=st.integers(1, 5_000).map(lambda n: D(n) / 10_000),
 )
 def test_a_limit_is_whole_cents_and_never_less_than_the_target(entry, target):
-    limit = sell_limit(entry, target, D("0.01"))
+    limit = sell_limit(entry, target, CENT_TICK)
     assert limit == limit.quantize(D("0.01"))
     assert entry + target <= limit < entry + target + D("0.01")
 

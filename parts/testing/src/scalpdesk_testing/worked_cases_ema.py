@@ -9,8 +9,8 @@ from typing import Any, Literal
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exceeds
-from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, Session, new_york_ns, session_on, to_new_york
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState, Ema, Place, is_exhausted
 from scalpdesk.signals.macro_bias import last_closed_start_ns

@@ -6,15 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.intents import Side
-from scalpdesk.instruments.contract import (
-    CENT_TICK,
-    Equity,
-    Instrument,
-    OptionContract,
-    Right,
-    Settlement,
-    Style,
-)
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Right, Settlement, Style
+from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.margin import regulation_t as margin
 from scalpdesk.margin.holdings import Holding
 from scalpdesk_testing import field_formulas

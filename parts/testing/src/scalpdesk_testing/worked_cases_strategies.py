@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.units import CENT, MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit
 from scalpdesk.hedging.bands.regime_threshold import judge_hedge, net_delta
-from scalpdesk.instruments.contract import CENT_TICK, Right
+from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.deadlines import exit_deadline_ns
+from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
 from scalpdesk.protocol import intent_id, intent_verdict
 from scalpdesk.signals.base import MarketFacts, Reading, SignalBar, StrikeInterest
@@ -145,7 +146,7 @@ def _vol_size(v: float) -> Answer:
 
 def _target(v: float, entry: float) -> Answer:
     target = dynamic_target(v, DEFAULTS.profit_target, reference_vol=DEFAULTS.target_vol_ref)
-    return {"target_per_share": target, "limit_price": sell_limit(Decimal(str(entry)), target, CENT)}
+    return {"target_per_share": target, "limit_price": sell_limit(Decimal(str(entry)), target, CENT_TICK)}
 
 
 def _mean_rev(price: float, vwap: float, closes: Sequence[float]) -> Answer:

@@ -37,7 +37,7 @@ class AdverseFill:
                 resting.seen_size = far  # the far side at arrival; the next quote decides
                 return None
             worse = max(far, resting.seen_size) if sign > 0 else min(far, resting.seen_size)
-            return quantity, exact(worse) + sign * tick
+            return quantity, instrument.tick_rule.moved(exact(worse), sign)
         through = (float(limit) - far) * sign
         if through < float(tick) - 1e-9:
             return None

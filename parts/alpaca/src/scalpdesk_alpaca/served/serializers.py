@@ -22,8 +22,9 @@ from scalpdesk.exchange.documents import (
     uuid_of,
 )
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import NICKEL_DIME, Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, to_new_york
+from scalpdesk.instruments.ticks import NICKEL_DIME
 from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount

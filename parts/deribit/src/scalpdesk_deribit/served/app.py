@@ -20,11 +20,12 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.orders import BrokerOrder, Execution, OrderUpdate
 from scalpdesk_deribit.served.market_data import PublicMethods
 from scalpdesk_deribit.served.orders import Orders
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Method, RpcFault, RpcSession
-from scalpdesk_deribit.served.serializers import Messages, OrderNames
+from scalpdesk_deribit.served.serializers import Messages, OrderNames, is_of_kind, without_legs
 
 API_PATH = "/api/v2"
 SOCKET_PATH = "/ws/api/v2"
@@ -428,37 +429,63 @@ class DeribitApi:
         if update.event not in SHOWN or not self.names.is_whole(order):
             return
         self.names.note_edit(order)
-        trades, parts = [], order.legs or (order,)
+        trade: dict[str, Any] | None = None
         if update.execution is not None and update.event in FILLS:
-            executions = update.leg_executions or (update.execution,)
-            trades = [
+            trade = (
                 self._messages.combo_trade(order, update.execution, update.leg_executions)
                 if order.legs
                 else self._messages.trade(update.execution)
-            ]
-            for execution in executions:
-                public = self._messages.public_trade(execution)
-                for session in self._sessions:
-                    for channel in session.channels:
-                        if channel.startswith(f"trades.{public['instrument_name']}."):
-                            self._notify(session, channel, [public])
-        shown = self._messages.order(order)
-        account = self._world.ledger.accounts[order.account]
-        shown_by_kind: dict[str, Any] = {
-            "changes": {
-                "instrument_name": shown["instrument_name"],
-                "orders": [shown],
-                "trades": trades,
-                "positions": [
-                    row for part in parts for row in self._messages.positions(account, part.instrument_id)
-                ],
-            },
-            "orders": shown,
-            "trades": trades,
-            "portfolio": self._messages.account(account),
-        }
+            )
+            for execution in update.leg_executions or (update.execution,):
+                self._notify_public_trade(self._messages.public_trade(execution))
+        self._notify_change(order, trade)
+        for execution in update.leg_executions if trade is not None else ():
+            self._notify_leg(order, execution)
+
+    def _notify_public_trade(self, trade: dict[str, Any]) -> None:
         for session in self._sessions:
-            for channel in session.channels if session.account == order.account else ():
-                scope, kind, *_ = (*channel.split("."), "")
-                if scope == "user" and shown_by_kind.get(kind):
+            for channel in session.channels:
+                if channel.startswith(f"trades.{trade['instrument_name']}."):
+                    self._notify(session, channel, [trade])
+
+    def _notify_change(self, order: BrokerOrder, trade: dict[str, Any] | None) -> None:
+        """Show an order, and its trade: a combo's with its legs on the channels of combos alone."""
+        shown, account = self._messages.order(order), self._world.ledger.accounts[order.account]
+        trades = [] if trade is None else [without_legs(trade)]
+        positions = [] if order.legs else self._messages.positions(account, order.instrument_id)
+        self._notify_account(
+            account,
+            shown["instrument_name"],
+            {
+                "changes": {
+                    "instrument_name": shown["instrument_name"],
+                    "orders": [shown],
+                    "trades": trades,
+                    "positions": positions,
+                },
+                "orders": shown,
+                "trades": trades,
+                "combo_trades": [trade] if trade is not None and order.legs else [],
+                "portfolio": self._messages.account(account),
+            },
+        )
+
+    def _notify_leg(self, order: BrokerOrder, execution: Execution) -> None:
+        """Show what a combo's trade did in the instrument of a leg, of which no order is shown."""
+        trade, account = self._messages.trade(execution), self._world.ledger.accounts[order.account]
+        change = {
+            "instrument_name": trade["instrument_name"],
+            "orders": [],
+            "trades": [trade],
+            "positions": self._messages.positions(account, execution.instrument_id),
+        }
+        self._notify_account(account, trade["instrument_name"], {"changes": change, "trades": [trade]})
+
+    def _notify_account(self, account: BrokerAccount, name: str, shown_by_kind: Mapping[str, Any]) -> None:
+        """Show a change on the account's channels of an instrument or combo, or of its kind and coin."""
+        for session in self._sessions:
+            for channel in session.channels if session.account == account.name else ():
+                scope, kind, *rest = (*channel.split("."), "")
+                is_meant = kind == "portfolio" or rest[0] == name or is_of_kind(name, rest[0])
+                if scope == "user" and is_meant and shown_by_kind.get(kind):
                     self._notify(session, channel, shown_by_kind[kind])

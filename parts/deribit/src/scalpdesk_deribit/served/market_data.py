@@ -144,7 +144,8 @@ class PublicMethods:
                     continue
                 if only is not None or instruments[number].currency == params["currency"]:
                     executions.append(each)
-        return self._messages.page(sorted(executions, key=lambda each: each.ts_ns), params, own=False)
+        executions.sort(key=lambda each: each.ts_ns)
+        return self._messages.page([self._messages.public_trade(each) for each in executions], params)
 
     def _settled(self, currency: Any) -> list[tuple[int, Instrument, float]]:
         """Return instant, underlying and price of the settlements of the tape until now, latest first."""

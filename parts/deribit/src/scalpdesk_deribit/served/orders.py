@@ -35,9 +35,11 @@ from scalpdesk_deribit.served.serializers import (
     TRIGGER_PREFIX,
     Messages,
     OrderNames,
+    is_of_kind,
     plain_number,
+    without_legs,
 )
-from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL
+from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL, is_combo
 
 PRICE_BAND = Decimal("0.05")
 """Largest distance of a perpetual's limit beyond its mark, a fraction."""
@@ -267,9 +269,7 @@ class Orders:
             return price
         if is_true(params.get("reject_post_only")):
             raise RpcFault(11054, "post_only_reject")
-        limit = Decimal(str(other))
-        tick = item.tick_rule.tick_at(limit)
-        return limit - tick if side is Side.BUY else limit + tick
+        return item.tick_rule.moved(Decimal(str(other)), -side.sign)
 
     def _reducible(self, session: RpcSession, number: InstrumentId, side: Side) -> Decimal:
         """Return what an order that only reduces may trade."""
@@ -280,7 +280,8 @@ class Orders:
 
     def _outcome(self, order: BrokerOrder, before: int) -> dict[str, Any]:
         account = self._world.ledger.accounts[order.account]
-        trades = self._names.combo_trades.get(order.order_id) or [
+        whole = self._names.combo_trades.get(order.order_id, ())
+        trades = [without_legs(each) for each in whole] or [
             self._messages.trade(each)
             for each in account.executions[before:]
             if each.order_id == order.order_id
@@ -318,7 +319,7 @@ class Orders:
     @staticmethod
     def _on_tick(params: Mapping[str, Any], name: str, item: Instrument) -> Decimal:
         price = exact_param(params, name)
-        if price <= 0 or price % item.tick_rule.tick_at(price):
+        if price <= 0 or not item.tick_rule.is_valid(price):
             raise RpcFault(10043, "price_wrong_tick")
         return price
 
@@ -452,17 +453,20 @@ class Orders:
 
     def _get_user_trades_by_order(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         wanted = str(params.get("order_id"))
-        found = [self._messages.trade(each) for each in self._account(session).executions]
-        return [trade for trade in found if trade["order_id"] == wanted]
+        found = self._messages.own_trades(self._account(session))
+        return [without_legs(trade) for trade in found if trade["order_id"] == wanted]
 
     def _get_user_trades(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        name = params.get("instrument_name")
-        executions = [
-            each
-            for each in self._account(session).executions
-            if each.instrument_id is not None and name in (None, self._instruments[each.instrument_id].symbol)
+        """Return trades; those of combos with their legs where nothing but combos is asked for."""
+        name, kind = params.get("instrument_name"), params.get("kind")
+        trades = [
+            trade
+            for trade in self._messages.own_trades(self._account(session))
+            if name in (None, trade["instrument_name"]) and is_of_kind(trade["instrument_name"], kind)
         ]
-        return self._messages.page(executions, params, own=True)
+        if not is_combo(name) and "combo" not in str(kind):
+            trades = [without_legs(trade) for trade in trades]
+        return self._messages.page(trades, params)
 
     def _get_transaction_log(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return what moved the account, latest first: trades, funding, deliveries, transfers."""

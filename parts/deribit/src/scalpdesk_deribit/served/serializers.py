@@ -18,7 +18,7 @@ from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
-from scalpdesk_deribit.wire import LIFETIMES
+from scalpdesk_deribit.wire import LIFETIMES, is_combo
 
 FAR_FUTURE_MS = 32_503_708_800_000
 MOST_ROWS = 1_000
@@ -45,9 +45,21 @@ def plain_number(value: Decimal | float | None) -> int | float:
     return int(found) if found.is_integer() and abs(found) < 2**53 else found
 
 
-def _has_leg(trade: dict[str, Any], execution: Execution) -> bool:
-    """Return whether an execution is that of a leg in a combo's trade."""
-    return any(leg["trade_id"] == execution.execution_id for leg in trade["legs"])
+def without_legs(trade: dict[str, Any]) -> dict[str, Any]:
+    """Return a trade as it stands among trades of all kinds, where a combo's does not repeat its legs'."""
+    return {name: value for name, value in trade.items() if name != "legs"}
+
+
+def kind_of(name: str) -> str:
+    """Return the venue's kind of an instrument or combo by its name."""
+    if is_combo(name):
+        return "option_combo"
+    return "option" if name.count("-") > 1 else "future"
+
+
+def is_of_kind(name: str, wanted: Any) -> bool:
+    """Return whether a kind that is asked for has an instrument; none asked for is all of them."""
+    return wanted in (None, "any", kind_of(name), "combo" if is_combo(name) else "any")
 
 
 class OrderNames:
@@ -67,6 +79,8 @@ class OrderNames:
         """Combo and direction by order id."""
         self.combo_trades: dict[str, list[dict[str, Any]]] = {}
         """Trades of combos with those of their legs, by order id."""
+        self.whole_of: dict[str, dict[str, Any]] = {}
+        """The combo's trade by the ids of its legs' trades."""
 
     def shown_id(self, order_id: str) -> str:
         """Return the id under which the venue shows an order: the first one."""
@@ -156,7 +170,10 @@ class Messages:
             "counter_currency": "USD",
             "settlement_currency": item.currency,
             "tick_size": plain_number(tick.below),
-            "tick_size_steps": [],
+            "tick_size_steps": [
+                {"above_price": plain_number(step.above_price), "tick_size": plain_number(step.tick)}
+                for step in tick.steps
+            ],
             "price_index": f"{item.currency.lower()}_usd",
             "instrument_id": self._instruments.id_of(item.symbol) + 1,
             "creation_timestamp": self._world.source.start_ns // NANOS_PER_MS,
@@ -165,9 +182,6 @@ class Messages:
         }
         if item.is_option:
             expires_ns = expiry_instant_ns(item)
-            if tick.above != tick.below:
-                step = {"above_price": plain_number(tick.threshold), "tick_size": plain_number(tick.above)}
-                shown["tick_size_steps"] = [step]
             return shown | {
                 "kind": "option",
                 "quote_currency": item.currency,
@@ -394,29 +408,27 @@ class Messages:
         coins = sum((each.quantity / each.price for each in mine), ZERO)
         return sum((each.quantity for each in mine), ZERO) / coins if coins else None
 
-    def _combo_of(self, execution: Execution) -> str | None:
-        """Return the broker's id of the combo that an execution is of; None for one of an order alone."""
-        parent = self._world.ledger.orders[execution.order_id].parent
-        return parent if parent in self._names.combo_of else None
+    def _is_leg(self, execution: Execution) -> bool:
+        return self._world.ledger.orders[execution.order_id].parent in self._names.combo_of
 
     def order_id(self, execution: Execution) -> str:
-        """Return the id of an execution's order, of a combo's leg that of the whole."""
-        return self._combo_of(execution) or self._names.shown_id(execution.order_id)
+        """Return the id of an execution's order: a combo's leg has one of its own."""
+        return self._names.shown_id(execution.order_id)
 
     def trade(self, execution: Execution) -> dict[str, Any]:
-        """Return an execution as the account's own trade."""
+        """Return an execution as the account's own trade: a combo's leg has no label and names the whole."""
         number = execution.instrument_id
         assert number is not None
         item = self._instruments[number]
-        parent = self._combo_of(execution)
         more: dict[str, Any] = {}
         side = "M" if execution.is_maker else "T"
         if self._world.ledger.orders[execution.order_id].is_forced:
             more["liquidation"] = side
-        if parent is not None:
-            trades = self._names.combo_trades.get(parent, ())
-            whole = (trade["trade_id"] for trade in trades if _has_leg(trade, execution))
-            more |= {"combo_id": self._names.combo_of[parent][0], "combo_trade_id": next(whole, "")}
+        whole = self._names.whole_of.get(execution.execution_id)
+        if whole is not None:
+            more |= {"combo_id": whole["instrument_name"], "combo_trade_id": whole["trade_id"]}
+        elif not self._is_leg(execution):
+            more["label"] = self._names.labels.get(execution.order_id, "")
         return {
             **more,
             "trade_id": execution.execution_id,
@@ -431,7 +443,6 @@ class Messages:
             "fee": plain_number(execution.fee),
             "fee_currency": item.currency,
             "liquidity": side,
-            "label": self._names.labels.get(parent or execution.order_id, ""),
             "index_price": self.index(item),
             "mark_price": float(self._world.ledger.mark(number)),
             "order_type": _type_name(self._world.ledger.orders[execution.order_id]),
@@ -445,17 +456,20 @@ class Messages:
         """Return an execution as the public trade channel shows it: without its order, owner and fee."""
         shown = self.trade(execution)
         names = "trade_id trade_seq instrument_name direction amount price timestamp index_price mark_price"
-        return {name: shown[name] for name in (*names.split(), "tick_direction")}
+        wanted = (*names.split(), "tick_direction", "combo_id", "combo_trade_id")
+        return {name: shown[name] for name in wanted if name in shown}
 
     def combo_trade(self, order: BrokerOrder, net: Execution, legs: tuple[Execution, ...]) -> dict[str, Any]:
         """Return a trade of a combo with those of its legs."""
         combo, side = self._names.combo_of[order.order_id]
-        parts = [self.trade(leg) | {"combo_trade_id": net.execution_id} for leg in legs]
-        shared = "order_id state fee_currency label timestamp index_price order_type liquidity trade_seq"
-        trade = {
+        trade: dict[str, Any] = {"trade_id": net.execution_id, "instrument_name": combo}
+        self._names.whole_of |= {leg.execution_id: trade for leg in legs}
+        parts = [self.trade(leg) for leg in legs]
+        shared = "state fee_currency timestamp index_price order_type liquidity trade_seq"
+        trade |= {
             **{name: parts[0][name] for name in shared.split()},
-            "trade_id": net.execution_id,
-            "instrument_name": combo,
+            "order_id": order.order_id,
+            "label": self._names.labels.get(order.order_id, ""),
             "direction": side.value,
             "amount": plain_number(net.quantity),
             "price": plain_number(side.sign * net.price),
@@ -466,11 +480,24 @@ class Messages:
         self._names.combo_trades.setdefault(order.order_id, []).append(trade)
         return trade
 
-    def page(self, executions: list[Execution], params: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    def own_trades(self, account: BrokerAccount) -> list[dict[str, Any]]:
+        """Return the trades of an account, oldest first: of a combo the whole before its legs."""
+        found: dict[str, dict[str, Any]] = {}
+        for execution in account.executions:
+            if execution.instrument_id is None:
+                continue
+            whole = self._names.whole_of.get(execution.execution_id)
+            if whole is not None:
+                found.setdefault(whole["trade_id"], whole)
+            found[execution.execution_id] = self.trade(execution)
+        return list(found.values())
+
+    @staticmethod
+    def page(shown: list[dict[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the trades of a span, latest first unless asked otherwise, and whether there are more."""
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
-        most, show = min(int(params.get("count", 10)), MOST_ROWS), self.trade if own else self.public_trade
-        trades = [show(each) for each in executions if start <= each.ts_ns // NANOS_PER_MS <= end]
+        most = min(int(params.get("count", 10)), MOST_ROWS)
+        trades = [each for each in shown if start <= each["timestamp"] <= end]
         if params.get("sorting") != "asc":
             trades.reverse()
         return {"trades": trades[:most], "has_more": len(trades) > most}

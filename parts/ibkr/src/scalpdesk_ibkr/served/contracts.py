@@ -11,16 +11,10 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.instruments.contract import (
-    CENT_TICK,
-    NICKEL_DIME,
-    PENNY_NICKEL,
-    Instrument,
-    TickRule,
-    underlying_of,
-)
+from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import NEW_YORK, final_close_ns, to_new_york, to_ns
+from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL, TickRule
 from scalpdesk_ibkr.served.layouts import CONTRACT_DATA, SYMBOL_ROW
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 
@@ -388,8 +382,8 @@ class ContractBook:
         if found is None:
             raise TwsError(321, f"Error validating request: the market rule {rule_id} is unknown")
         steps: list[Field] = [0, found.below]
-        if found.above != found.below:
-            steps += [found.threshold, found.above]
+        for step in found.steps:
+            steps += [step.above_price, step.tick]
         return 93, rule_id, len(steps) // 2, *steps
 
 

@@ -9,9 +9,10 @@ import msgspec
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.contract import OptionContract, TickRule
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import VenueCutoff
 from scalpdesk.instruments.sessions import Session, final_close_ns, from_ns, to_new_york, whole_session
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.signals.ema_cloud import CloudCandle, cloud_held, has_bounced

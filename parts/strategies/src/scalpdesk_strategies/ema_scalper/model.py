@@ -13,8 +13,8 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import TickRule
 from scalpdesk.instruments.sessions import NEW_YORK, sessions_between
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.signals.conviction import Conviction
 
 OptionType = Literal["call", "put"]

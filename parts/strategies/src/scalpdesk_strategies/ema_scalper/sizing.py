@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from scalpdesk.core.units import exact
-from scalpdesk.instruments.contract import TickRule
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig

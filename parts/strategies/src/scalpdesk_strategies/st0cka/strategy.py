@@ -17,11 +17,12 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
+from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import DayFees, FeeModel, trade_date
 from scalpdesk.instruments.sessions import Session, to_new_york
+from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
@@ -57,15 +58,15 @@ def dynamic_target(vol: float | None, base: Decimal, *, reference_vol: float | N
     return base * max(ONE, exact_vol(vol) / exact_vol(reference_vol))
 
 
-def sell_limit(entry_price: Decimal, target: Decimal, tick: Decimal) -> Decimal:
+def sell_limit(entry_price: Decimal, target: Decimal, tick_rule: TickRule) -> Decimal:
     """Return the limit that takes the target, rounded up: shares are not quoted in parts of a cent.
 
     Source of the rule: SEC Regulation NMS, 17 CFR 242.612 (no sub-penny quotes at 1 USD and above).
 
-    >>> sell_limit(Decimal("590.00"), Decimal("0.025"), Decimal("0.01"))
+    >>> sell_limit(Decimal("590.00"), Decimal("0.025"), TickRule(Decimal("0.01")))
     Decimal('590.03')
     """
-    return round_to_tick(entry_price + target, tick, "up")
+    return tick_rule.round(entry_price + target, "up")
 
 
 class Viability(msgspec.Struct, frozen=True):
@@ -420,9 +421,8 @@ class St0cka:
             )
         instrument = view.instruments[view.underlying]
         bid = exact(quote.bid)
-        tick = instrument.tick_rule.tick_at(exact(quote.ask))
-        ask = round_to_tick(exact(quote.ask), tick, "up")
-        limit = sell_limit(ask, target, tick)
+        ask = instrument.tick_rule.round(exact(quote.ask), "up")
+        limit = sell_limit(ask, target, instrument.tick_rule)
         worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees.on(trade_date(view.now_ns)))
         facts |= {
             "bid": quote.bid,
@@ -515,7 +515,7 @@ class St0cka:
             return ()
         instrument = view.instruments[view.underlying]
         entry_price = position.average_price
-        limit = sell_limit(entry_price, self._target, instrument.tick_rule.tick_at(entry_price))
+        limit = sell_limit(entry_price, self._target, instrument.tick_rule)
         intent = OrderIntent(
             view.underlying, Side.SELL, held, Purpose.CLOSE, "target", OrderType.LIMIT, limit
         )
