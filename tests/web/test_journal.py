@@ -12,6 +12,7 @@ from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.monitor.texts import per_cent
 from scalpdesk.notebook import backtest
 from scalpdesk.records.store import STORE_FILE
 from scalpdesk.report.pnl_calendar import calendar_of_report
@@ -55,6 +56,8 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
     (trade,) = terminal["trades"]
     (own,) = report.trades
     assert (trade["exit_vol"], trade["worth_after_5"]) == (own.exit_vol, own.worth_after_5)
+    assert own.implied_level != own.implied_vol  # the gate's clock, as the forecast's, and the calendar
+    assert page["trades"][0]["bought_vol"] == per_cent(own.implied_level)
     assert page["trades"][0]["worth"][1] == f"{own.worth_after_5:,.2f}"
     with sqlite3.connect(folder / STORE_FILE) as connection:
         (days,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM sessions").fetchone()

@@ -357,6 +357,8 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
     """Show each straddle or other structure: entry and exit, volatilities, hedges, costs, P&L."""
     if not rows:
         return
+    from scalpdesk.report.trade_edge import bought_vol
+
     shown = rows[-LONGEST_TABLE:]
     are_straddles = all("long straddle" in (row["structure"] or "long straddle") for row in rows)
     name = "straddles" if are_straddles else "structures"
@@ -368,7 +370,7 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
     first = own if are_straddles else ("structure", *own)
     table = new_table(*first, *columns, title=title, left=len(first), text=("why",))
     for row in shown:
-        vols = (row["implied_vol"], row["realised_vol"])
+        vols = (bought_vol(row), row["realised_vol"])
         table.add_row(
             *(() if are_straddles else (row["structure"] or "",)),
             *((row["strategy"],) if is_shared else ()),

@@ -18,7 +18,7 @@ from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
-from scalpdesk.report.trade_edge import MINUTES
+from scalpdesk.report.trade_edge import MINUTES, bought_vol
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
@@ -159,7 +159,7 @@ def _shown_trade(row: Mapping[str, Any], places: int) -> answers.JournalTrade:
         "pnl": signed(row["pnl"], places),
         "tone": tone(row["pnl"]),
         "paid": plain(row["paid"], places),
-        "bought_vol": per_cent(row["implied_vol"]),
+        "bought_vol": per_cent(bought_vol(row)),
         "forecast_vol": per_cent(row["forecast_vol"]),
         "sold_vol": per_cent(row["exit_vol"]),
         "worth": [plain(row[f"worth_after_{minutes}"], places) for minutes in MINUTES],
