@@ -211,7 +211,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     rows = summary.get("fee_rows")
     if rows is not None:
         schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
-    labels = LABELS if schedule == "none" else LABELS | {"fees": f"fees ({schedule})"}
+    is_charged = schedule != "none" or not pnl["fees"]  # a live venue states its own
+    labels = LABELS | {"fees": f"fees ({schedule})"} if is_charged else LABELS
     for name in names:
         table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
