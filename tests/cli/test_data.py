@@ -210,7 +210,7 @@ def test_without_a_terminal_long_work_writes_plain_lines(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with progress_bar(as_json=False) as report:
-        for done in (20, 21, 22, 40):  # a resumed run: 20 were done before
+        for done in (20, 21, 22, 40, 90):  # a resumed run: 20 were done before
             report(done, 100, f"session {done}")
             now[0] += 40.0
     said = capsys.readouterr()
@@ -220,6 +220,7 @@ def test_without_a_terminal_long_work_writes_plain_lines(capsys, monkeypatch):
         "session 21  21.0%, 53 min left",
         "session 22  22.0%, 52 min left",
         "session 40  40.0%, 6 min left",
+        "session 90  90.0%, 23 s left",
     ]
 
 

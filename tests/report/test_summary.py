@@ -154,7 +154,7 @@ def test_no_trade_comes_with_its_reason():
     fold.see(AT, orders)
     assert verdict(fold) == "no trade: orders were sent and none was filled"
     fold.see(AT, (decision(reasons=("first",)), decision(reasons=("no edge", "too dear"))))
-    assert verdict(fold) == "no trade: no edge; too dear"
+    assert verdict(fold) == "no trade: no edge; too dear; before: first"
     fold.see(AT, (decision(taken=True), decision("exit", taken=True)))
     name = orders[0].client_order_id
     filled = OrderFilled(name, 1, 1, "e", D(1), D(500), D(0))
@@ -177,6 +177,15 @@ def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():
     fold.see(AT, (decision(taken=True),))
     fold.see(AT, (decision(reasons=("nothing was filled",), again_in_seconds=30.0),))
     assert verdict(fold) == "no trade: nothing was filled"  # orders went, none was filled
+
+
+def test_a_last_refusal_of_another_kind_comes_with_the_one_before():
+    """Of a day without a forecast it named the strikes alone, which had refused its last minute."""
+    fold = empty()
+    fold.see(AT, (decision(reasons=("gate: no forecast",)), decision(reasons=("filters: 11.0",))))
+    assert verdict(fold) == "no trade: filters: 11.0; before: gate: no forecast"
+    fold.see(AT, (decision(reasons=("filters: 11.2",)),))
+    assert verdict(fold) == "no trade: filters: 11.2"
 
 
 def test_a_fold_keeps_the_last_five_refusals_and_counts_by_kind():

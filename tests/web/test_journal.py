@@ -53,6 +53,8 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
     assert (trade["exit_vol"], trade["worth_after_5"]) == (own.exit_vol, own.worth_after_5)
     assert page["trades"][0]["worth"][1] == own.worth_after_5
     assert Decimal(page["trades"][0]["pnl"]) == own.pnl
+    assert own.implied_level != own.implied_vol  # the gate's clock, as the forecast's, and the calendar
+    assert page["trades"][0]["bought_vol"] == own.implied_level
     with sqlite3.connect(folder / STORE_FILE) as connection:
         (days,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM sessions").fetchone()
         (trades,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM trades").fetchone()

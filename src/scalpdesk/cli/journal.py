@@ -83,12 +83,13 @@ def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
 
 def _show_trades(rows: list[dict[str, Any]]) -> None:
     from scalpdesk.instruments.sessions import to_new_york
+    from scalpdesk.report.trade_edge import bought_vol
 
     columns = ("trade", "opened (New York)", "paid", "worth 1 min", "5 min", "30 min")
     table = new_table(*columns, "bought", "forecast", "sold", "P&L", left=2)
     for row in rows:
         worth = (_figure(row[f"worth_after_{minutes}"]) for minutes in (1, 5, 30))
-        vols = (_vol(row[name]) for name in ("implied_vol", "forecast_vol", "exit_vol"))
+        vols = map(_vol, (bought_vol(row), row["forecast_vol"], row["exit_vol"]))
         opened = f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}"
         table.add_row(str(row["number"]), opened, _figure(row["paid"]), *worth, *vols, f"{row['pnl']:+,.2f}")
     print_table(table)

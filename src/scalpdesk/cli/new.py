@@ -28,6 +28,9 @@ morning-straddle = "morning_straddle.strategy:PLUG"
 
 [tool.hatch.build.targets.wheel]
 packages = ["src/morning_straddle"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
 """
 TEST = """\
 from scalpdesk import PreparedMarket, backtest, load_data, walk_forward

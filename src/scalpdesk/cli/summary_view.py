@@ -211,7 +211,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     rows = summary.get("fee_rows")
     if rows is not None:
         schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
-    labels = LABELS if schedule == "none" else LABELS | {"fees": f"fees ({schedule})"}
+    is_charged = schedule != "none" or not pnl["fees"]  # a live venue states its own
+    labels = LABELS | {"fees": f"fees ({schedule})"} if is_charged else LABELS
     for name in names:
         table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
@@ -357,6 +358,8 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
     """Show each straddle or other structure: entry and exit, volatilities, hedges, costs, P&L."""
     if not rows:
         return
+    from scalpdesk.report.trade_edge import bought_vol
+
     shown = rows[-LONGEST_TABLE:]
     are_straddles = all("long straddle" in (row["structure"] or "long straddle") for row in rows)
     name = "straddles" if are_straddles else "structures"
@@ -368,7 +371,7 @@ def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str
     first = own if are_straddles else ("structure", *own)
     table = new_table(*first, *columns, title=title, left=len(first), text=("why",))
     for row in shown:
-        vols = (row["implied_vol"], row["realised_vol"])
+        vols = (bought_vol(row), row["realised_vol"])
         table.add_row(
             *(() if are_straddles else (row["structure"] or "",)),
             *((row["strategy"],) if is_shared else ()),

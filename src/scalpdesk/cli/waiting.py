@@ -166,8 +166,9 @@ class Progress:
         (before, began), (done, total, label) = self._first, self._at
         if total and now >= self._next_line and done > before:
             self._next_line = now + PLAIN_LINE_SECONDS
-            minutes = (now - began) * (total - done) / (done - before) / 60.0
-            sys.stderr.write(f"{label}  {done / total:.1%}, {minutes:.0f} min left\n")
+            seconds = (now - began) * (total - done) / (done - before)
+            left = f"{seconds / 60.0:.0f} min" if seconds >= 90.0 else f"{seconds:.0f} s"
+            sys.stderr.write(f"{label}  {done / total:.1%}, {left} left\n")
 
     def _draw_first(self) -> None:
         with Progress._lock:

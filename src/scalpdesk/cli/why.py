@@ -1,6 +1,7 @@
 """``scalpdesk why``: what a run decided, its orders and their fills; of a running desk or from the store."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +15,7 @@ from scalpdesk.cli.output import print_json
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import ZERO, count_text, number_text
-from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.instruments.sessions import from_ns, moment_text, to_new_york, to_ns
 
 Row = dict[str, Any]
 
@@ -64,7 +65,8 @@ def why(
         )
     decision = found.get("decision", None if order is not None else found)
     if decision is not None:
-        click.echo(f"decision {decision['number']} at {decision['time']}: {decision['kind']}")
+        moment = moment_text(to_ns(datetime.fromisoformat(decision["time"])))
+        click.echo(f"decision {decision['number']} at {moment}: {decision['kind']}")
         for reason in decision["reasons"]:
             click.echo(f"  {'because' if decision['taken'] else 'not, because'} {reason}")
         for name, value in decision["facts"].items():

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import Mark
+from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -129,12 +129,16 @@ def verdict(fold: RunFold) -> str:
     if fold.refusals:
         *earlier, last = fold.refusals
         why = "; ".join(last.reasons)
-        if earlier and AGAIN_IN in last.facts:  # what refused its orders is why
+        if earlier and (AGAIN_IN in last.facts or _kind(last) != _kind(earlier[-1])):
             why += f"; before: {'; '.join(earlier[-1].reasons)}"
         return f"no trade: {why}"
     if fold.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED
+
+
+def _kind(refusal: Decision) -> str:
+    return refusal.reasons[0].partition(":")[0]
 
 
 REMEDIES = {

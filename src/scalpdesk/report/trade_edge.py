@@ -142,6 +142,13 @@ def stamp_of(
     return found | {"worth_note": "; ".join(notes) or None}
 
 
+def bought_vol(row: Mapping[str, Any]) -> float | None:
+    """Return the implied volatility that a trade paid: on the forecast's clock where its gate reckoned it."""
+    level: float | None = row["implied_level"]
+    paid: float | None = row["implied_vol"]
+    return paid if level is None else level
+
+
 def days_to_expiry(opened_ns: int, expiries_ns: Iterable[int]) -> int:
     """Return the days from an instant to the nearest expiry, by New York dates."""
 

@@ -18,7 +18,7 @@ from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
-from scalpdesk.report.trade_edge import MINUTES
+from scalpdesk.report.trade_edge import MINUTES, bought_vol
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
@@ -156,7 +156,7 @@ def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
         "days_to_expiry": row["days_to_expiry"],
         "pnl": number_text(row["pnl"]),
         "paid": number_text(row["paid"]),
-        "bought_vol": row["implied_vol"],
+        "bought_vol": bought_vol(row),
         "forecast_vol": row["forecast_vol"],
         "sold_vol": row["exit_vol"],
         "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],

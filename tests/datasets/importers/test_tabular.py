@@ -230,6 +230,12 @@ def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
     [
         (HEADER.replace("ask_size", "asksize") + ROW, "unknown column", "asksize", "ask_size"),
         (
+            HEADER.replace("ask_size", "Ask Size").replace("bid_size", "Bid Size") + ROW,
+            "unknown column",
+            "Bid Size, Ask Size",
+            "bid_size",
+        ),
+        (
             "ts,symbol,bid,ask,bid_size\n2015-12-23T14:31:00Z,XYZ,1,2,3\n",
             "need a column ask_size",
             "ask_size",

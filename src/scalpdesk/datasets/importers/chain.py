@@ -487,9 +487,9 @@ def _missing_columns(table: _ChainTable, catalog: Path, choices: ChainChoices, p
         "asks": "--map ask=COLUMN",
         "contracts": "--map symbol=COLUMN, or --map expiry=COLUMN --map strike=COLUMN --map right=COLUMN",
     }
-    columns = ", ".join(
-        (*table.unread, *(heading[each] for each in ("date",) if each in has and "time" not in has))
-    )
+    halves = has & {"date", "time"}
+    alone = () if len(halves) == 2 else (heading[each] for each in halves)
+    columns = ", ".join((*table.unread, *alone))
     for what, is_there in wanted.items():
         if not is_there:
             problems.add(f"no column of {what}", maps[what], row=table.lines_above + 1, value=columns[:300])

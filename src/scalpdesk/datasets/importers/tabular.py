@@ -4,6 +4,7 @@ The kind of rows (quotes, trades, open interest) follows from the columns; the k
 underlying, one of its options, a dated future) follows from its form.
 """
 
+import shlex
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -221,9 +222,9 @@ def _named(
         raise DataError(
             f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
             where=str(source.path),
-            value=unknown[0],
+            value=", ".join(unknown),
             nearest=nearest_name(unknown[0], KNOWN_COLUMNS),
-            fix=f"name it: --map NAME={unknown[0]}; or rename it in the file, or leave it out there",
+            fix=f"name each to be read, --map {shlex.quote(f'NAME={unknown[0]}')}; the rest is left out",
         )
     if unknown:
         report.note(f"not read: {', '.join(unknown)}: no --map names them")
