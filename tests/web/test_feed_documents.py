@@ -37,8 +37,10 @@ from scalpdesk.monitor.texts import (
     tone,
     verdict_pieces,
 )
-from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict, loss_of
 from scalpdesk.pricing import greeks
+from scalpdesk.report.summary import with_loss
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.tear_sheet import sheet_document
 
@@ -263,7 +265,7 @@ def test_crossings_lie_on_the_straight_lines():
     assert crossings([1.0, 2.0], [1.0, 2.0]) == []
 
 
-CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents) / 100)
+CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents).scaleb(-2))
 
 
 @given(gamma=CENTS, theta=CENTS, hedging=CENTS, entry_exit=CENTS)
@@ -274,10 +276,7 @@ def test_the_words_say_yes_where_the_net_figure_is_positive_and_their_figures_ad
         gamma=gamma, theta=theta, hedging=hedging, entry_exit=entry_exit, realised_vol=0.4, implied_vol=None
     )
     words = "".join(piece["text"] for piece in verdict_pieces(verdict))
-    figures = [
-        Decimal(word.replace("−", "-")) for word in re.findall(r"[+−]?[\d,]+\.\d\d", words.replace(",", ""))
-    ]
-    net, *parts, costs, left = figures
+    net, *parts, costs, left = figures(words)
     assert net == sum(parts)
     assert left == net + costs
     assert words.startswith("Yes") is (net > 0)
@@ -292,7 +291,26 @@ def test_page_sheet_and_summary_give_one_answer(ended_feed, ended_runs):
     answer = verdict_text(summary["gamma_paying"])
     for document in (documents.desk_page(follower), sheet_document(follower)):
         words = "".join(piece["text"] for piece in document["verdict"])
-        assert words.replace("−", "-").startswith(answer)
+        assert answer in words.replace("−", "-")
+
+
+@given(parts=st.fixed_dictionaries(dict.fromkeys(PARTS, CENTS)))
+def test_page_and_summary_tell_a_loss_first_with_the_same_figures(ended_feed, parts):
+    parts = parts | {"total": sum(parts.values())}
+    words = "".join(piece["text"] for piece in documents.verdict(ended_feed.follower, parts, None))
+    outcome = with_loss("traded", parts)
+    is_loss = parts["total"] < 0
+    assert words.startswith("Lost") is outcome.startswith("lost") is is_loss
+    if is_loss:
+        told = [figures(text)[: 1 + len(loss_of(parts).causes)] for text in (words, outcome)]
+        assert told[0] == told[1]
+        assert told[0][0] == -parts["total"]
+
+
+def figures(text):
+    """Return the amounts of a text, in order."""
+    found = re.findall(r"[+-]?[\d]+\.\d\d", text.replace("−", "-").replace(",", ""))
+    return [Decimal(each) for each in found]
 
 
 @given(gamma=CENTS, theta=CENTS, hedging=CENTS)
