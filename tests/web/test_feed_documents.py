@@ -500,3 +500,19 @@ def test_a_search_finds_the_orders_that_have_every_word_and_counts_all(held):
     older = order_documents.orders_page(held, 1, search="sell hedge")["older"]["done"]
     second = order_documents.orders_page(held, 1, [f"done:{older}"], "sell hedge")["orders"]
     assert [row["id"] for row in second] == expected[1:2]
+
+
+def test_the_premium_is_that_of_the_quotes_of_the_held_legs(held):
+    block = documents.desk_page(held)["premium"]
+    market, ratios = held.desk.market, held.held_ratios()
+    mid = sum(ratio * market.quotes[number].mid for number, ratio in ratios.items())
+    assert set(ratios.values()) == {1}
+    assert float(block["now"]) == pytest.approx(mid, abs=0.005)
+    assert float(figures(block["amount"])[0]) == pytest.approx(100 * mid, abs=0.005)
+    twaps = [each for each in held.series.columns["premium_twap"] if each is not None]
+    mids = [each for each in held.series.columns["premium"] if each is not None]
+    assert block["mean_name"] == "TWAP"
+    assert set(held.series.columns["premium_vwap"]) == {None}
+    assert float(block["mean"]) == pytest.approx(twaps[-1], abs=0.05)
+    assert min(mids) <= twaps[-1] <= max(mids)
+    assert float(block["against"].replace("−", "-")) == pytest.approx(mid - held.premium().twap, abs=0.005)

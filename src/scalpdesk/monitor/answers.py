@@ -169,6 +169,23 @@ class DecisionLine(TypedDict):
     orders: list[str]
 
 
+class PremiumBlock(TypedDict):
+    """Premium of one set of the held options, as quoted, and its mean of the session.
+
+    ``mean_name`` is ``VWAP`` where trades of every leg are known, else ``TWAP``, of the quotes by time.
+    ``amount``: the premium times the contract size.
+    """
+
+    structure: str
+    now: str | None
+    amount: str | None
+    mean: str | None
+    mean_name: str
+    against: str | None
+    against_tone: str
+    note: str
+
+
 class DeskPage(TypedDict):
     """The Desk page: verdict, P&L by source, position, last decisions."""
 
@@ -182,6 +199,7 @@ class DeskPage(TypedDict):
     cost_note: str
     delta_note: str | None
     band_note: str
+    premium: PremiumBlock | Empty
     position: PositionBlock
     decisions: list[DecisionLine]
     decisions_note: str

@@ -21,7 +21,13 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.market import regime_now
 from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
-from scalpdesk.monitor.position_documents import holdings, position_block, risk_level, worst_case
+from scalpdesk.monitor.position_documents import (
+    holdings,
+    position_block,
+    premium_block,
+    risk_level,
+    worst_case,
+)
 from scalpdesk.monitor.texts import (
     clock,
     loss_pieces,
@@ -171,6 +177,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         if delta is None
         else f"{delta} of {'·' if band is None else f'±{plain(band, follower.delta_places)}'}",
         "band_note": band_note(hedges, paying) + _exposure_note(follower),
+        "premium": premium_block(follower),
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
