@@ -383,10 +383,10 @@ def test_orders_come_page_by_page_each_once_under_keys_that_stay(held):
 def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     order = next(iter(held.desk.orders.orders.values()))
     contract = held.desk.instruments[order.submitted.instrument_id]
-    in_parts = [
-        (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
-        (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
-    ]
+    in_parts = {
+        "a": (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
+        "b": (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
+    }
     row = order_documents.order_row(held, order, "done", in_parts)
     assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
     paid = sum(Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in row["fills"])
@@ -516,3 +516,30 @@ def test_the_premium_is_that_of_the_quotes_of_the_held_legs(held):
     assert float(block["mean"]) == pytest.approx(twaps[-1], abs=0.05)
     assert min(mids) <= twaps[-1] <= max(mids)
     assert float(block["against"].replace("−", "-")) == pytest.approx(mid - held.premium().twap, abs=0.005)
+
+
+def test_the_orders_of_a_flat_run_realise_its_result_and_its_fees(ended_feed, ended_runs):
+    follower, summary = ended_feed.follower, ended_runs[1]
+    page = order_documents.orders_page(follower, limit=10_000)
+    realised, fees = (
+        sum((figures(order[name])[0] for order in page["orders"] if order[name]), Decimal(0))
+        for name in ("realised", "fee")
+    )
+    total = follower.results.total()
+    assert not follower.desk.positions.held()
+    assert page["totals"]["elsewhere"] is None
+    assert total.realised - total.fee == Decimal(summary["nav_change"])
+    assert figures(page["totals"]["realised"]) == [realised] == [follower.money(total.realised)]
+    assert figures(page["totals"]["fee"]) == [follower.money(total.fee)]
+    assert fees == pytest.approx(total.fee, abs=Decimal("0.005") * len(page["orders"]))
+    assert total.realised == sum(each.realized for each in follower.desk.positions.positions.values())
+    for order in page["orders"]:
+        told = [figures(fill["realised"])[0] for fill in order["fills"] if fill["realised"]]
+        assert (order["realised"] is None) is (not told)
+
+
+def test_the_cost_against_the_mid_is_that_of_spread_and_slippage_where_orders_cross_at_once(ended_feed):
+    follower, parts = ended_feed.follower, ended_feed.follower.desk.attribution.totals
+    found = follower.results.total().against_mid
+    assert found < 0
+    assert float(found) == pytest.approx(float(parts["spread"] + parts["slippage"]), rel=0.2)

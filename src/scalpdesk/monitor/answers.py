@@ -646,13 +646,24 @@ class PickerPage(TypedDict):
     rows: list[PickerRow]
 
 
-class OrderFill(TypedDict):
+class OrderMoney(TypedDict):
+    """What executions came to: realised P&L at average cost before fees, loss against a mid, fees.
+
+    ``against_mid`` is measured from the instrument's mid when the order was decided; a cost is negative.
+    """
+
+    realised: str | None
+    realised_tone: str
+    against_mid: str | None
+    fee: str | None
+
+
+class OrderFill(OrderMoney):
     """An execution of an order."""
 
     time: str
     quantity: str
     price: str | None
-    fee: str | None
 
 
 class OrderStep(TypedDict):
@@ -664,8 +675,8 @@ class OrderStep(TypedDict):
     reason: str
 
 
-class OrderLine(TypedDict):
-    """An order with its fills and its changes."""
+class OrderLine(OrderMoney):
+    """An order with its fills and its changes; ``mid`` was that of its instrument when it was decided."""
 
     id: str
     group: str
@@ -678,6 +689,7 @@ class OrderLine(TypedDict):
     quantity: str
     filled: str
     average: str | None
+    mid: str | None
     fills: list[OrderFill]
     type: str
     limit: str | None
@@ -707,6 +719,13 @@ class OfRun(TypedDict, total=False):
     problem: str | None
 
 
+class OrderTotals(OrderMoney):
+    """All orders of the run; ``elsewhere`` is what expiry, exercise and settlement realised."""
+
+    currency: str
+    elsewhere: str | None
+
+
 class OrdersPage(OfRun):
     """Orders by group, unknown orders first; the next page takes ``older`` as its ``before``."""
 
@@ -717,6 +736,7 @@ class OrdersPage(OfRun):
     older: NotRequired[dict[str, str]]
     total: NotRequired[int]
     latency: NotRequired[Latency]
+    totals: NotRequired[OrderTotals]
 
 
 class FoldedDecision(DecisionLine):

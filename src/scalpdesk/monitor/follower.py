@@ -44,6 +44,7 @@ from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.report.fold import RunFold
+from scalpdesk.report.order_results import OrderResults
 from scalpdesk.report.premium import UNKNOWN, Premium, PremiumFold, Ratios, held_ratios
 from scalpdesk.report.run_report import RunReport, report_of
 from scalpdesk.report.summary import run_summary
@@ -227,6 +228,11 @@ class RunFollower:
         """What the run has done, as its report has it; only once there is an engine."""
         assert self._fold is not None
         return self._fold
+
+    @property
+    def results(self) -> OrderResults:
+        """What each order came to; only once there is an engine."""
+        return self._results
 
     @property
     def decision_count(self) -> int:
@@ -441,6 +447,7 @@ class RunFollower:
             raise
         self._fold = RunFold.of_desk(self.header, self.desk)
         self._premiums = PremiumFold(self.desk.instruments)
+        self._results = OrderResults(self.desk)
         self._underlying = self.desk.view.underlying
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
@@ -475,6 +482,7 @@ class RunFollower:
         if isinstance(event, SessionEvent):
             self._note_session(event)
         self._premiums.take(event)
+        self._results.take(event)
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
@@ -494,6 +502,7 @@ class RunFollower:
     def note(self, output: Output) -> None:
         """Follow one output of the journal."""
         self.fold.note(output, self.now_ns)
+        self._results.note(output)
         if isinstance(output, Decision):
             self.decisions.append((self.decision_count, output))
             self._note_trip(output)
