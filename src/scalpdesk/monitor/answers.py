@@ -802,6 +802,62 @@ class ListedRun(TypedDict):
     """What is noted of its days and trades, a line each."""
 
 
+class ModelRow(TypedDict):
+    """A run under a fill model; ``own`` is the run itself, ``share`` of the widest."""
+
+    name: str
+    own: bool
+    pnl: str | None
+    tone: str
+    share: float
+    costs: str | None
+    hedges: str
+
+
+class ModelBlock(TypedDict):
+    """A run under several fill models, with a sentence."""
+
+    note: str
+    rows: list[ModelRow]
+
+
+class PathBlock(TypedDict):
+    """A run's P&L among those of redrawn paths of its session."""
+
+    own: float
+    others: list[float]
+    note: str
+    low: str | None
+    high: str | None
+    title: str
+
+
+class CanRerun(TypedDict):
+    """Ways in which a run can be made again."""
+
+    fill_models: bool
+    paths: bool
+
+
+class RerunsPage(TypedDict):
+    """Reruns of a run: ``state`` is none, running, ended, cancelled or failed; results so far.
+
+    ``refusal`` says why the run cannot be made again; ``command`` does the same on the command line.
+    """
+
+    run_id: str
+    state: str
+    done: int
+    total: int
+    what: str
+    problem: str | None
+    refusal: str | None
+    can: CanRerun
+    command: str
+    models: ModelBlock | None
+    paths: PathBlock | None
+
+
 class Note(TypedDict):
     """What a person noted of a run, a day of it (``name`` is the day) or a trade (its number)."""
 
