@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { main } from "./page.js";
-import { LineChart, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
+import { LineChart, csvOfColumns, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
 
 test("an axis has as many decimals as tell two ticks apart", () => {
   assert.deepEqual(plainNumber(0)(null, [0, 0.0002, 0.0004]), ["0", "0.0002", "0.0004"]);
@@ -33,4 +33,11 @@ test("a value under the pointer has the decimals that its scale needs", () => {
   assert.equal(pointText(0.00031234, { min: 0, max: 0.0005 }), "0.000312");
   assert.equal(pointText(-2.5, { min: -5, max: 5 }), "−2.50");
   assert.equal(pointText(null, { min: 0, max: 1 }), "·");
+});
+
+test("a chart's file has its named columns unrounded, and nothing for what is not known", () => {
+  const lines = [{ label: "premium, USD" }, { colour: "band" }, { label: "TWAP" }];
+  const data = [[0, 15.5], [7.125, null], [1, 1], [-0.1, 7]];
+  assert.equal(csvOfColumns(lines, data), 'time_utc,"premium, USD",TWAP\r\n1970-01-01T00:00:00.000Z,7.125,-0.1\r\n1970-01-01T00:00:15.500Z,,7\r\n');
+  assert.equal(csvOfColumns([{ label: "P&L" }], [[90], [2]], { time: false, xName: "spot" }), "spot,P&L\r\n90,2\r\n");
 });

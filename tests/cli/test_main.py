@@ -357,7 +357,7 @@ def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_p
         (tmp_path / "runs" / name).mkdir(parents=True)
         segment_path(tmp_path / "runs" / name, 1).touch()
     wanted = {
-        ("scalpdesk", "re"): ["research", "reduce", "resume", "replay", "report", "reconcile"],
+        ("scalpdesk", "re"): ["research", "reduce", "resume", "replay", "report", "rerun", "reconcile"],
         ("scalpdesk", "run", "gam"): ["gamma-scalper"],
         ("scalpdesk", "backtest", "zero"): ["zero-dte"],
         ("scalpdesk", "demo", "--strategy", "st0cka"): ["st0cka"],

@@ -31,8 +31,8 @@ def test_a_new_strategy_is_written_under_its_own_name_and_trades(tmp_path, monke
     monkeypatch.syspath_prepend(str(site))
     assert main(["backtest", "my-own", "--start", "2018-02-05", "--end", "2018-02-06", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["verdict"].split(":")[0], found["end_positions"]) == ("traded", {})
-    assert found["verdict"].startswith("traded: 2 entry")  # one a session
+    assert found["end_positions"] == {}
+    assert "traded: 2 entry" in found["verdict"]  # one a session
 
 
 @pytest.mark.parametrize("name", ["My", "1st", "a_b", "a-", ""])

@@ -13,8 +13,8 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.portfolio.explain import parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
+from scalpdesk.portfolio.explain import BASIS, PARTS, parts_in_cents
+from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict, loss_of, sources
 
 D = Decimal
 ZERO = D(0)
@@ -43,6 +43,24 @@ def test_the_answer_is_yes_exactly_where_the_net_figure_is_above_zero(gamma, the
 def test_costs_of_hedging_decide(hedging, is_paying):
     """At 72.13 of gamma and -11.75 of theta; the third costs 101 % of gamma."""
     assert verdict_of(D("72.13"), D("-11.75"), D(hedging)).is_paying is is_paying
+
+
+ALL_PARTS = st.fixed_dictionaries(dict.fromkeys((*PARTS, BASIS), CENTS)).map(
+    lambda parts: parts | {"total": sum(parts.values())}
+)
+
+
+@given(ALL_PARTS)
+def test_a_loss_names_the_fewest_sources_that_lost_as_much_and_no_gain_is_one(parts):
+    assert sum(sources(parts).values()) == parts["total"]
+    lost = loss_of(parts)
+    assert (lost is not None) is (parts["total"] < 0)
+    if lost is not None:
+        *fewer, last = [-amount for _, amount in lost.causes]
+        assert lost.amount == -parts["total"]
+        assert sum(fewer) < lost.amount <= sum(fewer) + last
+        assert fewer == sorted(fewer, reverse=True)
+        assert max(fewer, default=last) == -min(sources(parts).values())
 
 
 def test_without_an_option_there_is_no_answer():

@@ -101,6 +101,13 @@ def test_the_parts_of_the_profit_sum_to_the_change_of_value(summary):
     assert told["scalp_realized"] == "7.92"
 
 
+def test_the_outcome_of_a_losing_run_begins_with_what_it_lost(summary):
+    """Bought 10 at 500.01 and worth 499.00: direction lost 10.00 of 10.10."""
+    _, told = summary(hedging(10), mids=(500.0, 499.0, 499.0))
+    assert told["nav_change"] == "-10.10"
+    assert told["verdict"].split(";")[0] == "lost 10.10: direction (delta) -10.00, costs -0.10"
+
+
 class Hedging(Puppet):
     """A strategy that reports its hedges: as many as its name has letters."""
 

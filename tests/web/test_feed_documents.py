@@ -37,8 +37,10 @@ from scalpdesk.monitor.texts import (
     tone,
     verdict_pieces,
 )
-from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict, loss_of
 from scalpdesk.pricing import greeks
+from scalpdesk.report.summary import with_loss
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.tear_sheet import sheet_document
 
@@ -263,7 +265,7 @@ def test_crossings_lie_on_the_straight_lines():
     assert crossings([1.0, 2.0], [1.0, 2.0]) == []
 
 
-CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents) / 100)
+CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents).scaleb(-2))
 
 
 @given(gamma=CENTS, theta=CENTS, hedging=CENTS, entry_exit=CENTS)
@@ -274,10 +276,7 @@ def test_the_words_say_yes_where_the_net_figure_is_positive_and_their_figures_ad
         gamma=gamma, theta=theta, hedging=hedging, entry_exit=entry_exit, realised_vol=0.4, implied_vol=None
     )
     words = "".join(piece["text"] for piece in verdict_pieces(verdict))
-    figures = [
-        Decimal(word.replace("−", "-")) for word in re.findall(r"[+−]?[\d,]+\.\d\d", words.replace(",", ""))
-    ]
-    net, *parts, costs, left = figures
+    net, *parts, costs, left = figures(words)
     assert net == sum(parts)
     assert left == net + costs
     assert words.startswith("Yes") is (net > 0)
@@ -292,7 +291,26 @@ def test_page_sheet_and_summary_give_one_answer(ended_feed, ended_runs):
     answer = verdict_text(summary["gamma_paying"])
     for document in (documents.desk_page(follower), sheet_document(follower)):
         words = "".join(piece["text"] for piece in document["verdict"])
-        assert words.replace("−", "-").startswith(answer)
+        assert answer in words.replace("−", "-")
+
+
+@given(parts=st.fixed_dictionaries(dict.fromkeys(PARTS, CENTS)))
+def test_page_and_summary_tell_a_loss_first_with_the_same_figures(ended_feed, parts):
+    parts = parts | {"total": sum(parts.values())}
+    words = "".join(piece["text"] for piece in documents.verdict(ended_feed.follower, parts, None))
+    outcome = with_loss("traded", parts)
+    is_loss = parts["total"] < 0
+    assert words.startswith("Lost") is outcome.startswith("lost") is is_loss
+    if is_loss:
+        told = [figures(text)[: 1 + len(loss_of(parts).causes)] for text in (words, outcome)]
+        assert told[0] == told[1]
+        assert told[0][0] == -parts["total"]
+
+
+def figures(text):
+    """Return the amounts of a text, in order."""
+    found = re.findall(r"[+-]?[\d]+\.\d\d", text.replace("−", "-").replace(",", ""))
+    return [Decimal(each) for each in found]
 
 
 @given(gamma=CENTS, theta=CENTS, hedging=CENTS)
@@ -365,10 +383,10 @@ def test_orders_come_page_by_page_each_once_under_keys_that_stay(held):
 def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     order = next(iter(held.desk.orders.orders.values()))
     contract = held.desk.instruments[order.submitted.instrument_id]
-    in_parts = [
-        (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
-        (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
-    ]
+    in_parts = {
+        "a": (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
+        "b": (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
+    }
     row = order_documents.order_row(held, order, "done", in_parts)
     assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
     paid = sum(Decimal(fill["quantity"]) * Decimal(fill["price"]) for fill in row["fills"])
@@ -482,3 +500,46 @@ def test_a_search_finds_the_orders_that_have_every_word_and_counts_all(held):
     older = order_documents.orders_page(held, 1, search="sell hedge")["older"]["done"]
     second = order_documents.orders_page(held, 1, [f"done:{older}"], "sell hedge")["orders"]
     assert [row["id"] for row in second] == expected[1:2]
+
+
+def test_the_premium_is_that_of_the_quotes_of_the_held_legs(held):
+    block = documents.desk_page(held)["premium"]
+    market, ratios = held.desk.market, held.held_ratios()
+    mid = sum(ratio * market.quotes[number].mid for number, ratio in ratios.items())
+    assert set(ratios.values()) == {1}
+    assert float(block["now"]) == pytest.approx(mid, abs=0.005)
+    assert float(figures(block["amount"])[0]) == pytest.approx(100 * mid, abs=0.005)
+    twaps = [each for each in held.series.columns["premium_twap"] if each is not None]
+    mids = [each for each in held.series.columns["premium"] if each is not None]
+    assert block["mean_name"] == "TWAP"
+    assert set(held.series.columns["premium_vwap"]) == {None}
+    assert float(block["mean"]) == pytest.approx(twaps[-1], abs=0.05)
+    assert min(mids) <= twaps[-1] <= max(mids)
+    assert float(block["against"].replace("−", "-")) == pytest.approx(mid - held.premium().twap, abs=0.005)
+
+
+def test_the_orders_of_a_flat_run_realise_its_result_and_its_fees(ended_feed, ended_runs):
+    follower, summary = ended_feed.follower, ended_runs[1]
+    page = order_documents.orders_page(follower, limit=10_000)
+    realised, fees = (
+        sum((figures(order[name])[0] for order in page["orders"] if order[name]), Decimal(0))
+        for name in ("realised", "fee")
+    )
+    total = follower.results.total()
+    assert not follower.desk.positions.held()
+    assert page["totals"]["elsewhere"] is None
+    assert total.realised - total.fee == Decimal(summary["nav_change"])
+    assert figures(page["totals"]["realised"]) == [realised] == [follower.money(total.realised)]
+    assert figures(page["totals"]["fee"]) == [follower.money(total.fee)]
+    assert fees == pytest.approx(total.fee, abs=Decimal("0.005") * len(page["orders"]))
+    assert total.realised == sum(each.realized for each in follower.desk.positions.positions.values())
+    for order in page["orders"]:
+        told = [figures(fill["realised"])[0] for fill in order["fills"] if fill["realised"]]
+        assert (order["realised"] is None) is (not told)
+
+
+def test_the_cost_against_the_mid_is_that_of_spread_and_slippage_where_orders_cross_at_once(ended_feed):
+    follower, parts = ended_feed.follower, ended_feed.follower.desk.attribution.totals
+    found = follower.results.total().against_mid
+    assert found < 0
+    assert float(found) == pytest.approx(float(parts["spread"] + parts["slippage"]), rel=0.2)

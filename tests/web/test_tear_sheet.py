@@ -14,14 +14,17 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.monitor.documents import cut_of
 from scalpdesk.monitor.texts import json_safe
+from scalpdesk.research.reruns import (
+    OtherRun,
+    carry_out,
+    fill_model_reruns,
+    path_reruns,
+    settings_again,
+)
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.tear_sheet import (
-    OtherRun,
     command_again,
-    other_fill_models,
-    other_paths,
     read_run,
-    settings_again,
     sheet_document,
     tear_sheet,
 )
@@ -119,11 +122,17 @@ def test_other_fill_models_and_paths_are_runs_of_their_own(run, monkeypatch):
         asked.append((settings.config.simulation.fill_model, seed, tape.sessions[0].day.isoformat()))
         return Result("5.00")
 
-    monkeypatch.setattr("scalpdesk.web.tear_sheet.run_backtest", fake)
-    found = other_fill_models(run.header, SystemClock(), lambda *_: None)
+    monkeypatch.setattr("scalpdesk.research.reruns.run_backtest", fake)
+    told = []
+
+    def report(*words):
+        told.append(words)
+
+    found = carry_out(fill_model_reruns(run.header, SystemClock()), report)
+    assert told == [(0, 3, "fill model mid"), (1, 3, "fill model queue"), (2, 3, "fill model adverse")]
     assert [each.name for each in found] == ["mid", "queue", "adverse"]
     assert found[0] == other("mid", "5.00", "-6.00", 7)
-    redrawn = other_paths(run.header, SystemClock(), 4, lambda *_: None)
+    redrawn = carry_out(path_reruns(run.header, SystemClock(), 4), report)
     assert [each.name for each in redrawn] == ["seed 2", "seed 3", "seed 4"]
     day = "2017-07-03"
     models = [("mid", 1, day), ("queue", 1, day), ("adverse", 1, day)]

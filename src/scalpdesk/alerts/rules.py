@@ -26,9 +26,10 @@ from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.monitor import documents, expiry_documents, order_documents, position_documents
 from scalpdesk.monitor.alert_files import Topic
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import clock, leg_label, part_label, plain, signed, span
+from scalpdesk.monitor.texts import clock, leg_label, loss_pieces, part_label, plain, signed, span
 from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import part_names
+from scalpdesk.portfolio.gamma_verdict import loss_of
 
 NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
@@ -559,10 +560,12 @@ def daily_summary(follower: RunFollower) -> Alert:
         f"{part_label(name).lower()} {signed(Decimal(parts.get(name, 0)))}" for name in part_names(parts)
     )
     nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
+    lost = loss_of({name: Decimal(amount) for name, amount in parts.items()} | {"total": pnl})
+    lead = "" if lost is None else "".join(piece["text"] for piece in loss_pieces(lost))
     return Alert(
         f"summary {day}",
         Level.INFO,
-        f"Session {day} has closed. P&L {signed(pnl)} ({lines}).",
+        f"{lead}Session {day} has closed. P&L {signed(pnl)} ({lines}).",
         f"has {count_text(fold.taken['hedge'], 'hedge')},"
         f" {count_text(len(fold.orders), 'order')} and"
         f" {count_text(fold.fill_count, 'fill')} on record, NAV {nav}, mode {mode}.",

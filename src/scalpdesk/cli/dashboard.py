@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from
 from scalpdesk.cli.output import print_json
+from scalpdesk.cli.rerun import end_with_parent
 
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
@@ -174,7 +174,7 @@ def dashboard(
         click.echo("Ctrl-C ends the page; a desk goes on")
     sys.stdout.flush()
     if beside_desk:
-        threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+        threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     clock = SystemClock()
     watch = PageWatch(config.alerts, clock)
     access = Access(
@@ -187,9 +187,3 @@ def dashboard(
         reads_freely=is_known,  # a file that cannot be read may name a proxy
     )
     serve(DeskFeed(folder, run_id, clock, watch, records_url=config.records_url), access, listener)
-
-
-def _end_with_parent() -> None:
-    """End this process once the one that started it has: its end of our standard input is closed then."""
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)

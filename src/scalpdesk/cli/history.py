@@ -420,7 +420,8 @@ def _write_sheet(
     from scalpdesk.cli.waiting import progress_bar
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.monitor.documents import cut_of
-    from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, write_sheet
+    from scalpdesk.research.reruns import carry_out, fill_model_reruns, path_reruns
+    from scalpdesk.web.tear_sheet import read_run, sheet_document, write_sheet
 
     follower = read_run(run_dir)
     assert follower.header is not None
@@ -428,8 +429,8 @@ def _write_sheet(
         fill_models, paths = False, 0
     with progress_bar(as_json=as_json) as report_progress:
         clock = SystemClock()
-        models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
-        redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
+        models = carry_out(fill_model_reruns(follower.header, clock) if fill_models else [], report_progress)
+        redrawn = carry_out(path_reruns(follower.header, clock, paths), report_progress)
     document = sheet_document(follower, models, redrawn)
     return {
         "run_id": follower.header.run_id,

@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("scalpdesk.cli.mcp:mcp", "Reports as tools for an agent, and a halt: no trading."),
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
+    "rerun": ("scalpdesk.cli.rerun:rerun", "An ended run under other fill models and on other paths."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
     "journal": ("scalpdesk.cli.journal:journal", "P&L by day, month, weekday, hour, expiry; edge; notes."),
     "note": ("scalpdesk.cli.note:note", "Tags and notes on runs, their days and trades."),

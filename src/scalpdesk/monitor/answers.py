@@ -169,6 +169,23 @@ class DecisionLine(TypedDict):
     orders: list[str]
 
 
+class PremiumBlock(TypedDict):
+    """Premium of one set of the held options, as quoted, and its mean of the session.
+
+    ``mean_name`` is ``VWAP`` where trades of every leg are known, else ``TWAP``, of the quotes by time.
+    ``amount``: the premium times the contract size.
+    """
+
+    structure: str
+    now: str | None
+    amount: str | None
+    mean: str | None
+    mean_name: str
+    against: str | None
+    against_tone: str
+    note: str
+
+
 class DeskPage(TypedDict):
     """The Desk page: verdict, P&L by source, position, last decisions."""
 
@@ -182,6 +199,7 @@ class DeskPage(TypedDict):
     cost_note: str
     delta_note: str | None
     band_note: str
+    premium: PremiumBlock | Empty
     position: PositionBlock
     decisions: list[DecisionLine]
     decisions_note: str
@@ -645,13 +663,24 @@ class PickerPage(TypedDict):
     rows: list[PickerRow]
 
 
-class OrderFill(TypedDict):
+class OrderMoney(TypedDict):
+    """What executions came to: realised P&L at average cost before fees, loss against a mid, fees.
+
+    ``against_mid`` is measured from the instrument's mid when the order was decided; a cost is negative.
+    """
+
+    realised: str | None
+    realised_tone: str
+    against_mid: str | None
+    fee: str | None
+
+
+class OrderFill(OrderMoney):
     """An execution of an order."""
 
     time: str
     quantity: str
     price: str | None
-    fee: str | None
 
 
 class OrderStep(TypedDict):
@@ -663,8 +692,8 @@ class OrderStep(TypedDict):
     reason: str
 
 
-class OrderLine(TypedDict):
-    """An order with its fills and its changes."""
+class OrderLine(OrderMoney):
+    """An order with its fills and its changes; ``mid`` was that of its instrument when it was decided."""
 
     id: str
     group: str
@@ -677,6 +706,7 @@ class OrderLine(TypedDict):
     quantity: str
     filled: str
     average: str | None
+    mid: str | None
     fills: list[OrderFill]
     type: str
     limit: str | None
@@ -706,6 +736,13 @@ class OfRun(TypedDict, total=False):
     problem: str | None
 
 
+class OrderTotals(OrderMoney):
+    """All orders of the run; ``elsewhere`` is what expiry, exercise and settlement realised."""
+
+    currency: str
+    elsewhere: str | None
+
+
 class OrdersPage(OfRun):
     """Orders by group, unknown orders first; the next page takes ``older`` as its ``before``."""
 
@@ -716,6 +753,7 @@ class OrdersPage(OfRun):
     older: NotRequired[dict[str, str]]
     total: NotRequired[int]
     latency: NotRequired[Latency]
+    totals: NotRequired[OrderTotals]
 
 
 class FoldedDecision(DecisionLine):
@@ -779,6 +817,62 @@ class ListedRun(TypedDict):
     note: str
     noted: list[str]
     """What is noted of its days and trades, a line each."""
+
+
+class ModelRow(TypedDict):
+    """A run under a fill model; ``own`` is the run itself, ``share`` of the widest."""
+
+    name: str
+    own: bool
+    pnl: str | None
+    tone: str
+    share: float
+    costs: str | None
+    hedges: str
+
+
+class ModelBlock(TypedDict):
+    """A run under several fill models, with a sentence."""
+
+    note: str
+    rows: list[ModelRow]
+
+
+class PathBlock(TypedDict):
+    """A run's P&L among those of redrawn paths of its session."""
+
+    own: float
+    others: list[float]
+    note: str
+    low: str | None
+    high: str | None
+    title: str
+
+
+class CanRerun(TypedDict):
+    """Ways in which a run can be made again."""
+
+    fill_models: bool
+    paths: bool
+
+
+class RerunsPage(TypedDict):
+    """Reruns of a run: ``state`` is none, running, ended, cancelled or failed; results so far.
+
+    ``refusal`` says why the run cannot be made again; ``command`` does the same on the command line.
+    """
+
+    run_id: str
+    state: str
+    done: int
+    total: int
+    what: str
+    problem: str | None
+    refusal: str | None
+    can: CanRerun
+    command: str
+    models: ModelBlock | None
+    paths: PathBlock | None
 
 
 class Note(TypedDict):

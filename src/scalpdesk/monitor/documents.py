@@ -21,10 +21,34 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.market import regime_now
 from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
-from scalpdesk.monitor.position_documents import holdings, position_block, risk_level, worst_case
-from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, span, tone, verdict_pieces
+from scalpdesk.monitor.position_documents import (
+    holdings,
+    position_block,
+    premium_block,
+    risk_level,
+    worst_case,
+)
+from scalpdesk.monitor.texts import (
+    clock,
+    loss_pieces,
+    part_label,
+    per_cent,
+    plain,
+    signed,
+    span,
+    tone,
+    verdict_pieces,
+)
 from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict
+from scalpdesk.portfolio.gamma_verdict import (
+    COSTS,
+    GAMMA_AND_THETA,
+    VEGA,
+    GammaVerdict,
+    gamma_verdict,
+    loss_of,
+    sources,
+)
 from scalpdesk.strategies.contract import phase_of
 
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
@@ -153,6 +177,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         if delta is None
         else f"{delta} of {'·' if band is None else f'±{plain(band, follower.delta_places)}'}",
         "band_note": band_note(hedges, paying) + _exposure_note(follower),
+        "premium": premium_block(follower),
         "position": position,
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
@@ -232,33 +257,44 @@ def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVe
 def verdict(
     follower: RunFollower, parts: dict[str, Decimal], paying: GammaVerdict | None
 ) -> list[answers.Piece]:
-    """Return the answer to "is gamma paying?" with the largest source, as pieces of text with their tone."""
+    """Return a loss and where it came from, then the answer to "is gamma paying?", as pieces of text."""
+    lost = loss_of(parts)
+    answer = _is_gamma_paying(follower, paying)
+    if lost is not None:
+        moved = _implied_moved(follower) if lost.causes[0][0] == VEGA else ""
+        question = "" if paying is None else "Is gamma paying? "
+        return [*loss_pieces(lost, moved), {"text": question}, *answer]
+    if paying is None:
+        return answer
+    return [*answer, {"text": largest_source(follower, parts), "tone": "muted"}]
+
+
+def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list[answers.Piece]:
     if not follower.fold.fill_count:
         last = follower.decisions[-1][1] if follower.decisions else None
         why = f" {last.reasons[0]}." if last is not None and not last.taken else ""
         return [{"text": f"Nothing is held yet: the strategy looks for an entry.{why}"}]
     if paying is None:
         return [{"text": "No option has been held long enough to say."}]
-    return [*verdict_pieces(paying), {"text": largest_source(follower, parts), "tone": "muted"}]
+    return verdict_pieces(paying)
 
 
 def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
     """Return a sentence on what moved the day more than gamma and theta did; empty when nothing did."""
-    groups = {
-        "vega and higher order": parts["vega"] + parts["higher_order"],
-        "direction (delta)": parts["delta"],
-        "costs": sum((parts[name] for name in COSTS), ZERO),
-        "what the model does not explain": parts["residual"],
-    }
-    name, amount = max(groups.items(), key=lambda item: abs(item[1]))
-    if abs(amount) <= abs(parts["gamma"] + parts["theta"]):
+    name, amount = max(sources(parts).items(), key=lambda item: abs(item[1]))
+    if name == GAMMA_AND_THETA or not amount:
         return ""
-    text = f" Most of the day is {name}, {signed(amount)}"
+    moved = _implied_moved(follower) if name == VEGA else ""
+    return f" Most of the day is {name}, {signed(amount)}{moved}."
+
+
+def _implied_moved(follower: RunFollower) -> str:
     before, implied = follower.first_implied, follower.last_implied
-    if name.startswith("vega") and math.isfinite(before):
-        moved = "rose" if implied > before else "fell"
-        text += f": implied {moved} from {100 * before:.1f} to {per_cent(implied)}"
-    return text + "."
+    if not math.isfinite(before):
+        return ""
+    return (
+        f": implied {'rose' if implied > before else 'fell'} from {100 * before:.1f} to {per_cent(implied)}"
+    )
 
 
 def performance(follower: RunFollower) -> answers.Performance | answers.Unread:

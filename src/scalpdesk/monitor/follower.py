@@ -44,12 +44,19 @@ from scalpdesk.portfolio.greeks import PositionGreeks
 from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.report.fold import RunFold
+from scalpdesk.report.order_results import OrderResults
+from scalpdesk.report.premium import UNKNOWN, Premium, PremiumFold, Ratios, held_ratios
 from scalpdesk.report.run_report import RunReport, report_of
 from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.contract import TRADE_GAIN
 
-COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
-"""Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
+COLUMNS = (
+    *("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta"),
+    *("premium", "premium_vwap", "premium_twap"),
+)
+"""Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency, premiums
+of one set of the held options as quoted.
+"""
 SAMPLE_SECONDS = 15
 SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
 """Market time between two samples."""
@@ -223,6 +230,11 @@ class RunFollower:
         return self._fold
 
     @property
+    def results(self) -> OrderResults:
+        """What each order came to; only once there is an engine."""
+        return self._results
+
+    @property
     def decision_count(self) -> int:
         """How many decisions were made."""
         return 0 if self._fold is None else len(self._fold.decisions)
@@ -327,6 +339,15 @@ class RunFollower:
         """
         return _mean_of([leg.weighted(leg.valuation.hedge_vol) for leg in self._held_legs()])
 
+    def held_ratios(self) -> Ratios | None:
+        """Return one set of the held options; None where they have no premium in common."""
+        return held_ratios(self.desk.positions.held(), self.desk.instruments)
+
+    def premium(self) -> Premium:
+        """Return the premium of one set of the held options, and its means over the session."""
+        ratios = self.held_ratios()
+        return self._premiums.premium(ratios, self.now_ns) if ratios else UNKNOWN
+
     def _held_legs(self) -> list[_HeldLeg]:
         found = []
         for position in self.desk.positions.held():
@@ -425,6 +446,8 @@ class RunFollower:
             self.problem = error.render()
             raise
         self._fold = RunFold.of_desk(self.header, self.desk)
+        self._premiums = PremiumFold(self.desk.instruments)
+        self._results = OrderResults(self.desk)
         self._underlying = self.desk.view.underlying
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
@@ -442,6 +465,7 @@ class RunFollower:
         self.engine.handle(event)
         self.events += 1
         if type(event) is QuoteEvent:
+            self._premiums.quote(event)
             if event.instrument_id == self._underlying:
                 self.last_quote_ns = event.ts_event_ns
                 spot = self.desk.market.mark(self._underlying)
@@ -457,6 +481,8 @@ class RunFollower:
         self.fold.take(event)
         if isinstance(event, SessionEvent):
             self._note_session(event)
+        self._premiums.take(event)
+        self._results.take(event)
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
@@ -476,6 +502,7 @@ class RunFollower:
     def note(self, output: Output) -> None:
         """Follow one output of the journal."""
         self.fold.note(output, self.now_ns)
+        self._results.note(output)
         if isinstance(output, Decision):
             self.decisions.append((self.decision_count, output))
             self._note_trip(output)
@@ -539,6 +566,7 @@ class RunFollower:
             self.last_implied = implied
             if math.isnan(self.first_implied):
                 self.first_implied = implied
+        premium = self.premium()
         totals, before = desk.attribution.totals, self.session_totals
         nav = desk.attribution.current_nav()
         self.series.add(
@@ -553,5 +581,8 @@ class RunFollower:
                 "implied": 100 * implied,
                 "gamma": float(totals["gamma"] - before["gamma"]),
                 "theta": -float(totals["theta"] - before["theta"]),
+                "premium": premium.mid,
+                "premium_vwap": premium.vwap,
+                "premium_twap": premium.twap,
             }
         )

@@ -1,6 +1,6 @@
 """Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,8 +9,10 @@ from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import Execution, RunFollower
-from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
+from scalpdesk.monitor.held_book import currency_of
+from scalpdesk.monitor.texts import clock, day_of, leg_label, plain, signed, tone
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
+from scalpdesk.report.order_results import FillResult
 
 LAST_DECISIONS = 7
 GROUPS = {
@@ -108,10 +110,10 @@ def orders_page(
         shown += [(group, order) for order in wanted[:limit]]
         if len(wanted) > limit:
             older[group] = wanted[limit - 1].client_order_id
-    fills: dict[str, list[Execution]] = {order.client_order_id: [] for _, order in shown}
-    for (name, _), fill in follower.fills.items():
+    fills: dict[str, dict[str, Execution]] = {order.client_order_id: {} for _, order in shown}
+    for (name, execution_id), fill in follower.fills.items():
         if name in fills:
-            fills[name].append(fill)
+            fills[name][execution_id] = fill
     counts = {name: len(members) for name, members in groups.items()}
     doubt = counts["unknown"]
     return {
@@ -126,6 +128,31 @@ def orders_page(
         "older": older,
         "total": len(places),
         "latency": order_latency(follower),
+        "totals": order_totals(follower),
+    }
+
+
+def order_totals(follower: RunFollower) -> answers.OrderTotals:
+    """Return what all orders of the run came to, those that the desk has forgotten too."""
+    elsewhere = follower.results.elsewhere
+    return {
+        **_money(follower, follower.results.total()),
+        "currency": currency_of(follower),
+        "elsewhere": signed(follower.money(elsewhere)) if elsewhere else None,
+    }
+
+
+def _money(follower: RunFollower, result: FillResult, currency: str = "") -> answers.OrderMoney:
+    """Return a result as texts; of an instrument in another currency than the account's with its name."""
+    foreign = f" {currency}" if currency not in ("", currency_of(follower)) else ""
+    realised, against = (
+        None if amount is None else follower.money(amount) for amount in (result.realised, result.against_mid)
+    )
+    return {
+        "realised": None if realised is None else f"{signed(realised)}{foreign}",
+        "realised_tone": tone(realised),
+        "against_mid": None if against is None else f"{signed(against)}{foreign}",
+        "fee": f"{plain(follower.money(result.fee))}{foreign}",
     }
 
 
@@ -138,12 +165,12 @@ def _has_words(follower: RunFollower, order: Order, words: Sequence[str]) -> boo
 
 
 def order_row(
-    follower: RunFollower, order: Order, group: str, fills: Sequence[Execution]
+    follower: RunFollower, order: Order, group: str, fills: Mapping[str, Execution]
 ) -> answers.OrderLine:
-    """Return one order with its fills and its time line; steps in milliseconds after it was sent."""
+    """Return one order with its fills, given by execution id, and its steps in ms after it was sent."""
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
-    line = follower.fold.orders.open.get(order.client_order_id)
+    line, results = follower.fold.orders.open.get(order.client_order_id), follower.results
     history = () if line is None else line.history
     return {
         "id": order.client_order_id,
@@ -157,14 +184,17 @@ def order_row(
         "quantity": str(sent.quantity),
         "filled": str(order.filled),
         "average": follower.price(contract, order.average_price) if order.filled else None,
+        "mid": follower.price(contract, results.mids.get(order.client_order_id)),
+        **_money(follower, results.order(order.client_order_id), contract.currency),
         "fills": [
             {
                 "time": clock(at_ns),
                 "quantity": number_text(quantity),
                 "price": follower.price(contract, price),
+                **_money(follower, results.fill(order.client_order_id, execution_id), contract.currency),
                 "fee": plain(follower.money(fee)),
             }
-            for at_ns, quantity, price, fee in fills
+            for execution_id, (at_ns, quantity, price, fee) in fills.items()
         ],
         "type": sent.type_name,
         "limit": follower.price(contract, sent.limit_price),

@@ -121,6 +121,37 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
     }
 
 
+def premium_block(follower: RunFollower) -> answers.PremiumBlock | answers.Empty:
+    """Return the premium of one set of the held options against its mean of the session."""
+    ratios = follower.held_ratios()
+    if ratios is None:
+        return {"empty": "The held options are of several underlyings or sizes: they have no one premium."}
+    if not ratios:
+        return {"empty": "No option is held."}
+    instruments = follower.desk.instruments
+    legs = [instruments[each.instrument_id] for each in _legs(follower) if each.instrument_id in ratios]
+    counts = {instruments[number].symbol: ratio for number, ratio in ratios.items()}
+    premium, places = follower.premium(), follower.price_places
+    is_vwap = math.isfinite(premium.vwap)
+    mean = premium.vwap if is_vwap else premium.twap
+    against = premium.mid - mean
+    note = (
+        "The mean is that of the legs' trades since the open."
+        if is_vwap
+        else "The volume of the legs is not known: the mean is that of their mids by time since the open."
+    )
+    return {
+        "structure": ", ".join(f"{signed(counts[leg.symbol], 0)} {leg_label(leg)}" for leg in legs),
+        "now": plain(premium.mid, places),
+        "amount": plain(premium.mid * float(legs[0].multiplier), places),
+        "mean": plain(mean, places),
+        "mean_name": "VWAP" if is_vwap else "TWAP",
+        "against": signed(against, places),
+        "against_tone": tone(against) if math.isfinite(against) else "muted",
+        "note": note,
+    }
+
+
 def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None:
     instruments = follower.desk.instruments
     return structure_text((instruments[each.instrument_id], each.quantity) for each in held)

@@ -9,7 +9,7 @@ import numpy as np
 from scalpdesk.core.units import SATOSHI, number_text, rounded_text
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor.answers import Piece
-from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict, LossBySource
 
 COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
 
@@ -86,6 +86,15 @@ def tone(value: float | Decimal | None) -> str:
 def part_label(name: str) -> str:
     """Return a part of the P&L as a heading: ``Higher order``."""
     return name.replace("_", " ").capitalize()
+
+
+def loss_pieces(loss: LossBySource, more: str = "") -> list[Piece]:
+    """Return a loss and where it came from as pieces of text with their tone; ``more`` ends the sentence."""
+    (lost, amount), *causes = loss.words()
+    pieces: list[Piece] = [{"text": lost.capitalize()}, {"text": plain(amount) or "·", "tone": "down"}]
+    for words, share in causes:
+        pieces += [{"text": words}, {"text": signed(share) or "·", "tone": tone(share)}]
+    return [*pieces, {"text": f"{more}. "}]
 
 
 def verdict_pieces(verdict: GammaVerdict) -> list[Piece]:

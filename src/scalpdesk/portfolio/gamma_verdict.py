@@ -1,14 +1,17 @@
-"""Is gamma paying? Gamma and theta less what the hedges cost: the answer of pages, summaries and reports."""
+"""Is gamma paying, and where did a loss come from: the answers of pages, summaries and reports.
+
+Gamma pays where it earned more than theta and the hedges cost. A loss is told first, whatever gamma earned.
+"""
 
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.units import to_cents
-from scalpdesk.portfolio.explain import PnlExplain
+from scalpdesk.core.units import ZERO, to_cents
+from scalpdesk.portfolio.explain import BASIS, PnlExplain
 
 COSTS = ("spread", "fees", "slippage")
 
@@ -75,3 +78,52 @@ def gamma_verdict(
         realised_vol=realised,
         implied_vol=implied,
     )
+
+
+GAMMA_AND_THETA, VEGA = "gamma and theta", "vega and higher order"
+SOURCES = {
+    GAMMA_AND_THETA: ("gamma", "theta"),
+    VEGA: ("vega", "higher_order"),
+    "direction (delta)": ("delta",),
+    "costs": COSTS,
+    "carry and basis": ("carry", BASIS),
+    "what the model does not explain": ("residual",),
+}
+"""Sources of P&L as sentences name them, each with its parts."""
+
+
+def sources(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return the P&L by source; the sum of the parts."""
+    return {source: sum((parts.get(name, ZERO) for name in names), ZERO) for source, names in SOURCES.items()}
+
+
+class LossBySource(NamedTuple):
+    """A loss and where it came from."""
+
+    amount: Decimal
+    """Positive."""
+    causes: tuple[tuple[str, Decimal], ...]
+    """The fewest sources that together lost as much, the worst first, each with its P&L."""
+
+    def words(self) -> list[tuple[str, Decimal]]:
+        """Return the sentence without its full stop as pairs of words and the amount behind them."""
+        commas = (": ", *[", "] * len(self.causes))
+        causes = [
+            (f"{comma}{source} ", amount)
+            for comma, (source, amount) in zip(commas, self.causes, strict=False)
+        ]
+        return [("lost ", self.amount), *causes]
+
+
+def loss_of(parts: Mapping[str, Decimal]) -> LossBySource | None:
+    """Return the loss of a run or a session by its parts with their ``total``; None where it lost nothing."""
+    lost = -parts["total"]
+    if not lost > 0:
+        return None
+    causes, told = [], ZERO
+    for source, amount in sorted(sources(parts).items(), key=lambda item: item[1]):
+        if told >= lost:
+            break
+        causes.append((source, amount))
+        told -= amount
+    return LossBySource(lost, tuple(causes))

@@ -13,7 +13,7 @@ from scalpdesk.engine.unquoted import on_model
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import gamma_verdict
+from scalpdesk.portfolio.gamma_verdict import gamma_verdict, loss_of
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.report.fold import RunFold
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
@@ -108,6 +108,7 @@ def run_summary(
     elif shared is not None:
         for name, costs in hedge_costs.items():
             shared[name]["hedge_costs"] = costs
+    summary["verdict"] = with_loss(str(summary["verdict"]), pnl)
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 
@@ -141,6 +142,20 @@ def _kind(refusal: Decision) -> str:
     return refusal.reasons[0].partition(":")[0]
 
 
+def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:
+    """Return the outcome of a run, after what it lost and where that came from.
+
+    >>> with_loss("traded: 1 entry", {"total": Decimal("-3.10"), "fees": Decimal("-3.10")})
+    'lost 3.10: costs -3.10; traded: 1 entry'
+    """
+    lost = loss_of(pnl)
+    if lost is None:
+        return outcome
+    (start, amount), *causes = lost.words()
+    text = f"{start}{amount:,f}" + "".join(f"{words}{share:+,f}" for words, share in causes)
+    return f"{text}; {outcome}"
+
+
 REMEDIES = {
     "entry gate refuses": "--set entry.gate=advise trades whatever the gate says",
 }
@@ -149,7 +164,7 @@ REMEDIES = {
 
 def remedy(verdict: str) -> str | None:
     """Return what to set where a run did not trade; None where its verdict names it, or nothing is known."""
-    if not verdict.startswith("no trade"):
+    if "no trade" not in verdict:
         return None
     return next((fix for phrase, fix in REMEDIES.items() if phrase in verdict), None)
 
@@ -157,7 +172,7 @@ def remedy(verdict: str) -> str | None:
 def why_no_trade(verdicts: Iterable[str]) -> str | None:
     """Return in words why none of several runs traded; None where one did, or there is none."""
     found = list(verdicts)
-    if not found or not all(each.startswith("no trade") for each in found):
+    if not found or not all("no trade" in each for each in found):
         return None
     fix = remedy(found[0])
     return f"no run traded, the first for this reason: {found[0]}" + ("" if fix is None else f"; {fix}")

@@ -69,7 +69,7 @@ _ERRORS: dict[int | str, str] = {
     401: "No token, or a wrong one.",
     403: "The token of another role, or a request of another site.",
     404: "There is no such thing.",
-    409: "Nothing was sent.",
+    409: "Nothing was sent, or another is being made.",
     429: "Too many wrong tokens.",
     503: "There is no desk, or it or the database of the runs does not answer.",
 }

@@ -23,6 +23,7 @@ from scalpdesk.web.access import Access, Guard
 from scalpdesk.web.answering import RefusedError, as_json, refused
 from scalpdesk.web.book_risk import RiskKeeper
 from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.reruns import RerunJobs
 from scalpdesk.web.routes import commands, desk, pages, records, server, session
 
 SEND_BUFFER_BYTES = 256 * 1024
@@ -40,6 +41,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
         finally:
             feed.stop()
             app.state.risk.stop()
+            app.state.reruns.stop()
 
     app = FastAPI(
         title="scalpdesk",
@@ -52,6 +54,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.feed, app.state.access, app.state.risk = feed, access, RiskKeeper(feed)
+    app.state.reruns = RerunJobs(feed.runs_dir, feed.clock)
     app.add_middleware(Guard, access=access)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(RefusedError, refused)

@@ -10,8 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -22,12 +21,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.assembly import journaled_market, load_market
-from scalpdesk.backtesting.runs import run_backtest
-from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
-from scalpdesk.core.clock import Clock
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.errors import ArgumentError, DataError, ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, to_cents
@@ -41,32 +37,22 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names, parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
 from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
+from scalpdesk.research.reruns import OtherRun, overrides_of, result_of
 from scalpdesk.strategies.contract import Showcase
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.variance_time import clock_of
+from scalpdesk.web.reruns import model_block, path_block
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
 
-FILL_MODELS = ("cross", "mid", "queue", "adverse")
 MOST_POINTS = 2_000
 MOST_HEDGES = 25_000
-SCRIPTS = ("dom.js", "charts.js", "sheet_parts.js")
+SCRIPTS = ("dom.js", "charts.js", "reruns.js", "sheet_parts.js")
 MARKET_KINDS = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}
-Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class OtherRun:
-    """Result of the same run under another fill model or on another redrawn path."""
-
-    name: str
-    pnl: Decimal
-    costs: Decimal
-    hedges: int
 
 
 def read_run(run_dir: Path) -> RunFollower:
@@ -86,72 +72,6 @@ def read_run(run_dir: Path) -> RunFollower:
             f"this run cannot be shown: {follower.problem or 'its journal has no event'}", where=str(run_dir)
         )
     return follower
-
-
-# the run again: other fill models, other paths ----------------------------------------------------
-
-
-def _overrides(header: JournalHeader) -> list[str]:
-    """Return what of a run's settings is not the default, as ``--set`` takes it."""
-    changed = changed_settings(header.strategy, header.config)
-    return [f"{key}={_word(value)}" for key, value in changed.items()]
-
-
-def settings_again(header: JournalHeader, *more: str) -> LoadedSettings | None:
-    """Return a run's settings from its journal, with ``more`` set; None when they cannot be had exactly."""
-    nowhere = Path(os.devnull)
-    try:
-        exact = load_settings(header.strategy, overrides=_overrides(header), environ={}, cwd=nowhere)
-        if exact.config_hash != header.config_hash:
-            return None
-        return load_settings(header.strategy, overrides=[*_overrides(header), *more], environ={}, cwd=nowhere)
-    except ScalpdeskError:
-        return None
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "none" if value is None else json.dumps(value)
-
-
-def other_fill_models(header: JournalHeader, clock_: Clock, report: Progress) -> list[OtherRun]:
-    """Return the run under each fill model but its own; empty where it cannot be run again."""
-    own = header.config["simulation"]["fill_model"]
-    others = [name for name in FILL_MODELS if name != own]
-    if header.data.get("tape") is None or settings_again(header) is None:
-        return []
-    tape = journaled_market(header)
-    found = []
-    for number, name in enumerate(others):
-        report(number, len(others), f"fill model {name}")
-        settings = settings_again(header, f"simulation.fill_model={name}")
-        assert settings is not None
-        result = run_backtest(settings, tape, clock_, mode=header.mode, seed=header.seed)
-        found.append(_other(name, result.summary))
-    return found
-
-
-def other_paths(header: JournalHeader, clock_: Clock, count: int, report: Progress) -> list[OtherRun]:
-    """Return the run on other redrawn paths of its session; empty where its market is not redrawn."""
-    base = settings_again(header)
-    if base is None or header.data.get("name") != "embedded" or len(header.sessions) != 1 or count < 2:
-        return []
-    day, underlying = header.sessions[0].day, str(header.data["underlying"])
-    seeds = [seed for seed in range(1, count + 1) if seed != header.seed][: count - 1]
-    found = []
-    for number, seed in enumerate(seeds):
-        report(number, len(seeds), f"path {seed}")
-        tape = load_market(base, "embedded", underlying=underlying, start=day, end=day, seed=seed)
-        result = run_backtest(base, tape, clock_, mode=header.mode, seed=seed)
-        found.append(_other(f"seed {seed}", result.summary))
-    return found
-
-
-def _other(name: str, summary: Mapping[str, Any]) -> OtherRun:
-    pnl = {part: Decimal(amount) for part, amount in summary["pnl"].items()}
-    costs = sum((pnl[part] for part in COSTS), Decimal(0))
-    return OtherRun(name, pnl["total"], costs, int(summary["hedges"]))
 
 
 # the document -----------------------------------------------------------------------------------
@@ -177,7 +97,7 @@ def sheet_document(
     unit, figures, parts = desk.attribution.unit, report.figures, report.pnl
     stated = figures.get("gamma_paying")
     paying = None if stated is None else msgspec.convert(stated, GammaVerdict)
-    own = _other("own", figures)
+    own = result_of("own", figures)
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
@@ -203,8 +123,8 @@ def sheet_document(
         "cost_note": documents.cost_note(parts, paying),
         "columns": columns,
         "fills": order_documents.fills_document(follower)["columns"],
-        "models": _model_block(model, own, models),
-        "paths": _path_block(total, paths),
+        "models": model_block(model, own, models),
+        "paths": path_block(total, paths),
         "rent": {
             "gamma": signed(parts["gamma"]),
             "theta": signed(parts["theta"]),
@@ -223,6 +143,7 @@ def sheet_document(
         ],
         "warnings": _warnings(follower),
         "command": command_again(header),
+        "rerun": f"scalpdesk rerun {header.run_id}",
         "hedges": _hedges(report),
         "decisions": _decision_counts(report),
         "greeks": _greeks_of_marks(report.marks),
@@ -365,52 +286,6 @@ def _rank_note(total: Decimal, paths: Sequence[OtherRun]) -> str:
     return f"{word} of {len(every)} redrawn paths, 90 % of them {signed(low, 0)} to {signed(high, 0)}"
 
 
-def _model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> dict[str, Any] | None:
-    if not others:
-        return None
-    runs = {model: own, **{other.name: other for other in others}}
-    ordered = [(name, runs[name]) for name in FILL_MODELS if name in runs]
-    amounts = [run.pnl for _, run in ordered]
-    widest = max(abs(float(amount)) for amount in amounts) or 1.0
-    spread = max(amounts) - min(amounts)
-    share = f", or {abs(spread / own.pnl):.1%} of the result".replace("%", " %") if own.pnl else ""
-    keeps = all(amount > 0 for amount in amounts) or all(amount < 0 for amount in amounts)
-    same = [name.capitalize() for name, run in ordered if name != model and run.pnl == own.pnl]
-    note = f"Range {plain(spread)}{share}. The sign {'does not change' if keeps else 'changes'}."
-    if same:
-        note += f" {' and '.join(same)} equals {model}: no order rested long enough to tell them apart."
-    return {
-        "note": note,
-        "rows": [
-            {
-                "name": name,
-                "own": name == model,
-                "pnl": signed(run.pnl),
-                "tone": tone(run.pnl),
-                "share": abs(float(run.pnl)) / widest,
-                "costs": signed(run.costs),
-                "hedges": str(run.hedges),
-            }
-            for name, run in ordered
-        ],
-    }
-
-
-def _path_block(total: Decimal, paths: Sequence[OtherRun]) -> dict[str, Any] | None:
-    if not paths:
-        return None
-    every = [float(total), *(float(other.pnl) for other in paths)]
-    gained = sum(amount > 0 for amount in every)
-    return {
-        "own": float(total),
-        "others": every[1:],
-        "note": f"{gained} of {len(every)} gained, median {signed(float(np.median(every)), 0)}",
-        "low": signed(min(every), 0),
-        "high": signed(max(every), 0),
-        "title": f"Same day, {len(every)} redrawn paths",
-    }
-
-
 def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
     columns = follower.series.columns
     equity = [0.0 if value is None else value for value in columns["equity"]]
@@ -448,7 +323,7 @@ def _warnings(follower: RunFollower) -> list[str]:
 
 def command_again(header: JournalHeader) -> str:
     """Return the command line that makes the run again."""
-    spec, overrides = find_strategy(header.strategy), _overrides(header)
+    spec, overrides = find_strategy(header.strategy), overrides_of(header)
     known = {_normal(word) for word in (spec.demo_settings if header.mode == "demo" else ())}
     if _is_showcase(header, spec.showcase, overrides):
         return f"scalpdesk demo --strategy {header.strategy} --seed {header.seed} --speed max --no-dashboard"

@@ -3,19 +3,21 @@
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
 from scalpdesk.journal.reader import peek_header, run_named
-from scalpdesk.monitor.answers import JournalPage, Note, Notes, Run, Runs, ScalpsPage
+from scalpdesk.monitor.answers import JournalPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.records.notes import keep_note, subject_of
 from scalpdesk.records.store import open_store, store_url
+from scalpdesk.research.reruns import kept_reruns
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
 from scalpdesk.web.journal import journal_page
+from scalpdesk.web.reruns import RerunJobs
 from scalpdesk.web.runs import RunOrder, notes_document, run_page, runs_page, scalps_document
 from scalpdesk.web.tear_sheet import read_run, sheet_document, sheet_policy, tear_sheet
 
@@ -89,12 +91,79 @@ def one_run(run_id: str, feed: Feed) -> Response:
 def sheet(run_id: str, feed: Feed) -> Response:
     """Return the tear sheet of a run, of what of it there is so far."""
     try:
-        document = sheet_document(read_run(run_named(feed.runs_dir, run_id)))
+        run_dir = run_named(feed.runs_dir, run_id)
+        again = kept_reruns(feed.runs_dir, run_dir.name)
+        made = ((), ()) if again is None else (again.fill_models, again.paths)
+        document = sheet_document(read_run(run_dir), *made)
     except ScalpdeskError as error:
         return _refusal(error)
     policy = f"{sheet_policy()}; frame-ancestors 'none'"
     headers = {"content-security-policy": policy, "cache-control": "no-store"}
     return HTMLResponse(tear_sheet(document), headers=headers)
+
+
+class NewReruns(BaseModel):
+    """Ways in which a run is to be made again."""
+
+    fill_models: bool = Field(default=True, description="Under the other fill models.")
+    paths: int = Field(default=20, ge=0, le=1_000, description="Redrawn paths, its own among them.")
+
+
+def _reruns(request: Request) -> RerunJobs:
+    found: RerunJobs = request.app.state.reruns
+    return found
+
+
+Jobs = Annotated[RerunJobs, Depends(_reruns)]
+
+
+@router.get(
+    "/api/runs/{run_id}/reruns",
+    summary="The run under other fill models and on redrawn paths: results so far.",
+    response_model=RerunsPage,
+    responses=errors(401, 404),
+)
+def reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
+    """Return the reruns of a run."""
+    try:
+        return as_json(json_safe(jobs.page(run_named(feed.runs_dir, run_id))))
+    except ScalpdeskError as error:
+        return _refusal(error)
+
+
+@writing.post(
+    "/api/runs/{run_id}/reruns",
+    summary="Make an ended run again, in a process of its own: the operator's token is needed.",
+    response_model=RerunsPage,
+    responses=errors(401, 403, 404, 409),
+)
+def start_reruns(run_id: str, body: NewReruns, feed: Feed, jobs: Jobs) -> Response:
+    """Start the reruns of a run; one run at a time is made again."""
+    try:
+        run_dir = run_named(feed.runs_dir, run_id)
+        jobs.start(run_dir, fill_models=body.fill_models, paths=body.paths)
+    except ArgumentError as error:
+        return as_json({"error": error.what, "fix": error.fix}, 422)
+    except RetryError as error:
+        return as_json({"error": error.what, "fix": error.fix}, 409)
+    except ScalpdeskError as error:
+        return _refusal(error)
+    return reruns(run_id, feed, jobs)
+
+
+@writing.post(
+    "/api/runs/{run_id}/reruns/cancel",
+    summary="End the process that makes a run again: the operator's token is needed.",
+    response_model=RerunsPage,
+    responses=errors(401, 403, 404),
+)
+def cancel_reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
+    """Cancel the reruns of a run; what was made stays."""
+    try:
+        jobs.cancel(run_named(feed.runs_dir, run_id).name)
+    except ScalpdeskError as error:
+        return _refusal(error)
+    return reruns(run_id, feed, jobs)
 
 
 @router.get(

@@ -64,6 +64,17 @@ export const signedNumber = (digits = 0) => (_, splits) =>
     return value > 0 ? `+${text}` : value < 0 ? `−${text}` : "0";
   });
 
+// The named columns of a chart as they came, unrounded; times in UTC, what is not known empty.
+export function csvOfColumns(lines, data, { time = true, xName = "x" } = {}) {
+  const named = lines.flatMap((line, i) => (line.label ? [[line.label, data[i + 1]]] : []));
+  const at = (value) => (time ? new Date(value * 1000).toISOString() : String(value));
+  const row = (cells) => `${cells.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\r\n`;
+  return [
+    row([time ? "time_utc" : xName, ...named.map(([label]) => label)]),
+    ...data[0].map((value, i) => row([at(value), ...named.map(([, column]) => String(column[i] ?? ""))])),
+  ].join("");
+}
+
 // A chart of columns over a shared x; `lines` are [{name, label, colour, dash, width, fill}].
 export class LineChart {
   constructor(host, lines, options = {}) {
@@ -125,7 +136,9 @@ export class LineChart {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", options.label || "chart");
     }
-    host.append(this.readout, this.whole, exportButton("PNG", options.label || "chart", () => this.save()));
+    const numbers = exportButton("CSV", options.label || "chart", () => saveFile(`${fileName(options.label)}.csv`, new Blob([csvOfColumns(lines, this.data, options)], { type: "text/csv" })));
+    numbers.classList.add("beside");
+    host.append(this.readout, this.whole, numbers, exportButton("PNG", options.label || "chart", () => this.save()));
   }
 
   setZoomed(isZoomed) {

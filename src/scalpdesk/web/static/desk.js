@@ -1,7 +1,7 @@
 // Desk: is gamma paying, am I safe?
 
 import { LineChart, guides, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
-import { add, card, facts, h, pieces, poll, redraw, setText, table, tinted } from "./dom.js";
+import { add, card, facts, h, pieces, poll, redraw, setText, shown, table, tinted } from "./dom.js";
 import { store } from "./store.js";
 
 const legend = (...items) => h("div", { class: "legend" }, items);
@@ -23,6 +23,9 @@ export function create(main) {
     bandNote: h("p", { class: "note" }),
     vols: h("div", { class: "plot small" }),
     rent: h("div", { class: "plot small" }),
+    premiumMean: key("TWAP", "trade", true),
+    premium: h("div", { class: "plot mid" }),
+    premiumFoot: h("p", { class: "note" }),
     positionNote: h("span", { class: "muted" }),
     position: h("div"),
     decisionsNote: h("span", { class: "muted" }),
@@ -64,6 +67,13 @@ export function create(main) {
       h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
+    h(
+      "section",
+      { class: "card wide" },
+      h("div", { class: "top" }, h("h2", {}, "Combined premium"), legend(key("premium", "text"), parts.premiumMean)),
+      parts.premium,
+      parts.premiumFoot,
+    ),
     h("section", { class: "card w4 alone" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
     h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
   );
@@ -101,6 +111,11 @@ export function create(main) {
       [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }],
       { label: "What gamma earned and what theta cost", sync: "desk", yValues: plainNumber(0), range: fromZero, ySpace: 26 },
     ),
+    premium: new LineChart(
+      parts.premium,
+      [{ label: "premium", colour: "text" }, { label: "TWAP", colour: "accent", dash: [5, 3] }],
+      { label: "Combined premium of the held options and its mean of the session", sync: "desk", yValues: plainNumber(2), ySpace: 26 },
+    ),
   };
 
   function drawSeries() {
@@ -113,6 +128,10 @@ export function create(main) {
     charts.delta.set([columns.t, upper, lower, columns.net_delta]);
     charts.vols.set([columns.t, columns.realised, columns.implied]);
     charts.rent.set([columns.t, columns.gamma, columns.theta]);
+    const [name, mean] = meanOf(columns);
+    charts.premium.lines[1].label = name;
+    setText(parts.premiumMean, name);
+    charts.premium.set([columns.t, columns.premium, mean]);
   }
 
   function drawState() {
@@ -134,6 +153,8 @@ export function create(main) {
     setText(parts.costs, desk.cost_note);
     setText(parts.bandNote, desk.band_note);
     setText(parts.deltaNote, desk.delta_note);
+    const { premium } = desk;
+    parts.premiumFoot.replaceChildren(...("empty" in premium ? [premium.empty] : premiumFoot(premium)));
     setText(parts.positionNote, [desk.position.structure, desk.position.note].filter(Boolean).join(": "));
     setText(parts.decisionsNote, desk.decisions_note);
     redraw(parts.position, positionTable(desk.position));
@@ -148,6 +169,14 @@ export function create(main) {
     destroy: () => { stopCards(); Object.values(charts).forEach((chart) => chart.destroy()); },
   };
 }
+
+// A mean by volume where every leg's trades are known, else by time: never the one under the other's name.
+export const meanOf = (columns) => (columns.premium_vwap.some((value) => value !== null) ? ["VWAP", columns.premium_vwap] : ["TWAP", columns.premium_twap]);
+
+const premiumFoot = (premium) => [
+  `${premium.structure}: `, h("b", {}, shown(premium.now)), ` as quoted (${shown(premium.amount)} a set), ${premium.mean_name} ${shown(premium.mean)}, `,
+  tinted(premium.against, premium.against_tone), ` against it. ${premium.note}`,
+];
 
 const fromZero = (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.08 || 1];
 

@@ -23,10 +23,16 @@ export function create(main) {
     last = text;
     sentence.replaceChildren(page.empty || page.error || page.sentence);
     note.replaceChildren(runNote(page, "why"));
-    const latency = page.latency || {};
+    const latency = page.latency || {}, { totals } = page;
     counts.replaceChildren(
       facts([
         ["Sent", page.total],
+        ...(totals ? [
+          [`Realised at average cost, ${totals.currency}`, totals.realised, totals.realised_tone],
+          ...(totals.elsewhere ? [["Without an order: expiry, settlement", totals.elsewhere]] : []),
+          ["Fees", totals.fee],
+          ["Against mid at decision", totals.against_mid],
+        ] : []),
         ["Order to final state, median", milliseconds(latency.p50_ms)],
         ["99 %", milliseconds(latency.p99_ms)],
       ]),
@@ -52,6 +58,8 @@ export function create(main) {
 
 const milliseconds = (value) => (value === undefined || value === null ? null : value < 1000 ? `${value.toFixed(1)} ms` : `${(value / 1000).toFixed(1)} s`);
 
+const realised = () => h("span", { class: "wraps" }, "P&L at average cost");
+
 function orderTable(rows, page) {
   return table(
     [
@@ -59,7 +67,10 @@ function orderTable(rows, page) {
       { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
       { head: "Instrument", class: "nowrap", cell: (row) => row.label },
       { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${row.fills.length > 1 ? ` in ${row.fills.length} fills` : ""}` },
-      { head: "Average", class: "num", cell: (row) => row.average },
+      { head: "Average", class: "num narrow-gone", cell: (row) => row.average },
+      { head: realised(), class: "num", cell: (row) => tinted(row.realised, row.realised_tone) },
+      { head: "Against mid", class: "num narrow-gone", cell: (row) => row.against_mid },
+      { head: "Fees", class: "num narrow-gone", cell: (row) => (row.fills.length ? row.fee : null) },
       { head: "Type", class: "narrow-gone", cell: (row) => [row.type.replace("_", " "), row.trigger && `at ${row.trigger}`, row.limit].filter(Boolean).join(" ") },
       { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
       { head: "Life", class: "narrow-gone", cell: life },
@@ -69,7 +80,7 @@ function orderTable(rows, page) {
       caption: "Orders",
       key: (row) => row.id,
       open: (row) => [
-        facts([["Order id", row.id], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
+        facts([["Order id", row.id], ["Average", row.average], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Mid when it was decided", row.mid], ["Against mid", row.against_mid], ["Fees", row.fills.length ? row.fee : null], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
         row.fills.length ? fillTable(row) : "",
       ],
     },
@@ -82,6 +93,8 @@ function fillTable(row) {
       { head: "Fill, ET", class: "nowrap", cell: (fill) => fill.time },
       { head: "Quantity", class: "num", cell: (fill) => fill.quantity },
       { head: "Price", class: "num", cell: (fill) => fill.price },
+      { head: realised(), class: "num", cell: (fill) => tinted(fill.realised, fill.realised_tone) },
+      { head: "Against mid", class: "num narrow-gone", cell: (fill) => fill.against_mid },
       { head: "Fee", class: "num", cell: (fill) => fill.fee },
     ],
     row.fills,

@@ -2,6 +2,7 @@
 
 import { LineChart, signedNumber } from "./charts.js";
 import { card, facts, fetchJson, h, poll, redraw, table, tinted } from "./dom.js";
+import { modelTable, pathStrip, rerunText } from "./reruns.js";
 
 const SORTS = [["newest", "Newest first"], ["pnl", "Best P&L first"], ["sharpe", "Best Sharpe first"], ["drawdown", "Least drawdown first"], ["sessions", "Most sessions first"], ["fills", "Most fills first"]];
 const TONES = ["text", "up", "down", "muted"];
@@ -115,10 +116,10 @@ export function create(main) {
       ["Seed", row.seed],
       ["Decisions", row.decision_hash.slice(0, 12)],
     ]), h("p", { class: "breaks" }, `Settings: ${row.settings.join(", ") || "defaults"}`));
+    const id = encodeURIComponent(row.run_id), again = rerunBlock(row.run_id);
     more.open = opened.has(row.run_id);
-    more.addEventListener("toggle", () => { if (more.open) opened.add(row.run_id); else opened.delete(row.run_id); });
-    const id = encodeURIComponent(row.run_id);
-    more.append(noteForm(row));
+    more.addEventListener("toggle", () => { if (more.open) { opened.add(row.run_id); again.show(); } else opened.delete(row.run_id); });
+    more.append(noteForm(row), again.element);
     return [
       more,
       ...(row.tags.length ? [h("small", {}, row.tags.map((tag) => `#${tag} `))] : []),
@@ -130,6 +131,33 @@ export function create(main) {
         h("a", { href: `/why?run=${id}` }, "why"),
       ),
     ];
+  }
+
+  // the run again under other fill models and on redrawn paths, and how far that is
+  function rerunBlock(run) {
+    const told = h("small", { role: "status" }), results = h("div"), buttons = h("div", { class: "controls-row" });
+    const element = h("div", { class: "again" }, buttons, told, results);
+    const path = `/api/runs/${encodeURIComponent(run)}/reruns`;
+    const ask = async (where, words) => {
+      const { ok, status, body } = await fetchJson(where, words && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(words) });
+      if (ok) drawRerun(body);
+      else told.replaceChildren(status === 401 || status === 403 ? "Log in as operator to run it again." : `${body.error}. ${body.fix || ""}`);
+    };
+    const button = (text, where, words) => h("button", { type: "button", onclick: () => ask(where, words) }, text);
+    /** @param {Shapes["RerunsPage"]} page */
+    function drawRerun(page) {
+      const isRunning = page.state === "running", { can } = page;
+      /** @type {[boolean, string, any][]} */
+      const ways = [
+        [can.fill_models, "Run again: other fill models", { fill_models: true, paths: 0 }],
+        [can.paths, "Run again: 20 redrawn paths", { fill_models: false, paths: 20 }],
+      ];
+      buttons.replaceChildren(...(isRunning ? [button("Cancel", `${path}/cancel`, {})] : ways.filter(([isPossible]) => isPossible).map(([, text, words]) => button(text, path, words))));
+      told.replaceChildren(page.refusal || rerunText(page), ...(page.refusal ? [] : [" ", h("code", {}, page.command)]));
+      redraw(results, page.models ? modelTable(page.models) : "", page.paths ? pathStrip(page.paths) : "");
+      if (isRunning) setTimeout(() => element.isConnected && ask(path), 1000);
+    }
+    return { element, show: () => ask(path) };
   }
 
   // what a person notes of the run; of its days and trades the lines

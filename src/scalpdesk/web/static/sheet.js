@@ -2,44 +2,11 @@
 
 import { plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
 import { add, h, pieces, shown, table, tinted } from "./dom.js";
+import { modelTable, pathStrip } from "./reruns.js";
 import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
 const { columns } = data;
 const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, (high ?? 1) * 1.08 || 1];
-
-function models() {
-  if (!data.models) return h("p", { class: "empty" }, "This run cannot be repeated under other fill models here.");
-  return h(
-    "div",
-    { class: "models" },
-    table(
-      [
-        { head: "Fills at", cell: (row) => h(row.own ? "b" : "span", {}, row.name) },
-        { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
-        { head: h("span", { class: "sr" }, "Size"), cell: (row) => { const bar = h("i", { class: `bar ${row.tone}` }); bar.style.width = `${100 * row.share}%`; return bar; } },
-        { head: "Costs", class: "num", cell: (row) => row.costs },
-        { head: "Hedges", class: "num", cell: (row) => row.hedges },
-      ],
-      data.models.rows,
-      { caption: "The run under four fill models" },
-    ),
-    h("p", { class: "muted" }, data.models.note),
-  );
-}
-
-function paths() {
-  if (!data.paths) return null;
-  const every = [0, data.paths.own, ...data.paths.others];
-  const low = Math.min(...every), width = Math.max(...every) - low || 1;
-  const dot = (value, own) => { const found = h("i", { class: own ? "own" : "" }); found.style.left = `${(100 * (value - low)) / width}%`; return found; };
-  return h(
-    "div",
-    { class: "note" },
-    h("div", { class: "top" }, h("h3", {}, data.paths.title), h("span", { class: "muted" }, data.paths.note)),
-    h("div", { class: "strip", role: "img", "aria-label": `results from ${data.paths.low} to ${data.paths.high}` }, data.paths.others.map((value) => dot(value, false)), dot(data.paths.own, true)),
-    h("div", { class: "top muted" }, h("span", {}, `lowest ${data.paths.low}`), h("span", {}, `highest ${data.paths.high}`)),
-  );
-}
 
 function withParts(name, rows, columnsBefore) {
   const amounts = [{ head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) }, ...data.part_names.map((head, place) => ({ head, class: "num", cell: (row) => row.parts[place] }))];
@@ -58,7 +25,7 @@ const hasRolling = data.rolling.some(([mean]) => mean !== null), hasRatio = data
 add(document.getElementById("main"), [
   sheetHead(),
   h("section", { class: "card w7" }, h("div", { class: "top" }, h("h2", {}, `Equity and drawdown, ${data.currency}`), keys(keyOf("P&L", "text"), keyOf("drawdown", "down"))), equity),
-  h("section", { class: "card w5" }, h("h2", {}, "Would another fill model change the verdict?"), models(), paths()),
+  h("section", { class: "card w5" }, h("h2", {}, "Would another fill model change the verdict?"), data.models ? modelTable(data.models) : h("p", { class: "empty" }, "Not made again under other fill models: the Runs page does it, or ", h("code", {}, data.rerun)), data.paths ? pathStrip(data.paths) : null),
   h("section", { class: "card w4" }, h("h2", {}, `P&L by source, ${data.currency}`), waterfall(data.parts), h("p", { class: "note" }, data.cost_note)),
   h(
     "section",
