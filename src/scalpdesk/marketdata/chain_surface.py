@@ -157,23 +157,10 @@ def implied_forward(
         raise ArgumentError("the rate must be finite", where="rate", value=rate)
     if schedule:
         dividends = years_ahead(schedule, years)
-    quoted = (call_bid, call_ask, put_bid, put_ask)
-    k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
-    for name, side in zip(("call_bid", "call_ask", "put_bid", "put_ask"), sides, strict=True):
-        if k.ndim != 1 or side.shape != k.shape:
-            raise ArgumentError(
-                "strike and the four sides are lists of one length",
-                where=name,
-                value=f"{side.shape} beside {k.shape} strikes",
-            )
-    whole = np.isfinite(k) & (k > 0.0)
-    for bid, ask in (sides[:2], sides[2:]):
-        whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
-    offered = int(np.count_nonzero(whole))
+    k, sides = _whole_pairs(strike, (call_bid, call_ask, put_bid, put_ask))
+    offered = len(k)
     if offered == 0 or spot <= _present_value(dividends, years, rate):
         return _no_forward(offered)
-    if offered < k.size:
-        k, sides = k[whole], [side[whole] for side in sides]
     discount = float(np.exp(-rate * years))
     level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
     # the forward is where call and put cost the same: robust even when the spot is old
@@ -209,6 +196,24 @@ def implied_forward(
             break
     terms = _pricing_terms(forward, error, *carry)
     return ImpliedForward(forward, error, *terms, used, offered, status)
+
+
+def _whole_pairs(strike: ArrayLike, quoted: Sequence[ArrayLike]) -> tuple[Floats, list[Floats]]:
+    """Return the strikes whose call and put have both sides, and those sides: bid and ask of each."""
+    k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
+    for name, side in zip(("call_bid", "call_ask", "put_bid", "put_ask"), sides, strict=True):
+        if k.ndim != 1 or side.shape != k.shape:
+            raise ArgumentError(
+                "strike and the four sides are lists of one length",
+                where=name,
+                value=f"{side.shape} beside {k.shape} strikes",
+            )
+    whole = np.isfinite(k) & (k > 0.0)
+    for bid, ask in (sides[:2], sides[2:]):
+        whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
+    if whole.all():
+        return k, sides
+    return k[whole], [side[whole] for side in sides]
 
 
 def _no_forward(offered: int) -> ImpliedForward:

@@ -1,7 +1,7 @@
 """JSON documents of the positions: legs, Greeks, spot ladder, deadlines, flattening plan."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -415,9 +415,7 @@ def position_page(
     added = added_legs(follower, legs)
     block = position_block(follower)
     block["legs"] += [{**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added]
-    holdings = {position.instrument_id: position.quantity for position in desk.positions.held()}
-    for leg in added:
-        holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
+    holdings = _holdings_with(follower, added)
     page: answers.PositionPage = {
         "note": block["note"],
         "structure": _structure_of(follower, [*_legs(follower), *added]),
@@ -434,16 +432,9 @@ def position_page(
     if not holdings:
         page["empty"] = "Nothing is held. The legs appear here after the first fill."
         return page
-    expiries = [
-        expiry_instant_ns(contract)
-        for number, quantity in holdings.items()
-        if quantity and (contract := desk.instruments[number]).is_option
-    ]
-    now_ns = follower.now_ns
-    end_ns = max(min(expiries, default=now_ns), now_ns)
-    at_ns = min(now_ns + int(days_ahead * DAY_SECONDS) * NANOS_PER_SECOND, end_ns)
+    now_ns, at_ns, end_ns = instants = _instants(follower, holdings, days_ahead)
     ahead, days = ((each - now_ns) / (NANOS_PER_SECOND * DAY_SECONDS) for each in (end_ns, at_ns))
-    book = book_of(follower, holdings, (now_ns, at_ns, end_ns))
+    book = book_of(follower, holdings, instants)
     page = {
         **page,
         "currency": currency_of(follower),
@@ -476,6 +467,29 @@ def position_page(
         "sentence": position_sentence(evens, cells, spot if is_coin else None, page, worst) + margin,
         "ladder": ladder_texts(cells, spot, is_coin=is_coin),
     }
+
+
+def _holdings_with(follower: RunFollower, added: Sequence[Position]) -> dict[InstrumentId, Decimal]:
+    """Return what the desk holds, with the legs that are added for a look."""
+    held = follower.desk.positions.held()
+    holdings = {position.instrument_id: position.quantity for position in held}
+    for leg in added:
+        holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
+    return holdings
+
+
+def _instants(
+    follower: RunFollower, holdings: Mapping[InstrumentId, Decimal], days_ahead: float
+) -> tuple[int, int, int]:
+    """Return now, the date so many days ahead, and the first expiry, no date after it; UTC nanoseconds."""
+    expiries = [
+        expiry_instant_ns(contract)
+        for number, quantity in holdings.items()
+        if quantity and (contract := follower.desk.instruments[number]).is_option
+    ]
+    now_ns = follower.now_ns
+    end_ns = max(min(expiries, default=now_ns), now_ns)
+    return now_ns, min(now_ns + int(days_ahead * DAY_SECONDS) * NANOS_PER_SECOND, end_ns), end_ns
 
 
 def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder:

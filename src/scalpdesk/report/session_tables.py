@@ -190,9 +190,48 @@ def straddle_rows(
     dividends
         Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
+    stamps, spots = _spots_of(marks)
+    last_ns = stamps[-1] if stamps else 0
+    rows = _rows_of_holdings(fills, options, changes, symbols, last_ns)
+    entries, exits, hedged = _told_by(decisions)
+    adjustments = [change.ts_ns for change in changes if change.source is not None]
+    for row, following in zip_longest(rows, rows[1:]):
+        end_ns = following["opened_ns"] if following else last_ns
+        until_ns = row["closed_ns"] or end_ns
+        reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
+        row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
+        last = bisect_left(hedged, end_ns) if following else len(hedged)
+        row["hedges"] = last - bisect_left(hedged, row["opened_ns"])
+        row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
+        at = bisect_right(entries, row["opened_ns"], key=itemgetter(0))
+        row.update(_promised(row["legs"], entries[at - 1][1] if at else {}))
+        first, end = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
+        looks = zip(stamps[first:end], spots[first:end], strict=True)
+        row["realised_vol"] = _realised_vol(looks, clock, adjustments, dividends)
+    _add_pnl(rows, marks)
+    return rows
+
+
+def _spots_of(marks: Iterable[MarkRow]) -> "tuple[array[int], array[float]]":
+    """Return when the run was marked, and at what price of the underlying."""
+    stamps, spots = array("q"), array("d")
+    for mark in marks:
+        stamps.append(mark["ts_ns"])
+        spots.append(mark.get("spot") or 0.0)
+    return stamps, spots
+
+
+def _rows_of_holdings(
+    fills: Iterable[Mapping[str, Any]],
+    options: Mapping[str, tuple[int, int]],
+    changes: Sequence[Posting],
+    symbols: Sequence[str],
+    last_ns: int,
+) -> list[dict[str, Any]]:
+    """Return a row for each time options were held up to the last mark: when, what, paid and received."""
     held: dict[str, Decimal] = {}
     rows: list[dict[str, Any]] = []
-    zero, adjusted, waiting = Decimal(0), set[str](), deque(changes)
+    adjusted, waiting = set[str](), deque(changes)
     for fill in fills:
         now_ns, symbol = fill["ts_recv_ns"], fill["symbol"]
         while waiting and waiting[0].ts_ns <= now_ns:
@@ -204,52 +243,52 @@ def straddle_rows(
             continue
         if not held:
             _open_row(rows, now_ns)
-        row = rows[-1]
-        is_buy = fill["side"] == "buy"
-        quantity = fill["quantity"] if is_buy else -fill["quantity"]
-        row["paid" if is_buy else "received"] += fill["quantity"] * fill["price"] * options[symbol][1]
-        held[symbol] = held.get(symbol, zero) + quantity
-        if symbol not in adjusted:
-            largest = row["legs"].get(symbol, zero)
-            row["legs"][symbol] = max(largest, held[symbol], key=abs)
-        held = {name: amount for name, amount in held.items() if amount}
+        held = _filled(rows[-1], held, fill, options[symbol][1], is_leg=symbol not in adjusted)
         if not held:
-            row["closed_ns"] = now_ns
+            rows[-1]["closed_ns"] = now_ns
     for change in waiting:
         _change_held(held, rows, options, change, symbols, adjusted)
-    stamps, spots = array("q"), array("d")
-    for mark in marks:
-        stamps.append(mark["ts_ns"])
-        spots.append(mark.get("spot") or 0.0)
-    last_ns = stamps[-1] if stamps else 0
     _drop_expired(held, rows, options, last_ns)
-    entries, exits, hedged = [], [], []
+    return rows
+
+
+def _filled(
+    row: dict[str, Any],
+    held: Mapping[str, Decimal],
+    fill: Mapping[str, Any],
+    multiplier: int,
+    *,
+    is_leg: bool,
+) -> dict[str, Decimal]:
+    """Count a fill in its row; return what is held after it."""
+    symbol, is_buy = fill["symbol"], fill["side"] == "buy"
+    row["paid" if is_buy else "received"] += fill["quantity"] * fill["price"] * multiplier
+    amount = held.get(symbol, ZERO) + (fill["quantity"] if is_buy else -fill["quantity"])
+    if is_leg:
+        row["legs"][symbol] = max(row["legs"].get(symbol, ZERO), amount, key=abs)
+    return {name: left for name, left in {**held, symbol: amount}.items() if left}
+
+
+def _told_by(
+    decisions: Iterable[Mapping[str, Any]],
+) -> tuple[list[tuple[int, Mapping[str, Any]]], list[tuple[int, str]], list[int]]:
+    """Return entries with their facts, exits with their reasons, and when it was hedged."""
+    entries, exits, hedged = list[tuple[int, Mapping[str, Any]]](), list[tuple[int, str]](), list[int]()
     for each in decisions:
         entries += taken_entries((each,))
         if _is_exit(each):
             exits.append((each["ts_ns"], each["reasons"][0]))
         if is_hedge(each):
             hedged.append(each["ts_ns"])
-    adjustments = [change.ts_ns for change in changes if change.source is not None]
-    for row, following in zip_longest(rows, rows[1:]):
-        end_ns = following["opened_ns"] if following else last_ns
-        until_ns = row["closed_ns"] or end_ns
-        reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
-        row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
-        last = bisect_left(hedged, end_ns) if following else len(hedged)
-        row["hedges"] = last - bisect_left(hedged, row["opened_ns"])
-        row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
-        at = bisect_right(entries, row["opened_ns"], key=itemgetter(0))
-        facts = entries[at - 1][1] if at else {}
-        row |= {name: facts.get(name) for name in ("implied_vol", "forecast_vol", "implied_level")}
-        size = max(abs(Decimal(amount)) for amount in row["legs"].values())
-        for name in ("edge_usd", "edge_stderr_usd"):
-            row[name] = float(size) * facts[name] if name in facts else None
-        first, end = bisect_left(stamps, row["opened_ns"]), bisect_right(stamps, until_ns)
-        looks = zip(stamps[first:end], spots[first:end], strict=True)
-        row["realised_vol"] = _realised_vol(looks, clock, adjustments, dividends)
-    _add_pnl(rows, marks)
-    return rows
+    return entries, exits, hedged
+
+
+def _promised(legs: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the entry's gate saw, and its edge for all that was bought."""
+    seen = {name: facts.get(name) for name in ("implied_vol", "forecast_vol", "implied_level")}
+    size = float(max(abs(Decimal(amount)) for amount in legs.values()))
+    edges = ("edge_usd", "edge_stderr_usd")
+    return seen | {name: size * facts[name] if name in facts else None for name in edges}
 
 
 def _add_pnl(rows: Sequence[dict[str, Any]], marks: Iterable[MarkRow]) -> None:

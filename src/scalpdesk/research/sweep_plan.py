@@ -144,62 +144,83 @@ def run_plan(
     ConfigError
         When no combination is a configuration, or a package is missing.
     """
-    maker = JobMaker(load, seed, market)
-    rows: list[SweepRow]
-    new = 0
+    run = _SweepUnderWay(plan, JobMaker(load, seed, market), market, folder, preparing, report, on_row)
+    earlier = tuple(run.done.values())
+    found = run.all_combinations() if plan.options.search is None else run.search(plan.options.search)
+    whole = sorted((row for row in found if row.refusal is None), key=lambda row: row.rank)
+    ordered = (*whole, *(row for row in found if row.refusal is not None))
+    facts: dict[str, Any] = {"sessions_per_year": clock_named(market.tape.variance_clock).days_per_year}
+    if run.first is not None:
+        config = run.first.config.config
+        facts |= {"currency": config.desk.currency}
+        facts |= {"fees": config.simulation.fees, "fill_model": config.simulation.fill_model}
+    facts |= about or {}
+    table = None if folder is None else folder.write_table(ordered, None if about is None else facts)
+    return SweepResult(ordered, run.new, table, facts, earlier)
 
-    def keep(row: SweepRow) -> None:
-        nonlocal new
-        new += 1
-        if folder is not None:
-            folder.add(row)
-        if on_row is not None:
-            on_row(row)
 
-    done = {} if folder is None else folder.rows()
-    earlier = tuple(done.values())
-    wanted = plan.options.search
-    if wanted is not None:
-        found: dict[tuple[object, ...], SweepRow] = {}
-        base = maker.job({})
-        jobs = [base] if isinstance(base, Job) else []
-        configs = [job.config for job in jobs]
-        options = plan.options
-        search = Search(plan.axes, wanted, seed=options.search_seed, stops=not options.no_stop)
-        with plan.engine_for(market, configs, preparing) as engine:
-            for asked, row in enumerate(search.run(maker, engine, done, keep), start=1):
-                found[(*row.key, *sorted(row.settings.items()))] = row
-                report(asked, wanted, "backtests")
-        rows = list(found.values())
-        whole = [row for row in rows if row.refusal is None]
-        refused = [row for row in rows if row.refusal is not None]
-    else:
-        made = [maker.job(values) for values in combinations(_listed(plan.axes))]
+class _SweepUnderWay:
+    """A sweep under way: its rows so far, and those that its folder had."""
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        maker: JobMaker,
+        market: PreparedMarket,
+        folder: SweepFolder | None,
+        preparing: Report,
+        report: Report,
+        on_row: Callable[[SweepRow], None] | None,
+    ) -> None:
+        self._plan, self._maker, self._market, self._folder = plan, maker, market, folder
+        self._preparing, self._report, self._on_row = preparing, report, on_row
+        self.done = {} if folder is None else folder.rows()
+        self.first: Job | None = None
+        """A backtest of the sweep, for what all of them have in common."""
+        self.new = 0
+
+    def all_combinations(self) -> list[SweepRow]:
+        """Run every combination of the values; return their rows, in order."""
+        made = [self._maker.job(values) for values in combinations(_listed(self._plan.axes))]
         jobs = [each for each in made if isinstance(each, Job)]
         refused = [each for each in made if isinstance(each, SweepRow)]
         if not jobs:
             raise _no_configuration(refused[0])
-        done = {key: row for key, row in done.items() if not row.pruned}
-        waiting = list({job.key: job for job in jobs if job.key not in done}.values())
+        self.first = jobs[0]
+        rows = {key: row for key, row in self.done.items() if not row.pruned}
+        waiting = list({job.key: job for job in jobs if job.key not in rows}.values())
         ended = len(jobs) - len(waiting)
-        report(ended, len(jobs), "backtests")
-        with plan.engine_for(market, [job.config for job in waiting], preparing) as engine:
+        self._report(ended, len(jobs), "backtests")
+        with self._engine([job.config for job in waiting]) as engine:
             for row in engine.run(waiting):
-                keep(row)
-                done[row.key] = row
+                self._keep(row)
+                rows[row.key] = row
                 ended += 1
-                report(ended, len(jobs), "backtests")
-        whole = [done[job.key] for job in jobs if done[job.key].refusal is None]
-        refused = [done[job.key] for job in jobs if done[job.key].refusal is not None] + refused
-    ordered = (*sorted(whole, key=lambda row: row.rank), *refused)
-    facts: dict[str, Any] = {"sessions_per_year": clock_named(market.tape.variance_clock).days_per_year}
-    if jobs:
-        run = jobs[0].config.config
-        facts |= {"currency": run.desk.currency}
-        facts |= {"fees": run.simulation.fees, "fill_model": run.simulation.fill_model}
-    facts |= about or {}
-    table = None if folder is None else folder.write_table(ordered, None if about is None else facts)
-    return SweepResult(ordered, new, table, facts, earlier)
+                self._report(ended, len(jobs), "backtests")
+        return [*(rows[job.key] for job in jobs), *refused]
+
+    def search(self, wanted: int) -> list[SweepRow]:
+        """Search as many backtests as wanted; return the row of each combination."""
+        base, options = self._maker.job({}), self._plan.options
+        self.first = base if isinstance(base, Job) else None
+        rows: dict[tuple[object, ...], SweepRow] = {}
+        search = Search(self._plan.axes, wanted, seed=options.search_seed, stops=not options.no_stop)
+        with self._engine([] if self.first is None else [self.first.config]) as engine:
+            found = search.run(self._maker, engine, self.done, self._keep)
+            for asked, row in enumerate(found, start=1):
+                rows[(*row.key, *sorted(row.settings.items()))] = row
+                self._report(asked, wanted, "backtests")
+        return list(rows.values())
+
+    def _engine(self, configs: Sequence[BacktestConfig]) -> SweepEngine:
+        return self._plan.engine_for(self._market, configs, self._preparing)
+
+    def _keep(self, row: SweepRow) -> None:
+        self.new += 1
+        if self._folder is not None:
+            self._folder.add(row)
+        if self._on_row is not None:
+            self._on_row(row)
 
 
 def _listed(axes: Sequence[Parameter | Range]) -> list[Parameter]:

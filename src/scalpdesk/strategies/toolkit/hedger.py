@@ -12,7 +12,7 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
-from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, HedgeBand, HedgeInputs
+from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, BandVerdict, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
     DeltaModel,
@@ -236,12 +236,7 @@ class DeltaHedger:
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         hedge = view.instruments.by_id[number]
-        plain = hedge.multiplier == 1 and not is_proxy
-        unit = float(hedge.step) if plain else _smallest_delta(view, quote.mid)
-        quantity = quantity_to_target(inputs.net_delta_shares / unit, target / unit)  # in smallest orders
-        if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
-            size, net_usd = hedge.contract_size, inputs.net_delta_shares * quote.mid
-            quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
+        unit, quantity = _smallest_orders(view, inputs.net_delta_shares, target, quote.mid)
         beyond = inputs.net_delta_shares - target
         least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
         if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
@@ -257,22 +252,10 @@ class DeltaHedger:
         if not self._crosses:
             near = exact(quote.bid if side is BUY else quote.ask)
             intent = msgspec.structs.replace(intent, order_type=OrderType.LIMIT, limit_price=near)
-        facts: Facts = {
-            "spot": quote.mid,
-            "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
-            "owned_shares": owned,
-            "net_delta_shares": inputs.net_delta_shares,
-            "half_width_shares": judged.half_width_shares,
-            "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
-            "hedge_vol": inputs.vol,
-            "hedge_vol_source": self._delta_model.source,
-            "quantity_shares": parts[0],
-        }
-        if unit != 1.0:
-            facts |= {"owned_shares": owned * unit, "quantity_shares": parts[0] * unit}
-            facts |= _proxy_facts(view, inputs, quote, parts[0], unit) if is_proxy else {}
-        if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
-            del facts["half_width_shares"]
+        scale = 1 if unit == 1.0 else unit
+        facts = self._facts(exposure, judged, quote.mid, owned * scale, parts[0] * scale)
+        if is_proxy and unit != 1.0:
+            facts |= _proxy_facts(view, inputs, quote, parts[0], unit)
         facts |= judged.facts
         by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
@@ -280,6 +263,26 @@ class DeltaHedger:
         sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
         why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def _facts(
+        self, exposure: HedgedPosition, judged: BandVerdict, mid: float, owned: float, quantity: float
+    ) -> Facts:
+        """Return what the band judged by, what is owned of the hedge, and what is ordered, in shares."""
+        inputs = exposure.inputs
+        facts: Facts = {
+            "spot": mid,
+            "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
+            "owned_shares": owned,
+            "net_delta_shares": inputs.net_delta_shares,
+            "half_width_shares": judged.half_width_shares,
+            "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
+            "hedge_vol": inputs.vol,
+            "hedge_vol_source": self._delta_model.source,
+            "quantity_shares": quantity,
+        }
+        if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
+            del facts["half_width_shares"]
+        return facts
 
     def _tend_orders(
         self, view: DeskView, legs: Sequence[InstrumentId], exposure: HedgedPosition | None
@@ -490,6 +493,17 @@ def _waited_for(view: DeskView) -> tuple[int, int]:
     if view.instruments[view.underlying].is_coin:
         return 0, 0
     return session.open_ns, previous_session(session.day).close_ns - LAST_QUOTES_NS
+
+
+def _smallest_orders(view: DeskView, net_delta: float, target: float, mid: float) -> tuple[float, int]:
+    """Return the delta of the smallest order of the hedge, and how many of them lead to the target."""
+    hedge = view.instruments.by_id[view.hedge]
+    is_plain = hedge.multiplier == 1 and view.hedge == view.underlying
+    unit = float(hedge.step) if is_plain else _smallest_delta(view, mid)
+    if hedge.is_inverse:  # deltas are in coins, the hedge in contracts of so many dollars
+        size = hedge.contract_size
+        return unit, perpetual_trade_usd(target * mid, net_delta * mid, size) // size
+    return unit, quantity_to_target(net_delta / unit, target / unit)
 
 
 def _smallest_delta(view: DeskView, price: float) -> float:
