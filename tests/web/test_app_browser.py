@@ -271,7 +271,7 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         mode, main = page.locator("#mode b"), page.locator("main")
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         assert "token" not in page.url
-        page.locator("main .card:nth-of-type(6) tbody tr").nth(2).wait_for()
+        page.locator("main .card:has(h2:text-is('Position')) tbody tr").nth(2).wait_for()
         page.click("#halt")
         playwright.expect(mode).to_have_text("HALTED")
         assert "halt pressed on the dashboard" in page.inner_text("#banner")
@@ -514,7 +514,7 @@ def test_the_desk_shows_the_values_under_the_pointer_on_every_chart(browser, add
         middle = columns["spot"][len(columns["spot"]) // 2]
         assert float(spot.removeprefix("spot ").replace(",", "")) == pytest.approx(middle, abs=1)
         readouts = page.locator(".readout:not([hidden])")
-        assert readouts.count() == 5  # one pointer for all of them
+        assert readouts.count() == 6  # one pointer for all of them
         assert {text.split("\n")[0] for text in readouts.all_inner_texts()} == {at}
 
 
@@ -557,6 +557,24 @@ def test_a_table_and_a_chart_are_saved_as_files(browser, address):
         with page.expect_download() as saved:
             chart.get_by_role("button", name="save as PNG").click()
         assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+        with page.expect_download() as saved:
+            chart.get_by_role("button", name="save as CSV").click()
+        spots = [float(line.split(",")[0]) for line in saved.value.path().read_text().splitlines()[1:]]
+        assert spots == document(address[0], "api/position")["payoff"]["spots"]
+
+
+def test_a_run_is_made_again_from_the_runs_page(browser, ended_runs):
+    server = PageProcess(ended_runs[0], 0)
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where()).group()
+    with opened(browser, url.replace("/#", "/runs#"), size="phone") as page:
+        page.wait_for_selector('html[data-role="operator"]', state="attached")
+        page.locator(".runs summary").click()
+        page.get_by_role("button", name="Run again: other fill models").click()
+        playwright.expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        playwright.expect(page.locator(".again tbody tr")).to_have_count(4, timeout=120_000)
+        playwright.expect(page.locator(".again [role=status]")).to_contain_text("3 made")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"][0]
+    server.end()
 
 
 def test_a_selected_table_stands_still_while_the_desk_goes_on(browser, address):

@@ -262,8 +262,9 @@ def verdict(
     answer = _is_gamma_paying(follower, paying)
     if lost is not None:
         moved = _implied_moved(follower) if lost.causes[0][0] == VEGA else ""
+        between = f"{moved.capitalize()}. " if moved else ""
         question = "" if paying is None else "Is gamma paying? "
-        return [*loss_pieces(lost, moved), {"text": question}, *answer]
+        return [*loss_pieces(lost), {"text": between + question}, *answer]
     if paying is None:
         return answer
     return [*answer, {"text": largest_source(follower, parts), "tone": "muted"}]
@@ -285,16 +286,14 @@ def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
     if name == GAMMA_AND_THETA or not amount:
         return ""
     moved = _implied_moved(follower) if name == VEGA else ""
-    return f" Most of the day is {name}, {signed(amount)}{moved}."
+    return f" Most of the day is {name}, {signed(amount)}{f': {moved}' if moved else ''}."
 
 
 def _implied_moved(follower: RunFollower) -> str:
     before, implied = follower.first_implied, follower.last_implied
     if not math.isfinite(before):
         return ""
-    return (
-        f": implied {'rose' if implied > before else 'fell'} from {100 * before:.1f} to {per_cent(implied)}"
-    )
+    return f"implied {'rose' if implied > before else 'fell'} from {100 * before:.1f} to {per_cent(implied)}"
 
 
 def performance(follower: RunFollower) -> answers.Performance | answers.Unread:

@@ -88,13 +88,13 @@ def part_label(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def loss_pieces(loss: LossBySource, more: str = "") -> list[Piece]:
-    """Return a loss and where it came from as pieces of text with their tone; ``more`` ends the sentence."""
+def loss_pieces(loss: LossBySource) -> list[Piece]:
+    """Return a loss and where it came from as pieces of text with their tone."""
     (lost, amount), *causes = loss.words()
     pieces: list[Piece] = [{"text": lost.capitalize()}, {"text": plain(amount) or "·", "tone": "down"}]
     for words, share in causes:
         pieces += [{"text": words}, {"text": signed(share) or "·", "tone": tone(share)}]
-    return [*pieces, {"text": f"{more}. "}]
+    return [*pieces, {"text": ". "}]
 
 
 def verdict_pieces(verdict: GammaVerdict) -> list[Piece]:
