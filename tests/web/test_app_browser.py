@@ -161,16 +161,17 @@ def test_a_page_that_needs_a_token_is_read_after_a_login_or_with_the_printed_add
 
 def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched(browser, address):
     (run,) = document(address[0], "api/runs")["runs"]
+    shown = signed(Decimal(run["pnl"]))
     with opened(browser, f"{address[0]}runs", size="phone") as page:
         card = page.locator("main .runs")
-        playwright.expect(card).to_contain_text(run["pnl"])
+        playwright.expect(card).to_contain_text(shown)
         assert not card.locator("dl").is_visible()
         card.locator("summary").click()
         playwright.expect(card.locator("dl")).to_contain_text(run["run_id"])
         page.locator("#search").fill("no such word")
-        playwright.expect(card).not_to_contain_text(run["pnl"])
+        playwright.expect(card).not_to_contain_text(shown)
         page.locator("#search").fill(run["strategy"])
-        playwright.expect(card).to_contain_text(run["pnl"])
+        playwright.expect(card).to_contain_text(shown)
         page.locator("#pick").focus()
         page.locator(f'#pick option[value="{run["run_id"]}"]').wait_for(state="attached")
         page.locator("#pick").select_option(run["run_id"])

@@ -784,7 +784,7 @@ class DecisionsPage(OfRun):
 
 
 class ListedRun(TypedDict):
-    """A run on record."""
+    """A run on record; amounts exact as text, in its currency with so many ``decimals``."""
 
     run_id: str
     started: str
@@ -793,7 +793,7 @@ class ListedRun(TypedDict):
     state: str
     """``ended``, ``cut short``, ``running`` or ``not over``."""
     sessions_traded: int | None
-    sharpe: str | None
+    sharpe: float | None
     """Null with fewer than five sessions traded."""
     drawdown: str | None
     """Deepest fall by sessions, of more than one; null of a run cut short."""
@@ -805,9 +805,9 @@ class ListedRun(TypedDict):
     hedges: int
     fills: int
     currency: str
-    pnl: str | None
-    pnl_tone: str
-    parts: dict[str, str | None]
+    decimals: int
+    pnl: str
+    parts: dict[str, str]
     sealed: bool
     cut: str | None
     seed: int | None

@@ -17,7 +17,6 @@ from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.journal.cut import is_written, sessions_begun
 from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import plain, signed, tone
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
@@ -157,7 +156,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     parts = pnl_in_cents(row)
     total = parts.pop("total")
     figures = figures_of(row)
-    unit = Decimal(1).scaleb(-money_decimals(run_currency(row["config"])))
+    decimals = money_decimals(run_currency(row["config"]))
+    unit, fall = Decimal(1).scaleb(-decimals), figures.drawdown
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -168,8 +168,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "played": _played(row),
         "state": state_of(row, runs_dir / row["run_id"]),
         "sessions_traded": figures.sessions_traded,
-        "sharpe": plain(figures.sharpe),
-        "drawdown": None if figures.drawdown is None else plain(to_cents(Decimal(figures.drawdown), unit)),
+        "sharpe": figures.sharpe,
+        "drawdown": None if fall is None else f"{to_cents(Decimal(fall), unit):f}",
         "underlying": row["underlying"],
         "strategy": row["strategy"],
         "mode": row["mode"],
@@ -178,9 +178,9 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "hedges": row["hedges"],
         "fills": row["fills"],
         "currency": run_currency(row["config"]),
-        "pnl": signed(total),
-        "pnl_tone": tone(total),
-        "parts": {name: signed(amount) for name, amount in parts.items()},
+        "decimals": decimals,
+        "pnl": f"{total:f}",
+        "parts": {name: f"{amount:f}" for name, amount in parts.items()},
         "sealed": row["sealed"],
         "cut": row["summary"]["verdict"] if row["summary"].get("cut") else None,
         "seed": row["seed"],

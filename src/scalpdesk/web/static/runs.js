@@ -2,10 +2,13 @@
 
 import { LineChart, signedNumber } from "./charts.js";
 import { card, facts, fetchJson, h, poll, redraw, table, tinted } from "./dom.js";
+import { plain, signed, toneOf } from "./figures.js";
 import { modelTable, pathStrip, rerunText } from "./reruns.js";
 
 const SORTS = [["newest", "Newest first"], ["pnl", "Best P&L first"], ["sharpe", "Best Sharpe first"], ["drawdown", "Least drawdown first"], ["sessions", "Most sessions first"], ["fills", "Most fills first"]];
 const TONES = ["text", "up", "down", "muted"];
+const MOST_MINUTES = 2880;  // of a chart in minutes: a longer one is in days
+const amount = (text, run) => signed(Number(text), run.decimals);
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" }, "Loading the runs on record.");
@@ -15,7 +18,7 @@ export function create(main) {
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Which result do I believe?"), sentence),
     card("wide", "Runs", h("div", { class: "controls-row" }, field, sort), list),
-    card("w8", "P&L of the chosen runs, by minutes since their first mark", legend, plot),
+    card("w8", "P&L of the chosen runs, by time since their first mark", legend, plot),
     card("w4", "Side by side", compared),
   );
   let chosen = [], chart = null, last = "", rows = [], waiting = 0;
@@ -36,16 +39,17 @@ export function create(main) {
       let value = null;
       return stamps.map((minute) => { if (at.has(minute)) value = at.get(minute); return value; });
     });
+    const isDays = stamps.at(-1) > MOST_MINUTES;
     chart = new LineChart(plot, found.map((run, i) => ({ label: run.run_id, colour: TONES[i] })), {
-      label: "P&L of the chosen runs", time: false, xValues: (_, splits) => splits.map((minute) => `${minute} min`), yValues: signedNumber(0), axisWidth: 60,
+      label: "P&L of the chosen runs", time: false, xValues: (_, splits) => splits.map((each) => `${each} ${isDays ? "d" : "min"}`), yValues: signedNumber(0), axisWidth: 60,
     });
-    chart.set([stamps, ...columns]);
+    chart.set([isDays ? stamps.map((minute) => minute / 1440) : stamps, ...columns]);
     redraw(
       compared,
       table(
         [
           { head: "Part", cell: (name) => name.replace("_", " ") },
-          ...found.map((run, i) => ({ head: `run ${i + 1}${run.currency === "USD" ? "" : `, ${run.currency}`}`, class: "num", cell: (name) => (name === "total" ? run.pnl : run.parts[name]) })),
+          ...found.map((run, i) => ({ head: `run ${i + 1}${run.currency === "USD" ? "" : `, ${run.currency}`}`, class: "num", cell: (name) => amount(name === "total" ? run.pnl : run.parts[name], run) })),
         ],
         ["total", ...Object.keys(found[0].parts)],
         { caption: "Runs side by side" },
@@ -78,11 +82,11 @@ export function create(main) {
       list,
       table(
         [
-          { head: "P&L", class: "num pnl", cell: (row) => [tinted(row.pnl, row.pnl_tone), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
+          { head: "P&L", class: "num pnl", cell: (row) => [tinted(amount(row.pnl, row), toneOf(Number(row.pnl), row.decimals)), ...(row.currency === "USD" ? [] : [` ${row.currency}`])] },
           { head: "Run", cell: told },
           { head: "Sessions traded", class: "num narrow-gone", cell: (row) => row.sessions_traded },
-          { head: "Sharpe", class: "num narrow-gone", cell: (row) => row.sharpe },
-          { head: "Max drawdown", class: "num narrow-gone", cell: (row) => row.drawdown },
+          { head: "Sharpe", class: "num narrow-gone", cell: (row) => plain(row.sharpe) },
+          { head: "Max drawdown", class: "num narrow-gone", cell: (row) => row.drawdown && plain(Number(row.drawdown), row.decimals) },
           { head: "Fills", class: "num narrow-gone", cell: (row) => String(row.fills) },
           { head: "Played, New York", class: "nowrap narrow-gone", cell: (row) => row.played },
           { head: "State", class: "narrow-gone", cell: (row) => state(row) },
@@ -109,8 +113,8 @@ export function create(main) {
       ["Mode", row.mode],
       ["Market", row.market],
       ["Sessions traded", row.sessions_traded],
-      ["Sharpe", row.sharpe ?? "fewer than 5 sessions traded"],
-      ["Max drawdown", row.drawdown],
+      ["Sharpe", plain(row.sharpe) ?? "fewer than 5 sessions traded"],
+      ["Max drawdown", row.drawdown && plain(Number(row.drawdown), row.decimals)],
       ["Fills", row.fills],
       ["Hedges", row.hedges],
       ["Seed", row.seed],
