@@ -85,13 +85,17 @@ def _show_trades(rows: list[dict[str, Any]]) -> None:
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.report.trade_edge import bought_vol
 
-    columns = ("trade", "opened (New York)", "paid", "worth 1 min", "5 min", "30 min")
-    table = new_table(*columns, "bought", "forecast", "sold", "P&L", left=2)
+    are_several = len({row["run_id"] for row in rows}) > 1
+    first = ("run", "trade", "opened (New York)") if are_several else ("trade", "opened (New York)")
+    columns = ("paid", "worth 1 min", "5 min", "30 min", "bought", "forecast", "sold", "P&L")
+    table = new_table(*first, *columns, left=len(first))
     for row in rows:
         worth = (_figure(row[f"worth_after_{minutes}"]) for minutes in (1, 5, 30))
         vols = map(_vol, (bought_vol(row), row["forecast_vol"], row["exit_vol"]))
         opened = f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}"
-        table.add_row(str(row["number"]), opened, _figure(row["paid"]), *worth, *vols, f"{row['pnl']:+,.2f}")
+        own = (row["run_id"],) if are_several else ()
+        figures = (_figure(row["paid"]), *worth, *vols, f"{row['pnl']:+,.2f}")
+        table.add_row(*own, str(row["number"]), opened, *figures)
     print_table(table)
 
 

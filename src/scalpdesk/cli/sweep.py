@@ -148,6 +148,7 @@ def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *
             "rows": [row.as_document() for row in found.rows],
             "overfitting": msgspec.to_builtins(judged),
             "no_trade": found.why_no_trade,
+            "without_effect": found.without_effect,
         }
         print_json(document)
         return
@@ -180,6 +181,8 @@ def _show(found: "SweepResult") -> None:
         out.print(problem)
     if found.why_no_trade is not None:
         out.print(found.why_no_trade, markup=False)
+    for key in found.without_effect:
+        out.print(f"{key} changed no decision: each of its values gave the same run", markup=False)
     out.print(
         f"{len(found.rows)} combinations on the same sessions, {found.new} run now:"
         " the best of many is partly luck."

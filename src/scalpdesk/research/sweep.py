@@ -602,6 +602,20 @@ class SweepResult:
         return why_no_trade(row.verdict for row in self.done)
 
     @property
+    def without_effect(self) -> list[str]:
+        """Parameters whose values changed no decision of a whole backtest, whatever the others were."""
+        if self.why_no_trade is not None:
+            return []
+        return [key for key in self.varied if self._is_without_effect(key)]
+
+    def _is_without_effect(self, key: str) -> bool:
+        decided: dict[tuple[tuple[str, str], ...], set[str | None]] = {}
+        for row in self.done:
+            others = tuple(sorted((name, text) for name, text in row.settings.items() if name != key))
+            decided.setdefault(others, set()).add(row.decision_hash)
+        return all(len(hashes) == 1 for hashes in decided.values())
+
+    @property
     def done(self) -> list[SweepRow]:
         """Rows of whole backtests."""
         return [row for row in self.rows if row.refusal is None and not row.pruned]

@@ -43,6 +43,7 @@ export function create(main) {
     redraw(trades, table(
       [
         { head: "P&L", class: "num", cell: (row) => tinted(signedText(row.pnl), tone(row.pnl)) },
+        ...(found.runs.length > 1 ? [{ head: "Run", class: "nowrap narrow-gone", cell: (row) => row.run_id }] : []),
         { head: "Trade", cell: (row) => `${row.number}: ${row.structure}` },
         { head: "Opened, New York", class: "nowrap narrow-gone", cell: (row) => row.opened },
         { head: "Paid", class: "num narrow-gone", cell: (row) => money(row.paid) },
