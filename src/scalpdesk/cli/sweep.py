@@ -182,7 +182,9 @@ def _show(found: "SweepResult") -> None:
     if found.why_no_trade is not None:
         out.print(found.why_no_trade, markup=False)
     for key in found.without_effect:
-        out.print(f"{key} changed no decision: each of its values gave the same run", markup=False)
+        out.print(
+            f"{key} changed nothing: each of its values gave the same P&L, orders and fills", markup=False
+        )
     out.print(
         f"{len(found.rows)} combinations on the same sessions, {found.new} run now:"
         " the best of many is partly luck."

@@ -603,17 +603,18 @@ class SweepResult:
 
     @property
     def without_effect(self) -> list[str]:
-        """Parameters whose values changed no decision of a whole backtest, whatever the others were."""
+        """Parameters whose values changed no result, whatever the others were: P&L by part, orders, fills."""
         if self.why_no_trade is not None:
             return []
         return [key for key in self.varied if self._is_without_effect(key)]
 
     def _is_without_effect(self, key: str) -> bool:
-        decided: dict[tuple[tuple[str, str], ...], set[str | None]] = {}
+        results: dict[tuple[tuple[str, str], ...], list[tuple[object, ...]]] = {}
         for row in self.done:
             others = tuple(sorted((name, text) for name, text in row.settings.items() if name != key))
-            decided.setdefault(others, set()).add(row.decision_hash)
-        return all(len(hashes) == 1 for hashes in decided.values())
+            # not the decision hash: the ids of orders in it tell one configuration from another
+            results.setdefault(others, []).append((row.pnl, row.daily, row.orders, row.fills, row.hedges))
+        return all(each == found[0] for found in results.values() for each in found)
 
     @property
     def done(self) -> list[SweepRow]:
