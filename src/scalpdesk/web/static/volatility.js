@@ -71,7 +71,7 @@ export function create(main) {
       paintHeat(table(
         [
           { head: "Expiry", class: "nowrap", cell: (row) => row.expiry },
-          ...page.heat.moves.map((move, i) => ({ head: move ? `${signed(100 * move, 0)} %` : "spot", class: "heat", cell: (row) => heatCell(shown(perCent(row.cells[i].vol)), row.cells[i].heat ?? 0) })),
+          ...page.heat.moves.map((move, i) => ({ head: move ? `${signed(100 * move, 0)} %` : "spot", class: "heat", cell: (row) => heatCell(shown(row.cells[i].vol === null ? null : plain(100 * row.cells[i].vol, 1)), row.cells[i].heat ?? 0) })),
         ],
         page.heat.rows,
         { caption: "Implied volatility by expiry and strike" },
