@@ -10,6 +10,8 @@ import pytest
 from scalpdesk.cli.main import main
 from scalpdesk.cli.mcp import CommandTools, shortened
 
+pytestmark = pytest.mark.second
+
 mcp = pytest.importorskip("mcp", reason='mcp is not installed: pip install "scalpdesk[mcp]"')
 from mcp.client.session import ClientSession  # noqa: E402 - after the check
 from mcp.client.stdio import StdioServerParameters, stdio_client  # noqa: E402

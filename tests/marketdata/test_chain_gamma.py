@@ -128,6 +128,7 @@ def test_a_borrow_that_all_expiries_show_is_priced_with_in_each():
         assert forward.pricing_spot == pytest.approx(SPOT, abs=0.01)
 
 
+@pytest.mark.second
 def test_before_an_ex_date_the_closed_form_gives_the_exposure_to_three_percent():
     """An American gamma with cash dividends costs a price of its own for each option: 25 s a chain."""
     own = [us_option(f"SPY180316{right}{strike * 1000:08d}") for strike in range(86, 115) for right in "CP"]

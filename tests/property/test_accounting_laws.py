@@ -17,6 +17,8 @@ from scalpdesk.instruments.futures import future_contract
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.portfolio.positions import FifoLots
 
+pytestmark = pytest.mark.second
+
 D = Decimal
 SPY, KO, CALL = Equity("SPY"), Equity("KO"), us_option("KO260116C00070000", ["KO"])
 INDEX, FUTURE = us_option("SPX260116C05000000"), future_contract("ES_202603")

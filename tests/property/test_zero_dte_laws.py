@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from scalpdesk.strategies.zero_dte.strategy import (
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 from scalpdesk_testing.kit.desk import HandDesk
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+
+pytestmark = pytest.mark.second
 
 LOOSE = RiskLimits(
     max_daily_loss_fraction=0.99,

@@ -45,6 +45,7 @@ def wait_until(api, path, is_enough):
     raise AssertionError(page)
 
 
+@pytest.mark.second
 def test_a_run_is_made_again_in_a_process_of_its_own_and_stands_in_its_tear_sheet(api, path, ended_runs):
     before = api.get(path, headers=VIEWER).json()
     assert (before["state"], before["can"], before["models"]) == (
@@ -65,6 +66,7 @@ def test_a_run_is_made_again_in_a_process_of_its_own_and_stands_in_its_tear_shee
     assert re.search(r'"models": \{"note"', sheet)
 
 
+@pytest.mark.second
 def test_what_was_made_before_it_is_cancelled_stays(api, path):
     api.post(path, json={"fill_models": False, "paths": 1_000}, headers=OPERATOR)
     wait_until(api, path, lambda page: page["done"] > 0)

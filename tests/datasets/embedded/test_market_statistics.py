@@ -11,6 +11,8 @@ from scalpdesk.datasets.embedded.chain import listed_expiries
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk_testing.market_statistics import embedded_market_statistics
 
+pytestmark = pytest.mark.second
+
 SESSIONS = [
     date(2015, 8, 24), date(2018, 2, 5), date(2014, 10, 15), date(2016, 6, 24), date(2018, 12, 26),
     date(2017, 5, 1), date(2017, 7, 25), date(2017, 10, 5), date(2017, 11, 22), date(2018, 1, 3),
