@@ -4,6 +4,7 @@
 """
 
 import re
+import signal
 import sys
 from collections import Counter
 from datetime import date
@@ -85,6 +86,14 @@ NAMES = {
 }
 """Names that a page's Python takes as given."""
 STEPS = {str(page.relative_to(ROOT)): steps_of(page) for page in pages()}
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heeded():
+    """Let what the pages start end at Ctrl-C: a suite in the background ignores it, and what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
