@@ -193,6 +193,9 @@ def test_a_last_refusal_of_another_kind_comes_with_the_one_before():
     assert verdict(fold) == "no trade: filters: 11.0; before: gate: no forecast"
     fold.see(AT, (decision(reasons=("filters: 11.2",)),))
     assert verdict(fold) == "no trade: filters: 11.2"
+    fold.see(AT, (decision(reasons=("1.5 below 2: sold out",)),))
+    fold.see(AT, (decision(reasons=("0.7 below 3: sold out",)),))
+    assert verdict(fold) == "no trade: 0.7 below 3: sold out"
 
 
 def test_a_fold_keeps_the_last_five_refusals_and_counts_by_kind():

@@ -139,7 +139,8 @@ def verdict(fold: RunFold) -> str:
 
 
 def _kind(refusal: Decision) -> str:
-    return refusal.reasons[0].partition(":")[0]
+    """Return how a refusal begins, without its figures."""
+    return "".join(each for each in refusal.reasons[0].partition(":")[0] if not each.isdigit())
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:
