@@ -25,18 +25,18 @@ VENUES := -e parts/alpaca -e parts/deribit -e parts/ibkr
 $(VENV)/.run-ready: requirements/run.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
-	$(LOUD_PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
+	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/run.lock  # the lock is whole: no search, half the time
 	$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing
 	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
-	$(LOUD_PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/venues.lock
+	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/venues.lock
 	$(PIP) install --no-compile --no-deps $(VENUES)
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(LOUD_PIP) install --no-compile --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
+	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
 	$(PIP) install --no-compile --no-deps $(VENUES)
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers

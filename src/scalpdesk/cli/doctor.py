@@ -3,10 +3,11 @@
 import os
 import re
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -290,11 +291,29 @@ def compile_kernels_once() -> None:
 
 def compile_kernels() -> None:
     """Compile the pricing kernels, or load them; a bar on stderr shows how far it has come."""
-    from scalpdesk.pricing.scalar import WARM_UP_STEPS, warm_up_steps
+    from scalpdesk.pricing.warming import STEPS, warm_up_steps
 
-    with progress_bar(as_json=False) as report:
-        for done in warm_up_steps():
-            report(done, WARM_UP_STEPS, "compiling the pricing kernels")
+    with _second_compiler() as ended, progress_bar(as_json=False) as report:
+        for done in warm_up_steps(ended):
+            report(done, len(STEPS), "compiling the pricing kernels")
+
+
+@contextmanager
+def _second_compiler() -> Iterator[Callable[[], object]]:
+    """Let a process on another processor compile the last kernels; yield what waits for its end.
+
+    However it ends: this process compiles what is missing then. No Ctrl-C reaches it, so it says nothing.
+    """
+    if (os.cpu_count() or 1) == 1 or _are_compiled():
+        yield lambda: None
+        return
+    command = sys.executable, "-m", "scalpdesk.pricing.warming"
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=nowhere, stderr=nowhere, start_new_session=True) as process:  # noqa: S603 - ourselves
+        try:
+            yield process.wait
+        finally:
+            process.kill()
 
 
 def _keys(folder: Path) -> Iterator[Diagnosis]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalpdesk.pricing.implied import implied_vol
     from scalpdesk.pricing.models import greeks
-    from scalpdesk.pricing.scalar import warm_up
+    from scalpdesk.pricing.warming import warm_up
 
 __all__ = ["greeks", "implied_vol", "warm_up"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     homes = {
         "greeks": "scalpdesk.pricing.models",
         "implied_vol": "scalpdesk.pricing.implied",
-        "warm_up": "scalpdesk.pricing.scalar",
+        "warm_up": "scalpdesk.pricing.warming",
     }
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

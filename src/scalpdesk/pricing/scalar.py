@@ -1,10 +1,9 @@
 """Greeks and implied volatility of a single option, without the overhead of arrays, for the trading engine.
 
-American options use the same tables of exercise boundaries as arrays, and give the same digits. ``warm_up``
-compiles the kernels ahead of the trading day, so that no decision waits for a compiler.
+American options use the same tables of exercise boundaries as arrays, and give the same digits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from math import frexp, isfinite, nan, sqrt
 from typing import NamedTuple
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.american import AmericanModel, boundary_table, premiums_at_yields, tables_for
+from scalpdesk.pricing.american import AmericanModel, boundary_table, tables_for
 from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs, Schedule
-from scalpdesk.pricing.implied import STATUSES, implied_vol
+from scalpdesk.pricing.implied import STATUSES
 from scalpdesk.pricing.kernels.american import (
     BOUNDLESS,
     GRID,
@@ -33,26 +32,12 @@ from scalpdesk.pricing.kernels.american_iv import (
     american_start,
     fill_american_verdicts,
     fill_quoted,
-    out_of_money_vols,
     table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
 from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
-from scalpdesk.pricing.kernels.cash_premium import (
-    SLAB_SHAPE,
-    fill_slab,
-    held_greeks,
-    is_worth_exercising,
-    quoted_start,
-    tabled_greeks,
-    worth_ahead,
-)
 from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
-from scalpdesk.pricing.kernels.normal import Nine, robust_level
-from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
-from scalpdesk.pricing.models import greeks
-from scalpdesk.pricing.smile_level import SviVols, swap_vol
-from scalpdesk.pricing.svi import SmileFit
+from scalpdesk.pricing.kernels.normal import Nine
 
 _AMERICAN = AmericanModel()
 _greeks_of: Callable[[Nine], OptionGreeks] = partial(tuple.__new__, OptionGreeks)
@@ -329,62 +314,3 @@ def vols_and_greeks(
         if verdict == STATUSES[OK]:
             columns[:, at] = option_greeks(*option, float(vol[at]), bool(is_call[at]), row[5], row[6])
     return vol, columns
-
-
-def _warm_up_dividends() -> None:
-    ex_date, parts, table = np.array([0.05]), np.array([0.005]), np.empty(SLAB_SHAPE)
-    option, carry = (-1.0, 100.0, 100.0, 0.1, 0.2), (0.03, 0.0)
-    worth_ahead(0.1, 0.03, ex_date, parts)
-    is_worth_exercising(-1.0, *carry, ex_date, parts)
-    quoted_start(3.0, *option[:4], *carry, 0.5, True)
-    held_greeks(*option, *carry, ex_date, parts)
-    fill_slab(-1.0, 0.2, *carry, ex_date, parts, -4, table)
-    tabled_greeks(*option, *carry, ex_date, parts, -4, -19, (table, table, table, table))
-
-
-def warm_up() -> None:
-    """Run each fast path of pricing once; machine code is cached on disk.
-
-    Finite differences for whole columns (yields below a negative rate) compile on first use: no decision of
-    the engine waits for them.
-    """
-    for _ in warm_up_steps():
-        pass
-
-
-WARM_UP_STEPS = 9
-
-
-def warm_up_steps() -> Iterator[int]:
-    """Warm up as `warm_up` does; yield how many of `WARM_UP_STEPS` are done."""
-    strikes = np.array([95.0, 100.0])
-    for style in ("european", "american"):
-        american = style == "american"
-        g = greeks(100.0, strikes, 0.1, 0.2, False, rate=0.04, style=style)
-        implied_vol(g.price, 100.0, strikes, 0.1, False, rate=0.04, style=style)
-        yield 3 * american + 1
-        option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
-        implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
-        option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
-        yield 3 * american + 2
-        rows = np.outer((option.price, 100.0, 100.0, 0.1, 0.04, 0.01), np.ones(2))
-        vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
-        state = PricedState(100.0, 0.2, 0.1, 0.1)
-        corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
-        yield 3 * american + 3
-    prices = np.array([1.0, 3.0])  # the forward of an expiry, of its pairs of call and put
-    out_of_money_vols(prices, prices, strikes, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
-    premiums_at_yields(100.0, strikes, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
-    robust_level(strikes, prices)
-    yield 7
-    k = np.linspace(-0.2, 0.2, 9)
-    fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
-    smile, _ = fit.without_arbitrage(fit.free(), None)
-    swap_vol(SviVols(smile, 0.1), 0.1)
-    nothing = np.zeros(0)
-    next_move(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
-    average_after(nothing, nothing, 0, 0, 0.0, 0.0, 0.0)
-    are_tradable(nothing, nothing)
-    yield 8
-    _warm_up_dividends()
-    yield WARM_UP_STEPS

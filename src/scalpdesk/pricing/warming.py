@@ -1,0 +1,125 @@
+"""Compilation of the pricing kernels ahead of the first run and of the trading day: no decision waits for it.
+
+Each step calls what it compiles; machine code is cached on disk. ``python -m scalpdesk.pricing.warming``
+compiles the steps that a second process takes.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scalpdesk.pricing.american import premiums_at_yields
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
+from scalpdesk.pricing.kernels.cash_premium import (
+    SLAB_SHAPE,
+    fill_slab,
+    held_greeks,
+    is_worth_exercising,
+    quoted_start,
+    tabled_greeks,
+    worth_ahead,
+)
+from scalpdesk.pricing.kernels.normal import robust_level
+from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
+from scalpdesk.pricing.models import greeks
+from scalpdesk.pricing.scalar import (
+    PricedState,
+    corner_prices,
+    implied_vol_scalar,
+    option_greeks,
+    vols_and_greeks,
+)
+from scalpdesk.pricing.smile_level import SviVols, swap_vol
+from scalpdesk.pricing.svi import SmileFit
+
+STRIKES = np.array([95.0, 100.0])
+
+
+def _columns(style: str) -> None:
+    g = greeks(100.0, STRIKES, 0.1, 0.2, False, rate=0.04, style=style)
+    implied_vol(g.price, 100.0, STRIKES, 0.1, False, rate=0.04, style=style)
+
+
+def _numbers(style: str) -> None:
+    american = style == "american"
+    option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
+    implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
+    option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
+    rows = np.outer((option.price, 100.0, 100.0, 0.1, 0.04, 0.01), np.ones(2))
+    vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
+    state = PricedState(100.0, 0.2, 0.1, 0.1)
+    corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
+
+
+def _smiles() -> None:
+    k = np.linspace(-0.2, 0.2, 9)
+    fit = SmileFit(k, 0.19 - 0.1 * k, 0.21 - 0.1 * k, 0.1)
+    smile, _ = fit.without_arbitrage(fit.free(), None)
+    swap_vol(SviVols(smile, 0.1), 0.1)
+
+
+def _triggers() -> None:
+    nothing = np.zeros(0)
+    next_move(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
+    average_after(nothing, nothing, 0, 0, 0.0, 0.0, 0.0)
+    are_tradable(nothing, nothing)
+
+
+def _forwards() -> None:
+    prices = np.array([1.0, 3.0])
+    out_of_money_vols(prices, prices, STRIKES, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
+    premiums_at_yields(100.0, STRIKES, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
+    robust_level(STRIKES, prices)
+
+
+def _dividends() -> None:
+    ex_date, parts, table = np.array([0.05]), np.array([0.005]), np.empty(SLAB_SHAPE)
+    option, carry = (-1.0, 100.0, 100.0, 0.1, 0.2), (0.03, 0.0)
+    worth_ahead(0.1, 0.03, ex_date, parts)
+    is_worth_exercising(-1.0, *carry, ex_date, parts)
+    quoted_start(3.0, *option[:4], *carry, 0.5, True)
+    held_greeks(*option, *carry, ex_date, parts)
+    fill_slab(-1.0, 0.2, *carry, ex_date, parts, -4, table)
+    tabled_greeks(*option, *carry, ex_date, parts, -4, -19, (table, table, table, table))
+
+
+STEPS: tuple[Callable[[], None], ...] = (
+    lambda: _columns("european"),
+    lambda: _numbers("european"),
+    lambda: _columns("american"),
+    lambda: _numbers("american"),
+    _smiles,
+    _triggers,
+    _forwards,
+    _dividends,
+)
+ELSEWHERE = 2
+"""The last steps take as long as those before them: a second process may compile them meanwhile."""
+
+
+def warm_up() -> None:
+    """Run each fast path of pricing once; machine code is cached on disk.
+
+    Finite differences for whole columns (yields below a negative rate) compile on first use: no decision of
+    the engine waits for them.
+    """
+    for step in STEPS:
+        step()
+
+
+def warm_up_steps(before_the_last: Callable[[], object]) -> Iterator[int]:
+    """Warm up as `warm_up` does; yield how many of `STEPS` are done.
+
+    ``before_the_last`` is called before the steps that a second process may have compiled.
+    """
+    for done, step in enumerate(STEPS):
+        if done == len(STEPS) - ELSEWHERE:
+            before_the_last()
+        step()
+        yield done + 1
+
+
+if __name__ == "__main__":
+    for last in STEPS[: -ELSEWHERE - 1 : -1]:
+        last()
