@@ -189,13 +189,19 @@ def test_an_entry_that_was_given_up_comes_with_what_refused_its_orders():
 def test_a_last_refusal_of_another_kind_comes_with_the_one_before():
     """Of a day without a forecast it named the strikes alone, which had refused its last minute."""
     fold = empty()
-    fold.see(AT, (decision(reasons=("gate: no forecast",)), decision(reasons=("filters: 11.0",))))
-    assert verdict(fold) == "no trade: filters: 11.0; before: gate: no forecast"
-    fold.see(AT, (decision(reasons=("filters: 11.2",)),))
-    assert verdict(fold) == "no trade: filters: 11.2"
-    fold.see(AT, (decision(reasons=("1.5 below 2: sold out",)),))
-    fold.see(AT, (decision(reasons=("0.7 below 3: sold out",)),))
-    assert verdict(fold) == "no trade: 0.7 below 3: sold out"
+    fold.see(AT, (decision(reasons=("no forecast",), refused_by="gate"),))
+    fold.see(AT, (decision(reasons=("of 11 strikes",), refused_by="selection"),))
+    assert verdict(fold) == "no trade: of 11 strikes; before: no forecast"
+    fold.see(AT, (decision(reasons=("one strike is left",), refused_by="selection"),))
+    assert verdict(fold) == "no trade: one strike is left"
+
+
+def test_of_a_strategy_that_names_no_rule_equal_reasons_are_told_once():
+    fold = empty()
+    fold.see(AT, (decision(reasons=("sold out",)), decision(reasons=("sold out",))))
+    assert verdict(fold) == "no trade: sold out"
+    fold.see(AT, (decision(reasons=("closed",)),))
+    assert verdict(fold) == "no trade: closed; before: sold out"
 
 
 def test_a_fold_keeps_the_last_five_refusals_and_counts_by_kind():

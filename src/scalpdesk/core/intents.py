@@ -219,6 +219,10 @@ class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False)
     client_order_id: str
 
 
+REFUSED_BY = "refused_by"
+"""Fact of a refusal: the rule, filter or setting that refused, the same at any figures."""
+
+
 @final
 class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """One thing decided, taken or skipped, with its reasons and the numbers behind it."""

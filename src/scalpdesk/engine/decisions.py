@@ -4,6 +4,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.core.intents import (
     EXITS,
+    REFUSED_BY,
     CancelIntent,
     Decision,
     LegOrders,
@@ -72,7 +73,10 @@ class Decisions:
             self._cancels.send(client_order_id)
         taken = bool(commands or cancels) or proposal.carried_out
         reasons = proposal.reasons + admitted.notes + admitted.refusals
-        out.append(Decision(now_ns, kind, taken, reasons, proposal.facts, tuple(ids)))
+        facts = proposal.facts
+        if admitted.refusals and not taken:
+            facts = facts | {REFUSED_BY: "risk gate"}
+        out.append(Decision(now_ns, kind, taken, reasons, facts, tuple(ids)))
         out += commands
 
 

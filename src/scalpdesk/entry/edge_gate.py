@@ -370,6 +370,8 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
     """None when it could not be computed."""
     vol_ratio: float | None
     """Forecast over the market's level, or the other way round of a structure that is short volatility."""
+    failed: tuple[str, ...] = ()
+    """The tests that failed by the setting of their bound, or what could not be known."""
 
 
 class Recentring(NamedTuple):
@@ -547,13 +549,13 @@ class EdgeGate:
         ArgumentError
             When a number of the structure is not finite or out of its range.
         """
-        unknown = []
+        unknown = {}
         if not forecast.known:
-            unknown.append(f"no volatility forecast: {forecast.reason or 'it is not a number'}")
+            unknown["forecast"] = f"no volatility forecast: {forecast.reason or 'it is not a number'}"
         if inputs is None:
-            unknown.append("no implied volatility of the straddle")
+            unknown["implied volatility"] = "no implied volatility of the straddle"
         if inputs is None or unknown:
-            return EdgeVerdict(passed=False, reasons=tuple(unknown), edge=None, vol_ratio=None)
+            return EdgeVerdict(False, tuple(unknown.values()), None, None, tuple(unknown))
         config = self.config
         edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
         ratio = forecast.vol / edge.implied_level
@@ -565,16 +567,16 @@ class EdgeGate:
         least, error = (money_text(each, inputs.currency) for each in (config.min_edge_usd, edge.stderr_usd))
         minutes = config.window_seconds / 60.0
         over = f" {config.k_stderr:g}, over {minutes:g} minutes" if minutes else ""
-        texts = (
-            (net, f"{least} (min_edge_usd)"),
-            (net, f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})"),
-            (f"{compared} = {ratio:.3f}", f"{config.min_vol_ratio:g} (min_vol_ratio)"),
-        )
+        texts = {
+            "min_edge_usd": (net, f"{least} (min_edge_usd)"),
+            "k_stderr": (net, f"{round(self.bar_stderr, 2):g} × {error} standard error (k_stderr{over})"),
+            "min_vol_ratio": (f"{compared} = {ratio:.3f}", f"{config.min_vol_ratio:g} (min_vol_ratio)"),
+        }
         tests = self._tests(edge.net_usd, edge.stderr_usd, ratio)
-        failed = [
-            f"{what} is below {bound}"
-            for (value, needed), (what, bound) in zip(tests, texts, strict=True)
+        failed = {
+            name: f"{what} is below {bound}"
+            for (value, needed), (name, (what, bound)) in zip(tests, texts.items(), strict=True)
             if not value >= needed
-        ]
-        met = [f"{what} is at least {bound}" for what, bound in texts]
-        return EdgeVerdict(passed=not failed, reasons=tuple(failed or met), edge=edge, vol_ratio=ratio)
+        }
+        met = [f"{what} is at least {bound}" for what, bound in texts.values()]
+        return EdgeVerdict(not failed, tuple(failed.values() or met), edge, ratio, tuple(failed))

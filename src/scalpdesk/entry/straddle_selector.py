@@ -212,6 +212,13 @@ class Selection(msgspec.Struct, frozen=True):
             f" {'takes back its theta after the spread' if best.rank < 0.0 else 'pays its theta and spread'}"
         )
 
+    @property
+    def refused_by(self) -> str:
+        """The filters that removed something, at any count; where its delta alone removed one, that."""
+        if self.lopsided is not None:
+            return "selection: delta"
+        return "selection: " + (", ".join(name for name, count in self.removed.items() if count) or "chain")
+
     def why_none(self) -> str:
         """Return how many candidates each filter removed, in one sentence."""
         parts = [f"{name} removed {count}" for name, count in self.removed.items() if count]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import Decision, Mark
+from scalpdesk.core.intents import REFUSED_BY, Decision, Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -130,7 +130,7 @@ def verdict(fold: RunFold) -> str:
     if fold.refusals:
         *earlier, last = fold.refusals
         why = "; ".join(last.reasons)
-        if earlier and (AGAIN_IN in last.facts or _kind(last) != _kind(earlier[-1])):
+        if earlier and (AGAIN_IN in last.facts or _refused_by(last) != _refused_by(earlier[-1])):
             why += f"; before: {'; '.join(earlier[-1].reasons)}"
         return f"no trade: {why}"
     if fold.orders:
@@ -138,9 +138,9 @@ def verdict(fold: RunFold) -> str:
     return NEVER_ASKED
 
 
-def _kind(refusal: Decision) -> str:
-    """Return how a refusal begins, without its figures."""
-    return "".join(each for each in refusal.reasons[0].partition(":")[0] if not each.isdigit())
+def _refused_by(refusal: Decision) -> object:
+    """Return what refused; where a strategy of another package does not say so, its reasons."""
+    return refusal.facts.get(REFUSED_BY, refusal.reasons)
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:

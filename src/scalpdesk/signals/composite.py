@@ -51,6 +51,8 @@ class Survey(msgspec.Struct, frozen=True):
     """The reading to trade on, or None."""
     against: str = ""
     """Why nothing is to be traded on; empty when something is."""
+    refused_by: str = ""
+    """The signal and what it fails, the same at any score."""
 
 
 def survey(
@@ -79,7 +81,7 @@ def survey(
     scores = {reading.name: reading.score for reading in readings if reading.exists and reading.score}
     weighed = composite(scores, weights)
     if weighed.primary is None:
-        return Survey(readings, weighed, None, "no signal")
+        return Survey(readings, weighed, None, "no signal", "no signal")
     minima = {signal.name: signal.minimum for signal in signals}
     against = {item.name: _against(item, minima[item.name]) for item in readings if item.name in scores}
     running = {name: score for name, score in scores.items() if not (only_tradable and against[name])}
@@ -89,14 +91,17 @@ def survey(
     if primary is None or scoring is Scoring.ORIGINAL:
         primary = max(running, key=lambda name: running[name])
     chosen = next(reading for reading in readings if reading.name == primary)
-    return Survey(readings, weighed, None if against[primary] else chosen, against[primary])
+    refused = against[primary]
+    return Survey(readings, weighed, chosen if refused is None else None, *(refused or ("", "")))
 
 
-def _against(reading: Reading, minimum: float) -> str:
-    """Return why a reading may not be traded on; empty when it may."""
+def _against(reading: Reading, minimum: float) -> tuple[str, str] | None:
+    """Return why a reading may not be traded on, and what it fails; None when it may."""
     score = reading.score or 0.0
     if score < minimum - 1e-12:
-        return f"{reading.name} scores {score:.2f}, least {minimum:g}"
+        return f"{reading.name} scores {score:.2f}, least {minimum:g}", f"{reading.name}: score"
     if reading.confidence is Confidence.LOW:
-        return f"{reading.name} scores {score:.2f}: low confidence"
-    return "" if reading.direction else f"{reading.name} scores {score:.2f} but has no direction"
+        return f"{reading.name} scores {score:.2f}: low confidence", f"{reading.name}: confidence"
+    if not reading.direction:
+        return f"{reading.name} scores {score:.2f} but has no direction", f"{reading.name}: direction"
+    return None

@@ -67,7 +67,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     reasons: tuple[str, ...]
     """In plain words, with the numbers."""
     facts: Facts = msgspec.field(default_factory=dict)
-    """The figures behind it, by name (units in the names)."""
+    """The figures behind it, by name (units in the names); of a refusal ``refused_by`` names the rule."""
     intents: tuple[Intent, ...] = ()
     """Orders and cancels."""
     all_or_none: bool = True

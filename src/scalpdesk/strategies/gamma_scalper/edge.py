@@ -77,6 +77,13 @@ class EntryVerdict(FrozenStruct, frozen=True):
     edge: Edge | None = None
     needed_usd: float = 0.0
     """What the edge must be, in currency."""
+    failed: tuple[str, ...] = ()
+    """The tests of the gate that failed, by the setting of their bound."""
+
+    @property
+    def refused_by(self) -> str:
+        """What of the gate refuses, the same at any figures."""
+        return "entry gate: " + ", ".join(self.failed)
 
 
 class StraddleEdge:
@@ -209,7 +216,8 @@ class StraddleEdge:
         reasons = tuple(label + why for why in verdict.reasons)
         has_edge = verdict.passed and gate != "off"
         needed = 0.0 if edge is None else self._gate.needed_usd(edge)
-        return EntryVerdict(verdict.passed or gate != "enforce", reasons, facts, has_edge, edge, needed)
+        is_let = verdict.passed or gate != "enforce"
+        return EntryVerdict(is_let, reasons, facts, has_edge, edge, needed, verdict.failed)
 
     def left(self, structure: Structure, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return what holding on is worth beside selling now; None when unknown.

@@ -217,23 +217,24 @@ class WaitingState(RestingState):
         ahead = event_ahead(config.exits, view.now_ns, session, tools.ex_dividends_ns(view))
         if ahead:
             self.passes.note(view.now_ns, passed=False)
-            return self, tools.refuse(f"entry waits for an event: {ahead}", {})
+            return self, tools.refuse("event", f"entry waits for an event: {ahead}", {})
         if tools.edge.is_far(view):
             self.passes.note(view.now_ns, passed=False)
             return self, ()
         listed = tools.structures(view)
         selection = tools.selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
         why_none = "" if selection.best is not None else selection.why_none()
+        refused_by = selection.refused_by
         if selection.best is not None and config.exits.early_exercise:
             found = early_exercise_gain(view, selection.best.structure, tools.partners)
             if found is not None:  # it would be left again at once
                 why_none = (
                     f"a leg of the best is worth {found[0]:.2f} more exercised than held over the night"
                 )
+                refused_by = "early exercise"
         if selection.best is None or why_none:
             self.passes.note(view.now_ns, passed=False)
-            key = "delta" if selection.lopsided is not None else ""
-            return self, tools.refuse(why_none, dict(selection.removed), key)
+            return self, tools.refuse(refused_by, why_none, dict(selection.removed))
         return self._judge(view, selection, selection.best, spot)
 
     def _judge(self, view: DeskView, selection: Selection, best: Candidate, spot: float) -> Step:
@@ -245,20 +246,21 @@ class WaitingState(RestingState):
             self.course.note(view.now_ns, verdict.edge.net_usd, verdict.needed_usd)
         is_enough = self.passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
-            return self, tools.refuse("; ".join(verdict.reasons), facts)
+            return self, tools.refuse(verdict.refused_by, "; ".join(verdict.reasons), facts)
         if not is_enough:
             count, needed = self.passes.count, self.passes.needed
-            return self, tools.refuse(f"the entry gate passes: {count} of {needed} in a row", facts)
+            reason = f"the entry gate passes: {count} of {needed} in a row"
+            return self, tools.refuse("passes in a row", reason, facts)
         answer = None if tools.meta is None else tools.meta.judge(facts, view.now_ns)
         if answer is not None:
             facts |= answer.facts
             if not answer.is_taken:
                 self.left_on = None if view.session is None else view.session.day
-                return self, tools.refuse(answer.reason, facts)
+                return self, tools.refuse("answer of the model", answer.reason, facts)
         straddles, sizes, figures = tools.size(best, view, verdict.edge)
         facts |= figures
         if not straddles:
-            return self, tools.refuse("; ".join(sizes), facts)
+            return self, tools.refuse("size", "; ".join(sizes), facts)
         trade = StraddleTrade(view, best.structure, straddles, had_edge=verdict.has_edge)
         vols = (each.vol for each in best.states)
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
@@ -469,11 +471,13 @@ class HoldingState(TradingState):
             later = paying or later
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
-            return self, tools.refuse(f"roll: {selection.why_none()}", dict(selection.removed))
+            why_none = f"roll: {selection.why_none()}"
+            return self, tools.refuse(f"roll: {selection.refused_by}", why_none, dict(selection.removed))
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
         facts = entry_facts(selection.best, spot) | verdict.facts
         if not verdict.passed:
-            return self, tools.refuse("roll: " + "; ".join(verdict.reasons), facts)
+            reason = "roll: " + "; ".join(verdict.reasons)
+            return self, tools.refuse(f"roll: {verdict.refused_by}", reason, facts)
         structure = selection.best.structure
         why = f"roll from {held.first_expiry} to {structure.first_expiry}, strike {structure.strikes}"
         if delta is not None:
@@ -484,7 +488,8 @@ class HoldingState(TradingState):
             facts |= {"roll_credit_usd": credit or 0.0}
             text = "unknown" if credit is None else money_text(credit, structure.lead.contract.currency)
             if credit is None or credit <= 0.0:
-                return self, tools.refuse(f"roll: no credit, it brings {text} a set after its costs", facts)
+                reason = f"roll: no credit, it brings {text} a set after its costs"
+                return self, tools.refuse("roll: credit", reason, facts)
             why = f"{why}, for a credit of {text} a set"
         return self._move(view, structure, why, facts, had_edge=verdict.has_edge)
 
@@ -540,15 +545,17 @@ class HoldingState(TradingState):
         same = [trade.structure]
         selection = tools.selector.select(same, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
-            return self, tools.refuse(f"scale in: {selection.why_none()}", facts)
+            why_none = f"scale in: {selection.why_none()}"
+            return self, tools.refuse(f"scale in: {selection.refused_by}", why_none, facts)
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
         facts = facts | verdict.facts
         if not (verdict.passed and verdict.has_edge):
-            return self, tools.refuse("scale in: " + "; ".join(verdict.reasons), facts)
+            reason = "scale in: " + "; ".join(verdict.reasons)
+            return self, tools.refuse(f"scale in: {verdict.refused_by}", reason, facts)
         most, sizes, figures = tools.size(selection.best, view, verdict.edge, fixed=wanted)
         wanted, facts = min(wanted, most), facts | figures
         if wanted <= trade.straddles:
-            return self, tools.refuse("scale in: " + "; ".join(sizes), facts)
+            return self, tools.refuse("scale in: size", "scale in: " + "; ".join(sizes), facts)
         why = f"scale in from {trade.straddles} to {wanted} straddles: {now}"
         assert trade.scale is not None
         trade.scale.forget()

@@ -38,7 +38,7 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels, without_figures
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
@@ -218,10 +218,9 @@ class ScalperTools:
         """Return when a session's minutes before the close begin, in which everything is left."""
         return minutes_before(session.close_ns, self.config.exits.flat_minutes_before_close or 0.0)
 
-    def refuse(self, reason: str, facts: Facts, kind: str = "") -> list[Action]:
-        """Report a refusal when its kind changes: unless given, its words without figures."""
-        facts = facts if self.manner.has_figures else {}
-        return self._refusals.report(kind or without_figures(reason), (reason,), facts)
+    def refuse(self, refused_by: str, reason: str, facts: Facts) -> list[Action]:
+        """Report a refusal when another thing refuses than before: the figures change at every look."""
+        return self._refusals.report(refused_by, (reason,), facts if self.manner.has_figures else {})
 
     def ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""

@@ -1,10 +1,9 @@
 """The life of a strategy's orders: time to live, cancels, and reports that are not repeated."""
 
 from collections.abc import Collection, Iterable
-from string import digits
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import CancelIntent, Purpose
+from scalpdesk.core.intents import REFUSED_BY, CancelIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.orders.order import UNCERTAIN, Order, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -51,14 +50,6 @@ def surplus_cancels(view: DeskView) -> list[Action]:
     return take_back(DecisionKind.ENTRY, adding, "the position is whole: take off what would add to it")
 
 
-_NO_DIGITS = str.maketrans("", "", digits)
-
-
-def without_figures(words: str) -> str:
-    """Return a reason without its digits: a figure that changes does not make a new reason."""
-    return words.translate(_NO_DIGITS)
-
-
 class ReportOnce:
     """Reports a decision not to act when its key changes, not at every wake.
 
@@ -94,14 +85,18 @@ class ReportOnce:
         if key == was or is_recent:
             return []
         self._reported_ns[key] = now_ns
-        return [Proposal(self.kind, reasons, facts or {})]
+        return [self._proposal(key, reasons, facts)]
 
     def once(self, key: str, reasons: tuple[str, ...], facts: Facts | None = None) -> list[Action]:
         """Return the report unless its key has ever been reported since the last :meth:`forget`."""
         if key in self._reported_ns:
             return []
         self._reported_ns[key] = 0
-        return [Proposal(self.kind, reasons, facts or {})]
+        return [self._proposal(key, reasons, facts)]
+
+    def _proposal(self, key: str, reasons: tuple[str, ...], facts: Facts | None) -> Proposal:
+        about: Facts = {REFUSED_BY: str(key)} if self.kind == DecisionKind.ENTRY else {}
+        return Proposal(self.kind, reasons, (facts or {}) | about)
 
     @property
     def has_reported(self) -> bool:

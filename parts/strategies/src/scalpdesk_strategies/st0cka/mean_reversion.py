@@ -7,7 +7,7 @@ The minute bars and the VWAP that mean reversion is read from, kept as the day g
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -52,8 +52,8 @@ class MeanReversion(msgspec.Struct, frozen=True):
     rsi: float
     """0 to 100."""
     is_entry: bool
-    failing: tuple[str, ...]
-    """Reasons against buying, with the figures; empty for an entry."""
+    failing: dict[str, str]
+    """Reasons against buying, with the figures, by reading; empty for an entry."""
 
 
 def read_mean_reversion(
@@ -82,16 +82,16 @@ def read_mean_reversion(
     deviation = (price - vwap) / vwap
     band = lower_bollinger_band(closes, config.bollinger_period, config.bollinger_std)
     rsi = simple_rsi(closes, config.rsi_period)
-    failing = []
+    failing = {}
     if not deviation <= -config.vwap_deviation_threshold:
-        failing.append(
+        failing["vwap"] = (
             f"{deviation:+.2%} from the VWAP {vwap:.2f}, wanted {-config.vwap_deviation_threshold:.2%}"
         )
     if not price <= band:
-        failing.append(f"above the lower Bollinger band {band:.2f}")
+        failing["bollinger"] = f"above the lower Bollinger band {band:.2f}"
     if not rsi <= config.rsi_oversold:
-        failing.append(f"RSI {rsi:.0f}, wanted {config.rsi_oversold:g} or less")
-    return MeanReversion(deviation, band, rsi, not failing, tuple(failing))
+        failing["rsi"] = f"RSI {rsi:.0f}, wanted {config.rsi_oversold:g} or less"
+    return MeanReversion(deviation, band, rsi, not failing, failing)
 
 
 def lower_bollinger_band(closes: Sequence[float], period: int = 20, width_std: float = 2.0) -> float:
@@ -143,17 +143,18 @@ class ReversionTracker:
         elif type(event) is QuoteEvent and event.instrument_id == self._number:
             self._frames.add_quote(event)
 
-    def against(self, price: float) -> tuple[str, Facts]:
-        """Return the reason against buying at ``price`` (empty to buy) and the readings.
+    def against(self, price: float) -> tuple[Mapping[str, str], Facts]:
+        """Return the reasons against buying at ``price`` by reading (none to buy), and the readings.
 
         A reading whose inputs are missing speaks against it, with the reason why they are.
         """
         vwap = self._frames.vwap()
         if isinstance(vwap, Absent):
-            return f"no VWAP: {vwap.reason}", {}
+            why = f"no VWAP: {vwap.reason}"
+            return {why: why}, {}
         closes = self._frames.closes(MINUTE_SECONDS, self._config.closes_needed, same_session=True)
         if isinstance(closes, Absent):
-            return closes.reason, {}
+            return {"closes": closes.reason}, {}
         reading = read_mean_reversion(price, vwap, closes, self._config)
         facts: Facts = {
             "vwap": vwap,
@@ -161,4 +162,4 @@ class ReversionTracker:
             "bollinger_lower": reading.lower_band,
             "rsi": reading.rsi,
         }
-        return "; ".join(reading.failing), facts
+        return reading.failing, facts

@@ -384,7 +384,8 @@ class St0cka:
         if view.now_ns > ends:
             if self._skipped.has_reported or (self._last_entry_ns or 0) >= session.open_ns:
                 return ()  # reported already: what was bought, or why nothing was
-            return self._skip(view, f"buying ended at {to_new_york(ends):%H:%M} New York", {})
+            reason = f"buying ended at {to_new_york(ends):%H:%M} New York"
+            return self._skip(view, "hours", reason, {})
         interval_ns = int(self.config.entry_interval_seconds * NANOS_PER_SECOND)
         if self._last_entry_ns is not None and view.now_ns - self._last_entry_ns < interval_ns:
             return ()
@@ -396,14 +397,15 @@ class St0cka:
         if is_halted or verdict is not QuoteVerdict.GOOD:
             symbol = view.instruments[view.underlying].symbol
             words = f"trading is halted in {symbol}" if is_halted else f"the quote is {verdict}"
-            return self._skip(view, words, {})
+            return self._skip(view, "halt" if is_halted else f"quote {verdict}", words, {})
         spread_fraction = (quote.ask - quote.bid) / quote.mid
         if spread_fraction > self.config.max_spread_fraction:
             words = f"spread {spread_fraction:.3%} of the price, limit {self.config.max_spread_fraction:.3%}"
-            return self._skip(view, words, {"spread_fraction": spread_fraction})
-        against, facts = self._reversion.against(quote.mid) if self._reversion is not None else ("", {})
+            return self._skip(view, "spread", words, {"spread_fraction": spread_fraction})
+        against, facts = self._reversion.against(quote.mid) if self._reversion is not None else ({}, {})
         if against:
-            return self._skip(view, f"no mean reversion: {against}", facts)
+            first, reason = next(iter(against)), f"no mean reversion: {'; '.join(against.values())}"
+            return self._skip(view, f"mean reversion: {first}", reason, facts)
         return self._buy(view, quote, facts)
 
     def _buy(self, view: DeskView, quote: QuoteEvent, facts: Facts) -> Sequence[Action]:
@@ -436,7 +438,7 @@ class St0cka:
         if vol is not None:
             facts["volatility"] = vol
         if config.require_viable and worth.net <= 0:
-            return self._skip(view, worth.in_words(), facts)
+            return self._skip(view, "viability", worth.in_words(), facts)
         self._skipped.last = ""
         self._target = target
         self._last_entry_ns = view.now_ns
@@ -483,13 +485,9 @@ class St0cka:
         """Return the loss a share at which a lot is sold, currency."""
         return max(self.config.stop_usd, target * Decimal(str(self.config.stop_targets)))
 
-    def _skip(self, view: DeskView, reason: str, facts: Facts) -> Sequence[Action]:
-        """Record why nothing is bought: when the kind of reason changes, and not the same again at once.
-
-        The first of several reasons makes the kind; figures and further reasons change with every tick.
-        """
-        kind = "".join(letter for letter in reason.partition(";")[0] if letter.isalpha())
-        return self._skipped.report(kind, (reason,), facts, now_ns=view.now_ns)
+    def _skip(self, view: DeskView, refused_by: str, reason: str, facts: Facts) -> Sequence[Action]:
+        """Record why nothing is bought: when another rule refuses, and not the same again at once."""
+        return self._skipped.report(refused_by, (reason,), facts, now_ns=view.now_ns)
 
     # holding and leaving ----------------------------------------------------------------------------
 

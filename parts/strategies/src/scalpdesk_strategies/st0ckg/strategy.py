@@ -39,7 +39,7 @@ from scalpdesk.strategies.toolkit.exits import (
     scalp_rules,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, without_figures
+from scalpdesk.strategies.toolkit.order_life import ReportOnce
 from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
@@ -252,9 +252,7 @@ class St0ckg:
             return actions
         shown = shown_of(found, spot)
         if found.chosen is None:
-            return actions + self._refused_today.once(
-                without_figures(found.against), (f"skipped: {found.against}",), shown
-            )
+            return actions + self._refused_today.once(found.refused_by, (f"skipped: {found.against}",), shown)
         chosen = found.chosen
         moment = EntryMoment(
             view.now_ns,
