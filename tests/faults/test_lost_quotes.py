@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
+from string import digits
 
 import numpy as np
 import pytest
@@ -19,7 +20,6 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import LazyQuotes, QuoteColumns
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.report.summary import run_summary
-from scalpdesk.strategies.toolkit.order_life import without_figures
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, IMPLIED_VOL, OLD_SECONDS, PUT, SHARE
 from scalpdesk_testing.schedule import Moment, quiet_schedule
@@ -29,6 +29,7 @@ pytestmark = pytest.mark.second
 
 LOST_AT, FOR_SECONDS = 20.0, 140.0
 PATIENCE_SECONDS = 20.0
+NO_DIGITS = str.maketrans("", "", digits)
 
 
 class QuotelessTrial(AlpacaTrial):
@@ -44,7 +45,7 @@ class QuotelessTrial(AlpacaTrial):
         commands = super().watch(event, feed)
         for output in self.scene.outputs:
             if isinstance(output, Decision) and not output.taken:
-                self.refused[without_figures("; ".join(output.reasons))] += 1
+                self.refused["; ".join(output.reasons).translate(NO_DIGITS)] += 1
         seconds = self.loop.time() - LOST_AT
         if isinstance(event, QuoteEvent) and event.instrument_id == SHARE and 0 < seconds < FOR_SECONDS:
             self._measure(event)

@@ -254,6 +254,7 @@ def _of_process(watch: DeskWatch) -> Iterator[Alert]:
                 f" closed. Held at its last record: {holdings(follower)}.",
                 "is not running; the watchdog, where there is one, has cancelled its orders.",
                 "scalpdesk run … --resume, or close the positions at the venue.",
+                Topic.MODE,
             )
     elif watch.status is None and (held := watch.lasts("silent", now_ns, seconds)) is not None:
         yield Alert(

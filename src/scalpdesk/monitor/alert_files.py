@@ -12,7 +12,7 @@ class Topic(StrEnum):
     """Subject of an alert, where that decides how it is shown or sent."""
 
     MODE = "mode"
-    """The desk's mode, which the page shows in any case."""
+    """The desk's mode, or that it is gone: the page shows it in any case."""
     SUMMARY = "summary"
     """The account of a session."""
     OTHER = "other"

@@ -182,7 +182,7 @@ class DeskFeed:
     def _alarm(self) -> answers.Alarm | None:
         """Return the first open alarm without an acknowledgement, and the number of these alarms.
 
-        The desk's mode is left out: the page shows it in any case.
+        The desk's mode, and that it is gone, is left out: the page shows it in any case.
         """
         waiting = [
             each

@@ -1,7 +1,7 @@
 // Journal: when does it earn, and what was noted?
 
 import { card, fetchJson, h, namedRun, poll, redraw, table, tinted } from "./dom.js";
-import { perCent, plain, signed, toneOf } from "./figures.js";
+import { perCent, places, plain, signed, toneOf } from "./figures.js";
 
 const WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const TABLES = [["months", "Month"], ["weekdays", "Weekday"], ["hours", "Hour, New York"], ["days_to_expiry", "Days to expiry"], ["regimes", "Regime"]];
@@ -102,7 +102,9 @@ export function create(main) {
     if (!row) return h("td", {}, h("small", {}, String(day)));
     const isNoted = page.notes.some((each) => each.kind === "day" && each.name === row.name);
     const cell = h("td", {}, h("button", { type: "button", "aria-label": `${row.name}: ${signedText(row.pnl)}`, onclick: () => noteDay(row) },
-      h("small", {}, `${day}${isNoted ? " ✎" : ""}`), h("span", {}, signedText(row.pnl))));
+      h("small", {}, `${day}${isNoted ? " ✎" : ""}`),
+      h("span", { class: "narrow-gone" }, signedText(row.pnl)),
+      h("span", { class: "wide-gone" }, signed(Number(row.pnl), places(page.currency)))));  // a phone has no room for cents
     if (tone(row.pnl) !== "muted") {
       const share = Math.round(8 + 22 * (amount(row) / largest));
       /** @type {HTMLElement} */ (cell.firstChild).style.background = `color-mix(in srgb, var(--${tone(row.pnl)}) ${share}%, transparent)`;
