@@ -6,7 +6,7 @@ from typing import Any
 
 from scalpdesk.core.intents import REFUSED_BY, Decision, Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
-from scalpdesk.engine.desk import by_strategy, by_underlying
+from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.engine.unquoted import on_model
@@ -36,6 +36,8 @@ def run_summary(
     paying = gamma_verdict(desk.attribution, pnl, desk.attribution.sums.hedge_costs)
     lines = explain_lines(desk.attribution)
     headline = lines["realised_against_implied"]["total"]
+    folders, hedge_costs = _of_members(engine)
+    shared = by_strategy(desk)
     summary = {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -62,55 +64,69 @@ def run_summary(
         "seed": header.seed,
         "config_hash": header.config_hash,
         "decision_hash": fold.hash.hex(),
-        "verdict": verdict(fold),
+        "verdict": with_loss(_outcome(fold, folders), pnl),
         "straddle": [] if fold.straddle is None else list(fold.straddle.reasons),
         "wall_seconds": round(wall_seconds, 3),
         "events_per_second": round(events / wall_seconds) if wall_seconds > 0 else None,
         "evaluations": engine.evaluations,
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
+        **_dividends(desk),
+        **_fees(header),
+        **({} if unit == CENT else _in_coin(desk, fold)),
+        **({} if shared is None else {"strategies": shared}),
+        **_of_underlyings(desk, engine.now_ns),
+        **({"folder": folders[-1]} if folders else {}),
     }
-    dividends = desk.delta_engine.vols.coming_dividends()
-    if dividends:
-        summary["dividends"] = [
-            {
-                "symbol": symbol,
-                "ex_date": to_new_york(paid.ts_ex_ns).date().isoformat(),
-                "amount": paid.amount,
-                "known": "expected" if paid.is_expected else "declared",
-            }
-            for symbol, paid in dividends
-        ]
-    if header.venue == "simulated":
-        summary["fee_schedule"] = header.config.get("simulation", {}).get("fees", "none")
-        if "fees" in header.data:
-            summary["fee_rows"] = header.data["fees"]
-    if unit != CENT:
-        summary["currency"] = desk.instruments[desk.view.underlying].currency
-        summary["usd"] = in_dollars(fold.marks)
-    shared = by_strategy(desk)
-    if shared is not None:
-        summary["strategies"] = shared
-    underlyings = by_underlying(desk)
-    if underlyings is not None:
-        summary["underlyings"] = underlyings
-        summary["exposure"] = exposure(desk, engine.now_ns)
-    hedge_costs = {}
-    for strategy in members_of(engine.strategy):
-        if isinstance(strategy, AsksFolders):
-            folder = strategy.folder_summary()
-            summary["folder"] = folder
-            if summary["verdict"] == NEVER_ASKED:
-                summary["verdict"] = folder_verdict(folder)
-        if isinstance(strategy, ReportsHedges):
-            hedge_costs[strategy.name] = strategy.hedge_summary()
     if len(hedge_costs) == 1:
         (summary["hedge_costs"],) = hedge_costs.values()
     elif shared is not None:
         for name, costs in hedge_costs.items():
             shared[name]["hedge_costs"] = costs
-    summary["verdict"] = with_loss(str(summary["verdict"]), pnl)
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
+
+
+def _of_members(engine: TradingEngine) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return what the run's strategies say of their folders, and by name of what their hedges cost."""
+    members = members_of(engine.strategy)
+    folders = [each.folder_summary() for each in members if isinstance(each, AsksFolders)]
+    return folders, {each.name: each.hedge_summary() for each in members if isinstance(each, ReportsHedges)}
+
+
+def _outcome(fold: RunFold, folders: Sequence[dict[str, Any]]) -> str:
+    """Return the outcome of the run; where the desk was asked for nothing, what its folder did."""
+    outcome = verdict(fold)
+    return folder_verdict(folders[0]) if folders and outcome == NEVER_ASKED else outcome
+
+
+def _dividends(desk: Desk) -> dict[str, Any]:
+    dividends = desk.delta_engine.vols.coming_dividends()
+    rows = [
+        {
+            "symbol": symbol,
+            "ex_date": to_new_york(paid.ts_ex_ns).date().isoformat(),
+            "amount": paid.amount,
+            "known": "expected" if paid.is_expected else "declared",
+        }
+        for symbol, paid in dividends
+    ]
+    return {"dividends": rows} if rows else {}
+
+
+def _fees(header: JournalHeader) -> dict[str, Any]:
+    if header.venue != "simulated":
+        return {}
+    named = {"fee_rows": header.data["fees"]} if "fees" in header.data else {}
+    return {"fee_schedule": header.config.get("simulation", {}).get("fees", "none"), **named}
+
+
+def _in_coin(desk: Desk, fold: RunFold) -> dict[str, Any]:
+    return {"currency": desk.instruments[desk.view.underlying].currency, "usd": in_dollars(fold.marks)}
+
+
+def _of_underlyings(desk: Desk, now_ns: int) -> dict[str, Any]:
+    underlyings = by_underlying(desk)
+    return {} if underlyings is None else {"underlyings": underlyings, "exposure": exposure(desk, now_ns)}
 
 
 DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
