@@ -168,7 +168,8 @@ class Listener:
                 await self._changed.wait()
 
         try:
-            await asyncio.wait_for(wait(), PATIENCE_SECONDS)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await wait()
         except TimeoutError:
             said = self.of(OrderEvent)
             raise AssertionError(f"it never came; order events {said}, notices {self.notices[-8:]}") from None
@@ -214,7 +215,8 @@ class Listener:
             while not await self.gateway.query_order(order.client_order_id):  # noqa: ASYNC110 - it asks a venue
                 await asyncio.sleep(0.05)
 
-        await asyncio.wait_for(ask(), PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await ask()
         await self.until(lambda: order.state is not OrderState.UNKNOWN)
 
     def ledger(self) -> list[tuple[str, Decimal, Decimal]]:
@@ -228,7 +230,8 @@ class Listener:
     async def close(self) -> None:
         """Close the gateway and read to the end."""
         await self.gateway.close()
-        await asyncio.wait_for(self._task, PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._task
         assert self.unmatched == []
 
 
@@ -904,7 +907,8 @@ def ask(question: Question, new_bench: Callable[[], Bench]) -> None:
         bench = new_bench()
         await bench.start()
         try:
-            await asyncio.wait_for(question(bench), 2.0 * PATIENCE_SECONDS)
+            async with asyncio.timeout(2.0 * PATIENCE_SECONDS):
+                await question(bench)
         finally:
             await bench.stop()
 

@@ -1,5 +1,6 @@
 """Login, client ids, the broker's link, farms, restarts and pacing of TWS, over its socket."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,8 @@ from scalpdesk.core.intents import CancelOrder
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.gateway import IbkrGateway, live_account
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
@@ -149,6 +152,26 @@ def test_a_watchdog_waits_beside_the_desk_and_takes_over_its_client_id():
         await beside.close()
 
     against(died)
+
+
+def test_a_question_that_is_cancelled_as_its_answer_comes_is_cancelled():
+    """It was answered instead: what asks for the time went on, and a watchdog that was done never ended.
+
+    So TWS kept the desk's client id, and refused the desk's next start.
+    """
+
+    async def met(bench):
+        publisher = EventPublisher(bench.setup().clock)
+        connection = TwsConnection(bench.setup(), bench.settings(), 5, publisher)
+        answer = asyncio.get_running_loop().create_future()
+        asking = asyncio.create_task(connection.question(lambda: answer, "time"))
+        await asyncio.sleep(0.01)
+        answer.set_result(1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    against(met)
 
 
 def test_an_order_of_a_client_that_left_is_cancelled_under_its_id():

@@ -819,7 +819,8 @@ class LiveRunner:
             self._queue.items.clear()
             self._queue.make_room()
             try:
-                view = await asyncio.wait_for(self.gateway.snapshot(), max(ends - loop.time(), LOOK_SECONDS))
+                async with asyncio.timeout(max(ends - loop.time(), LOOK_SECONDS)):
+                    view = await self.gateway.snapshot()
             except (RetryError, TimeoutError):
                 continue
             shown = {name for order in view.open_orders for name in (order.client_order_id, order.parent_id)}

@@ -66,6 +66,8 @@ DRAIN_SECONDS = 1.0
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
+CLOSE_SECONDS = 5.0
+"""Longest time to end the connections; the process ends then all the same."""
 LATE_ORDER_SECONDS = 10.0
 """Until the second look for orders that the watchdog cannot follow."""
 NO_PREFIX = "wd"
@@ -252,7 +254,8 @@ async def _next_line(reader: asyncio.StreamReader, seconds: float) -> bytes:
     left = seconds
     while True:
         try:
-            return await asyncio.wait_for(reader.readline(), min(left, PART_SECONDS))
+            async with asyncio.timeout(min(left, PART_SECONDS)):
+                return await reader.readline()
         except TimeoutError:
             left -= PART_SECONDS
             if left <= 0:
@@ -343,7 +346,9 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
     finally:
-        await gateway.close(graceful=False)
+        with suppress(TimeoutError):  # one that does not close would keep the venue's place for a client
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await gateway.close(graceful=False)
 
 
 async def hold_account(lock: Callable[[], AccountLock], log: Log) -> None:

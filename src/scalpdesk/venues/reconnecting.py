@@ -71,7 +71,8 @@ class ReconnectingConnection(ABC):
             self._first = loop.create_future()
             self._task = loop.create_task(self._run(), name=f"connection-{self.name}")
         assert self._first is not None
-        await asyncio.wait_for(asyncio.shield(self._first), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await asyncio.shield(self._first)
 
     async def close(self) -> None:
         """End the connection and make no other."""

@@ -227,7 +227,8 @@ async def record(request: RecordRequest, flags: AlpacaRecordFlags) -> Sequence[I
             if request.seconds is not None:
                 due = min(due, began + request.seconds)
             with suppress(TimeoutError):
-                await asyncio.wait_for(request.stopped.wait(), max(due - loop.time(), 0.0))
+                async with asyncio.timeout(max(due - loop.time(), 0.0)):
+                    await request.stopped.wait()
             is_over = request.stopped.is_set() or (
                 request.seconds is not None and loop.time() - began >= request.seconds
             )

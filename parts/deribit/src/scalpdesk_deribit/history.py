@@ -354,7 +354,8 @@ class DeribitHistory:
         while not is_over:
             left = math.inf if seconds is None else began + seconds - loop.time()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), max(min(every_seconds, left), 0.0))
+                async with asyncio.timeout(max(min(every_seconds, left), 0.0)):
+                    await stopped.wait()
             is_over = stopped.is_set() or (seconds is not None and loop.time() - began >= seconds)
             try:
                 now_ms = int(await self.ask("get_time"))  # all that was sent before its answer has arrived

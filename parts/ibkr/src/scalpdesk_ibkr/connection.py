@@ -387,7 +387,8 @@ class TwsConnection:
         """
         unread = self.unread
         try:
-            found = await asyncio.wait_for(ask(), QUESTION_TIMEOUTS * self._setup.timeout_seconds)
+            async with asyncio.timeout(QUESTION_TIMEOUTS * self._setup.timeout_seconds):
+                found = await ask()
         except TimeoutError:
             self.renew("unanswered", what)
             raise RetryError("TWS does not answer", where=what) from None
@@ -433,7 +434,7 @@ class TwsConnection:
 
     async def _keep_time(self, seconds: float) -> None:
         """Ask again and again: no quote states its time, and TWS sends no heartbeat."""
-        while True:
+        while not self._is_closed:
             await asyncio.sleep(seconds)
             if self.ib.isConnected():
                 with contextlib.suppress(RetryError):

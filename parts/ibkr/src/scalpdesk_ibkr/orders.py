@@ -729,7 +729,8 @@ class IbkrOrders:
         try:
             contract = self._contracts.of(number)
             client.exerciseOptions(request_id, contract, LAPSE, int(contracts), self.account, 1)
-            why = await asyncio.wait_for(answered, timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                why = await answered
         except TimeoutError:
             why = "TWS does not answer"
         finally:
@@ -858,7 +859,8 @@ class IbkrOrders:
             mine = [each for each in side.openTrades() if each.order.permId == trade.order.permId]
             for each in mine:
                 side.cancelOrder(each.order)
-            await asyncio.wait_for(side.reqCurrentTimeAsync(), timeout)  # the cancel has arrived before it
+            async with asyncio.timeout(timeout):
+                await side.reqCurrentTimeAsync()  # the cancel has arrived before it
         except (OSError, TimeoutError, ConfigError, RetryError):
             self._publisher.notice(
                 NoticeKind.LIMITED, "orders", "global_cancel", f"client {owner} is connected"

@@ -363,11 +363,15 @@ class Trial(ABC):
 
     # run --------------------------------------------------------------------------------------------
 
+    async def _run_in_time(self) -> None:
+        async with asyncio.timeout(self._length + 240.0):
+            await self._run()
+
     def run(self) -> TrialOutcome:
         """Run the trial to its end."""
         loop = self.loop
         try:
-            loop.run_until_complete(asyncio.wait_for(self._run(), self._length + 240.0))
+            loop.run_until_complete(self._run_in_time())
         except (StopError, Stuck, TimeoutError) as error:
             self.violate("0 trial_ends", f"{type(error).__name__}: {error}")
         finally:
