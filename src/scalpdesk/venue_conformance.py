@@ -217,7 +217,7 @@ class Listener:
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             await ask()
-        await self.until(lambda: order.state is not OrderState.UNKNOWN)
+        await self.until(lambda: order.state not in (OrderState.UNKNOWN, OrderState.PENDING_NEW))
 
     def ledger(self) -> list[tuple[str, Decimal, Decimal]]:
         """Executions as the desk booked them."""
