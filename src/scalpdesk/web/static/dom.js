@@ -218,6 +218,9 @@ export async function fetchJson(path, options) {
   return { ok: answer.ok, status: answer.status, body };
 }
 
+// Why a document has nothing to show, and what to do about it; empty where it has.
+export const whyNothing = (page) => page.empty || [page.error, page.fix].filter(Boolean).join(": ");
+
 // Fetch a document at once and then every so many seconds while the page is visible; returns what ends it.
 export function poll(path, draw, seconds) {
   let timer = 0, ended = false, asked = 0;

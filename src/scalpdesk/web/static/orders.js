@@ -1,6 +1,6 @@
 // Orders: is anything in doubt?
 
-import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, shown, table, tinted } from "./dom.js";
+import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, shown, table, tinted, whyNothing } from "./dom.js";
 
 const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
 
@@ -21,7 +21,7 @@ export function create(main) {
     const text = JSON.stringify(page);
     if (text === last) return;
     last = text;
-    sentence.replaceChildren(page.empty || page.error || page.sentence);
+    sentence.replaceChildren(whyNothing(page) || page.sentence);
     note.replaceChildren(runNote(page, "why"));
     const latency = page.latency || {}, { totals } = page;
     counts.replaceChildren(

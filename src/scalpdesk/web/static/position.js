@@ -1,7 +1,7 @@
 // Position: what happens if it moves? At a later date, and with legs added for a look; nothing here is sent.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
-import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted } from "./dom.js";
+import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted, whyNothing } from "./dom.js";
 import { places, plain, signed, toneOf } from "./figures.js";
 
 export function create(main) {
@@ -113,12 +113,12 @@ export function create(main) {
     if (page.error || trouble.textContent) trouble.textContent = page.error ? `${page.error}. ${page.fix || ""}` : "";
     if (page.error && what.length) { what = what.slice(0, -1); chips(); return; }
     if (page.empty || page.error) {
-      sentence.replaceChildren(page.empty || page.error);
+      sentence.replaceChildren(whyNothing(page));
       chart.clear();
       greeks.replaceChildren();
       plot.replaceChildren(h("p", { class: "empty" }, "The payoff appears here once an option is held, or added above."));
       ladder.replaceChildren(h("p", { class: "empty" }, "The ladder appears here once something is held, or added above."));
-      legs.replaceChildren(h("p", { class: "empty" }, page.empty || page.error));
+      legs.replaceChildren(h("p", { class: "empty" }, whyNothing(page)));
       deadlines.replaceChildren(h("p", { class: "empty" }, "No deadline of a position."));
       return;
     }
@@ -256,7 +256,7 @@ function riskCard() {
 
   /** @param {Answer<"/api/risk">} page */
   function draw(page) {
-    const nothing = page.empty || page.error;
+    const nothing = whyNothing(page);
     body.hidden = Boolean(nothing);
     sentence.replaceChildren(nothing || riskSentence(page));
     setText(at, nothing ? " " : `${page.as_of} ET${page.current ? "" : ", computing"}`);

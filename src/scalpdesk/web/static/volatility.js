@@ -1,7 +1,7 @@
 // Volatility: is it cheap? A colour means the same on the whole page: implied, realised, forecast.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber } from "./charts.js";
-import { card, facts, h, poll, redraw, shown, table } from "./dom.js";
+import { card, facts, h, poll, redraw, shown, table, whyNothing } from "./dom.js";
 import { perCent, plain, signed } from "./figures.js";
 import { store } from "./store.js";
 
@@ -40,8 +40,8 @@ export function create(main) {
 
   /** @param {Answer<"/api/volatility">} page */
   function draw(page) {
-    sentence.replaceChildren(page.empty || page.error || page.sentence);
-    if (page.empty || page.error) return;
+    sentence.replaceChildren(whyNothing(page) || page.sentence);
+    if (whyNothing(page)) return;
     day.replaceChildren(page.day || "");
     figures.replaceChildren(
       facts([

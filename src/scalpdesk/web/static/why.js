@@ -1,6 +1,6 @@
 // Why: why did it, why not?
 
-import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, table, tinted } from "./dom.js";
+import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, table, tinted, whyNothing } from "./dom.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -19,7 +19,7 @@ export function create(main) {
     const text = JSON.stringify(page);
     if (text === last) return;
     last = text;
-    sentence.replaceChildren(page.empty || page.error || page.sentence);
+    sentence.replaceChildren(whyNothing(page) || page.sentence);
     const known = new Set([...kind.options].map((option) => option.value));
     for (const name of Object.keys(page.by_kind || {})) {
       if (!known.has(name)) kind.append(h("option", { value: name }, name.replace("_", " ")));
