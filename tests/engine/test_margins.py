@@ -127,6 +127,14 @@ def test_an_iron_condor_needs_its_largest_loss(desk):
     assert found.margin_fraction == D(2_000) / (CASH + 200 * credit)
 
 
+def test_what_a_trade_writes_is_found_behind_its_purchases_and_its_shares(desk):
+    margins = desk().engine.desk.margins
+    shares, bought = sell(0, 100), buy(CALL[520])
+    assert margins.writes([shares, bought, sell(CALL[510])])
+    assert not margins.writes([shares, bought])
+    assert not margins.writes([leg(CALL[510], Side.SELL, purpose=Purpose.CLOSE)])
+
+
 def test_a_covered_call_needs_nothing_and_adds_no_loss(desk):
     one = desk(held={0: (100, "500")}, cash=D(50_000), level=1)
     found = asked(one, sell(CALL[520]))

@@ -1,5 +1,6 @@
 """A mode outlasts every end of a run: only a person gives it back, whatever stopped the desk between."""
 
+import os
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from fakes.line_desk import CHAIN, LineDesk
 from fakes.order_faults import FaultsLater
 from scalpdesk.closing.last_resort import Flattener
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.account_mode import AskedWhileStarting, WaitingCommand
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
@@ -222,3 +224,22 @@ def test_the_account_keeps_its_mode_whatever_ends_and_whatever_follows(
             plan = replace(plan, may_begin=True)  # there is nothing to resume: --resume alone is refused
         desk.live(plan, follows)
         desk.live(replace(plan, resume=True, may_begin=True, set_aside=False), is_free)
+
+
+def test_what_was_asked_for_while_a_desk_started_is_taken_once(tmp_path):
+    """Left where it lies, the next start would halt a desk again that a person has set free."""
+    found = []
+
+    async def started(desk):
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
+        found.append(desk.engine.desk.gate.mode)
+        if len(found) == 1:
+            assert (await answer(desk.desk, {"do": "resume", "reason": "seen"}))["mode"] == Mode.ACTIVE
+
+    with LineDesk(tmp_path, HELD) as desk:
+        plan = desk.plan("gamma-scalper", *SETTINGS, contracts=20)
+        halt = WaitingCommand(OperatorAction.HALT, "news", "me", desk.clock.now_ns())
+        AskedWhileStarting(plan.state, plan.runs_dir).ask(os.getpid(), halt)
+        desk.live(plan, started)
+        desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20, resume=True), started)
+    assert found == [Mode.HALTED, Mode.ACTIVE]
