@@ -51,14 +51,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("orders", "portfolio", "risk", "simulation", "venues", "live", "engine")
 TESTS = {
     "orders": ("orders", "engine", "venues"),
-    "portfolio": ("portfolio", "engine", "simulation", "backtesting"),
+    "portfolio": ("portfolio", "engine", "simulation", "backtesting", "web"),
     "risk": ("risk", "engine", "backtesting"),
-    "simulation": ("simulation", "exchange", "venues", "backtesting"),
-    "venues": ("venues", "exchange", "live"),
+    "simulation": ("simulation", "exchange", "venues", "backtesting", "parts/alpaca/tests"),
+    "venues": ("venues", "exchange", "live", "parts/alpaca/tests", "parts/deribit/tests"),
     "live": ("live", "venues"),
     "engine": ("engine", "simulation", "backtesting", "live", "determinism"),
 }
-"""Folders of a package's tests: its own, and those of the packages that stand on it."""
+"""Folders of a package's tests below ``tests``, or of a part: its own, and those of what stands on it."""
 SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
@@ -267,6 +267,11 @@ def run_pytest(tree: Path, arguments: list[str], seconds: float | None = None, *
         end(process)
 
 
+def path_of(folder: str) -> str:
+    """Return where a folder of tests lies."""
+    return folder if "/" in folder else f"tests/{folder}"
+
+
 def folders_of(package: str) -> tuple[str, ...]:
     """Return the folders of a package's tests."""
     return (*TESTS.get(package, (package,)), *SHARED_TESTS)
@@ -285,7 +290,8 @@ class Measured:
 
 def measure(folder: str, packages: Sequence[str], tree: Path) -> Measured:
     """Run a folder's tests unchanged; the programs that they start count too, where they are not killed."""
-    data_file, times_file = tree / f"coverage.{folder}", tree / f"times.{folder}.json"
+    name = folder.replace("/", "-")
+    data_file, times_file = tree / f"coverage.{name}", tree / f"times.{name}.json"
     config, of_programs = tree / "coverage.ini", tree / "coverage.programs.ini"
     sources = [tree / "src" / "scalpdesk" / package for package in packages]
     config.write_text(f"[run]\ndata_file = {data_file}\n", "utf-8")
@@ -297,7 +303,7 @@ def measure(folder: str, packages: Sequence[str], tree: Path) -> Measured:
     coverage = [*(f"--cov={source}" for source in sources), "--cov-context=test", "--cov-report="]
     code = run_pytest(
         tree,
-        [f"tests/{folder}", *coverage, f"--cov-config={config}", "-p", "record_times"],
+        [path_of(folder), *coverage, f"--cov-config={config}", "-p", "record_times"],
         PYTEST_MUTANTS_TIMES=str(times_file),
         PYTEST_MUTANTS_PROGRAMS=str(of_programs),
     )
@@ -380,7 +386,7 @@ class Worker:
         plugin = ["-p", "judge_in_forks", f"--basetemp={self.tree.parent / 'tmp'}"]
         self._process = start_pytest(
             self.tree,
-            [*plugin, *(f"tests/{folder}" for folder in folders)],
+            [*plugin, *map(path_of, folders)],
             [theirs.fileno()],
             PYTEST_MUTANTS_CONNECTION=str(theirs.fileno()),
         )
