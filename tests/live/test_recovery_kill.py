@@ -1,6 +1,9 @@
 """Kill -9 at random moments against the exchange over sockets: what the next life finds and mends."""
 
+import time
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from fakes.killing import (
     BUSY_IN_COIN,
     Exchange,
     end_in_order,
+    guarded_desk,
     journaled_names,
     live_and_die,
     plan_for,
@@ -148,3 +152,34 @@ def test_two_hundred_kills(name, request, tmp_path, capsys):
         told = f"{lives.kills} kills, {len(lives.recoveries)} recoveries ({name})"
         print(f"\n{told}: median {middle:.2f} s, longest {worst:.2f} s")  # noqa: T201 - the figure asked for
     assert len(lives.recoveries) > 50
+
+
+def runs(pid):
+    """Return whether a process runs; one that has ended may wait for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exchange", "coin_exchange", "tws_exchange"])
+def test_the_watchdogs_of_forty_killed_desks_act_and_end(name, request, tmp_path):
+    """At TWS one went on under the desk's client id after it was done: the next start was refused."""
+    exchange, rng = request.getfixturevalue(name), np.random.default_rng(3)
+    busy = {"deribit": BUSY_IN_COIN, "ibkr": BUSY_AT_TWS}.get(exchange.venue, BUSY)
+    plan = plan_for(exchange, tmp_path, *busy)
+    exchange.speed(10.0)
+    for _ in range(40):
+        begun = any(has_events(path) for path in plan.runs_dir.glob("*") if path.is_dir())
+        desk = guarded_desk(exchange, replace(plan, resume=begun), tmp_path, busy, flatten=False)
+        time.sleep(float(rng.uniform(2.0, 12.0)))
+        assert desk.is_alive()
+        pid = int((tmp_path / "watchdog.pid").read_text())
+        desk.kill()
+        desk.join()
+        until = time.monotonic() + 60.0
+        while runs(pid):
+            assert time.monotonic() < until, (tmp_path / "watchdog.log").read_text()[-2_000:]
+            time.sleep(0.05)
+    assert (tmp_path / "watchdog.log").read_text().count("done after") > 20
