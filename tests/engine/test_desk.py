@@ -770,6 +770,8 @@ def test_a_loss_that_no_quote_shows_reduces_once_and_what_a_person_lets_go_on_go
     assert value.is_modelled
     least, mark, most = value.low, value.mark, value.high
     assert least < mark < most
+    doubts = [float(amount) for amount in inner.doubt(1, value)]
+    assert doubts == pytest.approx([1_000 * (mark - least), 1_000 * (most - mark)], abs=0.1)
     inner.account.cash -= inner.view.nav - inner.session_equity + D(300) - inner.doubt(1, value)[0] / 2
     modes = [inner.gate.mode]
     for command in ("", "resume", ""):

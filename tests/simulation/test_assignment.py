@@ -176,6 +176,8 @@ def test_a_deep_put_is_assigned_when_interest_outweighs_the_call():
     assert Night({PUT: -2}, call=0.06, **deep | {"rate": 0.0}).assigned() == 0
     assert Night({PUT: -2}, call=0.06, **deep).pays("4.50", EXPIRY).assigned() == 0
     assert Night({PUT: 2}, call=0.06, **deep).assigned() == 0
+    tomorrow = Night({PUT: -2}, call=0.06, **deep).pays("0.50", TUESDAY)
+    assert tomorrow.assigned() == 0  # a night's interest of 0.10 is less than the fall at the opening
 
 
 def test_index_options_and_options_on_futures_are_never_assigned_early():

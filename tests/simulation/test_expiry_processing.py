@@ -21,7 +21,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.order_entry import VenueRules
-from scalpdesk.simulation.orders import Booking, OrderRequest, Status
+from scalpdesk.simulation.orders import Booking, OrderRequest, PositionIntent, Status
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -229,6 +229,16 @@ def test_a_bought_option_is_exercised_when_its_holder_wants():
         with pytest.raises(Refused) as caught:
             venue.broker.expiry.exercise("account", number)
         assert caught.value.cause is Cause.UNKNOWN_POSITION
+
+
+def test_an_exercise_takes_off_the_order_that_would_open_and_no_other():
+    venue = Venue({CALL: 2})
+    venue.quote(SHARE, 500)
+    venue.quote(CALL, 12)
+    closing = venue.order(CALL, -2, 30, intent=PositionIntent.SELL_TO_CLOSE)
+    other = venue.order(SHARE, 5, 400)
+    venue.broker.expiry.exercise("account", CALL)
+    assert (closing.status, other.status) == (Status.CANCELED, Status.NEW)
 
 
 @pytest.mark.parametrize(("held", "contracts", "left"), [(-3, 2, -1), (-3, 5, 0), (3, 1, 3), (0, 1, 0)])
