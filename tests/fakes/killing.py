@@ -186,6 +186,7 @@ def _run_guarded(
             plan.venue,
             live=False,
             desk_pid=os.getpid(),
+            config_file=str(COIN_PARAMS) if plan.venue == "deribit" else None,
             overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
             url=url,
             stall_seconds=stall_seconds,
@@ -194,6 +195,8 @@ def _run_guarded(
         )
         guard = WatchdogSupervisor(bring_up, lambda *_: None)
         asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=guard))
+    except BaseException:  # noqa: BLE001 - the child's end, in its log
+        (folder / "desk.log").write_text(traceback.format_exc())
     finally:
         os._exit(1)
 

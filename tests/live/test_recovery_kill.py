@@ -174,7 +174,7 @@ def test_the_watchdogs_of_forty_killed_desks_act_and_end(name, request, tmp_path
         begun = any(has_events(path) for path in plan.runs_dir.glob("*") if path.is_dir())
         desk = guarded_desk(exchange, replace(plan, resume=begun), tmp_path, busy, flatten=False)
         time.sleep(float(rng.uniform(2.0, 12.0)))
-        assert desk.is_alive()
+        assert desk.is_alive(), (tmp_path / "desk.log").read_text()
         pid = int((tmp_path / "watchdog.pid").read_text())
         desk.kill()
         desk.join()

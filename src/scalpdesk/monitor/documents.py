@@ -274,6 +274,8 @@ def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list
     if not follower.fold.fill_count:
         last = follower.decisions[-1][1] if follower.decisions else None
         why = f" {last.reasons[0]}." if last is not None and not last.taken else ""
+        if follower.tail.sealed:
+            return [{"text": f"Nothing was traded.{why}"}]
         return [{"text": f"Nothing is held yet: the strategy looks for an entry.{why}"}]
     if paying is None:
         return [{"text": "No option has been held long enough to say."}]

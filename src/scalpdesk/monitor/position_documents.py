@@ -430,7 +430,7 @@ def position_page(
         "most_days": 0.0,
     }
     if not holdings:
-        page["empty"] = "Nothing is held. The legs appear here after the first fill."
+        page["empty"] = "Nothing is held. The legs appear here after a fill."
         return page
     now_ns, at_ns, end_ns = instants = _instants(follower, holdings, days_ahead)
     ahead, days = ((each - now_ns) / (NANOS_PER_SECOND * DAY_SECONDS) for each in (end_ns, at_ns))

@@ -85,7 +85,7 @@ def _why_empty(follower: RunFollower) -> str:
     if follower.engine is None:
         return follower.unread
     if not follower.desk.positions.held():
-        return "Nothing is held. The risk of the book appears here after the first fill."
+        return "Nothing is held. The risk of the book appears here after a fill."
     return "The risk of the book is not known: a held leg has no quote yet."
 
 

@@ -181,7 +181,7 @@ const premiumFoot = (premium) => [
 const fromZero = (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.08 || 1];
 
 export function positionTable(position) {
-  if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after the first fill.");
+  if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after a fill.");
   const { greeks, deadline } = position;
   const last = [];
   if (deadline) last.push(`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, in `, h("b", { class: deadline.tone === "warn" ? "warn" : "strong" }, deadline.left), ". ");
