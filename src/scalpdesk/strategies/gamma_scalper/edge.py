@@ -83,7 +83,7 @@ class EntryVerdict(FrozenStruct, frozen=True):
     @property
     def refused_by(self) -> str:
         """What of the gate refuses, the same at any figures."""
-        return "entry gate: " + ", ".join(self.failed)
+        return "entry gate: " + (", ".join(self.failed) or "no edge")
 
 
 class StraddleEdge:
