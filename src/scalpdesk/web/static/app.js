@@ -45,13 +45,17 @@ function addressOf(name, run = namedRun()) {
   return `${name === "desk" ? "/" : `/${name}`}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
 }
 
-async function listRuns() {
-  const { ok, body } = await fetchJson("/api/runs?limit=50");
-  const found = (ok && body.runs) || [], picked = namedRun();
+function offer(found) {
+  const picked = namedRun();
   const names = found.map((run) => [run.run_id, `${run.pnl} ${run.currency}, ${run.strategy}, ${run.played || "no event yet"}${run.state === "ended" ? "" : `, ${run.state}`}`]);
   if (picked && !found.some((run) => run.run_id === picked)) names.unshift([picked, picked]);
   pick.replaceChildren(h("option", { value: "" }, "Followed run"), ...names.map(([id, text]) => h("option", { value: id }, text)));
   pick.value = picked;
+}
+
+async function listRuns() {
+  const { ok, body } = await fetchJson("/api/runs?limit=50");
+  offer((ok && body.runs) || []);
 }
 
 pick.addEventListener("change", () => location.assign(addressOf(pageName, pick.value)));
@@ -381,7 +385,10 @@ if (root.dataset.role === "nobody") {
   $("main").replaceChildren(h("p", { class: "card wide muted" }, "Nothing is shown before you log in."));
 } else {
   for (const link of $("tabs").querySelectorAll("a")) link.setAttribute("href", addressOf(link.dataset.page));
-  if (namedRun()) listRuns();
+  if (namedRun()) {
+    offer([]);  // whose figures these are is said at once, what they are when the list has come
+    listRuns();
+  }
   listen(schedule);
   connect();
 }
