@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { main } from "./page.js";
-import { LineChart, csvOfColumns, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
+import { LineChart, costSentence, csvOfColumns, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
 
 test("an axis has as many decimals as tell two ticks apart", () => {
   assert.deepEqual(plainNumber(0)(null, [0, 0.0002, 0.0004]), ["0", "0.0002", "0.0004"]);
@@ -17,8 +17,16 @@ test("the ticks of a logarithm lie within its scale", () => {
 test("a bar starts where the one before ended, in shares of the whole track", () => {
   const bar = track(-10, 40, 0, 20, "up").querySelector("i");
   assert.deepEqual([bar.style.left, bar.style.width], ["25%", "50%"]);
-  const rows = waterfall([{ name: "gamma", label: "Gamma", text: "+30", tone: "up", from: 0, to: 30 }, { name: "total", label: "Total", text: "+20", tone: "up", from: 0, to: 20 }]);
-  assert.deepEqual([...rows.querySelectorAll("i")].map((each) => each.style.width), ["100%", `${(100 * 20) / 30}%`]);
+  const rows = waterfall([{ name: "higher_order", pnl: "30.00", from: 0, to: 30 }, { name: "vega", pnl: "-10.00", from: 30, to: 20 }, { name: "total", pnl: "20.00", from: 0, to: 20 }]);
+  assert.deepEqual([...rows.querySelectorAll("i")].map((each) => each.style.width), ["100%", `${(100 * 10) / 30}%`, `${(100 * 20) / 30}%`]);
+  assert.deepEqual([...rows.children].map((each) => each.textContent), ["Higher order+30.00", "Vega−10.00", "Total+20.00"]);
+});
+
+test("costs are told of hedging, entry and exit, and before an option was held as one sum", () => {
+  const costs = { total: "12.40", hedging: "7.40", entry_exit: "5.00", share_of_gamma_and_theta: 0.125 };
+  assert.equal(costSentence(costs, 0.0042), "Hedging cost 7.40, 13 % of gamma and theta; entry and exit 5.00. Residual 0.4 % of total.");
+  assert.equal(costSentence({ ...costs, share_of_gamma_and_theta: null }, null), "Hedging cost 7.40; entry and exit 5.00.");
+  assert.equal(costSentence({ total: "0.00", hedging: null, entry_exit: null, share_of_gamma_and_theta: null }, null), "Costs 0.00.");
 });
 
 test("without the chart library the last values stand in a table", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { perCent, places, plain, signed, toneOf } from "../../src/scalpdesk/web/static/figures.js";
+import { booked, bookedTone, countdown, perCent, places, plain, signed, significant, span, toneOf, unsigned } from "../../src/scalpdesk/web/static/figures.js";
 
 test("an amount has its sign, commas and a true minus; zero has none", () => {
   assert.equal(signed(-1234.5), "−1,234.50");
@@ -26,4 +26,19 @@ test("a fraction is told in per cent, and a tone by the figure that is shown", (
   assert.equal(perCent(0.2718), "27.2 %");
   assert.equal(perCent(-0.0041, 2), "−0.41 %");
   assert.deepEqual([toneOf(0.004), toneOf(0.6, 0), toneOf(-7)], ["muted", "up", "down"]);
+});
+
+test("an amount of the ledger keeps the decimals that it has", () => {
+  assert.deepEqual(["-1234.5", "0.00", "-0.00270000", "12"].map(booked), ["−1,234.5", "0.00", "−0.00270000", "+12"]);
+  assert.deepEqual(["-1234.50", "12.40", null].map(unsigned), ["−1,234.50", "12.40", null]);
+  assert.deepEqual(["-0.00000001", "0.00", "3.00", null].map(bookedTone), ["down", "muted", "up", "muted"]);
+});
+
+test("a time that is left is told in minutes and seconds, then in hours, then in days", () => {
+  assert.deepEqual([-1, 59, 2_100, 20_400, 3_369_600].map(countdown), ["passed", "0:59", "35:00", "5 h 40 min", "39 d"]);
+  assert.deepEqual([12, 61, 3_600].map(span), ["12 s", "1 min", "1 h 0 min"]);
+});
+
+test("a fact has six digits at most", () => {
+  assert.deepEqual([-1234567.8, 0.123456789, 266.5].map(significant), ["−1,234,570", "0.123457", "266.5"]);
 });

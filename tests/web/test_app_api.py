@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import files
 from urllib.parse import quote
@@ -208,7 +209,7 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
     page = api.get("/api/desk").json()["desk"]
     assert shown["pnl"] == summary["pnl"]
     assert f"{row['nav_change']:.2f}" == shown["nav_change"] == summary["nav_change"]
-    assert page["pnl"].replace("−", "-").lstrip("+") == summary["nav_change"]
+    assert page["pnl"] == summary["nav_change"]
     metrics = {
         (sample.name, sample.labels.get("part")): sample.value
         for family in text_string_to_metric_families(api.get("/metrics").text)
@@ -300,10 +301,8 @@ def test_a_shape_is_added_by_its_name_and_teaches_the_desk_nothing(client, shape
     added = [leg for leg in sold["legs"] if leg.get("is_added")]
     assert len(added) == legs
     bought = client.get(f"/api/position?leg={shape}:2").json()
-    turned = [
-        leg["held"].translate(str.maketrans("+−-", "−++")) for leg in bought["legs"] if leg.get("is_added")
-    ]
-    assert [leg["held"] for leg in added] == turned
+    turned = [-Decimal(leg["quantity"]) for leg in bought["legs"] if leg.get("is_added")]
+    assert [Decimal(leg["quantity"]) for leg in added] == turned
     assert client.get("/api/position").json() == before
     assert shape in client.get("/api/contracts").json()["shapes"]
     assert client.get(f"/api/position?leg={shape}:0.5").status_code == 422

@@ -101,20 +101,28 @@ def test_every_page_is_drawn_without_an_error_and_can_be_read_by_all(browser, ad
             assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == [], name
 
 
-def test_desk_shows_the_strings_of_the_api_and_draws_its_charts(browser, address):
+def test_desk_shows_the_figures_of_the_api_and_draws_its_charts(browser, address):
     with opened(browser, address[0]) as page:
         page.locator("canvas").nth(3).wait_for(state="attached")
         state = document(address[0], "api/desk")
-        playwright.expect(page.locator("main")).to_contain_text(state["desk"]["range"])
         desk = state["desk"]
+        held = desk["position"]
         for expected in (
-            desk["pnl"], desk["cost_note"], desk["range"], desk["decisions_note"], desk["delta_note"],
-            *(part["text"] for part in desk["parts"]), *(leg["label"] for leg in desk["position"]["legs"]),
+            *(signed(Decimal(text)) for text in (desk["pnl"], *(part["pnl"] for part in desk["parts"]))),
+            *(plain(desk[name]) for name in ("day_low", "day_high", "spot")),
+            plain(Decimal(desk["costs"]["hedging"])),
+            f"{signed(held['greeks']['net_delta_shares'], 2)} of ±{plain(desk['band_shares'], 2)}",
+            f"{desk['hedges']} hedges, {desk['fills']} fills",
+            f"Break-even {per_cent(held['break_even'], 2)} a day",
+            f"{held['first_expiry_days']} d",
+            held["deadline"]["at"],
+            *(text for leg in held["legs"] for text in (leg["label"], signed(leg["delta_shares"], 1))),
             *(row["why"] for row in desk["decisions"]),
-        ):  # fmt: skip
+        ):
             playwright.expect(page.locator("main")).to_contain_text(expected)
         assert page.inner_text("#badge") == "SIMULATED"
-        playwright.expect(page.locator("#pnl")).to_contain_text(state["head"]["pnl"])
+        playwright.expect(page.locator("#pnl")).to_contain_text(signed(Decimal(state["head"]["pnl"])))
+        playwright.expect(page.locator("#worst b")).to_contain_text(signed(state["head"]["worst_pnl"], 0))
         fills = document(address[0], "api/fills")["columns"]
         sides = {side for side, hedge in zip(fills["side"], fills["hedge"], strict=True) if hedge}
         assert sides
@@ -180,9 +188,8 @@ def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched
             page.locator(f'#tabs a[data-page="{name}"]').click()
             page.wait_for_url(f"**/{'' if name == 'desk' else name}?run={run['run_id']}")
             playwright.expect(page.locator("#pick")).to_have_value(run["run_id"])
-        playwright.expect(page.locator("#pnl b")).to_have_text(
-            document(address[0], "api/state")["head"]["pnl"]
-        )
+        head = document(address[0], "api/state")["head"]
+        playwright.expect(page.locator("#pnl b")).to_have_text(signed(Decimal(head["pnl"])))
 
 
 def test_a_day_and_a_trade_are_noted_on_the_journal_page(browser, ended_runs):
@@ -386,11 +393,13 @@ def test_position_follows_the_slider_and_an_added_leg(browser, address):
         shown = document(address[0], "api/position?days=20&leg=SPY:-2")
         date = page.get_by_role("slider", name="Date")
         date.evaluate("(date) => { date.value = '20'; date.dispatchEvent(new Event('input')); }")
-        middle = shown["ladder"]["rows"][5]["cells"][3]["text"]
-        playwright.expect(cells.nth(5)).to_have_text(middle)
-        assert float(middle.replace("−", "-")) < -100  # twenty days of theta
+        middle = shown["ladder"]["pnl"][5][3]
+        playwright.expect(cells.nth(5)).to_have_text(signed(middle, 0))
+        assert middle < -100  # twenty days of theta
         playwright.expect(page.locator("main")).to_contain_text(shown["at"])
-        playwright.expect(page.locator(".greeks dd").first).to_have_text(shown["greeks"]["delta"])
+        playwright.expect(page.locator(".greeks dd").first).to_have_text(
+            signed(shown["greeks"]["net_delta_shares"], 2)
+        )
         page.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Now").click()
         playwright.expect(cells.nth(5)).to_have_text("0")
@@ -412,7 +421,7 @@ def test_position_shows_the_risk_of_the_book_and_the_ladder_by_the_chosen_smile(
         for smile in ("sticky-strike", "sticky-delta"):
             ladder = document(address[0], f"api/position?smile={smile}")["ladder"]
             switch.select_option(smile)
-            playwright.expect(cell).to_have_text(ladder["rows"][0]["cells"][3]["text"])
+            playwright.expect(cell).to_have_text(signed(ladder["pnl"][-1][3], 0))
 
 
 def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_runs, tmp_path):
@@ -532,12 +541,10 @@ def test_a_table_and_a_chart_are_saved_as_files(browser, address):
         with page.expect_download() as saved:
             table.locator(".export").click()
         lines = saved.value.path().read_text().splitlines()
-        ladder = document(address[0], "api/position")["ladder"]
+        shown = document(address[0], "api/position")
+        spots = [shown["spot"] * (1 + move) for move in reversed(shown["ladder"]["moves"])]
         assert saved.value.suggested_filename == "ladder.csv"
-        assert [line.split(",")[0] for line in lines] == [
-            "Spot",
-            *(row["spot"].replace(",", "") for row in ladder["rows"]),
-        ]
+        assert [line.split(",")[0] for line in lines] == ["Spot", *map(plain, spots)]
         chart = page.locator(".plot.mid")
         chart.hover()
         with page.expect_download() as saved:

@@ -25,6 +25,7 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import documents, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book, worst_of
+from scalpdesk.monitor.texts import signed
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS
 from scalpdesk.report.run_report import report_of
 from scalpdesk.research.book_risk import risk_document
@@ -85,13 +86,12 @@ def test_the_risk_of_the_book_is_in_coin_and_that_of_the_ladder(coin):
 
 def test_amounts_have_the_coins_decimals_and_sum_exactly(coin):
     head, page = documents.run_head(coin, is_running=False), documents.desk_page(coin)
-    assert (head["currency"], head["limit"]) == ("BTC", "−0.1000")
-    parts = {row["name"]: amount(row["text"]) for row in page["parts"]}
+    assert (head["currency"], head["limit"]) == ("BTC", "-0.10000000")
+    parts = {row["name"]: Decimal(row["pnl"]) for row in page["parts"]}
     total = parts.pop("total")
     assert sum(parts.values()) == total != 0
     assert {part.as_tuple().exponent for part in (total, *parts.values())} == {-8}
-    assert amount(page["pnl"]) == total
-    assert page["pnl_tone"] == ("down" if total < 0 else "up")
+    assert Decimal(page["pnl"]) == total
     answer = documents.performance(coin)
     assert Decimal(answer["pnl"]["total"]) == total == Decimal(answer["nav_change"])
     assert "E" not in "".join(answer["pnl"].values())  # zero is written out
@@ -99,7 +99,7 @@ def test_amounts_have_the_coins_decimals_and_sum_exactly(coin):
     sheet = sheet_document(coin)
     assert (amount(sheet["result"]), sheet["currency"]) == (total, "BTC")
     assert (sheet["delta_unit"], sheet["delta_decimals"]) == ("BTC", 4)
-    assert f" BTC, worst case {head['worst']}" in status_text(coin, is_running=False)
+    assert f" BTC, worst case {signed(head['worst_pnl'], 4)}" in status_text(coin, is_running=False)
 
 
 def test_a_perpetual_counts_in_coin(coin):
@@ -111,8 +111,8 @@ def test_a_perpetual_counts_in_coin(coin):
     rows = {row["symbol"]: row for row in position_documents.positions(coin)["positions"]}
     row = rows["BTC-PERPETUAL"]
     gained = dollars * (1 / float(perpetual.average_price) - 1 / mark)
-    assert float(amount(row["open_pnl"])) == pytest.approx(gained, abs=1e-8)
-    assert float(amount(row["delta"])) == pytest.approx(dollars / mark, abs=0.051)
+    assert float(row["open_pnl"]) == pytest.approx(gained, abs=1e-8)
+    assert row["delta_shares"] == pytest.approx(dollars / mark)
     assert row["label"] == "BTC-PERPETUAL"
     greeks = coin.greeks()
     assert greeks.owned_shares == pytest.approx(dollars / mark)
@@ -120,8 +120,9 @@ def test_a_perpetual_counts_in_coin(coin):
     options = [symbol for symbol in held if symbol != "BTC-PERPETUAL"]
     for symbol in options:
         prices = desk.view.mark(held[symbol].instrument_id) - float(held[symbol].average_price)
-        assert float(amount(rows[symbol]["open_pnl"])) == pytest.approx(prices * float(held[symbol].quantity))
-        assert len(rows[symbol]["mark"].partition(".")[2]) == 4
+        gained = prices * float(held[symbol].quantity)
+        assert float(rows[symbol]["open_pnl"]) == pytest.approx(gained, abs=1e-8)
+        assert rows[symbol]["price_decimals"] == 4
     plan = position_documents.flatten_plan(coin)
     assert plan["title"].endswith(f"unwind {abs(perpetual.quantity)} contracts")
     cost = float(plan["cost"].split()[2].rstrip(","))
@@ -149,7 +150,7 @@ def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
     assert fills[False].endswith(f" at {paid:.4f}")
     assert len(fills[True].rpartition(".")[2]) == 2  # the perpetual's is in dollars
     rows = {row["id"]: row for row in order_documents.orders_page(coin)["orders"]}
-    assert rows[options[0].client_order_id]["average"] == f"{paid:.4f}"
+    assert rows[options[0].client_order_id]["average"] == float(paid)
     for position, row in (
         (each, position_documents.leg_row(coin, each))
         for each in desk.positions.held()
@@ -159,12 +160,9 @@ def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
         if valuation is None:
             continue
         quantity = float(position.quantity)
-        assert float(amount(row["delta"])) == pytest.approx(quantity * valuation.hedge_greeks.delta, abs=5e-5)
-        assert (
-            float(amount(row["gamma"]))
-            == pytest.approx(quantity * valuation.hedge_greeks.gamma, abs=5e-7)
-            != 0
-        )
+        assert row["is_coin"]
+        assert row["delta_shares"] == pytest.approx(quantity * valuation.hedge_greeks.delta)
+        assert row["gamma_shares_per_usd"] == pytest.approx(quantity * valuation.hedge_greeks.gamma) != 0
     greeks = coin.greeks()
     net = next(
         line for line in status_text(coin, is_running=False).splitlines() if line.startswith("Net delta")
@@ -245,12 +243,8 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     page = position_documents.position_page(coin, smile="sticky-strike")
     assert (page["currency"], len(page["legs"])) == ("BTC", 3)
     spot = page["spot"]
-    for row in page["ladder"]["rows"]:
-        at = spot * (1 + round((float(amount(row["spot"])) / spot - 1) * 50) / 50)
-        for cell, change in zip(row["cells"], GRID_POINTS, strict=True):
-            expected = coin_pnl(coin, at, change)
-            assert float(amount(cell["text"])) == pytest.approx(expected, abs=5.1e-5)
-            assert float(amount(cell["usd"])) == pytest.approx(expected * at, abs=0.51)
+    expected = [[coin_pnl(coin, spot * (1 + move), change) for change in GRID_POINTS] for move in GRID_MOVES]
+    assert np.array(page["ladder"]["pnl"]) == pytest.approx(np.array(expected), abs=1e-9)
     spots, now, end = (page["payoff"][name] for name in ("spots", "now", "expiry"))
     assert now == pytest.approx([coin_pnl(coin, each, 0.0) for each in spots], abs=1e-12)
     # at the expiry only intrinsic value over the price of the coin is left
@@ -269,7 +263,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     worst = min(coin_pnl(coin, spot * (1 + move), change) for move in GRID_MOVES for change in GRID_POINTS)
     assert worst_of(coin, "sticky-strike").pnl == pytest.approx(worst, abs=1e-9)
     shown = position_documents.worst_case(coin)
-    assert float(amount(shown["worst"])) == pytest.approx(shown["worst_pnl"], abs=5.1e-5)
+    assert shown["worst_pnl"] == pytest.approx(worst_of(coin).pnl)
     assert shown["worst_fraction"] == pytest.approx(-shown["worst_pnl"] / 0.1, abs=1e-3)
     assert " BTC (" in page["sentence"]
     # bought options and their hedge: the distance of status and API is the page's
@@ -279,7 +273,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
     assert row == distance.row()
     assert row["maintenance_fraction"] == pytest.approx(float(coin.desk.margin_fraction()), abs=1e-6)
     assert row["liquidation_rise"] is None or row["liquidation_rise"] > 0.5
-    assert documents.run_head(coin, is_running=False)["worst"] == shown["worst"]
+    assert documents.run_head(coin, is_running=False)["worst_pnl"] == shown["worst_pnl"]
 
 
 def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison(coin, capsys):
@@ -364,6 +358,7 @@ def test_the_break_even_of_a_day_is_the_move_at_which_the_hedged_straddle_earns_
         slope = NormalDist().pdf(d1)
         gamma += slope / (value.spot * width)
         theta -= 0.5 * value.spot * slope * value.hedge_vol / math.sqrt(value.years) / 365
-    even = 100 * math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
-    assert block["break_even"] == f"Break-even {even:.2f} % a day."
-    assert float(amount(block["greeks"]["gamma"])) > 1e-5  # coins a dollar: two decimals would show zero
+    even = math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
+    assert block["break_even"] == pytest.approx(even, rel=1e-3)
+    assert block["greeks"]["gamma_shares_per_usd"] > 1e-5  # coins a dollar: two decimals would show zero
+    assert (block["delta_decimals"], block["money_decimals"]) == (4, 8)

@@ -85,8 +85,8 @@ def test_pages_show_both(runs):
     page = documents.desk_page(runs[0])
     legs = {leg["symbol"][:3] for leg in page["position"]["legs"]}
     assert legs == set(SYMBOLS)
-    assert "SPY/QQQ" in page["band_note"]
-    assert "SPY/QQQ" not in documents.desk_page(runs[1])["band_note"]
+    assert "SPY/QQQ" in page["exposure"]
+    assert not documents.desk_page(runs[1])["exposure"]
     shown = documents.performance(runs[0])
     assert list(shown["underlyings"]) == list(shown["exposure"]["underlyings"]) == list(SYMBOLS)
     assert documents.performance(runs[1])["exposure"] is None

@@ -62,10 +62,10 @@ def test_a_runs_result_is_one_on_every_surface(client_of, ended_feed, ended_runs
         total,
     )  # fmt: skip
     for name, text in summary["pnl"].items():
-        shown = next(row["text"] for row in page["desk"]["parts"] if row["name"] == name)
-        on_sheet = next(row["text"] for row in sheet["parts"] if row["name"] == name)
+        shown = next(row["pnl"] for row in page["desk"]["parts"] if row["name"] == name)
+        on_sheet = next(row["pnl"] for row in sheet["parts"] if row["name"] == name)
         assert Decimal(line["pnl"][name]) == Decimal(performance["pnl"][name]) == Decimal(text), name
-        assert amount(shown) == amount(on_sheet) == Decimal(text), name
+        assert shown == on_sheet == text, name
     orders = api.get("/api/orders?limit=5000").json()
     by_id = {row["id"]: (row["symbol"], row["side"], Decimal(row["filled"])) for row in orders["orders"]}
     assert by_id == {

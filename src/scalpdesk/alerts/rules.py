@@ -537,6 +537,8 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
     if follower.engine is None:
         return f"{follower.run_dir.name}: nothing on record yet."
     head = documents.run_head(follower, is_running=is_running)
+    pnl = signed(Decimal(head["pnl"]))
+    worst = signed(head["worst_pnl"], 0 if follower.money_places == 2 else 4)
     greeks = follower.greeks()
     delta, theta = greeks.net_delta_shares, greeks.theta_usd_per_day
     counts = order_documents.orders_page(follower, 1)["counts"]
@@ -544,7 +546,7 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
     return "\n".join(
         (
             f"{head['account']['label']} · {head['title']} · {head['mode']} · {head['state']}",
-            f"P&L of the session {head['pnl']} {head['currency']}, worst case {head['worst'] or '·'}",
+            f"P&L of the session {pnl} {head['currency']}, worst case {worst or '·'}",
             f"Net delta {signed(delta, follower.delta_places)}, theta {signed(follower.money(theta))}",
             f"Held: {holdings(follower)}",
             f"Orders: {counted}",

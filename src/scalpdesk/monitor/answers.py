@@ -1,7 +1,8 @@
 """Shapes of the dashboard's answers, which its OpenAPI document shows.
 
-Texts ending in no unit are printed as they stand; amounts that programs read are plain strings. A float that
-is not finite is sent as null.
+Numbers are numbers, in the unit that their shape names, and ledger amounts are exact as plain text, in the
+currency of the account. Words are sentences, labels and New York times. A float that is not finite is sent as
+null.
 """
 
 from typing import (
@@ -41,9 +42,8 @@ class RunAccount(TypedDict):
 
 
 class WorstCase(TypedDict):
-    """The worst case of the book, in its currency and as it is printed, beside the day's loss limit."""
+    """The worst case of the book beside the P&L at which the day's loss limit is reached."""
 
-    worst: str | None
     worst_pnl: float | None
     limit: str | None
     worst_fraction: float | None
@@ -68,26 +68,23 @@ class Head(TypedDict):
     title: str
     subtitle: str
     mode: NotRequired[str]
-    mode_since: NotRequired[str]
+    mode_seconds: NotRequired[float]
     mode_reason: NotRequired[str]
     phase: NotRequired[str]
     age_seconds: NotRequired[float | None]
-    age: NotRequired[str | None]
     stale: NotRequired[bool]
     data: NotRequired[str]
     holds: NotRequired[str]
     works: NotRequired[int]
-    pnl: NotRequired[str | None]
-    pnl_tone: NotRequired[str]
+    pnl: NotRequired[str]
     currency: NotRequired[str]
-    worst: NotRequired[str | None]
     worst_pnl: NotRequired[float | None]
     limit: NotRequired[str | None]
     worst_fraction: NotRequired[float | None]
     worst_definition: NotRequired[str]
     now_ns: NotRequired[int]
     clock: NotRequired[str]
-    speed: NotRequired[str | None]
+    speed: NotRequired[float | None]
     session: NotRequired[str]
     alarm: NotRequired[Alarm | None]
     starting: NotRequired[bool]
@@ -95,61 +92,79 @@ class Head(TypedDict):
 
 Bar = TypedDict(
     "Bar",
-    {"name": str, "label": str, "text": str | None, "tone": str, "from": float, "to": float},
+    {"name": str, "pnl": str, "from": float, "to": float},
 )
 Bar.__doc__ = "A bar of the P&L by source, from one amount to another in the currency of the account."
 
 
 class Leg(TypedDict):
-    """A position: held, entry, mark, Greeks of the whole position, P&L open."""
+    """A position: held, entry, mark, Greeks of the whole position, P&L open.
+
+    Greeks in the units of the book's; ``vol`` a fraction a year on the variance clock. Prices are told with
+    so many ``price_decimals``.
+    """
 
     symbol: str
     label: str
     expiry: str | None
     quantity: str
-    held: str | None
-    entry: str | None
-    mark: str | None
+    entry: float | None
+    mark: float | None
+    price_decimals: int
+    is_coin: bool
     verdict: str
-    delta: str | None
-    vol: str | None
+    vol: float | None
     open_pnl: str | None
-    open_tone: str
-    gamma: str | None
-    theta: str | None
-    vega: str | None
+    delta_shares: float | None
+    gamma_shares_per_usd: float | None
+    theta_usd_per_day: float | None
+    vega_usd_per_point: float | None
     is_added: NotRequired[bool]
 
 
-class GreekTexts(TypedDict):
+class HeldGreeks(TypedDict):
     """Greeks of the book: shares, shares a unit of currency, currency a day, currency a volatility point."""
 
-    delta: str | None
-    gamma: str | None
-    theta: str | None
-    vega: str | None
+    net_delta_shares: float | None
+    gamma_shares_per_usd: float | None
+    theta_usd_per_day: float | None
+    vega_usd_per_point: float | None
 
 
 class DeadlineRow(TypedDict):
-    """An instant ahead."""
+    """An instant ahead, in UTC nanoseconds and as New York's time."""
 
     what: str
     at_ns: int
     at: str
-    left: str
     seconds: int
-    tone: str
+
+
+class Unquoted(TypedDict):
+    """The part of NAV that stands on no quote, with its bounds, since a New York time."""
+
+    worth: str
+    least: str
+    most: str
+    since: str
 
 
 class PositionBlock(TypedDict):
-    """Legs, Greeks, expiry and the next deadline."""
+    """Legs, Greeks, first expiry and the next deadline.
 
-    note: str | None
+    ``break_even`` is the move of a day, a fraction of spot, at which gamma earns what theta costs.
+    """
+
+    first_expiry: str | None
+    first_expiry_days: int | None
+    unquoted: Unquoted | None
     structure: str | None
     legs: list[Leg]
-    greeks: GreekTexts
+    greeks: HeldGreeks
+    delta_decimals: int
+    money_decimals: int
     deadline: DeadlineRow | None
-    break_even: str | None
+    break_even: float | None
 
 
 class DecisionLine(TypedDict):
@@ -165,7 +180,7 @@ class DecisionLine(TypedDict):
     way: str
     why: str
     reasons: list[str]
-    spot: str | None
+    spot: float | None
     orders: list[str]
 
 
@@ -177,32 +192,57 @@ class PremiumBlock(TypedDict):
     """
 
     structure: str
-    now: str | None
-    amount: str | None
-    mean: str | None
+    now: float | None
+    amount: float | None
+    mean: float | None
     mean_name: str
-    against: str | None
-    against_tone: str
-    note: str
+    price_decimals: int
+
+
+class SinceMark(TypedDict):
+    """What the book has moved since the mark that the sources are of, and the time of that mark."""
+
+    pnl: str
+    time: str
+
+
+class Costs(TypedDict):
+    """Costs of the session, positive; those of hedging also as a share of what gamma and theta earned.
+
+    ``hedging`` and ``entry_exit`` are null while no option was held.
+    """
+
+    total: str
+    hedging: str | None
+    entry_exit: str | None
+    share_of_gamma_and_theta: float | None
 
 
 class DeskPage(TypedDict):
-    """The Desk page: verdict, P&L by source, position, last decisions."""
+    """The Desk page: verdict, P&L by source, position, last decisions.
+
+    ``residual_share`` is that of the total; ``exposure`` a sentence on the deltas of several underlyings.
+    """
 
     verdict: list[Piece]
     underlying: str
-    range: str | None
-    pnl: str | None
-    pnl_tone: str
-    pnl_note: str
+    spot: float | None
+    day_low: float | None
+    day_high: float | None
+    pnl: str
+    hedges: int
+    fills: int
+    since_mark: SinceMark | None
     parts: list[Bar]
-    cost_note: str
-    delta_note: str | None
-    band_note: str
+    costs: Costs
+    residual_share: float | None
+    exposure: str
+    band_shares: float | None
     premium: PremiumBlock | Empty
     position: PositionBlock
     decisions: list[DecisionLine]
-    decisions_note: str
+    taken: int
+    skipped: int
 
 
 class DeskDocument(TypedDict):
@@ -366,33 +406,16 @@ Series = TypedDict(
 Series.__doc__ = "Columns of the charts from a position on; the positions of another generation start at 0."
 
 
-class LadderCell(TypedDict):
-    """P&L by spot and volatility; ``heat``: share of the largest gain or loss; ``usd``: of a desk in coin."""
-
-    text: str | None
-    heat: float
-    usd: str | None
-
-
-class LadderRow(TypedDict):
-    """P&L at a spot by change of volatility."""
-
-    spot: str | None
-    move: str | None
-    cells: list[LadderCell]
-
-
 class Ladder(TypedDict):
     """P&L at moves of the spot (fractions) by changes of volatility (0.01 a point), in the book's currency.
 
-    ``vols`` and ``rows`` are the same as they are printed, the highest spot first.
+    ``heat`` is a cell's share of the largest gain, or of the largest loss, negative.
     """
 
     moves: list[float]
     vol_points: list[float]
     pnl: list[list[float]]
-    vols: list[str]
-    rows: list[LadderRow]
+    heat: list[list[float]]
 
 
 class Payoff(TypedDict):
@@ -405,21 +428,25 @@ class Payoff(TypedDict):
 
 
 class ExpiryRow(TypedDict):
-    """An option on its last day: how near its strike is, until when one may act, and what it leaves."""
+    """An option on its last day: how near its strike is, until when one may act, and what it leaves.
+
+    ``distance`` is how far it is in the money, in standard deviations of what is left; ``chance`` of ending
+    in the money; ``exercised`` and ``kept`` amounts now; the last two, shares held tomorrow.
+    """
 
     symbol: str
     label: str
-    held: str | None
-    left: str
-    distance: str | None
-    chance: str | None
+    units: float
+    seconds_left: float
+    distance: float | None
+    chance: float | None
     is_pinned: bool
     order: str
     notice: str | None
     exercised: str | None
     kept: str | None
-    if_exercised: str | None
-    if_not: str | None
+    shares_if_exercised: float | None
+    shares_if_not: float | None
 
 
 class ExpiryCard(TypedDict):
@@ -429,10 +456,7 @@ class ExpiryCard(TypedDict):
     tomorrow: list[str]
 
 
-_In = TypedDict("_In", {"in": NotRequired[str | None]})
-
-
-class PositionPage(PositionBlock, _In):
+class PositionPage(PositionBlock):
     """The Position page; ``empty`` says that nothing is held, ``note_ladder`` why there is no payoff."""
 
     deadlines: list[DeadlineRow]
@@ -446,7 +470,7 @@ class PositionPage(PositionBlock, _In):
     smile: NotRequired[str]
     note_ladder: NotRequired[str]
     payoff: NotRequired[Payoff]
-    break_evens: NotRequired[list[str | None]]
+    break_evens: NotRequired[list[float]]
     sentence: NotRequired[str]
     ladder: NotRequired[Ladder]
 
@@ -667,12 +691,13 @@ class OrderMoney(TypedDict):
     """What executions came to: realised P&L at average cost before fees, loss against a mid, fees.
 
     ``against_mid`` is measured from the instrument's mid when the order was decided; a cost is negative.
+    Amounts are in ``currency``, which is the instrument's.
     """
 
     realised: str | None
-    realised_tone: str
     against_mid: str | None
-    fee: str | None
+    fee: str
+    currency: str
 
 
 class OrderFill(OrderMoney):
@@ -680,7 +705,7 @@ class OrderFill(OrderMoney):
 
     time: str
     quantity: str
-    price: str | None
+    price: float
 
 
 class OrderStep(TypedDict):
@@ -705,12 +730,13 @@ class OrderLine(OrderMoney):
     side: str
     quantity: str
     filled: str
-    average: str | None
-    mid: str | None
+    price_decimals: int
+    average: float | None
+    mid: float | None
     fills: list[OrderFill]
     type: str
-    limit: str | None
-    trigger: str | None
+    limit: float | None
+    trigger: float | None
     purpose: str
     reason: str
     venue_id: str
@@ -739,8 +765,7 @@ class OfRun(TypedDict, total=False):
 class OrderTotals(OrderMoney):
     """All orders of the run; ``elsewhere`` is what expiry, exercise and settlement realised."""
 
-    currency: str
-    elsewhere: str | None
+    elsewhere: str
 
 
 class OrdersPage(OfRun):
@@ -762,7 +787,7 @@ class FoldedDecision(DecisionLine):
     count: int
     first: int
     first_time: str
-    facts: dict[str, str]
+    facts: dict[str, float | str | None]
 
 
 class Taken(TypedDict):
@@ -820,15 +845,13 @@ class ListedRun(TypedDict):
 
 
 class ModelRow(TypedDict):
-    """A run under a fill model; ``own`` is the run itself, ``share`` of the widest."""
+    """A run under a fill model; ``own`` is the run itself."""
 
     name: str
     own: bool
-    pnl: str | None
-    tone: str
-    share: float
-    costs: str | None
-    hedges: str
+    pnl: str
+    costs: str
+    hedges: int
 
 
 class ModelBlock(TypedDict):
@@ -839,14 +862,11 @@ class ModelBlock(TypedDict):
 
 
 class PathBlock(TypedDict):
-    """A run's P&L among those of redrawn paths of its session."""
+    """A run's P&L among those of redrawn paths of its session, and the median of all."""
 
     own: float
     others: list[float]
-    note: str
-    low: str | None
-    high: str | None
-    title: str
+    median: float
 
 
 class CanRerun(TypedDict):

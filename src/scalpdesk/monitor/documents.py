@@ -1,16 +1,16 @@
-"""JSON documents of the dashboard's pages, with the figures as they are printed.
+"""JSON documents of the dashboard's pages: numbers in named units, sentences, labels.
 
-A text is printed as it stands: the page never rounds. Texts use the true minus sign, thousands with commas,
-money with two decimals; amounts that programs read are plain strings as in the run summary. What is not
-known is None, never 0. Here: the header of every page, the desk's page and the results; what is held is in
-:mod:`scalpdesk.monitor.position_documents`, orders and decisions in :mod:`scalpdesk.monitor.order_documents`.
+The page rounds and writes the figures; those within a sentence are written here. Ledger amounts are exact
+plain text as in the run summary. What is not known is None, never 0. Here: the header of every page, the
+desk's page and the results; what is held is in :mod:`scalpdesk.monitor.position_documents`, orders and
+decisions in :mod:`scalpdesk.monitor.order_documents`.
 """
 
 import math
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure, exposure_text
 from scalpdesk.instruments.sessions import from_ns
@@ -20,7 +20,7 @@ from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.market import regime_now
-from scalpdesk.monitor.order_documents import decision_row, decisions_note, last_taken
+from scalpdesk.monitor.order_documents import decision_row, last_taken
 from scalpdesk.monitor.position_documents import (
     holdings,
     position_block,
@@ -31,12 +31,8 @@ from scalpdesk.monitor.position_documents import (
 from scalpdesk.monitor.texts import (
     clock,
     loss_pieces,
-    part_label,
     per_cent,
-    plain,
     signed,
-    span,
-    tone,
     verdict_pieces,
 )
 from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cents
@@ -105,22 +101,20 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
         "title": f"{underlying} {header.strategy}",
         "subtitle": f"{header.venue}{' venue' if header.venue == 'simulated' else ''}, {where}",
         "mode": follower.mode.value,
-        "mode_since": span(max(now_ns - follower.mode_since_ns, 0) / NANOS_PER_SECOND),
+        "mode_seconds": max(now_ns - follower.mode_since_ns, 0) / NANOS_PER_SECOND,
         "mode_reason": follower.mode_reason,
         "phase": phase_of(follower.engine.strategy),
         "age_seconds": round(age, 1) if math.isfinite(age) else None,
-        "age": f"{age:.1f} s" if is_running and math.isfinite(age) else None,
         "stale": is_stale,
         "data": "session open" if open_now else "session closed",
         "holds": holdings(follower),
         "works": len(desk.orders.live),
-        "pnl": signed(follower.money(pnl)),
-        "pnl_tone": tone(follower.money(pnl)),
+        "pnl": f"{follower.money(pnl):f}",
         "currency": currency_of(follower),
         **worst_case(follower),
         "now_ns": now_ns,
         "clock": f"{clock(now_ns)} ET",
-        "speed": f"{speed:.0f}×" if is_paced else None,
+        "speed": speed if is_paced else None,
         "session": day,
     }
 
@@ -158,51 +152,43 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     desk = follower.desk
     parts = session_parts(follower)
     paying = session_verdict(follower, parts)
-    spot = desk.market.mark(desk.view.underlying)
     fold = follower.fold
-    position = position_block(follower)
-    delta = position["greeks"]["delta"]
-    band = follower.band
-    hedges = count_text(fold.taken["hedge"], "hedge")
     return {
         "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
-        "range": _range_text(follower, spot),
-        "pnl": signed(parts["total"]),
-        "pnl_tone": tone(parts["total"]),
-        "pnl_note": f"{hedges}, {count_text(fold.fill_count, 'fill')}{since_mark(follower)}",
+        "spot": desk.market.mark(desk.view.underlying),
+        "day_low": follower.day_low,
+        "day_high": follower.day_high,
+        "pnl": f"{parts['total']:f}",
+        "hedges": fold.taken["hedge"],
+        "fills": fold.fill_count,
+        "since_mark": since_mark(follower),
         "parts": waterfall(parts),
-        "cost_note": cost_note(parts, paying),
-        "delta_note": None
-        if delta is None
-        else f"{delta} of {'·' if band is None else f'±{plain(band, follower.delta_places)}'}",
-        "band_note": band_note(hedges, paying) + _exposure_note(follower),
+        "costs": costs_of(parts, paying),
+        "residual_share": residual_share(parts),
+        "exposure": _exposure_sentence(follower),
+        "band_shares": follower.band,
         "premium": premium_block(follower),
-        "position": position,
+        "position": position_block(follower),
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
         ],
-        "decisions_note": decisions_note(follower),
+        "taken": sum(fold.taken.values()),
+        "skipped": sum(fold.skipped.values()),
     }
 
 
-def _exposure_note(follower: RunFollower) -> str:
+def _exposure_sentence(follower: RunFollower) -> str:
     """Return a sentence on the deltas of several underlyings together; empty with one."""
     found = exposure(follower.desk, follower.now_ns)
-    return "" if found is None else f" All together: {exposure_text(found, currency_of(follower))}."
+    return "" if found is None else f"All together: {exposure_text(found, currency_of(follower))}."
 
 
-def since_mark(follower: RunFollower) -> str:
-    """Return what the book has moved since the mark that the sources are of; empty when nothing."""
+def since_mark(follower: RunFollower) -> answers.SinceMark | None:
+    """Return what the book has moved since the mark that the sources are of; None when nothing."""
     attribution, mark = follower.desk.attribution, follower.fold.last_mark
     moved = follower.money(attribution.current_nav() - attribution.nav)
-    return f"; {signed(moved)} since the mark at {clock(mark.ts_ns)}" if mark is not None and moved else ""
-
-
-def _range_text(follower: RunFollower, spot: float | None) -> str | None:
-    if spot is None or not math.isfinite(follower.day_low):
-        return None
-    return f"day {plain(follower.day_low)} to {plain(follower.day_high)}, now {plain(spot)}"
+    return {"pnl": f"{moved:f}", "time": clock(mark.ts_ns)} if mark is not None and moved else None
 
 
 def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
@@ -218,9 +204,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
         rows.append(
             {
                 "name": name,
-                "label": part_label(name),
-                "text": signed(parts[name]),
-                "tone": tone(parts[name]),
+                "pnl": f"{parts[name]:f}",
                 "from": float(start),
                 "to": float(at),
             }
@@ -228,24 +212,23 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     return rows
 
 
-def cost_note(parts: dict[str, Decimal], paying: GammaVerdict | None) -> str:
-    """Return a sentence: costs, of hedging as a share of gamma and theta, and the residual of the total."""
-    text = f"Costs {plain(-sum((parts[name] for name in COSTS), ZERO))}."
-    if paying is not None:
-        earned = paying.gamma + paying.theta
-        share = (
-            f", {-paying.hedging / earned:.0%} of gamma and theta".replace("%", " %") if earned > 0 else ""
-        )
-        text = f"Hedging cost {plain(-paying.hedging)}{share}; entry and exit {plain(-paying.entry_exit)}."
-    total = parts["total"]
-    rest = f" Residual {abs(parts['residual'] / total):.1%} of total.".replace("%", " %") if total else ""
-    return text + rest
+def residual_share(parts: dict[str, Decimal]) -> float | None:
+    """Return the residual as a share of the total, at least 0; None of nothing."""
+    return float(abs(parts["residual"] / parts["total"])) if parts["total"] else None
 
 
-def band_note(hedges: str, paying: GammaVerdict | None) -> str:
-    """Return a sentence: hedges and their cost so far, and the trade-off of the band's width."""
-    cost = "" if paying is None else f"{hedges} cost {plain(-paying.hedging)} today. "
-    return f"{cost}A wider band sends fewer hedges and leaves more of the day to the direction of the market."
+def costs_of(parts: dict[str, Decimal], paying: GammaVerdict | None) -> answers.Costs:
+    """Return the costs of the session."""
+    total = f"{-sum((parts[name] for name in COSTS), ZERO):f}"
+    if paying is None:
+        return {"total": total, "hedging": None, "entry_exit": None, "share_of_gamma_and_theta": None}
+    earned = paying.gamma + paying.theta
+    return {
+        "total": total,
+        "hedging": f"{-paying.hedging:f}",
+        "entry_exit": f"{-paying.entry_exit:f}",
+        "share_of_gamma_and_theta": float(-paying.hedging / earned) if earned > 0 else None,
+    }
 
 
 def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVerdict | None:

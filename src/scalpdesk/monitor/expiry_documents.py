@@ -1,4 +1,4 @@
-"""The expiry day of a followed run: figures, and the texts of its card on the Position page."""
+"""The expiry day of a followed run: figures, and its card on the Position page."""
 
 from scalpdesk.closing.expiry_day import (
     PIN_DEVIATIONS,
@@ -13,7 +13,7 @@ from scalpdesk.instruments.deadlines import NOTICE_CUTOFFS
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed
+from scalpdesk.monitor.texts import leg_label, signed
 
 
 def expiry_figures(follower: RunFollower, pin_deviations: float = PIN_DEVIATIONS) -> ExpiryDay:
@@ -75,15 +75,15 @@ def _row(follower: RunFollower, leg: LegAtExpiry, night: Tomorrow | None) -> ans
     return {
         "symbol": leg.symbol,
         "label": leg_label(follower.desk.instruments[number]),
-        "held": signed(leg.units),
-        "left": countdown(leg.minutes * MINUTE_NS / NANOS_PER_SECOND),
-        "distance": signed(leg.distance, 1),
-        "chance": per_cent(leg.chance, 0),
+        "units": float(leg.units),
+        "seconds_left": leg.minutes * MINUTE_NS / NANOS_PER_SECOND,
+        "distance": leg.distance,
+        "chance": leg.chance,
         "is_pinned": leg.is_pinned,
         "order": f"{to_new_york(leg.order_cutoff_ns):%H:%M} ET",
         "notice": None if leg.notice_ns is None else f"{to_new_york(leg.notice_ns):%H:%M} ET",
-        "exercised": None if leg.exercised is None else plain(follower.money(leg.exercised)),
-        "kept": None if leg.held is None else plain(follower.money(leg.held)),
-        "if_exercised": None if night is None else signed(night.exercised[leg.symbol], 0),
-        "if_not": None if night is None else signed(night.not_exercised[leg.symbol], 0),
+        "exercised": follower.amount(leg.exercised),
+        "kept": follower.amount(leg.held),
+        "shares_if_exercised": None if night is None else float(night.exercised[leg.symbol]),
+        "shares_if_not": None if night is None else float(night.not_exercised[leg.symbol]),
     }

@@ -285,10 +285,22 @@ class RunFollower:
         """Decimals of a delta: two of shares, four of coins, whatever currency the desk counts in."""
         return words_of_delta(self.desk.instruments[self.desk.view.underlying].symbol)[1]
 
+    @property
+    def money_places(self) -> int:
+        """Decimals of an amount in the account's smallest unit: two, and eight of a coin."""
+        return -int(self.desk.attribution.unit.as_tuple().exponent)
+
+    def amount(self, amount: Decimal | float | None) -> str | None:
+        """Return an amount in the account's smallest unit as exact plain text."""
+        return None if amount is None or not math.isfinite(amount) else f"{self.money(amount):f}"
+
+    def places_of(self, instrument: Instrument) -> int:
+        """Return the decimals of a price; a future that settles in coin is priced in dollars."""
+        return self.price_places if instrument.is_option else 2
+
     def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
-        """Return a price of an instrument as text; a future that settles in coin is priced in dollars."""
-        is_option = instrument.is_option
-        return plain(amount, self.price_places if is_option else 2)
+        """Return a price of an instrument as text."""
+        return plain(amount, self.places_of(instrument))
 
     @property
     def now_ns(self) -> int:

@@ -10,7 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import Execution, RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, day_of, leg_label, plain, signed, tone
+from scalpdesk.monitor.texts import clock, day_of, leg_label
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.report.order_results import FillResult
 
@@ -33,12 +33,6 @@ def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Dec
         if decision.taken or (decision.kind is DecisionKind.EXIT and "order" in decision.facts)
     ]
     return found[: -LAST_DECISIONS - 1 : -1]
-
-
-def decisions_note(follower: RunFollower) -> str:
-    """Return how many decisions were taken and skipped."""
-    taken, skipped = sum(follower.fold.taken.values()), sum(follower.fold.skipped.values())
-    return f"{taken:,} taken, {f'{skipped:,} skipped' if skipped else 'none skipped'}"
 
 
 def decision_row(follower: RunFollower, number: int, decision: Decision) -> answers.DecisionLine:
@@ -69,7 +63,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> answ
         "way": way,
         "why": decision.reasons[0].replace(" -", " −") if decision.reasons else "",
         "reasons": list(decision.reasons),
-        "spot": plain(spot) if isinstance(spot, float | int) else None,
+        "spot": spot if isinstance(spot, float | int) else None,
         "orders": list(decision.client_order_ids),
     }
 
@@ -134,25 +128,18 @@ def orders_page(
 
 def order_totals(follower: RunFollower) -> answers.OrderTotals:
     """Return what all orders of the run came to, those that the desk has forgotten too."""
-    elsewhere = follower.results.elsewhere
     return {
-        **_money(follower, follower.results.total()),
-        "currency": currency_of(follower),
-        "elsewhere": signed(follower.money(elsewhere)) if elsewhere else None,
+        **_money(follower, follower.results.total(), currency_of(follower)),
+        "elsewhere": f"{follower.money(follower.results.elsewhere):f}",
     }
 
 
-def _money(follower: RunFollower, result: FillResult, currency: str = "") -> answers.OrderMoney:
-    """Return a result as texts; of an instrument in another currency than the account's with its name."""
-    foreign = f" {currency}" if currency not in ("", currency_of(follower)) else ""
-    realised, against = (
-        None if amount is None else follower.money(amount) for amount in (result.realised, result.against_mid)
-    )
+def _money(follower: RunFollower, result: FillResult, currency: str) -> answers.OrderMoney:
     return {
-        "realised": None if realised is None else f"{signed(realised)}{foreign}",
-        "realised_tone": tone(realised),
-        "against_mid": None if against is None else f"{signed(against)}{foreign}",
-        "fee": f"{plain(follower.money(result.fee))}{foreign}",
+        "realised": follower.amount(result.realised),
+        "against_mid": follower.amount(result.against_mid),
+        "fee": f"{follower.money(result.fee):f}",
+        "currency": currency,
     }
 
 
@@ -171,6 +158,7 @@ def order_row(
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
     line, results = follower.fold.orders.open.get(order.client_order_id), follower.results
+    mid = results.mids.get(order.client_order_id)
     history = () if line is None else line.history
     return {
         "id": order.client_order_id,
@@ -183,22 +171,23 @@ def order_row(
         "side": sent.side.value,
         "quantity": str(sent.quantity),
         "filled": str(order.filled),
-        "average": follower.price(contract, order.average_price) if order.filled else None,
-        "mid": follower.price(contract, results.mids.get(order.client_order_id)),
+        "price_decimals": follower.places_of(contract),
+        "average": float(order.average_price) if order.filled else None,
+        "mid": None if mid is None else float(mid),
         **_money(follower, results.order(order.client_order_id), contract.currency),
         "fills": [
             {
                 "time": clock(at_ns),
                 "quantity": number_text(quantity),
-                "price": follower.price(contract, price),
+                "price": float(price),
                 **_money(follower, results.fill(order.client_order_id, execution_id), contract.currency),
-                "fee": plain(follower.money(fee)),
+                "fee": f"{follower.money(fee):f}",
             }
             for execution_id, (at_ns, quantity, price, fee) in fills.items()
         ],
         "type": sent.type_name,
-        "limit": follower.price(contract, sent.limit_price),
-        "trigger": follower.price(contract, sent.trigger_price),
+        "limit": None if sent.limit_price is None else float(sent.limit_price),
+        "trigger": None if sent.trigger_price is None else float(sent.trigger_price),
         "purpose": sent.purpose.value,
         "reason": order.reason,
         "venue_id": order.venue_order_id,
@@ -277,10 +266,7 @@ def why_page(
                     "count": 1,
                     "first": number,
                     "first_time": clock(decision.ts_ns),
-                    "facts": {
-                        name: value if isinstance(value, str) else f"{value:,.6g}".replace("-", "−")
-                        for name, value in decision.facts.items()
-                    },
+                    "facts": dict(decision.facts),
                 }
             )
     return {

@@ -29,7 +29,7 @@ from scalpdesk.monitor import answers
 from scalpdesk.monitor.expiry_documents import expiry_card
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import book_of, currency_of, worst_of
-from scalpdesk.monitor.texts import countdown, leg_label, per_cent, plain, signed, span, tone
+from scalpdesk.monitor.texts import leg_label, plain, signed
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell
@@ -41,7 +41,7 @@ LOOKED_DAYS = 30
 """Calendar days to the expiry in which a shape is placed for a look."""
 MOST_ADDED = 1_000_000
 """Contracts or shares of a leg that is added for a look."""
-NEW_YORK_DAY = "%-d %b %Y"
+NEW_YORK_MINUTE = "%-d %b %H:%M"
 
 
 def holdings(follower: RunFollower) -> str:
@@ -56,23 +56,20 @@ def worst_case(follower: RunFollower) -> answers.WorstCase:
     """Return the worst case of the book, beside the day's loss limit."""
     desk = follower.desk
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
-    whole = 0 if follower.price_places == 2 else 4
     is_empty = not desk.positions.held() and not desk.orders.live
     found = LowestCell(0.0, 0.0, 0.0, False, SMILES[0]) if is_empty else worst_of(follower)
     definition = WORST_CASE.format(smile=SMILES[0])
     if found is None:
         return {
-            "worst": None,
             "worst_pnl": None,
-            "limit": plain(-limit, whole),
+            "limit": follower.amount(-limit),
             "worst_fraction": None,
             "worst_definition": definition,
         }
     fraction = min(-found.pnl / float(limit), 1.0) if limit > 0 else 1.0
     return {
-        "worst": signed(found.pnl, whole) if found.pnl else "0",
         "worst_pnl": found.pnl,
-        "limit": plain(-limit, whole),
+        "limit": follower.amount(-limit),
         "worst_fraction": round(fraction, 4),
         "worst_definition": definition,
     }
@@ -89,36 +86,39 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         for position in held
         if (contract := desk.instruments[position.instrument_id]).is_option
     ]
-    note = None
-    if expiries:
-        first = min(expiries)
-        note = f"{first:{NEW_YORK_DAY}}, {(first - to_new_york(now_ns).date()).days} d"
-        if (unseen := on_model(desk, now_ns)) is not None:
-            since = to_new_york(unseen.since_ns)
-            note += (
-                f"; {plain(unseen.worth)} of NAV on no quote since {since:%-d %b %H:%M} ET"
-                f" ({plain(unseen.least)} to {plain(unseen.most)})"
-            )
+    first = min(expiries, default=None)
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
     if spot and desk.instruments[desk.view.underlying].is_inverse:
         gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)
     even = break_even(gamma, greeks.theta_usd_per_day, spot)
     return {
-        "note": note,
+        "first_expiry": None if first is None else first.isoformat(),
+        "first_expiry_days": None if first is None else (first - to_new_york(now_ns).date()).days,
+        "unquoted": _unquoted(follower),
         "structure": _structure_of(follower, held),
         "legs": legs,
-        "greeks": _greek_texts(
-            follower,
+        "greeks": _held_greeks(
             greeks.net_delta_shares,
             greeks.gamma_shares_per_usd,
             greeks.theta_usd_per_day,
             greeks.vega_usd_per_point,
         )
         if held
-        else {"delta": None, "gamma": None, "theta": None, "vega": None},
+        else _held_greeks(None, None, None, None),
+        "delta_decimals": follower.delta_places,
+        "money_decimals": follower.money_places,
         "deadline": next_deadline(follower),
-        "break_even": None if even is None else f"Break-even {per_cent(even, 2)} a day.",
+        "break_even": even,
     }
+
+
+def _unquoted(follower: RunFollower) -> answers.Unquoted | None:
+    found = on_model(follower.desk, follower.now_ns)
+    if found is None:
+        return None
+    worth, least, most = (f"{follower.money(each):f}" for each in (found.worth, found.least, found.most))
+    since = f"{to_new_york(found.since_ns):{NEW_YORK_MINUTE}}"
+    return {"worth": worth, "least": least, "most": most, "since": since}
 
 
 def premium_block(follower: RunFollower) -> answers.PremiumBlock | answers.Empty:
@@ -131,24 +131,15 @@ def premium_block(follower: RunFollower) -> answers.PremiumBlock | answers.Empty
     instruments = follower.desk.instruments
     legs = [instruments[each.instrument_id] for each in _legs(follower) if each.instrument_id in ratios]
     counts = {instruments[number].symbol: ratio for number, ratio in ratios.items()}
-    premium, places = follower.premium(), follower.price_places
+    premium = follower.premium()
     is_vwap = math.isfinite(premium.vwap)
-    mean = premium.vwap if is_vwap else premium.twap
-    against = premium.mid - mean
-    note = (
-        "The mean is that of the legs' trades since the open."
-        if is_vwap
-        else "The volume of the legs is not known: the mean is that of their mids by time since the open."
-    )
     return {
         "structure": ", ".join(f"{signed(counts[leg.symbol], 0)} {leg_label(leg)}" for leg in legs),
-        "now": plain(premium.mid, places),
-        "amount": plain(premium.mid * float(legs[0].multiplier), places),
-        "mean": plain(mean, places),
+        "now": premium.mid,
+        "amount": premium.mid * float(legs[0].multiplier),
+        "mean": premium.vwap if is_vwap else premium.twap,
         "mean_name": "VWAP" if is_vwap else "TWAP",
-        "against": signed(against, places),
-        "against_tone": tone(against) if math.isfinite(against) else "muted",
-        "note": note,
+        "price_decimals": follower.price_places,
     }
 
 
@@ -157,15 +148,14 @@ def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None
     return structure_text((instruments[each.instrument_id], each.quantity) for each in held)
 
 
-def _greek_texts(
-    follower: RunFollower, delta: float, gamma: float, theta: float, vega: float
-) -> answers.GreekTexts:
-    places = follower.delta_places
+def _held_greeks(
+    delta: float | None, gamma: float | None, theta: float | None, vega: float | None
+) -> answers.HeldGreeks:
     return {
-        "delta": signed(delta, places),
-        "gamma": signed(gamma, places if places == 2 else 6),
-        "theta": signed(follower.money(theta)),
-        "vega": signed(follower.money(vega)),
+        "net_delta_shares": delta,
+        "gamma_shares_per_usd": gamma,
+        "theta_usd_per_day": theta,
+        "vega_usd_per_point": vega,
     }
 
 
@@ -198,34 +188,37 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     contract = desk.instruments[number]
     units = float(position.quantity) * position.multiplier
     valuation = follower.value(number) if contract.is_option else None
-    mark, delta = desk.delta_engine.mark(number), None
-    if valuation is not None:
-        delta = units * valuation.hedge_greeks.delta
-    elif not contract.is_option:
-        delta = units if mark is None else contract.delta(float(position.quantity), mark)
-    is_option = contract.is_option
-    open_pnl = None if mark is None else follower.money(_open_pnl(contract, position, mark))
-    small = 6 if follower.price_places != 2 else 2
-    return {
+    mark = desk.delta_engine.mark(number)
+    row: answers.Leg = {
         "symbol": contract.symbol,
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
-        "quantity": str(position.quantity),
-        "held": signed(position.quantity, max(-int(position.quantity.normalize().as_tuple().exponent), 0)),
-        "entry": follower.price(contract, position.average_price) if is_option else None,
-        "mark": follower.price(contract, mark),
+        "quantity": number_text(position.quantity),
+        "entry": float(position.average_price) if contract.is_option else None,
+        "mark": mark,
+        "price_decimals": follower.places_of(contract),
+        "is_coin": contract.is_coin,
         "verdict": desk.market.verdict(number, follower.now_ns).value,
-        "delta": signed(delta, 4 if contract.is_coin else 1),
-        "vol": per_cent(None if valuation is None else valuation.hedge_vol * follower.on_clock(number)),
-        "open_pnl": signed(open_pnl),
-        "open_tone": tone(open_pnl),
-        "gamma": None
-        if valuation is None
-        else signed(units * valuation.hedge_greeks.gamma, 6 if contract.is_coin else 2),
-        "theta": None
-        if valuation is None
-        else signed(units * valuation.hedge_greeks.theta / DAYS_PER_YEAR, small),
-        "vega": None if valuation is None else signed(units * valuation.hedge_greeks.vega / 100.0, small),
+        "vol": None,
+        "open_pnl": None if mark is None else follower.amount(_open_pnl(contract, position, mark)),
+        "delta_shares": None,
+        "gamma_shares_per_usd": None,
+        "theta_usd_per_day": None,
+        "vega_usd_per_point": None,
+    }
+    if not contract.is_option:
+        delta = units if mark is None else contract.delta(float(position.quantity), mark)
+        return {**row, "delta_shares": delta}
+    if valuation is None:
+        return row
+    greeks = valuation.hedge_greeks
+    return {
+        **row,
+        "vol": valuation.hedge_vol * follower.on_clock(number),
+        "delta_shares": units * greeks.delta,
+        "gamma_shares_per_usd": units * greeks.gamma,
+        "theta_usd_per_day": units * greeks.theta / DAYS_PER_YEAR,
+        "vega_usd_per_point": units * greeks.vega / 100.0,
     }
 
 
@@ -275,9 +268,7 @@ def deadlines(follower: RunFollower) -> list[answers.DeadlineRow]:
                 "what": what,
                 "at_ns": at_ns,
                 "at": f"{moment:%H:%M} ET" if seconds < 86_400 else f"{moment:%-d %b %Y, %H:%M} ET",
-                "left": countdown(seconds),
                 "seconds": round(seconds),
-                "tone": "warn" if seconds < 120 else "muted",
             }
         )
     return rows
@@ -417,10 +408,14 @@ def position_page(
     block["legs"] += [{**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added]
     holdings = _holdings_with(follower, added)
     page: answers.PositionPage = {
-        "note": block["note"],
+        "first_expiry": block["first_expiry"],
+        "first_expiry_days": block["first_expiry_days"],
+        "unquoted": block["unquoted"],
         "structure": _structure_of(follower, [*_legs(follower), *added]),
         "legs": block["legs"],
         "greeks": block["greeks"],
+        "delta_decimals": block["delta_decimals"],
+        "money_decimals": block["money_decimals"],
         "deadline": block["deadline"],
         "break_even": block["break_even"],
         "deadlines": deadlines(follower),
@@ -440,7 +435,6 @@ def position_page(
         "currency": currency_of(follower),
         "days": round(days, 4),
         "most_days": round(ahead, 4),
-        "in": None if not days else f"{days:.0f} d" if days >= 2.0 else span(days * DAY_SECONDS),
         "at": f"{to_new_york(at_ns):%a %-d %b %Y, %H:%M} ET" if days else "now",
         "smile": smile,
     }
@@ -448,7 +442,7 @@ def position_page(
         page["note_ladder"] = "No payoff: a held leg has no quote yet."
         return page
     if days or added:
-        page["greeks"] = _greek_texts(follower, *book.greeks(1, spot, smile))
+        page["greeks"] = _held_greeks(*book.greeks(1, spot, smile))
     now_curve, end_curve = (
         book.ladder(PAYOFF_MOVES, (vol_points / 100.0,), step=step, smile=smile)[:, 0].tolist()
         for step in (1, 2)
@@ -463,9 +457,9 @@ def position_page(
     return {
         **page,
         "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
-        "break_evens": [plain(value) for value in evens],
+        "break_evens": evens,
         "sentence": position_sentence(evens, cells, spot if is_coin else None, page, worst) + margin,
-        "ladder": ladder_texts(cells, spot, is_coin=is_coin),
+        "ladder": ladder_of(cells),
     }
 
 
@@ -492,32 +486,13 @@ def _instants(
     return now_ns, min(now_ns + int(days_ahead * DAY_SECONDS) * NANOS_PER_SECOND, end_ns), end_ns
 
 
-def ladder_texts(cells: Floats, spot: float, *, is_coin: bool) -> answers.Ladder:
-    """Return the ladder with the spots downwards; a cell in coin also in dollars at the price of its spot."""
-    decimals, shades = 4 if is_coin else 0, _shades(cells).tolist()
-    spots = [spot * (1.0 + move) for move in GRID_MOVES]
+def ladder_of(cells: Floats) -> answers.Ladder:
+    """Return P&L by move of the spot and change of volatility, with the shade of each cell."""
     return {
         "moves": list(GRID_MOVES),
         "vol_points": list(GRID_POINTS),
         "pnl": cells.tolist(),
-        "vols": [f"{signed(100 * change, 0)} pts" if change else "vol now" for change in GRID_POINTS],
-        "rows": [
-            {
-                "spot": plain(at),
-                "move": signed(100 * move, 0),
-                "cells": [
-                    {
-                        "text": signed(cell, decimals),
-                        "heat": round(shade, 3),
-                        "usd": signed(cell * at, 0) if is_coin else None,
-                    }
-                    for cell, shade in zip(row, shaded, strict=True)
-                ],
-            }
-            for at, move, row, shaded in reversed(
-                [*zip(spots, GRID_MOVES, cells.tolist(), shades, strict=True)]
-            )
-        ],
+        "heat": _shades(cells).round(3).tolist(),
     }
 
 

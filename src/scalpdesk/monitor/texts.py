@@ -57,15 +57,6 @@ def span(seconds: float) -> str:
     return f"{int(seconds // 60)} min" if seconds >= 60 else f"{int(seconds)} s"
 
 
-def countdown(seconds: float) -> str:
-    """Return what is left until a deadline: ``35:00``, ``5 h 40 min`` or ``39 d``."""
-    if seconds <= 0:
-        return "passed"
-    if seconds >= 2 * 86_400:
-        return f"{int(seconds // 86_400)} d"
-    return span(seconds) if seconds >= 3_600 else f"{int(seconds // 60)}:{int(seconds % 60):02d}"
-
-
 def clock(ts_ns: int) -> str:
     """Return a New York time of day."""
     return f"{to_new_york(ts_ns):%H:%M:%S}"

@@ -15,7 +15,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import RetryError, ScalpdeskError
 from scalpdesk.journal.reader import JournalReader, peek_header
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import plain, signed, tone
+from scalpdesk.monitor.texts import plain
 from scalpdesk.research.reruns import (
     FILL_MODELS,
     OtherRun,
@@ -38,7 +38,6 @@ def model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> answer
     runs = {model: own, **{other.name: other for other in others}}
     ordered = [(name, runs[name]) for name in FILL_MODELS if name in runs]
     amounts = [run.pnl for _, run in ordered]
-    widest = max(abs(float(amount)) for amount in amounts) or 1.0
     spread = max(amounts) - min(amounts)
     share = f", or {abs(spread / own.pnl):.1%} of the result".replace("%", " %") if own.pnl else ""
     keeps = all(amount > 0 for amount in amounts) or all(amount < 0 for amount in amounts)
@@ -52,11 +51,9 @@ def model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> answer
             {
                 "name": name,
                 "own": name == model,
-                "pnl": signed(run.pnl),
-                "tone": tone(run.pnl),
-                "share": abs(float(run.pnl)) / widest,
-                "costs": signed(run.costs),
-                "hedges": str(run.hedges),
+                "pnl": f"{run.pnl:f}",
+                "costs": f"{run.costs:f}",
+                "hedges": run.hedges,
             }
             for name, run in ordered
         ],
@@ -68,15 +65,7 @@ def path_block(total: Decimal, paths: Sequence[OtherRun]) -> answers.PathBlock |
     if not paths:
         return None
     every = [float(total), *(float(other.pnl) for other in paths)]
-    gained = sum(amount > 0 for amount in every)
-    return {
-        "own": float(total),
-        "others": every[1:],
-        "note": f"{gained} of {len(every)} gained, median {signed(float(np.median(every)), 0)}",
-        "low": signed(min(every), 0),
-        "high": signed(max(every), 0),
-        "title": f"Same day, {len(every)} redrawn paths",
-    }
+    return {"own": every[0], "others": every[1:], "median": float(np.median(every))}
 
 
 class _Ended(NamedTuple):

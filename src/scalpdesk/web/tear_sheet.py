@@ -51,7 +51,7 @@ from scalpdesk.web.static_files import chart_file, static_file
 
 MOST_POINTS = 2_000
 MOST_HEDGES = 25_000
-SCRIPTS = ("dom.js", "charts.js", "reruns.js", "sheet_parts.js")
+SCRIPTS = ("dom.js", "figures.js", "charts.js", "reruns.js", "sheet_parts.js")
 MARKET_KINDS = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}
 
 
@@ -120,7 +120,8 @@ def sheet_document(
         "result_note": _rank_note(total, paths),
         "verdict": documents.verdict(follower, parts, paying),
         "parts": documents.waterfall(parts),
-        "cost_note": documents.cost_note(parts, paying),
+        "costs": documents.costs_of(parts, paying),
+        "residual_share": documents.residual_share(parts),
         "columns": columns,
         "fills": order_documents.fills_document(follower)["columns"],
         "models": model_block(model, own, models),

@@ -2,6 +2,7 @@
 
 import { fetchJson, h, namedRun, setText } from "./dom.js";
 import * as desk from "./desk.js";
+import { booked, bookedTone, places, plain, signed, span } from "./figures.js";
 import { connect, listen, store } from "./store.js";
 
 const root = document.documentElement;
@@ -109,24 +110,31 @@ function drawHead() {
   root.dataset.state = head.state;
   const narrow = window.innerWidth < 640;
   setText($("badge"), narrow && account.kind === "LIVE" ? "LIVE" : account.label);
-  document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
+  document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${booked(head.pnl)} ` : ""}${head.title}`;
   pair("what", head.title, head.subtitle);
   if (head.state === "empty") return;
   const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
-  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : head.cut ? "CUT SHORT" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");
+  pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : head.cut ? "CUT SHORT" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${span(head.mode_seconds ?? 0)}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");
   $("mode").title = head.mode_reason || "";
   if (ended) pair("age", "·", reading ? "journal up to here" : gone ? "journal not closed" : "run ended, nothing new");
-  else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
-  pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
+  else pair("age", ageText(head), `data age, ${head.data}`, head.stale ? "warn" : "");
+  pair("pnl", booked(head.pnl), `P&L today, ${head.currency}`, bookedTone(head.pnl));
   const worst = $("worst").querySelector("b");
-  worst.replaceChildren(head.worst ?? "·", " ", h("small", {}, `of ${head.limit}`));
+  const whole = places(head.currency ?? "USD");
+  worst.replaceChildren(signed(head.worst_pnl, whole) ?? "·", " ", h("small", {}, `of ${plain(Number(head.limit), whole)}`));
   worst.title = `Worst case: ${head.worst_definition || "not known"}. Beside it the day's loss limit.`;
   const bar = $("worst").querySelector("i");
   bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
   bar.className = (head.worst_fraction ?? 0) > 0.8 ? "hot" : "";
   const local = new Date((head.now_ns ?? 0) / 1e6).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-  pair("clock", head.clock, `${local} local${head.speed ? `, ${head.speed}` : ""}`);
+  pair("clock", head.clock, `${local} local${head.speed ? `, ${plain(head.speed, 0)}×` : ""}`);
   /** @type {Text} */ ($("halt").firstChild).textContent = head.mode === "HALTED" && !ended ? "Resume " : "Halt ";
+}
+
+/** @param {Shapes["Head"]} head */
+function ageText({ age_seconds: age, stale }) {
+  if (age === null || age === undefined) return null;
+  return `${age.toFixed(1)} s${stale ? " STALE" : ""}`;
 }
 
 function drawConnection() {

@@ -1,6 +1,7 @@
 // Charts by uPlot, and a table in their place where it is missing.
 
 import { exportButton, fileName, h, saveFile, table } from "./dom.js";
+import { booked, bookedTone, perCent, unsigned } from "./figures.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const ZONE = "America/New_York";
@@ -376,6 +377,7 @@ export function track(low, width, from, to, tone) {
 }
 
 // P&L by source: bars that start where the one before ended, as rows that can be read aloud.
+/** @param {{name: string, pnl: string, from: number, to: number}[]} parts */
 export function waterfall(parts) {
   const ends = parts.flatMap((part) => [part.from, part.to]);
   const low = Math.min(0, ...ends), high = Math.max(0, ...ends);
@@ -385,16 +387,27 @@ export function waterfall(parts) {
     { class: "fall", role: "list", "aria-label": "P&L by source" },
     parts.map((part) => {
       const isTotal = part.name === "total";
-      const isZero = part.tone === "muted";
+      const tone = bookedTone(part.pnl), isZero = tone === "muted";
       return h(
         "div",
         { role: "listitem", class: [isTotal ? "last" : "", isZero ? "zero" : ""].join(" ") },
-        h("span", {}, part.label),
-        track(low, width, part.from, isZero ? part.from : part.to, isTotal ? "total" : part.tone),
-        h("span", { class: `amount ${isTotal ? "" : part.tone}` }, part.text),
+        h("span", {}, headed(part.name)),
+        track(low, width, part.from, isZero ? part.from : part.to, isTotal ? "total" : tone),
+        h("span", { class: `amount ${isTotal ? "" : tone}` }, booked(part.pnl)),
       );
     }),
   );
+}
+
+const headed = (name) => `${name[0].toUpperCase()}${name.slice(1).replaceAll("_", " ")}`;
+
+// What hedging, entry and exit cost, and what of the total no source explains.
+/** @param {Shapes["Costs"]} costs @param {number | null} residualShare */
+export function costSentence({ total, hedging, entry_exit: entryExit, share_of_gamma_and_theta: share }, residualShare) {
+  const spent = hedging === null
+    ? `Costs ${unsigned(total)}.`
+    : `Hedging cost ${unsigned(hedging)}${share === null ? "" : `, ${perCent(share, 0)} of gamma and theta`}; entry and exit ${unsigned(entryExit)}.`;
+  return residualShare === null ? spent : `${spent} Residual ${perCent(residualShare)} of total.`;
 }
 
 // A cell whose background says how far from zero it is; the text says it too.

@@ -1,7 +1,8 @@
 // Desk: is gamma paying, am I safe?
 
-import { LineChart, guides, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { LineChart, costSentence, guides, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
 import { add, card, facts, h, pieces, poll, redraw, setText, shown, table, tinted } from "./dom.js";
+import { booked, bookedTone, counted, countdown, perCent, plain, signed, toneOf, unsigned } from "./figures.js";
 import { store } from "./store.js";
 
 const legend = (...items) => h("div", { class: "legend" }, items);
@@ -145,19 +146,20 @@ export function create(main) {
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
     parts.verdict.replaceChildren(...pieces(desk.verdict));
-    setText(parts.range, desk.range);
-    setText(parts.pnl, desk.pnl, true);
-    parts.pnl.className = `big ${desk.pnl_tone}`;
-    setText(parts.pnlNote, desk.pnl_note);
+    setText(parts.range, rangeText(desk));
+    setText(parts.pnl, booked(desk.pnl), true);
+    parts.pnl.className = `big ${bookedTone(desk.pnl)}`;
+    const { since_mark: since, premium, position } = desk;
+    setText(parts.pnlNote, `${counted(desk.hedges, "hedge")}, ${counted(desk.fills, "fill")}${since ? `; ${booked(since.pnl)} since the mark at ${since.time}` : ""}`);
     parts.fall.replaceChildren(waterfall(desk.parts));
-    setText(parts.costs, desk.cost_note);
-    setText(parts.bandNote, desk.band_note);
-    setText(parts.deltaNote, desk.delta_note);
-    const { premium } = desk;
+    setText(parts.costs, costSentence(desk.costs, desk.residual_share));
+    setText(parts.bandNote, bandNote(desk));
+    const delta = signed(position.greeks.net_delta_shares, position.delta_decimals), band = plain(desk.band_shares, position.delta_decimals);
+    setText(parts.deltaNote, delta && `${delta} of ${band === null ? "·" : `±${band}`}`);
     parts.premiumFoot.replaceChildren(...("empty" in premium ? [premium.empty] : premiumFoot(premium)));
-    setText(parts.positionNote, [desk.position.structure, desk.position.note].filter(Boolean).join(": "));
-    setText(parts.decisionsNote, desk.decisions_note);
-    redraw(parts.position, positionTable(desk.position));
+    setText(parts.positionNote, [position.structure, expiryNote(position)].filter(Boolean).join(": "));
+    setText(parts.decisionsNote, `${plain(desk.taken, 0)} taken, ${desk.skipped ? plain(desk.skipped, 0) : "none"} skipped`);
+    redraw(parts.position, positionTable(position));
     redraw(parts.decisions, decisionTable(desk.decisions));
   }
 
@@ -173,42 +175,96 @@ export function create(main) {
 // A mean by volume where every leg's trades are known, else by time: never the one under the other's name.
 export const meanOf = (columns) => (columns.premium_vwap.some((value) => value !== null) ? ["VWAP", columns.premium_vwap] : ["TWAP", columns.premium_twap]);
 
-const premiumFoot = (premium) => [
-  `${premium.structure}: `, h("b", {}, shown(premium.now)), ` as quoted (${shown(premium.amount)} a set), ${premium.mean_name} ${shown(premium.mean)}, `,
-  tinted(premium.against, premium.against_tone), ` against it. ${premium.note}`,
-];
+const rangeText = ({ day_low: low, day_high: high, spot }) => (low === null || spot === null ? null : `day ${plain(low)} to ${plain(high)}, now ${plain(spot)}`);
+
+/** @param {Shapes["DeskPage"]} desk */
+function bandNote({ costs, hedges, exposure }) {
+  const spent = costs.hedging === null ? "" : `${counted(hedges, "hedge")} cost ${unsigned(costs.hedging)} today. `;
+  return `${spent}A wider band sends fewer hedges and leaves more of the day to the direction of the market. ${exposure}`.trim();
+}
+
+// The first expiry, and what of the net asset value no quote shows.
+/** @param {Shapes["PositionBlock"]} position */
+export function expiryNote({ first_expiry: day, first_expiry_days: days, unquoted }) {
+  if (!day) return "";
+  const written = new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+  const doubt = unquoted ? `; ${unsigned(unquoted.worth)} of NAV on no quote since ${unquoted.since} ET (${unsigned(unquoted.least)} to ${unsigned(unquoted.most)})` : "";
+  return `${written}, ${days} d${doubt}`;
+}
+
+const MEANS = {
+  VWAP: "The mean is that of the legs' trades since the open.",
+  TWAP: "The volume of the legs is not known: the mean is that of their mids by time since the open.",
+};
+
+/** @param {Shapes["PremiumBlock"]} premium */
+function premiumFoot({ structure, now, amount, mean, mean_name: name, price_decimals: decimals }) {
+  const written = (value) => shown(plain(value, decimals)), against = now === null || mean === null ? null : now - mean;
+  return [
+    `${structure}: `, h("b", {}, written(now)), ` as quoted (${written(amount)} a set), ${name} ${written(mean)}, `,
+    tinted(signed(against, decimals), toneOf(against, decimals)), ` against it. ${MEANS[name]}`,
+  ];
+}
 
 const fromZero = (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.08 || 1];
 
+// A count of contracts, shares or coins with its sign and as many decimals as it has.
+/** @param {string | number} quantity */
+export const heldText = (quantity) => signed(Number(quantity), (String(Number(quantity)).split(".")[1] || "").length);
+
+/** @param {Shapes["Leg"]} leg */
+export function legTexts(leg) {
+  const money = leg.price_decimals === 2 ? 2 : 6;
+  return {
+    held: heldText(leg.quantity),
+    entry: plain(leg.entry, leg.price_decimals),
+    mark: plain(leg.mark, leg.price_decimals),
+    vol: perCent(leg.vol),
+    delta: signed(leg.delta_shares, leg.is_coin ? 4 : 1),
+    gamma: signed(leg.gamma_shares_per_usd, leg.is_coin ? 6 : 2),
+    theta: signed(leg.theta_usd_per_day, money),
+    vega: signed(leg.vega_usd_per_point, money),
+  };
+}
+
+/** @param {{greeks: Shapes["HeldGreeks"], delta_decimals: number, money_decimals: number}} position */
+export function greekList({ greeks, delta_decimals: shares, money_decimals: money }) {
+  const rows = [
+    ["Delta", signed(greeks.net_delta_shares, shares)],
+    ["Gamma", signed(greeks.gamma_shares_per_usd, shares === 2 ? 2 : 6)],
+    ["Theta / d", signed(greeks.theta_usd_per_day, money)],
+    ["Vega / pt", signed(greeks.vega_usd_per_point, money)],
+  ];
+  return h("dl", { class: "greeks" }, rows.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text ?? "·"))));
+}
+
+/** @param {Shapes["PositionBlock"]} position */
 export function positionTable(position) {
   if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after a fill.");
-  const { greeks, deadline } = position;
+  const { deadline } = position;
   const last = [];
-  if (deadline) last.push(`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, in `, h("b", { class: deadline.tone === "warn" ? "warn" : "strong" }, deadline.left), ". ");
-  if (position.break_even) last.push(position.break_even);
+  if (deadline) last.push(`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, in `, h("b", { class: isNear(deadline) ? "warn" : "strong" }, countdown(deadline.seconds)), ". ");
+  if (position.break_even !== null) last.push(`Break-even ${perCent(position.break_even, 2)} a day.`);
   return h(
     "div",
     {},
     table(
       [
         { head: "Leg", cell: (leg) => leg.label },
-        { head: "Held", class: "num", cell: (leg) => leg.held },
-        { head: "Entry", class: "num", cell: (leg) => leg.entry },
-        { head: "Delta", class: "num", cell: (leg) => leg.delta },
+        { head: "Held", class: "num", cell: (leg) => legTexts(leg).held },
+        { head: "Entry", class: "num", cell: (leg) => legTexts(leg).entry },
+        { head: "Delta", class: "num", cell: (leg) => legTexts(leg).delta },
       ],
       position.legs,
       { caption: "Position" },
     ),
-    h(
-      "dl",
-      { class: "greeks" },
-      [["Delta", greeks.delta], ["Gamma", greeks.gamma], ["Theta / d", greeks.theta], ["Vega / pt", greeks.vega]].map(([name, text]) =>
-        h("div", {}, h("dt", {}, name), h("dd", {}, text ?? "·")),
-      ),
-    ),
+    greekList(position),
     add(h("p", { class: "note" }), last),
   );
 }
+
+/** @param {{seconds: number}} deadline */
+export const isNear = ({ seconds }) => seconds < 120;
 
 export function decisionTable(rows) {
   if (!rows.length) return h("p", { class: "empty" }, "Nothing has been decided yet. Decisions appear here with their reasons.");
@@ -217,7 +273,7 @@ export function decisionTable(rows) {
       { head: "ET", class: "nowrap", cell: (row) => row.time },
       { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
       { head: "Why", cell: (row) => row.why },
-      { head: "Spot", class: "num narrow-gone", cell: (row) => row.spot },
+      { head: "Spot", class: "num narrow-gone", cell: (row) => plain(row.spot) },
     ],
     rows,
     { caption: "Last decisions" },

@@ -33,6 +33,38 @@ export const toneOf = (value, decimals = 2) => {
   return text.startsWith("+") ? "up" : text.startsWith("−") ? "down" : "muted";
 };
 
+// A fact of a decision, of any unit: six digits.
+const SIX_DIGITS = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
+/** @param {number} value */
+export const significant = (value) => SIX_DIGITS.format(value).replace("-", "−");
+
+// An exact amount of a ledger, given as text, with the decimals that it has.
+const decimalsOf = (text) => (text.split(".")[1] || "").length;
+/** @param {string | null | undefined} text */
+export const booked = (text) => (text === null || text === undefined ? null : signed(Number(text), decimalsOf(text)));
+/** @param {string | null | undefined} text */
+export const unsigned = (text) => (text === null || text === undefined ? null : plain(Number(text), decimalsOf(text)));
+/** @param {string | null | undefined} text */
+export const bookedTone = (text) => (text === null || text === undefined ? "muted" : toneOf(Number(text), decimalsOf(text)));
+
+// A length of time, and what is left of one: 35:00, 5 h 40 min, 39 d.
+/** @param {number} seconds */
+export function span(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes ? `${minutes} min` : `${Math.floor(seconds)} s`;
+}
+
+/** @param {number} seconds */
+export function countdown(seconds) {
+  if (seconds <= 0) return "passed";
+  if (seconds >= 2 * 86_400) return `${Math.floor(seconds / 86_400)} d`;
+  return seconds >= 3_600 ? span(seconds) : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+}
+
+/** @param {number} number @param {string} noun */
+export const counted = (number, noun) => `${plain(number, 0)} ${noun}${number === 1 ? "" : "s"}`;
+
 // Of a currency's amounts where cents say nothing: whole dollars, a coin's ten-thousandths.
 /** @param {string} currency */
 export const places = (currency) => (currency === "USD" ? 0 : 4);

@@ -1,5 +1,6 @@
 // Orders: is anything in doubt?
 
+import { booked, bookedTone, plain, unsigned } from "./figures.js";
 import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, shown, table, tinted, whyNothing } from "./dom.js";
 
 const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
@@ -28,10 +29,10 @@ export function create(main) {
       facts([
         ["Sent", page.total],
         ...(totals ? [
-          [`Realised at average cost, ${totals.currency}`, totals.realised, totals.realised_tone],
-          ...(totals.elsewhere ? [["Without an order: expiry, settlement", totals.elsewhere]] : []),
-          ["Fees", totals.fee],
-          ["Against mid at decision", totals.against_mid],
+          [`Realised at average cost, ${totals.currency}`, booked(totals.realised), bookedTone(totals.realised)],
+          ...(Number(totals.elsewhere) ? [["Without an order: expiry, settlement", booked(totals.elsewhere)]] : []),
+          ["Fees", unsigned(totals.fee)],
+          ["Against mid at decision", booked(totals.against_mid)],
         ] : []),
         ["Order to final state, median", milliseconds(latency.p50_ms)],
         ["99 %", milliseconds(latency.p99_ms)],
@@ -60,18 +61,26 @@ const milliseconds = (value) => (value === undefined || value === null ? null : 
 
 const realised = () => h("span", { class: "wraps" }, "P&L at average cost");
 
+// An instrument in another currency than the account's is told with its name.
+const abroad = (row, page) => (row.currency === page.totals?.currency ? "" : ` ${row.currency}`);
+const money = (text, row, page) => (text === null ? null : `${text}${abroad(row, page)}`);
+
 function orderTable(rows, page) {
+  const price = (value, row) => plain(value, row.price_decimals);
+  const won = (row) => tinted(money(booked(row.realised), row, page), bookedTone(row.realised));
+  const against = (row) => money(booked(row.against_mid), row, page);
+  const fee = (row) => (row.fills.length ? money(unsigned(row.fee), row, page) : null);
   return table(
     [
       { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
       { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
       { head: "Instrument", class: "nowrap", cell: (row) => row.label },
       { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${row.fills.length > 1 ? ` in ${row.fills.length} fills` : ""}` },
-      { head: "Average", class: "num narrow-gone", cell: (row) => row.average },
-      { head: realised(), class: "num", cell: (row) => tinted(row.realised, row.realised_tone) },
-      { head: "Against mid", class: "num narrow-gone", cell: (row) => row.against_mid },
-      { head: "Fees", class: "num narrow-gone", cell: (row) => (row.fills.length ? row.fee : null) },
-      { head: "Type", class: "narrow-gone", cell: (row) => [row.type.replace("_", " "), row.trigger && `at ${row.trigger}`, row.limit].filter(Boolean).join(" ") },
+      { head: "Average", class: "num narrow-gone", cell: (row) => price(row.average, row) },
+      { head: realised(), class: "num", cell: won },
+      { head: "Against mid", class: "num narrow-gone", cell: against },
+      { head: "Fees", class: "num narrow-gone", cell: fee },
+      { head: "Type", class: "narrow-gone", cell: (row) => [row.type.replace("_", " "), row.trigger !== null && `at ${price(row.trigger, row)}`, price(row.limit, row)].filter(Boolean).join(" ") },
       { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
       { head: "Life", class: "narrow-gone", cell: life },
     ],
@@ -80,25 +89,25 @@ function orderTable(rows, page) {
       caption: "Orders",
       key: (row) => row.id,
       open: (row) => [
-        facts([["Order id", row.id], ["Average", row.average], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Mid when it was decided", row.mid], ["Against mid", row.against_mid], ["Fees", row.fills.length ? row.fee : null], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
-        row.fills.length ? fillTable(row) : "",
+        facts([["Order id", row.id], ["Average", price(row.average, row)], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Mid when it was decided", price(row.mid, row)], ["Against mid", against(row)], ["Fees", fee(row)], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
+        row.fills.length ? fillTable(row, page) : "",
       ],
     },
   );
 }
 
-function fillTable(row) {
+function fillTable(row, page) {
   return table(
     [
       { head: "Fill, ET", class: "nowrap", cell: (fill) => fill.time },
       { head: "Quantity", class: "num", cell: (fill) => fill.quantity },
-      { head: "Price", class: "num", cell: (fill) => fill.price },
-      { head: realised(), class: "num", cell: (fill) => tinted(fill.realised, fill.realised_tone) },
-      { head: "Against mid", class: "num narrow-gone", cell: (fill) => fill.against_mid },
-      { head: "Fee", class: "num", cell: (fill) => fill.fee },
+      { head: "Price", class: "num", cell: (fill) => plain(fill.price, row.price_decimals) },
+      { head: realised(), class: "num", cell: (fill) => tinted(money(booked(fill.realised), fill, page), bookedTone(fill.realised)) },
+      { head: "Against mid", class: "num narrow-gone", cell: (fill) => money(booked(fill.against_mid), fill, page) },
+      { head: "Fee", class: "num", cell: (fill) => money(unsigned(fill.fee), fill, page) },
     ],
     row.fills,
-    { caption: `Fills of this order, on average at ${row.average}` },
+    { caption: `Fills of this order, on average at ${plain(row.average, row.price_decimals)}` },
   );
 }
 

@@ -2,7 +2,8 @@
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
 import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted, whyNothing } from "./dom.js";
-import { places, plain, signed, toneOf } from "./figures.js";
+import { greekList, heldText, isNear, legTexts } from "./desk.js";
+import { booked, bookedTone, countdown, perCent, places, plain, signed, span, toneOf, unsigned } from "./figures.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -124,27 +125,25 @@ export function create(main) {
     }
     spot = page.spot;
     if (date.max !== String(page.most_days)) date.max = String(page.most_days);
-    const text = page.at + (page.in ? `, in ${page.in}` : "");
+    const text = page.at + (page.days ? `, in ${page.days >= 2 ? `${Math.round(page.days)} d` : span(page.days * 86_400)}` : "");
     for (const host of [dateText, at, ladderAt]) setText(host, text);
     sentence.replaceChildren(shown(page.sentence || page.note_ladder));
-    greeks.replaceChildren(
-      h("dl", { class: "greeks" }, [["Delta", "delta"], ["Gamma", "gamma"], ["Theta / d", "theta"], ["Vega / pt", "vega"]].map(([name, each]) => h("div", {}, h("dt", {}, name), h("dd", {}, page.greeks[each] ?? "·")))),
-    );
+    greeks.replaceChildren(greekList(page));
     redraw(
       legs,
       h("p", { class: "note" }, page.structure || ""),
       table(
         [
           { head: "Leg", cell: (leg) => (leg.is_added ? [leg.label, h("small", { class: "muted" }, " what if")] : leg.label) },
-          { head: "Held", class: "num", cell: (leg) => leg.held },
-          { head: "Entry", class: "num", cell: (leg) => leg.entry },
-          { head: "Mark", class: "num", cell: (leg) => h("span", { class: leg.verdict === "good" ? "" : "stale warn" }, shown(leg.mark)) },
-          { head: "Open P&L", class: "num", cell: (leg) => tinted(leg.open_pnl, leg.open_tone) },
-          { head: "Vol", class: "num narrow-gone", cell: (leg) => leg.vol },
-          { head: "Delta", class: "num narrow-gone", cell: (leg) => leg.delta },
-          { head: "Gamma", class: "num narrow-gone", cell: (leg) => leg.gamma },
-          { head: "Theta / d", class: "num narrow-gone", cell: (leg) => leg.theta },
-          { head: "Vega / pt", class: "num narrow-gone", cell: (leg) => leg.vega },
+          { head: "Held", class: "num", cell: (leg) => legTexts(leg).held },
+          { head: "Entry", class: "num", cell: (leg) => legTexts(leg).entry },
+          { head: "Mark", class: "num", cell: (leg) => h("span", { class: leg.verdict === "good" ? "" : "stale warn" }, shown(legTexts(leg).mark)) },
+          { head: "Open P&L", class: "num", cell: (leg) => tinted(booked(leg.open_pnl), bookedTone(leg.open_pnl)) },
+          { head: "Vol", class: "num narrow-gone", cell: (leg) => legTexts(leg).vol },
+          { head: "Delta", class: "num narrow-gone", cell: (leg) => legTexts(leg).delta },
+          { head: "Gamma", class: "num narrow-gone", cell: (leg) => legTexts(leg).gamma },
+          { head: "Theta / d", class: "num narrow-gone", cell: (leg) => legTexts(leg).theta },
+          { head: "Vega / pt", class: "num narrow-gone", cell: (leg) => legTexts(leg).vega },
           { head: "Expiry", class: "num narrow-gone", cell: (leg) => leg.expiry },
         ],
         page.legs,
@@ -157,7 +156,7 @@ export function create(main) {
         [
           { head: "What", cell: (row) => row.what },
           { head: "When", class: "num", cell: (row) => row.at },
-          { head: "Left", class: "num", cell: (row) => h("b", { class: row.tone === "warn" ? "warn" : "" }, row.left) },
+          { head: "Left", class: "num", cell: (row) => h("b", { class: isNear(row) ? "warn" : "" }, countdown(row.seconds)) },
         ],
         page.deadlines,
         { caption: "Deadlines" },
@@ -171,38 +170,27 @@ export function create(main) {
         table(
           [
             { head: "Leg", cell: (leg) => leg.label },
-            { head: "Held", class: "num", cell: (leg) => leg.held },
-            { head: "Left", class: "num", cell: (leg) => leg.left },
-            { head: "In the money by, σ left", class: "num", cell: (leg) => h("b", { class: leg.is_pinned ? "warn" : "" }, shown(leg.distance)) },
-            { head: "Chance", class: "num narrow-gone", cell: (leg) => shown(leg.chance) },
+            { head: "Held", class: "num", cell: (leg) => heldText(leg.units) },
+            { head: "Left", class: "num", cell: (leg) => countdown(leg.seconds_left) },
+            { head: "In the money by, σ left", class: "num", cell: (leg) => h("b", { class: leg.is_pinned ? "warn" : "" }, shown(signed(leg.distance, 1))) },
+            { head: "Chance", class: "num narrow-gone", cell: (leg) => perCent(leg.chance, 0) },
             { head: "Last order", class: "num", cell: (leg) => leg.order },
             { head: "Last notice", class: "num", cell: (leg) => shown(leg.notice) },
-            { head: "Exercised now", class: "num narrow-gone", cell: (leg) => shown(leg.exercised) },
-            { head: "At its mark", class: "num narrow-gone", cell: (leg) => shown(leg.kept) },
-            { head: "Shares if exercised", class: "num", cell: (leg) => shown(leg.if_exercised) },
-            { head: "If not", class: "num", cell: (leg) => shown(leg.if_not) },
+            { head: "Exercised now", class: "num narrow-gone", cell: (leg) => unsigned(leg.exercised) },
+            { head: "At its mark", class: "num narrow-gone", cell: (leg) => unsigned(leg.kept) },
+            { head: "Shares if exercised", class: "num", cell: (leg) => signed(leg.shares_if_exercised, 0) },
+            { head: "If not", class: "num", cell: (leg) => signed(leg.shares_if_not, 0) },
           ],
           page.expiry_day.legs,
           { caption: "Expires today" },
         ),
       );
     }
-    if (!page.payoff) return;
+    if (!page.payoff || page.spot === null) return;
     latest = { spots: page.payoff.spots, now: page.payoff.now };
     keptKey.hidden = !kept;
     chart.set([page.payoff.spots, page.payoff.now, page.payoff.expiry, page.payoff.spots.map((each) => (kept ? valueAt(kept, each) : null))]);
-    redraw(
-      ladder,
-      paintHeat(table(
-        [
-          { head: "Spot", class: "nowrap", cell: (row) => row.spot },
-          { head: "Move %", class: "num", cell: (row) => row.move },
-          ...page.ladder.vols.map((vol, i) => ({ head: vol, class: "heat", cell: (row) => [heatCell(shown(row.cells[i].text), row.cells[i].heat), ...(row.cells[i].usd ? [h("small", { class: "muted" }, ` ${row.cells[i].usd} $`)] : [])] })),
-        ],
-        page.ladder.rows,
-        { caption: "Ladder" },
-      )),
-    );
+    redraw(ladder, ladderTable(page.ladder, page.spot, page.currency));
   }
 
   const stop = poll(path, draw, 1);
@@ -223,6 +211,23 @@ export function valueAt({ spots, now }, spot) {
   if (spots[right] === spot) return now[right];
   const share = (spot - spots[right - 1]) / (spots[right] - spots[right - 1]);
   return now[right - 1] + share * (now[right] - now[right - 1]);
+}
+
+// The highest spot first; a cell in coin also in dollars at the price of its spot.
+/** @param {Shapes["Ladder"]} ladder @param {number} spot @param {string} currency */
+export function ladderTable({ moves, vol_points: points, pnl, heat }, spot, currency) {
+  const decimals = places(currency);
+  const rows = moves.map((move, at) => ({ spot: spot * (1 + move), move, pnl: pnl[at], heat: heat[at] })).reverse();
+  const dollars = (row, i) => (currency === "USD" ? [] : [h("small", { class: "muted" }, ` ${signed(row.pnl[i] * row.spot, 0)} $`)]);
+  return paintHeat(table(
+    [
+      { head: "Spot", class: "nowrap", cell: (row) => plain(row.spot) },
+      { head: "Move %", class: "num", cell: (row) => signed(100 * row.move, 0) },
+      ...points.map((change, i) => ({ head: change ? `${signed(100 * change, 0)} pts` : "vol now", class: "heat", cell: (row) => [heatCell(shown(signed(row.pnl[i], decimals)), row.heat[i]), ...dollars(row, i)] })),
+    ],
+    rows,
+    { caption: "Ladder" },
+  ));
 }
 
 // What the book may lose in a session and at once, in a sentence.

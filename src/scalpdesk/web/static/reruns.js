@@ -1,18 +1,22 @@
 // A run under other fill models and on redrawn paths of its session: for the tear sheet and the Runs page.
 
 import { h, table, tinted } from "./dom.js";
+import { booked, bookedTone, plain, signed } from "./figures.js";
 
+/** @param {Shapes["ModelBlock"]} models */
 export function modelTable(models) {
+  const widest = Math.max(...models.rows.map((row) => Math.abs(Number(row.pnl)))) || 1;
+  const sizeOf = (row) => { const bar = h("i", { class: `bar ${bookedTone(row.pnl)}` }); bar.style.width = `${(100 * Math.abs(Number(row.pnl))) / widest}%`; return bar; };
   return h(
     "div",
     { class: "models" },
     table(
       [
         { head: "Fills at", cell: (row) => h(row.own ? "b" : "span", {}, row.name) },
-        { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
-        { head: h("span", { class: "sr" }, "Size"), cell: (row) => { const bar = h("i", { class: `bar ${row.tone}` }); bar.style.width = `${100 * row.share}%`; return bar; } },
-        { head: "Costs", class: "num", cell: (row) => row.costs },
-        { head: "Hedges", class: "num", cell: (row) => row.hedges },
+        { head: "P&L", class: "num", cell: (row) => tinted(booked(row.pnl), bookedTone(row.pnl)) },
+        { head: h("span", { class: "sr" }, "Size"), cell: sizeOf },
+        { head: "Costs", class: "num", cell: (row) => booked(row.costs) },
+        { head: "Hedges", class: "num", cell: (row) => plain(row.hedges, 0) },
       ],
       models.rows,
       { caption: "The run under other fill models" },
@@ -21,16 +25,18 @@ export function modelTable(models) {
   );
 }
 
+/** @param {Shapes["PathBlock"]} paths */
 export function pathStrip(paths) {
-  const every = [0, paths.own, ...paths.others];
-  const low = Math.min(...every), width = Math.max(...every) - low || 1;
+  const runs = [paths.own, ...paths.others], gained = runs.filter((pnl) => pnl > 0).length;
+  const lowest = signed(Math.min(...runs), 0), highest = signed(Math.max(...runs), 0);
+  const low = Math.min(0, ...runs), width = Math.max(0, ...runs) - low || 1;
   const dot = (value, own) => { const found = h("i", { class: own ? "own" : "" }); found.style.left = `${(100 * (value - low)) / width}%`; return found; };
   return h(
     "div",
     { class: "note" },
-    h("div", { class: "top" }, h("h3", {}, paths.title), h("span", { class: "muted" }, paths.note)),
-    h("div", { class: "strip", role: "img", "aria-label": `results from ${paths.low} to ${paths.high}` }, paths.others.map((value) => dot(value, false)), dot(paths.own, true)),
-    h("div", { class: "top muted" }, h("span", {}, `lowest ${paths.low}`), h("span", {}, `highest ${paths.high}`)),
+    h("div", { class: "top" }, h("h3", {}, `Same day, ${runs.length} redrawn paths`), h("span", { class: "muted" }, `${gained} of ${runs.length} gained, median ${signed(paths.median, 0)}`)),
+    h("div", { class: "strip", role: "img", "aria-label": `results from ${lowest} to ${highest}` }, paths.others.map((value) => dot(value, false)), dot(paths.own, true)),
+    h("div", { class: "top muted" }, h("span", {}, `lowest ${lowest}`), h("span", {}, `highest ${highest}`)),
   );
 }
 

@@ -1,6 +1,6 @@
 // The tear sheet: what a run came to, from the data in the file itself.
 
-import { plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { costSentence, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
 import { add, h, pieces, shown, table, tinted } from "./dom.js";
 import { modelTable, pathStrip } from "./reruns.js";
 import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
@@ -26,7 +26,7 @@ add(document.getElementById("main"), [
   sheetHead(),
   h("section", { class: "card w7" }, h("div", { class: "top" }, h("h2", {}, `Equity and drawdown, ${data.currency}`), keys(keyOf("P&L", "text"), keyOf("drawdown", "down"))), equity),
   h("section", { class: "card w5" }, h("h2", {}, "Would another fill model change the verdict?"), data.models ? modelTable(data.models) : h("p", { class: "empty" }, "Not made again under other fill models: the Runs page does it, or ", h("code", {}, data.rerun)), data.paths ? pathStrip(data.paths) : null),
-  h("section", { class: "card w4" }, h("h2", {}, `P&L by source, ${data.currency}`), waterfall(data.parts), h("p", { class: "note" }, data.cost_note)),
+  h("section", { class: "card w4" }, h("h2", {}, `P&L by source, ${data.currency}`), waterfall(data.parts), h("p", { class: "note" }, costSentence(data.costs, data.residual_share))),
   h(
     "section",
     { class: "card w4" },

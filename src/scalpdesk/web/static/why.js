@@ -1,6 +1,7 @@
 // Why: why did it, why not?
 
 import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, table, tinted, whyNothing } from "./dom.js";
+import { plain, significant } from "./figures.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -39,7 +40,7 @@ export function create(main) {
           { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
           { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, row.taken) },
           { head: "Why", cell: (row) => (row.count > 1 ? `${row.why} (${row.count}×, since ${row.first_time})` : row.why) },
-          { head: "Spot", class: "num narrow-gone", cell: (row) => row.spot },
+          { head: "Spot", class: "num narrow-gone", cell: (row) => plain(row.spot) },
         ],
         rows,
         {
@@ -50,7 +51,7 @@ export function create(main) {
               "div",
               {},
               h("p", {}, row.reasons.join("; ")),
-              facts(Object.entries(row.facts).map(([name, value]) => [name, value])),
+              facts(Object.entries(row.facts).map(([name, value]) => [name, typeof value === "number" ? significant(value) : value])),
               row.orders.length ? h("p", { class: "muted" }, `orders ${row.orders.join(", ")}`) : "",
             ),
         },
