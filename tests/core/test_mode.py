@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scalpdesk.core.enums import STRICTNESS, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.mode import AccountMode, DeskMode, ModeEntry
-from scalpdesk.live.account_mode import ModeKeeper, ModeRecord, WaitingCommand
+from scalpdesk.live.account_mode import ModeKeeper, ModeRecord, WaitingCommand, state_text
 
 COMMANDS = st.sampled_from(list(OperatorAction))
 FINDINGS = st.sampled_from(
@@ -142,3 +142,20 @@ def test_a_difference_found_while_options_expire_outlasts_the_nights_roll():
     state = state.commanded(Mode.REDUCING, OperatorCause.RECONCILIATION, now, "2018-02-05")
     assert (state.is_free, state.mode) == (False, Mode.FLATTENING)
     assert state.for_new_run().opened("2018-02-06").mode is Mode.REDUCING
+
+
+@pytest.mark.parametrize(
+    ("own", "passes", "needs_a_person"),
+    [
+        (Mode.HALTED, False, True),
+        (Mode.REDUCING, True, True),
+        (Mode.ACTIVE, True, False),
+    ],
+)
+def test_the_command_that_frees_an_account_is_told_only_where_it_takes_one(own, passes, needs_a_person):
+    now = ModeEntry(reason="why", who="desk", since_ns=7)
+    state = AccountMode(ModeEntry(own))
+    if passes:
+        state = state.passing_to(Mode.FLATTENING, now, "2018-02-05")
+    assert ("scalpdesk resume" in state_text(state)) is needs_a_person
+    assert state_text(AccountMode()) == ""

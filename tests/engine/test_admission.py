@@ -458,6 +458,22 @@ def test_room_that_an_exit_may_make_is_no_room_to_open_in(desk):
     ] == [30]
 
 
+@pytest.mark.parametrize("is_at_work", [False, True])
+@pytest.mark.parametrize(
+    ("purpose", "goes"), [(Purpose.OPEN, [10]), (Purpose.HEDGE, [20]), (Purpose.CLOSE, [])]
+)
+def test_only_a_hedge_on_its_way_is_lowered_like_what_is_held(desk, is_at_work, purpose, goes):
+    """An entry that may sell 40 shares leaves no room; what may buy 10 before it leaves some, or lowers."""
+    one = desk(max_net_delta_fraction=0.2)
+    sent, before = one.engine.desk.orders, intent(quantity=10, purpose=purpose, limit="490")
+    sent.submit(intent(quantity=40, purpose=Purpose.OPEN, side=Side.SELL, limit="510"), one.now_ns)
+    if is_at_work:
+        sent.submit(before, one.now_ns)
+    wanted = intent(quantity=20, purpose=Purpose.OPEN, side=Side.SELL, limit="515")
+    found = admission(one).cut((wanted,), () if is_at_work else (before,), one.now_ns, [], [])
+    assert [order.quantity for order in found] == goes
+
+
 @pytest.mark.parametrize("all_or_none", [True, False])
 def test_an_exit_larger_than_one_order_may_be_leaves_in_parts(desk, all_or_none):
     one = desk({1: (25, "2"), 2: (25, "2")}, max_order_contracts=10)

@@ -246,6 +246,18 @@ def test_margin_changes_the_mode_at_a_mark_and_what_it_flattens_goes_on_in_the_n
     assert one.engine.desk.gate.mode == (before if after == "FLATTENING" else after)
 
 
+def test_margin_that_falls_as_the_desk_flattens_leaves_it_free_in_the_next_session(desk):
+    """On its way down the margin passes the limit from which a desk reduces until a person resumes it."""
+    one = desk(Scripted(), limits=RiskLimits(reduce_margin_fraction=0.5, flatten_margin_fraction=0.75))
+    for used in (D("0.75"), D("0.6"), None):
+        one.handle(AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(0), D(0), (), margin_fraction=used))
+        one.timer("mark")
+        assert one.engine.desk.gate.mode == "FLATTENING"
+    one.close()
+    one.open(next_session(DAY))
+    assert one.engine.desk.gate.mode == "ACTIVE"
+
+
 @pytest.mark.parametrize(
     ("source", "mode"), [(1, "FLATTENING"), (2, "FLATTENING"), (0, "ACTIVE"), (None, "ACTIVE")]
 )

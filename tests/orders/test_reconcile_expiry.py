@@ -48,6 +48,21 @@ def test_of_several_sold_contracts_a_part_is_assigned():
     assert explained({PUT_500: -5, CALL_500: -2}, -200, 100_000)[0] == ("assignment", CALL_500, 2)
 
 
+def test_beside_a_holding_that_is_assigned_whole_a_part_of_another_is():
+    """The close is 495: of the puts at 495 the holders of one take shares all the same."""
+    assert explained({PUT_500: -3, PUT_495: -4}, 400, -199_500) == [
+        ("assignment", PUT_495, 1),
+        ("assignment", PUT_500, 3),
+        ("delivery", SHARE, 100),
+        ("delivery", SHARE, 300),
+        ("expired_worthless", PUT_495, 3),
+    ]
+    assert explained({CALL_500: -3, CALL_505: -4}, -400, 200_500)[:2] == [
+        ("assignment", CALL_500, 3),
+        ("assignment", CALL_505, 1),
+    ]
+
+
 @pytest.mark.parametrize(("shares", "cash"), [(250, -125_000), (600, -300_000), (-100, 50_000)])
 def test_shares_that_no_part_delivers_are_the_operators(shares, cash):
     with pytest.raises(AssertionError):

@@ -178,6 +178,26 @@ def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
     assert desk.explain.nav_change == D("-1000.60")
 
 
+def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatility_of_its_quote():
+    """The share has left the call's quote behind: only what the mid lacked is residual."""
+    desk = Desk()
+    desk.quote(0, 500.0)
+    desk.quote(1, 2.0)
+    desk.engine.observe([1], NOON)
+    desk.quote(0, 502.5, NOON + S)
+    desk.explain.begin(NOON + S)
+    seen = desk.engine.state(1, NOON + S)
+    assert seen.mark_vol is None
+    desk.trade(1, 1, 2.0, NOON + S)
+    desk.quote(0, 503.5, NOON + 2 * S)
+    desk.quote(1, 4.2, NOON + 2 * S)
+    desk.engine.observe([1], NOON + 2 * S)
+    mark = desk.explain.mark(NOON + 2 * S)
+    assert mark.nav_change == 220
+    assert float(mark.parts["residual"]) == pytest.approx(100 * (seen.greeks.price - 2.0), abs=0.01)
+    assert float(mark.parts["delta"]) == pytest.approx(100 * seen.greeks.delta, abs=0.01)
+
+
 def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
     desk.state.apply_dividend(DividendEvent(0, NOON, NOON, NOON + S, D("0.5")))
     desk.explain.legs.rebase(NOON)

@@ -120,6 +120,34 @@ def test_a_combo_fills_as_an_order_on_its_net_quote_does(fills, limit, later, pr
         assert -sum(traded) if sells else sum(traded) == combo.average <= D(limit)
 
 
+@pytest.mark.parametrize(
+    ("fills", "limit", "wing_bid", "ask", "credit"),
+    [
+        ("mid", "-1.02", 0, 1.10, "1.025"),
+        ("mid", "-1.03", 0, 1.10, None),
+        ("queue", "-1.05", 0, 1.10, "1.05"),
+        ("queue", "-1.10", 0, 1.10, None),  # in the queue
+        ("queue", "-1.30", 0, 1.10, None),
+        *((fills, "-0.96", NAN, 1.10, None) for fills in ("mid", "queue")),
+        *((fills, "-0.96", 0, ask, None) for fills in ("mid", "queue") for ask in (0, NAN)),
+        *(("cross", "-0.95", bid, ask, "0.95") for bid in (0, NAN) for ask in (1.10, 0, NAN)),
+    ],
+)
+def test_a_spread_whose_wing_nobody_bids_for_is_sold_for_what_the_market_shows(
+    fills, limit, wing_bid, ask, credit
+):
+    """It brings 0.95 at once and 1.10 at most; under ``mid`` it was sold for 1.68."""
+    venue = Market(straddle_book(500, 520), cash=100_000, fills=fills)
+    sold, wing = 1, 3
+    for later in range(3):
+        venue.quote(SHARE, T + later, 499.9, 500.1)
+        venue.quote(sold, T + later, 1.00, ask)
+        venue.quote(wing, T + later, wing_bid, 0.05)
+        if not later:
+            combo = venue.combo({sold: -1, wing: 1}, limit)
+    assert combo.average == (None if credit is None else -D(credit))
+
+
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_the_legs_of_a_combo_pay_its_net_price_to_the_last_digit(data):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import Stop
+from scalpdesk.core.intents import OrderType, Side, Stop
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
-from scalpdesk.simulation.orders import Changes, Status
+from scalpdesk.simulation.orders import Changes, OrderClass, OrderRequest, Status
 from scalpdesk_testing.kit.broker import Market
 from scalpdesk_testing.kit.instruments import straddle_book
 
@@ -125,6 +125,20 @@ def test_a_cancel_that_comes_too_late_finds_the_order_filled_at_its_limit():
     venue.broker.cancel("account", order.order_id)
     assert events(venue) == ["new", "fill", "order_cancel_rejected"]
     assert (order.status, order.average, venue.account.cash) == (Status.FILLED, 400, 99_200)
+
+
+def test_a_cancel_comes_in_time_where_nothing_of_the_order_could_trade():
+    """A combo trades leg by leg, the exit of an entry once it has filled, dollars once they are shares."""
+    venue = market(*[Fault("cancel_too_late")] * 3)
+    entry = venue.order(
+        SHARE, 2, 400, structure=OrderClass.BRACKET, take_profit_limit=520, stop_loss_stop=380
+    )
+    venue.broker.halt(SHARE)
+    dollars = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(100))
+    unsized = venue.broker.submit("account", dollars)
+    for order in (venue.combo({CALL: 1, PUT: 1}, 16), entry.legs[0], unsized):
+        venue.broker.cancel("account", order.order_id)
+        assert (order.status, venue.account.executions) == (Status.CANCELED, [])
 
 
 def test_a_fill_after_the_cancel_counts():

@@ -43,7 +43,7 @@ class NetQuote(NamedTuple):
 
     sides: Sequence[_Side]
     quote: QuoteEvent
-    """Cost of a unit (ask) and what it brings (bid; 0 where a leg has no near side), moved by ``shift``."""
+    """Cost of a unit (ask) and what it brings (bid; NaN where a sold leg has no ask), moved by ``shift``."""
     contract: OptionContract
     """The first leg, with the largest tick of all legs."""
     shift: Decimal
@@ -60,11 +60,12 @@ class NetQuote(NamedTuple):
             (far, far_size), (near, near_size) = (ask, bid) if buys else (bid, ask)
             if not far > 0 or 0 < far_size < ratio:
                 return None
-            near_is_known = near_is_known and near > 0
+            has_near = near >= 0 if buys else near > 0  # a bid of nothing: nobody buys
+            near_is_known = near_is_known and has_near
             most_ask = min(most_ask, far_size // ratio if far_size > 0 else math.inf)
             most_bid = min(most_bid, near_size // ratio if near_size > 0 else math.inf)
             exact_far = exact_price(far)
-            sides.append(_Side(leg.side.sign * leg.ratio, exact_far, exact_price(near) if near > 0 else ZERO))
+            sides.append(_Side(leg.side.sign * leg.ratio, exact_far, exact_price(near) if has_near else ZERO))
             assert leg.instrument is not None
             assert leg.instrument.is_option
             ticks.append(leg.instrument.tick_rule.tick_at(exact_far))
@@ -79,7 +80,7 @@ class NetQuote(NamedTuple):
             latest.instrument_id,
             latest.ts_event_ns,
             latest.ts_recv_ns,
-            float(near_net + shift) if near_is_known else 0.0,
+            float(near_net + shift) if near_is_known else math.nan,
             float(far_net + shift),
             0.0 if math.isinf(most_bid) else most_bid,
             0.0 if math.isinf(most_ask) else most_ask,
