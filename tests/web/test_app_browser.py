@@ -608,3 +608,4 @@ def test_orders_are_found_by_words(browser, address):
         page.get_by_role("searchbox", name="Search the orders").fill("call")
         playwright.expect(rows).to_have_count(len(found))
         assert 0 < len(found) < len(document(address[0], "api/orders")["orders"])
+        playwright.expect(page.get_by_role("button", name="Older")).to_have_count(0)  # all stand on one page
