@@ -101,7 +101,8 @@ def test_a_combo_that_is_to_fill_whole_or_not_at_all(units, filled):
         ("cross", "17", {CALL: (7.9, 8.7)}, None),
         ("mid", "17", {}, ("9", "8")),
         ("mid", "16.99", {}, None),
-        ("queue", "17.50", {CALL: (8.6, 9.6)}, ("9.30", "8.20")),  # nothing stands before it
+        ("queue", "17.50", {CALL: (8.6, 9.6)}, None),  # between the sides
+        ("queue", "17", {CALL: (7.9, 8.7), PUT: (7.5, 8.3)}, ("8.7", "8.3")),
         ("adverse", "18", {}, None),
         ("adverse", "18", {CALL: (8.5, 9.49)}, ("9.4953", "8.5047")),  # through by a tick: at its limit
         ("adverse", "-16", {CALL: (8.51, 9.5)}, ("8.5047", "7.4953")),
@@ -125,7 +126,7 @@ def test_a_combo_fills_as_an_order_on_its_net_quote_does(fills, limit, later, pr
     [
         ("mid", "-1.02", 0, 1.10, "1.025"),
         ("mid", "-1.03", 0, 1.10, None),
-        ("queue", "-1.05", 0, 1.10, "1.05"),
+        ("queue", "-1.05", 0, 1.10, None),  # between the sides
         ("queue", "-1.10", 0, 1.10, None),  # in the queue
         ("queue", "-1.30", 0, 1.10, None),
         *((fills, "-0.96", NAN, 1.10, None) for fills in ("mid", "queue")),
@@ -456,9 +457,44 @@ def test_a_sale_waits_in_its_queue_at_the_ask():
     assert model.match(order, quote(CALL, T, 10.00, 10.10, 9.0, 0.0), BOOK[CALL]) is None
     assert order.queue_ahead == 0.0
     assert model.match(order, quote(CALL, T, 10.05, 10.20, 4.0, 20.0), BOOK[CALL]) == (4, D("10.10"))
-    inside = resting(-1, 5, "10.05")
-    assert model.match(inside, quote(CALL, T, 10.00, 10.10, 9.0, 20.0), BOOK[CALL]) is None
-    assert (inside.queue_ahead, inside.seen_size) == (0.0, 20.0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_order_between_the_sides_waits_for_the_far_side_or_for_a_level_that_leaves(sign):
+    """A limit a cent better than the bid was filled by the next quote, whatever it was."""
+    model = fill_model("queue")
+    order = resting(sign, 5, "10.05")
+
+    def see(near, far, near_size=20.0):
+        sides = (near, far, near_size, 9.0) if sign > 0 else (far, near, 9.0, near_size)
+        return model.match(order, quote(CALL, T, *sides), BOOK[CALL])
+
+    away, best, beyond = (10.05 - sign * distance for distance in (0.05, 0.0, -0.05))
+    for _ in range(3):
+        assert see(away, beyond) is None
+    assert order.queue_ahead == 0.0
+    assert see(best, beyond) is None  # others come to its price, behind it
+    assert order.queue_ahead == 0.0
+    assert see(away, beyond) == (5, D("10.05"))  # they are gone, and it stood before them
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_order_behind_the_market_joins_the_queue_that_it_finds_when_its_price_becomes_the_best(sign):
+    model = fill_model("queue")
+    order = resting(sign, 5, "10.00")
+
+    def see(near, near_size):
+        sides = (near, near + 0.1, near_size, 9.0) if sign > 0 else (near - 0.1, near, 9.0, near_size)
+        return model.match(order, quote(CALL, T, *sides), BOOK[CALL])
+
+    better, away = 10.00 + sign * 0.05, 10.00 - sign * 0.05
+    assert see(better, 7.0) is None
+    assert see(10.00, 30.0) is None
+    assert order.queue_ahead == 30.0
+    assert see(away, 50.0) is None  # thirty stood before it
+    assert see(10.00, 1.0) is None
+    assert see(10.00, 0.0) is None
+    assert see(away, 50.0) == (5, D("10.00"))
 
 
 @pytest.mark.parametrize(("size", "filled"), [(1.0, 1), (2.0, 1), (3.0, 1), (4.0, 2), (0.0, 9), (100.0, 9)])

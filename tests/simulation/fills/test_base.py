@@ -184,7 +184,7 @@ def test_queue_waits_behind_the_size_that_was_there():
     assert seen == [None, None, None, None, None, (10, "9.9")]
 
 
-def test_queue_fills_an_order_inside_the_spread_when_the_market_moves_through_it():
+def test_queue_fills_an_order_behind_the_market_when_it_moves_through_it():
     seen = show(fill_model("queue"), resting(limit="9.95"), (9.96, 10.1, 30, 50), (9.94, 10.1, 30, 7))
     assert seen == [None, (7, "9.95")]
 

@@ -19,6 +19,8 @@ class Resting(IdentityLeaf, eq=False, gc=False):
     queue_ahead: float = -1.0
     """Displayed size in front of a resting order; below zero until it has joined."""
     seen_size: float = 0.0
+    was_met: bool = False
+    """Whether the near side was ever at its price or better: only then can it move away through it."""
     tries: int = 0
 
 

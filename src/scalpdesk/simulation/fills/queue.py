@@ -2,11 +2,14 @@
 
 Conditions
 - marketable orders: as in ``cross``.
-- a resting order joins behind the size displayed at its price on its own side when it arrives.
+- a resting order joins behind the size displayed at its price on its own side when it arrives, or when
+  that price becomes the best; an order between the sides has nothing in front.
 - the queue in front shrinks when the displayed size at that price shrinks; growth joins behind.
-- when the near side moves away through the price with nothing left in front, or the far side
-  reaches it, the order fills at its limit, at most the far side's displayed size.
+- when the near side moves from the price, or from a better one, away through it with nothing left in
+  front, or the far side reaches it, the order fills at its limit, at most the far side's displayed size.
 """
+
+import math
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Instrument
@@ -32,15 +35,16 @@ class QueueFill:
         buys = resting.sign > 0
         near, size = (quote.bid, quote.bid_size) if buys else (quote.ask, quote.ask_size)
         price = float(limit)
-        if resting.queue_ahead < 0:
-            resting.queue_ahead = size if abs(near - price) < 1e-9 else 0.0
-            resting.seen_size = size
-            return None
         if abs(near - price) < 1e-9:
-            resting.queue_ahead = max(resting.queue_ahead - max(resting.seen_size - size, 0.0), 0.0)
-            resting.seen_size = size
+            left = max(resting.queue_ahead - max(resting.seen_size - size, 0.0), 0.0)
+            resting.queue_ahead = size if resting.queue_ahead < 0 else left
+            resting.seen_size, resting.was_met = size, True
             return None
-        traded_through = near < price - 1e-9 if buys else near > price + 1e-9
-        if traded_through and resting.queue_ahead == 0.0:
+        is_best = near < price - 1e-9 if buys else near > price + 1e-9
+        if is_best and resting.was_met and resting.queue_ahead <= 0.0:
             return displayed(resting, quote), limit
+        if is_best:
+            resting.queue_ahead = max(resting.queue_ahead, 0.0)
+        else:
+            resting.was_met = resting.was_met or not math.isnan(near)
         return None
