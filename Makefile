@@ -13,7 +13,7 @@ LOCKED := $(BIN)/python -m pip --disable-pip-version-check install --no-compile 
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -60,6 +60,9 @@ TESTS = $(PYTEST) -m "not slow and not pages and not second"
 
 test: setup-dev  ## the tests, sockets blocked
 	$(TESTS)
+
+reached: setup-dev  ## the tests nearest to what changed since BASE (the branch left main, or the last commit), to the first fault
+	@files=$$($(BIN)/python tests/rules/reach.py $(BASE)) || exit; test -z "$$files" || $(TESTS) -x $$files || test $$? = 5  # all of a later stage
 
 second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
 	$(PYTEST) -m "second and not slow"
