@@ -7,10 +7,13 @@ PYTHON := $(or $(PYTHON),$(if $(VIRTUAL_ENV)$(CONDA_PREFIX),,$(shell $(SYSTEM_PY
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-LOUD_PIP := $(BIN)/python -m pip --disable-pip-version-check  # a download of minutes shows how far it is
+# a download of minutes shows how far it is; the lock is whole: no search, half the time
+LOCKED := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --no-deps --only-binary :all: --require-hashes
+# a step that is silent for long, with its seconds where there is a terminal
+counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,21 +26,21 @@ setup-dev: $(VENV)/.dev-ready
 VENUES := -e parts/alpaca -e parts/deribit -e parts/ibkr
 
 $(VENV)/.run-ready: requirements/run.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(call counted,test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
-	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/run.lock  # the lock is whole: no search, half the time
-	$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing
+	$(call counted,$(LOCKED) -r requirements/run.lock)
+	$(call counted,$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing)
 	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
-	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --require-hashes -r requirements/venues.lock
-	$(PIP) install --no-compile --no-deps $(VENUES)
+	$(call counted,$(LOCKED) -r requirements/venues.lock)
+	$(call counted,$(PIP) install --no-compile --no-deps $(VENUES))
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(LOUD_PIP) install --no-compile --no-deps --only-binary :all: --no-binary ibapi --require-hashes -r requirements/dev.lock  # its vendor publishes no wheel
-	$(PIP) install --no-compile --no-deps $(VENUES)
+	$(call counted,$(LOCKED) --no-binary ibapi -r requirements/dev.lock)  # its vendor publishes no wheel
+	$(call counted,$(PIP) install --no-compile --no-deps $(VENUES))
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
@@ -57,6 +60,9 @@ TESTS = $(PYTEST) -m "not slow and not pages and not second"
 
 test: setup-dev  ## the tests, sockets blocked
 	$(TESTS)
+
+reached: setup-dev  ## the tests nearest to what changed since BASE (the branch left main, or the last commit), to the first fault
+	@files=$$($(BIN)/python tests/rules/reach.py $(BASE)) || exit; test -z "$$files" || $(TESTS) -x $$files || test $$? = 5  # all of a later stage
 
 second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
 	$(PYTEST) -m "second and not slow"

@@ -98,7 +98,8 @@ def examine(
     yield from _core_packages(version_of)
     yield from _extras(version_of)
     yield from _clock()
-    config, finding = _configuration(folder)
+    with progress_bar(as_json=True):
+        config, finding = _configuration(folder)
     yield finding
     yield _runs_folder(folder / ("runs" if config is None else config.desk.runs_dir))
     yield _catalog(folder / ("catalog" if config is None else config.data.catalog))
@@ -232,7 +233,7 @@ def _catalog(folder: Path) -> Diagnosis:
 def _kernels(*, warm_up: bool) -> Diagnosis:
     if warm_up:
         started = time.perf_counter()
-        _warm_up()
+        compile_kernels(FIRST_RUN_IMPORTS)
         return Diagnosis("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
     if _are_compiled():
         return Diagnosis("pricing kernels", "ok", "compiled")
@@ -265,15 +266,6 @@ def _strategies(sections: Mapping[str, Any]) -> Iterator[Diagnosis]:
                 yield resolved(diagnosis)(sections.get(name, {}))
 
 
-def _warm_up() -> None:
-    """Compile what a first run needs: the pricing kernels, and the byte code of what it imports."""
-    from importlib import import_module
-
-    for module in FIRST_RUN_IMPORTS:
-        import_module(module)
-    compile_kernels()
-
-
 def _are_compiled() -> bool:
     """Return whether machine code of the pricing kernels lies in one of the folders that numba takes."""
     places = [Path(__file__).parents[1] / "pricing" / "__pycache__", Path.home() / ".cache" / "numba"]
@@ -289,11 +281,15 @@ def compile_kernels_once() -> None:
         compile_kernels()
 
 
-def compile_kernels() -> None:
-    """Compile the pricing kernels, or load them; a bar on stderr shows how far it has come."""
-    from scalpdesk.pricing.warming import STEPS, warm_up_steps
+def compile_kernels(imports: Iterable[str] = ()) -> None:
+    """Import modules, then compile or load the pricing kernels; a bar on stderr shows how far it has come."""
+    from importlib import import_module
 
     with _second_compiler() as ended, progress_bar(as_json=False) as report:
+        for module in imports:
+            import_module(module)
+        from scalpdesk.pricing.warming import STEPS, warm_up_steps
+
         for done in warm_up_steps(ended):
             report(done, len(STEPS), "compiling the pricing kernels")
 
