@@ -50,6 +50,9 @@ declare global {
     ? Whole<Document | { error: string; fix: string } | { empty: string }>
     : never;
 
+  /** What a GET came to. */
+  type Fetched<Path extends keyof paths> = { ok: boolean; status: number; body: Answer<Path> };
+
   type State = Omit<Answer<"/api/state">, "desk"> & { desk: Whole<Answer<"/api/state">["desk"]> };
 
   type Child = Node | string | number | null | undefined | false | any[];

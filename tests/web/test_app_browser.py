@@ -600,6 +600,23 @@ def test_position_moves_its_curve_by_volatility_and_keeps_one_to_compare(browser
         assert float(now) > float(kept)  # a long straddle
 
 
+def test_live_scalps_have_the_figures_of_the_held_options(browser, address):
+    with opened(browser, f"{address[0]}scalps") as page:
+        legs = [leg for leg in document(address[0], "api/position")["legs"] if leg["expiry"]]
+        assert len(legs) == 2
+        for leg in legs:
+            row = page.get_by_role("row").filter(has_text=leg["label"])
+            for figure in (
+                signed(Decimal(leg["quantity"]), 0),
+                plain(leg["entry"]),
+                plain(leg["mark"]),
+                signed(Decimal(leg["open_pnl"])),
+                signed(leg["delta_shares"], 1),
+                signed(leg["theta_usd_per_day"]),
+            ):
+                playwright.expect(row).to_contain_text(figure)
+
+
 def test_orders_are_found_by_words(browser, address):
     with opened(browser, f"{address[0]}orders") as page:
         rows = page.locator("tr[data-row]")

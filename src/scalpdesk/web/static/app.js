@@ -46,6 +46,7 @@ function addressOf(name, run = namedRun()) {
   return `${name === "desk" ? "/" : `/${name}`}${run ? `?run=${encodeURIComponent(run)}` : ""}`;
 }
 
+/** @param {Shapes["ListedRun"][]} found */
 function offer(found) {
   const picked = namedRun();
   const names = found.map((run) => [run.run_id, `${run.pnl} ${run.currency}, ${run.strategy}, ${run.played || "no event yet"}${run.state === "ended" ? "" : `, ${run.state}`}`]);
@@ -55,7 +56,7 @@ function offer(found) {
 }
 
 async function listRuns() {
-  const { ok, body } = await fetchJson("/api/runs?limit=50");
+  const { ok, body } = /** @type {Fetched<"/api/runs">} */ (await fetchJson("/api/runs?limit=50"));
   offer((ok && body.runs) || []);
 }
 
@@ -241,7 +242,7 @@ function openResume() {
 
 async function openFlatten() {
   const key = newKey(), run = shownRun();
-  const { body: plan } = await fetchJson("/api/flatten");
+  const { body: plan } = /** @type {Fetched<"/api/flatten">} */ (await fetchJson("/api/flatten"));
   const live = root.dataset.kind === "LIVE";
   const go = () => { send("flatten", key, "flatten confirmed on the dashboard", run); };
   const confirm = live ? typed(go) : held(go, 800);

@@ -79,7 +79,7 @@ export function create(main) {
     h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
   );
   const added = [];  // cards of installed packages
-  const stopCards = poll("/api/cards", ({ cards = [] }) => {
+  const stopCards = poll("/api/cards", (/** @type {Answer<"/api/cards">} */ { cards = [] }) => {
     added.splice(0).forEach((element) => element.remove());
     added.push(...cards.map((one) => card("w4", one.title, one.problem ? h("p", { class: "note dangerous" }, one.problem) : facts(one.rows.map((row) => [row.label, row.text, row.tone])))));
     main.append(...added);
@@ -175,6 +175,7 @@ export function create(main) {
 // A mean by volume where every leg's trades are known, else by time: never the one under the other's name.
 export const meanOf = (columns) => (columns.premium_vwap.some((value) => value !== null) ? ["VWAP", columns.premium_vwap] : ["TWAP", columns.premium_twap]);
 
+/** @type {(desk: Shapes["DeskPage"]) => string | null} */
 const rangeText = ({ day_low: low, day_high: high, spot }) => (low === null || spot === null ? null : `day ${plain(low)} to ${plain(high)}, now ${plain(spot)}`);
 
 /** @param {Shapes["DeskPage"]} desk */
@@ -266,6 +267,7 @@ export function positionTable(position) {
 /** @param {{seconds: number}} deadline */
 export const isNear = ({ seconds }) => seconds < 120;
 
+/** @param {Shapes["DecisionLine"][]} rows */
 export function decisionTable(rows) {
   if (!rows.length) return h("p", { class: "empty" }, "Nothing has been decided yet. Decisions appear here with their reasons.");
   return table(

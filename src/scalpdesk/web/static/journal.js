@@ -72,6 +72,7 @@ export function create(main) {
   }
 
   // each month as weeks of days; a day's colour is deeper, the larger its amount
+  /** @param {Shapes["CalendarRow"][]} rows */
   function months(rows) {
     const largest = Math.max(...rows.map(amount), 1e-9);
     const byMonth = Map.groupBy ? Map.groupBy(rows, (row) => row.name.slice(0, 7)) : grouped(rows);
@@ -91,12 +92,14 @@ export function create(main) {
     });
   }
 
+  /** @param {Shapes["CalendarRow"][]} rows */
   function grouped(rows) {
     const found = new Map();
     for (const row of rows) found.set(row.name.slice(0, 7), [...(found.get(row.name.slice(0, 7)) || []), row]);
     return found;
   }
 
+  /** @param {number | null} day @param {Shapes["CalendarRow"] | undefined} row @param {number} largest */
   function dayCell(day, row, largest) {
     if (!day) return h("td", {});
     if (!row) return h("td", {}, h("small", {}, String(day)));
@@ -112,6 +115,7 @@ export function create(main) {
     return cell;
   }
 
+  /** @param {Shapes["CalendarRow"]} row */
   function noteDay(row) {
     const run = page.runs.length === 1 ? page.runs[0] : null;
     note.replaceChildren(run
@@ -120,6 +124,7 @@ export function create(main) {
     note.querySelector("input")?.focus();
   }
 
+  /** @param {Shapes["JournalTrade"]} row */
   function opened(row) {
     return h("div", {},
       h("p", {}, [`Opened ${row.opened}, ${row.days_to_expiry} days to expiry; ${row.closed ? `closed ${row.closed}` : "held"}${row.why ? `, ${row.why}` : ""}.`]),

@@ -62,14 +62,18 @@ const milliseconds = (value) => (value === undefined || value === null ? null : 
 const realised = () => h("span", { class: "wraps" }, "P&L at average cost");
 
 // An instrument in another currency than the account's is told with its name.
+/** @typedef {Answer<"/api/orders">} Page */
+/** @type {(row: {currency: string}, page: Page) => string} */
 const abroad = (row, page) => (row.currency === page.totals?.currency ? "" : ` ${row.currency}`);
+/** @type {(text: string | null, row: {currency: string}, page: Page) => string | null} */
 const money = (text, row, page) => (text === null ? null : `${text}${abroad(row, page)}`);
 
+/** @param {Shapes["OrderLine"][]} rows @param {Page} page */
 function orderTable(rows, page) {
-  const price = (value, row) => plain(value, row.price_decimals);
-  const won = (row) => tinted(money(booked(row.realised), row, page), bookedTone(row.realised));
-  const against = (row) => money(booked(row.against_mid), row, page);
-  const fee = (row) => (row.fills.length ? money(unsigned(row.fee), row, page) : null);
+  const price = (/** @type {number | null} */ value, /** @type {Shapes["OrderLine"]} */ row) => plain(value, row.price_decimals);
+  const won = (/** @type {Shapes["OrderLine"]} */ row) => tinted(money(booked(row.realised), row, page), bookedTone(row.realised));
+  const against = (/** @type {Shapes["OrderLine"]} */ row) => money(booked(row.against_mid), row, page);
+  const fee = (/** @type {Shapes["OrderLine"]} */ row) => (row.fills.length ? money(unsigned(row.fee), row, page) : null);
   return table(
     [
       { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
@@ -96,6 +100,7 @@ function orderTable(rows, page) {
   );
 }
 
+/** @param {Shapes["OrderLine"]} row @param {Page} page */
 function fillTable(row, page) {
   return table(
     [
@@ -111,6 +116,7 @@ function fillTable(row, page) {
   );
 }
 
+/** @param {Shapes["OrderLine"]} row */
 function life(row) {
   return h(
     "span",

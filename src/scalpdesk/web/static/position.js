@@ -52,7 +52,7 @@ export function create(main) {
     axisWidth: 70,
     draw: guides(() => [{ y: 0 }, ...(spot ? [{ x: spot, label: "spot" }] : [])]),
   });
-  let /** @type {any} */ spot = null, asked = false, /** @type {any[]} */ what = [], listed = { underlying: null, expiries: {} };
+  let /** @type {any} */ spot = null, asked = false, /** @type {any[]} */ what = [], /** @type {Shapes["ListedContracts"]} */ listed = { underlying: null, expiries: {}, shapes: [] };
 
   const path = () => {
     const words = new URLSearchParams({ days: date.value, smile: smile.value, vol: vol.value });
@@ -72,7 +72,7 @@ export function create(main) {
 
   // what can be added: at first the expiry that is held, and the strike at the spot
   async function fill(held) {
-    const { ok, body } = await fetchJson("/api/contracts");
+    const { ok, body } = /** @type {Fetched<"/api/contracts">} */ (await fetchJson("/api/contracts"));
     if (!ok || !body.expiries) return;
     listed = body;
     expiry.replaceChildren(
@@ -240,6 +240,7 @@ export function riskSentence({ measures, worst_case: worst, currency }) {
   return `One session in a hundred loses ${plain(tail.var, decimals)} ${currency} or more, on average ${plain(tail.es, decimals)}. The ${lowest}`;
 }
 
+/** @param {Shapes["RiskCorrelation"]} correlation */
 function correlations({ symbols, ewma }) {
   return symbols.flatMap((first, i) => symbols.slice(i + 1).map((second, j) => `${first}/${second} ${plain(ewma[i][i + 1 + j])}`)).join(", ");
 }

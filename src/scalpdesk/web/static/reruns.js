@@ -41,6 +41,7 @@ export function pathStrip(paths) {
 }
 
 // How far it is, in words; empty before the first.
+/** @param {Pick<Shapes["RerunsPage"], "state" | "done" | "total" | "what" | "problem">} page */
 export function rerunText({ state, done, total, what, problem }) {
   if (state === "running") return `${done} of ${total || "…"}: ${what}`;
   return { none: "", ended: `${done} made`, cancelled: `cancelled after ${done} of ${total || "…"}`, failed: `failed: ${problem}` }[state] ?? state;

@@ -103,6 +103,7 @@ export function create(main) {
   const state = (row) => (row.state === "ended" ? row.state : h("span", { class: "warn" }, row.cut || row.state));
 
   // strategy and market in one line; the rest is folded
+  /** @param {Shapes["ListedRun"]} row */
   function told(row) {
     const summary = h("summary", { "data-focus": `more ${row.run_id}` }, [row.strategy, row.underlying].filter(Boolean).join(", "));
     const more = h("details", {}, summary, facts([
@@ -165,6 +166,7 @@ export function create(main) {
   }
 
   // what a person notes of the run; of its days and trades the lines
+  /** @param {Shapes["ListedRun"]} row */
   function noteForm(row) {
     const tags = h("input", { type: "text", "aria-label": `Tags of ${row.run_id}`, placeholder: "tags" });
     const note = h("textarea", { rows: "2", "aria-label": `Note of ${row.run_id}`, placeholder: "note", maxlength: "4000" });

@@ -1,8 +1,9 @@
 // Options scalps: what is on, what next? Four tabs.
 
 import { LineChart, heatCell, paintHeat, signedNumber } from "./charts.js";
+import { isNear, legTexts } from "./desk.js";
 import { facts, h, poll, shown, table, tinted } from "./dom.js";
-import { perCent, plain, signed } from "./figures.js";
+import { booked, bookedTone, countdown, perCent, plain, signed } from "./figures.js";
 
 const TABS = [["live", "Live Scalps"], ["picker", "Strike Picker"], ["history", "Scalp History"], ["performance", "Performance"]];
 const tone = (value) => (value > 0.005 ? "up" : value < -0.005 ? "down" : "muted");
@@ -43,6 +44,7 @@ export function create(main) {
 
   const empty = (text) => body.replaceChildren(h("p", { class: "empty" }, text));
 
+  /** @param {Answer<"/api/position">} page */
   function live(page) {
     const legs = (page.legs || []).filter((leg) => leg.expiry);
     if (!legs.length) { empty("No scalp is open. Open scalps appear here with the time they have left: scalpdesk run ema-scalper."); return; }
@@ -51,14 +53,14 @@ export function create(main) {
       table(
         [
           { head: "Contract", class: "nowrap", cell: (leg) => leg.label },
-          { head: "Held", class: "num", cell: (leg) => leg.held },
-          { head: "Entry", class: "num", cell: (leg) => leg.entry },
-          { head: "Now", class: "num", cell: (leg) => leg.mark },
-          { head: "Open P&L", class: "num", cell: (leg) => tinted(leg.open_pnl, leg.open_tone) },
-          { head: "Delta", class: "num narrow-gone", cell: (leg) => leg.delta },
-          { head: "Theta / d", class: "num narrow-gone", cell: (leg) => leg.theta },
-          { head: "Vol", class: "num narrow-gone", cell: (leg) => leg.vol },
-          { head: "Last order in", class: "num", cell: (leg) => { const row = left(leg); return row ? h("b", { class: row.tone === "warn" ? "warn" : "" }, row.left) : null; } },
+          { head: "Held", class: "num", cell: (leg) => legTexts(leg).held },
+          { head: "Entry", class: "num", cell: (leg) => legTexts(leg).entry },
+          { head: "Now", class: "num", cell: (leg) => legTexts(leg).mark },
+          { head: "Open P&L", class: "num", cell: (leg) => tinted(booked(leg.open_pnl), bookedTone(leg.open_pnl)) },
+          { head: "Delta", class: "num narrow-gone", cell: (leg) => legTexts(leg).delta },
+          { head: "Theta / d", class: "num narrow-gone", cell: (leg) => legTexts(leg).theta },
+          { head: "Vol", class: "num narrow-gone", cell: (leg) => legTexts(leg).vol },
+          { head: "Last order in", class: "num", cell: (leg) => { const row = left(leg); return row ? h("b", { class: isNear(row) ? "warn" : "" }, countdown(row.seconds)) : null; } },
         ],
         legs,
         { caption: "Live scalps" },
@@ -66,6 +68,7 @@ export function create(main) {
     );
   }
 
+  /** @param {Answer<"/api/picker">} page */
   function picker(page) {
     if (page.empty || page.error) { empty(page.empty || page.error); return; }
     const side = (name, key, form) => (row) => (row[name] ? form(row[name][key]) : null);

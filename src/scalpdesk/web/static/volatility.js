@@ -110,6 +110,7 @@ export function gammaText(usd) {
   return `${signed(usd / scale, 1)} ${unit} per 1 %`;
 }
 
+/** @param {Shapes["GammaBar"][]} rows @param {number} scale */
 function bars(rows, scale) {
   if (!rows.length) return h("p", { class: "empty" }, "No open interest is known for these strikes.");
   return h(
