@@ -32,7 +32,7 @@ from scalpdesk.monitor.held_book import book_of, currency_of, worst_of
 from scalpdesk.monitor.texts import leg_label, plain, signed
 from scalpdesk.portfolio.greeks import gamma_in_coin
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell, RiskBook
 from scalpdesk.pricing.base import Floats
 
 PAYOFF_MOVES = tuple(round(0.002 * step, 3) for step in range(-50, 51))
@@ -402,34 +402,12 @@ def position_page(
     """
     if follower.engine is None:
         return {"empty": follower.unread}
-    desk, spot = follower.desk, _spot(follower)
     added = added_legs(follower, legs)
-    block = position_block(follower)
-    block["legs"] += [{**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added]
-    holdings = _holdings_with(follower, added)
-    page: answers.PositionPage = {
-        "first_expiry": block["first_expiry"],
-        "first_expiry_days": block["first_expiry_days"],
-        "unquoted": block["unquoted"],
-        "structure": _structure_of(follower, [*_legs(follower), *added]),
-        "legs": block["legs"],
-        "greeks": block["greeks"],
-        "delta_decimals": block["delta_decimals"],
-        "money_decimals": block["money_decimals"],
-        "deadline": block["deadline"],
-        "break_even": block["break_even"],
-        "deadlines": deadlines(follower),
-        "expiry_day": expiry_card(follower),
-        "spot": spot,
-        "days": 0.0,
-        "most_days": 0.0,
-    }
+    page, holdings = _page_of(follower, added), _holdings_with(follower, added)
     if not holdings:
-        page["empty"] = "Nothing is held. The legs appear here after a fill."
-        return page
+        return {**page, "empty": "Nothing is held. The legs appear here after a fill."}
     now_ns, at_ns, end_ns = instants = _instants(follower, holdings, days_ahead)
     ahead, days = ((each - now_ns) / (NANOS_PER_SECOND * DAY_SECONDS) for each in (end_ns, at_ns))
-    book = book_of(follower, holdings, instants)
     page = {
         **page,
         "currency": currency_of(follower),
@@ -438,29 +416,64 @@ def position_page(
         "at": f"{to_new_york(at_ns):%a %-d %b %Y, %H:%M} ET" if days else "now",
         "smile": smile,
     }
+    book, spot = book_of(follower, holdings, instants), page["spot"]
     if book is None or spot is None:
-        page["note_ladder"] = "No payoff: a held leg has no quote yet."
-        return page
+        return {**page, "note_ladder": "No payoff: a held leg has no quote yet."}
     if days or added:
         page["greeks"] = _held_greeks(*book.greeks(1, spot, smile))
-    now_curve, end_curve = (
-        book.ladder(PAYOFF_MOVES, (vol_points / 100.0,), step=step, smile=smile)[:, 0].tolist()
-        for step in (1, 2)
-    )
-    spots = [spot * (1.0 + move) for move in PAYOFF_MOVES]
-    cells = book.ladder(step=1, smile=smile)
-    is_coin = follower.price_places != 2
-    distance = desk.margin_distance()
-    margin = "" if distance is None else f" {distance.text(spot)}"
-    evens = crossings(spots, end_curve)
-    worst = worst_of(follower, smile) if not (days or added) else None
+    payoff = _payoff(book, spot, smile, vol_points / 100.0)
+    evens, cells = crossings(payoff["spots"], payoff["expiry"]), book.ladder(step=1, smile=smile)
+    worst = None if days or added else worst_of(follower, smile)
     return {
         **page,
-        "payoff": {"spots": spots, "now": now_curve, "expiry": end_curve, "days": round(ahead, 2)},
+        "payoff": {**payoff, "days": round(ahead, 2)},
         "break_evens": evens,
-        "sentence": position_sentence(evens, cells, spot if is_coin else None, page, worst) + margin,
+        "sentence": position_sentence(evens, cells, page, worst) + _margin_sentence(follower, spot),
         "ladder": ladder_of(cells),
     }
+
+
+def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.PositionPage:
+    """Return the page of what is held now, with the legs that are added for a look."""
+    block = position_block(follower)
+    looked_at: list[answers.Leg] = [
+        {**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added
+    ]
+    return {
+        "first_expiry": block["first_expiry"],
+        "first_expiry_days": block["first_expiry_days"],
+        "unquoted": block["unquoted"],
+        "structure": _structure_of(follower, [*_legs(follower), *added]),
+        "legs": [*block["legs"], *looked_at],
+        "greeks": block["greeks"],
+        "delta_decimals": block["delta_decimals"],
+        "money_decimals": block["money_decimals"],
+        "deadline": block["deadline"],
+        "break_even": block["break_even"],
+        "deadlines": deadlines(follower),
+        "expiry_day": expiry_card(follower),
+        "spot": _spot(follower),
+        "days": 0.0,
+        "most_days": 0.0,
+    }
+
+
+def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float) -> answers.Payoff:
+    """Return P&L by spot at the book's first and second later times."""
+    now, expiry = (
+        book.ladder(PAYOFF_MOVES, (vol_change,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
+    )
+    return {
+        "spots": [spot * (1.0 + move) for move in PAYOFF_MOVES],
+        "now": now,
+        "expiry": expiry,
+        "days": 0.0,
+    }
+
+
+def _margin_sentence(follower: RunFollower, spot: float) -> str:
+    distance = follower.desk.margin_distance()
+    return "" if distance is None else f" {distance.text(spot)}"
 
 
 def _holdings_with(follower: RunFollower, added: Sequence[Position]) -> dict[InstrumentId, Decimal]:
@@ -504,16 +517,13 @@ def _shades(cells: Floats) -> Floats:
 
 
 def position_sentence(
-    evens: Sequence[float],
-    cells: Floats,
-    coin_price: float | None,
-    page: answers.PositionPage,
-    worst: LowestCell | None,
+    evens: Sequence[float], cells: Floats, page: answers.PositionPage, worst: LowestCell | None
 ) -> str:
-    """Return the answer to "what happens if it moves?"; ``coin_price`` is None for a desk in dollars.
+    """Return the answer to "what happens if it moves?"; of a desk in coin also in dollars.
 
     ``worst`` is that of the book as it stands; of a look at a later date or with added legs there is none.
     """
+    coin_price = page["spot"] if page["money_decimals"] > 2 else None
     unmoved = GRID_POINTS.index(0.0)
 
     def amount(row: int) -> str:
