@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -298,93 +298,147 @@ def walk_forward(
     ScalpdeskError
         When no combination has a result, or a test fails.
     """
-    measure = Measure(plan.metric)
     folds = plan.divide([session.day for session in market.tape.sessions])
-    values = combinations([axis for axis in sweep.axes if isinstance(axis, Parameter)])
-    sweeps = 1 if plan.one_run else 1 + len(folds)
-    done, of_all = 0, sweeps * len(values) + len(folds)
+    runs = _Runs(
+        sweep, load, market, plan, len(folds),
+        seed=seed, folder_of=folder_of, preparing=preparing, report=report,
+    )  # fmt: skip
+    whole = runs.swept(market)
+    if not whole:
+        raise ScalpdeskError("no combination has a result", where="--param", value=runs.rows[0].problem)
+    tested = [runs.fold(place, fold, whole) for place, fold in enumerate(folds, 1)]
+    return WalkForwardResult(_report_of(runs, tested, whole), tuple(runs.rows), folds)
 
-    def run_sweep(over: PreparedMarket) -> dict[str, SweepRow]:
+
+class _Tested(NamedTuple):
+    """A fold with what its choice earned by session, before and after, and what was run."""
+
+    result: FoldResult
+    inside: list[Decimal]
+    outside: dict[str, Decimal]
+    job: Job
+
+
+class _Runs:
+    """The backtests of a walk-forward test, counted as they end.
+
+    Attributes
+    ----------
+    rows
+        Of the sweep over the whole market, those without a result too.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepPlan,
+        load: Loader,
+        market: PreparedMarket,
+        plan: FoldPlan,
+        fold_count: int,
+        *,
+        seed: int | None,
+        folder_of: Callable[[PreparedMarket], SweepFolder] | None,
+        preparing: Report,
+        report: Report,
+    ) -> None:
+        self._sweep, self._load, self._seed = sweep, load, seed
+        self._folder_of, self._preparing, self._report = folder_of, preparing, report
+        self.market, self.plan, self.measure = market, plan, Measure(plan.metric)
+        self.a_year = clock_named(market.tape.variance_clock).days_per_year
+        self.rows = list[SweepRow]()
+        self._values = combinations([axis for axis in sweep.axes if isinstance(axis, Parameter)])
+        sweeps = 1 if plan.one_run else 1 + fold_count
+        self._done, self._of_all = 0, sweeps * len(self._values) + fold_count
+        self._maker = JobMaker(load, seed, market)
+
+    def swept(self, over: PreparedMarket) -> dict[str, SweepRow]:
         """Return the row of each configuration with a result, in the order of the combinations."""
-        nonlocal done
+        before = self._done
         found = run_plan(
-            sweep,
-            load,
+            self._sweep,
+            self._load,
             over,
-            seed=seed,
-            folder=None if folder_of is None else folder_of(over),
-            preparing=preparing,
-            report=lambda ended, _of_these, label: report(done + ended, of_all, label),
+            seed=self._seed,
+            folder=None if self._folder_of is None else self._folder_of(over),
+            preparing=self._preparing,
+            report=lambda ended, _of_these, label: self._report(before + ended, self._of_all, label),
         )
-        done += len(values)
-        rows.extend(found.rows if over is market else ())
+        self._done += len(self._values)
+        self.rows.extend(found.rows if over is self.market else ())
         by_settings = {settings_text(row.settings): row for row in found.rows if row.refusal is None}
-        in_order = [by_settings[text] for text in map(settings_text, values) if text in by_settings]
+        in_order = [by_settings[text] for text in map(settings_text, self._values) if text in by_settings]
         return {row.config_hash: row for row in in_order}
 
-    rows = list[SweepRow]()
-    whole = run_sweep(market)
-    if not whole:
-        raise ScalpdeskError("no combination has a result", where="--param", value=rows[0].problem)
-    maker = JobMaker(load, seed, market)
-    a_year = clock_named(market.tape.variance_clock).days_per_year
-    results, daily, insides = list[FoldResult](), dict[str, Decimal](), list[Decimal]()
-    name = currency = ""
-    for place, fold in enumerate(folds, 1):
-        trained = whole
-        if not plan.one_run:
-            own = run_sweep(PreparedMarket(window(market.tape, fold.train[0], fold.train[-1])))
-            trained = {key: row for key, row in own.items() if key in whole}
+    def fold(self, place: int, fold: Fold, whole: Mapping[str, SweepRow]) -> _Tested:
+        """Choose on the past sessions of a fold, and test the choice on those that follow."""
+        trained = self._trained(place, fold, whole)
+        amounts = {key: _amounts(row.daily, fold.train) for key, row in trained.items()}
+        best = max(amounts, key=lambda key: _value(amounts[key], self.measure))
+        job = self._maker.job(trained[best].settings)
+        assert isinstance(job, Job)
+        outside = _amounts(self._tested(place, fold, job).daily, fold.test)
+        others = [_value(_amounts(row.daily, fold.test), self.measure) for row in whole.values()]
+        result = FoldResult(
+            train_first=fold.train[0],
+            train_last=fold.train[-1],
+            train_sessions=len(fold.train),
+            test_first=fold.test[0],
+            test_last=fold.test[-1],
+            settings=dict(job.settings),
+            in_sample=_pnl_of(amounts[best], self.a_year),
+            out_of_sample=_pnl_of(outside, self.a_year),
+            rank=_rank(others, list(whole).index(best)),
+        )
+        by_day = dict(zip((day.isoformat() for day in fold.test), outside, strict=True))
+        return _Tested(result, amounts[best], by_day, job)
+
+    def _trained(self, place: int, fold: Fold, whole: Mapping[str, SweepRow]) -> Mapping[str, SweepRow]:
+        """Return the rows that a choice is made of: of its sessions alone, or of one run over all."""
+        if self.plan.one_run:
+            return whole
+        own = self.swept(self._window(fold.train))
+        trained = {key: row for key, row in own.items() if key in whole}
         if not trained:
             raise ScalpdeskError(
                 f"no combination has a result in the sessions of choice {place}",
                 where=f"{fold.train[0]} to {fold.train[-1]}",
             )
-        amounts = {key: _amounts(row.daily, fold.train) for key, row in trained.items()}
-        best = max(amounts, key=lambda key: _value(amounts[key], measure))
-        job = maker.job(trained[best].settings)
-        assert isinstance(job, Job)
-        name, currency = str(job.config.strategy), job.config.config.desk.currency
-        ended = run_job(job, PreparedMarket(window(market.tape, fold.test[0], fold.test[-1])))
-        done += 1
-        report(done, of_all, "backtests")
+        return trained
+
+    def _tested(self, place: int, fold: Fold, job: Job) -> SweepRow:
+        ended = run_job(job, self._window(fold.test))
+        self._done += 1
+        self._report(self._done, self._of_all, "backtests")
         if ended.refusal is not None:
             raise ScalpdeskError(
                 f"the test of fold {place} failed: {ended.problem}",
                 where=f"{fold.test[0]} to {fold.test[-1]}",
                 value=settings_text(job.settings),
             )
-        tested = _amounts(ended.daily, fold.test)
-        daily |= dict(zip((day.isoformat() for day in fold.test), tested, strict=True))
-        insides += amounts[best]
-        others = [_value(_amounts(row.daily, fold.test), measure) for row in whole.values()]
-        results.append(
-            FoldResult(
-                train_first=fold.train[0],
-                train_last=fold.train[-1],
-                train_sessions=len(fold.train),
-                test_first=fold.test[0],
-                test_last=fold.test[-1],
-                settings=dict(job.settings),
-                in_sample=_pnl_of(amounts[best], a_year),
-                out_of_sample=_pnl_of(tested, a_year),
-                rank=_rank(others, list(whole).index(best)),
-            )
-        )
-    outside, inside = _pnl_of(list(daily.values()), a_year), _pnl_of(insides, a_year)
+        return ended
+
+    def _window(self, days: Sequence[date]) -> PreparedMarket:
+        return PreparedMarket(window(self.market.tape, days[0], days[-1]))
+
+
+def _report_of(runs: _Runs, tested: Sequence[_Tested], whole: Mapping[str, SweepRow]) -> WalkForwardReport:
+    plan, a_year, job = runs.plan, runs.a_year, tested[-1].job
+    daily = {day: amount for fold in tested for day, amount in fold.outside.items()}
+    outside = _pnl_of(list(daily.values()), a_year)
+    inside = _pnl_of([amount for fold in tested for amount in fold.inside], a_year)
     interval, error = _sharpe_interval(list(daily.values()), a_year)
     shape = sample_shape(_floats(list(daily.values())))
-    made = WalkForwardReport(
-        strategy=name,
-        data=market.tape.name,
-        currency=currency,
-        measure=measure,
+    return WalkForwardReport(
+        strategy=str(job.config.strategy),
+        data=runs.market.tape.name,
+        currency=job.config.config.desk.currency,
+        measure=runs.measure,
         anchored=plan.anchored,
         purge=plan.purge,
         embargo=plan.embargo,
         one_run=plan.one_run,
         combinations=len(whole),
-        folds=tuple(results),
+        folds=tuple(fold.result for fold in tested),
         daily={day: str(amount) for day, amount in daily.items()},
         in_sample=inside,
         out_of_sample=outside,
@@ -397,11 +451,12 @@ def walk_forward(
             whole.values(),
             earlier_trials=plan.earlier_trials,
             sessions_per_year=a_year,
-            measure=measure,
+            measure=runs.measure,
         ),
-        problems={settings_text(row.settings): row.refusal.text for row in rows if row.refusal is not None},
+        problems={
+            settings_text(row.settings): row.refusal.text for row in runs.rows if row.refusal is not None
+        },
     )
-    return WalkForwardResult(made, tuple(rows), folds)
 
 
 def _amounts(daily: Mapping[str, str], days: Sequence[date]) -> list[Decimal]:
