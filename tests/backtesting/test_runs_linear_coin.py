@@ -155,15 +155,16 @@ def test_the_page_shows_coins_to_their_decimals_though_money_is_in_dollars(tape,
     follower.tail.close()
     page = desk_page(follower)["position"]
     swap = next(row for row in page["legs"] if row["symbol"] == SWAP)
-    assert abs(number(swap["held"])) == abs(number(swap["delta"])) == D("0.092")
-    assert float(number(page["greeks"]["delta"])) == pytest.approx(
-        follower.greeks().net_delta_shares, abs=5e-5
-    )
+    assert abs(D(swap["quantity"])) == D("0.092")
+    assert abs(swap["delta_shares"]) == pytest.approx(0.092)
+    net_delta = page["greeks"]["net_delta_shares"]
+    assert net_delta == pytest.approx(follower.greeks().net_delta_shares)
     call = page["legs"][0]
-    assert D("-0.00001") < number(page["greeks"]["gamma"]) - 2 * number(call["gamma"]) < D("0.00001")
-    assert len(call["mark"].partition(".")[2]) == 2
+    assert page["greeks"]["gamma_shares_per_usd"] == pytest.approx(2 * call["gamma_shares_per_usd"], abs=1e-5)
+    assert (call["is_coin"], swap["is_coin"], call["price_decimals"]) == (True, True, 2)
+    assert (page["delta_decimals"], page["money_decimals"]) == (4, 2)
     net = status_text(follower, is_running=False).partition("Net delta ")[2].partition(",")[0]
-    assert number(net) == number(page["greeks"]["delta"]) != 0
+    assert float(number(net)) == pytest.approx(net_delta, abs=5e-5) != 0
 
 
 def test_fees_funding_and_settlement_are_in_dollars_and_the_parts_sum_to_the_cent(run, tape):

@@ -104,7 +104,7 @@ def of_page(run_dir, follower):
     """What the Runs page's API gives; and of the tear sheet, which has the trades."""
     page, sheet = run_page(run_dir.parent, run_dir.name), sheet_document(follower)
     summary = page["summary"]
-    figures = {row["name"]: f"{cents(row['text']):f}" for row in sheet["parts"]}
+    figures = {row["name"]: row["pnl"] for row in sheet["parts"]}
     assert {name: f"{cents(text):f}" for name, text in page["parts"].items()} | {
         "total": f"{cents(page['pnl']):f}"
     } == figures

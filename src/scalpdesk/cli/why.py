@@ -13,7 +13,7 @@ from scalpdesk.cli.command import desk_command, settings_from
 from scalpdesk.cli.operate import accepted, ask_desk, running_desk, runs_folder, which_desk
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import REFUSED_BY, Decision
+from scalpdesk.core.intents import Decision, likeness
 from scalpdesk.core.units import ZERO, count_text, number_text
 from scalpdesk.instruments.sessions import from_ns, moment_text, to_new_york, to_ns
 
@@ -176,8 +176,7 @@ def _lines(decisions: Sequence[Row], orders: Mapping[str, Row]) -> Iterator[str]
 
 def _fold(row: Row) -> tuple[str, bool, str]:
     """Return what is equal of refusals that differ in their figures alone."""
-    words = "".join(c for c in " ".join(row["reasons"][:1]) if not c.isdigit() and c not in "+-−.,")
-    return row["kind"], row["taken"], str(row["facts"].get(REFUSED_BY, words))
+    return row["kind"], row["taken"], likeness(row["reasons"], row["facts"])
 
 
 def _order_line(order: Row) -> str:

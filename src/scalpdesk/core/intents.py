@@ -1,6 +1,7 @@
 """Intents, decisions and commands. Intents come from strategies, commands go to venues."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from math import gcd
@@ -221,6 +222,20 @@ class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False)
 
 REFUSED_BY = "refused_by"
 """Fact of a refusal: the rule, filter or setting that refused, the same at any figures."""
+
+
+def without_figures(reason: str) -> str:
+    """Return a reason with an ellipsis for each figure.
+
+    >>> without_figures("edge -1,204.50 of 3 is below +0.5")
+    'edge … of … is below …'
+    """
+    return re.sub(r"[-+−]?\d[\d,.]*", "…", reason)
+
+
+def likeness(reasons: Sequence[str], facts: Mapping[str, object]) -> str:
+    """Return what decisions that differ in their figures alone share: what refused them, else the words."""
+    return str(facts.get(REFUSED_BY, without_figures(reasons[0]) if reasons else ""))
 
 
 @final

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import Decision, Side
+from scalpdesk.core.intents import Decision, Side, likeness
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import Execution, RunFollower
@@ -253,7 +253,7 @@ def why_page(
             and not decision.taken
             and not last["taken"]
             and last["kind"] == decision.kind.value
-            and _fold(last["why"]) == _fold(decision.reasons[0] if decision.reasons else "")
+            and likeness(last["reasons"], last["facts"]) == likeness(decision.reasons, decision.facts)
         ):
             last["count"] += 1
             last["first"], last["first_time"] = number, clock(decision.ts_ns)
@@ -281,11 +281,6 @@ def why_page(
         "older": older,
         "decisions": rows,
     }
-
-
-def _fold(reason: str) -> str:
-    """Return a reason without its figures, so that equal reasons of different moments compare equal."""
-    return "".join(character for character in reason if not character.isdigit() and character not in "+-−.,")
 
 
 def fills_document(follower: RunFollower) -> answers.Fills:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import REFUSED_BY, Decision, Mark
+from scalpdesk.core.intents import Decision, Mark, likeness
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -146,7 +146,7 @@ def verdict(fold: RunFold) -> str:
     if fold.refusals:
         *earlier, last = fold.refusals
         why = "; ".join(last.reasons)
-        if earlier and (AGAIN_IN in last.facts or _refused_by(last) != _refused_by(earlier[-1])):
+        if earlier and (AGAIN_IN in last.facts or not _are_alike(last, earlier[-1])):
             why += f"; before: {'; '.join(earlier[-1].reasons)}"
         return f"no trade: {why}"
     if fold.orders:
@@ -154,9 +154,8 @@ def verdict(fold: RunFold) -> str:
     return NEVER_ASKED
 
 
-def _refused_by(refusal: Decision) -> object:
-    """Return what refused; where a strategy of another package does not say so, its reasons."""
-    return refusal.facts.get(REFUSED_BY, refusal.reasons)
+def _are_alike(one: Decision, other: Decision) -> bool:
+    return likeness(one.reasons, one.facts) == likeness(other.reasons, other.facts)
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.intents import Mark
+from scalpdesk.core.intents import Mark, likeness, without_figures
 from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, to_cents
 from scalpdesk.core.version import VERSION
@@ -374,13 +374,14 @@ def _hedges(report: RunReport) -> list[list[Any]]:
 
 def _decision_counts(report: RunReport) -> list[list[Any]]:
     """Return what was decided but hedges by reason, the commonest first."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts, told = Counter[tuple[str, str, str]](), dict[str, str]()
     for decision in report.decisions:
         if decision.kind is DecisionKind.HEDGE and decision.is_counted:
             continue
-        reason = re.sub(r"[-+−]?\d[\d,.]*", "…", decision.reasons[0]) if decision.reasons else ""
-        counts[decision.kind.value, "taken" if decision.taken else "skipped", reason] += 1
-    return [[kind, outcome, reason, count] for (kind, outcome, reason), count in counts.most_common(60)]
+        alike = likeness(decision.reasons, decision.facts)
+        told[alike] = without_figures(decision.reasons[0]) if decision.reasons else ""
+        counts[decision.kind.value, "taken" if decision.taken else "skipped", alike] += 1
+    return [[kind, outcome, told[alike], count] for (kind, outcome, alike), count in counts.most_common(60)]
 
 
 # the file ---------------------------------------------------------------------------------------
