@@ -18,7 +18,11 @@ from scalpdesk.simulation.fills.cross import CrossFill
 
 
 class QueueFill:
-    """Queue position from displayed sizes (after Rigtorp's and hftbacktest's risk-averse model)."""
+    """Queue position from displayed sizes.
+
+    What leaves a price is taken to have stood in front, which is kind; while any of it is left nothing is
+    filled when the price is left, which is not. Quotes alone say neither.
+    """
 
     name = "queue"
 
