@@ -122,7 +122,7 @@ function drawHead() {
   pair("pnl", booked(head.pnl), `P&L today, ${head.currency}`, bookedTone(head.pnl));
   const worst = $("worst").querySelector("b");
   const whole = places(head.currency ?? "USD");
-  worst.replaceChildren(signed(head.worst_pnl, whole) ?? "·", " ", h("small", {}, `of ${plain(Number(head.limit), whole)}`));
+  worst.replaceChildren(signed(head.worst_pnl, whole) ?? "·", " ", h("small", {}, `of ${head.limit ? plain(Number(head.limit), whole) : "·"}`));
   worst.title = `Worst case: ${head.worst_definition || "not known"}. Beside it the day's loss limit.`;
   const bar = $("worst").querySelector("i");
   bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
