@@ -5,6 +5,7 @@ import re
 from copy import copy
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,7 +63,8 @@ def test_what_is_not_finite_is_not_shown_as_a_figure():
     assert signed(math.nan) is None
     assert plain(math.inf) is None
     assert per_cent(math.nan) is None
-    assert json_safe({"a": [math.nan, np.float64(2.0), 3]}) == {"a": [None, 2.0, 3]}
+    document = {"a": [math.nan, np.float64(2.0), np.int64(3), np.bool_(1), Decimal("1.50"), 4]}
+    assert msgspec.json.encode(json_safe(document)) == b'{"a":[null,2.0,3,true,"1.50",4]}'
     assert [tone(value) for value in (None, 0.0049, -0.0049, 0.01, -0.01)] == ["muted"] * 3 + ["up", "down"]
 
 

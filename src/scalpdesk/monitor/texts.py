@@ -116,8 +116,8 @@ def leg_label(instrument: Any) -> str:
 
 def json_safe(value: Any) -> Any:
     """Return a document in which what is not finite is None and exact amounts are text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, float):  # one of numpy is a float, too, and no encoder takes it
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, dict):
