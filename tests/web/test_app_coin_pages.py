@@ -114,6 +114,7 @@ def test_a_perpetual_counts_in_coin(coin):
     assert float(row["open_pnl"]) == pytest.approx(gained, abs=1e-8)
     assert row["delta_shares"] == pytest.approx(dollars / mark)
     assert row["label"] == "BTC-PERPETUAL"
+    assert row["entry"] == float(perpetual.average_price)
     greeks = coin.greeks()
     assert greeks.owned_shares == pytest.approx(dollars / mark)
     assert abs(greeks.net_delta_shares) < 0.2  # hedged, in coin: not thousands of contracts

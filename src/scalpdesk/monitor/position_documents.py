@@ -194,7 +194,7 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
         "quantity": number_text(position.quantity),
-        "entry": float(position.average_price) if contract.is_option else None,
+        "entry": float(position.average_price),
         "mark": mark,
         "price_decimals": follower.places_of(contract),
         "is_coin": contract.is_coin,
