@@ -389,6 +389,30 @@ def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     assert sum(len(row["fills"]) for row in whole) == len(held.fills)
 
 
+@pytest.mark.parametrize(
+    ("refusals", "counts"),
+    [
+        ([("gate.edge", "edge -1.20 of 3"), ("gate.edge", "no edge is known")], [2]),
+        ([("gate.edge", "too little"), ("gate.spread", "too little")], [1, 1]),
+        ([(None, "delta +1.2 within ±2.90"), (None, "delta −0.4 within ±3")], [2]),
+        ([(None, "delta +1.2 within ±2.90"), (None, "delta +1.2 beyond ±1.0")], [1, 1]),
+        ([("gate.edge", "edge 1"), (None, "edge 1")], [1, 1]),
+    ],
+)
+def test_skips_fold_by_what_refused_them_else_by_their_words_without_figures(held, refusals, counts):
+    quiet = copy(held)
+    quiet.decisions = [
+        (
+            number,
+            Decision(
+                held.now_ns, DecisionKind.ENTRY, False, (why,), {} if by is None else {"refused_by": by}
+            ),
+        )
+        for number, (by, why) in enumerate(refusals, start=1)
+    ]
+    assert [row["count"] for row in order_documents.why_page(quiet)["decisions"]] == counts
+
+
 def test_a_fold_ends_where_the_page_does(held):
     """A skip behind a decision that the page has no room for was counted into its last row."""
     kinds = ((True, "entry"), (False, "edge 1"), (True, "hedge"), (False, "edge 2"))

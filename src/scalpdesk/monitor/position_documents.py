@@ -421,12 +421,12 @@ def position_page(
         return {**page, "note_ladder": "No payoff: a held leg has no quote yet."}
     if days or added:
         page["greeks"] = _held_greeks(*book.greeks(1, spot, smile))
-    payoff = _payoff(book, spot, smile, vol_points / 100.0)
+    payoff = _payoff(book, spot, smile, vol_points / 100.0, ahead)
     evens, cells = crossings(payoff["spots"], payoff["expiry"]), book.ladder(step=1, smile=smile)
     worst = None if days or added else worst_of(follower, smile)
     return {
         **page,
-        "payoff": {**payoff, "days": round(ahead, 2)},
+        "payoff": payoff,
         "break_evens": evens,
         "sentence": position_sentence(evens, cells, page, worst) + _margin_sentence(follower, spot),
         "ladder": ladder_of(cells),
@@ -458,8 +458,8 @@ def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.Positi
     }
 
 
-def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float) -> answers.Payoff:
-    """Return P&L by spot at the book's first and second later times."""
+def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: float) -> answers.Payoff:
+    """Return P&L by spot at the book's first later time, and at the second, so many days ahead."""
     now, expiry = (
         book.ladder(PAYOFF_MOVES, (vol_change,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
     )
@@ -467,7 +467,7 @@ def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float) -> answe
         "spots": [spot * (1.0 + move) for move in PAYOFF_MOVES],
         "now": now,
         "expiry": expiry,
-        "days": 0.0,
+        "days": round(days, 2),
     }
 
 

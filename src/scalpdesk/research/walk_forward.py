@@ -306,7 +306,7 @@ def walk_forward(
     whole = runs.swept(market)
     if not whole:
         raise ScalpdeskError("no combination has a result", where="--param", value=runs.rows[0].problem)
-    tested = [runs.fold(place, fold, whole) for place, fold in enumerate(folds, 1)]
+    tested = [runs.choose_and_test(place, fold, whole) for place, fold in enumerate(folds, 1)]
     return WalkForwardResult(_report_of(runs, tested, whole), tuple(runs.rows), folds)
 
 
@@ -369,14 +369,14 @@ class _Runs:
         in_order = [by_settings[text] for text in map(settings_text, self._values) if text in by_settings]
         return {row.config_hash: row for row in in_order}
 
-    def fold(self, place: int, fold: Fold, whole: Mapping[str, SweepRow]) -> _Tested:
+    def choose_and_test(self, place: int, fold: Fold, whole: Mapping[str, SweepRow]) -> _Tested:
         """Choose on the past sessions of a fold, and test the choice on those that follow."""
         trained = self._trained(place, fold, whole)
         amounts = {key: _amounts(row.daily, fold.train) for key, row in trained.items()}
         best = max(amounts, key=lambda key: _value(amounts[key], self.measure))
         job = self._maker.job(trained[best].settings)
         assert isinstance(job, Job)
-        outside = _amounts(self._tested(place, fold, job).daily, fold.test)
+        outside = _amounts(self._test(place, fold, job).daily, fold.test)
         others = [_value(_amounts(row.daily, fold.test), self.measure) for row in whole.values()]
         result = FoldResult(
             train_first=fold.train[0],
@@ -405,7 +405,7 @@ class _Runs:
             )
         return trained
 
-    def _tested(self, place: int, fold: Fold, job: Job) -> SweepRow:
+    def _test(self, place: int, fold: Fold, job: Job) -> SweepRow:
         ended = run_job(job, self._window(fold.test))
         self._done += 1
         self._report(self._done, self._of_all, "backtests")

@@ -101,11 +101,9 @@ def sheet_document(
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
-    data = header.data
+    data, total = header.data, parts["total"]
     kind = MARKET_KINDS.get(str(data.get("kind")), f"{header.venue}, {header.mode}")
     model = str(header.config.get("simulation", {}).get("fill_model", ""))
-    fees = str(header.config.get("simulation", {}).get("fees", "none"))
-    total = parts["total"]
     unit_of_delta, decimals = delta_unit(str(data.get("underlying", "")))
     return {
         "title": title_of(header.strategy, str(data.get("underlying", "")), days),
@@ -132,13 +130,7 @@ def sheet_document(
             "per_cost": _per_cost(paying),
         },
         "facts": [
-            ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _drawn(header)],
-            ["Run", header.run_id],
-            ["Hedges", f"{figures['hedges']:,}"],
-            ["Events", f"{figures['events']:,}"],
-            *([] if cut is not None else _statistics(report)),
-            ["Fills", f"{model or header.venue}, fees {fees}"],
-            ["Config", header.config_hash[:12]],
+            *_what_was_run(header, figures, [] if cut is not None else _statistics(report)),
             ["Decisions", _decision_hash(follower)],
             ["Build", header.build],
         ],
@@ -159,6 +151,22 @@ def sheet_document(
         "part_names": [part_label(name) for name in part_names(parts)],
         "version": VERSION,
     }
+
+
+def _what_was_run(
+    header: JournalHeader, figures: Mapping[str, Any], statistics: list[list[Any]]
+) -> list[list[Any]]:
+    """Return what was run as facts, with its statistics where they belong."""
+    data, simulated = header.data, header.config.get("simulation", {})
+    return [
+        ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _drawn(header)],
+        ["Run", header.run_id],
+        ["Hedges", f"{figures['hedges']:,}"],
+        ["Events", f"{figures['events']:,}"],
+        *statistics,
+        ["Fills", f"{simulated.get('fill_model') or header.venue}, fees {simulated.get('fees', 'none')}"],
+        ["Config", header.config_hash[:12]],
+    ]
 
 
 def _statistics(report: RunReport) -> list[list[Any]]:
@@ -374,14 +382,15 @@ def _hedges(report: RunReport) -> list[list[Any]]:
 
 def _decision_counts(report: RunReport) -> list[list[Any]]:
     """Return what was decided but hedges by reason, the commonest first."""
-    counts, told = Counter[tuple[str, str, str]](), dict[str, str]()
+    counts, told = Counter[tuple[str, str, str]](), dict[tuple[str, str, str], str]()
     for decision in report.decisions:
         if decision.kind is DecisionKind.HEDGE and decision.is_counted:
             continue
-        alike = likeness(decision.reasons, decision.facts)
-        told[alike] = without_figures(decision.reasons[0]) if decision.reasons else ""
-        counts[decision.kind.value, "taken" if decision.taken else "skipped", alike] += 1
-    return [[kind, outcome, told[alike], count] for (kind, outcome, alike), count in counts.most_common(60)]
+        outcome = "taken" if decision.taken else "skipped"
+        row = decision.kind.value, outcome, likeness(decision.reasons, decision.facts)
+        told[row] = without_figures(decision.reasons[0]) if decision.reasons else ""
+        counts[row] += 1
+    return [[*row[:2], told[row], count] for row, count in counts.most_common(60)]
 
 
 # the file ---------------------------------------------------------------------------------------
