@@ -447,6 +447,10 @@ def test_a_queue_shrinks_by_what_leaves_it_and_never_grows():
     assert see(10.00, 10.10, 5.0) is None
     assert see(10.05, 10.10, 5.0) is None  # the near side moved away from it
     assert see(9.95, 10.05, 25.0, 3.0) == (3, D("10.00"))
+    order.leaves -= 3
+    assert see(9.95, 10.05, 25.0, 3.0) is None  # the same quote again fills no more of it
+    assert see(10.00, 10.05, 25.0, 3.0) is None
+    assert see(9.95, 10.05, 25.0, 3.0) == (2, D("10.00"))
 
 
 def test_a_sale_waits_in_its_queue_at_the_ask():

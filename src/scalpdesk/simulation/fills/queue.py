@@ -46,6 +46,7 @@ class QueueFill:
             return None
         is_best = near < price - 1e-9 if buys else near > price + 1e-9
         if is_best and resting.was_met and resting.queue_ahead <= 0.0:
+            resting.was_met = False  # it has moved once: what is left waits until it comes back
             return displayed(resting, quote), limit
         if is_best:
             resting.queue_ahead = max(resting.queue_ahead, 0.0)
