@@ -7,8 +7,10 @@ PYTHON := $(or $(PYTHON),$(if $(VIRTUAL_ENV)$(CONDA_PREFIX),,$(shell $(SYSTEM_PY
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# a download of minutes shows how far it is; the lock is whole: no search, half the time
-LOCKED := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --no-deps --only-binary :all: --require-hashes
+# packages come by uv, in a third of pip's time: the one at hand, or the locked one; the locks are whole, so nothing is searched
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+INSTALL := $(UV) pip install --python $(BIN)/python --no-deps
+LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 # a step that is silent for long, with its seconds where there is a terminal
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
@@ -25,22 +27,24 @@ setup-dev: $(VENV)/.dev-ready
 
 VENUES := -e parts/alpaca -e parts/deribit -e parts/ibkr
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
+$(VENV)/.run-ready: requirements/run.lock requirements/uv.lock pyproject.toml $(wildcard parts/*/pyproject.toml)
 	$(call counted,test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
-	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
-	$(call counted,$(LOCKED) -r requirements/run.lock)
-	$(call counted,$(PIP) install --no-compile --no-deps -e . -e parts/strategies -e parts/testing)
-	$(BIN)/scalpdesk doctor --warm-up
+	test -x $(UV) || $(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/uv.lock
+	$(UV) pip uninstall --python $(BIN)/python --quiet setuptools  # Python 3.11's venv brings it; nothing here builds with it
+	$(LOCKED) -r requirements/run.lock
+	$(INSTALL) -e . -e parts/strategies -e parts/testing
 	touch $@
 
 $(VENV)/.venues-ready: $(VENV)/.run-ready requirements/venues.lock
-	$(call counted,$(LOCKED) -r requirements/venues.lock)
-	$(call counted,$(PIP) install --no-compile --no-deps $(VENUES))
+	$(LOCKED) -r requirements/venues.lock
+	$(INSTALL) $(VENUES)
+	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
-	$(call counted,$(LOCKED) --no-binary ibapi -r requirements/dev.lock)  # its vendor publishes no wheel
-	$(call counted,$(PIP) install --no-compile --no-deps $(VENUES))
+	$(INSTALL) --require-hashes --only-binary :all: --no-binary ibapi -r requirements/dev.lock  # its vendor publishes no wheel
+	$(INSTALL) $(VENUES)
+	$(BIN)/scalpdesk doctor --warm-up
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
@@ -124,15 +128,16 @@ mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests 
 docs: setup-dev  ## rewrite the generated pages, and build the site in build/site; a broken link fails
 	$(BIN)/python docs/generate.py
 	$(BIN)/python release/licences.py --write
-	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/docs.lock
+	$(LOCKED) -r requirements/docs.lock
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 pictures: setup-dev  ## take the pictures of the pages, light and dark, from seeded sessions (needs Chromium; some minutes)
 	$(BIN)/python docs/take_pictures.py
 
-LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet $(foreach part,scalpdesk $(patsubst parts/%,scalpdesk-%,$(wildcard parts/*)),--no-emit-package $(part))
+LOCK := $(BIN)/uv pip compile pyproject.toml -c requirements/constraints.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --no-header --upgrade --quiet $(foreach part,scalpdesk $(patsubst parts/%,scalpdesk-%,$(wildcard parts/*)),--no-emit-package $(part))
 lock: setup-dev  ## refresh the locks of versions and hashes
 	$(LOCK) --extra web -o requirements/run.lock
+	echo uv | $(UV) pip compile - --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o requirements/uv.lock
 	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
 	$(LOCK) -c requirements/dev.lock --group docs -o requirements/docs.lock
 	$(LOCK) -c requirements/dev.lock --extra web --extra alpaca --extra deribit --extra exchange --extra ibkr -o requirements/venues.lock

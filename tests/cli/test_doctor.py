@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from scalpdesk.cli.doctor import compile_kernels_once, examine, installed_version, report_findings
+from scalpdesk.cli.compiling import KERNELS, compile_kernels_once
+from scalpdesk.cli.doctor import examine, installed_version, report_findings
 from scalpdesk.cli.main import main
 from scalpdesk.records.store import open_store
 
@@ -102,7 +103,8 @@ def test_a_first_run_compiles_and_says_so_and_a_later_one_does_not(monkeypatch, 
     compile_kernels_once()
     assert capsys.readouterr().err != ""
     (tmp_path / "cache").mkdir(exist_ok=True)
-    (tmp_path / "cache" / "kernel.nbi").touch()
+    for kernel in KERNELS["all"]:
+        (tmp_path / "cache" / f"{kernel}-kernel.nbi").touch()
     compile_kernels_once()
     assert capsys.readouterr().err == ""
 

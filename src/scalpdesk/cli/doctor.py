@@ -3,11 +3,10 @@
 import os
 import re
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.compiling import are_compiled, compile_all_kernels
 from scalpdesk.cli.output import print_json
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.clock import SystemClock
@@ -233,9 +233,9 @@ def _catalog(folder: Path) -> Diagnosis:
 def _kernels(*, warm_up: bool) -> Diagnosis:
     if warm_up:
         started = time.perf_counter()
-        compile_kernels(FIRST_RUN_IMPORTS)
+        compile_all_kernels(FIRST_RUN_IMPORTS)
         return Diagnosis("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
-    if _are_compiled():
+    if are_compiled("every-day"):
         return Diagnosis("pricing kernels", "ok", "compiled")
     return Diagnosis(
         "pricing kernels",
@@ -264,52 +264,6 @@ def _strategies(sections: Mapping[str, Any]) -> Iterator[Diagnosis]:
         with suppress(ConfigError):  # the command plugins says why a package's strategy is refused
             if diagnosis := STRATEGIES.find(name).diagnosis:
                 yield resolved(diagnosis)(sections.get(name, {}))
-
-
-def _are_compiled() -> bool:
-    """Return whether machine code of the pricing kernels lies in one of the folders that numba takes."""
-    places = [Path(__file__).parents[1] / "pricing" / "__pycache__", Path.home() / ".cache" / "numba"]
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        places = [Path(os.environ["NUMBA_CACHE_DIR"])]
-    return any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir())
-
-
-def compile_kernels_once() -> None:
-    """Compile the pricing kernels where they are not, with progress on stderr: a first run takes a minute."""
-    if not _are_compiled():
-        click.echo("the first run compiles the pricing kernels, once: up to a minute", err=True)
-        compile_kernels()
-
-
-def compile_kernels(imports: Iterable[str] = ()) -> None:
-    """Import modules, then compile or load the pricing kernels; a bar on stderr shows how far it has come."""
-    from importlib import import_module
-
-    with _second_compiler() as ended, progress_bar(as_json=False) as report:
-        for module in imports:
-            import_module(module)
-        from scalpdesk.pricing.warming import STEPS, warm_up_steps
-
-        for done in warm_up_steps(ended):
-            report(done, len(STEPS), "compiling the pricing kernels")
-
-
-@contextmanager
-def _second_compiler() -> Iterator[Callable[[], object]]:
-    """Let a process on another processor compile the last kernels; yield what waits for its end.
-
-    However it ends: this process compiles what is missing then. No Ctrl-C reaches it, so it says nothing.
-    """
-    if (os.cpu_count() or 1) == 1 or _are_compiled():
-        yield lambda: None
-        return
-    command = sys.executable, "-m", "scalpdesk.pricing.warming"
-    nowhere = subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=nowhere, stderr=nowhere, start_new_session=True) as process:  # noqa: S603 - ourselves
-        try:
-            yield process.wait
-        finally:
-            process.kill()
 
 
 def _keys(folder: Path) -> Iterator[Diagnosis]:

@@ -52,7 +52,7 @@ def hedges(
     dollar delta, the basis beyond it, and the cost. What is not in the data is named and left out.
     """
     from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compile_kernels_once
     from scalpdesk.research.hedge_basis import hedged_run, spread_of
     from scalpdesk.strategies.contract import configured_underlyings
 

@@ -62,7 +62,7 @@ def lookahead(
     Exit code 1 when a decision, an order or a mark before an instant depends on what comes after it.
     """
     from scalpdesk.backtesting.simulate import BacktestConfig
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compile_kernels_once
     from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, find_look_ahead
 
     settings = settings_from(config_file, (*overrides, *drawn.overrides()), strategy)

@@ -75,7 +75,7 @@ def run(
     its former name). Options in [brackets] have their default in that key of the configuration. Operate the
     desk from another terminal with status, why, halt, flatten and resume. Ctrl-C stops it.
     """
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import are_compiled, compile_all_kernels
     from scalpdesk.config.sources import take_keys
     from scalpdesk.live.plan import plan_of
 
@@ -85,7 +85,8 @@ def run(
     settings = settings_from(config_file, overrides, strategy, simulated_account=own_account)
     keys = take_keys(os.environ)
     plan = plan_of(settings, options)
-    compile_kernels_once()
+    if not are_compiled("all"):
+        compile_all_kernels()
     line = _guard_of(plan, options, partial(_start_watchdog, plan, config_file, overrides, keys))
     watcher = _start_watcher(settings.config)
     shows_page = sys.stderr.isatty() if dashboard is None else dashboard

@@ -49,7 +49,7 @@ def stress(
     less than half of its undisturbed mid, or bought for more than twice that.
     """
     from scalpdesk.backtesting.simulate import BacktestConfig
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compile_kernels_once
     from scalpdesk.research.quote_stress import stress_quotes
     from scalpdesk.strategies.contract import configured_underlyings
 

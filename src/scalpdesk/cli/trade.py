@@ -90,7 +90,7 @@ def demo(
     In a terminal it shows the session live, there and as a web page, then the summary, and the page stays
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compiling_kernels
     from scalpdesk.strategies.registry import find_strategy
 
     overrides = (*overrides, *drawn.overrides())
@@ -105,14 +105,14 @@ def demo(
     pace = pace_of(speed, DEMO_SPEED)
     path_seed = settings.config.simulation.seed if drawn.seed is None else drawn.seed
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
-    compile_kernels_once()
     page = (
         PageProcess(Path(settings.config.desk.runs_dir), port, settings.config.records_url)
         if is_shown
         else None
     )
     try:
-        tape = tape_of(settings, span, drawn)
+        with compiling_kernels():
+            tape = tape_of(settings, span, drawn)
         if page is not None:
             click.echo(page.where(), err=as_json)
         pace = pace if is_shown else None
@@ -187,7 +187,7 @@ def backtest(
     What is not given is taken from a recorded data set: its only underlying, all of its sessions, and
     selection.min_open_interest=-1 where it has no open interest.
     """
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compiling_kernels
     from scalpdesk.config.sources import take_keys
 
     if out is not None:
@@ -201,10 +201,11 @@ def backtest(
         more, start, end = _by_data_set(settings, data_set, start, end)
         settings = settings_from(config_file, (*overrides, *more), strategy) if more else settings
     span = DaySpan(start=start or USUAL_DAY, end=end, data_set=data_set)
-    compile_kernels_once()
+    with compiling_kernels():
+        tape = tape_of(settings, span, drawn)
     result = _run(
         settings,
-        tape_of(settings, span, drawn),
+        tape,
         mode="backtest",
         seed=drawn.seed_of(settings, data_set),
         live=False,

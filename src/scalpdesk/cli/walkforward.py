@@ -69,7 +69,7 @@ def walkforward(
     finished is not run again.
     """
     from scalpdesk.backtesting.simulate import PreparedMarket
-    from scalpdesk.cli.doctor import compile_kernels_once
+    from scalpdesk.cli.compiling import compile_kernels_once
     from scalpdesk.config.sources import take_keys
     from scalpdesk.research.sweep import SWEEPS, SweepFolder, sweep_name
     from scalpdesk.research.sweep_plan import SweepPlan

@@ -21,6 +21,7 @@ from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import Instruments, OptionContract, options_in_order
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.curves import parity_implied_forward
+from scalpdesk.marketdata.robust import robust_level
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.pricing import implied_vol
@@ -28,7 +29,6 @@ from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
-from scalpdesk.pricing.kernels.normal import robust_level
 from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
@@ -171,8 +171,9 @@ def implied_forward(
     if forward <= 0.0:
         return _no_forward(offered)
     carry = (spot, years, rate, dividends, later_borrow, spot_offset)
-    if style == "european":
-        terms = _pricing_terms(forward, error, *carry)
+    terms = _pricing_terms(forward, error, *carry)
+    is_worthless = rate == 0.0 == terms[2] and dividends is None  # without interest nobody exercises early
+    if style == "european" or is_worthless:
         return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
     call = 0.5 * (sides[0] + sides[1])[near]
     put = 0.5 * (sides[2] + sides[3])[near]
@@ -309,7 +310,7 @@ def _premiums(
         found = known_premiums(spot, strike[known], years, vol[known], rate, borrow, schedule)
     elif dividends is None:
         share = (borrow - low) / BORROW_STEP
-        yields = around = low, low + BORROW_STEP
+        yields = around = low, low + BORROW_STEP if share else low
         shares = np.array([[1.0 - share, share]])
         found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
     if found is None:

@@ -27,10 +27,12 @@ from scalpdesk.pricing.kernels.american_iv import (
     FOUND,
     LEAST_SEARCHED,
     LOWER,
+    NOT_FOUND,
     SEARCH,
     SETTLED,
     american_start,
     fill_american_verdicts,
+    fill_boundless,
     fill_quoted,
     table_iv,
 )
@@ -304,9 +306,12 @@ def vols_and_greeks(
     first[is_settled & (status != OK)] = nan
     has_table = (left == SEARCH) & (code == OK) & (first * np.sqrt(years) >= LEAST_SEARCHED)
     slots = np.where(has_table, TABLE, np.where(is_settled, BOUNDLESS, GRID))
-    tables, bounds = tables_for(phi, years, first, rate, dividend_yield, False, slots)
     terms = (price, *options, rate, dividend_yield)
-    fill_quoted(*terms, first, slots, tables, bounds, vol, columns, code)
+    vol[:], code[:] = first, np.where(is_settled, FOUND, NOT_FOUND)
+    fill_boundless(*options, first, rate, dividend_yield, slots, columns)
+    if has_table.any():
+        tables, bounds = tables_for(phi, years, first, rate, dividend_yield, False, slots)
+        fill_quoted(*terms, first, slots, tables, bounds, vol, columns, code)
     for at in np.flatnonzero(code != FOUND).tolist():
         row = [float(column[at]) for column in terms]
         option = row[2], row[3], row[4]

@@ -1,9 +1,10 @@
 """Compilation of the pricing kernels ahead of the first run and of the trading day: no decision waits for it.
 
-Each step calls what it compiles; machine code is cached on disk. ``python -m scalpdesk.pricing.warming``
-compiles the steps that a second process takes.
+Each step calls what it compiles; machine code is cached on disk. ``python -m scalpdesk.pricing.warming
+every-day`` (or ``all``) compiles the steps that a second process takes.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,7 +21,6 @@ from scalpdesk.pricing.kernels.cash_premium import (
     tabled_greeks,
     worth_ahead,
 )
-from scalpdesk.pricing.kernels.normal import robust_level
 from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.scalar import (
@@ -41,12 +41,10 @@ def _columns(style: str) -> None:
     implied_vol(g.price, 100.0, STRIKES, 0.1, False, rate=0.04, style=style)
 
 
-def _numbers(style: str) -> None:
-    american = style == "american"
-    option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
-    implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
-    option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
-    rows = np.outer((option.price, 100.0, 100.0, 0.1, 0.04, 0.01), np.ones(2))
+def _numbers(*, american: bool, rate: float = 0.04, dividend_yield: float = 0.01) -> None:
+    option = option_greeks(100.0, 100.0, 0.1, 0.2, True, rate, dividend_yield, american=american)
+    implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, rate, dividend_yield, american=american)
+    rows = np.outer((option.price, 100.0, 100.0, 0.1, rate, dividend_yield), np.ones(2))
     vols_and_greeks(rows[0], np.array([True, True]), *rows[1:], american=american)
     state = PricedState(100.0, 0.2, 0.1, 0.1)
     corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
@@ -70,7 +68,6 @@ def _forwards() -> None:
     prices = np.array([1.0, 3.0])
     out_of_money_vols(prices, prices, STRIKES, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
     premiums_at_yields(100.0, STRIKES, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
-    robust_level(STRIKES, prices)
 
 
 def _dividends() -> None:
@@ -84,18 +81,25 @@ def _dividends() -> None:
     tabled_greeks(*option, *carry, ex_date, parts, -4, -19, (table, table, table, table))
 
 
-STEPS: tuple[Callable[[], None], ...] = (
-    lambda: _columns("european"),
-    lambda: _numbers("european"),
-    lambda: _columns("american"),
-    lambda: _numbers("american"),
-    _smiles,
+_EVERY_DAY: tuple[Callable[[], None], ...] = (
+    lambda: _numbers(american=False),
+    lambda: _numbers(american=True, rate=0.0, dividend_yield=0.0),  # never exercised early
     _triggers,
-    _forwards,
-    _dividends,
+    _smiles,
 )
-ELSEWHERE = 2
-"""The last steps take as long as those before them: a second process may compile them meanwhile."""
+STEPS = {
+    "every-day": _EVERY_DAY,
+    "all": (
+        *_EVERY_DAY,
+        lambda: _columns("european"),
+        lambda: _columns("american"),
+        lambda: _numbers(american=True),
+        _forwards,
+        _dividends,
+    ),
+}
+ELSEWHERE = {"every-day": 1, "all": 2}
+"""The last steps take about as long as those before them: a second process may compile them meanwhile."""
 
 
 def warm_up() -> None:
@@ -104,22 +108,22 @@ def warm_up() -> None:
     Finite differences for whole columns (yields below a negative rate) compile on first use: no decision of
     the engine waits for them.
     """
-    for step in STEPS:
+    for step in STEPS["all"]:
         step()
 
 
-def warm_up_steps(before_the_last: Callable[[], object]) -> Iterator[int]:
-    """Warm up as `warm_up` does; yield how many of `STEPS` are done.
+def warm_up_steps(which: str, before_the_last: Callable[[], object]) -> Iterator[int]:
+    """Carry out the steps of ``STEPS[which]``; yield how many are done.
 
     ``before_the_last`` is called before the steps that a second process may have compiled.
     """
-    for done, step in enumerate(STEPS):
-        if done == len(STEPS) - ELSEWHERE:
+    for done, step in enumerate(STEPS[which]):
+        if done == len(STEPS[which]) - ELSEWHERE[which]:
             before_the_last()
         step()
         yield done + 1
 
 
 if __name__ == "__main__":
-    for last in STEPS[: -ELSEWHERE - 1 : -1]:
+    for last in STEPS[sys.argv[1]][: -ELSEWHERE[sys.argv[1]] - 1 : -1]:
         last()

@@ -21,9 +21,9 @@ from scalpdesk.hedging.delta_models import (
     skew_delta,
 )
 from scalpdesk.hedging.expected_cost import cost_of_band
+from scalpdesk.marketdata.robust import weighted_median
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, OptionGreeks
-from scalpdesk.pricing.kernels.normal import weighted_median
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import (
     Level,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels import premium
 from scalpdesk.pricing.kernels.american import (
-    GRID,
+    BOUNDLESS,
     LEAST_DEVIATION,
     boundless_greeks,
     greeks_over_boundary,
@@ -235,47 +235,62 @@ def fill_quoted(
 ) -> None:
     """Implied volatility of each price by the table of its European one, ``first``, and the Greeks at it.
 
-    ``slots`` as for ``fill_american``. NOT_FOUND where the table does not give both, and without one.
+    ``slots`` as for ``fill_american``; elements without a table are left alone. NOT_FOUND where the table
+    does not give both.
     """
     rows = np.empty(ROWS * TERMS)
     w = np.empty(premium.ROOM)
     for i in range(S.size):
         m = slots[i]
-        verdict[i] = FOUND
-        if m >= 0:
-            vol[i], verdict[i] = table_iv(
-                price[i],
-                phi[i],
-                S[i],
-                K[i],
-                T[i],
-                r[i],
-                q[i],
-                first[i],
-                tables[m],
-                bounds[m, 0],
-                bounds[m, 1],
-            )
-            v = vol[i]
-            if (
-                verdict[i] != FOUND
-                or vol_band(v) != vol_band(bounds[m, 1])
-                or v * math.sqrt(T[i]) < LEAST_DEVIATION
-                or remembered_years(phi[i], T[i], v, r[i], q[i]) != T[i]
-            ):
-                verdict[i] = NOT_FOUND
-                continue
-            rows_from_table(tables[m], bounds[m, 1], v, rows)
-            stretch = math.sqrt(T[i] / bounds[m, 0])
-            nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v, r[i], q[i], False, rows, stretch, w)
-        elif m == GRID:
+        if m < 0:
+            continue
+        vol[i], verdict[i] = table_iv(
+            price[i],
+            phi[i],
+            S[i],
+            K[i],
+            T[i],
+            r[i],
+            q[i],
+            first[i],
+            tables[m],
+            bounds[m, 0],
+            bounds[m, 1],
+        )
+        v = vol[i]
+        if (
+            verdict[i] != FOUND
+            or vol_band(v) != vol_band(bounds[m, 1])
+            or v * math.sqrt(T[i]) < LEAST_DEVIATION
+            or remembered_years(phi[i], T[i], v, r[i], q[i]) != T[i]
+        ):
             verdict[i] = NOT_FOUND
             continue
-        else:
-            vol[i] = first[i]
-            nine = boundless_greeks(phi[i], S[i], K[i], T[i], vol[i], r[i], q[i], False)
+        rows_from_table(tables[m], bounds[m, 1], v, rows)
+        stretch = math.sqrt(T[i] / bounds[m, 0])
+        nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v, r[i], q[i], False, rows, stretch, w)
         for j in range(9):
             columns[j, i] = nine[j]
+
+
+@kernel
+def fill_boundless(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    slots: NDArray[np.int64],
+    columns: Floats,
+) -> None:
+    """Greeks of the elements that need no table: a kernel of its own, as days without rates need no other."""
+    for i in range(S.size):
+        if slots[i] == BOUNDLESS:
+            nine = boundless_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], False)
+            for j in range(9):
+                columns[j, i] = nine[j]
 
 
 @kernel

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from numba import njit
+from numba import njit, types
 from numba.core import caching, config
 from numba.extending import register_jitable
 
@@ -111,9 +111,21 @@ def _refuse_more_writers(folder: Path) -> None:
 LOCATORS = ",".join(f"{each.__module__}.{each.__name__}" for each in (ChosenFolder, BesideSource, UserFolder))
 
 
+def _compiled_once(dispatcher: Any) -> Any:
+    """Let a constant argument share the machine code of a variable one: numba would compile it again."""
+    template = dispatcher.get_call_template
+
+    def of_any_value(args: Any, keywords: Any) -> Any:
+        plain: Callable[[Any], Any] = types.unliteral
+        return template(tuple(map(plain, args)), {name: plain(kind) for name, kind in keywords.items()})
+
+    dispatcher.get_call_template = of_any_value
+    return dispatcher
+
+
 def inner(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for use in other kernels; its machine code is not cached by itself."""
-    decorated: Callable[P, R] = njit(error_model="numpy")(function)
+    decorated: Callable[P, R] = _compiled_once(njit(error_model="numpy")(function))
     return decorated
 
 
@@ -129,7 +141,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     before = settings.CACHE_LOCATOR_CLASSES
     settings.CACHE_LOCATOR_CLASSES = LOCATORS
     try:
-        decorated: Callable[P, R] = njit(cache=True, error_model="numpy")(function)
+        decorated: Callable[P, R] = _compiled_once(njit(cache=True, error_model="numpy")(function))
     finally:
         settings.CACHE_LOCATOR_CLASSES = before
     return decorated

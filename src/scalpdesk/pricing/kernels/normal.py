@@ -1,4 +1,4 @@
-"""Normal distribution: precise tail ratios, a fast exponential and tail for vectorised loops, a robust mean.
+"""Normal distribution: precise tail ratios, a fast exponential and tail for vectorised loops.
 
 The library's ``exp`` and ``erfc`` are exact to the last digit but scalar. ``exp_quick`` and
 ``tail_over_density`` have no branches or calls, so that loops vectorise; their relative error is about 1e-13,
@@ -14,15 +14,13 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.compiling import inner
 
 Floats: TypeAlias = NDArray[np.float64]
 Nine: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
 
 SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-NORMAL_MAD = 1.4826  # standard deviation of a normal over its median absolute deviation
-HUBER = 1.345  # Huber's constant: 95 % efficiency under normal errors
 VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: at 38 they turn subnormal
 
 
@@ -280,73 +278,3 @@ def sine_quick(x: float) -> float:
     )
     top = 2.8114572543455206e-15 - s * 8.2206352466243295e-18
     return x * (low + s4 * (mid + s4 * top))
-
-
-@kernel
-def weighted_median(values: Floats, weights: Floats) -> float:
-    """Return the weighted median; the mean of two values where half the weight lies between them.
-
-    >>> weighted_median(np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.0, 1.0]))
-    2.0
-    """
-    order = np.argsort(values, kind="mergesort")
-    ranked = values[order]
-    total = np.cumsum(weights[order])
-    half = 0.5 * total[-1]
-    low = np.searchsorted(total, half, side="left")
-    high = min(np.searchsorted(total, half, side="right"), len(values) - 1)
-    middle: float = 0.5 * (ranked[low] + ranked[high])
-    return middle
-
-
-@inner
-def added(values: Floats) -> float:
-    """Sum in NumPy's order, for the same last digit: eight lanes from eight values on, of fewer than 128."""
-    count = values.size
-    total = 0.0
-    start = 0
-    if count >= 8:
-        lanes = values[:8].copy()
-        start = count - count % 8
-        for i in range(8, start):
-            lanes[i % 8] += values[i]
-        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + (
-            (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
-        )
-    for i in range(start, count):
-        total += values[i]
-    return total
-
-
-@kernel
-def robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
-    """Huber's estimate of a level, its standard error, and the number of values with full weight."""
-    count = level.size
-    weight = 1.0 / width
-    centre = weighted_median(level, weight)
-    if count == 1:
-        return centre, width[0], 1
-    scatter = NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
-    # half-spreads are bounds, not standard deviations: a typical error of a mid is a third of one
-    scale = max(scatter, 1.0 / 3.0) * width
-    pull = np.empty(count)
-    shares = np.empty(count)
-    for _ in range(20):
-        for i in range(count):
-            pull[i] = min(1.0, HUBER * scale[i] / max(abs(level[i] - centre), 1e-300))
-            shares[i] = pull[i] / (scale[i] * scale[i])
-        moved = added(shares * level) / added(shares)
-        if abs(moved - centre) <= 1e-12 * abs(centre):
-            break
-        centre = moved
-    # a value beyond three times the bound is an outlier: excluded
-    sound = np.abs(level - centre) <= 3.0 * HUBER * scale
-    if np.any(sound):
-        for i in range(count):
-            if not sound[i]:
-                shares[i] = 0.0
-        centre = added(shares * level) / added(shares)
-    used = 0
-    for i in range(count):
-        used += sound[i] and pull[i] >= 1.0
-    return centre, 1.0 / math.sqrt(added(shares)), used
