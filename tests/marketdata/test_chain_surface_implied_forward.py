@@ -10,7 +10,7 @@ from scalpdesk.marketdata.chain_surface import (
     implied_forward,
 )
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels.normal import weighted_median
+from scalpdesk.marketdata.robust import weighted_median
 
 STRIKES = np.arange(85.0, 116.0, 2.5)
 

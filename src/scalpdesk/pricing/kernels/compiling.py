@@ -10,16 +10,40 @@ used.
 
 import errno
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import numba
+from llvmlite import binding  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import caching, config
 from numba.extending import register_jitable
 
 from scalpdesk.core.owner_only import own_folder, own_writers, writers
+
+SHIPPED = Path(__file__).parents[1] / "__pycache__" / "x86-64-v3"
+"""Names the versions that machine code in a wheel was made by; absent where the wheel has none."""
+OF_LEVEL_3 = ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+
+
+def shipped_for() -> str:
+    """Return the versions that read machine code of a wheel."""
+    return f"{sys.implementation.cache_tag} {sys.platform} numba {numba.__version__}"
+
+
+def _take_shipped() -> None:
+    """Compile for the processor that the wheel's machine code is for, where it suits: else none is found."""
+    if SHIPPED.is_file() and SHIPPED.read_text("utf-8") == shipped_for():
+        has = binding.get_host_cpu_features()
+        if all(has.get(feature) for feature in OF_LEVEL_3):
+            settings: Any = config
+            settings.CPU_NAME, settings.CPU_FEATURES = "x86-64-v3", ""
+
+
+_take_shipped()
 
 P = ParamSpec("P")
 R = TypeVar("R")
