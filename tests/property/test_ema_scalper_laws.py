@@ -5,11 +5,11 @@ from datetime import time
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fakes.ema_bench import SPOT, EmaBench
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.orders.order import OrderState
 from scalpdesk_testing.kit.desk import decisions
+from scalpdesk_testing.kit.ema_bench import SPOT, EmaBench
 from scalpdesk_testing.kit.instruments import DAY
 
 CUTOFF = new_york_ns(DAY, time(14))

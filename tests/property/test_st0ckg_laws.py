@@ -5,12 +5,12 @@ from datetime import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.scalp_bench import Bench
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.orders.order import OrderState
 from scalpdesk_testing.kit.desk import decisions
 from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.scalp_bench import Bench
 
 OPENS, ENDS = new_york_ns(DAY, time(10)), new_york_ns(DAY, time(10, 30))
 FLAT_BY = "15:50"

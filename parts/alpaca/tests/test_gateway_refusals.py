@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import PATIENT, AlpacaBench, Key
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent, TradingHalt
@@ -18,6 +17,7 @@ from scalpdesk.venues.budget import loop_ns
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.transport import LIVE_HOST, ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_testing.kit.alpaca_bench import PATIENT, AlpacaBench, Key
 from scalpdesk_testing.kit.clock import ManualClock
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")

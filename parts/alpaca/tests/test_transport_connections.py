@@ -5,7 +5,6 @@ import gzip
 
 import pytest
 
-from fakes.scripted_venue import Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.venues.contract import LiveToken
 from scalpdesk_alpaca.transport import (
@@ -18,6 +17,7 @@ from scalpdesk_alpaca.transport import (
     RestClient,
     RestRequest,
 )
+from scalpdesk_testing.kit.scripted_venue import Key
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualLoop
 

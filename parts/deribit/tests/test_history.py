@@ -17,7 +17,6 @@ import aiohttp
 import numpy as np
 import pytest
 
-from fakes.exchange import Venue
 from scalpdesk.assembly import forecast_event, forecasts
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
@@ -36,6 +35,7 @@ from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.venues.network import TcpNetwork
 from scalpdesk_deribit.gateway import exchange_urls
 from scalpdesk_deribit.history import DeribitHistory
+from scalpdesk_testing.kit.exchange import Venue
 
 DAY = date(2025, 3, 5)
 SWAP = "BTC-PERPETUAL"

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.deribit_frames import read_book
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.wire import ErrorMeaning, Heartbeat, Notification, RpcError, RpcReply, WireError
+from scalpdesk_testing.kit.deribit_frames import read_book
 
 D = Decimal
 SWAP, CALL = perpetual("BTC"), deribit_option("BTC-14MAR25-90000-C")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes.deribit_frames import read_book, read_greeks
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import InstrumentId
@@ -26,6 +25,7 @@ from scalpdesk_deribit.wire import (
     read_quote,
     time_ns,
 )
+from scalpdesk_testing.kit.deribit_frames import read_book, read_greeks
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "deribit_wire"
 pytestmark = [

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from fakes.ibkr_bench import D, with_desk
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import CancelRejected, OrderFilled, OrderRejected, PositionChanged
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, ReplaceOrder, Side
@@ -13,6 +12,7 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.tracker import MAY_FILL, Outcome
 from scalpdesk_ibkr.codes import COMPLETED, STATUSES, UNLISTED, rule_of
+from scalpdesk_testing.kit.ibkr_bench import D, with_desk
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 STATUS, OPEN_ORDER, EXECUTION, COMMISSION, ERROR, COMPLETED_ORDER = "3", "5", "11", "59", "4", "101"

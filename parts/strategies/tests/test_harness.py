@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.folders import BUY_ONE, event, folder, lines
 from scalpdesk.cli.main import main
 from scalpdesk.protocol import log_verdict
+from scalpdesk_testing.kit.folders import BUY_ONE, event, folder, lines
 
 ROOT = Path(__file__).resolve().parents[3]
 HELLO = ROOT / "examples" / "hello"

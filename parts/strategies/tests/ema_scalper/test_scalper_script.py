@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.cloud_bars import bar_event, candle
-from fakes.ema_bench import EmaBench
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import FillBusted, ImpliedVolEvent
@@ -45,7 +43,9 @@ from scalpdesk_strategies.ema_scalper.timing import (
     venue_deadline_ns,
     why_fomc_unknown,
 )
+from scalpdesk_testing.kit.cloud_bars import bar_event, candle
 from scalpdesk_testing.kit.desk import cancels, decisions, orders
+from scalpdesk_testing.kit.ema_bench import EmaBench
 from scalpdesk_testing.kit.instruments import DAY
 
 TUESDAY = date(2025, 2, 4)

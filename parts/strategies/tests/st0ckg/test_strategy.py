@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
@@ -19,6 +18,7 @@ from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.strategy import St0ckg
 from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.scalp_bench import Bench
 
 YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)
 NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))

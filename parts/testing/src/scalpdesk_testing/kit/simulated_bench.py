@@ -2,11 +2,11 @@
 
 from decimal import Decimal
 
-from fakes.alpaca_bench import AlpacaBench, ExchangeTruth
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
 from scalpdesk.venues.contract import Gateway
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
+from scalpdesk_testing.kit.alpaca_bench import AlpacaBench, ExchangeTruth
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder

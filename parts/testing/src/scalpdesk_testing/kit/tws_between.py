@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 
-from fakes.ibkr_bench import PATIENCE_SECONDS, IbkrBench
 from scalpdesk_ibkr.served.wire import encode, read_frame
+from scalpdesk_testing.kit.ibkr_bench import PATIENCE_SECONDS, IbkrBench
 
 
 class Between:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from fakes.alpaca_bench import AlpacaBench
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.events import Event, PositionChanged
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -16,6 +15,7 @@ from scalpdesk.live.recovery import Start
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.alpaca_bench import AlpacaBench
 from scalpdesk_testing.kit.desk import Scripted, build_engine
 
 BRISK = RunnerOptions(

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import msgspec
 
-from fakes.alpaca_bench import ExchangeTruth, Key
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.exchange.launch import LaunchPlan, build_server
@@ -18,6 +17,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway, build_gateway
 from scalpdesk_deribit.served.rpc import RpcFault
+from scalpdesk_testing.kit.alpaca_bench import ExchangeTruth, Key
 
 D = Decimal
 DAY, EXPIRY = date(2025, 3, 5), date(2025, 3, 14)

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from fakes.cloud_bars import bar_event, candle
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.risk.limits import RiskLimits
@@ -10,6 +9,7 @@ from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk_strategies.ema_scalper.model import TradeSignal
 from scalpdesk_strategies.ema_scalper.strategy import EmaScalper, ScalpConfig
+from scalpdesk_testing.kit.cloud_bars import bar_event, candle
 from scalpdesk_testing.kit.desk import HandDesk, orders
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 

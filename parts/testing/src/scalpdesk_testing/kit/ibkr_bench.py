@@ -4,8 +4,6 @@ import asyncio
 from decimal import Decimal
 from typing import ClassVar
 
-from fakes.alpaca_bench import ExchangeTruth
-from fakes.tws_proxy import TwsProxy
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
@@ -16,6 +14,8 @@ from scalpdesk.venues.contract import Gateway, VenueSetup
 from scalpdesk_ibkr.gateway import build_gateway
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_ibkr.venue import VENUE
+from scalpdesk_testing.kit.alpaca_bench import ExchangeTruth
+from scalpdesk_testing.kit.tws_proxy import TwsProxy
 
 D = Decimal
 FAULTS = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fakes.exchange import Bench, Venue, generated
 from scalpdesk.exchange.launch import LaunchPlan
+from scalpdesk_testing.kit.exchange import Bench, Venue, generated
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from fakes.alpaca_bench import Key
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import Event
 from scalpdesk.instruments.contract import Instruments
@@ -16,6 +15,7 @@ from scalpdesk.venues.contract import Health, Notice
 from scalpdesk.venues.network import CleanConnector, Network
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_testing.kit.alpaca_bench import Key
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
