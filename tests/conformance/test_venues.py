@@ -3,10 +3,7 @@
 import pytest
 
 from scalpdesk.venue_conformance import QUESTIONS, ask, questions_for
-from scalpdesk_testing.kit.alpaca_bench import AlpacaBench
-from scalpdesk_testing.kit.deribit_bench import DeribitBench
-from scalpdesk_testing.kit.ibkr_bench import IbkrBench
-from scalpdesk_testing.kit.simulated_bench import SandboxBench, SimulatedBench
+from scalpdesk_testing.kit.served import AlpacaBench, DeribitBench, IbkrBench, SandboxBench, SimulatedBench
 
 BENCHES = {
     "alpaca": AlpacaBench,

@@ -6,8 +6,8 @@ import pytest
 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk_testing.kit.broker import give
-from scalpdesk_testing.kit.ibkr_bench import IbkrBench
 from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.served import IbkrBench
 from tests.live.venue_desk import VenueDesk
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')

@@ -15,8 +15,8 @@ from scalpdesk.live.recovery import Start
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk_testing.kit.alpaca_bench import AlpacaBench
 from scalpdesk_testing.kit.desk import Scripted, build_engine
+from scalpdesk_testing.kit.served import AlpacaBench
 
 BRISK = RunnerOptions(
     reconcile_seconds=0.15,

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("alpaca", reason="the extra alpaca")
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk_alpaca.history import AlpacaHistory
-from scalpdesk_testing.kit.alpaca_bench import Key
 
 FORMS = Path(__file__).with_name("vendor_forms.json")
 SYMBOL = "SPY261218C00600000"

@@ -8,10 +8,11 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.cli.main import main
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk_alpaca.history import AlpacaHistory, _answer, _bars, _dividend
-from scalpdesk_testing.kit.alpaca_bench import Key, served
+from scalpdesk_testing.kit.served import served
 
 pytest.importorskip("alpaca")
 requests = pytest.importorskip("requests")

@@ -3,6 +3,7 @@
 import msgpack
 import pytest
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import InstrumentId
@@ -14,7 +15,6 @@ from scalpdesk_alpaca.transport import ApiKeys
 from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import option, share
-from scalpdesk_testing.kit.scripted_venue import Key
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 CONNECTED = {"T": "success", "msg": "connected"}

@@ -5,6 +5,7 @@ import gzip
 
 import pytest
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.venues.contract import LiveToken
 from scalpdesk_alpaca.transport import (
@@ -17,7 +18,6 @@ from scalpdesk_alpaca.transport import (
     RestClient,
     RestRequest,
 )
-from scalpdesk_testing.kit.scripted_venue import Key
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualLoop
 

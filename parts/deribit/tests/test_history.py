@@ -10,7 +10,6 @@ import urllib.request
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import fields, replace
 from datetime import date
-from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
@@ -40,7 +39,6 @@ from scalpdesk_testing.kit.exchange import Venue
 DAY = date(2025, 3, 5)
 SWAP = "BTC-PERPETUAL"
 MS = 1_000_000
-PARAMS = Path(__file__).parents[3] / "examples/btc-gamma-scalper/params.yaml"
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
@@ -288,9 +286,11 @@ def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys)
     ((first, last),) = rows(tmp_path, "tickers", "min(bid), max(vega)", DAY)
     assert first > 0.0
     assert last > 10.0
-    words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--set"]
-    words += [f"data.catalog={tmp_path}", "--config", str(PARAMS), "--set", "entry.gate=off", "--no-journal"]
-    assert main([*words, "--json"]) == 0
+    words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--no-journal", "--json"]
+    desk = ("desk.currency=BTC", "simulation.starting_cash=2", "simulation.fees=deribit")
+    for each in (*desk, f"underlying={SWAP}", "entry.gate=off", f"data.catalog={tmp_path}"):
+        words += ["--set", each]
+    assert main(words) == 0
     traded = json.loads(capsys.readouterr().out)["data"]
     (mids,) = rows(tmp_path, "tickers", f"min(bid + ask) FILTER (symbol = '{SWAP}') / 2", DAY)
     assert (traded["kind"], float(traded["low"])) == ("recorded", mids[0])

@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
@@ -41,7 +42,6 @@ from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, KeysRefused
 from scalpdesk_testing.kit.clock import ManualClock
-from scalpdesk_testing.kit.scripted_venue import Key
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.units import InstrumentId
@@ -18,7 +19,6 @@ from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected
 from scalpdesk_deribit.wire import RpcError
 from scalpdesk_testing.kit.clock import ManualClock
-from scalpdesk_testing.kit.scripted_venue import Key
 
 D = Decimal
 NOW_MS = 1_741_176_000_000

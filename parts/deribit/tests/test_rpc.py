@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk_deribit.rpc import Disconnected, KeysRefused, RpcConnection, RpcEvents, RpcTarget
 from scalpdesk_deribit.wire import Notification, RpcError
-from scalpdesk_testing.kit.scripted_venue import Key
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 URL = "wss://venue.test/ws"

@@ -16,7 +16,7 @@ from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.gateway import IbkrGateway, live_account
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
-from scalpdesk_testing.kit.ibkr_bench import against
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -14,7 +14,7 @@ from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
-from scalpdesk_testing.kit.ibkr_bench import against
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

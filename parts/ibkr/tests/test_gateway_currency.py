@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.venues.contract import NoticeKind, check_currency
-from scalpdesk_testing.kit.tws_between import between
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -6,7 +6,7 @@ from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venue_conformance import Listener
-from scalpdesk_testing.kit.ibkr_bench import against
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

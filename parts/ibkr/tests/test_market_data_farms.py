@@ -5,7 +5,7 @@ import pytest
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.venue_conformance import Listener
 from scalpdesk_ibkr.codes import farm_of
-from scalpdesk_testing.kit.tws_between import between
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -7,7 +7,7 @@ import pytest
 from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.venue_conformance import Listener
-from scalpdesk_testing.kit.tws_between import between
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -23,7 +23,7 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk_ibkr.served.protocol import CommissionDelay
-from scalpdesk_testing.kit.ibkr_bench import with_desk
+from scalpdesk_testing.kit.served import with_desk
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 D = Decimal

@@ -20,7 +20,7 @@ from scalpdesk_alpaca.served.serializers import event_id
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.exchange import Bench, generated
 
-FOLDER = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "alpaca_samples"
+FOLDER = Path(__file__).parent / "../../../../../shared/data/alpaca_samples"
 FORMS = Path(__file__).parents[1] / "vendor_forms.json"
 SAMPLES = [
     pytest.param(sample, id=sample["id"], marks=() if path == FORMS else pytest.mark.recorded)

@@ -108,7 +108,7 @@ def trade(
     )
 
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "evidence" / "st0cka.md").read_text(encoding="utf-8")
 SHARED = ROOT / ".." / "shared" / "data"
 DAILY = SHARED / "daily_history" / "equity_daily.parquet"
