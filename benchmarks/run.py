@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 
 from measuring import COMPILED, HERE, ROOT, BenchmarkError, Context, Result
-
 from report import load, machine, occasion, replace, write_json, write_page
 
 

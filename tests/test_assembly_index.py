@@ -7,8 +7,6 @@ from datetime import date
 import numpy as np
 import pytest
 
-from fakes.index_hedge import RULES, straddle_market
-from fakes.spx_day import NAME, import_spx_day
 from scalpdesk.assembly import require_tradable
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.cli.main import main
@@ -16,6 +14,8 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Equity, Index
 from scalpdesk.marketdata.tape import with_spread
+from scalpdesk_testing.kit.index_hedge import RULES, straddle_market
+from scalpdesk_testing.kit.spx_day import NAME, import_spx_day
 
 DAY = date(2018, 2, 9)
 MARKET = ("--data", NAME, "--start", str(DAY))

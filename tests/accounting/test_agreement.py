@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from fakes.journaled_run import CALL, OPTION, SHARE, START_NS, Run
 from scalpdesk.accounting.agreement import ComparedSpan, LineVerdict, Tolerances, compare, span_of
 from scalpdesk.accounting.journals import read_lines
 from scalpdesk.accounting.statements import Movement, Statement, StatementTrade, without_repeats
@@ -15,6 +14,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, HeldPosition, OrderAccepted
 from scalpdesk.core.units import DAY_NS
 from scalpdesk.instruments.settlement import delivery
+from scalpdesk_testing.kit.journaled_run import CALL, OPTION, SHARE, START_NS, Run
 
 D = Decimal
 WEEK = ComparedSpan(START_NS - DAY_NS, START_NS + 6 * DAY_NS)

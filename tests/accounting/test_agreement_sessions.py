@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.live_session import COIN_CASH, Wanted, play
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.live_session import COIN_CASH, Wanted, play
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 D = Decimal

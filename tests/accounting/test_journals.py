@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.journaled_run import CALL, OPTION, SHARE, START_NS, Run
 from scalpdesk.accounting.accountant import keep_books
 from scalpdesk.accounting.entries import EntryKind
 from scalpdesk.accounting.forms import tax_year
@@ -15,6 +14,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import AccountSnapshot, FillBusted, HeldPosition
 from scalpdesk.core.units import DAY_NS
 from scalpdesk.instruments.settlement import delivery
+from scalpdesk_testing.kit.journaled_run import CALL, OPTION, SHARE, START_NS, Run
 
 D = Decimal
 

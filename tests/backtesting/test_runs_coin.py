@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from fakes.runner_bench import runner_around
-from fakes.served_desk import served_desk
 from scalpdesk.assembly import build_engine
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
 from scalpdesk.cli.main import main
@@ -39,6 +37,8 @@ from scalpdesk.report.summary import in_dollars
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.runner_bench import runner_around
+from scalpdesk_testing.kit.served_desk import served_desk
 
 D = Decimal
 DAY = date(2025, 3, 5)

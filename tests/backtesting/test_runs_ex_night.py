@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pytest
 from scipy.optimize import brentq
 
-from fakes.trees import tree_price
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
@@ -18,6 +17,7 @@ from scalpdesk.datasets.embedded.days import rate_on
 from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.volatility.variance_time import clock_named
+from scalpdesk_testing.kit.trees import tree_price
 
 pytestmark = pytest.mark.second
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.archives import put_zip
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
@@ -16,6 +15,7 @@ from scalpdesk.instruments.futures import future_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.portfolio.positions import balance_of
 from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk_testing.kit.archives import put_zip
 
 DAY = date(2020, 1, 6)
 SYMBOLS = {"call": "ES_202003-200320C03250000", "put": "ES_202003-200320P03250000"}

@@ -6,12 +6,12 @@ from datetime import date
 import numpy as np
 import pytest
 
-from fakes.scalp_days import ScalpDay
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Mark, Purpose, orders_of
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.engine.unquoted import on_model
+from scalpdesk_testing.kit.scalp_days import ScalpDay
 
 pytestmark = pytest.mark.second
 

@@ -8,11 +8,11 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
-from fakes.folders import BUY_ONE, folder
 from scalpdesk.backtesting.shared_market import SharedMarket, pack, share_in_files, unpack
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk_testing.kit.folders import BUY_ONE, folder
 
 HALF_DAY, AFTER = date(2017, 7, 3), date(2017, 7, 5)
 

@@ -113,8 +113,8 @@ KEYS = {"Venue": "alpaca", "Straddles, at most": 2}
 
 @pytest.fixture
 def exchange(socket_enabled):
-    from fakes.exchange import Venue, generated
     from scalpdesk.exchange.launch import LaunchPlan
+    from scalpdesk_testing.kit.exchange import Venue, generated
 
     running = Venue(LaunchPlan(source=generated(), speed=0.0, trading_limit=0, data_limit=0))
     yield running

@@ -156,7 +156,7 @@ def test_no_strikes_but_the_spots_own_and_never_fewer(run):
 @pytest.mark.enable_socket
 def test_publishing_writes_the_document_that_a_desk_reads(run, monkeypatch):
     pytest.importorskip("google.cloud.firestore")
-    from fakes.firestore_server import firestore_server
+    from scalpdesk_testing.kit.firestore_server import firestore_server
 
     with firestore_server() as server:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
@@ -191,7 +191,7 @@ def test_the_doctor_asks_where_a_desk_would_ask(run, capsys, monkeypatch, value,
 @pytest.mark.enable_socket
 def test_the_doctor_reads_the_document_within_the_time_out(run, capsys, monkeypatch):
     pytest.importorskip("google.cloud.firestore")
-    from fakes.firestore_server import firestore_server
+    from scalpdesk_testing.kit.firestore_server import firestore_server
 
     with firestore_server() as server:
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)

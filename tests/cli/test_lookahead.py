@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fakes.packages import install_strategies
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.packages import install_strategies
 
 PEEKER = '''
 """Buys a share once, when it knows that the session will end higher."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.packages import install_points
 
 
 @pytest.fixture(autouse=True)

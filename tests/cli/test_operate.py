@@ -3,10 +3,10 @@ import os
 
 import pytest
 
-from fakes.served_desk import served_desk
 from scalpdesk.cli.main import main
 from scalpdesk.live.account_mode import AskedWhileStarting
 from scalpdesk.live.arming import marked_as_running, marked_as_starting
+from scalpdesk_testing.kit.served_desk import served_desk
 
 
 @pytest.fixture

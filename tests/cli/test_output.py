@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fakes.live import LiveBench, follower, walk
 from scalpdesk.cli.main import main
 from scalpdesk.cli.output import new_table, print_json, print_table
 from scalpdesk.cli.run import opening_of, show_progress
 from scalpdesk.config.settings import load_settings
 from scalpdesk.live.plan import LivePlan
+from scalpdesk_testing.kit.live import LiveBench, follower, walk
 
 AMOUNTS = st.decimals(-10_000_000, 10_000_000, places=2).map(lambda amount: f"{amount:+,}")
 HEADINGS = ("run", "hedges", "fills", "P&L", "costs", "vega")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fakes.journaled_run import SHARE, Run
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.journaled_run import SHARE, Run
 
 FLEX = """<FlexQueryResponse><FlexStatements>
 <FlexStatement accountId="U1" fromDate="20240304" toDate="20240304"><Trades>

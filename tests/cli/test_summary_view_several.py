@@ -4,9 +4,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from fakes.desk_of_two import BUY, DeskOfTwo, order
 from scalpdesk.cli.summary_view import show_strategies
 from scalpdesk.engine.desk import REST, by_strategy
+from scalpdesk_testing.kit.desk_of_two import BUY, DeskOfTwo, order
 
 
 def shown(rows):

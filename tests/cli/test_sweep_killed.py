@@ -11,9 +11,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from fakes.folders import BUY_ONE, folder
 from scalpdesk.cli.main import main
 from scalpdesk.research.sweep import ROWS_FILE
+from scalpdesk_testing.kit.folders import BUY_ONE, folder
 
 pytestmark = pytest.mark.second
 

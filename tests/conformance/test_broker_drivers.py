@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fakes.exchange import Bench
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.events import Event, OrderFilled, OrderRejected, QuoteEvent
@@ -56,6 +55,7 @@ from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
 from scalpdesk_ibkr.served.wire import encode
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.desk import Scripted, build_engine
+from scalpdesk_testing.kit.exchange import Bench
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 

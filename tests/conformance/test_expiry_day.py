@@ -5,8 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.exchange import Bench
-from fakes.tws_bench import TwsBench, checked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
 from scalpdesk.exchange.market import MarketOptions
@@ -14,8 +12,10 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
 from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.exchange import Bench
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
+from scalpdesk_testing.kit.tws_bench import TwsBench, checked
 
 pytestmark = pytest.mark.enable_socket
 D = Decimal

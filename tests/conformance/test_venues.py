@@ -2,11 +2,8 @@
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench
-from fakes.deribit_bench import DeribitBench
-from fakes.ibkr_bench import IbkrBench
-from fakes.simulated_bench import SandboxBench, SimulatedBench
 from scalpdesk.venue_conformance import QUESTIONS, ask, questions_for
+from scalpdesk_testing.kit.served import AlpacaBench, DeribitBench, IbkrBench, SandboxBench, SimulatedBench
 
 BENCHES = {
     "alpaca": AlpacaBench,

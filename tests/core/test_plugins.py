@@ -8,9 +8,9 @@ from typing import Protocol
 import msgspec
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import Socket, configured, loaded
+from scalpdesk_testing.kit.packages import install_points
 
 
 class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from fakes.packages import DOCS, install_points
 from scalpdesk.cli.main import main
 from scalpdesk.core.plugins import Socket
 from scalpdesk.core.sockets import SOCKETS
+from scalpdesk_testing.kit.packages import install_points
+from tests.docs.pages import DOCS
 
 PAGES = DOCS / "developing"
 ROW = re.compile(r"^\| ([\w ]+) \| `(scalpdesk\.\w+)` \| `([\w.:]+)` \|", re.MULTILINE)

@@ -10,12 +10,12 @@ pytest.importorskip("google.cloud.firestore")
 
 import grpc
 
-from fakes.firestore_server import firestore_server
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureUnknownError, StoredExposure
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT
+from scalpdesk_testing.kit.firestore_server import firestore_server
 
 pytestmark = pytest.mark.enable_socket
 

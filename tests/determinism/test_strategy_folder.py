@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from fakes.folders import folder
 from scalpdesk.backtesting.runs import replay
 from scalpdesk.cli.main import main
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk_testing.kit.folders import folder
 
 HEDGER = """
     payload = event["payload"]

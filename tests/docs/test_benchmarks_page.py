@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fakes.page_commands import ROOT
+from tests.docs.page_commands import ROOT
 
 EPYC, XEON = "AMD EPYC", "Intel Xeon"
 

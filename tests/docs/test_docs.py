@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.packages import install_page
-from fakes.page_commands import complaint
+from tests.docs.page_commands import complaint
+from tests.docs.pages import install_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from fakes.page_commands import ROOT, complaint
+from tests.docs.page_commands import ROOT, complaint
 
 PAGES = sorted((ROOT / "docs" / "evidence").glob("*.md"))
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

@@ -1,6 +1,6 @@
 """Every command of the pages of instructions, carried out in order, with the outcome that its page shows.
 
-``make pages`` runs this module; :data:`fakes.page_reader.NOT_DONE` names what is not carried out, and why.
+``make pages`` runs this module; :data:`tests.docs.page_reader.NOT_DONE` names what is not done, and why.
 """
 
 import re
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes.packages import install_page
-from fakes.page_commands import ROOT, Step, pages, steps_of
-from fakes.page_reader import NOT_DONE, Reader, not_done
-from fakes.vendor_downloads import put_vendor_downloads
+from tests.docs.page_commands import ROOT, Step, pages, steps_of
+from tests.docs.page_reader import NOT_DONE, Reader, not_done
+from tests.docs.pages import install_page
+from tests.docs.vendor_downloads import put_vendor_downloads
 
 RECORDED = ROOT.parent / "shared" / "data"
 RECORDED_FILES = {

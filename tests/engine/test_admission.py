@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.desk_of_two import DeskOfTwo
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits, ForecastEvent
 from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, Side, Stop
@@ -18,6 +17,7 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, decisions, orders
+from scalpdesk_testing.kit.desk_of_two import DeskOfTwo
 from scalpdesk_testing.kit.instruments import DAY, share, straddle_book
 
 D = Decimal

@@ -4,8 +4,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.bookings import booked
-from fakes.desk_of_two import BUY, DeskOfTwo, order
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
     AccountLimits,
@@ -25,7 +23,9 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.margin.liquidation import MarginDistance
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, marks, orders
+from scalpdesk_testing.kit.desk_of_two import BUY, DeskOfTwo, order
 from scalpdesk_testing.kit.instruments import DAY, option, share
 
 D = Decimal

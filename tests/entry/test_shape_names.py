@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.chain_desk import best_of, tools_of, view_at
 from scalpdesk.entry.shape_names import name_structure, structure_text
 from scalpdesk.entry.shapes import SHAPES
+from scalpdesk_testing.kit.chain_desk import best_of, tools_of, view_at
 from scalpdesk_testing.kit.instruments import option, share
 
 SAME = {("ratio", "short"): ("back_ratio", "long"), ("back_ratio", "short"): ("ratio", "long")}

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.chain_desk import best_of, tools_of, view_at
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.entry.shapes import SHAPES, STRADDLE, Distance, ShapeLister, StructureConfig
 from scalpdesk.instruments.contract import Instruments, options_in_order
 from scalpdesk.instruments.events import EventKind, events_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk_testing.kit.chain_desk import best_of, tools_of, view_at
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 
 LATER = date(2024, 5, 17)

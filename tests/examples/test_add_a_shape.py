@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from fakes.chain_desk import best_of, edge_of, tools_of, view_at
-from fakes.packages import DOCS, install_page
+from scalpdesk_testing.kit.chain_desk import best_of, edge_of, tools_of, view_at
+from tests.docs.pages import DOCS, install_page
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from fakes.packages import DOCS, install_page, install_points
 from scalpdesk.alerts.channels import Channels
 from scalpdesk.alerts.rules import DeskRules, Level
 from scalpdesk.cli.main import main
@@ -12,6 +11,8 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk_testing.kit.packages import install_points
+from tests.docs.pages import DOCS, install_page
 
 FAULTY = """
 from scalpdesk.alerts.rules import ConditionSpec

@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
-from fakes.forked import Command
+from scalpdesk_testing.kit.forked import Command
 
 PACKAGE = Path(__file__).resolve().parents[2] / "examples" / "band-trader"
 HALF_DAY = "2018-07-03"

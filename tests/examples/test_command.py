@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from fakes.packages import DOCS, install_page, install_points
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.packages import install_points
+from tests.docs.pages import DOCS, install_page
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fakes.packages import DOCS, install_page
 from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
@@ -20,6 +19,7 @@ from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
 from scalpdesk.exchange.protocol import find_protocol
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk_testing.kit.tape import TapeBuilder
+from tests.docs.pages import DOCS, install_page
 
 
 @pytest.fixture(autouse=True)

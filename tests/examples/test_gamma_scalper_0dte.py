@@ -222,7 +222,7 @@ def test_a_gex_value_that_is_no_number_counts_as_unknown(folder, monkeypatch, ca
 )
 def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, symbol, exposure, threshold):
     pytest.importorskip("google.cloud.firestore")
-    from fakes.firestore_server import firestore_server
+    from scalpdesk_testing.kit.firestore_server import firestore_server
 
     with firestore_server() as server:
         updated = from_ns(SystemClock().now_ns())

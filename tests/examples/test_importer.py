@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from fakes.packages import DOCS, install_page
 from scalpdesk.cli.main import main
 from scalpdesk.core.sockets import DOWNLOADERS, IMPORTERS, RECORDERS
 from scalpdesk.data_sources.contract import (
@@ -13,6 +12,7 @@ from scalpdesk.data_sources.contract import (
     ImporterSpec,
     RecorderSpec,
 )
+from tests.docs.pages import DOCS, install_page
 
 LINES = ["made on 2018-02-05"] + [
     f"SPY|2018-02-05 09:{minute}|{price}|{price + 0.5}|{price - 0.5}|{price + 0.25}|1000"

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.packages import DOCS, install_page
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -30,6 +29,7 @@ from scalpdesk_strategies.ema_scalper.exits import exit_rules
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
+from tests.docs.pages import DOCS, install_page
 
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from fakes.journaled_run import SHARE, Run
-from fakes.packages import DOCS, install_page
 from scalpdesk.accounting.statements import StatementSpec
 from scalpdesk.cli.main import main
 from scalpdesk.core.sockets import STATEMENTS
+from scalpdesk_testing.kit.journaled_run import SHARE, Run
+from tests.docs.pages import DOCS, install_page
 
 HEAD = "time,execution,symbol,units,price,fee"
 BOUGHT, SOLD = "2024-03-04 10:00:02,x1,KO,10,60.00,0.35", "2024-03-04 10:00:04,x2,KO,-10,60.50,0.35"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fakes.packages import DOCS, install_page
+from tests.docs.pages import DOCS, install_page
 
 PAGES = [DOCS / "developing" / name for name in ("write_a_strategy.md", "test_a_strategy.md")]
 

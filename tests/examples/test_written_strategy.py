@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fakes.packages import DOCS, install_page
+from tests.docs.pages import DOCS, install_page
 
 pytestmark = pytest.mark.second
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.exchange import Bench, generated
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
+from scalpdesk_testing.kit.exchange import Bench, generated
 
 
 def inject(bench, name, **figures):

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.exchange import DAY_TEXT, Bench, generated
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk_testing.kit.exchange import DAY_TEXT, Bench, generated
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 TODAY = date.fromisoformat(DAY_TEXT)

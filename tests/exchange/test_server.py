@@ -13,7 +13,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from fakes.exchange import Venue, generated, start_ns
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
@@ -22,6 +21,7 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk_alpaca.served.protocol import PROTOCOL
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.exchange import Venue, generated, start_ns
 from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = pytest.mark.enable_socket

@@ -6,7 +6,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.exchange import Bench, generated, start_ns
 from scalpdesk.assembly import FORECAST_HISTORY_DAYS
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
@@ -24,6 +23,7 @@ from scalpdesk.instruments.contract import (
 from scalpdesk.instruments.sessions import final_close_ns, is_session, new_york_ns, session_on
 from scalpdesk.volatility.forecast import forecast_vol
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
+from scalpdesk_testing.kit.exchange import Bench, generated, start_ns
 from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 

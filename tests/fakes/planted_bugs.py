@@ -1,9 +1,9 @@
 """Bugs that live trading programs are known for, planted on purpose for the length of one trial.
 
 The trials are worth what they catch. Each bug here changes one or two functions of the desk while it is
-planted, and nothing else. ``python -m fakes.planted_bugs NAME …`` looks for the first seed below 1,000 that
-notices each; docs/evidence/planted-bugs.md and planted-bugs-books.md list them, and a test runs each bug at
-its seed.
+planted, and nothing else. ``python -m tests.fakes.planted_bugs NAME …`` looks for the first seed below 1,000
+that notices each; docs/evidence/planted-bugs.md and planted-bugs-books.md list them, and a test runs each bug
+at its seed.
 """
 
 import sys
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fakes.edited_bugs import EDITED_BUGS
 from scalpdesk.closing import last_resort
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.events import (
@@ -54,6 +53,7 @@ from scalpdesk_testing.campaign import run_trial, trial_of
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.small_desk import CountedWriter
 from scalpdesk_testing.virtual_time import Stuck
+from tests.fakes.edited_bugs import EDITED_BUGS
 
 Change = tuple[Any, str, Any]
 """An object, the name of its attribute, and what stands there while the bug is planted."""

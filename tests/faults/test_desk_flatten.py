@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fakes.line_desk import CHAIN, ELSEWHERE, LineDesk
-from fakes.order_faults import FaultsLater, rules_of
 from scalpdesk.core.intents import Purpose
 from scalpdesk.live.sessions import StopMode
+from scalpdesk_testing.kit.line_desk import CHAIN, ELSEWHERE, LineDesk
+from scalpdesk_testing.kit.order_faults import FaultsLater, rules_of
 from scalpdesk_testing.line import OnTheWay
 
 TODAY = CHAIN[:10]

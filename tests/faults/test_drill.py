@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from fakes.planted_bugs import PLANTED_BUGS, planted
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig, HedgeConfig
 from scalpdesk_testing.rehearsal import DISASTERS, rehearse
+from tests.fakes.planted_bugs import PLANTED_BUGS, planted
 
 
 @pytest.mark.parametrize("disaster", DISASTERS, ids=lambda one: one.name)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakes.incidents import INCIDENTS, survive
 from scalpdesk_testing.schedule import quiet_schedule
+from tests.fakes.incidents import INCIDENTS, survive
 
 
 def test_there_are_twenty_with_names_of_their_own():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, seed_that_notices
 from scalpdesk_testing.campaign import run_trial, trial_of
+from tests.fakes.planted_bugs import LAW_SEEDS, MOST_SEEDS, PLANTED_BUGS, planted, seed_that_notices
 
 pytestmark = pytest.mark.second
 

@@ -8,7 +8,6 @@ from itertools import product
 
 import pytest
 
-from fakes.planted_bugs import LAW_SEEDS
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import OpenInterestEvent, SessionEvent
@@ -45,6 +44,7 @@ from scalpdesk_testing.schedule import (
     with_story,
 )
 from scalpdesk_testing.workers import Worker
+from tests.fakes.planted_bugs import LAW_SEEDS
 
 pytestmark = pytest.mark.second
 

@@ -12,7 +12,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.order_faults import FaultsLater, rules_of
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import (
@@ -36,6 +35,7 @@ from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.alpaca_trial import AlpacaLine
+from scalpdesk_testing.kit.order_faults import FaultsLater, rules_of
 from scalpdesk_testing.line import BASE_URL, STRAIGHT, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop

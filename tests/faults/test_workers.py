@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.stuck_seeds import DIES, HANGS, run_stuck
 from scalpdesk_testing.campaign import run_campaign
 from scalpdesk_testing.workers import Worker, run_batches
+from tests.fakes.stuck_seeds import DIES, HANGS, run_stuck
 
 pytestmark = pytest.mark.second
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from fakes.zero_dte_days import play_day
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded.market import _DrawnSession
 from scalpdesk.datasets.embedded.surface import option_prices, total_variance, variance_years
 from scalpdesk.portfolio.held_legs import HeldLegs
+from tests.golden.zero_dte_days import play_day
 
 ROOT = Path(__file__).resolve().parents[2]
 WEEK = ROOT / "examples" / "validation" / "spxw-2021-01-08.toml"

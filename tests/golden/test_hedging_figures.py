@@ -2,12 +2,12 @@
 
 import pytest
 
-from fakes.hedges import hedge_quantity
 from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_band
 from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
 from scalpdesk.hedging.sizing import split_at_zero
+from scalpdesk_testing.kit.hedges import hedge_quantity
 
 REL = 1e-9
 

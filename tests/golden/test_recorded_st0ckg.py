@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.scalp_days import run_scalps
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
+from scalpdesk_testing.kit.scalp_days import run_scalps
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

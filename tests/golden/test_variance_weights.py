@@ -9,8 +9,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from fakes.intraday_profile import IntradayBars, intraday_profile
 from scalpdesk.volatility.variance_time import US_SESSIONS
+from tests.golden.intraday_profile import IntradayBars, intraday_profile
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 NEW_YORK = ZoneInfo("America/New_York")

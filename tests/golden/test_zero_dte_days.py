@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_day
 from scalpdesk.report.summary import parts_in_cents
+from tests.golden.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_day
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

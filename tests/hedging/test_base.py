@@ -1,10 +1,10 @@
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand
 from scalpdesk.hedging.base import make_band
+from scalpdesk_testing.kit.packages import install_points
 
 
 def test_every_band_is_made_by_its_modules_name():

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.hedges import hedge_quantity
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
 from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero, up_to_zero
+from scalpdesk_testing.kit.hedges import hedge_quantity
 
 SHARES = st.integers(-100_000, 100_000)
 

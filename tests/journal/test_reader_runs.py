@@ -4,12 +4,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.closed_folder import close_folder
 from scalpdesk.core.errors import DataError, JournalError
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import find_run_dir, pick_run_id, run_dirs, written_ns
 from scalpdesk.records.projection import project_missing
 from scalpdesk.records.store import open_store, store_url
+from scalpdesk_testing.kit.closed_folder import close_folder
 
 
 @pytest.fixture

@@ -8,9 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.packages import install_points
-from fakes.runner_bench import KEYS
-from fakes.venue_views import account_facts
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.live.arming import (
@@ -27,6 +24,9 @@ from scalpdesk.live.arming import (
     token_for,
 )
 from scalpdesk.venues.contract import LiveToken, NoSettings, VenueSpec
+from scalpdesk_testing.kit.packages import install_points
+from scalpdesk_testing.kit.runner_bench import KEYS
+from tests.live.venue_views import account_facts
 
 HASH = "0123456789abcdef"
 TOKEN = LiveToken("A-1", HASH, 1, "me")

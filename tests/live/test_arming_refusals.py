@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.killing import Exchange, plan_for
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock, SystemClock
@@ -16,6 +15,7 @@ from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import LiveToken
 from scalpdesk_testing.kit.clock import ManualClock
+from tests.live.killing import Exchange, plan_for
 
 
 def settings_with(tmp_path, key, *, paper=True):

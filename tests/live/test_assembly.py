@@ -9,8 +9,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.closed_folder import close_folder
-from fakes.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import (
     ConfigError,
@@ -37,8 +35,10 @@ from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.venues.contract import LiveToken, VenuePosition
 from scalpdesk.venues.registry import find_venue
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.closed_folder import close_folder
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}

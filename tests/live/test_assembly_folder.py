@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.folders import folder
-from fakes.runner_bench import BenchGateway
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import SessionPhase
@@ -25,7 +23,9 @@ from scalpdesk.live.core import FolderChannel
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.strategies.contract import members_of
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.folders import folder
 from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.runner_bench import BenchGateway
 from scalpdesk_testing.kit.tape import quote
 
 TICK = TimerEvent(7, 7, "tick")

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live_session import ExchangeProcess, Wanted
 from scalpdesk.cli.main import main
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.certify import STEPS, WireTap, unmasked
+from scalpdesk_testing.kit.live_session import ExchangeProcess, Wanted
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 

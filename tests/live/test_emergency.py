@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.emergency_venue import SHARE, EmergencyVenue, S
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
     OrderAccepted,
@@ -22,6 +21,7 @@ from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, Submit
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import KnownOrder
+from tests.live.emergency_venue import SHARE, EmergencyVenue, S
 
 D = Decimal
 CALL = InstrumentId(1)

@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from fakes.venue_views import venue_view
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
@@ -36,6 +35,7 @@ from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import DailyBar, ListedContract, VenueClock, VenueMinute, VenuePosition
 from scalpdesk.venues.simulated import SimulatedGateway
 from scalpdesk_testing.kit.clock import ManualClock
+from tests.live.venue_views import venue_view
 
 DAY = date(2018, 2, 5)
 OPEN_NS = session_on(DAY).open_ns

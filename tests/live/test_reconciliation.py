@@ -5,8 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.live import SHARE
-from fakes.runner_bench import KeptJournal
 from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
@@ -46,6 +44,8 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk_testing.kit.desk import CASH, HandDesk, Scripted, buy, orders
+from scalpdesk_testing.kit.live import SHARE
+from scalpdesk_testing.kit.runner_bench import KeptJournal
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal

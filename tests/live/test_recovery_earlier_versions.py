@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.runner_bench import BenchGateway
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import StopError
@@ -22,6 +21,7 @@ from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.runner_bench import BenchGateway
 
 JOURNAL = Path(__file__).parents[1] / "journal/data/v0.1.0_open.sdj.gz"
 SETTINGS = (

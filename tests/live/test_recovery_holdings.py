@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.line_desk import CHAIN, ELSEWHERE, LineDesk
-from fakes.venue_views import venue_view
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountSnapshot
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_alpaca.account_messages import instrument_of
+from scalpdesk_testing.kit.line_desk import CHAIN, ELSEWHERE, LineDesk
+from tests.live.venue_views import venue_view
 
 HOLDINGS = st.dictionaries(st.sampled_from([*CHAIN, *ELSEWHERE]), st.integers(-3, 3), max_size=5)
 OVERRIDES = {"gamma-scalper": ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")}

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakes.killing import (
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.core.errors import JournalError
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.recovery import rebuild
+from scalpdesk_testing.kit.valuation import observed_strike_vol
+from tests.live.killing import (
     BUSY,
     BUSY_AT_TWS,
     BUSY_IN_COIN,
@@ -19,11 +24,6 @@ from fakes.killing import (
     live_and_die,
     plan_for,
 )
-from fakes.valuation import observed_strike_vol
-from scalpdesk.assembly import engine_from_header
-from scalpdesk.core.errors import JournalError
-from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.recovery import rebuild
 
 pytestmark = pytest.mark.enable_socket
 SPEED = 60.0

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.line_desk import CHAIN, KEY, SECRET, LineDesk
-from fakes.order_faults import FaultsLater
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_testing.kit.line_desk import CHAIN, KEY, SECRET, LineDesk
+from scalpdesk_testing.kit.order_faults import FaultsLater
 
 HEADERS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 CALL, PUT = CHAIN[2], CHAIN[7]

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.bench_life import SESSION, Life
-from fakes.live import until
-from fakes.runner_bench import BenchGateway, bench_plan
 from scalpdesk.core.enums import DecisionKind, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, StopError
 from scalpdesk.core.events import (
@@ -37,6 +34,9 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
 from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.runner_bench import BenchGateway, bench_plan
+from tests.live.bench_life import SESSION, Life
 
 
 @pytest.fixture

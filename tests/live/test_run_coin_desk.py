@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes.live_session import (
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged, QuoteEvent
+from scalpdesk.core.intents import MultiLegOrder, Purpose, SubmitOrder
+from scalpdesk_testing.kit.live_session import (
     COIN_CASH,
     Played,
     Wanted,
@@ -20,9 +23,6 @@ from fakes.live_session import (
     play,
     rows,
 )
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import PositionChanged, QuoteEvent
-from scalpdesk.core.intents import MultiLegOrder, Purpose, SubmitOrder
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 SWAP, SATOSHI = "BTC-PERPETUAL", Decimal("1e-8")

@@ -7,7 +7,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from fakes.live_session import (
+from scalpdesk.core.events import BarEvent, ImpliedVolEvent, QuoteEvent, SessionBarsEvent
+from scalpdesk.core.intents import OrderType, SubmitOrder
+from scalpdesk.marketdata.tape import BarColumns
+from scalpdesk.records.projection import project_journal
+from scalpdesk.records.scalps import open_scalps, scalp_history
+from scalpdesk.records.store import open_store
+from scalpdesk_testing.kit.live_session import (
     Played,
     Wanted,
     backtest,
@@ -17,12 +23,6 @@ from fakes.live_session import (
     play,
     rows,
 )
-from scalpdesk.core.events import BarEvent, ImpliedVolEvent, QuoteEvent, SessionBarsEvent
-from scalpdesk.core.intents import OrderType, SubmitOrder
-from scalpdesk.marketdata.tape import BarColumns
-from scalpdesk.records.projection import project_journal
-from scalpdesk.records.scalps import open_scalps, scalp_history
-from scalpdesk.records.store import open_store
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAY = date(2018, 2, 5)

@@ -6,8 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.bench_life import Life
-from fakes.live import until
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import FailedEvent, OperatorEvent, RateEvent
@@ -18,6 +16,8 @@ from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ask
 from scalpdesk.live.supervision import FAULT_WINDOW_SECONDS, MOST_FAULTS, FaultHistory
 from scalpdesk_testing.kit.desk import buy
+from scalpdesk_testing.kit.live import until
+from tests.live.bench_life import Life
 
 ERRORS = (RuntimeError, ValueError, AssertionError, KeyError, ZeroDivisionError, StopError)
 

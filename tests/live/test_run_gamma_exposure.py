@@ -10,11 +10,11 @@ pytest.importorskip("google.cloud.firestore")
 
 import grpc
 
-from fakes.firestore_server import firestore_server
-from fakes.live_session import Wanted, ledger_differences, play
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT, known_exposure_usd
+from scalpdesk_testing.kit.firestore_server import firestore_server
+from scalpdesk_testing.kit.live_session import Wanted, ledger_differences, play
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.line_desk import CHAIN, LineDesk
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk_alpaca.served import streams
+from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 
 D = Decimal
 CALL = CHAIN[3]

@@ -6,8 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.killing import BUSY, Exchange, plan_for
-from fakes.live import until
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
@@ -20,6 +18,8 @@ from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.status import ask
+from scalpdesk_testing.kit.live import until
+from tests.live.killing import BUSY, Exchange, plan_for
 
 D = Decimal
 pytestmark = pytest.mark.enable_socket

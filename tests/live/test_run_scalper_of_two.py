@@ -5,9 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.killing import BUSY, Exchange, plan_for
-from fakes.live import until
-from fakes.live_session import Wanted, backtest, differing, known_market, ledger_differences, play, rows
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.engine.desk import by_strategy, by_underlying
@@ -18,6 +15,17 @@ from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.status import ask
 from scalpdesk_testing.kit.desk import orders
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live_session import (
+    Wanted,
+    backtest,
+    differing,
+    known_market,
+    ledger_differences,
+    play,
+    rows,
+)
+from tests.live.killing import BUSY, Exchange, plan_for
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 SYMBOLS = ("SPY", "QQQ")

@@ -4,8 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.exchange import Bench
-from fakes.live_session import (
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.exchange.market import Pace
+from scalpdesk.exchange.server import EVENING_NS, _end_of
+from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.desk import combos
+from scalpdesk_testing.kit.exchange import Bench
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.live_session import (
     CASH,
     Played,
     Wanted,
@@ -16,15 +25,6 @@ from fakes.live_session import (
     play,
     rows,
 )
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.exchange.market import Pace
-from scalpdesk.exchange.server import EVENING_NS, _end_of
-from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import session_on
-from scalpdesk_testing.kit.clock import ManualClock
-from scalpdesk_testing.kit.desk import combos
-from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]

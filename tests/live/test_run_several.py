@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live_session import Wanted, ledger_differences, play
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 from scalpdesk_testing.kit.desk import orders
+from scalpdesk_testing.kit.live_session import Wanted, ledger_differences, play
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 ST0CKA, SCALPER = "st0cka", "gamma-scalper"

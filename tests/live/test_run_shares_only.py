@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.live_session import Wanted, play
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Decision, OrderType, Side, SubmitOrder
 from scalpdesk.instruments.contract import Equity
+from scalpdesk_testing.kit.live_session import Wanted, play
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 ENDED = {"filled", "canceled", "expired", "rejected"}

@@ -5,7 +5,15 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live_session import (
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import Purpose
+from scalpdesk.instruments.broker_terms import venue_cutoff
+from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.deadlines import order_cutoff_ns
+from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk_testing.kit.desk import orders
+from scalpdesk_testing.kit.live_session import (
     Played,
     Wanted,
     backtest,
@@ -15,15 +23,7 @@ from fakes.live_session import (
     received_market,
     rows,
 )
-from fakes.spx_day import NAME, import_spx_day
-from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Purpose
-from scalpdesk.instruments.broker_terms import venue_cutoff
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import order_cutoff_ns
-from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk_testing.kit.desk import orders
+from scalpdesk_testing.kit.spx_day import NAME, import_spx_day
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAY, FUTURE = date(2018, 2, 9), "MES_201803"

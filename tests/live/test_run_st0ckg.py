@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live_session import Played, Wanted, play
 from scalpdesk.core.events import BarEvent, SessionBarsEvent
 from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.instruments.classes import us_option
+from scalpdesk_testing.kit.live_session import Played, Wanted, play
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAY = date(2016, 6, 24)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fakes.live_session import COIN_CASH, Wanted, play
-from fakes.spx_day import NAME, import_spx_day
 from scalpdesk_testing.kit.desk import combos
+from scalpdesk_testing.kit.live_session import COIN_CASH, Wanted, play
+from scalpdesk_testing.kit.spx_day import NAME, import_spx_day
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 PARAMS = Path(__file__).parents[2] / "examples/btc-gamma-scalper/params.yaml"

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live_session import CASH, Played, Wanted, play
 from scalpdesk.core.intents import Purpose
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.classes import us_option
@@ -13,6 +12,7 @@ from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, exit_deadline_ns, ord
 from scalpdesk.instruments.sessions import final_close_ns, new_york_ns
 from scalpdesk.simulation.expiry import liquidation_ns
 from scalpdesk_testing.kit.desk import combos, orders
+from scalpdesk_testing.kit.live_session import CASH, Played, Wanted, play
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAYS = {

@@ -7,9 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
-from fakes.runner_bench import BenchWatchdog
-from fakes.venue_views import venue_view
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import OrderFilled, QuoteEvent
@@ -40,6 +37,9 @@ from scalpdesk.venues.simulated import SimulatedGateway
 from scalpdesk_deribit.wire import clock_of
 from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.desk import DAY, Scripted, build_engine, run_tape
+from scalpdesk_testing.kit.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
+from scalpdesk_testing.kit.runner_bench import BenchWatchdog
+from tests.live.venue_views import venue_view
 
 D = Decimal
 TARGETS = (10, 25, 5, 40, 40, 12)

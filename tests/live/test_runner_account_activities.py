@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench
-from fakes.live import until
-from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
 from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.served import AlpacaBench
+from tests.live.venue_desk import VenueDesk
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

@@ -6,12 +6,12 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from fakes.live import SHARE, LiveBench, follower, walk
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.simulated import SimulatedGateway
+from scalpdesk_testing.kit.live import SHARE, LiveBench, follower, walk
 
 D = Decimal
 

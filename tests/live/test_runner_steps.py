@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 
-from fakes.runner_bench import OPTIONS, SLEEPY, RunnerBench
 from scalpdesk.core.enums import (
     ChangeCause,
     DecisionKind,
@@ -50,6 +49,7 @@ from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import buy, wanting
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.runner_bench import OPTIONS, SLEEPY, RunnerBench
 
 D = Decimal
 OPEN, CLOSE = 0.0, 23_400.0

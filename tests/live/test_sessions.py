@@ -4,7 +4,6 @@ from datetime import date
 
 import pytest
 
-from fakes.venue_views import CalendarDesk, venue_view
 from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import OperatorEvent, SessionEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
@@ -14,6 +13,7 @@ from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
 from scalpdesk_testing.kit.instruments import DAY
+from tests.live.venue_views import CalendarDesk, venue_view
 
 MONDAY, TUESDAY = session_on(DAY), next_session(DAY)
 SATURDAY = date(2024, 3, 9)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.killing import plan_for
-from fakes.live import until
 from scalpdesk import pricing
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
@@ -25,6 +23,8 @@ from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop, StopMode
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy, in_mode
+from scalpdesk_testing.kit.live import until
+from tests.live.killing import plan_for
 
 MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
 RATE = RateEvent(1, 1, (1.0,), (0.03,))

@@ -10,8 +10,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.live import LiveBench, follower, until, walk
-from fakes.venue_views import CalendarDesk
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.broker_terms import known_cutoff
@@ -22,6 +20,8 @@ from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import deadline_ns
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
 from scalpdesk_testing.kit.desk import change, in_mode
+from scalpdesk_testing.kit.live import LiveBench, follower, until, walk
+from tests.live.venue_views import CalendarDesk
 
 HALF_DAY = date(2024, 7, 3)
 

@@ -9,10 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from fakes.live import until
-from fakes.live_session import Played, Wanted, backtest, differing, rows
-from fakes.runner_bench import KeptJournal
-from fakes.venue_views import venue_view
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import ChangeCause, SessionPhase
@@ -43,7 +39,11 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.venues.contract import VenueActivity, VenueClock
 from scalpdesk_testing.kit.desk import Scripted, build_engine
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live_session import Played, Wanted, backtest, differing, rows
+from scalpdesk_testing.kit.runner_bench import KeptJournal
 from scalpdesk_testing.kit.tape import quote
+from tests.live.venue_views import venue_view
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 DAYS = date(2016, 3, 10), date(2016, 3, 11)

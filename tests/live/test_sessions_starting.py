@@ -2,10 +2,10 @@
 
 import pytest
 
-from fakes.line_desk import CHAIN, LineDesk
 from scalpdesk.core.enums import Mode
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import RunEnd, StopMode
+from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 from scalpdesk_testing.line import OnTheWay, WebSocket
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}

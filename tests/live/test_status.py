@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.live import until
-from fakes.runner_bench import BenchGateway, runner_around
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import AccountLimits, OrderAccepted, UnmatchedOrderEvent
@@ -28,6 +26,8 @@ from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.runner_bench import BenchGateway, runner_around
 
 D = Decimal
 

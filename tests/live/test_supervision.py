@@ -7,10 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench
-from fakes.live import FAST, LiveBench, follower, until, walk
-from fakes.runner_bench import BenchWatchdog
-from fakes.venue_desk import VenueDesk
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelOrder
@@ -27,7 +23,11 @@ from scalpdesk.live.supervision import (
     describe,
 )
 from scalpdesk.venues.contract import Health, NoticeKind
+from scalpdesk_testing.kit.live import FAST, LiveBench, follower, until, walk
+from scalpdesk_testing.kit.runner_bench import BenchWatchdog
+from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.virtual_time import VirtualLoop
+from tests.live.venue_desk import VenueDesk
 
 
 class Watched:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.runner_bench import OPTIONS, RunnerBench
 from scalpdesk.core.events import TradingHalt
 from scalpdesk.live.supervision import CHECK_SECONDS, LONGEST_PAUSES, StaleQuoteMonitor
+from scalpdesk_testing.kit.runner_bench import OPTIONS, RunnerBench
 
 SHARE, CALL, PUT = 0, 1, 2
 

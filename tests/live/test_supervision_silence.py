@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench
-from fakes.live import until
-from fakes.venue_desk import BRISK, VenueDesk
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.live.supervision import StaleStreamMonitor, StandstillMonitor
 from scalpdesk.venues.contract import Health
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.served import AlpacaBench
+from tests.live.venue_desk import BRISK, VenueDesk
 
 
 class Gateway:

@@ -18,8 +18,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.emergency_venue import EmergencyVenue
-from fakes.killing import BUSY, Exchange, guarded_desk, plan_for
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderNotFound
@@ -44,6 +42,8 @@ from scalpdesk.live.watchdog_program import (
 from scalpdesk_deribit.wire import LONGEST_LABEL
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.virtual_time import VirtualLoop
+from tests.live.emergency_venue import EmergencyVenue
+from tests.live.killing import BUSY, Exchange, guarded_desk, plan_for
 
 
 def order(name):

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from fakes.killing import BUSY_AT_TWS, Exchange, guarded_desk, plan_for
+from tests.live.killing import BUSY_AT_TWS, Exchange, guarded_desk, plan_for
 
 pytestmark = pytest.mark.enable_socket
 PATIENCE_SECONDS = 300.0

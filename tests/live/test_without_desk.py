@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.line_desk import CHAIN, LineDesk
 from scalpdesk.cli.main import main
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import StopError
 from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.without_desk import close_everything, command_account, last_runs
+from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.index_hedge import straddle_market
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.tape import LazyQuotes, with_spread
+from scalpdesk_testing.kit.index_hedge import straddle_market
 
 MARKET = straddle_market(Equity("SPY"), lambda level, _: round(level / 10, 2), spread=0.02)
 

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fakes.valuation import observed_strike_vol
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Equity, Instruments, Style
@@ -20,6 +19,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
+from scalpdesk_testing.kit.valuation import observed_strike_vol
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)

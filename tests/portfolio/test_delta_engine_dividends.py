@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.bookings import booked
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Instruments
@@ -17,6 +16,7 @@ from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing import greeks
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, quote
 

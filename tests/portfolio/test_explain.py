@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from msgspec import structs
 from scipy.special import ndtr
 
-from fakes.bookings import booked
-from fakes.valuation import ObservedExplain
 from scalpdesk.core.events import DividendEvent, RateEvent
 from scalpdesk.core.units import to_cents, years_between
 from scalpdesk.instruments.contract import Instruments
@@ -28,8 +26,10 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.scalar import PricedState, corner_prices
 from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
+from scalpdesk_testing.kit.valuation import ObservedExplain
 
 D = Decimal
 NOON = at("12:00")

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.bookings import booked
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SATOSHI
 from scalpdesk.instruments.contract import Instruments
@@ -24,6 +23,7 @@ from scalpdesk.portfolio.explain import (
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.volatility.variance_time import US_SESSIONS
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
 

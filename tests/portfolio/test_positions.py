@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.bookings import apply_change, booked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.portfolio.positions import ClosedTrades, FifoLots, Position, PositionManager
+from scalpdesk_testing.kit.bookings import apply_change, booked
 from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal

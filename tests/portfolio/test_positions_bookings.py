@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.bookings import apply_change, booked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import InstrumentId
@@ -25,6 +24,7 @@ from scalpdesk.portfolio.positions import (
     exact_price,
     net_asset_value,
 )
+from scalpdesk_testing.kit.bookings import apply_change, booked
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
 

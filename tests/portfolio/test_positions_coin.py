@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from fakes.bookings import apply_change, booked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -25,6 +24,7 @@ from scalpdesk.portfolio.positions import Account, Position, PositionManager, ne
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.scalar import coin_greeks
 from scalpdesk.volatility.variance_time import CALENDAR
+from scalpdesk_testing.kit.bookings import apply_change, booked
 from scalpdesk_testing.kit.tape import quote
 
 D = Decimal

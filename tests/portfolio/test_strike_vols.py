@@ -4,7 +4,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fakes.valuation import observed_skew, observed_strike_vol
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.embedded.market import reconstruct
@@ -15,6 +14,7 @@ from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.svi import SviSmile
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
+from scalpdesk_testing.kit.valuation import observed_skew, observed_strike_vol
 
 NOON = at("12:00")
 SHARE, CALL, PUT = 0, 1, 2

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fakes.bookings import book_bust, book_change, book_fill
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged, PriceAdjustmentEvent
@@ -20,6 +19,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.sub_books import SubBooks
+from scalpdesk_testing.kit.bookings import book_bust, book_change, book_fill
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
 

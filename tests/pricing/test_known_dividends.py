@@ -7,7 +7,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fakes.trees import tree_price
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.known_dividends import (
     due_by,
@@ -19,6 +18,7 @@ from scalpdesk.pricing.known_dividends import (
     years_ahead,
 )
 from scalpdesk.pricing.scalar import PricedState, corner_prices, implied_vol_scalar, option_greeks
+from scalpdesk_testing.kit.trees import tree_price
 
 QUOTED = [
     # spot, strike, days to expiry, days from ex to expiry, dividend, call, put, their volatilities

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from fakes.malformed import Wrong, malformed_lines, second_reading, second_verdict
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict
 from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.protocol.messages import read_event, read_message
+from scalpdesk_testing.kit.malformed import Wrong, malformed_lines, second_reading, second_verdict
 
 pytestmark = pytest.mark.second
 

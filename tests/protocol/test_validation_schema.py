@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fakes.malformed import VALID, malformed_lines
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict, shutdown_verdict
 from scalpdesk.protocol.messages import read_message
 from scalpdesk.protocol.validation import SCHEMAS
+from scalpdesk_testing.kit.malformed import VALID, malformed_lines
 
 PAIRS = list(zip(SCHEMAS, (event_verdict, intent_verdict, log_verdict, shutdown_verdict), strict=True))
 TYPES = {

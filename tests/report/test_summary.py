@@ -5,7 +5,6 @@ from tempfile import gettempdir
 
 import pytest
 
-from fakes.desk_of_two import Puppet
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, TimerEvent
@@ -19,6 +18,7 @@ from scalpdesk.report.summary import run_summary, verdict
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk_testing.kit.desk import Scripted, run_tape
+from scalpdesk_testing.kit.desk_of_two import Puppet
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.index_hedge import LEVELS, RULES, straddle_market
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig
@@ -24,6 +23,7 @@ from scalpdesk.datasets.store import connect
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.research.hedge_basis import hedged_run, measure_basis, spread_of
+from scalpdesk_testing.kit.index_hedge import LEVELS, RULES, straddle_market
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 DAY = date(2021, 1, 4)

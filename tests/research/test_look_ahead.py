@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from fakes.packages import install_strategies
 from scalpdesk import load_data
 from scalpdesk.backtesting.simulate import BacktestConfig
 from scalpdesk.core.events import ForecastEvent, GammaExposureEvent, ImpliedVolEvent, SessionBarsEvent
@@ -21,6 +20,7 @@ from scalpdesk.marketdata.tape import BarColumns, CashDividend, LazyBars, LazyQu
 from scalpdesk.research.look_ahead import USUAL_CHANGES, FutureChange, OtherFuture, find_look_ahead
 from scalpdesk.strategies.registry import strategy_names
 from scalpdesk_testing.kit.instruments import share, straddle_book
+from scalpdesk_testing.kit.packages import install_strategies
 from scalpdesk_testing.kit.tape import TapeBuilder, at, until
 
 PEEKERS = '''

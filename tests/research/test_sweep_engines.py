@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.folders import BUY_ONE, folder
 from scalpdesk import PreparedMarket
 from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.research.sweep import JobMaker
 from scalpdesk.research.sweep_engines import FOLDER_PREFIX, LocalEngine, block_folder
+from scalpdesk_testing.kit.folders import BUY_ONE, folder
 
 KILLS_ITS_PROCESS = """
 import os, signal

@@ -7,11 +7,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from fakes.folders import BUY_ONE, folder
 from scalpdesk import BacktestConfig, PreparedMarket, simulate, sweep
 from scalpdesk.core.errors import ArgumentError, ConfigError, RefusalFacts
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.research.sweep import ROWS_FILE, SweepResult, SweepRow, list_sweeps
+from scalpdesk_testing.kit.folders import BUY_ONE, folder
 
 DAYS = date(2017, 7, 3), date(2017, 7, 6)
 TARGETS = ["0.01", "0.05", "0.10"]

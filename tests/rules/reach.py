@@ -44,7 +44,7 @@ def _home(path: str) -> str:
 
 
 def _module(path: str) -> str:
-    return re.sub(r"^(parts/\w+/)?(src|tests)/|(/__init__)?\.py$", "", path).replace("/", ".")
+    return re.sub(r"^(parts/\w+/)?src/|(/__init__)?\.py$", "", path).replace("/", ".")
 
 
 def _imports(path: str) -> set[tuple[str, str]]:

@@ -27,8 +27,8 @@ FILES = {
     "tests/risk/test_gate.py": "",
     "tests/risk/test_gate_halts.py": "",
     "tests/risk/test_gates.py": "",
-    "tests/fakes/clocks.py": "",
-    "tests/property/test_time.py": "from fakes.clocks import Clock",
+    "tests/live/clocks.py": "",
+    "tests/property/test_time.py": "from tests.live.clocks import Clock",
     "tests/docs/test_pages.py": "",
     "tests/web/test_app.py": "",
     "docs/page.md": "",
@@ -94,7 +94,7 @@ def checkout(unpacked):
             ],
         ),
         (["parts/coin/src/desk_coin/wire.py"], ["parts/coin/tests/test_wire.py"]),
-        (["tests/fakes/clocks.py"], ["tests/property/test_time.py"]),
+        (["tests/live/clocks.py"], ["tests/property/test_time.py"]),
         (
             ["tests/risk/test_gates.py", "docs/page.md"],
             ["tests/risk/test_gates.py", "tests/docs/test_pages.py"],
@@ -110,14 +110,14 @@ def test_the_tests_nearest_to_a_change_come_first(checkout, changed, tests):
 
 
 def test_a_module_that_is_gone_reaches_those_that_import_it(checkout):
-    (checkout / "parts/coin/src/desk_coin/wire.py").rename(checkout / "tests/fakes/wire.py")
-    (checkout / "tests/fakes/clocks.py").unlink()
+    (checkout / "parts/coin/src/desk_coin/wire.py").rename(checkout / "tests/live/wire.py")
+    (checkout / "tests/live/clocks.py").unlink()
     assert reached(checkout) == ["parts/coin/tests/test_wire.py", "tests/property/test_time.py"]
 
 
 def test_changes_count_since_the_branch_left_main_or_since_the_commit_before(checkout):
     git(checkout, "switch", "-c", "branch")
-    for name in ("docs/page.md", "tests/fakes/clocks.py"):
+    for name in ("docs/page.md", "tests/live/clocks.py"):
         change(checkout, name)
         git(checkout, "commit", "-am", "Change it")
     both = ["tests/property/test_time.py", "tests/docs/test_pages.py"]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.cloud_bars import bar_event, candle, minutes_of
 from scalpdesk.core.events import PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import NEW_YORK, session_on
 from scalpdesk.signals.conviction import Conviction, ConvictionLevel, conviction_level, judge_conviction
@@ -31,6 +30,7 @@ from scalpdesk.signals.ema_cloud import (
 from scalpdesk.signals.macro_bias import MacroFilter, last_closed_start_ns
 from scalpdesk.signals.volume_surge import VolumeAverage, is_surge
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk_testing.kit.cloud_bars import bar_event, candle, minutes_of
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 DAYS = [date(2013, 10, day) for day in (4, 7, 8, 9, 10, 11)]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.exchange import Bench
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
@@ -26,6 +25,7 @@ from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk.simulation.option_values import exercise_gain
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, OrderRequest, Status
+from scalpdesk_testing.kit.exchange import Bench
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at, quote
 

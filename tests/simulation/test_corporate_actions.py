@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.bookings import apply_change, booked
 from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
@@ -23,6 +22,7 @@ from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.orders import OrderClass
+from scalpdesk_testing.kit.bookings import apply_change, booked
 from scalpdesk_testing.kit.broker import Market, connect, give
 from scalpdesk_testing.kit.desk import Scripted, decisions, run_tape
 from scalpdesk_testing.kit.instruments import DAY, option, share, straddle_book

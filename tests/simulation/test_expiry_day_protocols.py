@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fakes.live_session import Wanted, play
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -27,6 +26,7 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
+from scalpdesk_testing.kit.live_session import Wanted, play
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Moment, quiet_schedule
 from scalpdesk_testing.small_desk import SMALL_PLAN

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
@@ -14,6 +13,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper import PLUG
 from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
+from scalpdesk_testing.kit.packages import install_points
 
 
 def test_a_strategy_is_found_by_the_name_of_its_module():

@@ -5,12 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench
-from fakes.ibkr_bench import IbkrBench
 from scalpdesk.core.errors import RetryError
 from scalpdesk.simulation.expiry import Instruction
 from scalpdesk.venues.contract import TakesNotices
 from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.served import AlpacaBench, IbkrBench
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.simulated_bench import SandboxBench
 from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
@@ -37,6 +36,7 @@ from scalpdesk.venues.simulated import SandboxGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY, straddle_book
+from scalpdesk_testing.kit.served import SandboxBench
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 D = Decimal

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.packages import DOCS, install_page
 from scalpdesk.monitor.texts import plain
+from tests.docs.pages import DOCS, install_page
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
 from scalpdesk_alpaca import account_messages
 from scalpdesk_alpaca.fields import Malformed
+from scalpdesk_testing.kit import alpaca_wire as samples
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
 

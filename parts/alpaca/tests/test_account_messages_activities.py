@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk_alpaca import account_messages as wire
 from scalpdesk_alpaca.fields import Malformed
+from scalpdesk_testing.kit import alpaca_wire as samples
 
 D = Decimal
 FILL = {

@@ -5,13 +5,14 @@ import json
 
 import pytest
 
-from fakes.alpaca_bench import AlpacaBench, Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.contract import Equity
 from scalpdesk_alpaca import account_messages
 from scalpdesk_alpaca.fields import Malformed
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_testing.kit.served import AlpacaBench
 
 FINE = {"symbol": "SPY", "status": "active", "tradable": True, "shortable": True, "easy_to_borrow": True}
 

@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("alpaca", reason="the extra alpaca")
 
-from fakes.alpaca_bench import Key, served
-from fakes.exchange import DAY_TEXT, Venue, generated
 from scalpdesk.cli.main import main
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.chain_snapshots import (
     ChainSnapshot,
@@ -25,6 +24,8 @@ from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk_alpaca.history import AlpacaHistory
+from scalpdesk_testing.kit.exchange import DAY_TEXT, Venue, generated
+from scalpdesk_testing.kit.served import served
 
 
 def keys(monkeypatch, key, secret):

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk_alpaca import account_messages, market_data, messages
 from scalpdesk_alpaca.fields import LATEST_NS, BadMessage, Malformed
 from scalpdesk_alpaca.order_messages import TradeUpdate, read_orders, read_update
+from scalpdesk_testing.kit import alpaca_wire as samples
 
 pytestmark = pytest.mark.second
 

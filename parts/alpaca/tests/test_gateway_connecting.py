@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fakes import alpaca_wire as samples
-from fakes.scripted_venue import Conversation, Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.config.settings import VenueSettings
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
@@ -26,7 +25,9 @@ from scalpdesk_alpaca.queries import StartChecks
 from scalpdesk_alpaca.settings import AlpacaSettings
 from scalpdesk_alpaca.stream import StreamRefused
 from scalpdesk_alpaca.transport import GatewayOptions
+from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.scripted_venue import Conversation
 
 S = 10**9
 ACCOUNT = {

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import PATIENT, AlpacaBench, Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent, TradingHalt
@@ -19,6 +19,7 @@ from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.transport import LIVE_HOST, ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.served import PATIENT, AlpacaBench
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")
 CANARY = "canary-secret-91c4"

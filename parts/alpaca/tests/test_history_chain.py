@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("alpaca", reason="the extra alpaca")
 
-from fakes.alpaca_bench import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import DataError, RetryError
 from scalpdesk_alpaca.history import AlpacaHistory
 

@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.alpaca_bench import Key, served
 from scalpdesk.cli.main import main
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk_alpaca.history import AlpacaHistory, _answer, _bars, _dividend
+from scalpdesk_testing.kit.served import served
 
 pytest.importorskip("alpaca")
 requests = pytest.importorskip("requests")

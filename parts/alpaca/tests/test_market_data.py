@@ -3,9 +3,9 @@ import math
 import msgpack
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk_alpaca import market_data, messages
 from scalpdesk_alpaca.fields import BadMessage
+from scalpdesk_testing.kit import alpaca_wire as samples
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
 RECEIVED_NS = samples.AT_NS + 2_000_000

@@ -3,8 +3,7 @@
 import msgpack
 import pytest
 
-from fakes import alpaca_wire as samples
-from fakes.scripted_venue import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import InstrumentId
@@ -13,6 +12,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_alpaca.market_data import MarketReader, MarketStream, MarketStreams
 from scalpdesk_alpaca.stream import StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys
+from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import option, share
 from scalpdesk_testing.virtual_time import VirtualLoop

@@ -1,6 +1,5 @@
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
 from scalpdesk.venues.tracker import Outcome
 from scalpdesk_alpaca.fields import BadMessage, Malformed
@@ -11,6 +10,7 @@ from scalpdesk_alpaca.order_messages import (
     read_orders,
     read_update,
 )
+from scalpdesk_testing.kit import alpaca_wire as samples
 
 
 def test_a_leg_by_itself_keeps_its_symbol():

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import (
@@ -32,6 +31,7 @@ from scalpdesk_alpaca.order_messages import (
     read_order,
     read_update,
 )
+from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.instruments import straddle_book
 
 D = Decimal

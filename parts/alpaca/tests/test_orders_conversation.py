@@ -7,8 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes import alpaca_wire as samples
-from fakes.scripted_venue import Conversation
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -37,6 +35,8 @@ from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
 from scalpdesk_alpaca.account_messages import CLOCK
 from scalpdesk_alpaca.order_messages import read_order
+from scalpdesk_testing.kit import alpaca_wire as samples
+from scalpdesk_testing.kit.scripted_venue import Conversation
 
 D = Decimal
 SHARE, CALL, PUT = (InstrumentId(number) for number in range(3))

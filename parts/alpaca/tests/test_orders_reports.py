@@ -7,7 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes import alpaca_wire as samples
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.events import (
     CancelRejected,
@@ -34,6 +33,7 @@ from scalpdesk_alpaca.orders import OrderReports, OrderStream, ends
 from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.stream import StreamConnection, StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys, RestClient
+from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.clock import ManualClock
 
 D = Decimal

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from fakes.scripted_venue import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.venues.contract import LiveToken
 from scalpdesk_alpaca.transport import (

@@ -30,6 +30,11 @@ from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.venues.contract import Notice, VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway, build_gateway
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.import_plugin("scalpdesk_testing.kit.surroundings")
+
+
 DAY = date(2025, 3, 5)
 PATIENCE_SECONDS = 60.0
 """A test that fails waits so long; it leaves room for a slow machine."""

@@ -9,7 +9,6 @@ from decimal import Decimal
 import pytest
 from msgspec import structs
 
-from fakes.live import until
 from scalpdesk.config.schema import Secret
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import ENDED, ChangeCause
@@ -31,6 +30,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import Status
 from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk_deribit.rpc import Disconnected
+from scalpdesk_testing.kit.live import until
 
 D = Decimal
 DAY = date(2025, 3, 5)

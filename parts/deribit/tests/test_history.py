@@ -10,14 +10,12 @@ import urllib.request
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import fields, replace
 from datetime import date
-from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
 import numpy as np
 import pytest
 
-from fakes.exchange import Venue
 from scalpdesk.assembly import forecast_event, forecasts
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
@@ -36,11 +34,11 @@ from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.venues.network import TcpNetwork
 from scalpdesk_deribit.gateway import exchange_urls
 from scalpdesk_deribit.history import DeribitHistory
+from scalpdesk_testing.kit.exchange import Venue
 
 DAY = date(2025, 3, 5)
 SWAP = "BTC-PERPETUAL"
 MS = 1_000_000
-PARAMS = Path(__file__).parents[3] / "examples/btc-gamma-scalper/params.yaml"
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
@@ -288,9 +286,11 @@ def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys)
     ((first, last),) = rows(tmp_path, "tickers", "min(bid), max(vega)", DAY)
     assert first > 0.0
     assert last > 10.0
-    words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--set"]
-    words += [f"data.catalog={tmp_path}", "--config", str(PARAMS), "--set", "entry.gate=off", "--no-journal"]
-    assert main([*words, "--json"]) == 0
+    words = ["backtest", "gamma-scalper", "--data", "deribit", "--start", str(DAY), "--no-journal", "--json"]
+    desk = ("desk.currency=BTC", "simulation.starting_cash=2", "simulation.fees=deribit")
+    for each in (*desk, f"underlying={SWAP}", "entry.gate=off", f"data.catalog={tmp_path}"):
+        words += ["--set", each]
+    assert main(words) == 0
     traded = json.loads(capsys.readouterr().out)["data"]
     (mids,) = rows(tmp_path, "tickers", f"min(bid + ask) FILTER (symbol = '{SWAP}') / 2", DAY)
     assert (traded["kind"], float(traded["low"])) == ("recorded", mids[0])

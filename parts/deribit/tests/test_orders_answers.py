@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.scripted_venue import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.scripted_venue import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.units import InstrumentId

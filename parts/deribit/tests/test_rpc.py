@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from fakes.scripted_venue import Key
+from scalpdesk.config.schema import Secret as Key
 from scalpdesk_deribit.rpc import Disconnected, KeysRefused, RpcConnection, RpcEvents, RpcTarget
 from scalpdesk_deribit.wire import Notification, RpcError
 from scalpdesk_testing.virtual_time import VirtualLoop

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.deribit_frames import read_book
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
@@ -382,15 +381,6 @@ def test_the_market_is_open_and_its_day_of_account_ends():
     clock = wire.clock_of(1_741_200_000_000, ends_ns)
     assert clock.is_open
     assert (clock.now_ns, clock.next_close_ns) == (1_741_200_000_000_000_000, ends_ns)
-
-
-def test_a_book_names_its_kind_or_shows_it_by_the_id_before():
-    first = {"change_id": 1, "bids": [["new", 0.03, 5.0]], "asks": []}
-    assert read_book(first).is_snapshot
-    change = read_book(first | {"prev_change_id": 1, "change_id": 2, "bids": [["delete", 0.03, 0.0]]})
-    assert (change.is_snapshot, change.previous_id, change.bids) == (False, 1, (("delete", 0.03, 0.0),))
-    with pytest.raises(WireError, match="a level"):
-        read_book(first | {"bids": [["gone", 1, 2]]})
 
 
 # combos -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.ibkr_bench import against
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import CancelOrder
@@ -17,6 +16,7 @@ from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.gateway import IbkrGateway, live_account
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.ibkr_bench import with_desk
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.instruments.sessions import from_ns, to_ns
 from scalpdesk.orders.order import OrderState
 from scalpdesk_ibkr.codes import WINDOWS_ZONES
 from scalpdesk_ibkr.connection import TwsTimes, written
+from scalpdesk_testing.kit.served import with_desk
 
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST, LAST = datetime(2020, 1, 1), datetime(2030, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone

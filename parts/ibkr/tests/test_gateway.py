@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.ibkr_bench import against
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
@@ -15,6 +14,7 @@ from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.tws_between import between
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.venues.contract import NoticeKind, check_currency
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

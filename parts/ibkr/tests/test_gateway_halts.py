@@ -2,11 +2,11 @@
 
 import pytest
 
-from fakes.ibkr_bench import against
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venue_conformance import Listener
+from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fakes.ibkr_bench import with_desk
 from scalpdesk.core.events import OpenInterestEvent, QuoteEvent
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk_ibkr.served.protocol import Entitlements
+from scalpdesk_testing.kit.served import with_desk
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fakes.tws_between import between
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.venue_conformance import Listener
 from scalpdesk_ibkr.codes import farm_of
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

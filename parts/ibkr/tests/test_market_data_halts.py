@@ -4,10 +4,10 @@ from itertools import dropwhile
 
 import pytest
 
-from fakes.tws_between import between
 from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.venue_conformance import Listener
+from scalpdesk_testing.kit.served import between
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

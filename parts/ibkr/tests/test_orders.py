@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.ibkr_bench import with_desk
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -24,6 +23,7 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk_ibkr.served.protocol import CommissionDelay
+from scalpdesk_testing.kit.served import with_desk
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 D = Decimal

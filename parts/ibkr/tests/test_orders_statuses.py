@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from fakes.ibkr_bench import D, with_desk
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import CancelRejected, OrderFilled, OrderRejected, PositionChanged
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, ReplaceOrder, Side
@@ -13,6 +12,7 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.tracker import MAY_FILL, Outcome
 from scalpdesk_ibkr.codes import COMPLETED, STATUSES, UNLISTED, rule_of
+from scalpdesk_testing.kit.served import D, with_desk
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 STATUS, OPEN_ORDER, EXECUTION, COMMISSION, ERROR, COMPLETED_ORDER = "3", "5", "11", "59", "4", "101"
@@ -274,11 +274,11 @@ def test_an_order_that_is_over_by_an_error_and_lives_on_asks_for_reconciliation(
             found = passed(fields)
             return [each for each in found if each[0] != OPEN_ORDER]
 
-        bench.proxy.rule = hidden
+        bench.line.server = hidden
         order = await resting(bench, desk)
         await desk.over(order)
         assert order.state is OrderState.REJECTED
-        bench.proxy.rule, labels.lost = labels, set()
+        bench.line.server, labels.lost = labels, set()
         (shown,) = (await desk.gateway.snapshot()).open_orders
         assert (shown.client_order_id, shown.is_open) == (order.client_order_id, True)
         await desk.until(lambda: bool(told(desk, "order_lives_on")))
@@ -357,7 +357,7 @@ def test_what_cannot_be_read_in_a_list_is_no_proof_of_absence():
         return [fields[:9] if fields[0] == OPEN_ORDER else fields]
 
     async def listed(bench, desk):
-        labels = bench.proxy.rule
+        labels = bench.line.server
         order = await resting(bench, desk)
         await desk.until(lambda: order.state is OrderState.UNKNOWN)
         ends = asyncio.get_running_loop().time() + 3 * 0.4  # three times until absence would be believed
@@ -367,8 +367,8 @@ def test_what_cannot_be_read_in_a_list_is_no_proof_of_absence():
         with pytest.raises(RetryError):
             await desk.gateway.snapshot()
         assert any(each.name == "malformed_message" for each in desk.notices)
-        bench.proxy.rule = lambda fields: [fields]
-        assert labels is not bench.proxy.rule
+        bench.line.server = lambda fields: [fields]
+        assert labels is not bench.line.server
         await desk.resolved(order)
         await cancelled(bench, desk, order)
 

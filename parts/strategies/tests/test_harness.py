@@ -2,32 +2,19 @@ import io
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-from fakes.folders import BUY_ONE, event, folder, lines
 from scalpdesk.cli.main import main
 from scalpdesk.protocol import log_verdict
+from scalpdesk_testing.kit.folders import BUY_ONE, event, folder, lines
 
-ROOT = Path(__file__).resolve().parents[3]
-HELLO = ROOT / "examples" / "hello"
 HERE = "--no-isolate"
+MADE = "strategy_under_test"
 
 
 def harness(*args):
     return main(["harness", *map(str, args)])
-
-
-@pytest.mark.parametrize("where", ["--isolate", HERE])
-def test_the_hello_folder(capsys, where):
-    assert harness("--strategy", HELLO, "--events", HELLO / "events.ndjson", where) == 0
-    captured = capsys.readouterr()
-    (intent,) = json.loads(captured.out)
-    assert intent["event_id"] == "evt_3"
-    assert captured.out == json.dumps([intent], indent=2, sort_keys=True) + "\n"
-    if where == HERE:  # the isolated one writes to the real stderr
-        assert "bought one share" in captured.err
 
 
 def test_each_intent_on_a_line(tmp_path, capsys):
@@ -121,13 +108,19 @@ def test_a_replay_does_not_ask_for_freshness(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--strategy", "nowhere", "--events", HELLO / "events.ndjson"], "no strategy.py here"),
-        (["--strategy", HELLO, "--events", "nowhere.ndjson"], "events cannot be read"),
-        (["--strategy", HELLO, "--events", HELLO / "events.ndjson", "--ndjson", "--json"], "one document"),
-        (["--strategy", HELLO], "--events"),
+        (["--strategy", "nowhere", "--events", "events.ndjson"], "no strategy.py here"),
+        (["--strategy", MADE, "--events", "nowhere.ndjson"], "events cannot be read"),
+        (
+            ["--strategy", MADE, "--events", "events.ndjson", "--ndjson", "--json"],
+            "one document",
+        ),
+        (["--strategy", MADE], "--events"),
     ],
 )
-def test_wrong_use(capsys, args, said):
+def test_wrong_use(tmp_path, monkeypatch, capsys, args, said):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path, BUY_ONE)
+    lines(tmp_path / "events.ndjson", [event()])
     assert harness(*args) == 2
     captured = capsys.readouterr()
     assert said in captured.out + captured.err
@@ -154,7 +147,7 @@ def test_a_folder_that_is_given_up_fails_the_run(tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["backtest", "run"])
 def test_only_the_external_strategy_asks_a_folder(capsys, command):
-    assert main([command, "gamma-scalper", "--strategy", str(HELLO)]) == 2
+    assert main([command, "gamma-scalper", "--strategy", MADE]) == 2
     assert "only the strategy external asks a folder" in capsys.readouterr().err
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.core.errors import ConfigError
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.campaign import TRIALS, trial_of
+from scalpdesk_testing.kit.packages import install_points
 
 
 class LineTrial(AlpacaTrial):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.archives import put_zip
+from scalpdesk_testing.kit.archives import put_zip
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes.archives import put_zip
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import UnreadableFileError
 from scalpdesk.datasets.importers.lean import import_lean, read_factor_file, set_name
 from scalpdesk.datasets.importers.lean_files import find_files, lean_root
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
+from scalpdesk_testing.kit.archives import put_zip
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from fakes.chain_desk import best_of, edge_of, tools_of, view_at
 from scalpdesk.entry.shapes import SHAPES
+from scalpdesk_testing.kit.chain_desk import best_of, edge_of, tools_of, view_at
 
 CHAINS = (("2017-05-10", "11:00"), ("2015-08-24", "09:45"), ("2018-02-05", "15:00"), ("2016-06-24", "13:30"))
 """A quiet day, the opening of a crash, the last hour of another, a day after a vote."""

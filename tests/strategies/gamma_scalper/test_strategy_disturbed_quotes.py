@@ -7,12 +7,12 @@ from datetime import date, time
 import numpy as np
 import pytest
 
-from fakes.scalp_days import ScalpDay
 from scalpdesk.backtesting.simulate import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import MultiLegOrder
 from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk_testing.kit.scalp_days import ScalpDay
 from scalpdesk_testing.kit.tape import until
 
 pytestmark = pytest.mark.second

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.bookings import booked
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose, SetTimer, Side
 from scalpdesk.core.units import InstrumentId
@@ -24,6 +23,7 @@ from scalpdesk.strategies.toolkit.exits import DeadlineConfig, ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.toolkit.watch import WatchConfig
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteConfig, ZeroDteEntry, ZeroDteExit, ZeroDteScalper
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderFilled, TimerEvent
@@ -16,6 +15,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import bound_config, find_strategy
 from scalpdesk.strategies.several.strategy import SharedConfig, divided
 from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 
 D = Decimal
 

@@ -1,8 +1,8 @@
 """An order that the risk gate makes smaller is reported to the order's own strategy alone."""
 
-from fakes.desk_of_two import BUY, HEDGE, DeskOfTwo, order
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.desk import decisions, orders
+from scalpdesk_testing.kit.desk_of_two import BUY, HEDGE, DeskOfTwo, order
 
 
 def listening(strategy):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.index_hedge import DAY, LEVELS, RULES, straddle_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
@@ -17,6 +16,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.portfolio.interval import LegSnapshot, explain
+from scalpdesk_testing.kit.index_hedge import DAY, LEVELS, RULES, straddle_market
 from scalpdesk_testing.kit.tape import at
 
 HEDGE, UNWIND = InstrumentId(3), Purpose.UNWIND_HEDGE

@@ -7,7 +7,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from fakes.bookings import booked
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged, TradingHalt
@@ -26,6 +25,7 @@ from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteScalper,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 

@@ -1,1 +1,1 @@
-from fakes.exchange_fixtures import bench, venue  # noqa: F401 - fixtures
+from scalpdesk_testing.kit.exchange import bench, venue  # noqa: F401 - fixtures

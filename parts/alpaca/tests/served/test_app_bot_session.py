@@ -23,10 +23,10 @@ with warnings.catch_warnings():
     from alpaca.trading.requests import GetOptionContractsRequest, GetOrdersRequest, MarketOrderRequest
     from alpaca.trading.stream import TradingStream
 
-from fakes.exchange import Venue
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.exchange import Venue
 from scalpdesk_testing.kit.tape import TapeBuilder
 
 pytestmark = [

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.exchange import Bench, generated
 from scalpdesk.exchange.outbox import Frame
+from scalpdesk_testing.kit.exchange import Bench, generated
 
 pytestmark = pytest.mark.second
 

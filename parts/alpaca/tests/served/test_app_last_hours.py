@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from fakes.exchange import Bench
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.kit.exchange import Bench
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 

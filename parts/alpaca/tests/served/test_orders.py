@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.exchange import Bench, generated
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.exchange import Bench, generated
 from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 

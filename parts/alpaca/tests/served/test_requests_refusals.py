@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from fakes.exchange import Bench, generated
+from scalpdesk_testing.kit.exchange import Bench, generated
 
 FORBIDDEN, MALFORMED, UNPROCESSABLE = 40310000, 40010001, 42210000
 STOP_IOC = {"type": "stop", "stop_price": 700, "time_in_force": "ioc"}

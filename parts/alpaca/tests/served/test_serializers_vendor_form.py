@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from fakes.exchange import Bench, generated
 from scalpdesk.core.units import number_text
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import Pace
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.serializers import event_id
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.exchange import Bench, generated
 
-FOLDER = Path(__file__).resolve().parents[4] / ".." / "shared" / "data" / "alpaca_samples"
+FOLDER = Path(__file__).parent / "../../../../../shared/data/alpaca_samples"
 FORMS = Path(__file__).parents[1] / "vendor_forms.json"
 SAMPLES = [
     pytest.param(sample, id=sample["id"], marks=() if path == FORMS else pytest.mark.recorded)

@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from fakes.exchange import Bench, Line, generated
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk_alpaca.served.streams import ERRORS, DataStream
+from scalpdesk_testing.kit.exchange import Bench, Line, generated
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 

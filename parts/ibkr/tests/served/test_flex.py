@@ -11,11 +11,11 @@ from scalpdesk_testing.kit.broker import give
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 
-from fakes.tws_bench import CALL, PUT, SPY, TwsBench
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.simulation.orders import OrderRequest
 from scalpdesk_ibkr.statements import STATEMENTS
+from scalpdesk_testing.kit.tws_bench import CALL, PUT, SPY, TwsBench
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

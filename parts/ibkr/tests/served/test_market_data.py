@@ -7,11 +7,11 @@ import pytest
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 from ib_async import Stock
 
-from fakes.exchange import generated
-from fakes.tws_bench import TwsBench, checked
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk_testing.kit.exchange import generated
 from scalpdesk_testing.kit.tape import TapeBuilder, at
+from scalpdesk_testing.kit.tws_bench import TwsBench, checked
 
 pytestmark = pytest.mark.enable_socket
 

@@ -26,10 +26,20 @@ from ib_async import (
 )
 from ib_async.wrapper import RequestError
 
-from fakes.tws_bench import CALL, DAILY_CLOSES, PATIENCE, PUT, SPX, SPY, VOL, TwsBench, checked
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY
 from scalpdesk_testing.kit.tape import at
+from scalpdesk_testing.kit.tws_bench import (
+    CALL,
+    DAILY_CLOSES,
+    PATIENCE,
+    PUT,
+    SPX,
+    SPY,
+    VOL,
+    TwsBench,
+    checked,
+)
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.xdist_group("tws_ib_async")]
 

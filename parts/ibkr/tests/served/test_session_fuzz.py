@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.tws_bench import source
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 from scalpdesk_ibkr.served.session import REQUESTS, ClientSession, TwsMarket
+from scalpdesk_testing.kit.tws_bench import source
 
 pytestmark = pytest.mark.second
 

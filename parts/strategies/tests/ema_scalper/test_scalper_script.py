@@ -5,18 +5,19 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fakes.cloud_bars import bar_event, candle
-from fakes.ema_bench import EmaBench
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import FillBusted, ImpliedVolEvent
-from scalpdesk.core.intents import OrderType, Purpose, Side
+from scalpdesk.core.events import FillBusted, ImpliedVolEvent, OpenInterestEvent
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF
-from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
+from scalpdesk.instruments.sessions import NEW_YORK, from_ns, new_york_ns, session_on, to_ns
 from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
+from scalpdesk.orders.order import OrderState
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper import (
@@ -35,6 +36,7 @@ from scalpdesk_strategies.ema_scalper.entry import EntryPlanner, ScalpMoment
 from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
 from scalpdesk_strategies.ema_scalper.model import days_to_expiry
 from scalpdesk_strategies.ema_scalper.sizing import buy_limit, halves
+from scalpdesk_strategies.ema_scalper.strategy import EmaScalper
 from scalpdesk_strategies.ema_scalper.strike_selector import strike_score
 from scalpdesk_strategies.ema_scalper.timing import (
     cutoff_ns,
@@ -45,8 +47,136 @@ from scalpdesk_strategies.ema_scalper.timing import (
     venue_deadline_ns,
     why_fomc_unknown,
 )
-from scalpdesk_testing.kit.desk import cancels, decisions, orders
-from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.cloud_bars import bar_event, candle
+from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
+from scalpdesk_testing.kit.instruments import DAY, straddle_book
+
+STRIKES = range(490, 511)
+SPOT = 499.75
+"""So that late in the day the next strike still has a delta that may be bought."""
+
+
+class ShownClouds(CloudWatch):
+    """Clouds that show what the test says; bars are followed as ever."""
+
+    def __init__(self):
+        super().__init__(InstrumentId(0), "SPY")
+        self.direction = 0
+        self.lengths = (60,)
+        """Bar lengths in seconds whose cloud flips."""
+        self.conviction = 80
+        self.bias = None
+        """The 10-minute bias; None for the signal's own direction."""
+        self.ratio = 2.0
+        self.shown = {}
+        """Candle by the end of its bar, UTC nanoseconds."""
+
+    @property
+    def macro(self):
+        return MacroState(self.bias, None, 2**62, 10)
+
+    def flip(self, seconds):
+        return self.direction if seconds in self.lengths else 0
+
+    def signal(self, seconds, iv_rank=None):
+        end_ns = super().candles(seconds)[-1].bar.ts_event_ns
+        return self.told(end_ns, iv_rank, f"{seconds // 60}m") if self.flip(seconds) else None
+
+    def told(self, end_ns, iv_rank=None, timeframe="1m"):
+        side, way = ("bullish", "up") if self.direction > 0 else ("bearish", "down")
+        return TradeSignal(
+            signal_id=f"SPY|{timeframe}|{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ}|flip_{way}",
+            ticker="SPY",
+            direction=side,
+            conviction=self.conviction,
+            timestamp=from_ns(end_ns),
+            entry_price=500.0,
+            timeframe=timeframe,
+            macro_bias=self.direction if self.bias is None else self.bias,
+            volume_ratio=self.ratio,
+            iv_rank=iv_rank,
+        )
+
+    def candles(self, seconds):
+        return [self.shown.get(one.bar.ts_event_ns, one) for one in super().candles(seconds)]
+
+    def show(self, end_ns, *prices, top, bottom):
+        """Let a bar be this candle: open, high, low, close against the fast cloud."""
+        self.shown[end_ns] = candle(*prices, top=top, bottom=bottom, end_ns=end_ns)
+
+
+class EmaBench:
+    """Drives the scalper by hand; spreads are two cents unless ``spread`` is set."""
+
+    def __init__(self, *, days=0, interest=5_000, **settings):
+        self.strategy = EmaScalper(ScalpConfig(**settings))
+        book = straddle_book(*STRIKES, expiry=DAY + timedelta(days=days))
+        # the caps on Greeks cut today's options first, and are no matter here
+        limits = RiskLimits(
+            max_theta_fraction=1.0, max_bought_delta_fraction=100.0, max_bought_gamma_fraction=1000.0
+        )
+        self.desk = HandDesk(self.strategy, book, limits=limits)
+        self.spread = 0.02
+        self.desk.open()
+        for number in range(1, len(book)):
+            self.interest(number, interest)
+        self.clouds = ShownClouds()
+        tickers = self.strategy._tickers
+        tickers[0] = tickers[0]._replace(watch=self.clouds)
+        self.clouds.open_session(self.desk.session)
+        self.minute("09:31")  # from here on minutes come from bars, not from quotes
+
+    def interest(self, number, contracts):
+        now_ns = self.desk.now_ns
+        self.desk.handle(OpenInterestEvent(InstrumentId(number), now_ns, now_ns, contracts))
+
+    def minute(self, clock=None, spot=SPOT, flip=0):
+        """Quote everything and close a minute, at ``clock`` or a minute later; return what follows."""
+        if clock is None:
+            minute_ns = 60 * 10**9
+            self.desk.now_ns += minute_ns - (self.desk.now_ns - self.desk.session.open_ns) % minute_ns
+        else:
+            self.desk.go_to(clock)
+        self.desk.market(spot, option_spread=self.spread)
+        self.clouds.direction = flip
+        outputs = self.desk.handle(bar_event(0, spot, end_ns=self.desk.now_ns))
+        self.clouds.direction = 0
+        return outputs
+
+    def enter(self, clock="10:00", flip=1, spot=SPOT):
+        """Return the order that a flip leads to."""
+        (order,) = orders(self.minute(clock, spot, flip))
+        return order
+
+    def bought(self, clock="10:00", flip=1, fill=None):
+        """Have a first half bought and filled; return its order."""
+        order = self.enter(clock, flip)
+        self.desk.wait(1)
+        self.desk.accept(order)
+        self.desk.fill(order, fill, price=float(order.limit_price))
+        return order
+
+    def quote(self, order, mid, spread=0.02, seconds=1):
+        """Quote the bought option and those beside it around ``mid``, then the underlying."""
+        self.desk.wait(seconds)
+        half, book = spread / 2, self.desk.engine.desk.instruments
+        bought = book[order.instrument_id]
+        beside = [
+            number
+            for number, each in enumerate(book)
+            if each.is_option and (each.expiry, each.right) == (bought.expiry, bought.right)
+        ]
+        outputs = ()
+        for number in sorted(beside, key=lambda each: each == order.instrument_id):
+            outputs += self.desk.quote(number, round(mid - half, 4), round(mid + half, 4))
+        outputs += self.desk.quote(0, 499.69, 499.71)
+        return outputs + self.desk.quote(0, 499.74, 499.76)
+
+    @property
+    def reasons(self):
+        """Reasons of the last decision."""
+        return decisions(self.desk.outputs)[-1].reasons
+
 
 TUESDAY = date(2025, 2, 4)
 FRIDAY = date(2025, 2, 7)
@@ -1032,3 +1162,152 @@ def test_options_of_later_days_are_sold_before_the_close_unless_they_are_kept_ov
     end_ns = None if overnight else session_end_ns(session_on(TUESDAY))
     late = trade(now_ns=new_york_ns(TUESDAY, time(15, 55)), cutoff_ns=None, session_end_ns=end_ns)
     assert next_exit(exit_rules(CONFIG), late) == (None if overnight else "session_end")
+
+
+# laws, whatever the market and the venue do -----------------------------------------------------------
+
+CUTOFF = new_york_ns(DAY, time(14))
+MOST = 3
+
+steps = st.one_of(
+    st.tuples(st.just("move"), st.integers(-60, 60)),
+    st.tuples(st.just("minute"), st.sampled_from([-1, 0, 0, 1])),
+    st.tuples(st.just("test"), st.sampled_from([-1, 1])),
+    st.tuples(st.just("fill"), st.integers(1, 40)),
+    st.tuples(st.just("reject"), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 40)),
+    st.tuples(st.just("late"), st.integers(1, 5)),
+    st.tuples(st.just("spread"), st.integers(1, 9)),
+)
+
+
+class Venue:
+    """Does to the oldest live order what the example says, and sees that no law is broken."""
+
+    def __init__(self, **config):
+        self.bench = EmaBench(**config)
+        self.desk = self.bench.desk
+        self.cents = round(SPOT * 100)
+        self.seen = 0
+        self.was_late = False
+        self.bench.minute("09:59")
+
+    @property
+    def orders(self):
+        return list(self.desk.engine.desk.orders.live.values())
+
+    def do(self, what, amount):
+        desk = self.desk
+        for order in self.orders:
+            if order.state is OrderState.PENDING_CANCEL:
+                desk.cancelled(order.client_order_id)
+        live = self.orders
+        spot = self.cents / 100
+        if what == "move":
+            self.cents += amount
+            desk.wait(3).market(self.cents / 100, option_spread=self.bench.spread)
+        elif what == "minute":
+            self.bench.minute(spot=spot, flip=amount)
+        elif what == "test":
+            self.show_test(amount)
+            self.bench.minute(spot=spot)
+        elif what == "wait":
+            desk.wait(amount).timer()
+        elif what == "spread":
+            self.bench.spread = amount / 100
+        elif what == "late":
+            self.fill_late(amount)
+        elif live and what == "fill":
+            order = live[0]
+            desk.wait(1).fill(
+                order.submitted, min(amount, int(order.leaves)), float(order.submitted.limit_price)
+            )
+        elif live and what == "reject" and not live[0].filled:
+            desk.wait(1).reject(live[0].submitted)
+        self.check()
+
+    def show_test(self, sign):
+        """Let the next candle test the cloud and hold."""
+        minute_ns = 60 * 10**9
+        end_ns = self.desk.now_ns + minute_ns - (self.desk.now_ns - self.desk.session.open_ns) % minute_ns
+        spot = self.cents / 100
+        edges = {"top": spot, "bottom": spot - 0.1} if sign > 0 else {"top": spot + 0.1, "bottom": spot}
+        self.bench.clouds.show(end_ns, spot, spot + 0.2, spot - 0.2, spot + 0.1 * sign, **edges)
+
+    def fill_late(self, count):
+        """Fill the last cancelled purchase: it happened before the venue's last answer."""
+        for order in reversed(self.desk.engine.desk.orders.orders.values()):
+            left = order.submitted.quantity - order.filled
+            if order.state is OrderState.CANCELLED and order.submitted.side is Side.BUY and left:
+                self.was_late = True
+                price = float(order.submitted.limit_price)
+                self.desk.wait(1).fill(order.submitted, min(count, int(left)), price)
+                return
+
+    def check(self):
+        book = self.desk.engine.desk
+        sent = [one for one in self.desk.outputs[self.seen :] if isinstance(one, SubmitOrder)]
+        self.seen = len(self.desk.outputs)
+        for order in sent:
+            self.check_order(order)
+        buys = [one.submitted.instrument_id for one in self.orders if one.submitted.side is Side.BUY]
+        assert len(buys) == len(set(buys)), "two live orders for one entry"
+        held = set(self.desk.positions)
+        if not self.was_late:
+            assert len(held | set(map(int, buys))) <= MOST
+        # a fill after the venue's cancel may make a fourth: it is being sold
+        scalps = self.bench.strategy.scalps
+        assert held <= {int(scalp.number) for scalp in scalps}
+        assert len([scalp for scalp in scalps if not scalp.exit.why]) <= MOST
+        for number, quantity in self.desk.positions.items():
+            offered = sum(
+                one.leaves
+                for one in self.orders
+                if one.submitted.instrument_id == number and one.submitted.side is Side.SELL
+            )
+            assert 0 <= offered <= quantity
+        assert not book.positions.quantity(0), "shares are never traded"
+
+    def check_order(self, order):
+        """Orders are limits on the tick; a buy is never above the ask and never past the cut-off."""
+        rule = self.desk.book[order.instrument_id].tick_rule
+        assert order.order_type is OrderType.LIMIT
+        assert order.limit_price > 0
+        assert order.limit_price % rule.tick_at(order.limit_price) == 0
+        created_ns = self.desk.engine.desk.orders.orders[order.client_order_id].created_ns
+        assert (order.purpose is Purpose.OPEN) is (order.side is Side.BUY)
+        if order.side is Side.BUY:
+            quote = self.desk.engine.desk.market.quotes[order.instrument_id]
+            assert float(order.limit_price) <= quote.ask + 1e-9
+            assert created_ns < CUTOFF
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([-1, 1]),
+    st.sampled_from(["first_candle", "bounce"]),
+    st.booleans(),
+    st.integers(1, 9),
+    st.lists(steps, max_size=40),
+)
+@example(1, "first_candle", False, 2, [("test", 1)])  # the rest of the first half is still being cancelled
+def test_the_laws_hold_and_nothing_is_held_after_the_cutoff(direction, second_half, strict, cents, plan):
+    venue = Venue(second_half=second_half, no_average_up=strict)
+    venue.bench.spread = cents / 100
+    venue.do("minute", direction)  # begin with something held: the laws are about getting rid of it
+    if not venue.orders:
+        return  # the spread is too wide for any contract
+    venue.do("fill", 10)
+    for step in plan:
+        venue.do(*step)
+    if venue.desk.now_ns < CUTOFF:
+        venue.desk.go_to("14:00")
+    for _ in range(40):  # a venue that fills whatever it is sent: what was refused is asked again
+        venue.do("wait", 30)
+        venue.do("move", 0)
+        for _ in range(len(venue.orders)):
+            venue.do("fill", 40)
+    assert venue.desk.positions == {}
+    assert not venue.orders
+    exits = [one for one in decisions(venue.desk.outputs) if one.kind == "exit"]
+    assert not [reason for one in exits for reason in one.reasons if "held" in reason and "sell " in reason]

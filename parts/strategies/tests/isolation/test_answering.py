@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.folders import event, folder
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -16,6 +15,7 @@ from scalpdesk.strategies.registry import start_helper
 from scalpdesk_strategies.isolation.answering import FolderAnswerer
 from scalpdesk_strategies.isolation.process import FolderLimits
 from scalpdesk_testing.kit.clock import ManualClock
+from scalpdesk_testing.kit.folders import event, folder
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from fakes.folders import event, folder
 from scalpdesk_strategies.isolation.process import FolderLimits, FolderProcess
+from scalpdesk_testing.kit.folders import event, folder
 
 TRY = """
     try:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from fakes.folders import event, folder
-from fakes.served_desk import served_desk
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.status import SOCKET_NAME, TOKEN_NAME
 from scalpdesk.strategies.registry import start_helper
@@ -25,6 +23,8 @@ from scalpdesk_strategies.isolation.confinement import (
     landlock_abi,
 )
 from scalpdesk_strategies.isolation.process import FolderLimits, FolderProcess
+from scalpdesk_testing.kit.folders import event, folder
+from scalpdesk_testing.kit.served_desk import served_desk
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason="this system cannot confine a process"),

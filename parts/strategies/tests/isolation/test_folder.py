@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
-from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk_strategies.isolation.folder import Folder, FolderInProcess, folder_digest
+from scalpdesk_testing.kit.folders import BUY_ONE, event, folder
 
 
 def test_an_answer_is_what_the_folder_returns(tmp_path):

@@ -1,10 +1,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes.folders import event
 from scalpdesk.protocol import log_verdict, order_intent
 from scalpdesk_strategies.isolation.folder import FolderReply
 from scalpdesk_strategies.isolation.harness import outcomes
+from scalpdesk_testing.kit.folders import event
 
 
 class Told:

@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import scalpdesk
-from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.pricing.kernels.compiling import ChosenFolder
 from scalpdesk_strategies.isolation.folder import MOST_MESSAGES
 from scalpdesk_strategies.isolation.process import FolderLimits, FolderProcess
+from scalpdesk_testing.kit.folders import BUY_ONE, event, folder
 
 QUICK = FolderLimits(time_limit_seconds=1.0, kill_after_seconds=1.0)
 COUNTING = "seen = []"

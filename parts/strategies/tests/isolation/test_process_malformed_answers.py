@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from fakes.folders import event, folder
-from fakes.malformed import malformed_lines, second_verdict
 from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk_strategies.isolation.process import FolderProcess
+from scalpdesk_testing.kit.folders import event, folder
+from scalpdesk_testing.kit.malformed import malformed_lines, second_verdict
 
 ECHO = """
     try:

@@ -1,24 +1,101 @@
 """st0ckg by hand: from a signal to the last contract sold."""
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent, TradingHalt
-from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.broker_terms import known_cutoff
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk.orders.order import OrderState
+from scalpdesk.signals.base import Confidence, Reading
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
+from scalpdesk_strategies.st0ckg.filters import FilterConfig
 from scalpdesk_strategies.st0ckg.strategy import St0ckg
 from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+
+
+class LiveOrders:
+    """A signal that says what the test says."""
+
+    name = "TOLD"
+    weight = 9.0
+    minimum = 6.0
+    high_from = 7.0
+    medium_from = 5.0
+
+    def __init__(self):
+        self.reading = Reading("TOLD", 0.0)
+        self.facts = None
+
+    def say(self, direction, score=8.0):
+        confidence = Confidence.HIGH if score >= 7 else Confidence.MEDIUM
+        self.reading = Reading("TOLD", score, direction, confidence, ("because",))
+
+    def measured(self, facts):
+        self.facts = facts
+        return self.reading
+
+    original = measured
+
+
+QUIET = FilterConfig(trend_filter=False)
+
+
+class Bench:
+    """A desk with st0ckg, one told signal and options of the day at 498 to 502."""
+
+    def __init__(self, **settings):
+        config = St0ckgConfig(**({"filters": QUIET} | settings))
+        self.strategy = St0ckg(config)
+        self.told = LiveOrders()
+        self.strategy._signals = (self.told,)
+        self.desk = HandDesk(self.strategy, straddle_book(498, 499, 500, 501, 502, expiry=DAY))
+        self.desk.open()
+        self.minute("09:31")  # from here on minutes come from bars, not from quotes
+
+    def minute(self, clock, spot=500.0):
+        """Quote everything and close a minute at ``clock``; return what follows from the bar."""
+        self.desk.go_to(clock)
+        return self.close_minute(spot)
+
+    def close_minute(self, spot):
+        """Quote everything and close a minute now; return what follows from the bar."""
+        self.desk.market(spot, option_spread=0.02)
+        now_ns = self.desk.now_ns
+        return self.desk.handle(BarEvent(0, now_ns, now_ns, 60, spot, spot + 0.02, spot - 0.02, spot, 1000.0))
+
+    def bought(self, direction=1, clock="10:05", fill=None):
+        """Have an entry made and filled."""
+        self.told.say(direction)
+        (order,) = orders(self.minute(clock))
+        self.desk.wait(1)
+        self.desk.accept(order)
+        self.desk.fill(order, fill)
+        self.told.say(0, 0.0)
+        return order
+
+    def at(self, spot, clock=None, seconds=30):
+        """Move the market; return what follows."""
+        if clock is not None:
+            self.desk.go_to(clock)
+        else:
+            self.desk.wait(seconds)
+        return self.desk.market(spot, option_spread=0.02)
+
+    def symbol(self, order):
+        return self.desk.book[order.instrument_id].symbol
+
 
 YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)
 NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))
@@ -393,3 +470,108 @@ def test_every_absent_signal_is_said_once_with_its_reason_when_it_could_have_cou
     assert "OPENING_DRIVE absent: the range of the session before is not known" in first
     assert "VWAP_RECLAIM absent: no volume-weighted price: the bars carry no volume" in first
     assert sum(len(words) for words in absences.values()) <= 10
+
+
+# laws, whatever the market and the venue do -----------------------------------------------------------
+
+OPENS, ENDS = new_york_ns(DAY, time(10)), new_york_ns(DAY, time(10, 30))
+FLAT_BY = "15:50"
+
+steps = st.one_of(
+    st.tuples(st.just("move"), st.integers(-40, 40)),
+    st.tuples(st.just("minute"), st.sampled_from([-1, 0, 1])),
+    st.tuples(st.just("fill"), st.integers(1, 10)),
+    st.tuples(st.just("reject"), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 40)),
+    st.tuples(st.just("late"), st.integers(1, 3)),
+)
+
+
+class Venue:
+    """Does to the oldest live order what the example says."""
+
+    def __init__(self):
+        self.bench = Bench()
+        self.desk = self.bench.desk
+        self.cents = 50_000
+        self.bench.minute("09:59")
+
+    @property
+    def orders(self):
+        return list(self.desk.engine.desk.orders.live.values())
+
+    def do(self, what, amount):
+        desk = self.desk
+        for order in self.orders:
+            if order.state is OrderState.PENDING_CANCEL:
+                desk.cancelled(order.client_order_id)
+        live = self.orders
+        if what == "move":
+            self.cents += amount
+            desk.wait(3).market(self.cents / 100, option_spread=0.02)
+        elif what == "minute":
+            self.bench.told.say(amount, 8.0 if amount else 0.0)
+            minute_ns = 60 * 10**9
+            desk.now_ns += minute_ns - (desk.now_ns - desk.session.open_ns) % minute_ns
+            self.bench.close_minute(self.cents / 100)
+        elif what == "wait":
+            desk.wait(amount).timer()
+        elif what == "late":
+            self.fill_late(amount)
+        elif live and what == "fill":
+            desk.wait(1).fill(live[0].submitted, min(amount, int(live[0].leaves)))
+        elif live and what == "reject" and not live[0].filled:
+            desk.wait(1).reject(live[0].submitted)
+
+    def fill_late(self, count):
+        """Fill the last cancelled purchase: it happened before the venue's last word."""
+        for order in reversed(self.desk.engine.desk.orders.orders.values()):
+            left = order.submitted.quantity - order.filled
+            if order.state is OrderState.CANCELLED and order.submitted.side is Side.BUY and left:
+                self.desk.wait(1).fill(order.submitted, min(count, int(left)))
+                return
+
+    def check(self):
+        book = self.desk.engine.desk
+        for number, held in self.desk.positions.items():
+            assert held >= 0
+            offered = sum(
+                one.leaves
+                for one in self.orders
+                if one.submitted.instrument_id == number and one.submitted.side is Side.SELL
+            )
+            assert offered <= held
+        assert len(book.positions.held()) <= 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([-1, 1]), st.integers(1, 10), st.lists(steps, max_size=40))
+def test_it_never_sells_what_it_has_not_and_ends_flat(direction, count, plan):
+    venue = Venue()
+    venue.do("minute", direction)  # begin with something held: the laws are about getting rid of it
+    venue.do("fill", count)
+    assert venue.desk.positions
+    for step in plan:
+        venue.do(*step)
+        venue.check()
+    sent = [one for one in venue.desk.outputs if isinstance(one, SubmitOrder)]
+    for order in sent:
+        created_ns = venue.desk.engine.desk.orders.orders[order.client_order_id].created_ns
+        assert (order.purpose is Purpose.OPEN) is (order.side is Side.BUY)
+        if order.side is Side.BUY:
+            assert OPENS <= created_ns <= ENDS
+            assert 0 < order.quantity <= 10
+    venue.bench.told.say(0, 0.0)
+    if venue.desk.now_ns < new_york_ns(DAY, time.fromisoformat(FLAT_BY)):
+        venue.desk.go_to(FLAT_BY)
+    for _ in range(40):  # a venue that fills whatever it is sent: what was refused is asked again
+        venue.do("wait", 30)
+        venue.do("move", 0)
+        for _ in range(len(venue.orders)):
+            venue.do("fill", 10)
+        venue.check()
+    assert venue.desk.positions == {}
+    assert not venue.orders
+    # the gate holds an exit to what is held as well: it must never have had to
+    exits = [one for one in decisions(venue.desk.outputs) if one.kind == "exit"]
+    assert not [reason for one in exits for reason in one.reasons if "held" in reason and "sell " in reason]

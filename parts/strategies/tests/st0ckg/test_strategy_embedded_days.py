@@ -6,11 +6,11 @@ from functools import cache
 
 import pytest
 
-from fakes.scalp_days import run_scalps
 from scalpdesk.core.intents import Side
 from scalpdesk.datasets.embedded import market
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk_testing.kit.scalp_days import run_scalps
 
 pytestmark = pytest.mark.second
 

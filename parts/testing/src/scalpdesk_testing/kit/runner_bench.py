@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fakes.packages import install_points
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import RetryError
@@ -51,6 +50,7 @@ from scalpdesk.venues.event_queue import EventQueue
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.packages import install_points
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 OPTIONS = RunnerOptions(
@@ -484,7 +484,7 @@ class InstalledVenue:
     """Called with each gateway that is built."""
 
     def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        points = {"scalpdesk.venues": {"bench": "fakes.runner_bench:VENUE"}}
+        points = {"scalpdesk.venues": {"bench": "scalpdesk_testing.kit.runner_bench:VENUE"}}
         install_points(site, "bench-venue", points)
         monkeypatch.syspath_prepend(site)
         self.built.clear()

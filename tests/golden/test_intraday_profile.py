@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from fakes.intraday_profile import IntradayBars, intraday_profile
 from scalpdesk.core.errors import ArgumentError
+from tests.golden.intraday_profile import IntradayBars, intraday_profile
 
 MINUTES = np.arange(390)
 SHAPE = 1.0 + 2.0 * np.square(MINUTES / 194.5 - 1.0)

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from fakes.archives import put_zip
+from scalpdesk_testing.kit.archives import put_zip
 
 OPEN_NS = 1_705_415_400_000_000_000  # 2024-01-16 14:30:00 UTC
 

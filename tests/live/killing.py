@@ -17,9 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from fakes.forked import ExchangeCommand, start
-from fakes.live import until
-from fakes.live_session import status_of
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -32,6 +29,9 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, start_watchdog
+from scalpdesk_testing.kit.forked import ExchangeCommand, start
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live_session import status_of
 
 BUSY = (
     "entry.gate=advise",

@@ -10,12 +10,16 @@ import json
 import pickle
 import threading
 import urllib.request
+from collections.abc import Iterator
 from datetime import date, time
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import msgspec
+import pytest
 
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
@@ -24,12 +28,26 @@ from scalpdesk.exchange.outbox import Frame
 from scalpdesk.exchange.source import MarketSource
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk_alpaca.served.app import AlpacaApi
-from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk_testing.kit.clock import ManualClock
 
 DAY_TEXT = "2026-11-18"  # a Wednesday
+
+
+def part(module: str) -> Any:
+    """Import a module of a venue's part.
+
+    Raises
+    ------
+    ConfigError
+        When that part is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        venue = module.partition(".")[0].removeprefix("scalpdesk_")
+        raise ConfigError(
+            f"this bench needs {missing.name}", where=venue, fix=f'pip install "scalpdesk[{venue}]"'
+        ) from missing
 
 
 def start_ns() -> int:
@@ -65,8 +83,9 @@ class Bench:
         self.plan = LaunchPlan(source=source, options=options, **plan)
         self.world, self.credentials = build_world(self.plan)
         self.keyring = Keyring(self.credentials)
-        self.api = AlpacaApi(self.world, self.keyring, **limits)
-        self.hub = Hub(self.world)
+        self.api = part("scalpdesk_alpaca.served.app").AlpacaApi(self.world, self.keyring, **limits)
+        self._streams = part("scalpdesk_alpaca.served.streams")
+        self.hub = self._streams.Hub(self.world)
         self.clock_ns = 0
 
     def headers(self, account: int = 0) -> dict[str, str]:
@@ -83,10 +102,10 @@ class Bench:
         headers: dict[str, str] | None = None,
         settle: bool = True,
         **query: Any,
-    ) -> Answer:
+    ) -> Any:
         raw = b"" if body is None else (body if isinstance(body, bytes) else msgspec.json.encode(body))
         answer = self.api.handle(
-            Request(
+            part("scalpdesk_alpaca.served.requests").Request(
                 method,
                 path,
                 {name: str(value) for name, value in query.items()},
@@ -146,7 +165,7 @@ class Bench:
         limit: int = 0,
     ) -> "Line":
         line = Line(self)
-        stream = DataStream(
+        stream = self._streams.DataStream(
             path,
             self.world,
             self.keyring,
@@ -163,7 +182,7 @@ class Bench:
 
     def trade_stream(self, *, packed: bool = False, account: int = 0, listen: bool = True) -> "Line":
         line = Line(self)
-        line.start(TradeStream(self.world, self.keyring, line.wire, packed=packed))
+        line.start(self._streams.TradeStream(self.world, self.keyring, line.wire, packed=packed))
         one = self.credentials[account]
         if listen:
             data = {"key_id": one.key, "secret_key": one.secret}
@@ -179,13 +198,13 @@ class Line:
         self.bench = bench
         self.frames: list[Frame] = []
         self.is_closed = False
-        self.wire = Wire(bench.world, self.frames.append, self.close)
+        self.wire = bench._streams.Wire(bench.world, self.frames.append, self.close)
         self.stream: Any = None
 
     def start(self, stream: Any) -> None:
         self.stream = stream
         self.bench.hub.add(stream)
-        if isinstance(stream, DataStream):
+        if hasattr(stream, "open"):
             stream.open()
 
     def close(self) -> None:
@@ -254,3 +273,18 @@ class Venue:
 
     def advance(self, seconds: float) -> None:
         self.admin("advance", {"seconds": seconds})
+
+
+# fixtures ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(generated(), accounts=2)
+
+
+@pytest.fixture
+def venue(socket_enabled: None) -> Iterator[Venue]:
+    running = Venue(LaunchPlan(source=generated(), speed=0.0, accounts=2, trading_limit=0, data_limit=0))
+    yield running
+    running.stop()

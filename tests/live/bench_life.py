@@ -3,14 +3,14 @@
 import asyncio
 from dataclasses import replace
 
-from fakes.live import until
-from fakes.runner_bench import BenchWatchdog, InstalledVenue, bench_plan
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live import run
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.runner_bench import BenchWatchdog, InstalledVenue, bench_plan
 
 SESSION = session_on(DAY)
 QUICK = RunnerOptions(

@@ -24,14 +24,11 @@ from typing import IO, Any
 
 import pytest
 
-import scalpdesk
 from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 
-_SOURCE = str(Path(scalpdesk.__file__).resolve().parents[1])
-_TESTS = str(Path(__file__).resolve().parents[1])
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["fakes.fork_server"])
+_FORKS.set_forkserver_preload(["scalpdesk_testing.kit.fork_server"])
 ForkingPickler.register(Secret, lambda secret: (Secret, (secret.reveal(),)))  # through a pipe, to no file
 
 
@@ -40,8 +37,7 @@ def start(run: Callable[..., object], *given: object) -> ForkServerProcess:
     process = _FORKS.Process(target=run, args=given, daemon=True)
     with pytest.MonkeyPatch.context() as patch:
         # read by the process that forks, which begins with the first; the same source as here
-        patch.setenv("PYTHONPATH", os.pathsep.join((_TESTS, _SOURCE)))
-        patch.syspath_prepend(_TESTS)
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         process.start()
     return process
 

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from fakes.alpaca_bench import AlpacaBench
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.events import Event, PositionChanged
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -17,6 +16,7 @@ from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.desk import Scripted, build_engine
+from scalpdesk_testing.kit.served import AlpacaBench
 
 BRISK = RunnerOptions(
     reconcile_seconds=0.15,

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from fakes.forked import Command, ExchangeCommand
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.core.events import (
@@ -54,6 +53,7 @@ from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.desk import combos as combos_of
 from scalpdesk_testing.kit.desk import orders as orders_of
+from scalpdesk_testing.kit.forked import Command, ExchangeCommand
 
 CASH, COIN_CASH = Decimal(100_000), Decimal(2)
 POLL_SECONDS = 0.02

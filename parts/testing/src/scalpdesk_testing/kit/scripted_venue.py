@@ -8,14 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from fakes.alpaca_bench import Key
+from scalpdesk.config.schema import Secret
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import Event
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.contract import Health, Notice
 from scalpdesk.venues.network import CleanConnector, Network
-from scalpdesk_alpaca.gateway import AlpacaGateway
-from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
+from scalpdesk_testing.kit.exchange import part
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
@@ -100,7 +99,7 @@ class ScriptedVenue(Network):
         return sum(asked.line == line for asked in self.asked)
 
 
-async def settled(gateway: AlpacaGateway) -> None:
+async def settled(gateway: Any) -> None:
     """End a gateway's requests under way as its close does: each has a minute to be answered."""
     gateway._path._cancels.close()
     await gateway._path.under_way.end(60.0)
@@ -133,12 +132,13 @@ class Conversation:
         self.loop = VirtualLoop()
         self.clock: Clock = VirtualClock(self.loop, at_ns)
         self.venue = ScriptedVenue(answer)
-        self.gateway = AlpacaGateway(
-            endpoints=Endpoints.at("http://127.0.0.1:9"),
-            keys=ApiKeys(Key("k"), Key("s")),
+        transport = part("scalpdesk_alpaca.transport")
+        self.gateway = part("scalpdesk_alpaca.gateway").AlpacaGateway(
+            endpoints=transport.Endpoints.at("http://127.0.0.1:9"),
+            keys=transport.ApiKeys(Secret("k"), Secret("s")),
             instruments=book,
             clock=self.clock,
-            options=GatewayOptions(**options),
+            options=transport.GatewayOptions(**options),
             network=self.venue,
         )
         if is_connected:

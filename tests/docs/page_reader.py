@@ -26,9 +26,9 @@ from typing import Any
 
 import pytest
 
-from fakes.packages import install_points
-from fakes.page_commands import ROOT, Step
 from scalpdesk.cli.main import main
+from scalpdesk_testing.kit.packages import install_points
+from tests.docs.page_commands import ROOT, Step
 
 READY_SECONDS = 300.0
 """A machine that is busy with other tests needs long to start a process."""
