@@ -227,7 +227,7 @@ def test_a_line_that_was_never_quoted_waits_and_one_that_nobody_bids_for_rests_a
     assert wants(outputs) == [(1, "sell", 2, "close")]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("clock", "venue", "offered"),
     [
         ("15:31", "alpaca", [0, 2, 4, 8, 16, 32]),
@@ -382,7 +382,7 @@ def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
     assert (sale.limit_price, again.limit_price) == (D("0.01"), D("19.00"))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "bid", "ask", "sent"),
     [
         (10, 499.5, 500.5, [("sell", D("499.49"))]),
@@ -437,7 +437,7 @@ def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
     assert found.again_in_seconds == 2.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("purpose", "lines", "is_cancelled"),
     [
         (Purpose.OPEN, [(1, 1)], True),
@@ -448,7 +448,7 @@ def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
         (Purpose.UNWIND_HEDGE, [(0, 5)], False),
     ],
 )
-@pytest.mark.parametrize("state", [OrderState.WORKING, OrderState.PENDING_CANCEL, OrderState.UNKNOWN])
+@pytest.mark.rows("state", [OrderState.WORKING, OrderState.PENDING_CANCEL, OrderState.UNKNOWN])
 def test_orders_that_add_to_the_book_are_taken_off_it_before_anything_is_sold(
     purpose, lines, is_cancelled, state
 ):
@@ -471,7 +471,7 @@ def test_an_order_on_its_way_out_holds_up_the_cancel_of_no_other():
     assert [cancel.client_order_id for cancel in found.cancels] == ["c"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("order", "sent"),
     [
         (at_work("a", size=4), [6]),
@@ -491,7 +491,7 @@ def test_what_works_already_is_not_sent_a_second_time(order, sent):
     assert [(one.side, one.quantity) for one in short.orders] == [(Side.BUY, 10)]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("line", "sent"),
     [
         ((0, 70), ("sell", 70)),
@@ -542,7 +542,7 @@ def test_what_nobody_bids_for_is_offered_ever_more_seldom_and_at_once_when_it_is
     assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + 3 * S).orders
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "number", "limit", "is_left"),
     [
         (Side.SELL, 1, "0.01", True),
@@ -561,7 +561,7 @@ def test_the_least_offer_of_what_nobody_bids_for_rests(side, number, limit, is_l
     assert bool(found.cancels) is not is_left
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bids", "lines", "sent"),
     [
         ({"_0": 490.0, "_1": None}, [(0, -30), (1, 2)], {0, 1}),
@@ -601,7 +601,7 @@ def test_what_goes_out_again_of_orders_in_doubt_takes_no_holding_across_zero(hel
     assert bool(sent) is (closing > 0)
 
 
-@pytest.mark.parametrize(("held", "is_sent"), [((2, 2), True), ((2, 1), False), ((-2, 2), False)])
+@pytest.mark.rows(("held", "is_sent"), [((2, 2), True), ((2, 1), False), ((-2, 2), False)])
 def test_a_combo_in_doubt_goes_out_again_where_each_of_its_legs_is_held(held, is_sent):
     call, put = (
         at_work(f"o{number}", number, Side.SELL, 2, Purpose.CLOSE, state=OrderState.UNKNOWN)
@@ -631,7 +631,7 @@ def test_ids_count_the_attempts_at_each_instrument():
     assert Flattener(straddle_book(500), "run").name_orders(found) == first
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("account", "a", "b", "lines"),
     [
         (10, 4, 6, [("a", 4), ("b", 6)]),
@@ -680,7 +680,7 @@ def test_a_sold_option_that_cannot_be_bought_back_keeps_its_cover_only_for_a_whi
     assert [one.instrument_id for one in steps[first]] == [2]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("working", "bids", "limits"),
     [
         ([at_work("a", 1, size=2, purpose=Purpose.HEDGE, state=OrderState.UNKNOWN)], {}, {}),
@@ -705,7 +705,7 @@ def test_an_offer_that_waits_and_an_option_without_a_quote_hold_up_nothing_else(
     assert [one.instrument_id for one in step([(1, 2), (2, 3)], quotes=unseen).orders] == [2]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("spot", "kind"), [(0.5, OrderType.LIMIT), (0.02, OrderType.LIMIT), (0.0, OrderType.MARKET)]
 )
 def test_the_share_of_an_unsold_option_may_be_worth_cents(spot, kind):
@@ -714,7 +714,7 @@ def test_the_share_of_an_unsold_option_may_be_worth_cents(spot, kind):
     assert sale.order_type is kind
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "offered"),
     [(9.9, 10.2, None), (0.05, 20.0, "9.5"), (0.0, 20.0, "9.5"), (9.9, 20.0, "9.5"), (9.0, 11.0, None)],
 )

@@ -17,7 +17,7 @@ TICK, D95 = Decimal("0.01"), Decimal("0.95")
 CALL = straddle_book(500)[1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "is_unquoted", "must_go", "tries", "allowed", "rungs"),
     [
         (5.0, False, False, 0, BOTH_TYPES, "market mid"),

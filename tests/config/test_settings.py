@@ -122,8 +122,8 @@ def test_dotenv_never_beats_the_environment(load, tmp_path):
     assert load(environ={"HEDGING_ASSET": "IWM"}).strategy_config.underlying == "IWM"
 
 
-@pytest.mark.parametrize("mode", range(0o600, 0o700))
-@pytest.mark.parametrize(
+@pytest.mark.rows("mode", range(0o600, 0o700))
+@pytest.mark.rows(
     "name", ["TRADING_API_KEY", "ST0CKASECRET", "SCALPDESK_CREDENTIALS__TRADING_API_SECRET", "HEDGING_ASSET"]
 )
 def test_keys_in_a_dotenv_that_others_may_read_or_write_are_refused(tmp_path, name, mode):
@@ -155,7 +155,7 @@ def test_unrelated_names_in_dotenv_pass(load, tmp_path):
     assert load().strategy_config == Config()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("toml", "where", "nearest"),
     [
         (
@@ -217,7 +217,7 @@ def test_all_wrong_keys_are_shown_at_once(load):
     assert len(caught.value.as_dict()["errors"]) == 3
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("toml", "what", "where"),
     [
         ("[simulation]\nlatency_ms = 'fast'\n", "takes a number", "simulation.latency_ms (scalpdesk.toml:2)"),
@@ -288,7 +288,7 @@ def test_numbers_must_be_finite(load):
             load(f"[rates]\nflat = {text}\n")
 
 
-@pytest.mark.parametrize("text", ["inf", "nan", "-Infinity"])
+@pytest.mark.rows("text", ["inf", "nan", "-Infinity"])
 def test_exact_amounts_must_be_finite(load, text):
     with pytest.raises(ConfigError, match="finite number") as refused:
         load(overrides=[f"simulation.starting_cash={text}"])
@@ -312,7 +312,7 @@ def test_invalid_toml_names_its_line(load):
     assert caught.value.value == "seed ="
 
 
-@pytest.mark.parametrize("name", ["scalpdesk.toml", "params.yaml", ".env"])
+@pytest.mark.rows("name", ["scalpdesk.toml", "params.yaml", ".env"])
 def test_a_byte_order_mark_and_lines_of_windows_change_nothing(tmp_path, name):
     """Editors on Windows save so; TOML was refused as an invalid statement in its first line."""
     text = {
@@ -445,7 +445,7 @@ def _refusal(load: Callable[..., Any], **more: Any) -> ConfigError:
     return caught.value
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("yaml", "where", "key"),
     [
         ("simulation:\n  seed: 9\n  latency_ms: 1\n  seed: 8\n", "params.yaml:4", "simulation.seed"),
@@ -488,7 +488,7 @@ def test_blank_lines_remarks_exports_and_values_over_lines_are_taken(tmp_path):
     assert read_dotenv(path) == {"HEDGING_ASSET": "SPY", "A": "one\ntwo", "B": "", "C": "one\ntwo"}
 
 
-@pytest.mark.parametrize("name", ["scalpdesk.toml", "params.yaml", ".env"])
+@pytest.mark.rows("name", ["scalpdesk.toml", "params.yaml", ".env"])
 def test_what_bears_the_name_of_a_configuration_file_and_is_none_is_refused(load, tmp_path, name):
     path = tmp_path / name
     path.symlink_to(tmp_path / "gone")
@@ -567,7 +567,7 @@ def test_the_page_behind_a_proxy_is_named_as_browsers_send_it(load):
     assert found.config_hash == load().config_hash  # an unfinished run goes on with it
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "origin",
     ["desk.lan", "https://", "https://desk.lan/", "https://desk.lan:443", "http://desk.lan:80", "ftp://desk.lan",
      "https://me@desk.lan", "https://desk.lan?x", "https://desk.lan:x", "https://*.lan/", "null", "https://[fd00"],

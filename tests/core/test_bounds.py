@@ -40,7 +40,7 @@ def test_the_bounds_of_a_struct_are_those_of_its_fields_inherited_ones_too():
     assert bounds_of(Cuts)["part"] == above(0, 1, "a part")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("key", "value"),
     [
         ("part", 1),
@@ -55,7 +55,7 @@ def test_a_value_within_is_taken(key, value):
     assert getattr(MoreCuts(**{key: value}), key) == value
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "given", "where"),
     [
         (Cuts, {"part": 0}, "cuts.part"),

@@ -32,7 +32,7 @@ def test_the_system_clock_gives_nanoseconds_since_1970():
 HOUR = 3_600.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("moves", "shown"),
     [
         # seconds that pass, by which the machine's time moves, and what it then lies behind

@@ -17,7 +17,7 @@ from scalpdesk.core.errors import (
 )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "error",
     [
         ConfigError("no", where="a.b", value="x\ny: z", nearest="y", fix="--set a.b=y"),
@@ -70,7 +70,7 @@ def test_facts_that_are_not_given_are_not_shown_but_a_none_is():
     assert with_none.as_dict()["value"] == "None"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "parent", "code"),
     [
         (ConfigError, FixError, 2),

@@ -73,7 +73,7 @@ def test_there_is_a_sample_of_every_event():
     assert set(SAMPLES) == set(get_args(Event))
 
 
-@pytest.mark.parametrize("kind", SAMPLES, ids=lambda kind: kind.__name__)
+@pytest.mark.rows("kind", SAMPLES)
 def test_every_event_survives_encoding_exactly(kind):
     event = kind(*SAMPLES[kind])
     encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Event)

@@ -18,7 +18,7 @@ class Wanted(Options, frozen=True, kw_only=True):
     note: str = ""
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("field", "value"),
     [
         ("days", 1),

@@ -123,8 +123,8 @@ Account.TestCase.settings = settings(max_examples=60, stateful_step_count=30, de
 TestAccount = Account.TestCase
 
 
-@pytest.mark.parametrize("stop", [Mode.HALTED, Mode.FLATTENING])
-@pytest.mark.parametrize("left", list(Mode))
+@pytest.mark.rows("stop", [Mode.HALTED, Mode.FLATTENING])
+@pytest.mark.rows("left", list(Mode))
 def test_a_stop_is_forgotten_and_the_mode_before_it_is_not(stop, left):
     desk = DeskMode()
     desk.keep(AccountMode(ModeEntry(left)))
@@ -144,7 +144,7 @@ def test_a_difference_found_while_options_expire_outlasts_the_nights_roll():
     assert state.for_new_run().opened("2018-02-06").mode is Mode.REDUCING
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("own", "passes", "needs_a_person"),
     [
         (Mode.HALTED, False, True),

@@ -21,7 +21,7 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("environ", "folder"),
     [
         ({"XDG_STATE_HOME": "/state", "HOME": "/home/me"}, "/state/scalpdesk"),
@@ -70,8 +70,8 @@ def test_a_new_folder_and_all_above_it_are_closed_to_others(tmp_path):
     assert [mode_of(tmp_path / name) for name in ("a", "a/b")] == [0o700, 0o700]
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
-@pytest.mark.parametrize("place", ["", "held", "above"])
+@pytest.mark.rows("mode", [0o777, 0o757, 0o1777])
+@pytest.mark.rows("place", ["", "held", "above"])
 def test_what_everybody_can_write_is_refused_where_it_is(tmp_path, mode, place):
     """A folder with the sticky bit keeps what lies in it: above ours it is as good as closed."""
     above = tmp_path / "above"
@@ -100,7 +100,7 @@ def test_a_file_that_everybody_could_write_counts_only_where_they_reach_it(tmp_p
 
 
 @as_root
-@pytest.mark.parametrize("place", ["", "held", "above"])
+@pytest.mark.rows("place", ["", "held", "above"])
 def test_what_belongs_to_another_user_is_refused(tmp_path, place):
     above = tmp_path / "above"
     folder = above / "state"

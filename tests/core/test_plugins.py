@@ -126,7 +126,7 @@ def test_a_whole_number_that_was_read_as_a_float_is_one():
         configured(Count, {"looks": 4.5}, kind="rule", name="far", where="exits")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("settings", "what", "where", "nearest"),
     [
         ({"widht": 1.0}, "the band far has no setting of this name", "hedge", "width"),
@@ -165,7 +165,7 @@ def test_a_plug_without_settings_is_refused_before_the_run():
         configured(object(), {}, kind="band", name="far", where="hedge.band")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("plug", "fault"),
     [
         ("NoJudge", "judge is NoneType and is called"),

@@ -31,7 +31,7 @@ def test_each_group_of_the_pages_is_a_socket():
     assert named <= {each.group for each in SOCKETS}
 
 
-@pytest.mark.parametrize("socket", SOCKETS, ids=lambda socket: socket.kind)
+@pytest.mark.rows("socket", SOCKETS)
 def test_the_products_own_plug_ins_keep_the_contract(socket: Socket):
     for name in socket.own_names():
         socket.check(socket.find(name), name, socket.where)

@@ -26,7 +26,7 @@ def test_a_float_becomes_the_exact_price_it_stands_for():
     assert str(exact(1.0)) == "1.0000"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.rows("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_price_that_is_not_finite_is_refused(value):
     with pytest.raises(ArgumentError, match="finite") as caught:
         exact(value)
@@ -63,7 +63,7 @@ def test_prices_round_to_the_tick_grid_up_down_and_to_even():
     assert round_to_tick(Decimal("1.05"), tick, "up") == Decimal("1.05")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("tick", "side", "where"), [("0", "up", "tick"), ("-0.01", "up", "tick"), ("0.01", "sideways", "side")]
 )
 def test_a_wrong_tick_or_side_is_refused(tick, side, where):
@@ -90,7 +90,7 @@ def test_years_are_act_365_and_never_negative():
     assert years_between(5, 4) == 0.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("value", "shown"),
     [
         ("-0.00", "0"),
@@ -107,7 +107,7 @@ def test_an_exact_number_is_written_without_exponent_and_needless_zeros(value, s
     assert number_text(Decimal(value)) == shown
 
 
-@pytest.mark.parametrize("value", [66.445, Decimal("66.4450"), Decimal("66.445")])
+@pytest.mark.rows("value", [66.445, Decimal("66.4450"), Decimal("66.445")])
 def test_a_figure_is_rounded_alike_as_a_float_and_exactly(value):
     """Python's format gives 66.44 for the exact figure, and for the float what its last bit decides."""
     assert rounded_text(value, 2) == str(to_cents(Decimal("66.445"))) == "66.45"

@@ -390,7 +390,7 @@ def test_betas_and_the_net_delta_each_cut(desk, limits, sent):
     assert sum(int(order.quantity) for order in orders(outputs)) == sent
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("vol", "sent", "why"),
     [
         (0.15, 4, []),
@@ -425,7 +425,7 @@ def test_working_orders_in_options_are_counted(desk):
     assert len(orders(propose(one, intent(quantity=5, side=Side.SELL)))) == 1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("expires_today", "clock", "goes"),
     [
         (True, "14:59", False),
@@ -458,10 +458,8 @@ def test_room_that_an_exit_may_make_is_no_room_to_open_in(desk):
     ] == [30]
 
 
-@pytest.mark.parametrize("is_at_work", [False, True])
-@pytest.mark.parametrize(
-    ("purpose", "goes"), [(Purpose.OPEN, [10]), (Purpose.HEDGE, [20]), (Purpose.CLOSE, [])]
-)
+@pytest.mark.rows("is_at_work", [False, True])
+@pytest.mark.rows(("purpose", "goes"), [(Purpose.OPEN, [10]), (Purpose.HEDGE, [20]), (Purpose.CLOSE, [])])
 def test_only_a_hedge_on_its_way_is_lowered_like_what_is_held(desk, is_at_work, purpose, goes):
     """An entry that may sell 40 shares leaves no room; what may buy 10 before it leaves some, or lowers."""
     one = desk(max_net_delta_fraction=0.2)
@@ -492,7 +490,7 @@ STRADDLE = (intent(1, 2, Purpose.OPEN), intent(2, 2, Purpose.OPEN))
 STOPPED = tuple(msgspec.structs.replace(leg, order_type=Stop(D(20))) for leg in STRADDLE)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("legs", "leg_orders", "takes_combos", "level", "goes_as_one"),
     [
         (STRADDLE, LegOrders.COMBO, False, 3, True),
@@ -571,7 +569,7 @@ def test_what_was_admitted_before_and_has_no_ask_puts_nothing_known_at_risk(desk
     assert admission(one).context(intent(), before, one.now_ns).facts.figures().risk_before == 700
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("clock", "is_in"), [("09:29:59", False), ("09:30", True), ("16:00", True), ("16:00:01", False)]
 )
 def test_an_order_is_within_the_session_from_its_open_to_its_close(desk, clock, is_in):
@@ -613,7 +611,7 @@ def test_of_a_trade_that_goes_whole_or_not_at_all_no_cut_is_noted_when_a_leg_is_
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "quantity", "goes"), [(1, 9, 9), (1, 10, 10), (1, 11, 10), (0, 40, 40), (0, 41, 40)]
 )
 def test_an_exit_is_cut_only_beyond_the_largest_order(desk, number, quantity, goes):
@@ -655,7 +653,7 @@ def test_one_leg_and_two_are_cut_to_the_target_volatility_alike(desk, legs):
     assert note == (f"{whole} cut to {cut}: volatility 30.0% is above the target 15.0% (risk.target_vol)")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("may_short", "shortable", "why"),
     [
         (False, (0,), "the account may not sell short"),
@@ -701,7 +699,7 @@ def test_a_trade_in_several_parts_is_cut_to_as_many_sets_as_its_shares_allow(des
     assert (none, len(refusals)) == ((), 1)
 
 
-@pytest.mark.parametrize(("count", "goes_as_one"), [(2, True), (4, True), (5, False)])
+@pytest.mark.rows(("count", "goes_as_one"), [(2, True), (4, True), (5, False)])
 def test_no_more_than_four_legs_go_as_one(desk, count, goes_as_one):
     one = HandDesk(Scripted(), straddle_book(490, 500, 510))
     legs = tuple(intent(number, 1, Purpose.OPEN) for number in range(1, count + 1))

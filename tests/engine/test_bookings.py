@@ -45,7 +45,7 @@ def test_a_fill_is_booked_marked_and_wakes_the_strategy(desk):
     assert one.engine.desk.orders.live == {}
 
 
-@pytest.mark.parametrize("price", ["499.20", "500.01", "502.00"])
+@pytest.mark.rows("price", ["499.20", "500.01", "502.00"])
 def test_a_fill_is_booked_at_its_executions_price_and_never_at_its_orders_limit(desk, price):
     limit = OrderIntent(0, Side.BUY, D(4), Purpose.HEDGE, "test", OrderType.LIMIT, D("502.00"))
     one = desk(wanting(limit))
@@ -272,7 +272,7 @@ def test_a_closed_trade_is_the_book_from_flat_to_flat():
     assert gate.closed_trades.losses_in_a_row == 2
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("cause", "more_follow", "woken"),
     [
         ("exercise", False, False),
@@ -307,7 +307,7 @@ def test_a_strategy_hears_of_a_change_once_the_book_is_whole(desk, cause, more_f
     assert len(one.strategy.wakes) == before + woken
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("is_corrected", "more_follow", "woken"), [(False, False, 1), (True, False, 0), (False, True, 0)]
 )
 def test_of_a_corrected_execution_the_strategy_hears_with_its_replacement(

@@ -57,7 +57,7 @@ def test_a_venue_that_refuses_each_cancel_at_once_is_asked_ever_more_seldom(desk
     assert cancels(one.operate("halt")) == [order.client_order_id]  # an operator does not wait
 
 
-@pytest.mark.parametrize(("action", "again"), [("halt", True), ("flatten", True), ("reduce", False)])
+@pytest.mark.rows(("action", "again"), [("halt", True), ("flatten", True), ("reduce", False)])
 def test_an_operator_repeats_the_cancel_of_an_order_that_is_being_cancelled(desk, action, again):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]

@@ -112,7 +112,7 @@ LEAST = 99_000.0001
 """A session began with 100,000 and may lose 1,000: a billionth of the equity above it."""
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("loss", "words"),
     [
         ("999.99", ""),
@@ -139,7 +139,7 @@ def test_a_limit_as_a_fraction_is_of_the_equity_that_the_session_began_with():
     assert inner.is_near_loss_limit()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "number", "cash", "at_limit"),
     [
         ({0: (100, "500")}, 0, "50000", 490.0),  # ten dollars a share
@@ -230,8 +230,8 @@ KEPT = (D("0.01") + D("0.00005") * 2) * 2
 """A perpetual of two coins takes 1 %, and 0.005 % more for each coin."""
 
 
-@pytest.mark.parametrize("reported", [None, "0.01", "0.9"])
-@pytest.mark.parametrize(
+@pytest.mark.rows("reported", [None, "0.01", "0.9"])
+@pytest.mark.rows(
     ("held", "cash", "own"),
     [
         ({}, "2", None),
@@ -292,7 +292,7 @@ def test_coin_that_is_listed_during_a_session_makes_the_next_one_margined():
     assert inner.is_margined
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("used", "stage"),
     [
         (None, None),
@@ -348,7 +348,7 @@ def test_the_fall_that_liquidates_a_long_perpetual_is_found_to_a_millionth():
     assert (due_already.fall, due_already.rise) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fall", "rise", "where"),
     [
         (None, None, "at no price between a twentieth and five times it"),
@@ -396,7 +396,7 @@ def adjusting_desk(held):
     return desk, carried
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "change", "carried"),
     [
         # a split of two for one, a reverse one of one for four
@@ -456,7 +456,7 @@ def test_a_split_is_worth_what_was_held_before():
     assert inner.attribution.totals["carry"] == 50_003
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "price", "cash", "worth"),
     [(0, "0", "250", 250), (10, "500", "0", 5_000), (-10, "500", "0", -5_000), (10, "500", "-100", 4_900)],
 )
@@ -473,7 +473,7 @@ def test_what_the_owner_moves_shifts_every_starting_point(quantity, price, cash,
     assert inner.gate.closed_trades.start_cash == 1_000 + D(cash)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("cause", "part"),
     [
         ("dividend", "carry"),
@@ -506,7 +506,7 @@ def test_a_holding_that_ends_without_an_order_closes_the_trade_and_one_that_stay
     assert (closed.losses_in_a_row, closed.start_cash) == (1, 41_000)
 
 
-@pytest.mark.parametrize("cause", ["fee", "interest", "dividend"])
+@pytest.mark.rows("cause", ["fee", "interest", "dividend"])
 def test_cash_that_comes_to_a_flat_book_is_no_closed_trade_and_counts_in_none(cause):
     desk = HandDesk(Scripted())
     desk.quote(0, 499.99, 500.01)
@@ -699,7 +699,7 @@ def test_a_busted_share_is_paid_back_with_its_fee_to_account_and_strategy():
     assert inner.gate.closed_trades.losses_in_a_row == 0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "cash", "fall", "rise"),
     [
         (-10_000, "-0.397", None, 3.98727),  # two coins at 50,000 are 0.4 at five times that

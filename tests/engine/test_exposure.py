@@ -87,7 +87,7 @@ def test_gamma_counts_with_the_square_of_the_weight():
     assert twice.gamma_shares_per_usd == pytest.approx(4.0 * own.gamma_shares_per_usd)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sign", "size"), [(1.0, 27_200.0), (-1.0, 72_800.0), (0.0, math.hypot(50_000.0, 22_800.0))]
 )
 def test_deltas_together_by_the_correlation_of_the_returns(sign, size):

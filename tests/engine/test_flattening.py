@@ -59,7 +59,7 @@ def test_the_fill_that_leaves_a_flattening_desk_flat_is_marked_for_the_run_may_e
     assert marks[-1].nav - before.nav == -D(10) * D("0.10") - 2 * D("0.25")
 
 
-@pytest.mark.parametrize("what", ["a fill", "a bust", "an assignment", "a booking"])
+@pytest.mark.rows("what", ["a fill", "a bust", "an assignment", "a booking"])
 def test_a_flat_desk_looks_again_two_seconds_after_what_changes_its_book(desk, what):
     one = desk(Scripted())
     one.quote(0, 499.99, 500.01)

@@ -45,7 +45,7 @@ def test_a_halt_of_an_option_leaves_orders_in_its_share_alone(desk):
     assert cancels(status_of(one, 1)) == [names[1]]
 
 
-@pytest.mark.parametrize(("age", "is_halted"), [(-1, False), (0, True), (1, True)])
+@pytest.mark.rows(("age", "is_halted"), [(-1, False), (0, True), (1, True)])
 def test_of_two_statuses_the_later_holds(desk, age, is_halted):
     one = desk(Scripted())
     status_of(one, is_halted=False, at_ns=100)
@@ -55,7 +55,7 @@ def test_of_two_statuses_the_later_holds(desk, age, is_halted):
     assert 1 in one.engine.desk.gate.halted
 
 
-@pytest.mark.parametrize(("late_ns", "ends"), [(-1, False), (0, True), (1, True)])
+@pytest.mark.rows(("late_ns", "ends"), [(-1, False), (0, True), (1, True)])
 def test_a_bar_that_began_after_a_halt_ends_it_and_the_halts_message_may_come_again(desk, late_ns, ends):
     one = desk(Scripted())
     status_of(one)

@@ -148,7 +148,7 @@ def test_a_put_below_level_four_is_secured_by_its_strike(desk):
     assert reasons(propose(one, sell(PUT[500], 2))) != []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("level", "legs", "goes"),
     [
         (SPREADS, [sell(CALL[510])], False),
@@ -266,7 +266,7 @@ def told(one, **changes):
     one.handle(msgspec.structs.replace(limits, **changes))
 
 
-@pytest.mark.parametrize(("reported", "is_sold"), [("0.29", True), ("0.31", False), (None, True)])
+@pytest.mark.rows(("reported", "is_sold"), [("0.29", True), ("0.31", False), (None, True)])
 def test_nothing_is_sold_against_the_margin_that_the_venue_reports(desk, reported, is_sold):
     """The money may be gone already, and the model of the desk's own cash does not know it yet."""
     one = desk(max_margin_fraction=0.3, reduce_margin_fraction=0.6, flatten_margin_fraction=0.8)
@@ -307,7 +307,7 @@ def test_a_desk_in_dollars_knows_its_margin_once_it_has_written(desk):
     assert inner.margin_fraction() == D("0.11")  # reported, not guessed
 
 
-@pytest.mark.parametrize(("spot", "mode"), [(500, Mode.ACTIVE), (550, Mode.REDUCING), (600, Mode.FLATTENING)])
+@pytest.mark.rows(("spot", "mode"), [(500, Mode.ACTIVE), (550, Mode.REDUCING), (600, Mode.FLATTENING)])
 def test_a_rise_takes_a_writer_from_warning_to_reducing_to_flattening(desk, spot, mode):
     one = desk(
         max_margin_fraction=0.5, reduce_margin_fraction=0.6, flatten_margin_fraction=0.8, max_daily_loss=CASH

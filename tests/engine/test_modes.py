@@ -20,7 +20,7 @@ from scalpdesk_testing.kit.instruments import DAY
 D = Decimal
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("action", "mode", "cancels_all"),
     [("halt", "HALTED", True), ("flatten", "FLATTENING", True), ("reduce", "REDUCING", False)],
 )
@@ -87,7 +87,7 @@ def test_the_days_loss_is_judged_at_the_marks_of_now_whether_or_not_the_strategy
     pytest.fail("the limit never struck")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("before", "said", "after"),
     [
         ("ACTIVE", None, "ACTIVE"),
@@ -123,7 +123,7 @@ def test_the_mode_before_a_loss_comes_back_in_the_next_session_unless_an_operato
     assert one.engine.desk.gate.mode == "ACTIVE"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("before", "is_lost", "after"),
     [
         ("resume", True, "REDUCING"),
@@ -151,8 +151,8 @@ def test_an_unexplained_difference_outlasts_a_lost_day_and_raises_no_mode(before
     assert one.engine.desk.gate.mode == after
 
 
-@pytest.mark.parametrize("stop", ["halt", "flatten"])
-@pytest.mark.parametrize("opens_while_stopping", [True, False])
+@pytest.mark.rows("stop", ["halt", "flatten"])
+@pytest.mark.rows("opens_while_stopping", [True, False])
 def test_the_mode_before_a_loss_outlasts_a_stop_of_the_run(stop, opens_while_stopping):
     one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
     one.adopt({0: (100, "500")})
@@ -174,7 +174,7 @@ def test_the_mode_before_a_loss_outlasts_a_stop_of_the_run(stop, opens_while_sto
     assert (gate.mode, gate.desk_mode.stop) == ("ACTIVE", None)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("stop", "said", "now", "kept"),
     [
         ("halt", "reduce", "HALTED", "REDUCING"),
@@ -214,7 +214,7 @@ def test_a_loss_ends_nothing_that_has_ended(desk, mode):
     assert [made.kind for made in decisions(outputs)] == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("used", "before", "after"),
     [
         ("0.4", "ACTIVE", "ACTIVE"),
@@ -258,9 +258,7 @@ def test_margin_that_falls_as_the_desk_flattens_leaves_it_free_in_the_next_sessi
     assert one.engine.desk.gate.mode == "ACTIVE"
 
 
-@pytest.mark.parametrize(
-    ("source", "mode"), [(1, "FLATTENING"), (2, "FLATTENING"), (0, "ACTIVE"), (None, "ACTIVE")]
-)
+@pytest.mark.rows(("source", "mode"), [(1, "FLATTENING"), (2, "FLATTENING"), (0, "ACTIVE"), (None, "ACTIVE")])
 def test_an_option_that_was_adjusted_into_another_is_closed_for_no_strategy_knows_it(desk, source, mode):
     one = desk(Scripted())
     one.adopt({0: (10, "500"), 1: (1, "5"), 2: (1, "5")})

@@ -290,7 +290,7 @@ def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
     assert kept[-1] is one.engine.desk.market.quotes[1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("method", "event"),
     [
         ("apply_open_interest", lambda at_ns: OpenInterestEvent(1, at_ns, at_ns, 1_000)),
@@ -319,7 +319,7 @@ def test_what_is_known_of_the_market_is_kept_and_wakes_nobody(desk, monkeypatch,
     assert one.strategy.wakes == [Wake.SESSION]
 
 
-@pytest.mark.parametrize("returned", ["buy 5", buy(), None.__class__])
+@pytest.mark.rows("returned", ["buy 5", buy(), None.__class__])
 def test_what_a_strategy_returns_that_is_no_action_ends_the_run_before_it_is_journaled(returned):
     desk = HandDesk(
         Scripted(lambda view, wake, event: [returned] if wake is Wake.PRICE else (), [EveryQuote(0)])
@@ -330,7 +330,7 @@ def test_what_a_strategy_returns_that_is_no_action_ends_the_run_before_it_is_jou
     assert (caught.value.where, caught.value.value) == ("on_wake of scripted", returned)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("field", "value"),
     [
         ("side", "buy"),

@@ -142,7 +142,7 @@ def test_the_edge_is_proportional_to_the_multiplier(scale):
     assert shifted_edge(straddle(multiplier=scale), 0.2).gross_usd == pytest.approx(scale * one)
 
 
-@pytest.mark.parametrize("field", ["years", "half_spreads", "hedge_cost_usd", "horizon_years"])
+@pytest.mark.rows("field", ["years", "half_spreads", "hedge_cost_usd", "horizon_years"])
 def test_what_is_not_a_number_is_refused(field):
     inputs = straddle()
     if field == "years":
@@ -174,7 +174,7 @@ def test_every_failed_test_is_named():
     assert "edge -20.00 USD is below 5.00 USD" in verdict.reasons[0]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("inputs", "forecast", "named"),
     [
         (straddle(half_spreads=0.90), forecast_of(stderr=0.0), "min_edge_usd"),
@@ -228,7 +228,7 @@ def passed_by_chance(bar, minutes, noise):
     return passed.mean()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("window", "minutes"), [("an hour", 60), ("09:35 to 15:30", 355), ("03:30 to 23:30", 1_200)]
 )
 def test_a_window_of_looks_passes_by_chance_as_often_as_one_look(window, minutes):

@@ -18,7 +18,7 @@ from scalpdesk_testing.kit.instruments import DAY, straddle_book
 CONFIG = ContractConfig()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("ask", "rule", "limit"),
     [
         ("0.85", CENT_TICK, "0.87"),
@@ -37,7 +37,7 @@ def test_contract_score_parts():
     assert contract_score(0.35, 100.0, 500, 0.025, 0.25) == pytest.approx(20.0 + 0.3 * 15.0 + 10.0 + 7.5)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("open_interest", "prints", "passes"),
     [(500, (), True), (499, (), False), (499, (49.0,), False), (499, (30.0, 20.0), True), (0, (50.0,), True)],
 )

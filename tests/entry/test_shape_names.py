@@ -25,9 +25,9 @@ def held_of(structure, sets):
     return [(leg.contract, Decimal(sets * leg.ratio)) for leg in structure.legs]
 
 
-@pytest.mark.parametrize("right", ["call", "put"])
-@pytest.mark.parametrize("side", ["long", "short"])
-@pytest.mark.parametrize("name", sorted(SHAPES))
+@pytest.mark.rows("right", ["call", "put"])
+@pytest.mark.rows("side", ["long", "short"])
+@pytest.mark.rows("name", sorted(SHAPES))
 def test_every_shape_is_named_by_its_legs(view, name, side, right):
     structure = best_of(tools_of(view, shape=name, side=side, right=right), view).structure
     named = name_structure(reversed(held_of(structure, 3)))
@@ -47,7 +47,7 @@ def test_a_ratio_of_one_to_three_is_a_ratio():
     assert str(name_structure(legs)).startswith("2 × long ratio")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "quantities",
     [
         {("C", 500): 1},

@@ -67,8 +67,8 @@ def test_the_twelve_shapes_are_there_by_name():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("right", ["call", "put"])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.rows("right", ["call", "put"])
+@pytest.mark.rows("name", SHAPES)
 def test_the_short_side_of_a_shape_has_the_same_options_with_the_other_sign(view, name, right):
     bought, sold = (structure_in(view, shape=name, side=side, right=right) for side in ("long", "short"))
     assert bought.option_ids == sold.option_ids
@@ -169,7 +169,7 @@ def test_a_leg_is_a_strike_that_is_quoted():
             assert 0.0 < quote.bid < quote.ask
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.rows("name", SHAPES)
 @given(
     sets=st.integers(1, 9), side=st.sampled_from(["long", "short"]), right=st.sampled_from(["call", "put"])
 )
@@ -194,13 +194,13 @@ def test_an_iron_fly_is_no_straddle_and_no_other_shape_takes_a_part_of_it(view):
         assert lister.recognise({fly.legs[0].option_id: Decimal(1)}) is None
 
 
-@pytest.mark.parametrize("text", ["", "d", "-5d", "60d", "nan", "25 delta", "5x", "infsd"])
+@pytest.mark.rows("text", ["", "d", "-5d", "60d", "nan", "25 delta", "5x", "infsd"])
 def test_a_distance_that_cannot_be_read_is_refused_with_its_key(text):
     with pytest.raises(ConfigError, match=r"structure\.wing"):
         StructureConfig(shape="iron_fly", wing=text)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("text", "amount", "unit"),
     [("25d", 25, "d"), ("1.5sd", 1.5, "sd"), ("2%", 2, "%"), ("5", 5, ""), ("1.20p", 1.2, "p")],
 )

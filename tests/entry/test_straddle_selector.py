@@ -228,7 +228,7 @@ def test_a_tie_goes_to_the_tighter_then_the_nearer_then_the_sooner():
     assert first.best.structure == again.best.structure
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("low", "high", "passes"), [(46, 46, True), (30, 46, True), (47, 90, False), (0, 45, False)]
 )
 def test_the_expiry_window_counts_calendar_days_both_ends_included(low, high, passes):
@@ -248,7 +248,7 @@ def test_one_strike_or_one_expiry_can_be_asked_for():
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("known", "least", "passes"),
     [(101, 100, True), (100, 100, False), (None, 100, False), (None, -1, True), (0, -1, True), (0, 0, False)],
 )

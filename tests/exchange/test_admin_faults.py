@@ -23,7 +23,7 @@ def followed(bench, *symbols):
     return line
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "status", "taken"),
     [
         ("too_many_requests", 429, False),
@@ -53,7 +53,7 @@ def test_requests_that_go_wrong(bench, name, status, taken):
     assert bench.world.faults.hits[name] == 1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("reason", "status"),
     [
         ("insufficient_buying_power", 403),
@@ -176,7 +176,7 @@ def test_bust_takes_the_trade_back(bench):
     assert bench.get("/v2/positions") == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "bids"),
     [
         ("gap", []),
@@ -261,7 +261,7 @@ def test_a_stream_that_breaks(bench):
     assert line.is_closed
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("first", "second", "is_lifted", "lasts"),
     [
         (10, 60, False, 65),
@@ -324,7 +324,7 @@ def test_a_seed_is_a_plan(seed, count):
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("text", "word"),
     [
         ("[{}]", "name"),

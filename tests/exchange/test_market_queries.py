@@ -188,7 +188,7 @@ def test_all_keys_open_their_own_account_only():
     assert len(set(ids)) == 3
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("ratio", "kind", "rates"),
     [
         (Decimal(4), "forward_splits", (4, 1)),

@@ -48,7 +48,7 @@ ORDER = {
 }
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fault", "taken"), [("disconnect_before", 0), ("drop_request", 0), ("disconnect_after", 1)]
 )
 def test_connections_that_break_before_and_after(venue, fault, taken):
@@ -103,7 +103,7 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
         caught.value.close()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "body", "field"),
     [
         ("speed", {"speed": "nan"}, "speed"),
@@ -236,7 +236,7 @@ def test_the_command_says_where_it_is(socket_enabled):
             process.terminate()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("arguments", "word"),
     [
         (["--speed", "fast"], "speed"),

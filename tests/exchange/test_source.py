@@ -158,7 +158,7 @@ def test_symbols_are_named_once():
         GeneratedSource(["SPY"], start_ns(), step_ms=0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "days", "step"), [(600, 1, 1.0), (180, 1, 0.5), (180, 60, 2.5), (90_000, 60, 250.0)]
 )
 def test_strike_steps(price, days, step):
@@ -177,7 +177,7 @@ def classes_of(source):
     }
 
 
-@pytest.mark.parametrize("name", sorted(INDICES))
+@pytest.mark.rows("name", sorted(INDICES))
 def test_the_name_of_an_index_is_the_index_with_the_option_classes_of_the_table(name):
     source = generated(name)
     number = source.instruments.id_of(name)

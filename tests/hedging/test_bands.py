@@ -64,8 +64,8 @@ def test_a_hedge_of_a_coin_desk_is_told_in_coin():
 
 
 class TestEveryBand:
-    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
-    @pytest.mark.parametrize(
+    @pytest.mark.rows("band", ALL_BANDS)
+    @pytest.mark.rows(
         "field",
         [
             "net_delta_shares",
@@ -82,20 +82,20 @@ class TestEveryBand:
             band.judge(_with(**{field: math.nan}))
         assert refusal.value.where == field
 
-    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
-    @pytest.mark.parametrize(("field", "value"), [("spot", 0.0), ("straddles", 0), ("years", -1e-9)])
+    @pytest.mark.rows("band", ALL_BANDS)
+    @pytest.mark.rows(("field", "value"), [("spot", 0.0), ("straddles", 0), ("years", -1e-9)])
     def test_refuses_what_cannot_be(self, band, field, value):
         with pytest.raises(ArgumentError) as refusal:
             band.judge(_with(**{field: value}))
         assert refusal.value.where == field
 
-    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    @pytest.mark.rows("band", ALL_BANDS)
     def test_leaves_a_flat_delta_alone(self, band):
         verdict = band.judge(_with(net_delta_shares=0.0, seconds_since_hedge=1e6))
         assert verdict.inside
         assert verdict.target_delta_shares == 0.0
 
-    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    @pytest.mark.rows("band", ALL_BANDS)
     def test_says_why_with_the_net_delta(self, band):
         reason = band.judge(_with(net_delta_shares=33.25, seconds_since_hedge=1e6)).reason
         assert "+33.25" in reason
@@ -111,13 +111,13 @@ class TestEveryBand:
             assert abs(here.target_delta_shares) <= abs(net)
             assert here.inside == (here.target_delta_shares == net) or here.target_delta_shares == 0.0
 
-    @pytest.mark.parametrize("band", WIDTH_BANDS, ids=by_name)
+    @pytest.mark.rows("band", WIDTH_BANDS)
     def test_the_edge_itself_is_inside(self, band):
         width = band.judge(POSITION).half_width_shares
         assert band.judge(_with(net_delta_shares=width)).inside
         assert not band.judge(_with(net_delta_shares=width * 1.000001)).inside
 
-    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    @pytest.mark.rows("band", ALL_BANDS)
     def test_hedges_a_quarter_of_one_coin_and_leaves_less_than_a_contract(self, band):
         coin = {"multiplier": 1, "gamma_shares_per_usd": 3e-5, "spot": 60_000.0, "vol": 0.5}
         held = _with(**coin, seconds_since_hedge=1e6, own_cost_fraction=5e-4, smallest_hedge=10 / 60_000)
@@ -243,7 +243,7 @@ class TestFormulaBands:
         wide = zakamouline_band(gammas[:, None], np.array([500.0, 400.0, 5.0]), 0.1, 0.2, 1e-5, 0.001)
         assert wide.shape == (2, 3)
 
-    @pytest.mark.parametrize(
+    @pytest.mark.rows(
         ("where", "changes"),
         [
             ("spot", {"spot": -1.0}),

@@ -104,7 +104,7 @@ def test_who_holds_the_call_needs_the_wider_band(example):
     assert band_of(1, *example) == pytest.approx(found, rel=0.1)
 
 
-@pytest.mark.parametrize("example", [(0.01, 1.0), (0.01, 0.1), (0.001, 1.0)])
+@pytest.mark.rows("example", [(0.01, 1.0), (0.01, 0.1), (0.001, 1.0)])
 def test_the_half_widths_are_those_of_docs_evidence(example):
     widths = [optimum(units, *example) for units in (-1, 1)]
     widths.append(whalley_wilmott_band(GAMMA, SPOT, YEARS, *example))
@@ -115,9 +115,9 @@ def test_the_half_widths_are_those_of_docs_evidence(example):
     assert row in PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("cost", [1e-6, 2e-5, 1e-3, 0.02])
-@pytest.mark.parametrize("aversion", [1e-3, 0.02, 0.25, 5.0])
-@pytest.mark.parametrize("gamma", [0.2, 2.0, 60.0])
+@pytest.mark.rows("cost", [1e-6, 2e-5, 1e-3, 0.02])
+@pytest.mark.rows("aversion", [1e-3, 0.02, 0.25, 5.0])
+@pytest.mark.rows("gamma", [0.2, 2.0, 60.0])
 def test_long_gamma_is_hedged_no_more_often_than_by_whalley_and_wilmott(cost, aversion, gamma):
     width = band_of(1, cost, aversion, gamma=gamma, spot=275.0)
     narrow = whalley_wilmott_band(gamma, 275.0, YEARS, cost, aversion)

@@ -20,7 +20,7 @@ def test_settings_reach_the_band():
     assert band.config.cap_fraction == 0.1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "settings", "nearest", "where"),
     [
         ("fixd", {}, "fixed", "hedge.band"),

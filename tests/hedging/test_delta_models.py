@@ -29,7 +29,7 @@ def test_minimum_variance_shifts_call_and_put_alike():
     assert shift == pytest.approx(-0.0702420627611, rel=1e-9)
 
 
-@pytest.mark.parametrize(("deviation", "least"), [(0.0, 1), (0.0043, 3), (0.043, 24)])
+@pytest.mark.rows(("deviation", "least"), [(0.0, 1), (0.0043, 3), (0.043, 24)])
 def test_a_hedge_exceeds_the_noise_of_its_delta(deviation, least):
     assert least_hedge(2.68789002179 * deviation * 100) == least
 

@@ -107,7 +107,7 @@ def test_a_clock_that_never_stops_hedges_all_day():
     assert expected.cost_usd == pytest.approx(np.abs(moves).sum(axis=1).mean() * cost, rel=0.005)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "where"),
     [({"spot": 0.0}, "spot"), ({"half_width_shares": 0.0}, "half_width_shares"), ({"vol": -0.1}, "vol"),
      ({"cost_usd_per_share": float("nan")}, "cost_usd_per_share")],

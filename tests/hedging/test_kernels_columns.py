@@ -64,8 +64,8 @@ BANDS = [
 ]
 
 
-@pytest.mark.parametrize("side", ["long", "short"])
-@pytest.mark.parametrize("lab", BANDS, ids=lambda lab: f"{lab.family}-{lab.least_fraction:g}")
+@pytest.mark.rows("side", ["long", "short"])
+@pytest.mark.rows("lab", BANDS)
 def test_the_hedges_are_those_of_the_desks_band_asked_at_each_look(lab, side):
     market = SessionModel(days=1, looks=390, dte=7.0, vol=0.3, rate=0.02, side=side, straddles=2)
     (block,) = simulate_sessions(market)

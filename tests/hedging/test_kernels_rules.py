@@ -64,7 +64,7 @@ def test_machine_code_gives_the_bits_of_python(net, width, spot, vol, years, gam
     assert machine[ROUNDED] == quantity_to_target(net, width)
 
 
-@pytest.mark.parametrize(("net", "steps"), [(2.5, -3), (-2.5, 3), (2.4999999999999, -3), (0.49, 0)])
+@pytest.mark.rows(("net", "steps"), [(2.5, -3), (-2.5, 3), (2.4999999999999, -3), (0.49, 0)])
 def test_a_half_share_goes_away_from_zero_in_the_lab_as_at_the_desk(net, steps):
     found = compiled(net, 0.0, 100.0, 0.2, 0.1, 1.0)[ROUNDED]
     assert found == quantity_to_target(net, 0.0) == steps

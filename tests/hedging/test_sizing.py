@@ -48,7 +48,7 @@ def test_an_unknown_delta_is_refused(delta):
         quantity_to_target(0.0, delta)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("net", "target", "quantity"),
     [(7.4, 3.1, -4), (-7.4, -3.1, 4), (3.4, 3.1, 0), (2.5, 0.0, -3), (-2.5, 0.0, 3)],
 )

@@ -5,7 +5,7 @@ from scalpdesk.hedging.sizing import perpetual_trade_usd
 from scalpdesk_testing.field_formulas import expiry_payoff_coin, perpetual_pnl_coin, perpetual_target_usd
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("target", "held", "trade"),
     [
         (-239389.657814, 0.0, -239390),

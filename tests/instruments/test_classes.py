@@ -41,7 +41,7 @@ DIME, PENNY, CENT = (("0.05", "0.10"), ("0.01", "0.05"), ("0.01", "0.01"))
 FRIDAY, WEDNESDAY = "260320", "260318"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("root", "expiry", "underlying", "style", "settlement", "tick", "last_trade"),
     [
         # Cboe's and Nasdaq's specification pages; OCC for the roots of share classes
@@ -99,7 +99,7 @@ def test_each_class_has_the_terms_of_its_vendors_page(
     assert f"{to_new_york(last_trading_ns(contract)):%m-%d %H:%M}" == last_trade
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("root", "multiplier", "tick"),
     [("ES", 50, "0.25"), ("MES", 5, "0.25"), ("NQ", 20, "0.25"), ("MNQ", 2, "0.25"), ("YM", 5, "1"),
      ("RTY", 50, "0.10"), ("M2K", 5, "0.10")],
@@ -125,7 +125,7 @@ def session_before(day):
 MONTHS = [(year, month) for year in range(2005, 2028) for month in range(1, 13)]
 
 
-@pytest.mark.parametrize("root", ["SPX", "NDX", "RUT", "SPY", "AAPL", "OEX"])
+@pytest.mark.rows("root", ["SPX", "NDX", "RUT", "SPY", "AAPL", "OEX"])
 def test_every_monthly_of_2005_to_2027_ends_on_its_session(root):
     """Settled on the third Friday, on the day before where that is Good Friday, and never traded after it."""
     for year, month in MONTHS:
@@ -158,7 +158,7 @@ def test_a_weekly_dated_to_a_monday_without_a_session_ends_on_the_next_one():
     assert us_option("SPXW260703C06000000").expiry == date(2026, 7, 2)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "shares"),
     [
         ("VXEEM260318C00020000", ["EEM"]),
@@ -196,7 +196,7 @@ def test_a_row_of_the_settings_comes_before_the_tables(own_rows):
     assert "VXEEM" not in INDICES
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "row",
     [
         {"kind": Kind.BROAD_INDEX},
@@ -210,7 +210,7 @@ def test_a_row_that_cannot_be_is_refused(row):
         OptionClass(**row)
 
 
-@pytest.mark.parametrize("root", ["BRK.B", "toolong", ""])
+@pytest.mark.rows("root", ["BRK.B", "toolong", ""])
 def test_a_row_needs_a_root(own_rows, root):
     with pytest.raises(ConfigError):
         own_rows({root: OptionClass()})
@@ -220,7 +220,7 @@ def spans(contract, day):
     return [f"{to_new_york(a):%a %H:%M}-{to_new_york(b):%H:%M}" for a, b in trading_hours(contract, day)]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "day", "hours"),
     [
         ("SPX260320C06000000", 19, ["Wed 20:15-09:25", "Thu 09:30-16:15"]),

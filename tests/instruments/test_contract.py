@@ -40,7 +40,7 @@ def test_strikes_are_thousandths():
     assert str(parse_occ("SPXW210104C03700000")[3]) == "3700"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "symbol",
     [
         "",
@@ -61,7 +61,7 @@ def test_a_day_that_does_not_exist_is_refused():
         parse_occ("AAPL250231P00207500")
 
 
-@pytest.mark.parametrize("strike", ["0", "-5", "100000", "1.2345"])
+@pytest.mark.rows("strike", ["0", "-5", "100000", "1.2345"])
 def test_a_strike_that_does_not_fit_is_refused(strike):
     with pytest.raises(ArgumentError, match="strike"):
         occ_symbol("AAPL", date(2025, 5, 16), Right.PUT, Decimal(strike))
@@ -72,7 +72,7 @@ def test_a_root_that_does_not_fit_is_refused():
         occ_symbol("toolong", date(2025, 5, 16), Right.PUT, Decimal(1))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "underlying", "style", "settlement", "tick_rule"),
     [
         ("SPY240419C00500000", "SPY", Style.AMERICAN, Settlement.PHYSICAL, CENT_TICK),

@@ -25,7 +25,7 @@ def action(kind="split", ratio="1", **terms):
     return CorporateAction(symbol="XYZ", ex_date=DAY, kind=ActionKind(kind), ratio=D(ratio), **terms)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("happens", "symbol", "contracts", "multiplier", "delivers", "is_standard"),
     [
         (action(ratio="2"), "XYZ240621C00030000", 2, 100, 100, True),
@@ -90,7 +90,7 @@ def test_a_holding_that_a_ratio_divides_leaves_no_fraction(before, after, lots):
     assert whole_units(before * lots * ratio) == (after * lots, 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "terms",
     [
         {"ratio": "0"},

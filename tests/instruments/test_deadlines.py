@@ -35,7 +35,7 @@ def at(symbol, venue, **how):
     return to_new_york(deadline_ns(symbol, venue, **how)).strftime("%H:%M")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "venue", "clock"),
     [
         ("SPY251230C00690000", "none", "15:45"),
@@ -67,7 +67,7 @@ def test_am_settled_options_are_out_the_session_before():
     assert deadline_ns("SPX210115C03700000", "none") == new_york_ns(date(2021, 1, 14), time(15, 45))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("contract", "last"),
     [
         (us_option("SPY251230C00690000"), session_on(date(2025, 12, 30))),
@@ -76,7 +76,6 @@ def test_am_settled_options_are_out_the_session_before():
         (us_option("SPY140118C00184000"), session_on(date(2014, 1, 17))),  # a Saturday
         (deribit_option("BTC-6MAR26-87000-P"), coin_session(date(2026, 3, 5))),
     ],
-    ids=lambda each: getattr(each, "symbol", None),
 )
 def test_an_option_must_go_in_the_last_hour_of_its_trading(contract, last):
     hour = 3_600 * 10**9
@@ -93,7 +92,7 @@ def test_the_margin_holds_where_a_venue_takes_orders_to_the_end():
     assert exit_deadline_ns(close, exit_minutes=0.0) == close - 5 * 60 * 10**9
 
 
-@pytest.mark.parametrize("minutes", [1.0, 15.0, 60.0])
+@pytest.mark.rows("minutes", [1.0, 15.0, 60.0])
 def test_without_a_cutoff_the_own_exit_alone_counts(minutes):
     close = session_on(date(2025, 12, 30)).close_ns
     own = exit_deadline_ns(close, exit_minutes=minutes, cutoff_minutes=None, buffer_minutes=30.0)
@@ -107,7 +106,7 @@ def test_unknown_venue_names_the_nearest():
     assert refusal.value.nearest == "alpaca"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "venue", "day", "clock"),
     [
         ("SPY251230C00690000", "alpaca", date(2025, 12, 30), "15:30"),
@@ -125,7 +124,7 @@ def test_the_last_orders_are_those_of_the_last_trading_day(symbol, venue, day, c
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "venue", "when"),
     [
         (date(2024, 3, 4), "", "17:30"),

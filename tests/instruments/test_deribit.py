@@ -35,7 +35,7 @@ def test_a_name_holds_the_terms_of_an_option():
     assert [CALL.tick_rule.tick_at(D(price)) for price in ("0.005", "0.0051")] == [D("0.0001"), D("0.0005")]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "symbol", ["BTC_USDC-PERPETUAL", "SOL_USDC-PERPETUAL", "SOL-PERPETUAL", "BTC-25DEC26", "BTC_USDC", "SPY"]
 )
 def test_only_an_inverse_perpetual_is_one(symbol):
@@ -72,7 +72,7 @@ def test_a_name_is_read_back_as_it_was_written(root, expiry, strike, right):
     assert option.symbol == name
 
 
-@pytest.mark.parametrize("name", ["BTC-PERPETUAL", "BTC-06MAR2026-1-C", "BTC-31FEB26-1-C", "BTC-6MAR26-1-X"])
+@pytest.mark.rows("name", ["BTC-PERPETUAL", "BTC-06MAR2026-1-C", "BTC-31FEB26-1-C", "BTC-6MAR26-1-X"])
 def test_a_name_that_is_no_option_is_refused_with_its_form(name):
     with pytest.raises(ArgumentError, match="instrument_name"):
         deribit_option(name)
@@ -116,7 +116,7 @@ def test_a_linear_perpetual_pays_as_a_share_does():
 # fees, funding ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "quantity", "fee"),
     [
         ("0.02", "2", "0.0006"),
@@ -170,7 +170,7 @@ def test_the_fee_of_a_delivery_is_capped_as_well():
     assert FEES.delivery(CALL, D("0.0004")) == D("0.00005")
 
 
-@pytest.mark.parametrize("day", ["5MAR26", "7MAR26", "8MAR26", "31MAR26"])
+@pytest.mark.rows("day", ["5MAR26", "7MAR26", "8MAR26", "31MAR26"])
 def test_the_delivery_of_a_daily_option_is_free(day):
     """Weekly, monthly and quarterly options expire on Fridays; 31 March 2026 is a Tuesday."""
     assert FEES.delivery(deribit_option(f"BTC-{day}-87000-C"), D("0.2")) == 0

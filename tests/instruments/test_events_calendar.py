@@ -15,7 +15,7 @@ from scalpdesk.instruments.events import (
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("clock_time", "blocked"),
     [("13:29:59", False), ("13:30", True), ("14:00", True), ("14:30", True), ("14:30:01", False)],
 )
@@ -32,7 +32,7 @@ def test_any_other_day_is_free():
     assert not fomc_blocked(new_york_ns(date(2024, 3, 19), time(14, 0)))
 
 
-@pytest.mark.parametrize("year", [2024, 2025, 2026, 2027])
+@pytest.mark.rows("year", [2024, 2025, 2026, 2027])
 def test_there_are_eight_statements_a_year_all_on_wednesdays_or_thursdays(year):
     days = [day for day in FOMC_STATEMENT_DAYS if day.year == year]
     assert len(days) == 8

@@ -39,7 +39,7 @@ def test_no_fees_are_none(side):
 PAGE_2014, PAGE_2016, PAGE_2024 = date(2014, 6, 2), date(2016, 6, 1), date(2024, 3, 4)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "volume", "contracts", "premium", "commission"),
     [
         # Interactive Brokers, options commissions, page of 2014 (SEC 22.10, ORF .0401), its own examples
@@ -74,7 +74,7 @@ def test_tiered_commissions_are_those_of_the_page(day, volume, contracts, premiu
     assert schedule.fee(*terms) - passed == D(commission)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("contract", "premium", "surcharge"),
     [
         # Interactive Brokers, fixed options commissions, page of 2020 (SEC 22.10, OCC .055)
@@ -96,7 +96,7 @@ def test_index_options_pay_the_surcharge_of_the_fixed_page(contract, premium, su
     assert paid == 10 * D(surcharge)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "instrument", "side", "quantity", "price", "fee"),
     [
         # Alpaca support, regulatory fees (SEC 27.80), and its table of 2025 (CAT .000046, OCC .02)
@@ -189,7 +189,7 @@ def test_an_unknown_broker_is_refused():
         BrokerFees("nobody").on(date(2025, 1, 2))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("broker", "day", "equity", "deficit"),
     [
         ("ibkr", date(2026, 6, 3), 25_000, False),

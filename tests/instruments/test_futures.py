@@ -39,7 +39,7 @@ def at(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "multiplier", "tick", "expiry"),
     [
         ("ES_202103", 50, "0.25", date(2021, 3, 19)),
@@ -59,7 +59,7 @@ def test_a_future_ends_at_the_opening_of_its_third_friday():
     assert final_settlement_ns(future_contract("ES_200803")) == at("2008-03-20T13:30:00")
 
 
-@pytest.mark.parametrize("symbol", ["ES", "ES_2021", "ES_202113", "XX_202103"])
+@pytest.mark.rows("symbol", ["ES", "ES_2021", "ES_202113", "XX_202103"])
 def test_another_form_is_refused(symbol):
     with pytest.raises(DataError):
         future_contract(symbol)
@@ -119,7 +119,7 @@ def test_a_share_with_the_root_of_a_future_keeps_its_options():
         future_option("ES200320C00090000")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "opens", "closes"),
     [
         (date(2013, 10, 7), "2013-10-06T22:00:00", "2013-10-07T21:15:00"),  # from Sunday evening
@@ -167,7 +167,7 @@ def test_a_hand_worked_hedge_of_a_dollar_delta():
     assert Proxy(ES, OPTION, 1.2).delta(mes, -8.0, 3_690.0, 3_700.0) == pytest.approx(-33.2432432432)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "front"),
     [
         (date(2018, 2, 9), "MES_201803"),

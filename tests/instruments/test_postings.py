@@ -22,7 +22,7 @@ def change(cause, units=0, price=0, cash=0, **more):
     return PositionChanged(SHARE, 1, 2, ChangeCause(cause), D(units), D(price), D(cash), "c", **more)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("instrument", "units", "price", "cash"),
     [
         (SPY, 10, "500", "-5000.02"),
@@ -42,7 +42,7 @@ def test_a_fill_moves_units_against_cash_and_its_fee_and_a_bust_all_of_it_back(
     assert (posting.units + back.units, posting.cash + back.cash, posting.income + back.income) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("event", "income"),
     [
         (change("dividend", cash="6"), "6"),

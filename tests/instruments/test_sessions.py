@@ -42,7 +42,7 @@ def test_the_session_moves_in_utc_when_new_york_changes_its_clocks():
     assert after.close_ns == utc("2024-11-04T21:00")
 
 
-@pytest.mark.parametrize("day", [date(2024, 7, 3), date(2024, 11, 29), date(2024, 12, 24)])
+@pytest.mark.rows("day", [date(2024, 7, 3), date(2024, 11, 29), date(2024, 12, 24)])
 def test_a_half_day_ends_at_one_new_york(day):
     session = session_on(day)
     assert session.is_half_day
@@ -63,7 +63,7 @@ def test_neighbours_and_ranges_skip_weekends_and_holidays():
     assert days == [1, 2, 3, 5, 8, 9]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "expires", "last_trade"),
     [
         ("SPY240419C00500000", "2024-04-19T20:00", "2024-04-19T20:00"),
@@ -101,7 +101,7 @@ def test_the_rest_of_a_session_belongs_to_the_whole_one():
     assert whole_session(rest) == whole_session(whole) == whole
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "own",
     [
         Session(date(2024, 11, 30), 5, 9),  # a Saturday

@@ -13,7 +13,7 @@ def settle(right, held, level, root="SPY"):
     return settle_option(option(right, 500, root=root), 7, 3, D(held), D(level), T)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("right", "held", "level", "shares", "cause"),
     [
         ("C", 2, "507.00", 200, "exercise"),
@@ -33,8 +33,8 @@ def test_in_the_money_shares_change_hands_at_the_strike(right, held, level, shar
     assert {gone.ts_recv_ns, delivered.ts_recv_ns} == {T}
 
 
-@pytest.mark.parametrize("root", ["SPY", "XSP"])
-@pytest.mark.parametrize(
+@pytest.mark.rows("root", ["SPY", "XSP"])
+@pytest.mark.rows(
     ("right", "level"), [("C", "500"), ("C", "500.009"), ("C", "480"), ("P", "500"), ("P", "520")]
 )
 def test_at_or_out_of_the_money_an_option_lapses(right, level, root):
@@ -47,7 +47,7 @@ def test_at_or_out_of_the_money_an_option_lapses(right, level, root):
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("right", "held", "level", "cash"),
     [("C", 2, "507.25", 1450), ("C", -2, "507.25", -1450), ("P", 1, "493", 700)],
 )

@@ -49,7 +49,7 @@ def test_a_figure_of_a_set_counts_each_option_by_its_signed_ratio():
     assert structure_of(1, -2, 3).total([0.5, 0.25, 2.0]) == 6.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("call", "put", "is_whole", "sets"),
     [
         (2, 2, True, 2),
@@ -67,7 +67,7 @@ def test_half_a_straddle_is_not_whole(call, put, is_whole, sets):
     assert straddle.sets_held(held.__getitem__) == sets
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "legs",
     [
         (),

@@ -19,7 +19,7 @@ FARTHEST = 1_000
 """Units up to which the laws look for a valid price."""
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("rule", "price", "side", "rounded"),
     [
         (NICKEL_DIME, "2.97", "nearest", "2.95"),
@@ -41,7 +41,7 @@ def test_a_price_is_rounded_with_the_tick_that_applies_where_it_lands(rule, pric
     assert rule.round(D(price), side) == D(rounded)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "tick"),
     [("119.9995", "0.0005"), ("120", "0.0005"), ("120.001", "0.001"), ("200", "0.001"), ("200.001", "0.003")],
 )
@@ -50,7 +50,7 @@ def test_at_the_price_of_a_step_the_tick_below_it_applies(price, tick):
     assert VENDOR.is_valid(D(price))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "ticks", "moved"),
     [
         ("119.9995", 1, "120"),
@@ -65,7 +65,7 @@ def test_a_price_walks_through_a_step(price, ticks, moved):
     assert VENDOR.moved(D(price), ticks) == D(moved)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("below", "steps"),
     [
         ("0", ()),

@@ -107,7 +107,7 @@ def test_the_same_outputs_are_the_same_bytes():
     assert not same_outputs((decision,), ())
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "limit", "text"),
     [
         (OrderType.MARKET, None, '"market",null'),
@@ -123,7 +123,7 @@ def test_the_type_of_an_order_is_journaled_as_its_value_and_a_plain_one_as_its_n
     assert decode_outputs(encode_outputs((order,))) == (order,)
 
 
-@pytest.mark.parametrize("kind", [Mode, OperatorAction, SessionPhase, ChangeCause, DecisionKind])
+@pytest.mark.rows("kind", [Mode, OperatorAction, SessionPhase, ChangeCause, DecisionKind])
 def test_an_enum_is_journaled_as_the_text_of_its_value(kind):
     for member in kind:
         assert msgspec.msgpack.encode(member) == msgspec.msgpack.encode(member.value)
@@ -133,7 +133,7 @@ def test_an_enum_is_journaled_as_the_text_of_its_value(kind):
         assert f"{member}" == member.value
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("action", "reason", "who", "cause"),
     [
         ("halt", "stop: hold", "operator", "stop"),

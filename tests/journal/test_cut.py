@@ -22,7 +22,7 @@ def run(tmp_path, header):
     return folder
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("last_ns", "cut", "begun"),
     [
         (None, CutShort("", 0, 3), 0),

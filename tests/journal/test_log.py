@@ -75,8 +75,8 @@ def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypat
     assert all(step[1] == () for step in steps)
 
 
-@pytest.mark.parametrize("before", [0, 9, 10, 31, 32, 33])
-@pytest.mark.parametrize("durability", ["none", "commands"])
+@pytest.mark.rows("before", [0, 9, 10, 31, 32, 33])
+@pytest.mark.rows("durability", ["none", "commands"])
 def test_the_last_event_can_be_replaced_wherever_a_batch_ends(tmp_path, header, quote, before, durability):
     events = [quote(step) for step in range(before + 1)]
     instead = TimerEvent(events[-1].ts_event_ns, events[-1].ts_recv_ns, "instead")
@@ -392,7 +392,7 @@ def test_after_a_failed_sync_nothing_is_written_again(tmp_path, header, script, 
             JournalWriter.reopen(tmp_path / "r", started_ns=2)
 
 
-@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+@pytest.mark.rows("mask", [0o000, 0o022, 0o077])
 def test_nobody_but_the_owner_reads_a_run_also_one_that_was_open_to_others(tmp_path, header, mask):
     run_dir, before = tmp_path / "runs" / "one", os.umask(mask)
     try:

@@ -28,7 +28,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("acknowledged", [1, 7, 40])
+@pytest.mark.rows("acknowledged", [1, 7, 40])
 def test_what_was_acknowledged_outlives_a_kill(tmp_path, header, acknowledged):
     run_dir = tmp_path / "r"
     command = [sys.executable, "-c", WRITER, str(run_dir)]

@@ -43,7 +43,7 @@ def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_
     assert waiting == ["sd9f82p3olmo-000010"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "events", "fills", "cash", "held", "pnl"),
     [
         (

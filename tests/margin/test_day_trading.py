@@ -24,7 +24,7 @@ OLD, NEW, LAST, AFTER = (
 )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "broker", "rule"),
     [
         (OLD, PATTERN, PATTERN),
@@ -39,7 +39,7 @@ def test_the_rule_of_a_day_follows_its_date_and_in_between_the_broker(day, broke
     assert rule_on(day, broker) is rule
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "multiplier", "equity", "leverage"),
     [
         (OLD, 1, "100000", 1),
@@ -55,7 +55,7 @@ def test_leverage_within_the_day(day, multiplier, equity, leverage):
     assert leverage_on(day, INTRADAY, multiplier, D(equity)) == leverage
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "rule", "cash", "most"),
     [
         # 20,000 dollars: twice until the new rule, four times after it; shares cost 100.00

@@ -62,7 +62,7 @@ def wanted(made, number, quantity, price):
 # single positions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "price", "initial", "maintenance"),
     [
         (0, 100, 0, 0),
@@ -81,7 +81,7 @@ def test_a_share_asks_for_half_and_a_sold_one_for_its_floor_at_least(quantity, p
     assert share_requirement(D(quantity), D(str(price))) == (D(initial), D(maintenance))
 
 
-@pytest.mark.parametrize(("price", "most"), [(8, 5), (10, 5), (12, 6), (100, 50)])
+@pytest.mark.rows(("price", "most"), [(8, 5), (10, 5), (12, 6), (100, 50)])
 def test_the_most_that_a_sold_share_asks_for(price, most):
     assert short_share_bound(D(price)) == most
 
@@ -109,7 +109,7 @@ def paired(spot, *lines):
     return made.initial, made.maintenance, made.premium, made.intrinsic
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("spot", "lines", "expected"),
     [
         # sold shares cover sold puts; what the put is in the money is withheld
@@ -164,7 +164,7 @@ def test_an_order_is_netted_with_what_is_held():
     ]
 
 
-@pytest.mark.parametrize("held", [{}, {0: 10}, {0: -10}])
+@pytest.mark.rows("held", [{}, {0: 10}, {0: -10}])
 def test_an_order_far_from_the_market_makes_no_room_for_itself(held):
     """Shares at 500; ten million are bid for at 100, or offered at 5,000."""
     made = account(held, cash=100_000)
@@ -220,7 +220,7 @@ def test_a_cash_account_has_its_settled_cash():
 # bounds and refusals --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("terms", "number", "quantity", "price", "fits"),
     [
         ({}, 0, 400, 500, True),  # half of 200 000
@@ -284,7 +284,7 @@ def test_shares_are_sold_short_only_where_the_account_may():
     assert refusal(account(day_trades_blocked=True), (0, 1, 500)).cause is Cause.DAY_TRADES
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("level", "lines", "cause", "words"),
     [
         (0, [(1, 1, 9)], Cause.OPTIONS_LEVEL, "account not authorized to trade options"),
@@ -334,7 +334,7 @@ def test_open_legs_withhold_what_they_lower_the_free_funds_by():
     assert MODEL.need(held, [wanted(held, 1, -2, 9)]) == 0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("legs", "shares", "together", "level"),
     [
         ([], 0, False, 0),
@@ -353,7 +353,7 @@ def test_the_least_level_that_allows_to_open(legs, shares, together, level):
     assert least_options_level(rows, D(shares), as_one_order=together) == level
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "day_trades", "trades", "equity", "flagged", "blocked"),
     [
         (dt.date(2026, 6, 3), 4, 66, 24_999, True, True),

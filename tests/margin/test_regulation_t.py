@@ -43,7 +43,7 @@ def asked(spot, *lines):
     return requirement(lines, lambda _symbol: D(str(spot)))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("spot", "lines", "initial", "maintenance"),
     [
         (275, [share(200, 275)], 27_500, 13_750),
@@ -130,7 +130,7 @@ def test_what_the_quick_bound_lets_through_is_never_refused(held, spot, cash, as
         assert model.refusal(connection.account, (wanted,)) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("lines", "need"),
     [
         ([option("P", 270, -1, 3.4)], 27_000),
@@ -153,7 +153,7 @@ def test_buying_power_is_twice_overnight_and_four_times_within_the_day():
     assert buying_power(D(10_000), D(12_000), D(11_000), multiplier=4) == (0, 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("day", "facts", "regime", "flagged", "blocked"),
     [
         ((2026, 3, 2), {"day_trades": 4, "trades": 30}, "pattern_day_trader", True, True),
@@ -198,7 +198,7 @@ def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_b
     assert (figures.buying_power, figures.options_buying_power) == (4 * free, free)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("legs", "shares", "together", "level"),
     [
         ([("buy", "C", 1), ("buy", "P", 1)], 0, False, 2),
@@ -220,7 +220,7 @@ def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_
     assert uncovered_risk(option("P", 200, -1, 1).instrument, D(275)) == D(20)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("spot", "lines", "initial", "maintenance"),
     [
         # five sold, three of them covered five points away; 47.10 a share for the others
@@ -280,7 +280,7 @@ def test_requirements_of_several_lots(spot, lines, initial, maintenance):
     assert asked(spot, *reversed(lines)) == (initial, maintenance)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("lines", "spot", "intrinsic"),
     [
         ([share(-100, 275), option("P", 265, -1, 4)], 255, 1_000),
@@ -294,7 +294,7 @@ def test_what_covered_options_are_in_the_money_is_withheld(lines, spot, intrinsi
     assert Pairing(lines, D(spot)).intrinsic == intrinsic
 
 
-@pytest.mark.parametrize(("positions", "free"), [({0: 1}, 100_000), ({0: "0.5"}, 100_000), ({1: 1}, 100_000)])
+@pytest.mark.rows(("positions", "free"), [({0: 1}, 100_000), ({0: "0.5"}, 100_000), ({1: 1}, 100_000)])
 def test_a_cash_accounts_single_unit_takes_nothing_of_its_cash(positions, free):
     connection = connect(straddle_book(), positions=positions, multiplier=1)
     for number, mid in enumerate((500, 9, 8)):

@@ -183,7 +183,7 @@ def test_the_table_has_sixty_portfolios():
     assert len({row.name for row in ROWS}) == 60
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.rows("row", ROWS)
 def test_regulation_t(row):
     pairs = Pairing(lines(row), D(str(row.spot)))
     assert cents(pairs.initial) == cents(str(round(100 * row.initial, 6)))
@@ -192,7 +192,7 @@ def test_regulation_t(row):
     assert (backwards.initial, backwards.maintenance) == (pairs.initial, pairs.maintenance)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.rows("row", ROWS)
 def test_spreads_alone(row):
     """The margin that sold options need beside their cover, without naked sides and shares."""
     spot, held = D(str(row.spot)), list(lines(row))
@@ -205,7 +205,7 @@ def test_spreads_alone(row):
     assert cents(pairs.maintenance - naked.maintenance) == cents(str(100 * row.spread))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.rows("row", ROWS)
 def test_intraday_margin(row):
     """Own funds of a million above the maintenance margin, once the portfolio is bought."""
     held = list(lines(row))
@@ -220,7 +220,7 @@ def test_intraday_margin(row):
     assert cents(figures.excess) == cents(level)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@pytest.mark.rows("row", ROWS)
 def test_an_account_in_coin(row):
     asked = coin_requirement(coin_lines(row), lambda _symbol: D(str(row.spot)))
     assert float(asked.initial) == pytest.approx(row.coin, abs=5e-9)

@@ -319,7 +319,7 @@ def test_a_source_longer_than_a_length_leaves_it_empty():
     assert isinstance(frames.bars(60, 1), Absent)
 
 
-@pytest.mark.parametrize("wrong", [{"kept_bars": 0}, {"kept_sessions": 0}, {"opening_minutes": 0}])
+@pytest.mark.rows("wrong", [{"kept_bars": 0}, {"kept_sessions": 0}, {"opening_minutes": 0}])
 def test_counts_must_be_positive(wrong):
     with pytest.raises(ArgumentError, match="positive"):
         Timeframes(0, **wrong)

@@ -34,10 +34,8 @@ def sides(style, *, years=0.25, rate=0.04, borrow=0.01, vol=0.3, spread=0.05, sp
     return [call - spread / 2, call + spread / 2, put - spread / 2, put + spread / 2]
 
 
-@pytest.mark.parametrize("style", ["european", "american"])
-@pytest.mark.parametrize(
-    ("rate", "borrow"), [(0.04, 0.01), (0.05, 0.0), (0.0, 0.08), (0.03, 0.12), (0.01, 0.0097)]
-)
+@pytest.mark.rows("style", ["european", "american"])
+@pytest.mark.rows(("rate", "borrow"), [(0.04, 0.01), (0.05, 0.0), (0.0, 0.08), (0.03, 0.12), (0.01, 0.0097)])
 def test_finds_the_forward_and_the_borrow(style, rate, borrow):
     found = implied_forward(
         STRIKES,
@@ -174,7 +172,7 @@ def test_the_weighted_median_is_where_half_the_weight_is():
     assert weighted_median(values[:2], np.ones(2)) == 3.0
 
 
-@pytest.mark.parametrize(("spot", "years"), [(0.0, 0.1), (100.0, 0.0), (float("nan"), 0.1), (100.0, -1.0)])
+@pytest.mark.rows(("spot", "years"), [(0.0, 0.1), (100.0, 0.0), (float("nan"), 0.1), (100.0, -1.0)])
 def test_a_spot_or_time_that_is_none_is_refused(spot, years):
     with pytest.raises(ArgumentError):
         implied_forward([100.0], [1.0], [1.1], [1.0], [1.1], spot=spot, years=years)

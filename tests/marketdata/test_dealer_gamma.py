@@ -122,7 +122,7 @@ def test_near_the_spot_only_near_strikes_count() -> None:
     assert exposure_near(found) == pytest.approx(at_the_money)
 
 
-@pytest.mark.parametrize("spot", [0.0, -1.0, NAN, float("inf")])
+@pytest.mark.rows("spot", [0.0, -1.0, NAN, float("inf")])
 def test_a_spot_that_is_none_is_refused(spot: float) -> None:
     with pytest.raises(ArgumentError, match="positive number"):
         gamma_exposure(chain(WORKED), spot)

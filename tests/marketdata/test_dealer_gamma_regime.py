@@ -18,14 +18,14 @@ def said(usd: float, source: str = "firestore") -> GammaExposureEvent:
     return GammaExposureEvent("SPX", AT_NS, AT_NS, usd, source)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("usd", "expected"), [(-15_000.0, "0.10"), (1.0, "0.15"), (0.0, "0.15"), (None, "0.15"), (NAN, "0.15")]
 )
 def test_dealers_short_gamma_tighten_the_threshold(usd: float | None, expected: str) -> None:
     assert threshold_by_dealers(usd) == Decimal(expected)
 
 
-@pytest.mark.parametrize(("own", "expected"), [(-0.1, "0.10"), (0.1, "0.15"), (0.0, "0.15"), (None, "0.15")])
+@pytest.mark.rows(("own", "expected"), [(-0.1, "0.10"), (0.1, "0.15"), (0.0, "0.15"), (None, "0.15")])
 def test_a_desk_short_gamma_tightens_its_own_threshold(own: float | None, expected: str) -> None:
     assert threshold_by_own_gamma(own) == Decimal(expected)
 
@@ -36,8 +36,8 @@ def test_both_rules_take_other_thresholds() -> None:
     assert threshold_by_own_gamma(1.0, **thresholds) == 3
 
 
-@pytest.mark.parametrize("rule", [threshold_by_dealers, threshold_by_own_gamma])
-@pytest.mark.parametrize(("standard", "tight"), [("0.1", "0.2"), ("0.1", "-0.1")])
+@pytest.mark.rows("rule", [threshold_by_dealers, threshold_by_own_gamma])
+@pytest.mark.rows(("standard", "tight"), [("0.1", "0.2"), ("0.1", "-0.1")])
 def test_thresholds_out_of_order_are_refused(rule: object, standard: str, tight: str) -> None:
     with pytest.raises(ArgumentError, match="tight threshold"):
         rule(-1.0, standard=Decimal(standard), tight=Decimal(tight))  # type: ignore[operator]
@@ -54,7 +54,7 @@ def test_what_a_person_set_does_not_age() -> None:
     assert known_exposure_usd(said(-5.0, "environment"), AT_NS + 10**15) == -5.0
 
 
-@pytest.mark.parametrize("usd", [NAN, float("inf"), float("-inf")])
+@pytest.mark.rows("usd", [NAN, float("inf"), float("-inf")])
 def test_what_is_no_number_is_not_known(usd: float) -> None:
     assert known_exposure_usd(said(usd, "environment"), AT_NS) is None
 

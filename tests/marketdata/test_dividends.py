@@ -41,7 +41,7 @@ def test_an_index_fund_is_expected_to_pay_as_in_the_past_year():
     ]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("rows", "symbol"), [(PAID, "AAPL"), (PAID[3:], "SPY"), (PAID[:2] + PAID[3:4], "SPY"), ((), "SPY")]
 )
 def test_nothing_is_expected_of_another_share_or_an_unknown_year(rows, symbol):

@@ -10,7 +10,7 @@ from scalpdesk_testing.kit.tape import quote
 NAN, INF = math.nan, math.inf
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "verdict"),
     [
         (1.0, 1.1, QuoteVerdict.GOOD),
@@ -30,14 +30,14 @@ def test_a_pair_of_prices_has_one_verdict(bid, ask, verdict):
     assert judge_quote(bid, ask) is verdict
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "mark"), [(1.0, 1.5, 1.25), (NAN, 0.10, 0.10), (0.0, 0.10, 0.05), (2.0, NAN, 2.0)]
 )
 def test_a_missing_side_never_makes_the_mark_nan(bid, ask, mark):
     assert mark_price(quote(0, 0, bid, ask)) == mark
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "shows"),
     [
         (0.0, 0.05, True),  # a wing without a buyer

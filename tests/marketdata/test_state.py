@@ -49,7 +49,7 @@ def test_what_was_never_quoted_is_absent(state):
     assert state.verdict(0, 10) is QuoteVerdict.ABSENT
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "verdict", "is_good", "mark"),
     [
         (500.0, 500.0, QuoteVerdict.LOCKED, True, 500.0),
@@ -196,7 +196,7 @@ def test_a_quote_before_the_open_of_the_ex_date_has_the_new_scale_already(state)
     assert state.mark(0) == 126.0
 
 
-@pytest.mark.parametrize("carried", [(), (1,), (1, 2)])
+@pytest.mark.rows("carried", [(), (1,), (1, 2)])
 def test_of_two_splits_in_an_outage_each_counts_once(state, carried):
     """Four for one, then two for one three days later: 500 came to 15.625 in place of 62.5."""
     later = replace(SPLIT, ts_event_ns=EX_NS + 3 * DAY_NS, price_factor=0.5, volume_factor=2.0)
@@ -209,7 +209,7 @@ def test_of_two_splits_in_an_outage_each_counts_once(state, carried):
     assert state.mark(0) == 62.5
 
 
-@pytest.mark.parametrize("is_carried", ["before", "after", "both"])
+@pytest.mark.rows("is_carried", ["before", "after", "both"])
 def test_a_price_is_carried_across_a_split_once_whoever_comes_first(state, is_carried):
     state.apply_quote(quote(0, 10, 499.0, 501.0))
     if is_carried != "after":

@@ -14,8 +14,8 @@ def black(forward, strike, vol, years, is_call):
     return option_greeks(forward, strike, years, vol, is_call, american=False)
 
 
-@pytest.mark.parametrize("strike", [250.0, 275.0, 300.0])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("strike", [250.0, 275.0, 300.0])
+@pytest.mark.rows("is_call", [True, False])
 def test_a_quote_gives_back_its_volatility_whichever_side_it_is_on(strike, is_call):
     price = black(275.0, strike, 0.2, 0.1, is_call).price
     found = quoted_vol(275.0, strike, is_call, price - 0.01, price + 0.01, 0.1)

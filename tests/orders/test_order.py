@@ -34,7 +34,7 @@ def order(side=Side.BUY, quantity=10, state=S.PENDING_NEW):
     return Order(command, 0, state)
 
 
-@pytest.mark.parametrize(("start", "end"), list(product(S, S)), ids=lambda state: state.value)
+@pytest.mark.rows(("start", "end"), list(product(S, S)))
 def test_every_edge_is_open_or_shut_as_listed(start, end):
     one = order(state=start)
     if (start, end) in FORBIDDEN:
@@ -85,7 +85,7 @@ def test_an_execution_of_nothing_is_refused(quantity):
         order().fill("x1", D(quantity), D(10))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("state", "after"),
     [
         (S.PENDING_NEW, S.PARTIALLY_FILLED),
@@ -105,7 +105,7 @@ def test_a_part_filled_moves_what_lives_and_never_revives_what_is_over(state, af
     assert one.leaves == (D(9) if after in LIVE else D(0))
 
 
-@pytest.mark.parametrize("state", [each for each in S if each is not S.FILLED], ids=lambda state: state.value)
+@pytest.mark.rows("state", [each for each in S if each is not S.FILLED])
 def test_the_whole_filled_ends_any_order_as_filled(state):
     one = order(state=state)
     one.fill("x1", D(10), D(10))

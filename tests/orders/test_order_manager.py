@@ -60,7 +60,7 @@ def test_the_ids_of_a_replay_are_the_same(manager):
     assert again.submit(OrderIntent(0, Side.BUY, D(10), Purpose.HEDGE, ""), 99).client_order_id == ID
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("events", "state", "count"),
     [
         ([ACCEPTED], S.WORKING, 0),
@@ -100,9 +100,7 @@ def test_words_of_the_venue_lead_to_a_state(manager, events, state, count):
     assert manager.pending(0) == order.signed_leaves
 
 
-@pytest.mark.parametrize(
-    "event", [ACCEPTED, filled(), CANCELLED, DOUBTED, REJECTED, EXPIRED, filled("x1", 10)]
-)
+@pytest.mark.rows("event", [ACCEPTED, filled(), CANCELLED, DOUBTED, REJECTED, EXPIRED, filled("x1", 10)])
 def test_a_word_said_twice_is_a_word_said_once(manager, event):
     first = apply_to(manager, event)
     state, count, executions = first.state, first.filled, dict(first.executions)
@@ -140,7 +138,7 @@ def test_a_cancel_that_may_be_lost_can_be_asked_for_again(manager):
     assert manager.cancel(ID, again=True) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("before", "between", "state"),
     [
         ([], [], S.PENDING_NEW),
@@ -187,7 +185,7 @@ def test_a_cancel_that_is_lost_leaves_the_order_doubted(manager):
     assert apply_to(manager, CANCELLED).state is S.CANCELLED
 
 
-@pytest.mark.parametrize("event", [ACCEPTED, filled(), CANCELLED])
+@pytest.mark.rows("event", [ACCEPTED, filled(), CANCELLED])
 def test_an_order_that_was_never_sent_is_refused(event):
     with pytest.raises(InvariantError, match="never sent") as caught:
         OrderManager("run").apply(event)
@@ -230,7 +228,7 @@ def leg(number, side=Side.BUY, limit=None, quantity=2):
     return OrderIntent(number, side, D(quantity), Purpose.OPEN, "entry", kind, price, TimeInForce.IOC)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("legs", "paid"),
     [
         ([], 0),

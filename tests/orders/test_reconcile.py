@@ -77,7 +77,7 @@ def test_equal_sides_are_equal():
     assert reconcile(one, one, BOOK) == EQUAL
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "shares", "cash", "causes"),
     [
         ({CALL: 2}, 200, -100_000, ["exercise", "delivery"]),
@@ -124,7 +124,7 @@ def test_sale_by_the_venue_before_expiry_is_its_liquidation():
     assert one.cause == "auto_liquidation"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "lines",
     [["9.00", "-0.16"], ["-0.16", "9.00"], ["-0.10", "9.00", "-0.16"], ["6.00", "-0.10", "3.00", "-0.16"]],
 )
@@ -140,7 +140,7 @@ def test_payments_are_booked_without_the_fees_that_the_desk_has_charged_already(
     assert found.unexplained == ()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("gap", "is_unexplained"), [("-0.0100080", False), ("-0.05", False), ("-0.10", True), ("0.30", False)]
 )
 def test_a_charged_fee_never_turns_a_gap_into_a_wider_one(gap, is_unexplained):
@@ -346,7 +346,7 @@ def test_the_desks_side_tells_which_of_its_orders_are_in_doubt():
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "before_ns", "cause"),
     [
         (CALL, -1, "manual_trade"),
@@ -356,7 +356,7 @@ def test_the_desks_side_tells_which_of_its_orders_are_in_doubt():
         (SHARE, 0, "manual_trade"),
     ],
 )
-@pytest.mark.parametrize("side", Side)
+@pytest.mark.rows("side", Side)
 def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(number, before_ns, cause, side):
     at_ns = final_close_ns(BOOK[CALL]) - before_ns
     fill = ForeignFill("x7", number, side, D(3), D("2.5"), at_ns, D("0.65"))
@@ -372,8 +372,8 @@ def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(numbe
     assert of_fill(fill, BOOK, at_ns + 5).event.ts_recv_ns == at_ns + 5
 
 
-@pytest.mark.parametrize("number", [None, CALL])
-@pytest.mark.parametrize(("now_ns", "heard_ns"), [(NOON_NS - 1, NOON_NS), (NOON_NS + 1, NOON_NS + 1)])
+@pytest.mark.rows("number", [None, CALL])
+@pytest.mark.rows(("now_ns", "heard_ns"), [(NOON_NS - 1, NOON_NS), (NOON_NS + 1, NOON_NS + 1)])
 def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(number, now_ns, heard_ns):
     told = change("interest", number=number, cash="1.5")
     why = of_change(told, PUT, now_ns)
@@ -390,7 +390,7 @@ def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(
     assert (why.detail, why.cause) == ("interest: as told", "interest")
 
 
-@pytest.mark.parametrize(("cash", "is_reported"), [("1000.01", False), ("1000.02", True), ("999.98", True)])
+@pytest.mark.rows(("cash", "is_reported"), [("1000.01", False), ("1000.02", True), ("999.98", True)])
 def test_a_cent_is_no_difference(cash, is_reported):
     found = reconcile(picture("1000"), picture(cash), BOOK)
     assert [str(one) for one in found.unexplained] == (
@@ -458,7 +458,7 @@ def told_of(found):
     return {difference.what for difference in found.unexplained}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("cash", "lines"),
     [
         ("0.05", []),  # passed for interest
@@ -489,7 +489,7 @@ def test_an_early_assignment_is_booked_from_the_history_or_once_shares_and_cash_
     assert [one.event.price for one in found.explained] == [0, 500]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "after", "cash"),
     [
         ({LATER: -1}, {SHARE: -100}, "50999"),  # other cash than the strike's
@@ -516,7 +516,7 @@ def test_a_settlement_in_cash_is_booked_at_the_level_that_the_history_names():
     assert (lapse.cause, lapse.units, lapse.cash) == ("expired_worthless", -2, 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "shares", "cash", "at_ns"),
     [
         ({CALL: 1}, 99, 0, EXPIRY_NS),  # fewer shares than a contract delivers
@@ -590,7 +590,7 @@ def test_executions_that_are_gone_are_taken_back_by_name_with_their_fees_to_the_
     assert found.unexplained == ()
 
 
-@pytest.mark.parametrize(("cash", "is_booked"), [("0.06", True), ("0.05", True), ("0.08", False)])
+@pytest.mark.rows(("cash", "is_booked"), [("0.06", True), ("0.05", True), ("0.08", False)])
 def test_a_correction_is_its_bust_and_the_execution_in_its_place(cash, is_booked):
     instead = ForeignFill("y", SHARE, Side.BUY, D(2), D("499.97"), NOON_NS - 9)
     missing = [BookedFill("o", "x", SHARE, D(2), D(500), D("0.10"), instead)]
@@ -607,10 +607,10 @@ def test_a_correction_is_its_bust_and_the_execution_in_its_place(cash, is_booked
     assert told_of(found) == (set() if is_booked else {"cash"})
 
 
-@pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize("cents", [-2, 2, -300, 300])
-@pytest.mark.parametrize("charged", [["-0.05"], ["-0.02", "-0.05"], []])
-@pytest.mark.parametrize("uncharged", ["0", "0.02", "4.00"])
+@pytest.mark.rows("side", Side)
+@pytest.mark.rows("cents", [-2, 2, -300, 300])
+@pytest.mark.rows("charged", [["-0.05"], ["-0.02", "-0.05"], []])
+@pytest.mark.rows("uncharged", ["0", "0.02", "4.00"])
 def test_a_correction_to_the_cent_goes_before_fees_that_may_not_be_charged_yet(
     side, cents, charged, uncharged
 ):
@@ -645,7 +645,7 @@ def test_an_execution_that_a_late_history_does_not_list_yet_is_none_that_was_bus
     assert (found.explained, told_of(found)) == ((), {"SPY", "cash"})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "ex_ns", "cash", "is_booked", "is_found"),
     [
         (10, 0, "15", False, True),

@@ -63,7 +63,7 @@ def test_beside_a_holding_that_is_assigned_whole_a_part_of_another_is():
     ]
 
 
-@pytest.mark.parametrize(("shares", "cash"), [(250, -125_000), (600, -300_000), (-100, 50_000)])
+@pytest.mark.rows(("shares", "cash"), [(250, -125_000), (600, -300_000), (-100, 50_000)])
 def test_shares_that_no_part_delivers_are_the_operators(shares, cash):
     with pytest.raises(AssertionError):
         explained({PUT_500: -5}, shares, cash)

@@ -81,7 +81,7 @@ def test_at_the_expiry_an_option_is_its_payoff(market):
     assert (value.years, value.greeks.delta, value.greeks.gamma) == (0.0, 1.0, 0.0)
 
 
-@pytest.mark.parametrize(("rate", "dividend_yield"), [(0.05, 0.0), (0.05, 0.02), (0.0, 0.03)])
+@pytest.mark.rows(("rate", "dividend_yield"), [(0.05, 0.0), (0.05, 0.02), (0.0, 0.03)])
 def test_the_smile_stands_on_the_forward_at_the_carry_of_its_expiry(rate, dividend_yield):
     market = Market(flat_rate=rate, dividend_yield=dividend_yield, by_parity=False)
     market.quote(500.0)
@@ -194,7 +194,7 @@ def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
     assert market.engine.mark(0) == 501.0
 
 
-@pytest.mark.parametrize(("off_errors", "moves_errors"), [(1.9, 0.0), (2.5, 0.5), (-2.5, -0.5), (-1.9, 0.0)])
+@pytest.mark.rows(("off_errors", "moves_errors"), [(1.9, 0.0), (2.5, 0.5), (-2.5, -0.5), (-1.9, 0.0)])
 def test_the_forward_of_parity_corrects_the_carry_by_what_exceeds_two_standard_errors(
     market, monkeypatch, off_errors, moves_errors
 ):
@@ -389,7 +389,7 @@ def test_an_inverse_perpetual_counts_in_coin_at_its_mark():
     assert engine.position_greeks(held, NOON).net_delta_shares == pytest.approx(-0.5 + 5 / 2_500)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("style", "root", "american"), [(None, "SPY", True), (None, "XSP", False), (Style.EUROPEAN, "SPY", False)]
 )
 def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, root, american):
@@ -401,7 +401,7 @@ def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, r
     assert share().multiplier == 1
 
 
-@pytest.mark.parametrize("root", ["SPY", "XSP", "BTC"])
+@pytest.mark.rows("root", ["SPY", "XSP", "BTC"])
 def test_the_quotes_of_an_expiry_together_are_each_alone(root):
     is_coin, pricer, carry = root == "BTC", ContractPricer(), (0.08, 0.01)
     calls = deribit_option("BTC-27MAR26-90000-C"), deribit_option("BTC-27MAR26-90000-P")
@@ -442,7 +442,7 @@ def test_the_carry_is_that_of_the_desks_first_look_and_not_of_an_onlookers():
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "mark"),
     [
         (math.nan, 30.0, None),  # None: what the model says
@@ -504,8 +504,8 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     assert market.engine.mark(lost) == pytest.approx(price, abs=0.01)
 
 
-@pytest.mark.parametrize("move", [0.5, -0.5])
-@pytest.mark.parametrize(("side", "away"), [(PUT, -12.0), (PUT, -14.0), (CALL, 13.0)])
+@pytest.mark.rows("move", [0.5, -0.5])
+@pytest.mark.rows(("side", "away"), [(PUT, -12.0), (PUT, -14.0), (CALL, 13.0)])
 def test_a_move_of_the_spot_is_no_volatility_of_a_leg_in_the_money_whose_quote_waits(side, away, move):
     """Between mid and parity its mark is partly a mid at another spot: a third of a point of volatility."""
     market, now_ns = Market(), NOON + 10**9

@@ -153,7 +153,7 @@ def test_a_deep_put_is_marked_within_its_own_quote():
         assert seen.bid - 0.005 <= mark <= seen.ask + 0.005
 
 
-@pytest.mark.parametrize("spot", [200.0, 193.0, 207.0])
+@pytest.mark.rows("spot", [200.0, 193.0, 207.0])
 def test_over_an_ex_night_a_held_straddle_has_neither_carry_nor_vega(spot):
     """Four straddles and the shares that hedge them; the share falls by the dividend, nothing else moves."""
     market = Market()

@@ -79,7 +79,7 @@ class Book:
 
 
 @pytest.mark.parametrize("legs", [(5,), (6,), (5, 6)], ids=["call", "put", "straddle"])
-@pytest.mark.parametrize(("shown_at", "trade_at"), [(3, 0), (8, 0), (8, 4), (17, 6)])
+@pytest.mark.rows(("shown_at", "trade_at"), [(3, 0), (8, 0), (8, 4), (17, 6)])
 def test_parts_headline_and_meter_are_restated_together_over_all_intervals(legs, shown_at, trade_at):
     """Shown after an anchor, at minute 12, vega was +28.12 for -0.67 and delta -1.52 for 27.78."""
 
@@ -189,7 +189,7 @@ def walk(seed, minutes, marks_seconds, vol_of=lambda _at: 0.16, start="12:00"):
     return book.attribution
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.rows("seed", range(3))
 def test_how_often_is_marked_changes_no_part(seed):
     def vol(step):
         return 0.16 + 0.01 * math.sin(step / 40)
@@ -202,7 +202,7 @@ def test_how_often_is_marked_changes_no_part(seed):
         assert amount == pytest.approx(most.sums.details[name], abs=1e-3), name
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.rows("seed", range(3))
 def test_at_a_constant_volatility_theta_gamma_and_delta_explain_it_and_vega_nothing(seed):
     explain = walk(seed, 60, 60)
     parts = {name: float(amount) for name, amount in explain.totals.items()}
@@ -274,7 +274,7 @@ def test_the_noise_of_a_deep_legs_quotes_is_in_what_its_sale_cost_and_in_no_othe
     assert abs(clean["residual"]) < 0.01
 
 
-@pytest.mark.parametrize(("depth", "part"), [(0.2, 1.0), (0.3, 0.8), (0.45, 0.2), (0.5, 0.0), (1.0, 0.0)])
+@pytest.mark.rows(("depth", "part"), [(0.2, 1.0), (0.3, 0.8), (0.45, 0.2), (0.5, 0.0), (1.0, 0.0)])
 def test_a_leg_in_the_money_leaves_its_quotes_between_a_quarter_and_half_a_deviation(depth, part):
     """A move of its own quote alone is in the mark by this part, as vega; of its strike's other leg all."""
     book, noise = Book(), 0.3
@@ -465,7 +465,7 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     assert mark.vega_usd_per_point == pytest.approx(sum(one.vega for one in end))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quoted_ns", "now_ns", "is_long"),
     [
         (NOON, NOON + 30 * MINUTE, False),
@@ -496,7 +496,7 @@ def test_a_large_move_near_expiry_leaves_no_residual():
     assert sum(mark.parts.values()) == mark.nav_change
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "price", "spread", "slippage"),
     [
         (10, "500.02", "-0.20", "0.00"),  # at the ask: the half-spread
@@ -561,8 +561,8 @@ def test_a_carry_that_rounds_to_zero_has_no_sign():
     assert signs == {False, True}
 
 
-@pytest.mark.parametrize("contracts", [3, -2])
-@pytest.mark.parametrize(("before", "after"), [(0.01, 0.05), (0.05, 0.02)])
+@pytest.mark.rows("contracts", [3, -2])
+@pytest.mark.rows(("before", "after"), [(0.01, 0.05), (0.05, 0.02)])
 def test_a_move_of_the_rate_is_carry(contracts, before, after):
     """By Black and Scholes: a call of a share without dividends is not exercised early."""
 
@@ -646,8 +646,8 @@ def test_volatilities_are_restated_with_the_forward_as_the_parts_are(legs):
         assert figures[name] == pytest.approx(paid[name], rel=5e-3), name
 
 
-@pytest.mark.parametrize("vol", [0.09, 0.16, 0.40])
-@pytest.mark.parametrize("weekday", [4, 1])
+@pytest.mark.rows("vol", [0.09, 0.16, 0.40])
+@pytest.mark.rows("weekday", [4, 1])
 def test_the_last_hour_shows_the_volatility_of_the_world_by_the_sessions_clock(vol, weekday):
     """A straddle of the day in a world of 16 % showed 37 % an hour before the close and 90 % at the end."""
     day = date(2024, 3, weekday)
@@ -714,7 +714,7 @@ def test_parts_in_cents_still_sum_to_the_total(amounts):
     assert all(abs(cents[name] - totals[name]) <= D("0.005") for name in PARTS if name != "residual")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("residual", "three_way", "found"),
     [
         ("-3", 1.0, {"amount": "-2.00", "gross": "93.00", "of_gross": 0.021505, "flagged": False}),
@@ -885,9 +885,7 @@ def test_meter_since_an_earlier_state_has_only_what_was_added():
     assert before.figures()["realised_vol"] == pytest.approx(1.5 / 270.0 / 1e-2)
 
 
-@pytest.mark.parametrize(
-    ("price", "fills"), [("10.06", 0), ("10.10", 0), ("10.11", 0), ("10.12", 1), ("9.98", 0)]
-)
+@pytest.mark.rows(("price", "fills"), [("10.06", 0), ("10.10", 0), ("10.11", 0), ("10.12", 1), ("9.98", 0)])
 def test_a_sale_beyond_the_near_side_by_more_than_a_tick_is_a_finding(price, fills):
     """Sold at 10.00 bid, 10.10 asked: by what the mark of 10.05 was beaten counts."""
     book = Book()

@@ -209,7 +209,7 @@ def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
     assert (mark.nav_change, changed(mark.parts)) == (0, {})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "price", "spread", "slippage"),
     [
         (10, "500.10", "-1", "0"),
@@ -239,7 +239,7 @@ def test_the_parts_are_rounded_so_that_they_sum_to_the_total():
     assert (coin["total"], coin["delta"], coin["residual"]) == (D("0.00000002"), D("0.00000002"), 0)
 
 
-@pytest.mark.parametrize(("residual", "flagged"), [("5", False), ("6", True), ("-6", True), ("0", False)])
+@pytest.mark.rows(("residual", "flagged"), [("5", False), ("6", True), ("-6", True), ("0", False)])
 def test_a_large_rest_is_flagged(desk, residual, flagged):
     explain = desk.explain
     explain.sums.totals = dict.fromkeys(PARTS, D(0)) | {"delta": D(95), "residual": D(residual)}
@@ -305,7 +305,7 @@ def test_an_account_in_coin_is_explained_to_the_satoshi():
     assert moved.net_delta_shares == pytest.approx(10_000 / 50_500)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("move", "shown"),
     [
         (0.0025, "0.250000"),
@@ -322,6 +322,6 @@ def test_a_part_is_an_amount_to_a_millionth_with_its_sign(desk, move, shown):
     assert str(desk.explain.mark(NOON + S).parts["delta"]) == shown
 
 
-@pytest.mark.parametrize("value", [1e15, -1e15, 2.5e20])
+@pytest.mark.rows("value", [1e15, -1e15, 2.5e20])
 def test_an_amount_too_large_for_a_millionth_is_kept_as_it_is(desk, value):
     assert desk.explain.amounts.part(value) == D(value)

@@ -36,7 +36,7 @@ def test_the_answer_is_yes_exactly_where_the_net_figure_is_above_zero(gamma, the
     assert D(told["all_in"]) == D(told["net"]) + D(told["entry_exit"])
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("hedging", "is_paying"),
     [("-61.08", False), ("-60.38", False), ("-60.37", True), ("-72.85", False)],
 )

@@ -108,8 +108,8 @@ def test_a_call_less_its_put_is_a_share_less_a_loan():
     assert others == pytest.approx(dict.fromkeys(others, 0.0), abs=1e-7)
 
 
-@pytest.mark.parametrize("units", [100.0, -300.0])
-@pytest.mark.parametrize(
+@pytest.mark.rows("units", [100.0, -300.0])
+@pytest.mark.rows(
     ("contract", "start", "spot"),
     [
         (CALL, START, 470.0),

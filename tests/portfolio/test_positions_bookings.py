@@ -83,7 +83,7 @@ def test_the_latest_of_equal_trades_is_taken_back_and_an_unknown_one_turned_roun
     assert (position.quantity, position.average_price) == (-3, 99)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("trades", "quantity", "average", "realized"),
     [
         ([(4, 100), (-5, 110)], -1, 110, 40),
@@ -259,8 +259,8 @@ def test_an_unknown_fill_that_is_taken_back_is_turned_round_in_the_lots():
     assert lots.realized == 5 * 3 + 5 * 1
 
 
-@pytest.mark.parametrize("units", ["1", "0.5", "2"])
-@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.rows("units", ["1", "0.5", "2"])
+@pytest.mark.rows("side", [1, -1])
 def test_a_lot_earns_what_the_price_moved_its_way(units, side):
     lots = FifoLots()
     lots.add(side * D(units), D(100))
@@ -318,7 +318,7 @@ def test_net_asset_value_counts_an_inverse_position_against_the_coin():
     assert net_asset_value(Account(D(2), "BTC"), held, state) == D("1.984")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("value", "exact"),
     [(500.005, "500.0050"), (0.0345, "0.0345"), (0.00025, "0.00025000"), (1.23456, "1.2346")],
 )

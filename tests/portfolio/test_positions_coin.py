@@ -102,8 +102,8 @@ def test_a_trade_taken_back_leaves_the_others(trades):
 # Greeks in coin -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize("strike", [70_000.0, 90_000.0, 110_000.0])
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows("strike", [70_000.0, 90_000.0, 110_000.0])
 def test_the_engine_prices_inverse_options_as_the_array_model_does(is_call, strike):
     mine = coin_greeks(90_500.0, strike, 0.1, 0.55, is_call)
     other = greeks(90_500.0, strike, 0.1, 0.55, is_call, model="inverse", style="european")
@@ -364,7 +364,7 @@ def test_the_rounding_of_a_mid_at_the_start_of_an_interval_is_none_of_its_greeks
     assert deltas[1] == pytest.approx(deltas[0], abs=1e-8)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "spread", "slippage"),
     [
         (49_990.0, 50_010.0, 10_000 / D(50_000) - 10_000 / D(50_010), 0),
@@ -386,7 +386,7 @@ def test_what_a_bought_perpetual_cost_is_measured_from_the_mid_or_the_one_side_t
     assert totals["slippage"] == pytest.approx(-slippage, abs=D("1e-8"))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "last", "level"),
     [
         (1, 91_000.0, 91_500),
@@ -462,7 +462,7 @@ def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_
         assert price(within(CALL, vol)) == pytest.approx(mid + side * half_tick, abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "last", "step"),
     [(1, 89_800.0, 0), (1, 90_200.0, -1), (2, 90_200.0, 0), (2, 89_800.0, 1)],
 )

@@ -46,8 +46,8 @@ def skew(log_moneyness):
     return 0.2 - 0.5 * log_moneyness
 
 
-@pytest.mark.parametrize("style", ["american", "european"])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("style", ["american", "european"])
+@pytest.mark.rows("is_call", [True, False])
 def test_pnl_is_that_of_the_scenario_grid(style, is_call):
     option = leg(style=style, is_call=is_call)
     line = OptionLine(102.0, 0.1, is_call, 0.2, 10.0, rate=0.03, dividend_yield=0.01, style=style)

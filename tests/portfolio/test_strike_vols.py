@@ -171,7 +171,7 @@ def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_o
     assert asked == [NOON, NOON + 60 * NANOS_PER_SECOND]
 
 
-@pytest.mark.parametrize("spot_ratio", [1.0, 1.03, 0.96])
+@pytest.mark.rows("spot_ratio", [1.0, 1.03, 0.96])
 def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(market, spot_ratio):
     svi = SviSmile(0.0004, 0.02, -0.45, 0.01, 0.02)  # bends within two percent of the money
     market.engine.vols.smile = lambda *_, **_keeps: ExpirySmile(500.0, 0.1, 0.08, svi, 9, (-0.3, 0.3))

@@ -80,7 +80,7 @@ def test_call_and_put_of_a_strike_know_each_other():
     assert chain.vols.other_leg(book[put]) == 3
 
 
-@pytest.mark.parametrize(("count", "enough"), [(2, False), (3, True), (4, True)])
+@pytest.mark.rows(("count", "enough"), [(2, False), (3, True), (4, True)])
 def test_a_forward_by_parity_needs_three_strikes(count, enough):
     chain = Chain(*STRIKES[:count])
     assert chain.vols.has_pairs(chain.book[1]) is enough
@@ -111,7 +111,7 @@ def test_a_measurement_is_good_for_two_minutes_and_then_only_the_last_one(chain)
     assert chain.vols.last(contract) == found.vol
 
 
-@pytest.mark.parametrize(("vega", "measured"), [(1.5, True), (1.4, False), (0.0, False)])
+@pytest.mark.rows(("vega", "measured"), [(1.5, True), (1.4, False), (0.0, False)])
 def test_a_quote_too_wide_for_its_vega_is_no_measurement(chain, vega, measured):
     chain.vega = vega
     chain.quote(0, 500.0, half=0.01)
@@ -147,7 +147,7 @@ def test_an_older_quote_than_the_last_one_changes_nothing(chain):
     assert 0.2 < chain.vol(option("C", 500), NOON + 3_600 * S).vol <= 0.204
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "wide"),
     [
         (0.0, 0.01, True),
@@ -185,7 +185,7 @@ def test_the_forward_is_taken_of_three_strikes_on_either_side():
     assert chain.forward() is None
 
 
-@pytest.mark.parametrize("spoilt", [0, 4, 5])
+@pytest.mark.rows("spoilt", [0, 4, 5])
 def test_with_fewer_than_three_usable_pairs_there_is_no_forward(chain, spoilt):
     chain.all()
     for strike in (485, 490, 495, 500, 505)[:spoilt]:
@@ -205,8 +205,8 @@ def test_a_stub_quote_of_the_share_shows_no_forward(chain):
     assert chain.forward(2).forward == pytest.approx(500.0, abs=0.05)
 
 
-@pytest.mark.parametrize("right", ["C", "P"])
-@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.rows("right", ["C", "P"])
+@pytest.mark.rows("is_listed", [True, False])
 def test_a_pair_needs_both_legs_listed_and_quoted(right, is_listed):
     other = "P" if right == "C" else "C"
     legs = [(one, strike) for strike in (495, 500) for one in "CP"] + [(right, 505)]
@@ -287,7 +287,7 @@ def test_what_has_no_two_sides_no_volatility_or_is_too_wide_is_left_out(chain):
     assert chain.smile(1) is None
 
 
-@pytest.mark.parametrize(("ask", "fitted"), [(0.04, [505, 515]), (0.05, [505, 515]), (0.06, [505])])
+@pytest.mark.rows(("ask", "fitted"), [(0.04, [505, 515]), (0.05, [505, 515]), (0.06, [505])])
 def test_a_cheap_option_may_be_quoted_four_ticks_wide(chain, ask, fitted):
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(505), 9.0)
@@ -305,7 +305,7 @@ def test_quotes_from_before_the_first_spot_are_left_out(chain):
     assert chain.legs.strike.tolist() == [510]
 
 
-@pytest.mark.parametrize(("count", "used"), [(25, 25), (26, 25), (40, 25)])
+@pytest.mark.rows(("count", "used"), [(25, 25), (26, 25), (40, 25)])
 def test_a_smile_is_fitted_to_twenty_five_quotes_at_most(count, used):
     chain = Chain(*range(480, 480 + count))
     chain.all()

@@ -85,7 +85,7 @@ def test_a_later_start_leaves_what_is_the_strategies_own():
     assert cash(books) == {"a": D(45_000), "b": D(30_000), UNASSIGNED: D(20_500)}
 
 
-@pytest.mark.parametrize("wrong", [{"a": "0"}, {"a": "0.6", "b": "0.5"}, {"a": "-0.1"}])
+@pytest.mark.rows("wrong", [{"a": "0"}, {"a": "0.6", "b": "0.5"}, {"a": "-0.1"}])
 def test_shares_of_the_equity_must_be_such(wrong):
     with pytest.raises(ArgumentError, match="budgets"):
         make(**wrong)
@@ -294,7 +294,7 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bought", "units", "price", "left"),
     [((10, 20), -20, 1500, (3, 7)), ((3, 5), 2, 400, (4, 6)), ((-5, -4), 6, 1500, (-2, -1))],
 )
@@ -346,7 +346,7 @@ def adopted(adopts, owner=""):
     return books
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("adopts", "owner", "holder"),
     [
         (("b",), "", "b"),
@@ -387,7 +387,7 @@ def test_all_of_the_equity_may_be_given_away_to_the_cent():
         make(a="0.333334", b="0.666667")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("trades", "opened"),
     [
         ([(10, OPEN)], 10),
@@ -449,7 +449,7 @@ def test_a_bust_of_a_hedge_leaves_the_budget_as_it_is():
 # changes of the account -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("trades", "units", "left"),
     [
         ({"a": 10, "b": 5}, 3, {"a": 10, "b": 5, UNASSIGNED: 3}),  # more of the same side
@@ -762,7 +762,7 @@ def test_an_inverse_contract_is_booked_as_the_dollars_that_it_is():
     assert (books.nav("b"), books.of("b").quantity(SHARE)) == (D("0.00375"), 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("units", "price", "coin"),
     [(100, "50000", "0"), (-100, "50000", "0"), (100, "40000", "0.5"), (0, "0", "1")],
 )

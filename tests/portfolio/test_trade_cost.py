@@ -14,7 +14,7 @@ CALL = option("C", 500)
 QUOTE = quote(1, at("12:00"), 9.90, 10.10)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "price", "spread", "slippage"),
     [
         (D(2), D("10.10"), D(20), D(0)),  # at the ask: half the spread

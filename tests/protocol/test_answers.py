@@ -45,9 +45,7 @@ def test_the_oldest_ids_are_forgotten_first():
     ]
 
 
-@pytest.mark.parametrize(
-    "message", [INTENT | {"qty": 0}, INTENT | {"intent_id": "x" * 5000, "qty": 0}, 5, {}]
-)
+@pytest.mark.rows("message", [INTENT | {"qty": 0}, INTENT | {"intent_id": "x" * 5000, "qty": 0}, 5, {}])
 def test_a_refusal_is_a_valid_log_message(message):
     refusal = sort_answers([message], SeenIds()).refusals[0]
     said = refusal_log(EVENT, refusal)

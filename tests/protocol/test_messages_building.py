@@ -44,7 +44,7 @@ def test_what_is_none_is_left_out():
     assert not {"time_in_force", "client_tag", "metadata", "limit_price"} & set(made)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fields", "verdict"),
     [
         ({"side": "short"}, "value:side"),

@@ -6,7 +6,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, read_event, read_message
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("line", "why"),
     [
         (b"", "not JSON"),

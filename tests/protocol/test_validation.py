@@ -49,7 +49,7 @@ def test_the_messages_of_the_document_are_valid():
     assert shutdown_verdict({"type": "shutdown"}) == "ok"
 
 
-@pytest.mark.parametrize("field", ["protocol", "type", "event_id", "ts", "symbol", "source", "payload"])
+@pytest.mark.rows("field", ["protocol", "type", "event_id", "ts", "symbol", "source", "payload"])
 def test_every_field_of_an_event_is_needed(field):
     assert event_verdict(changed(EVENT, **{field: ...})) == f"missing:{field}"
     for other in (None, 5, True, []):
@@ -58,21 +58,21 @@ def test_every_field_of_an_event_is_needed(field):
         assert event_verdict(changed(EVENT, **{field: ""})) == f"value:{field}"
 
 
-@pytest.mark.parametrize("field", REQUIRED)
+@pytest.mark.rows("field", REQUIRED)
 def test_every_field_of_an_intent_is_needed(field):
     assert intent_verdict(changed(INTENT, **{field: ...})) == f"missing:{field}"
     for other in (None, True, [], {}):
         assert intent_verdict(changed(INTENT, **{field: other})) == f"type:{field}"
 
 
-@pytest.mark.parametrize("field", OPTIONAL)
+@pytest.mark.rows("field", OPTIONAL)
 def test_an_optional_field_is_left_out_or_right(field):
     assert intent_verdict(changed(INTENT, **{field: ...})) == "ok"
     for other in (None, True, []):
         assert intent_verdict(changed(INTENT, **{field: other})) == f"type:{field}"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fields", "verdict"),
     [
         ({"protocol": "v2"}, "value:protocol"),
@@ -110,7 +110,7 @@ def test_verdicts_on_intents(fields, verdict):
     assert intent_verdict(changed(INTENT, **fields)) == verdict
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fields", "verdict"),
     [
         ({"protocol": 1}, "type:protocol"),
@@ -134,7 +134,7 @@ def test_the_first_wrong_field_is_named_in_the_order_of_the_protocol():
     assert intent_verdict(wrong) == "ok"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fields", "verdict"),
     [
         ({"protocol": ...}, "ok"),
@@ -150,8 +150,8 @@ def test_verdicts_on_logs(fields, verdict):
     assert log_verdict(changed(LOG, **fields)) == verdict
 
 
-@pytest.mark.parametrize("judge", [event_verdict, intent_verdict, log_verdict, shutdown_verdict])
-@pytest.mark.parametrize("message", [None, [], "x", 1, float("nan")])
+@pytest.mark.rows("judge", [event_verdict, intent_verdict, log_verdict, shutdown_verdict])
+@pytest.mark.rows("message", [None, [], "x", 1, float("nan")])
 def test_what_is_no_object_is_no_message(judge, message):
     assert judge(message) == "type:message"
 

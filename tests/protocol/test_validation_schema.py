@@ -43,7 +43,7 @@ def fits(schema, value):
     return "if" not in schema or not fits(schema["if"], value) or fits(schema["then"], value)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.rows("number", range(4))
 def test_schema_and_validation_agree(number):
     schema, judge = PAIRS[number]
     passed = 0
@@ -60,7 +60,7 @@ def test_schema_and_validation_agree(number):
     assert passed > 20
 
 
-@pytest.mark.parametrize("message", VALID, ids=lambda message: message["type"])
+@pytest.mark.rows("message", VALID)
 def test_every_valid_message_fits_one_schema(message):
     assert sum(fits(schema, message) for schema, _ in PAIRS) == 1
 

@@ -9,7 +9,7 @@ from scalpdesk.protocol import decimal_text, intent_id, to_decimal
 from scalpdesk.protocol.values import ID
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("value", "text"),
     [
         (0.65, "0.65"),
@@ -24,7 +24,7 @@ def test_a_number_is_read_as_it_is_written(value, text):
     assert str(to_decimal(value)) == text
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "value", [True, None, "", "x", "1_000", "NaN", "Infinity", float("nan"), float("inf"), [], "9" * 500]
 )
 def test_what_is_no_finite_number_is_refused(value):
@@ -95,9 +95,7 @@ def test_other_questions_get_other_ids(one, other):
     assert (made(one) == made(other)) == (one == other)
 
 
-@pytest.mark.parametrize(
-    ("kind", "symbol"), [("", "SPY"), ("-x", "SPY"), ("hedge", "S" * 200), ("he dge", "SPY")]
-)
+@pytest.mark.rows(("kind", "symbol"), [("", "SPY"), ("-x", "SPY"), ("hedge", "S" * 200), ("he dge", "SPY")])
 def test_what_gives_no_valid_id_is_refused(kind, symbol):
     with pytest.raises(ArgumentError, match="not a valid intent id"):
         intent_id(kind, symbol, strategy="s", event_id="e", side="buy", qty=1)

@@ -22,7 +22,7 @@ ZONES = [
 """Offsets of minutes and of seconds, half-hour summer time, winter time below zero, a day left out."""
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "text",
     [
         "2025-12-30T14:30:00Z",
@@ -37,7 +37,7 @@ def test_one_instant_in_many_spellings(text):
     assert ts_ns(text) == NOW
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "text",
     [
         "",
@@ -65,7 +65,7 @@ def test_any_zone_is_read_as_its_instant(moment):
     assert parse_ts(moment.isoformat()) == moment.astimezone(UTC)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("seconds", "verdict"),
     [(0, "ok"), (-30, "ok"), (-30.001, "stale_ts"), (5, "ok"), (5.001, "future_ts")],
 )
@@ -74,7 +74,7 @@ def test_freshness(seconds, verdict):
     assert FreshnessGuard().verdict(at.isoformat(), NOW) == verdict
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", None, "2025-12-30T14:30:00"])
+@pytest.mark.rows("text", ["yesterday", "", None, "2025-12-30T14:30:00"])
 def test_a_text_that_is_no_instant_is_never_now(text):
     assert FreshnessGuard().verdict(text, NOW) == "invalid_ts"
 
@@ -88,7 +88,7 @@ def test_the_environment_sets_the_limits():
     assert freshness_from({}) == FreshnessGuard(30.0, 5.0)
 
 
-@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
+@pytest.mark.rows("text", ["soon", "-1", "nan", "inf"])
 def test_a_limit_that_is_no_number_is_refused(text):
     with pytest.raises(ConfigError, match="not a number of seconds"):
         freshness_from({"STRATEGY_EVENT_MAX_AGE_SECONDS": text})

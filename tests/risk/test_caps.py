@@ -26,7 +26,7 @@ def intent(quantity=4, purpose=Purpose.OPEN, side=Side.BUY, number=0):
     return OrderIntent(number, side, D(quantity), purpose, "")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantities", "sets"),
     [
         (["4", "6"], 2),
@@ -61,14 +61,14 @@ def test_a_whole_trade_is_left_as_it_is():
     assert cut_to(trade, 2, 2) == trade
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("vol", "factor"), [(0.05, 1.0), (0.15, 1.0), (0.20, 0.75), (0.30, 0.5), (0.60, 0.25), (3.0, 0.25)]
 )
 def test_size_follows_the_target_over_the_volatility_between_a_quarter_and_one(vol, factor):
     assert volatility_factor(0.15, vol) == pytest.approx(factor)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sets", "vol", "left"),
     [(4, 0.30, 2), (5, 0.30, 2), (1, 0.1501, 0), (1, 0.15, 1), (4, 0.60, 1), (3, 0.60, 0)],
 )
@@ -78,13 +78,13 @@ def test_the_scaled_size_is_rounded_down(sets, vol, left):
     assert cut == (None if left == sets else SizeCut(left, reason))
 
 
-@pytest.mark.parametrize("vol", [None, math.nan, math.inf, 0.0, -0.2])
+@pytest.mark.rows("vol", [None, math.nan, math.inf, 0.0, -0.2])
 def test_without_a_volatility_nothing_opens(vol):
     cut = cut_by_volatility([intent()], 0.15, vol)
     assert cut == SizeCut(0, "risk.target_vol is set and no volatility is known")
 
 
-@pytest.mark.parametrize("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
+@pytest.mark.rows("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
 def test_volatility_scales_only_what_opens(purpose):
     assert cut_by_volatility([intent(purpose=purpose)], 0.15, 3.0) is None
 
@@ -102,7 +102,7 @@ def test_a_cut_says_every_cap_that_binds_with_its_figures():
     assert below == SizeCut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "held", "selling", "most"),
     [
         (Side.SELL, 10, 0, 8),

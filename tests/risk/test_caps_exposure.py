@@ -92,7 +92,7 @@ def test_a_future_counts_its_currency_a_point():
     assert exposure([(0, future, 2.0)], mark=5_000.0).delta_usd == 2 * 50 * 5_000.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("one", "mark", "spot", "most"),
     [(CALL, 10.0, 500.0, 10.0), (CALL, 10.0, 507.0, 3.0), (PUT, 10.0, 493.0, 3.0), (CALL, 2.0, 507.0, 0.0)],
 )
@@ -133,8 +133,8 @@ def test_a_cap_that_is_none_bounds_nothing_and_an_account_without_equity_allows_
     assert all(room.low == 0.0 for room in broke)
 
 
-@pytest.mark.parametrize("index", range(4))
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.rows("index", range(4))
+@pytest.mark.rows("sign", [1, -1])
 def test_each_greek_is_cut_at_its_cap_and_passes_just_inside(index, sign):
     room = caps()[index]
     edge = room.high if sign > 0 else -room.low

@@ -31,7 +31,7 @@ def test_a_plain_order_passes_every_check(context, ask):
     assert [ask(check, context()) for check in CHECKS] == [None] * len(CHECKS)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("mode", "purpose", "reason"),
     [
         (Mode.ACTIVE, Purpose.OPEN, None),
@@ -50,13 +50,13 @@ def test_nothing_goes_outside_the_session(context, ask):
     assert ask(checks.session_is_open, context(in_session=False)) == "outside the trading session"
 
 
-@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.rows("purpose", Purpose)
 def test_nothing_goes_while_trading_in_the_symbol_is_halted(context, ask, purpose):
     one = context(on_share=True, intent=intent(purpose), is_halted=True)
     assert ask(checks.symbol_trades, one) == "trading is halted in SPY"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("on_share", "quantity", "reason"),
     [
         (False, 0, "order size 0 is not above zero"),
@@ -73,15 +73,15 @@ def test_sizes_are_bounded_by_kind(context, on_share, quantity, reason, ask):
     assert ask(checks.quantity_is_sane, one) == reason
 
 
-@pytest.mark.parametrize("verdict", QuoteVerdict)
+@pytest.mark.rows("verdict", QuoteVerdict)
 def test_risk_is_opened_on_good_quotes_only(context, verdict, ask):
     reason = ask(checks.quote_is_good, context(verdict=verdict))
     good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
     assert reason == (None if good else f"the quote of SPY240419C00500000 is {verdict}")
 
 
-@pytest.mark.parametrize("purpose", LOWERING)
-@pytest.mark.parametrize("verdict", QuoteVerdict)
+@pytest.mark.rows("purpose", LOWERING)
+@pytest.mark.rows("verdict", QuoteVerdict)
 def test_risk_is_lowered_on_any_usable_quote(context, purpose, verdict, ask):
     reason = ask(checks.quote_is_good, context(verdict=verdict, intent=intent(purpose)))
     refused = verdict in (
@@ -93,7 +93,7 @@ def test_risk_is_lowered_on_any_usable_quote(context, purpose, verdict, ask):
     assert (reason is not None) is refused
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "limit", "passes"),
     [
         (Side.BUY, "11.12", True),  # 10.10 + 10 % + a cent
@@ -116,7 +116,7 @@ def test_the_collar_says_how_far_off_the_price_is(context, ask):
     assert sell == "sell limit 5.0 is more than 10% below the bid 9.9"
 
 
-@pytest.mark.parametrize("limit", [None, D(0), D(-1)])
+@pytest.mark.rows("limit", [None, D(0), D(-1)])
 def test_a_limit_order_needs_a_price(context, limit, ask):
     one = OrderIntent(0, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, limit)
     assert (
@@ -129,7 +129,7 @@ def test_the_collar_has_nothing_to_say_of_market_orders_or_without_a_quote(conte
     assert ask(checks.price_within_collar, context(quote=None, intent=intent(limit="99"))) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "rule"),
     [
         ({}, None),
@@ -158,7 +158,7 @@ def test_the_loss_rules_bound_what_opens_risk(context, changes, rule, ask):
     assert (reason if reason is None else reason.split(":")[0]) == rule
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "purpose", "limit", "bid", "ask_price", "part", "passes"),
     [
         (Side.BUY, Purpose.OPEN, "10", 0.05, 30.0, 0.5, False),
@@ -186,7 +186,7 @@ def test_an_option_whose_quote_shows_no_price_is_not_opened_nor_sold_for_less_th
     assert (ask(checks.price_is_shown, one) is None) is passes
 
 
-@pytest.mark.parametrize("purpose", LOWERING)
+@pytest.mark.rows("purpose", LOWERING)
 def test_losses_never_stop_what_lowers_risk(context, purpose, ask):
     one = context(daily_pnl=D(-99_000), consecutive_losses=9, intent=intent(purpose))
     assert ask(checks.losses_allow, one) is None
@@ -233,7 +233,7 @@ def test_without_a_quote_a_market_order_has_no_known_risk(context, ask):
     assert ask(checks.losses_allow, context(quote=None)) == "the risk of the order is not known: no ask"
 
 
-@pytest.mark.parametrize("quantity", ["NaN", "Infinity", "-Infinity", "sNaN"])
+@pytest.mark.rows("quantity", ["NaN", "Infinity", "-Infinity", "sNaN"])
 def test_a_size_that_is_no_number_is_refused(context, quantity, ask):
     assert ask(checks.quantity_is_sane, context(intent=intent(quantity=quantity))) is not None
 
@@ -244,7 +244,7 @@ def test_a_limit_price_that_is_no_number_is_refused(context, limit, ask):
     assert one == "a limit order needs a limit price above zero"
 
 
-@pytest.mark.parametrize("key", ["equity", "session_equity", "daily_pnl"])
+@pytest.mark.rows("key", ["equity", "session_equity", "daily_pnl"])
 def test_an_account_whose_worth_is_not_known_opens_nothing(context, key, ask):
     one = context(**{key: D("NaN")})
     assert ask(checks.losses_allow, one) == "the equity of the account is not known"
@@ -252,7 +252,7 @@ def test_an_account_whose_worth_is_not_known_opens_nothing(context, key, ask):
     assert ask(checks.losses_allow, hedge) is None
 
 
-@pytest.mark.parametrize("verdict", QuoteVerdict)
+@pytest.mark.rows("verdict", QuoteVerdict)
 def test_an_option_is_opened_only_on_a_good_quote_of_its_underlying(context, verdict, ask):
     good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
     reason = ask(checks.underlying_is_good, context(underlying_verdict=verdict))
@@ -260,7 +260,7 @@ def test_an_option_is_opened_only_on_a_good_quote_of_its_underlying(context, ver
     assert ask(checks.underlying_is_good, context(underlying_verdict=verdict, on_share=True)) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "passes"),
     [
         ({}, False),
@@ -316,7 +316,7 @@ def stop(trigger, side=Side.BUY, limit=None, purpose=Purpose.OPEN, tif=TimeInFor
     return OrderIntent(0, side, D(1), purpose, "", Stop(D(trigger)), price, tif)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("order", "reason"),
     [
         (stop("10.01"), None),
@@ -351,7 +351,7 @@ def test_stops_go_only_where_they_are_allowed_by_name(context, ask):
         assert ask(checks.order_type_is_allowed, context(intent=order, limits=limits)) == reason
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("order", "cost"), [(stop("12"), 1_200), (stop("12", limit="12.5"), 1_250), (intent(), 1_010)]
 )
 def test_a_stop_costs_what_it_names(context, ask, order, cost):

@@ -65,7 +65,7 @@ def test_nothing_is_sent_before_a_resumed_run_has_compared_its_account(context, 
             )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("allowed", "on_share", "passes"),
     [
         (None, False, True),
@@ -84,7 +84,7 @@ def test_only_underlyings_on_the_list_are_traded(context, allowed, on_share, pas
     assert reason == (None if passes else f"{symbol} is not on risk.allowed_underlyings")
 
 
-@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.rows("purpose", list(Purpose))
 def test_what_is_not_on_the_list_may_be_closed_and_nothing_else(context, ask, purpose):
     one = context(limits={"allowed_underlyings": ("QQQ",)}, intent=intent(purpose))
     assert (ask(checks.instrument_is_allowed, one) is None) == (purpose in EXITS)
@@ -103,7 +103,7 @@ def test_only_order_types_on_the_list_are_sent(context, types, limit, passes, as
     assert reason == (None if passes else "market orders are not on risk.allowed_order_types")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("level", "side", "needed"),
     [(1, Side.BUY, 2), (2, Side.BUY, None), (0, Side.SELL, None), (3, Side.SELL, None), (0, Side.BUY, 2)],
 )
@@ -124,7 +124,7 @@ def test_the_options_level_says_nothing_of_shares_and_closes(context, ask):
 # exits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "quantity", "closing", "passes"),
     [
         (3, Side.SELL, 3, 0, True),
@@ -138,7 +138,7 @@ def test_the_options_level_says_nothing_of_shares_and_closes(context, ask):
         (-3, Side.SELL, 1, 0, False),
     ],
 )
-@pytest.mark.parametrize("purpose", [Purpose.CLOSE, Purpose.UNWIND_HEDGE])
+@pytest.mark.rows("purpose", [Purpose.CLOSE, Purpose.UNWIND_HEDGE])
 def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, closing, passes, purpose, ask):
     orders = [working(option("C"), side, closing)] if closing else []
     one = context(
@@ -150,7 +150,7 @@ def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, cl
     assert (ask(checks.closes_what_is_held, one) is None) is passes
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("owner_held", "quantity", "closing", "passes"),
     [(3, 3, 0, True), (3, 4, 0, False), (3, 1, 2, True), (3, 2, 2, False), (0, 1, 0, False)],
 )
@@ -229,7 +229,7 @@ def test_working_orders_on_its_own_side_count_as_filled(context, book, ask):
     assert reason(8, other) is not None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("most", "held", "quantity", "passes"),
     [(0, 5, 5, True), (0, 5, 6, False), (0, 0, 1, False), (2, 0, 2, True), (2, 0, 3, False)],
 )
@@ -246,7 +246,7 @@ def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held
         assert reason == f"position would be {short} contracts short, limit {most} (risk.max_short_contracts)"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "quantity", "passes"),
     [
         (0, Side.BUY, 100, True),
@@ -332,7 +332,7 @@ def test_working_orders_that_the_venue_did_not_know_are_set_aside(context, book)
     assert reason(working(call, Side.BUY, 9, limit="5", ago=4), venue_limits=account) is not None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "quantity", "passes"),
     [
         (-30, Side.BUY, 30, True),  # buys back what it had sold

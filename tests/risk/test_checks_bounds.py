@@ -56,7 +56,7 @@ def working(one, side, quantity, *, number=0, limit=None, purpose=Purpose.OPEN, 
 # prices ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "limit", "passes"),
     [
         (Side.BUY, "10.51", True),
@@ -82,8 +82,8 @@ def test_a_stale_quote_without_a_mark_is_the_measure_itself(context, book, ask):
     )
 
 
-@pytest.mark.parametrize(("bid", "offer"), [(0.0, 0.0), (-1.0, -1.0)])
-@pytest.mark.parametrize("side", Side)
+@pytest.mark.rows(("bid", "offer"), [(0.0, 0.0), (-1.0, -1.0)])
+@pytest.mark.rows("side", Side)
 def test_a_side_without_a_price_collars_nothing(context, ask, bid, offer, side):
     one = context(quote=quote(0, 0, bid, offer), intent=intent(side=side, limit="0.5"))
     assert ask(checks.price_within_collar, one) is None
@@ -92,7 +92,7 @@ def test_a_side_without_a_price_collars_nothing(context, ask, bid, offer, side):
 # losses ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("stop", "at_risk"),
     [(None, "1005.00"), (0, "0"), (4, "4"), (-1, "1005.00"), ("NaN", "1005.00"), (2_000, "1005.00")],
 )
@@ -297,7 +297,7 @@ def test_an_opening_order_without_a_price_is_left_to_the_loss_rules(context, ask
     assert ask(checks.capital_within_threshold, context(quote=None)) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("used", "most", "passes"),
     [("0.5", 0.5, True), ("0.51", 0.5, False), (None, 0.5, True), ("0.9", None, True)],
 )
@@ -318,7 +318,7 @@ def test_nothing_is_opened_while_the_margin_is_high(context, book, ask, used, mo
 # positions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "quantity", "passes"), [(0, 2, True), (0, 3, False), (3, 5, True), (3, 6, False), (-2, 0, True)]
 )
 def test_an_option_is_written_up_to_the_limit_and_not_beyond(context, ask, held, quantity, passes):
@@ -335,7 +335,7 @@ def test_buying_back_a_short_position_is_bounded_by_no_short_limit(context, ask)
     assert ask(checks.position_within_limits, one) is None
 
 
-@pytest.mark.parametrize(("held", "sold"), [(3, 9), (3, 10), (-3, 4), (0, 7)])
+@pytest.mark.rows(("held", "sold"), [(3, 9), (3, 10), (-3, 4), (0, 7)])
 def test_the_largest_position_counts_whichever_side_works(context, book, ask, held, sold):
     """3 puts are held: with 4 more bought 7, with 9 more sold 6 short, with 10 more 7 short."""
     call, put = option("C"), option("P")
@@ -447,7 +447,7 @@ def test_a_cap_in_coin_is_shown_in_coin():
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("start", "step", "sets", "allowed"),
     [
         (0.0, 10.0, 10, 10),

@@ -33,7 +33,7 @@ def working(
 # throttle ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("purpose", "most"),
     [
         (Purpose.OPEN, 96),  # a fifth of 120 is kept back
@@ -50,9 +50,7 @@ def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(co
     assert reason(most) == f"{most} orders in the last minute, limit 120"
 
 
-@pytest.mark.parametrize(
-    ("purpose", "most"), [(Purpose.OPEN, 144), (Purpose.HEDGE, 162), (Purpose.CLOSE, 180)]
-)
+@pytest.mark.rows(("purpose", "most"), [(Purpose.OPEN, 144), (Purpose.HEDGE, 162), (Purpose.CLOSE, 180)])
 def test_cancels_count_towards_the_messages(context, purpose, most, ask):
     tallies = OrderCounters()
 
@@ -73,7 +71,7 @@ def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(contex
     assert ask(checks.throttle_has_room, context(limits={"max_orders_per_minute": 4})) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("purpose", "most"),
     [(Purpose.OPEN, 16), (Purpose.HEDGE, 18), (Purpose.CLOSE, 20), (Purpose.UNWIND_HEDGE, 20)],
 )
@@ -100,7 +98,7 @@ def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(conte
     assert reason(0.501) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "other",
     [
         working(Side.SELL, 3, purpose=Purpose.OPEN),
@@ -125,7 +123,7 @@ def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book, as
 # self-match ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "limit", "other", "meets"),
     [
         (Side.BUY, None, working(Side.SELL, 2), True),
@@ -193,7 +191,7 @@ def test_size_leaves_the_window(context, ask):
 # refusals ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("refused", "taken", "passes"),
     [(9, 0, True), (10, 0, False), (5, 5, False), (4, 6, True), (50, 51, True), (50, 50, False)],
 )

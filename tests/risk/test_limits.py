@@ -14,8 +14,8 @@ BOUNDS = {name: bound for name, bound in bounds_of(RiskLimits).items() if name n
 MAY_BE_ZERO = {"max_short_contracts", "throttle_reserve_fraction"}
 
 
-@pytest.mark.parametrize("name", sorted(BOUNDS))
-@pytest.mark.parametrize("value", [0, -1])
+@pytest.mark.rows("name", sorted(BOUNDS))
+@pytest.mark.rows("value", [0, -1])
 def test_no_limit_is_switched_off_with_zero(name, value):
     if not value and name in MAY_BE_ZERO:
         assert getattr(RiskLimits(**{name: 0}), name) == 0
@@ -25,7 +25,7 @@ def test_no_limit_is_switched_off_with_zero(name, value):
     assert caught.value.where == f"risk.{name}"
 
 
-@pytest.mark.parametrize("name", sorted(BOUNDS))
+@pytest.mark.rows("name", sorted(BOUNDS))
 def test_every_limit_has_a_largest_value_that_is_allowed_itself(name):
     assert BOUNDS[name].admits(BOUNDS[name].high)
     with pytest.raises(ConfigError) as caught:
@@ -109,7 +109,7 @@ reject_window_seconds        3600        300
 ROWS = [line.split() for line in LARGEST_AND_DEFAULT.strip().splitlines()]
 
 
-@pytest.mark.parametrize(("name", "largest", "default"), ROWS)
+@pytest.mark.rows(("name", "largest", "default"), ROWS)
 def test_a_limit_starts_at_its_default_and_takes_values_up_to_its_largest_one(name, largest, default):
     assert getattr(RiskLimits(), name) == (None if default == "none" else pytest.approx(float(default)))
     low, high, _, may_equal_low = BOUNDS[name]
@@ -128,14 +128,14 @@ def test_a_desk_without_a_list_of_symbols_trades_all_and_sends_both_types_of_ord
     assert limits.allowed_order_types == ("market", "limit")
 
 
-@pytest.mark.parametrize("beta", [0, -0.5, 10.1])
+@pytest.mark.rows("beta", [0, -0.5, 10.1])
 def test_a_beta_is_refused_with_its_symbol(beta):
     with pytest.raises(ConfigError) as caught:
         RiskLimits(betas={"SPY": 10, "QQQ": beta})
     assert (caught.value.where, caught.value.value) == ("risk.betas.QQQ", beta)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("smaller", "larger", "low", "high"),
     [
         ("max_margin_fraction", "reduce_margin_fraction", 0.7, 0.6),
@@ -196,20 +196,20 @@ def test_every_limit_that_follows_another_one_can_be_given():
 # the account and the strategy ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cash", ["0.01", "1000000000000"])
-@pytest.mark.parametrize("units", ["100000000", "-100000000", "0"])
+@pytest.mark.rows("cash", ["0.01", "1000000000000"])
+@pytest.mark.rows("units", ["100000000", "-100000000", "0"])
 def test_a_simulated_account_may_hold_up_to_a_bound(cash, units):
     SimulationSection(starting_cash=Decimal(cash), positions={"SPY": Decimal(units)})
 
 
-@pytest.mark.parametrize("cash", ["0", "-1", "1000000000000.01", "NaN", "Infinity"])
+@pytest.mark.rows("cash", ["0", "-1", "1000000000000.01", "NaN", "Infinity"])
 def test_a_simulated_account_starts_with_a_sum_above_zero(cash):
     with pytest.raises(ConfigError) as caught:
         SimulationSection(starting_cash=Decimal(cash))
     assert (caught.value.where, caught.value.value) == ("simulation.starting_cash", cash)
 
 
-@pytest.mark.parametrize("units", ["100000001", "-100000001", "NaN", "-Infinity"])
+@pytest.mark.rows("units", ["100000001", "-100000001", "NaN", "-Infinity"])
 def test_a_simulated_position_is_a_number_within_its_bound(units):
     with pytest.raises(ConfigError) as caught:
         SimulationSection(positions={"QQQ": 1, "SPY": Decimal(units)})

@@ -126,7 +126,7 @@ def test_there_are_two_hundred_of_them_and_no_two_alike():
     assert len(set(ALL)) == len(ALL)
 
 
-@pytest.mark.parametrize(("key", "value"), ALL)
+@pytest.mark.rows(("key", "value"), ALL)
 def test_a_slip_is_refused_when_it_is_read_and_the_refusal_names_key_and_fix(key, value):
     with pytest.raises(ConfigError) as caught:
         load_settings(STRATEGY, overrides=[f"{key}={value}"])
@@ -142,7 +142,7 @@ def test_a_slip_is_refused_when_it_is_read_and_the_refusal_names_key_and_fix(key
     assert error.value is not None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("pair", "named"),
     [
         (("risk.max_option_contracts=10", "risk.max_expiry_contracts=5"), "risk.max_expiry_contracts"),
@@ -180,7 +180,7 @@ def test_two_keys_that_contradict_are_refused_and_the_sentence_names_both(pair, 
     assert caught.value.fix
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "overrides",
     [
         (),

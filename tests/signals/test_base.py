@@ -38,7 +38,7 @@ def test_gamma_squeeze_measured():
     assert GammaSqueeze().measured(down).direction == -1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("change", "lost"),
     [
         ({"near_exposure_usd": 4e8}, 2.0),
@@ -51,9 +51,7 @@ def test_gamma_squeeze_measured_each_part(change, lost):
     assert score == pytest.approx(6.5 - lost)
 
 
-@pytest.mark.parametrize(
-    "field", ["near_exposure_usd", "near_exposure_p90_usd", "minute_vol", "volume_ratio"]
-)
+@pytest.mark.rows("field", ["near_exposure_usd", "near_exposure_p90_usd", "minute_vol", "volume_ratio"])
 def test_gamma_squeeze_measured_needs_each_fact(field):
     assert GammaSqueeze().measured(replace(SQUEEZE, **{field: None})).is_absent
 
@@ -74,7 +72,7 @@ def test_vwap_reclaim_measured_both_ways():
     assert (down.score, down.direction) == (7.0, -1)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("closes", "ratio", "score"),
     [
         ((589.0, 589.2, 589.3, 590.4), 1.5, 5.0),  # the volume is not above 1.5
@@ -179,7 +177,7 @@ def test_liquidity_vacuum_measured():
     assert LiquidityVacuum().measured(replace(VACUUM, minute_vol=0.001)).score == pytest.approx(4.5)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("signal", "facts"),
     [(GammaSqueeze, SQUEEZE), (VwapReclaim, RECLAIM), (LiquidityVacuum, VACUUM)],
 )
@@ -205,7 +203,7 @@ def pin(price, call, put, hours=3.0):
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "call", "put", "direction"),
     [
         (590.3, 590.0, 585.0, -1),
@@ -269,7 +267,7 @@ def test_dealer_gamma_unknown_says_why():
     assert DealerGamma().measured(facts).reasons == ("last word is 16 minutes old",)
 
 
-@pytest.mark.parametrize(("delta", "score", "direction"), [(5.0, 0.0, 0), (5.1, 9.0, -1), (-6.0, 9.0, 1)])
+@pytest.mark.rows(("delta", "score", "direction"), [(5.0, 0.0, 0), (5.1, 9.0, -1), (-6.0, 9.0, 1)])
 def test_dealer_gamma_original_is_the_own_books_delta(delta, score, direction):
     reading = DealerGamma().original(MarketFacts(price=590.0, own_delta_shares=delta))
     assert (reading.score, reading.direction) == (score, direction)
@@ -309,7 +307,7 @@ def test_survey_original_takes_the_largest_raw_score_whatever_its_weight():
     assert both.primary == "GAMMA_SQUEEZE"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("facts", "why"),
     [
         (MarketFacts(price=590.0), "no signal"),

@@ -73,7 +73,7 @@ def test_the_source_is_the_close_or_the_middle_of_high_and_low():
     assert (made.short, made.close) == (pytest.approx(9.7), 10.0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("before", "now", "flip"),
     [
         ((9, 10), (11, 10), 1),
@@ -227,7 +227,7 @@ def test_a_conviction_lies_between_0_and_100_and_mirrors(clouds, direction, fram
     assert made.level is conviction_level(made.total)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("total", "level"), [(75, "high"), (74, "medium"), (50, "medium"), (49, "low"), (24, "none")]
 )
 def test_the_levels_begin_at_75_50_and_25(total, level):

@@ -343,7 +343,7 @@ def test_parts_of_a_share_are_paid_to_the_millionth():
     assert desk.account.cash == 100_000 - D("61.790078")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("cause", "units", "price", "cash", "line"),
     [
         (ChangeCause.DIVIDEND, 0, 0, 50, ("DIV", 100, D("0.5"), 50)),

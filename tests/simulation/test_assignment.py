@@ -116,7 +116,7 @@ def test_a_covered_call_gives_up_its_shares_and_their_dividend():
     assert (night.account.holdings, night.account.cash) == ({}, D(145_000))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("amount", "put", "rate", "is_assigned"),
     [
         ("1.24", 0.1, RATE, True),  # 1.24 - 0.10 - 1.13 = 0.01

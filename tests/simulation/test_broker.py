@@ -117,7 +117,7 @@ def test_a_holding_that_is_closed_by_force_leaves_no_order_behind():
 # closing a holding ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "part", "side", "closed", "left"),
     [
         ("1", None, Side.SELL, "1", {}),
@@ -341,9 +341,7 @@ def test_a_replacement_lives_as_long_as_it_says():
     assert (new.lifetime, new.expires_ns) == (TimeInForce.GTC, NEVER_NS)
 
 
-@pytest.mark.parametrize(
-    ("quantity", "cause"), [(4, Cause.UNPROCESSABLE), (3, Cause.UNPROCESSABLE), (5, None)]
-)
+@pytest.mark.rows(("quantity", "cause"), [(4, Cause.UNPROCESSABLE), (3, Cause.UNPROCESSABLE), (5, None)])
 def test_a_replacement_asks_for_more_than_is_filled(quantity, cause):
     venue = market()
     old = venue.order(SHARE, 10, 499)
@@ -378,7 +376,7 @@ def test_what_fills_on_the_way_of_a_replacement_is_taken_off_it():
     )
 
 
-@pytest.mark.parametrize(("filled", "left"), [(3, 0), (4, 0), (2, 1)])
+@pytest.mark.rows(("filled", "left"), [(3, 0), (4, 0), (2, 1)])
 def test_a_replacement_whose_quantity_fills_on_its_way_is_rejected_and_its_order_works_on(filled, left):
     """No order is for nothing: three were wanted, and three or four have been bought before it arrives."""
     venue = late(market())

@@ -110,7 +110,7 @@ def test_a_tenth_of_a_coin_is_bought_in_coin_with_its_fee(venue):
     assert venue.account.quantity(1) == D("0.3")
 
 
-@pytest.mark.parametrize(("coin", "step", "off"), [("BTC", 0.1, 0.25), ("ETH", 1, 0.1), ("ETH", 1, 1.5)])
+@pytest.mark.rows(("coin", "step", "off"), [("BTC", 0.1, 0.25), ("ETH", 1, 0.1), ("ETH", 1, 1.5)])
 def test_an_amount_off_the_step_of_its_coin_is_refused(coin, step, off):
     venue = Venue(cash="20", coin=coin)
     venue.market(87_000.0)
@@ -139,7 +139,7 @@ def test_an_order_in_the_perpetual_that_rested_pays_no_taker_fee(venue, limit, l
     assert abs(execution.fee - D(1_000) / execution.price * D(rate)) < HALF_SATOSHI
 
 
-@pytest.mark.parametrize(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
+@pytest.mark.rows(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
 def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
     venue.trade(number, quantity)
     (execution,) = venue.account.executions
@@ -156,7 +156,7 @@ def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
     assert venue.account.quantity(SWAP) == 500
 
 
-@pytest.mark.parametrize(("coins", "part"), [(0.5, "0.2"), (1, "0.4"), (0.1, "0.1")])
+@pytest.mark.rows(("coins", "part"), [(0.5, "0.2"), (1, "0.4"), (0.1, "0.1")])
 def test_a_fault_fills_a_part_of_less_than_one_coin(venue, coins, part):
     venue.broker.ledger.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
     order = venue.trade(1, coins)
@@ -187,7 +187,7 @@ def test_funding_is_paid_by_longs_on_each_account(venue):
     assert change.cash_change == venue.account.cash - before == D("-0.000375")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("option", "held", "level", "payoff", "fee"),
     [
         (CALL, "1.5", "112500", "0.3", "0.000225"),  # 1.5 x 0.2, and 1.5 x 0.00015

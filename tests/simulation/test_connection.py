@@ -152,7 +152,7 @@ def test_without_a_quote_an_immediate_order_is_cancelled(exchange, order, tif):
     assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderCancelled"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "quantity", "refused"),
     [
         (10, Side.SELL, 11, True),
@@ -439,7 +439,7 @@ def test_only_an_option_that_is_held_long_is_exercised(exchange, held):
     assert holdings(venue) == before
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "opening"),
     [("0", Side.BUY, 10), ("0.5", Side.BUY, 10), ("4", Side.SELL, 0), ("-4", Side.BUY, 0)],
 )
@@ -452,7 +452,7 @@ def test_an_open_order_reserves_what_it_may_open_at_its_limit(exchange, order, h
     assert venue.account.reserved() == (opening * 400, 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("level", "side", "limit", "each"),
     [
         (3, Side.SELL, "20", 50_000 - 2_000),  # the whole strike less the premium
@@ -490,7 +490,7 @@ def test_an_order_outside_the_session_waits_for_its_opening(exchange, order):
     assert kinds(venue.take_due(T + 6)) == ["OrderFilled"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("wanted", "why"),
     [
         ({}, "qty or notional is required, but not both"),

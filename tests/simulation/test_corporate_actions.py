@@ -106,7 +106,7 @@ def two_days(instruments, before, after, *actions, dividends=()):
     return replace(builder.build(), actions=actions)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("happens", "after", "holdings"),
     [
         (action(ratio="4"), {0: 125.0}, {0: 404}),
@@ -237,7 +237,7 @@ def market(positions=None, happens=(), *, cash=1_000_000):
     return made
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("happens", "bid", "ask"),
     [
         (action(ratio="4"), 124.875, 125.125),

@@ -102,7 +102,7 @@ def test_a_closing_level_is_only_so_old(age_ns, settles):
     venue.broker.expiry.check_levels()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("exercises_nothing", "told", "shares"), [(True, None, -100), (False, None, 100), (False, 1, 0)]
 )
 def test_an_owner_who_lets_go_is_not_exercised_and_is_assigned_all_the_same(exercises_nothing, told, shares):
@@ -241,7 +241,7 @@ def test_an_exercise_takes_off_the_order_that_would_open_and_no_other():
     assert (closing.status, other.status) == (Status.CANCELED, Status.NEW)
 
 
-@pytest.mark.parametrize(("held", "contracts", "left"), [(-3, 2, -1), (-3, 5, 0), (3, 1, 3), (0, 1, 0)])
+@pytest.mark.rows(("held", "contracts", "left"), [(-3, 2, -1), (-3, 5, 0), (3, 1, 3), (0, 1, 0)])
 def test_a_sold_option_is_assigned_as_far_as_it_is_held(held, contracts, left):
     venue = Venue({PUT: held} if held else {})
     assert venue.broker.expiry.assign("account", PUT, D(contracts)) is (held < 0)
@@ -249,7 +249,7 @@ def test_a_sold_option_is_assigned_as_far_as_it_is_held(held, contracts, left):
     assert venue.account.quantity(SHARE) == 100 * (left - held)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("right", "held", "shares"), [("C", 2, 200), ("C", -2, -200), ("P", 2, -200), ("P", -2, 200)]
 )
 def test_a_delivery_moves_shares_and_their_price(right, held, shares):
@@ -262,7 +262,7 @@ def test_a_delivery_moves_shares_and_their_price(right, held, shares):
 # orders and quotes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sign", "limit", "bid", "ask", "takes"),
     [
         (1, "10", 9.0, 10.0, True),
@@ -281,8 +281,8 @@ def test_an_order_takes_the_far_side_where_there_is_one_within_its_limit(sign, l
     assert takes_liquidity(resting, quote(0, 0, bid, ask)) is takes
 
 
-@pytest.mark.parametrize(("size", "shown"), [(0.0, 5), (3.0, 3), (5.0, 5), (7.0, 5), (4.9, 4), (0.5, 0)])
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.rows(("size", "shown"), [(0.0, 5), (3.0, 3), (5.0, 5), (7.0, 5), (4.9, 4), (0.5, 0)])
+@pytest.mark.rows("sign", [1, -1])
 def test_as_much_is_filled_as_the_far_side_shows(size, shown, sign):
     sizes = (99.0, size) if sign > 0 else (size, 99.0)
     assert displayed(Resting(sign, D(5), None), quote(0, 0, 9.0, 10.0, *sizes)) == shown
@@ -402,7 +402,7 @@ def test_in_the_worst_case_an_order_pays_one_tick_beyond_the_worse_of_two_quotes
     assert (bought.average, sold.average) == (D("500.51"), D("8.5") - tick)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("root", "right", "held", "shares", "power", "can"),
     [
         ("XSP", "C", 1, 0, 0, True),  # settled in cash

@@ -18,8 +18,8 @@ def tape():
     return TapeHours([FRIDAY, MONDAY])
 
 
-@pytest.mark.parametrize("hours", [TapeHours([FRIDAY, MONDAY]), ExchangeHours()])
-@pytest.mark.parametrize(
+@pytest.mark.rows("hours", [TapeHours([FRIDAY, MONDAY]), ExchangeHours()])
+@pytest.mark.rows(
     ("now_ns", "session", "opens_ns", "closes_ns", "boundary_ns"),
     [
         (FRIDAY.open_ns - 1, None, FRIDAY.open_ns, FRIDAY.close_ns, FRIDAY.open_ns),

@@ -124,7 +124,7 @@ def test_what_cannot_be_quoted_or_is_halted_is_closed_later_and_only_once():
     assert [each.quantity_change for each in told] == [1]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("terms", "called"),
     [({}, True), ({"multiplier": 2}, True), ({"multiplier": 1}, False), ({"currency": "EUR"}, False)],
 )

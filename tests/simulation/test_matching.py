@@ -93,7 +93,7 @@ def test_a_combo_that_is_to_fill_whole_or_not_at_all(units, filled):
     assert venue.ledger.working == {}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fills", "limit", "later", "prices"),
     [
         ("cross", "19", {}, ("9.5", "8.5")),  # at the far sides on arrival
@@ -121,7 +121,7 @@ def test_a_combo_fills_as_an_order_on_its_net_quote_does(fills, limit, later, pr
         assert -sum(traded) if sells else sum(traded) == combo.average <= D(limit)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fills", "limit", "wing_bid", "ask", "credit"),
     [
         ("mid", "-1.02", 0, 1.10, "1.025"),
@@ -312,7 +312,7 @@ def put_quote(bid, ask, ts_ns=T):
     return quote(PUT, ts_ns, bid, ask)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "age_ns", "price", "sign", "found"),
     [
         ("0.90", "1.00", 0, "0.85", -1, "0.90"),  # a bid below a dollar counts too
@@ -384,7 +384,7 @@ def test_the_volatility_of_a_quote_gives_its_price_back():
     assert value_without_quote(coin, spot, vol, now_ns) == pytest.approx(0.05, abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("option_sides", "share_sides", "at_ns"),
     [
         ((NAN, NAN), (499.5, 500.5), T),
@@ -405,7 +405,7 @@ def resting(sign, leaves, limit=None, **more):
     return Resting(sign, D(leaves), None if limit is None else D(str(limit)), **more)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sign", "limit", "takes"),
     [
         (1, None, True),
@@ -420,7 +420,7 @@ def test_an_order_takes_at_the_far_side_itself(sign, limit, takes):
     assert takes_liquidity(resting(sign, 1, limit), quote(CALL, T, 10.00, 10.10)) is takes
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sign", "size", "shown"), [(1, 3.0, 3), (1, 5.0, 5), (1, 0.0, 5), (-1, 4.9, 4), (-1, 6.0, 5)]
 )
 def test_what_is_shown_can_be_filled(sign, size, shown):
@@ -501,8 +501,8 @@ def test_an_order_behind_the_market_joins_the_queue_that_it_finds_when_its_price
     assert see(away, 50.0) == (5, D("10.00"))
 
 
-@pytest.mark.parametrize(("size", "filled"), [(1.0, 1), (2.0, 1), (3.0, 1), (4.0, 2), (0.0, 9), (100.0, 9)])
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.rows(("size", "filled"), [(1.0, 1), (2.0, 1), (3.0, 1), (4.0, 2), (0.0, 9), (100.0, 9)])
+@pytest.mark.rows("sign", [1, -1])
 def test_the_worst_case_fills_half_of_what_is_shown(size, filled, sign):
     model = fill_model("adverse")
     order = resting(sign, 9)
@@ -514,7 +514,7 @@ def test_the_worst_case_fills_half_of_what_is_shown(size, filled, sign):
     assert model.match(order, quote(CALL, T, 10.00, 10.10, *sizes), BOOK[CALL]) == (filled, price)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("sign", "limit", "fills"),
     [(1, "10.14", False), (1, "10.15", True), (-1, "9.96", False), (-1, "9.95", True)],
 )

@@ -28,7 +28,7 @@ def share(when, spot, day=DAY):
     return quote(SHARE, when, spot - 0.01, spot + 0.01, day=day)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bid", "ask", "option_at", "price", "sign", "found"),
     [
         ("8.00", "8.10", "10:00", "8.00", -1, None),  # the whole quote is worth less than exercise

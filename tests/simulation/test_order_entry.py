@@ -58,7 +58,7 @@ def refused(cause, send):
 # what an order is -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "quantity", "intent"),
     [(0, 1, "buy_to_open"), (2, -1, "sell_to_close"), (-2, 1, "buy_to_close"), (0, -1, "sell_to_open")],
 )
@@ -80,7 +80,7 @@ def test_orders_are_numbered_over_all_accounts_and_named_where_nobody_names_them
     assert (first.order_id, second.order_id) == ("sim-1", "sim-2")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("lifetime", "ends"),
     [(TimeInForce.DAY, FOREVER_NS), (TimeInForce.GTC, NEVER_NS), (TimeInForce.IOC, FOREVER_NS)],
 )
@@ -149,7 +149,7 @@ def test_an_amount_of_money_is_asked_for_its_means(amount, allowed):
         refused(Cause.BUYING_POWER, lambda: venue.broker.submit("account", request))
 
 
-@pytest.mark.parametrize(("amount", "allowed"), [("-1", False), ("0", False), ("0.01", True), ("1", True)])
+@pytest.mark.rows(("amount", "allowed"), [("-1", False), ("0", False), ("0.01", True), ("1", True)])
 def test_an_amount_of_money_is_more_than_nothing(amount, allowed):
     venue = market()
     request = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(amount))
@@ -180,8 +180,8 @@ INTENTS = {(1, False): "buy_to_open", (1, True): "buy_to_close", (-1, False): "s
 INTENTS |= {(-1, True): "sell_to_close"}
 
 
-@pytest.mark.parametrize("held", [-3, 0, 3])
-@pytest.mark.parametrize("asked", INTENTS.values())
+@pytest.mark.rows("held", [-3, 0, 3])
+@pytest.mark.rows("asked", INTENTS.values())
 def test_an_intent_that_the_holding_contradicts_is_refused_both_ways(asked, held):
     sign = 1 if asked.startswith("buy") else -1
     inferred, intent = INTENTS[sign, held * sign < 0], PositionIntent(asked)
@@ -213,9 +213,7 @@ def test_what_an_order_that_works_will_close_is_still_held():
     assert why.facts["inferred"] == "sell_to_close"
 
 
-@pytest.mark.parametrize(
-    ("price", "is_taken"), [("2.35", True), ("2.37", False), ("3.10", True), ("3.15", False)]
-)
+@pytest.mark.rows(("price", "is_taken"), [("2.35", True), ("2.37", False), ("3.10", True), ("3.15", False)])
 def test_the_price_of_an_option_lies_on_its_grid_where_the_venue_asks_for_it(price, is_taken):
     book = Instruments([Equity("SPY"), replace(option("C", 500), tick_rule=NICKEL_DIME), option("P", 500)])
     venue = market(book=book, rules=VenueRules(contract_ticks=True))
@@ -281,7 +279,7 @@ def test_each_leg_of_a_combo_meets_the_rules_of_its_market():
     assert closed.combo({CALL: 1, PUT: 1}, 5).status is Status.ACCEPTED
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "allowed"),
     [
         ("1.00", True),
@@ -307,7 +305,7 @@ def test_prices_have_two_decimals_from_one_on_where_the_venue_asks_it(price, all
     assert market().order(SHARE, 1, price).limit_price == D(price)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("lifetime", "limit", "allowed"),
     [
         (TimeInForce.DAY, None, True),
@@ -333,7 +331,7 @@ def test_an_order_in_an_option_at_the_market_is_for_the_session():
     assert venue.order(SHARE, 1).status is Status.ACCEPTED
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("resting", "sent", "kind"),
     [
         ((-1, 501), (1, 501), "limit"),
@@ -413,7 +411,7 @@ def test_the_rules_of_the_venues():
 # exits ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantity", "profit", "loss", "allowed"),
     [
         (1, 510, 490, True),
@@ -462,7 +460,7 @@ def test_one_exit_of_an_entry_takes_its_profit():
 # what is free ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "side", "quantity", "closes"),
     [
         ("1", Side.SELL, "1", True),
@@ -575,7 +573,7 @@ def test_what_open_orders_in_options_withhold_is_free_for_nothing_else():
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "sale", "refused"),
     [
         ({SHARE: 150, CALL: -1}, (SHARE, -51), "uncovered_option"),

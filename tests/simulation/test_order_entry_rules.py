@@ -43,7 +43,7 @@ def bracket(structure=OrderClass.BRACKET, profit="510", loss="490", **wanted):
     return {"structure": structure} | exits | wanted
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("wanted", "why"),
     [
         ({"side": None}, "side is required"),
@@ -99,7 +99,7 @@ def test_a_malformed_request_is_refused_in_these_words(venue, wanted, why):
     assert venue.account.orders == {}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("wanted", "cause"),
     [
         ({"symbol": "QQQ"}, Cause.UNKNOWN_ASSET),

@@ -60,14 +60,14 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@pytest.mark.rows("value", VALUES)
 def test_a_value_cannot_be_changed(value):
     name = (getattr(value, "__struct_fields__", None) or tuple(value.__dataclass_fields__))[0]
     with pytest.raises(AttributeError):
         setattr(value, name, getattr(value, name))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "kind",
     [LegRequest, OrderRequest, BrokerOrder, Execution, OrderUpdate, Holding, LegParts, GreekSum, CapRoom],
 )
@@ -106,7 +106,7 @@ def test_an_order_begins_unfilled_and_counts_what_is_left():
     assert order.is_open is False
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "price", "triggered", "waits", "limit"),
     [
         (OrderType.MARKET, 7, False, False, None),

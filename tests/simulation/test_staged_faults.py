@@ -74,7 +74,7 @@ def test_a_fill_may_be_told_before_the_acknowledgement():
     assert events(venue) == ["fill", "new"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("fraction", "quantity", "part"), [(0.5, 9, 4), (0.1, 9, 1), (0.05, 9, 1), (0.0, 9, 0), (1.0, 9, 9)]
 )
 def test_a_part_fills_and_the_rest_waits_its_seconds(fraction, quantity, part):
@@ -284,7 +284,7 @@ def test_a_corrected_trade_is_booked_again_at_its_new_price():
     assert venue.broker.staged.correct(execution, D(498)) is False
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "units", "cash"),
     [("bust", 0, "100000"), ("correct", 2, "98998.98"), ("correct", -2, "100998.98")],
 )
@@ -355,7 +355,7 @@ def test_a_fault_has_plain_figures_unless_told():
     assert (fault.seconds, fault.fraction, fault.reason) == (1.0, 0.5, "insufficient_buying_power")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("figures", "allowed"),
     [
         ({"probability": 0.0}, True),

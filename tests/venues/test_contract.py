@@ -30,7 +30,7 @@ def values():
                     yield f"{module.__name__}.{name}", kind.__dataclass_params__.frozen
 
 
-@pytest.mark.parametrize(("name", "is_frozen"), list(values()))
+@pytest.mark.rows(("name", "is_frozen"), list(values()))
 def test_a_value_that_was_handed_over_cannot_change(name, is_frozen):
     assert is_frozen is (name.rpartition(".")[2] not in CHANGES_BY_DESIGN)
 
@@ -43,7 +43,7 @@ def test_an_activity_in_a_line():
     assert str(paid) == "FEE +9.50"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "stream_name", "asks"),
     [
         (NoticeKind.GAP, "orders", True),

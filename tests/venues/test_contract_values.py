@@ -35,7 +35,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@pytest.mark.rows("value", VALUES)
 def test_what_was_said_cannot_be_changed(value):
     name = next(iter(getattr(value, "__struct_fields__", None) or vars_of(value)))
     with pytest.raises((AttributeError, dataclasses.FrozenInstanceError)):
@@ -60,7 +60,7 @@ def frozen_ones(module):
     return found
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("module", "count", "used"),
     [
         (contract, 17, lambda: str(contract.VenuePosition("SPY", 0, D(3), D(500)))),
@@ -74,7 +74,6 @@ def frozen_ones(module):
         (transport, 4, transport.Endpoints.paper),
         (rpc, 2, lambda: rpc.RpcTarget),
     ],
-    ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_every_value_of_a_venue_is_one(module, count, used):
     assert used() is not None

@@ -215,7 +215,7 @@ def test_a_simulated_account_pays_the_fees_of_any_venue(scratch, tmp_path):
     assert "scratch" in fee_names()
 
 
-@pytest.mark.parametrize("name", ["scrach", "ibkr_teired", "scratch_"])
+@pytest.mark.rows("name", ["scrach", "ibkr_teired", "scratch_"])
 def test_fees_that_no_venue_charges_are_refused_with_their_line(scratch, tmp_path, name):
     (tmp_path / "scalpdesk.toml").write_text(f'[simulation]\nfees = "{name}"\n')
     with pytest.raises(ConfigError, match="no fee schedule") as caught:

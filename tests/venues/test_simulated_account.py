@@ -139,8 +139,8 @@ def test_the_account_shows_its_cash_equity_and_rights(record):
     assert (facts.cash, facts.equity) == (D("39999.60"), D("39999.60") + 20 * D("500.01"))
 
 
-@pytest.mark.parametrize("blocked", [False, True])
-@pytest.mark.parametrize("shorting", [False, True])
+@pytest.mark.rows("blocked", [False, True])
+@pytest.mark.rows("shorting", [False, True])
 def test_a_blocked_account_and_one_without_short_sales_say_so(record, blocked, shorting):
     facts = record(trading_blocked=blocked, shorting_enabled=shorting).facts()
     assert (facts.may_trade, facts.may_short) == (not blocked, shorting)

@@ -368,7 +368,7 @@ def test_an_execution_beyond_the_beginning_is_not_believed():
     assert tracker.execution(one, "e1", D(5), D(100), D(4), 5, 9) == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("mean", "price"),
     [
         (D(1_000) / (D(400) / 90_000 + D(600) / 91_000), D(91_000)),
@@ -440,7 +440,7 @@ def test_holes_are_what_no_execution_covers_up_to_a_quantity():
     assert (one.covered, one.value) == (5, 500)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("start", "end", "free"),
     [(0, 2, True), (0, 3, False), (5, 8, True), (4, 6, False), (5, 9, False), (3, 4, False), (10, 12, True)],
 )
@@ -474,7 +474,7 @@ def test_an_execution_that_covers_nothing_any_more_is_not_taken_back_twice():
 # the orders of the journal --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("known", "accepted"),
     [({}, False), ({"venue_order_id": "v1"}, True), ({"filled": D("0.5")}, True), ({"filled": D(0)}, False)],
 )
@@ -524,8 +524,8 @@ def test_a_rejection_brings_the_venues_id_unless_one_is_known():
     assert (one.venue_order_id, tracker.find("", "")) == ("", None)
 
 
-@pytest.mark.parametrize(("reason", "shown"), [("", "cancelled by the venue"), ("too old", "too old")])
-@pytest.mark.parametrize("outcome", ["cancelled", "rejected"])
+@pytest.mark.rows(("reason", "shown"), [("", "cancelled by the venue"), ("too old", "too old")])
+@pytest.mark.rows("outcome", ["cancelled", "rejected"])
 def test_a_cancellation_has_a_reason(outcome, reason, shown):
     tracker, one = tracked(filled=D(1), value=D(100), venue_order_id="v1")
     assert tracker.apply(one, said(outcome, 1, "100", reason), 9, infer=True) == [
@@ -544,7 +544,7 @@ def test_an_order_expires_once():
     assert tracker.apply(one, said("expired"), 9, infer=True) == []
 
 
-@pytest.mark.parametrize(("filled", "ends"), [(11, True), (12, False), (13, False)])
+@pytest.mark.rows(("filled", "ends"), [(11, True), (12, False), (13, False)])
 def test_an_order_that_the_venue_ended_below_its_quantity_is_cancelled(filled, ends):
     tracker, one = tracked(venue_order_id="v1")
     tracker.execution(one, "e1", D(11), D(100), D(11), 4, 9)

@@ -22,7 +22,7 @@ def walk(rho, count, seed=1):
     return np.exp(np.cumsum(np.stack((0.001 * first, 0.002 * second), axis=1), axis=0)) * (270.0, 180.0)
 
 
-@pytest.mark.parametrize("rho", [-0.95, -0.4, 0.0, 0.3, 0.944])
+@pytest.mark.rows("rho", [-0.95, -0.4, 0.0, 0.3, 0.944])
 def test_the_known_correlation_of_a_generator_is_found(rho):
     count = 20_000
     found = fed(walk(rho, count)).matrix()
@@ -65,7 +65,7 @@ def test_it_is_not_known_at_first_nor_while_a_price_stands_still():
     assert fed(prices).matrix() is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("rho", "size"), [(1.0, 200.0), (0.0, math.hypot(500.0, 300.0)), (-1.0, 800.0), (0.5, None)]
 )
 def test_amounts_together(rho, size):

@@ -46,7 +46,7 @@ def test_qlike_is_least_at_the_truth(variance, factor):
     assert wrong - right == pytest.approx(1.0 / factor + math.log(factor) - 1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("realised", "forecast", "where"),
     [
         ([1e-4, 1e-4], [1e-4, 0.0], "forecast[1]"),
@@ -123,7 +123,7 @@ def test_no_forecast_depends_on_what_comes_after_it(days, rolled):
             assert (np.abs(one[untouched:] / other[untouched:] - 1.0) > 1e-6).mean() > 0.9, model
 
 
-@pytest.mark.parametrize("model", ALL)
+@pytest.mark.rows("model", ALL)
 def test_on_a_day_of_refit_it_is_what_forecast_vol_says(model, days, rolled):
     known = {name: column[: FIRST + 1] for name, column in days.items()}
     said = forecast_vol(known, model, 5).vol ** 2 / 252
@@ -166,7 +166,7 @@ def test_progress_reaches_the_end(days):
     assert [done for done, _ in seen] == [21, 42, 58]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("arguments", "where"),
     [
         ({"models": ("hra",)}, "models"),

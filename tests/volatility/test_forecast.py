@@ -33,7 +33,7 @@ def bars():
     return market(1, 1500)[0]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.rows("model", MODELS)
 def test_comes_near_the_vol_that_the_market_will_have(model):
     days, next_vol = market(2, 2000)
     got = forecast_vol(days, model, horizon_days=1)
@@ -44,7 +44,7 @@ def test_comes_near_the_vol_that_the_market_will_have(model):
     assert 0 < got.stderr < got.high - got.low
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.rows("model", MODELS)
 def test_sees_nothing_behind_the_last_bar_and_repeats_itself(model, bars):
     upto = {name: column[:900] for name, column in bars.items()}
     torn = {name: column.copy() for name, column in bars.items()}
@@ -54,7 +54,7 @@ def test_sees_nothing_behind_the_last_bar_and_repeats_itself(model, bars):
     assert forecast_vol(upto, model) == forecast_vol(cut, model)
 
 
-@pytest.mark.parametrize("model", FITTED)
+@pytest.mark.rows("model", FITTED)
 def test_far_horizons_return_to_the_long_run(model, bars):
     near, far = forecast_vol(bars, model, 1), forecast_vol(bars, model, 1000)
     unconditional = np.diff(np.log(bars["close"])).std() * math.sqrt(252)
@@ -90,7 +90,7 @@ def test_on_the_sp500_har_beats_the_average_and_its_interval_holds(horizon, cove
         assert np.mean(hits) == pytest.approx(coverage, abs=0.04), model
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("model", "days", "reason"),
     [
         ("har", 200, "har needs 276 bars for 5 days, has 200"),
@@ -112,7 +112,7 @@ def test_har_begins_at_the_number_of_bars_it_names(bars):
     assert (at.model, before.model) == ("har", "ewma")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.rows("model", MODELS)
 def test_no_forecast_is_a_reason_and_not_a_number(model, bars):
     got = forecast_vol({name: column[:10] for name, column in bars.items()}, model)
     assert not got.known
@@ -144,7 +144,7 @@ def test_more_confidence_is_a_wider_interval(bars):
     assert wide.vol == narrow.vol
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("arguments", "where"),
     [
         ({"model": "garhc"}, "model"),
@@ -174,7 +174,7 @@ def test_garch_path_starts_with_tomorrow_and_goes_to_the_long_run():
     assert (np.diff(path) <= 0).all()
 
 
-@pytest.mark.parametrize(("omega", "persistence", "horizon"), [(0.0, 0.9, 5), (1e-6, 1.0, 5), (1e-6, 0.9, 0)])
+@pytest.mark.rows(("omega", "persistence", "horizon"), [(0.0, 0.9, 5), (1e-6, 1.0, 5), (1e-6, 0.9, 0)])
 def test_garch_without_a_long_run_is_refused(omega, persistence, horizon):
     with pytest.raises(ArgumentError):
         garch_path(omega, persistence, 1e-4, horizon)

@@ -35,7 +35,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("bars", FORMS.values(), ids=FORMS)
+@pytest.mark.rows("bars", FORMS.values())
 def test_every_form_gives_the_same_columns(bars):
     got = read_ohlc(bars)
     for name, column in COLUMNS.items():
@@ -67,7 +67,7 @@ def test_closes_alone_will_do_for_closes_only():
         read_ohlc([1, 2, 3])
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("bars", "match"),
     [
         ({"open": [1.0], "high": [1.0], "low": [1.0]}, "no column close"),

@@ -24,14 +24,14 @@ def simulated_days(seed, days, vol=0.2, steps=400):
     return {name: 100.0 * np.exp(column) for name, column in logs.items()}
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.rows("estimator", ALL)
 def test_finds_the_vol_that_made_the_path(estimator):
     got = realized_vol(simulated_days(1, 3000), estimator, window=None).vol
     # Steps miss a little of each range: the range estimators come out low by some 3 %.
     assert got == pytest.approx(0.2, rel=0.06)
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.rows("estimator", ALL)
 def test_scales_with_moves_and_with_the_calendar(estimator):
     days = simulated_days(2, 40)
     once = realized_vol(days, estimator).vol
@@ -42,7 +42,7 @@ def test_scales_with_moves_and_with_the_calendar(estimator):
     assert realized_vol(squared, estimator).vol == pytest.approx(2 * once)
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.rows("estimator", ALL)
 def test_the_series_is_every_windows_own_value(estimator):
     days = simulated_days(3, 30)
     whole = realized_vol(days, estimator, window=7)
@@ -54,7 +54,7 @@ def test_the_series_is_every_windows_own_value(estimator):
     np.testing.assert_array_equal(np.asarray(whole), whole.series)
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.rows("estimator", ALL)
 def test_too_few_bars_are_a_reason_and_not_a_number(estimator):
     got = realized_vol(simulated_days(4, 10), estimator, window=20)
     assert math.isnan(got.vol)
@@ -120,7 +120,7 @@ def test_is_never_negative_nor_a_silent_nan(bars):
         assert 0.0 <= got.vol < math.inf
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("arguments", "where"),
     [
         ({"estimator": "yang_zang"}, "estimator"),

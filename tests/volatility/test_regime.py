@@ -8,7 +8,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility.regime import Regime, iv_percentile, iv_rank, regime_of, variance_premium
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("vol", "regime"),
     [
         (0.0, Regime.LOW),
@@ -51,7 +51,7 @@ def test_premium_is_positive_where_options_are_dear():
     assert variance_premium(0.16, 0.20).variance < 0
 
 
-@pytest.mark.parametrize("bad", [math.nan, -0.1, math.inf])
+@pytest.mark.rows("bad", [math.nan, -0.1, math.inf])
 def test_what_is_no_vol_is_refused(bad):
     for ask in (
         lambda: regime_of(bad),

@@ -21,7 +21,7 @@ def test_a_line_comes_back_as_it_was_and_the_last_of_a_key_counts():
     assert read_lines(lines, "file") == (corrected, second)
 
 
-@pytest.mark.parametrize("line", ["{", '{"symbol": "XYZ"}', "[]", '{"symbol": 3}'])
+@pytest.mark.rows("line", ["{", '{"symbol": "XYZ"}', "[]", '{"symbol": 3}'])
 def test_a_damaged_line_is_named(line):
     with pytest.raises(DataError) as refusal:
         read_lines([to_line(kept(DAYS[1])), line], "forecasts.jsonl")
@@ -50,9 +50,7 @@ def test_inside_counts_the_share_and_an_exact_forecast_has_no_bias():
     assert score_record([*right, wrong], CLOSES)[0].inside == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(
-    ("day", "horizon"), [(DAYS[7], 2), (DAYS[7] + timedelta(days=1), 1), (DAYS[0], 1)], ids=str
-)
+@pytest.mark.rows(("day", "horizon"), [(DAYS[7], 2), (DAYS[7] + timedelta(days=1), 1), (DAYS[0], 1)])
 def test_what_has_not_come_yet_is_pending(day, horizon):
     (record,) = score_record([kept(day, horizon=horizon)], CLOSES)
     assert (record.forecasts, record.pending) == (0, 1)

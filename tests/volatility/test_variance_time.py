@@ -62,7 +62,7 @@ def test_a_vol_told_by_another_clock_has_the_same_variance_and_comes_back(one, o
     assert convert_vol(there, other, one, start, end) == pytest.approx(vol, rel=1e-12)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("start", "end", "weight"),
     [
         ("2025-03-04 09:30", "2025-03-04 16:00", 1.0),
@@ -111,7 +111,7 @@ def test_years_before_and_behind_the_exchange_calendar_are_refused():
         US_SESSIONS.years(at("2029-01-01", "12:00"), at("2031-01-01", "12:00"))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "weights",
     [
         {"night": 0.0},

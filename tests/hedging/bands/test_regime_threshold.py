@@ -51,7 +51,7 @@ def test_the_hedge_that_is_held_counts():
     assert judge([("0.65", 10)], shares=-7).reason == "delta_hedge"  # rounding left half a share over
 
 
-@pytest.mark.parametrize(("gex", "threshold"), [(None, "0.15"), (0, "0.15"), (1, "0.15"), (-1, "0.10")])
+@pytest.mark.rows(("gex", "threshold"), [(None, "0.15"), (0, "0.15"), (1, "0.15"), (-1, "0.10")])
 def test_only_known_negative_exposure_tightens(gex, threshold):
     assert threshold_for(gex) == D(threshold)
 
@@ -72,7 +72,7 @@ def test_less_than_half_a_share_is_no_order():
     assert judge([("0.50", 1)]).quantity_shares == -1
 
 
-@pytest.mark.parametrize(("net", "shares"), [("6.5", -7), ("-6.5", 7), ("0.5", -1), ("-0.5", 1), ("2.5", -3)])
+@pytest.mark.rows(("net", "shares"), [("6.5", -7), ("-6.5", 7), ("0.5", -1), ("-0.5", 1), ("2.5", -3)])
 def test_ties_go_away_from_zero(net, shares):
     assert hedge_shares_for(D(net), 1) == shares
 
@@ -82,7 +82,7 @@ def test_a_multiplier_below_one_is_refused():
         net_delta([], D(0), 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "wrong",
     [
         {"threshold": D(0)},

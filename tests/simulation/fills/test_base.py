@@ -50,9 +50,9 @@ def test_a_model_that_is_not_there_names_the_nearest():
         fill_model("base")
 
 
-@pytest.mark.parametrize("name", ["adverse", "cross", "mid", "queue"])
-@pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize("limit", [None, "10"])
+@pytest.mark.rows("name", ["adverse", "cross", "mid", "queue"])
+@pytest.mark.rows("side", Side)
+@pytest.mark.rows("limit", [None, "10"])
 def test_no_model_fills_on_a_side_that_is_not_there(name, side, limit):
     empty = (math.nan, math.nan, 0, 0)
     assert show(fill_model(name), resting(side, limit=limit), empty, empty) == [None, None]
@@ -61,7 +61,7 @@ def test_no_model_fills_on_a_side_that_is_not_there(name, side, limit):
 # cross ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "limit", "match"),
     [
         (Side.BUY, None, (10, "10.1")),
@@ -99,7 +99,7 @@ def test_cross_fills_a_resting_limit_at_its_own_price():
 # mid -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "limit", "match"),
     [
         (Side.BUY, None, (10, "10")),

@@ -31,6 +31,8 @@ from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.tape import BarColumns, MarketTape
 
+pytest_plugins = ["scalpdesk_testing.kit.rows"]
+
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
     *(
