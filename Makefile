@@ -64,7 +64,7 @@ test: setup-dev  ## the tests, sockets blocked
 reached: setup-dev  ## the tests nearest to what changed since BASE (the branch left main, or the last commit), to the first fault
 	@files=$$($(BIN)/python tests/rules/reach.py $(BASE)) || exit; test -z "$$files" || $(TESTS) -x $$files || test $$? = 5  # all of a later stage
 
-second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
+second: setup-dev  ## fault trials, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
 	$(PYTEST) -m "second and not slow"
 
 pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)
