@@ -151,7 +151,6 @@ def answers(name: str, needed: str | None = None, **given: Any) -> Callable[[Ada
 
 
 CONTRACT = 100
-
 PERIODS = 252
 
 
@@ -657,8 +656,8 @@ def _hedge_noise(c: Namespace) -> Answer:
 
 @answers("mv_fit", "rows")
 def _mv_fit(c: Namespace) -> Answer:
-    (a, b, c), gain = fit_minimum_variance(*zip(*c.rows, strict=True))
-    return {"a": a, "b": b, "c": c, "gain": gain}
+    coefficients, gain = fit_minimum_variance(*zip(*c.rows, strict=True))
+    return {**dict(zip("abc", coefficients, strict=True)), "gain": gain}
 
 
 @answers("leland_delta", "S K kind tau sigma lam dt")
