@@ -15,7 +15,7 @@ LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom compare bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,7 +68,7 @@ test: setup-dev  ## the tests, sockets blocked
 reached: setup-dev  ## the tests nearest to what changed since BASE (the branch left main, or the last commit), to the first fault
 	@files=$$($(BIN)/python tests/rules/reach.py $(BASE)) || exit; test -z "$$files" || $(TESTS) -x $$files || test $$? = 5  # all of a later stage
 
-second: setup-dev  ## fault trials, planted bugs, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
+second: setup-dev  ## fault trials, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
 	$(PYTEST) -m "second and not slow"
 
 pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)
@@ -108,8 +108,8 @@ wheel-check: $(VENV)/.dev-ready  ## build wheel and sdist twice, install the whe
 sbom: $(VENV)/.dev-ready  ## the bill of materials of the wheel and its extras: build/scalpdesk.cdx.json
 	$(BIN)/python release/sbom.py
 
-oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
-	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
+compare: setup-dev  ## twenty backtests here and at the commit BASE: which decide, trade or earn otherwise?
+	$(BIN)/python tests/compare_commits.py $(or $(BASE),HEAD)
 
 bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py

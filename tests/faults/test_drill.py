@@ -6,10 +6,12 @@ import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import OrderStatusUnknown
+from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig, HedgeConfig
 from scalpdesk_testing.rehearsal import DISASTERS, rehearse
-from tests.fakes.planted_bugs import PLANTED_BUGS, planted
 
 
 @pytest.mark.parametrize("disaster", DISASTERS, ids=lambda one: one.name)
@@ -47,10 +49,20 @@ def test_watchdog_takes_the_order_off():
     assert "1 restart" in found.did
 
 
-def test_desk_with_a_bug_does_not_end_well():
+def test_desk_that_takes_a_time_out_for_a_refusal_does_not_end_well(monkeypatch):
     (chosen,) = (one for one in DISASTERS if one.name == "crash and restart")
-    with planted(PLANTED_BUGS["unknown_is_rejected"]):
-        found = rehearse(GammaScalperConfig(), RiskLimits(), chosen)
+    plain = OrderManager.apply
+
+    def apply(self, event):
+        order = self.order(event.client_order_id)
+        if isinstance(event, OrderStatusUnknown) and order.is_live and not order.filled:
+            order.move(OrderState.REJECTED, "no answer")
+            self.live.pop(event.client_order_id, None)
+            return order
+        return plain(self, event)
+
+    monkeypatch.setattr(OrderManager, "apply", apply)
+    found = rehearse(GammaScalperConfig(), RiskLimits(), chosen)
     assert not found.ok
     assert found.ending.startswith("broken: ")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from scalpdesk_testing.schedule import quiet_schedule
-from tests.fakes.incidents import INCIDENTS, survive
+from tests.faults.incidents import INCIDENTS, survive
 
 
 def test_there_are_twenty_with_names_of_their_own():

@@ -44,12 +44,11 @@ from scalpdesk_testing.schedule import (
     with_story,
 )
 from scalpdesk_testing.workers import Worker
-from tests.fakes.planted_bugs import LAW_SEEDS
 
 pytestmark = pytest.mark.second
 
 
-@pytest.mark.parametrize("seed", LAW_SEEDS)
+@pytest.mark.parametrize("seed", range(40))
 def test_laws_hold(seed):
     assert run_trial(draw_schedule(seed)).violations == []
 

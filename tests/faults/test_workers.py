@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk_testing.campaign import run_campaign
 from scalpdesk_testing.workers import Worker, run_batches
-from tests.fakes.stuck_seeds import DIES, HANGS, run_stuck
+from tests.faults.stuck_seeds import DIES, HANGS, run_stuck
 
 pytestmark = pytest.mark.second
 

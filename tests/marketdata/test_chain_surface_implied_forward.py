@@ -9,8 +9,8 @@ from scalpdesk.marketdata.chain_surface import (
     carried_forward,
     implied_forward,
 )
-from scalpdesk.pricing import greeks
 from scalpdesk.marketdata.robust import weighted_median
+from scalpdesk.pricing import greeks
 
 STRIKES = np.arange(85.0, 116.0, 2.5)
 

@@ -66,7 +66,7 @@ def broad_excepts() -> list[str]:
 
 SUBJECTS = {"conformance", "property", "golden", "determinism", "faults"}
 """Folders of tests that hold the whole product to a law."""
-NO_MODULES = {"docs", "rules", "examples", "oracle", "mutants", "release"}
+NO_MODULES = {"docs", "rules", "examples", "mutants", "release"}
 """Folders of tests of what is no module of the product."""
 
 

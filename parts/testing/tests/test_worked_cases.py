@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk_testing.selftest import judge
-from scalpdesk_testing.worked_cases import BINDINGS, agrees, evaluate
+from scalpdesk_testing.worked_cases import BOUND, agrees, evaluate
 
 REFERENCE = Path(__file__).resolve().parents[3] / ".." / "shared" / "reference"
 CASES = REFERENCE / "worked_cases.json"
@@ -153,7 +153,7 @@ def test_all_cases_of_areas_a_g_and_h_pass():
 
 @pytest.mark.skipif(not TRADE_CASES.is_file(), reason="the worked cases lie beside the project")
 def test_all_bound_cases_of_the_trade_pass():
-    cases = [case for case in json.loads(TRADE_CASES.read_text()) if case["function"] in BINDINGS]
+    cases = [case for case in json.loads(TRADE_CASES.read_text()) if case["function"] in BOUND]
     verdicts = {case["id"]: judge(case)["verdict"] for case in cases}
     assert len(verdicts) >= 60
     assert {name for name, verdict in verdicts.items() if verdict != "passed"} == set()
