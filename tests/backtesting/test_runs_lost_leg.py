@@ -11,7 +11,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Mark, Purpose, orders_of
 from scalpdesk.datasets.embedded import market as embedded
 from scalpdesk.engine.unquoted import on_model
-from scalpdesk_testing.kit.scalp_days import ScalpDay
+from scalpdesk_testing.kit.scalp_days import KeptRun
 
 pytestmark = pytest.mark.second
 
@@ -25,7 +25,7 @@ SECOND_NS = 10**9
 def run(tape):
     settings = load_settings("gamma-scalper", overrides=HELD)
     header, engine = build_backtest(settings, tape, run_id="t", mode="backtest", started_ns=0, seed=1)
-    day = ScalpDay(engine=engine)
+    day = KeptRun(engine=engine)
     assemble_backtest(settings, tape, header, engine, day).runner.run()
     return day
 

@@ -12,7 +12,7 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import MultiLegOrder
 from scalpdesk.datasets.embedded import market as embedded
-from scalpdesk_testing.kit.scalp_days import ScalpDay
+from scalpdesk_testing.kit.scalp_days import KeptRun
 from scalpdesk_testing.kit.tape import until
 
 pytestmark = pytest.mark.second
@@ -26,7 +26,7 @@ TEN = ("straddles=10", "risk.max_daily_loss_fraction=0.01", "risk.max_order_prem
 def run(tape, *overrides):
     settings = load_settings("gamma-scalper", overrides=(*SETTINGS, *overrides))
     header, engine = build_backtest(settings, tape, run_id="t", mode="backtest", started_ns=0, seed=1)
-    day = ScalpDay(engine=engine)
+    day = KeptRun(engine=engine)
     assemble_backtest(settings, tape, header, engine, day).runner.run()
     return day
 

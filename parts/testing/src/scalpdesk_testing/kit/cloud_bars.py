@@ -1,5 +1,7 @@
 """Closed bars and candles with clouds, by the prices one thinks in."""
 
+from typing import Any
+
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState
@@ -7,7 +9,17 @@ from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState
 MINUTE_NS = 60 * 10**9
 
 
-def bar_event(place, close, *, high=None, low=None, open_=None, volume=100.0, seconds=60, end_ns=None):
+def bar_event(
+    place: int,
+    close: float,
+    *,
+    high: float | None = None,
+    low: float | None = None,
+    open_: float | None = None,
+    volume: float = 100.0,
+    seconds: int = 60,
+    end_ns: int | None = None,
+) -> BarEvent:
     """Return a closed bar, the ``place``-th after time zero."""
     end_ns = (place + 1) * seconds * 10**9 if end_ns is None else end_ns
     open_ = close if open_ is None else open_
@@ -16,13 +28,15 @@ def bar_event(place, close, *, high=None, low=None, open_=None, volume=100.0, se
     return BarEvent(InstrumentId(0), end_ns, end_ns, seconds, open_, high, low, close, volume)
 
 
-def candle(open_, high, low, close, *, top, bottom, end_ns=MINUTE_NS):
+def candle(
+    open_: float, high: float, low: float, close: float, *, top: float, bottom: float, end_ns: int = MINUTE_NS
+) -> CloudCandle:
     """Return a closed bar with its fast cloud, green."""
     bar = bar_event(0, close, open_=open_, high=high, low=low, end_ns=end_ns)
     return CloudCandle(bar, {FAST: CloudState(top, bottom, close)})
 
 
-def minutes_of(frame):
+def minutes_of(frame: Any) -> list[BarEvent]:
     """Return the minutes of a frame indexed by their ends as events."""
     return [
         bar_event(

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Output, Purpose, Side
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
@@ -21,7 +24,7 @@ class Puppet(Scripted):
     """A strategy that wants, at its next wake by price, what the test has put on its list."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(self._do, [EveryQuote(0)])
+        super().__init__(self._do, [EveryQuote(InstrumentId(0))])
         self.name = name
         self.wants: list[Action] = []
         self.views: list[DeskView] = []
@@ -35,7 +38,9 @@ class Puppet(Scripted):
         actions, self.wants = self.wants, []
         return actions
 
-    def want(self, *intents: OrderIntent, kind: str = "entry", all_or_none: bool = True) -> None:
+    def want(
+        self, *intents: OrderIntent, kind: DecisionKind = DecisionKind.ENTRY, all_or_none: bool = True
+    ) -> None:
         """Want these orders at the next wake."""
         self.wants.append(Proposal(kind, ("because",), {}, intents, all_or_none))
 
@@ -54,7 +59,9 @@ def order(
 ) -> OrderIntent:
     """Return an intent, at the market without a limit."""
     kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-    return OrderIntent(number, side, D(quantity), purpose, "test", kind, None if limit is None else D(limit))
+    return OrderIntent(
+        InstrumentId(number), side, D(quantity), purpose, "test", kind, None if limit is None else D(limit)
+    )
 
 
 def fees_of(positions: PositionManager) -> Decimal:
@@ -66,7 +73,7 @@ class DeskOfTwo:
     """A desk shared by strategies ``a`` and ``b``, open at 10:00 with a quote 499.99 by 500.01."""
 
     def __init__(
-        self, budgets: dict[str, str] | None = None, adopts: str | None = None, **engine: object
+        self, budgets: dict[str, str] | None = None, adopts: str | None = None, **engine: Any
     ) -> None:
         self.a, self.b = Puppet("a"), Puppet("b")
         shares = budgets or {"a": "0.5", "b": "0.5"}
@@ -93,7 +100,7 @@ class DeskOfTwo:
         self.tick()
         return self
 
-    def tick(self, bid: float = 499.99, ask: float = 500.01) -> tuple[object, ...]:
+    def tick(self, bid: float = 499.99, ask: float = 500.01) -> tuple[Output, ...]:
         """Quote the share a second later."""
         self.desk.wait(1)
         return self.desk.quote(0, bid, ask)
@@ -109,7 +116,7 @@ class DeskOfTwo:
         self.filled(name, order(BUY, quantity, number=number))
 
     @property
-    def books(self):
+    def books(self) -> Any:
         """The divided books."""
         return self.desk.engine.desk.books
 
@@ -124,7 +131,7 @@ class DeskOfTwo:
         assert sum(book.account.cash for book in books) == account.account.cash
         assert sum(fees_of(book.positions) for book in books) == fees_of(account.positions)
         for number in range(len(self.desk.book)):
-            held = account.positions.quantity(number)
+            held = account.positions.quantity(InstrumentId(number))
             assert sum(book.quantity(number) for book in books) == held
         assert sum(self.books.nav(name) for name in self.books.books) == account.attribution.current_nav()
 

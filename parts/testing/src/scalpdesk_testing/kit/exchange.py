@@ -56,9 +56,10 @@ def start_ns() -> int:
 
 def generated(*symbols: str, step_ms: int = 1_000) -> GeneratedSource:
     written, instruments = _listed(symbols or ("SPY", "NVDA"), step_ms)
-    copied = pickle.Unpickler(io.BytesIO(written))
+    copied: Any = pickle.Unpickler(io.BytesIO(written))
     copied.persistent_load = instruments.__getitem__
-    return copied.load()
+    source: GeneratedSource = copied.load()
+    return source
 
 
 @cache
@@ -68,7 +69,7 @@ def _listed(symbols: tuple[str, ...], step_ms: int) -> tuple[bytes, list[Instrum
     instruments = list(source.instruments)
     places = {id(one): place for place, one in enumerate(instruments)}
     written = io.BytesIO()
-    writer = pickle.Pickler(written, pickle.HIGHEST_PROTOCOL)
+    writer: Any = pickle.Pickler(written, pickle.HIGHEST_PROTOCOL)
     writer.persistent_id = lambda one: places.get(id(one))
     writer.dump(source)
     return written.getvalue(), instruments
@@ -123,11 +124,11 @@ class Bench:
         assert answer.status == 200, answer.body
         return answer.json()
 
-    def order(self, **body: Any) -> dict[str, Any]:
+    def order(self, **body: Any) -> Any:
         whole = {"symbol": "SPY", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day", **body}
         return self.ask("POST", "/v2/orders", {k: v for k, v in whole.items() if v is not None}).json()
 
-    def seen(self, order: dict[str, Any], **query: Any) -> dict[str, Any]:
+    def seen(self, order: dict[str, Any], **query: Any) -> Any:
         return self.get(f"/v2/orders/{order['id']}", **query)
 
     def refused(self, **body: Any) -> tuple[int, int | None, str]:
@@ -145,11 +146,12 @@ class Bench:
     def option(self, underlying: str = "SPY", right: str = "call", days: int = 7) -> str:
         """Return a contract near the money that ends at least ``days`` after today."""
         spot = self.quote(underlying).mid
-        today = self.world.source.hours.session_at(self.world.now_ns).day
+        session = self.world.source.hours.session_at(self.world.now_ns)
+        assert session is not None
         found = [
             one
             for _, one in self.world.ledger.instruments.options(underlying)
-            if one.is_call is (right == "call") and (one.expiry - today).days >= days
+            if one.is_call is (right == "call") and (one.expiry - session.day).days >= days
         ]
         nearest = min(found, key=lambda one: (one.expiry, abs(float(one.strike) - spot)))
         assert isinstance(nearest, OptionContract)

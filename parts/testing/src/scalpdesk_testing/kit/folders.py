@@ -1,8 +1,10 @@
 """Strategy folders for tests: each handler is a few lines, written where it is used."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import dedent, indent
+from typing import Any
 
 TS = "2025-12-30T14:30:00Z"
 
@@ -16,7 +18,7 @@ def folder(path: Path, body: str, *, before: str = "", name: str = "strategy_und
     return made
 
 
-def event(name="evt_1", ts=TS, symbol="SPY", **payload):
+def event(name: str = "evt_1", ts: str = TS, symbol: str = "SPY", **payload: Any) -> dict[str, Any]:
     """Return a valid market event."""
     return {
         "protocol": "v1",
@@ -37,7 +39,7 @@ BUY_ONE = """
 """Answers every event with an intent to buy one."""
 
 
-def lines(path: Path, events) -> Path:
+def lines(path: Path, events: Iterable[Mapping[str, Any]]) -> Path:
     """Write events as NDJSON."""
     path.write_text("".join(json.dumps(one) + "\n" for one in events), encoding="utf-8")
     return path

@@ -13,6 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
@@ -20,6 +22,7 @@ from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
@@ -27,14 +30,14 @@ from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
-from scalpdesk.marketdata.tape import RateCurve
+from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
-from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.hours import Hours, TapeHours
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
-from scalpdesk_alpaca.served.requests import Answer, Request
+from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.alpaca_trial import AlpacaLine
 from scalpdesk_testing.line import BASE_URL, Asked, LineNetwork
@@ -66,7 +69,7 @@ class StillMarket:
 
     def __init__(self, at: str = "11:00") -> None:
         session = session_on(DAY)
-        self.hours = TapeHours((session,))
+        self.hours: Hours = TapeHours((session,))
         self.instruments = Instruments(
             [*map(Equity, SPOTS), *map(us_option, CHAIN), *map(us_option, ELSEWHERE)]
         )
@@ -75,10 +78,11 @@ class StillMarket:
         self.close_ns = session.close_ns
         self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
         self.barred: frozenset[InstrumentId] = frozenset()
-        self.dividends = self.actions = ()
+        self.dividends: tuple[CashDividend, ...] = ()
+        self.actions: tuple[CorporateAction, ...] = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
-        self.funding = ()
+        self.funding: tuple[FundingRate, ...] = ()
         self._next_ns = self.start_ns
 
     def quote_of(self, number: int, at_ns: int) -> QuoteEvent:
@@ -100,11 +104,13 @@ class StillMarket:
         self._next_ns += 2 * NANOS_PER_SECOND
         return [self.quote_of(number, at_ns) for number in range(len(self.instruments))]
 
-    def watch(self, number: InstrumentId) -> None:
+    def watch(self, number: InstrumentId) -> QuoteEvent | None:
         del number
+        return None
 
-    def settlement(self, symbol: str, day: date) -> None:
+    def settlement(self, symbol: str, day: date) -> Decimal | None:
         del symbol, day
+        return None
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> tuple[()]:
         del symbol, seconds, start_ns, end_ns
@@ -148,7 +154,7 @@ class LineDesk:
         }
         self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=CASH, positions=positions))
         self.keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
-        self.api = AlpacaApi(self.world, self.keyring, trading_limit=0)
+        self.api: Any = AlpacaApi(self.world, self.keyring, trading_limit=0)
         self.line = AlpacaLine(self.loop, self.clock, self.world, self.api, self.keyring)
         self.said: list[tuple[str, str]] = []
         self.requests: list[Asked] = []
@@ -201,13 +207,12 @@ class LineDesk:
                 desk.lock.release()
 
     async def _open(self, plan: LivePlan) -> LiveDesk:
-        before = assembly.build_gateway
+        def gateway_of(_plan: Any, instruments: Instruments, *_: Any) -> Any:
+            return self.gateway(instruments)
 
-        assembly.build_gateway = lambda _plan, instruments, _clock, _engine: self.gateway(instruments)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(assembly, "build_gateway", gateway_of)
             return await open_desk(plan, self.clock, notify=lambda *words: self.said.append(words))
-        finally:
-            assembly.build_gateway = before
 
     def gateway(self, instruments: Instruments) -> AlpacaGateway:
         """Return a connection of its own to the exchange."""
@@ -274,13 +279,13 @@ class LineDesk:
         """Let the exchange show one more position, as its API would write it."""
         handle = self.api.handle
 
-        def with_line(request: Request) -> Answer:
+        def with_line(request: Request) -> Any:
             answer = handle(request)
             if request.path != "/v2/positions":
                 return answer
             return replace(answer, body=json.dumps([*json.loads(answer.body), line]).encode())
 
-        self.api.handle = with_line  # type: ignore[method-assign]
+        self.api.handle = with_line
 
     def events(self) -> list[Event]:
         """Return every event of the latest run's journal."""

@@ -209,7 +209,8 @@ class LiveBench:
         if desk.account.cash != account.cash:
             found.append(f"cash {desk.account.cash} {account.cash}")
         for number in range(len(self.tape.instruments)):
-            ours, theirs = desk.positions.quantity(number), account.quantity(number)
+            one = InstrumentId(number)
+            ours, theirs = desk.positions.quantity(one), account.quantity(one)
             if ours != theirs:
                 found.append(f"{number}: {ours} {theirs}")
         return found + [f"duplicate {name}" for name in self.venue.record.duplicates]

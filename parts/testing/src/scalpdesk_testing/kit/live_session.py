@@ -26,13 +26,12 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.assembly import engine_from_header
-from scalpdesk.backtesting.runner import BacktestRunner, Journal
+from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import (
     Event,
     OpenInterestEvent,
     OrderCancelled,
     OrderFilled,
-    PositionChanged,
     QuoteEvent,
     RateEvent,
 )
@@ -54,6 +53,7 @@ from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.desk import combos as combos_of
 from scalpdesk_testing.kit.desk import orders as orders_of
 from scalpdesk_testing.kit.forked import Command, ExchangeCommand
+from scalpdesk_testing.kit.scalp_days import KeptRun
 
 CASH, COIN_CASH = Decimal(100_000), Decimal(2)
 POLL_SECONDS = 0.02
@@ -436,28 +436,6 @@ def known_market(played: Played) -> MarketTape:
     )
 
 
-@dataclass
-class InProcess:
-    """The backtest: what it said, and where it ended."""
-
-    outputs: list[Output]
-    fills: list[OrderFilled]
-    changes: list[PositionChanged]
-    engine: TradingEngine
-
-
-class _FillsKept(Journal):
-    def __init__(self) -> None:
-        self.fills: list[OrderFilled] = []
-        self.changes: list[PositionChanged] = []
-
-    def add_event(self, event: Event) -> None:
-        if isinstance(event, OrderFilled):
-            self.fills.append(event)
-        elif isinstance(event, PositionChanged):
-            self.changes.append(event)
-
-
 class AsLate(BrokerConnection):
     """Takes each order when the exchange over sockets took it: after the quotes of that instant."""
 
@@ -476,7 +454,7 @@ def backtest(
     *,
     arrivals: Mapping[str, int] | None = None,
     known_at_open: tuple[Event, ...] = (),
-) -> InProcess:
+) -> KeptRun:
     """Run the desk's own configuration, named orders and all, over the same quotes without a wire.
 
     Orders arrive at once, or at their instant of ``arrivals`` (UTC nanoseconds). ``known_at_open`` are events
@@ -484,7 +462,7 @@ def backtest(
     """
     engine = engine_from_header(played.header)
     in_coin = played.wanted.venue == "deribit"
-    fees = {"deribit": DERIBIT_FEES, "ibkr": IBKR_FEES}.get(played.wanted.venue, ALPACA_FEES)
+    fees: Any = {"deribit": DERIBIT_FEES, "ibkr": IBKR_FEES}.get(played.wanted.venue, ALPACA_FEES)
     engine.desk.account.cash = played.wanted.cash
     plain = connect(
         tape.instruments,
@@ -496,17 +474,15 @@ def backtest(
     )
     broker = AsLate(plain.broker, plain.account)
     broker.arrivals = arrivals or {}
-    outputs: list[Output] = []
-    kept = _FillsKept()
+    kept = KeptRun(engine)
     BacktestRunner(
         tape,
         engine,
         broker,
         kept,
-        watchers=(lambda _event, said: outputs.extend(said),),
         known_at_open=known_at_open,
     ).run()
-    return InProcess(outputs, kept.fills, kept.changes, engine)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,7 +505,7 @@ def rows(outputs: Iterable[Output], symbols: list[str], until_ns: int) -> list[R
     said = list(outputs)
     orders = {
         one.client_order_id: (
-            symbols[one.instrument_id], one.side.value, one.quantity, one.order_type.value, one.limit_price
+            symbols[one.instrument_id], one.side.value, one.quantity, str(one.order_type), one.limit_price
         )
         for one in orders_of(said)
     }  # fmt: skip

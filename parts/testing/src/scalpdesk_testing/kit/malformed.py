@@ -440,7 +440,8 @@ def _is_id(value: str) -> bool:
 def _is_instant(value: str) -> bool:
     try:
         moment = datetime.fromisoformat(value)
-        return moment.utcoffset() is not None and bool(1 <= (moment - moment.utcoffset()).year <= 9999)
+        offset = moment.utcoffset()
+        return offset is not None and 1 <= (moment - offset).year <= 9999
     except (ValueError, OverflowError):
         return False
 
@@ -450,7 +451,7 @@ def _above_zero(value: float) -> bool:
 
 
 def _anything(value: Any) -> bool:
-    return value == value  # noqa: PLR0124 - a NaN is not itself
+    return bool(value == value)  # noqa: PLR0124 - a NaN is not itself
 
 
 Rule = tuple[str, Any, Any, bool]

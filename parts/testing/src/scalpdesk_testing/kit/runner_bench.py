@@ -399,7 +399,8 @@ class RunnerBench:
         self.engine = build_engine(strategy or Scripted(), self.book, **{"mark_seconds": 1e9} | engine)
         self.journal = KeptJournal()
         self.gateway = BenchGateway(self.book, clock)
-        self.watchdog = BenchWatchdog(self.gateway.log) if with_watchdog else None
+        watchdog: Any = BenchWatchdog(self.gateway.log) if with_watchdog else None
+        self.watchdog = watchdog
         self.said: list[tuple[str, str]] = []
         self.watched: list[Event] = []
         self.core = LiveCore(
@@ -458,7 +459,9 @@ class RunnerBench:
         await self.wait(1.0)
         self.gateway.quote(499.99, 500.01)
         await self.wait(0.1)
-        return self.gateway.sent[-1]  # type: ignore[return-value]
+        sent = self.gateway.sent[-1]
+        assert isinstance(sent, SubmitOrder)
+        return sent
 
     def notified(self, level: str) -> list[str]:
         """Return the messages of a level."""
@@ -509,4 +512,5 @@ def bench_plan(
     """Return the plan of a run at the installed venue, with all its files in a folder."""
     own = [f"desk.runs_dir={folder / 'runs'}", f"data.catalog={folder}"]
     settings = load_settings(strategy, overrides=[*own, *overrides], environ=environ, cwd=folder)
-    return LivePlan(settings, **{"state": folder, "venue": "bench"} | plan)
+    usual: dict[str, Any] = {"state": folder, "venue": "bench"}
+    return LivePlan(settings, **(usual | plan))

@@ -183,7 +183,8 @@ class Conversation:
         """Return the gateway's state."""
 
         async def scenario() -> Health:
-            return self.gateway.health()
+            found: Health = self.gateway.health()
+            return found
 
         found: Health = self.run(scenario)
         return found

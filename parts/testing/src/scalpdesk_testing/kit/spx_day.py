@@ -6,6 +6,7 @@ of its options, on the ticks of SPXW. The future is the index with the rate and 
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ RATE, DIVIDEND_YIELD = 0.0142, 0.018
 """Fractions a year, about those of February 2018."""
 
 
-def _rows(stamps, symbol, bid, ask, bid_size, ask_size):
+def _rows(stamps: Any, symbol: str, bid: Any, ask: Any, bid_size: Any, ask_size: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "ts": pd.to_datetime(stamps, utc=True),
@@ -58,10 +59,10 @@ def import_spx_day(catalog: Path, folder: Path, day: date, future: str, seed: in
             parts.append(_rows(quotes.ts_ns[mine], name, bid.round(2), ask.round(2), *sizes))
     terms = future_contract(future)
     years = (final_settlement_ns(terms) - stamps) / NANOS_PER_SECOND / SECONDS_PER_YEAR
-    tick = float(terms.tick_rule.below)
+    step = float(terms.tick_rule.below)
     fair = spot * np.exp((RATE - DIVIDEND_YIELD) * years)
-    bid = np.floor(fair / tick) * tick
-    future_rows = _rows(stamps, future, bid, bid + tick, 50.0, 50.0)
+    bid = np.floor(fair / step) * step
+    future_rows = _rows(stamps, future, bid, bid + step, 50.0, 50.0)
     files = (
         ("SPX", "levels", levels),
         ("SPX", "options", pd.concat(parts)),

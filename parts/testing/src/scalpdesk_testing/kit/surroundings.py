@@ -138,7 +138,7 @@ def embedded_days_built_once() -> Iterator[None]:
     """
     build, draw = lru_cache(maxsize=4)(market.reconstruct), lru_cache(maxsize=256)(market.reconstruct_bars)
 
-    def close(columns: object) -> None:
+    def close(columns: Any) -> None:
         for column in fields(columns):
             getattr(columns, column.name).flags.writeable = False
 
@@ -151,8 +151,12 @@ def embedded_days_built_once() -> Iterator[None]:
         tape = build(session, **{"seed": 1, "underlying": "SPY"} | terms)
         close(tape.quotes)
         close(tape.bars)
-        own = {"open_interest": dict(tape.open_interest), "settlement_prices": dict(tape.settlement_prices)}
-        return replace(tape, instruments=Instruments(tape.instruments), **own)
+        return replace(
+            tape,
+            instruments=Instruments(tape.instruments),
+            open_interest=dict(tape.open_interest),
+            settlement_prices=dict(tape.settlement_prices),
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(market, "reconstruct", reconstruct)

@@ -1,11 +1,21 @@
 """American options with cash dividends by a binomial tree: a second calculation beside the product's."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 
-def tree_price(spot, strike, years, vol, is_call, rate, schedule, steps=700):
+def tree_price(
+    spot: float,
+    strike: float,
+    years: float,
+    vol: float,
+    is_call: bool,
+    rate: float,
+    schedule: Sequence[tuple[float, float]],
+    steps: int = 700,
+) -> float:
     """Return the value by a tree on the spot less its dividends.
 
     ``schedule`` has the years from each ex-date to the expiry and the amount a share, the next one first.
@@ -15,7 +25,7 @@ def tree_price(spot, strike, years, vol, is_call, rate, schedule, steps=700):
     up = math.exp(vol * math.sqrt(step))
     chance, keep = (math.exp(rate * step) - 1 / up) / (up - 1 / up), math.exp(-rate * step)
 
-    def worth(now):
+    def worth(now: float) -> float:
         due = zip(ahead, (amount for _, amount in schedule), strict=True)
         return sum(amount * math.exp(-rate * (when - now)) for when, amount in due if when > now)
 

@@ -14,6 +14,7 @@ from ib_async import IB
 
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, MINUTE_NS
 from scalpdesk.exchange.launch import LaunchPlan, build_server
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import Bar, TapeSource
 from scalpdesk.instruments.contract import Index, OptionContract
 from scalpdesk_ibkr.served.protocol import TwsProtocol
@@ -66,7 +67,7 @@ def source() -> TapeSource:
 
 def plan(**changes: Any) -> LaunchPlan:
     """A paused server with two accounts and no limit of requests."""
-    usual = {"protocol": "tws", "speed": 0.0, "accounts": 2, "cash": 1e7, "trading_limit": 0}
+    usual: dict[str, Any] = {"protocol": "tws", "speed": 0.0, "accounts": 2, "cash": 1e7, "trading_limit": 0}
     market = changes.pop("source", None) or source()
     return LaunchPlan(market, **(usual | changes))
 
@@ -93,7 +94,7 @@ class TwsBench:
         return protocol
 
     @property
-    def world(self):
+    def world(self) -> SimulatedMarket:
         return self.server.world
 
     def admin(self, name: str, body: bytes = b"{}") -> Any:
