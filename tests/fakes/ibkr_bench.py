@@ -65,7 +65,7 @@ class IbkrBench:
         return protocol.url if self.proxy is None else f"tws://127.0.0.1:{self.proxy.port}"
 
     def setup(self, **changes) -> VenueSetup:
-        usual = {"fees": VENUE.fees, "timeout_seconds": 20.0, "acceptance_seconds": 0.4}
+        usual = {"fees": VENUE.fees, "timeout_seconds": 5.0, "acceptance_seconds": 0.4}
         usual |= {"clock": SystemClock(), "url": self.url}
         return VenueSetup(instruments=self.book, **(usual | changes))
 

@@ -79,7 +79,7 @@ class _Subscribed:
 
 
 class SimulatedBench:
-    """A session of a tape, a minute of it in a second."""
+    """A session of a tape, twenty minutes of it in a second."""
 
     cannot_be_asked = dict.fromkeys(
         (
@@ -145,7 +145,7 @@ class _Playing(SimulatedGateway):
     """A gateway whose market plays as soon as it is connected."""
 
     def __init__(self, session):
-        super().__init__(session, FollowingClock(), pace=60.0)
+        super().__init__(session, FollowingClock(), pace=1_200.0)
 
     async def connect(self, known_orders=()):
         facts = await super().connect(known_orders)
