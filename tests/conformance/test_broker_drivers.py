@@ -459,9 +459,7 @@ def served(question: Question) -> tuple[Answer, list[str]]:
 DRIVERS = (backtest, simulated, sandbox, served, served_over_tws)
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
-def driver(request):
-    return request.param
+asked_of_every_driver = pytest.mark.rows("driver", DRIVERS)
 
 
 def order(name, number=SHARE, side=BUY, quantity=10, limit=None, tif=TimeInForce.DAY, *, stop=None):
@@ -494,6 +492,7 @@ def tape(*rows, last=None, expiry=None):
 CALM = (("10:00", 500.0), ("10:01", 501.0), ("10:02", 502.0))
 
 
+@asked_of_every_driver
 def test_a_market_order_pays_the_far_side_and_a_resting_one_its_limit(driver):
     acts = [("10:00", order("m")), ("10:00", order("l", SHARE, BUY, 5, "499.00"))]
     answer, rejected = driver(Question(tape(("10:00", 500.0), ("10:01", 498.9)), acts))
@@ -502,12 +501,14 @@ def test_a_market_order_pays_the_far_side_and_a_resting_one_its_limit(driver):
     assert (answer.holdings, answer.cash) == ({SHARE: 15}, "92504.90")
 
 
+@asked_of_every_driver
 def test_10_000_shares_do_not_fit_an_account_of_10_000(driver):
     answer, rejected = driver(Question(tape(*CALM), [("10:00", order("big", quantity=10_000))], cash=10_000))
     assert (answer.orders, rejected) == ({}, ["big"])
     assert (answer.holdings, answer.cash) == ({}, "10000.00")
 
 
+@asked_of_every_driver
 def test_500_uncovered_calls_are_refused_and_covered_ones_are_not(driver):
     acts = [("10:00", order("naked", CALL, SELL, 500)), ("10:01", order("covered", CALL, SELL, 1))]
     answer, rejected = driver(Question(tape(*CALM), acts, held={SHARE: 100}))
@@ -516,12 +517,14 @@ def test_500_uncovered_calls_are_refused_and_covered_ones_are_not(driver):
     assert answer.holdings == {SHARE: 100, CALL: -1}
 
 
+@asked_of_every_driver
 def test_day_buying_power_is_four_times_what_is_free(driver):
     acts = [("10:00", order("80", quantity=80)), ("10:00", order("79", quantity=79))]
     answer, rejected = driver(Question(tape(*CALM), acts, cash=10_000))
     assert (answer.holdings, rejected) == ({SHARE: 79}, ["80"])  # at 500.01 a share
 
 
+@asked_of_every_driver
 def test_a_cash_account_sells_nothing_short_and_borrows_nothing(driver):
     acts = [
         ("10:00", order("short", SHARE, SELL, 1)),
@@ -532,7 +535,8 @@ def test_a_cash_account_sells_nothing_short_and_borrows_nothing(driver):
     assert (answer.holdings, rejected) == ({SHARE: 19}, ["short", "20"])
 
 
-@pytest.mark.parametrize(("level", "taken"), [(0, set()), (1, set()), (2, {"long"}), (3, {"long", "both"})])
+@asked_of_every_driver
+@pytest.mark.rows(("level", "taken"), [(0, set()), (1, set()), (2, {"long"}), (3, {"long", "both"})])
 def test_the_options_level_decides_what_may_be_opened(driver, level, taken):
     acts = [("10:00", order("long", CALL)), ("10:01", straddle("both", 1))]
     answer, rejected = driver(Question(tape(*CALM), acts, terms={"options_level": level}))
@@ -542,6 +546,7 @@ def test_the_options_level_decides_what_may_be_opened(driver, level, taken):
     assert set(rejected) == {"long", "both-call", "both-put"} - expected
 
 
+@asked_of_every_driver
 def test_the_brokers_day_trade_flag_lets_positions_be_closed_only(driver):
     acts = [("10:00", order("close", SHARE, SELL, 10)), ("10:01", order("open", SHARE, BUY, 1))]
     answer, rejected = driver(
@@ -550,12 +555,14 @@ def test_the_brokers_day_trade_flag_lets_positions_be_closed_only(driver):
     assert (answer.holdings, rejected) == ({}, ["open"])
 
 
+@asked_of_every_driver
 def test_no_more_trades_than_is_displayed_and_the_rest_waits_for_new_size(driver):
     market = tape(("10:00", 500.0, 4.0), ("10:01", 501.0, 5.0), ("10:02", 502.0, 5.0))
     answer, _ = driver(Question(market, [("10:00", order("part"))]))
     assert answer.orders == {"part": ("filled", 10, "500.71")}  # 4 x 500.01, 5 x 501.01, 1 x 502.01
 
 
+@asked_of_every_driver
 def test_all_legs_of_a_combo_trade_in_their_ratio_or_none(driver):
     market = tape(("10:00", 500.0, 1_000.0, 1.0), ("10:01", 500.0, 1_000.0, 0.9), ("10:02", 500.0, 1e3, 4.0))
     answer, _ = driver(Question(market, [("10:00", straddle("five", 5, "17.20"))]))
@@ -570,6 +577,7 @@ def test_all_legs_of_a_combo_trade_in_their_ratio_or_none(driver):
     assert answer.holdings == {CALL: 1, PUT: 1}
 
 
+@asked_of_every_driver
 def test_a_cancel_ends_what_rests_and_comes_too_late_for_what_is_filled(driver):
     acts = [
         ("10:00", order("rests", limit="490.00")),
@@ -584,6 +592,7 @@ def test_a_cancel_ends_what_rests_and_comes_too_late_for_what_is_filled(driver):
 FALLING = (("10:00", 500.0), ("10:01", 496.0), ("10:02", 494.0), ("10:03", 490.0), ("10:04", 496.0))
 
 
+@asked_of_every_driver
 def test_a_stop_waits_for_its_trigger_and_trades_at_the_market_then(driver):
     acts = [
         ("10:00", order("sell", side=SELL, quantity=4, stop="495")),
@@ -600,6 +609,7 @@ def test_a_stop_waits_for_its_trigger_and_trades_at_the_market_then(driver):
     assert (answer.holdings, answer.cash) == ({}, "104915.90")
 
 
+@asked_of_every_driver
 def test_a_stop_limit_that_the_price_went_over_rests_at_its_limit(driver):
     acts = [
         ("10:02", order("over", side=SELL, quantity=5, limit="492.00", stop="493.00")),
@@ -612,6 +622,7 @@ def test_a_stop_limit_that_the_price_went_over_rests_at_its_limit(driver):
     }
 
 
+@asked_of_every_driver
 def test_a_bought_stop_asks_for_what_it_costs_at_its_trigger(driver):
     acts = [
         ("10:00", order(name, quantity=quantity, stop="510")) for name, quantity in (("20", 20), ("19", 19))
@@ -620,6 +631,7 @@ def test_a_bought_stop_asks_for_what_it_costs_at_its_trigger(driver):
     assert (answer.orders, rejected) == ({"19": ("expired", 0, "")}, ["20"])
 
 
+@asked_of_every_driver
 def test_a_stop_that_waits_holds_its_shares_can_be_moved_and_cancelled(driver):
     acts = [
         ("10:00", order("first", side=SELL, stop="480")),
@@ -638,6 +650,7 @@ def test_a_stop_that_waits_holds_its_shares_can_be_moved_and_cancelled(driver):
     assert answer.holdings == {SHARE: 10}
 
 
+@asked_of_every_driver
 def test_a_replacement_takes_the_place_of_its_order_and_asks_for_its_margin(driver):
     acts = [
         ("10:00", order("old", limit="490.00")),
@@ -654,12 +667,14 @@ def test_a_replacement_takes_the_place_of_its_order_and_asks_for_its_margin(driv
     }
 
 
+@asked_of_every_driver
 def test_an_order_may_not_turn_a_holding_round(driver):
     acts = [("10:00", order("flip", SHARE, SELL, 11)), ("10:01", order("close", SHARE, SELL, 10))]
     answer, rejected = driver(Question(tape(*CALM), acts, held={SHARE: 10}))
     assert (rejected, answer.holdings) == (["flip"], {})
 
 
+@asked_of_every_driver
 def test_orders_of_the_day_end_with_it_and_others_do_not(driver):
     acts = [
         ("10:00", order("day", limit="490.00")),
@@ -676,6 +691,7 @@ def test_orders_of_the_day_end_with_it_and_others_do_not(driver):
     }
 
 
+@asked_of_every_driver
 def test_nothing_trades_in_a_halt_and_everything_after_it(driver):
     acts = [
         ("10:00", lambda broker: broker.halt(SHARE)),
@@ -686,6 +702,7 @@ def test_nothing_trades_in_a_halt_and_everything_after_it(driver):
     assert answer.orders == {"waits": ("filled", 10, "502.01")}
 
 
+@asked_of_every_driver
 def test_an_expiring_option_in_the_money_becomes_shares_and_the_other_nothing(driver):
     market = tape(*CALM, last=507.0, expiry=DAY)
     answer, _ = driver(Question(market, [], held={CALL: 1, PUT: 1}))
@@ -694,6 +711,7 @@ def test_an_expiring_option_in_the_money_becomes_shares_and_the_other_nothing(dr
     assert (answer.holdings, answer.cash) == ({}, "150000.00")
 
 
+@asked_of_every_driver
 def test_orders_in_a_contract_end_with_it(driver):
     market = tape(*CALM, last=507.0, expiry=DAY)
     acts = [("10:00", order("bid", CALL, BUY, 1, "1.00")), ("10:00", straddle("pair", 1, "2.00"))]
@@ -701,6 +719,7 @@ def test_orders_in_a_contract_end_with_it(driver):
     assert {one.status for one in answer.orders.values()} == {"expired"}
 
 
+@asked_of_every_driver
 def test_an_assignment_delivers_before_the_end(driver):
     def assign(broker):
         (account,) = (one for one in broker.ledger.accounts.values() if one.holdings)
@@ -710,6 +729,7 @@ def test_an_assignment_delivers_before_the_end(driver):
     assert (answer.holdings, answer.cash) == ({SHARE: 100, CALL: -1}, "150000.00")
 
 
+@asked_of_every_driver
 def test_a_dividend_and_a_split_reach_the_account(driver):
     split = CorporateAction(symbol="SPY", ex_date=DAY, kind=ActionKind.SPLIT, ratio=D("0.25"))
     acts = [
@@ -733,6 +753,7 @@ def test_a_refusal_names_its_cause_and_its_figures():
     assert caught.value.facts == {"buying_power": "40000.00", "cost_basis": "5000100.00"}
 
 
+@asked_of_every_driver
 def test_an_option_trades_on_no_quote_that_the_share_has_left_behind(driver):
     """The put is quoted at 8 when the share is 500 and no more; at 480 it pays 20."""
     builder = TapeBuilder(straddle_book(500))

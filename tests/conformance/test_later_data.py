@@ -128,7 +128,7 @@ RECORDED = {
 
 
 @pytest.mark.recorded
-@pytest.mark.parametrize("strategy", RECORDED)
+@pytest.mark.rows("strategy", RECORDED)
 def test_nor_do_other_strategies_on_recorded_days(recorded_catalog, strategy):
     underlying, settings, (first, last), least = RECORDED[strategy]
     overrides = (f"underlying={underlying}", f"data.catalog={recorded_catalog}", *settings)

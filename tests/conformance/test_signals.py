@@ -110,7 +110,7 @@ def test_an_unknown_signal_is_refused_with_the_nearest():
     assert caught.value.nearest == "gamma_squeeze"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.rows("name", NAMES)
 def test_the_figures_fit_one_another(name):
     signal = find_signal(name)
     assert signal.name == name.upper()
@@ -119,7 +119,7 @@ def test_the_figures_fit_one_another(name):
     assert 0.0 < signal.minimum <= signal.weight
 
 
-@pytest.mark.parametrize(("name", "scoring"), EVERY)
+@pytest.mark.rows(("name", "scoring"), EVERY)
 def test_without_facts_the_signal_is_absent_and_says_why(name, scoring):
     reading = read_signal(find_signal(name), MarketFacts(price=590.0), scoring)
     assert reading.is_absent
@@ -130,7 +130,7 @@ def test_without_facts_the_signal_is_absent_and_says_why(name, scoring):
     assert reading.reasons[0]
 
 
-@pytest.mark.parametrize(("name", "scoring"), EVERY)
+@pytest.mark.rows(("name", "scoring"), EVERY)
 def test_every_reading_is_of_one_form(name, scoring, drawn):
     signal = find_signal(name)
     for facts, _ in drawn:
@@ -154,7 +154,7 @@ def test_every_reading_is_of_one_form(name, scoring, drawn):
         assert reading.confidence is wanted, facts
 
 
-@pytest.mark.parametrize(("name", "scoring"), EVERY)
+@pytest.mark.rows(("name", "scoring"), EVERY)
 def test_a_missing_fact_never_adds_to_a_score(name, scoring, drawn):
     """None is no good news: without it the signal is absent or scores as much or less."""
     signal = find_signal(name)

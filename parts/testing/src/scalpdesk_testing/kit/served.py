@@ -427,7 +427,7 @@ class IbkrBench(VenueBench):
         """Return what a gateway is built with."""
         url = self.protocol.url if self.line is None else f"tws://127.0.0.1:{self.line.port}"
         usual = {"fees": part("scalpdesk_ibkr.venue").VENUE.fees, "clock": SystemClock(), "url": url}
-        usual |= {"timeout_seconds": 20.0, "acceptance_seconds": ACCEPTANCE_SECONDS}
+        usual |= {"timeout_seconds": 5.0, "acceptance_seconds": ACCEPTANCE_SECONDS}
         return VenueSetup(instruments=self.book, **(usual | changes))
 
     def settings(self, **section: Any) -> Any:
@@ -581,7 +581,7 @@ class _Subscribed:
 
 
 class SimulatedBench:
-    """A session of a tape, a minute of it in a second."""
+    """A session of a tape, twenty minutes of it in a second."""
 
     cannot_be_asked: ClassVar[Mapping[str, str]] = _NO_LINE | {
         "a_combo_from_elsewhere_is_shown_and_touches_no_order": "its account has one desk",
@@ -611,7 +611,7 @@ class SimulatedBench:
 
     def gateway(self) -> Any:
         """Return a new gateway."""
-        return _Playing(self.session, FollowingClock(), pace=60.0)
+        return _Playing(self.session, FollowingClock(), pace=1_200.0)
 
     def truth(self) -> ExchangeTruth:
         """Return the broker's own view."""
