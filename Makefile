@@ -15,7 +15,7 @@ LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom compare bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,12 +68,15 @@ test: setup-dev  ## the tests, sockets blocked
 reached: setup-dev  ## the tests nearest to what changed since BASE (the branch left main, or the last commit), to the first fault
 	@files=$$($(BIN)/python tests/rules/reach.py $(BASE)) || exit; test -z "$$files" || $(TESTS) -x $$files || test $$? = 5  # all of a later stage
 
-second: setup-dev  ## fault trials, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage of CI
+second: setup-dev  ## fault trials, fuzz, disturbed quotes, notebooks, runs of whole days: the second stage
 	$(PYTEST) -m "second and not slow"
 
 pages: setup-dev  ## carry out every command of the pages of instructions (five minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "pages and not slow" -n $(WORKERS) --dist worksteal \
 		-o faulthandler_timeout=900 tests/docs/test_page_commands.py
+
+full:  ## all that is tried before an issue is called resolved (hours); writes build/full.md
+	.ci/full
 
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term

@@ -6,7 +6,7 @@ A plugin of pytest, which :mod:`scalpdesk_testing.kit.surroundings` brings.
 from collections.abc import Iterator
 from inspect import signature
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from _pytest.tmpdir import tmppath_result_key
@@ -31,7 +31,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not tables:
         return None
     assert all(tables), "a table has no rows, or gives them once alone"
-    asked, state = signature(pyfuncitem.obj).parameters, pyfuncitem.session._setupstate
+    asked, state = signature(pyfuncitem.obj).parameters, cast("Any", pyfuncitem.session)._setupstate
     for number, parts in enumerate(product(*tables)):
         row = {name: value for part in parts for name, value in part.items()}
         try:
