@@ -34,7 +34,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.venues.budget import Urgency
-from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
+from scalpdesk.venues.contract import Notice, NoticeKind, VenueMinute
 from scalpdesk_alpaca.account_messages import CLOCK
 from scalpdesk_alpaca.order_messages import read_order
 
@@ -483,24 +483,6 @@ def test_a_cancel_for_which_no_request_is_left_waits_for_one():
     assert asked_at == [pytest.approx(answered_at + 1.0, abs=0.05)]
 
 
-def test_a_cancel_of_an_order_that_nobody_sent_is_answered():
-    said = talk({}).send(CancelOrder("nobody"))
-    assert kinds(said) == ["unknown_order", CancelRejected]
-    assert said[1].client_order_id == "nobody"
-
-
-def test_a_cancel_right_behind_its_order_waits_for_the_acknowledgement_and_asks_nothing():
-    made = talk({"POST /v2/orders": (200, WORKING), f"DELETE {ORDER}": (204, None)})
-
-    async def scenario():
-        made.gateway.send(order())
-        made.gateway.send(CancelOrder("sd-1"))
-
-    made.run(scenario)
-    assert kinds(made.said()) == [OrderAccepted]
-    assert [asked.line for asked in made.venue.asked] == ["POST /v2/orders", f"DELETE {ORDER}"]
-
-
 def test_a_cancel_of_an_order_that_the_venue_does_not_know_yet_asks_twice_a_second_apart():
     made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=60.0)
     assert kinds(made.send(order())) == [OrderStatusUnknown]
@@ -644,17 +626,6 @@ def test_executions_of_orders_from_elsewhere_are_passed_over_in_the_history():
     made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row, own | {"price": "185.14"}])})
     assert made.run(lambda: made.gateway.query_order("sd-1")) is True
     assert [(one.execution_id, one.quantity) for one in made.said()] == [("e2", 10)]
-
-
-def test_absence_is_proof_only_once_the_acceptance_timeout_is_over():
-    made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=10.0)
-    made.send(order())
-    made.loop.leap(9.9)
-    assert made.run(lambda: made.gateway.query_order("sd-1")) is False
-    assert made.said() == []
-    made.loop.leap(0.2)
-    assert made.run(lambda: made.gateway.query_order("sd-1")) is True
-    assert kinds(made.said()) == [OrderNotFound]
 
 
 def test_an_order_that_is_still_wanted_goes_out_again_under_its_id_and_works():
@@ -997,11 +968,6 @@ def test_a_question_waits_until_the_budget_allows_it():
 
 
 # what closes -------------------------------------------------------------------------------------------
-
-
-def test_a_known_order_has_nothing_filled_unless_it_says_so():
-    known = KnownOrder(order())
-    assert (known.filled, known.value, known.is_live, known.sent_ns) == (0, 0, True, 0)
 
 
 def test_closing_waits_for_answers_under_way_and_leaves_no_task_behind():

@@ -332,27 +332,21 @@ def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_i
     ] * cancels_by_id
 
 
-def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options):
+@pytest.mark.parametrize("named_after_seconds", [0.05, 0.3])  # before the combo has its name, and after
+def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options, named_after_seconds):
     answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: combo_state(order_state="cancelled")}
     venue = with_options(answers)
     slowly(venue, {"order": combo_state(), "trades": []})
 
     async def scenario():
         venue.path.send(straddle())
-        await asyncio.sleep(0.3)  # the combo has its name
+        await asyncio.sleep(named_after_seconds)
         venue.path.send(CancelOrder("whole-P"))
         await asyncio.sleep(5.0)
 
     venue.run(scenario)
     assert kinds(venue.said()) == [OrderAccepted, OrderAccepted, OrderCancelled, OrderCancelled]
     assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-7"})
-
-
-def test_a_label_that_the_venue_does_not_have_refuses_the_cancel_of_an_order_in_doubt(at_venue):
-    venue = at_venue({BUY: LOST, BY_LABEL_CANCEL: 0, BY_LABEL: []})
-    venue.send(order())
-    (refused,) = venue.send(CancelOrder("sd-1"))
-    assert (type(refused), refused.reason) == (CancelRejected, "the venue has no order of this label")
 
 
 def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after_five_seconds(at_venue):
@@ -412,6 +406,11 @@ EDITED = state(amount=60, price=90_001.0, label="sd-1")
     ("answer", "shown", "expected"),
     [
         ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
+        (
+            {"order": EDITED | {"order_state": "filled", "filled_amount": 600}, "trades": [trade(1, 60)]},
+            None,
+            [OrderCancelled, OrderAccepted, OrderFilled],
+        ),
         (REFUSED, None, [OrderRejected, CancelRejected]),
         (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
         (BROKEN, EDITED, [OrderCancelled, OrderAccepted]),
@@ -822,17 +821,6 @@ def test_what_a_question_after_an_order_proves(at_venue, answer, trades, proof, 
     assert venue.run(lambda: venue.path.query_order("never-sent")) is False
 
 
-def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
-    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
-    assert kinds(venue.send(order())) == [OrderStatusUnknown]
-    for wait, proof in ((9.7, False), (0.2, True)):
-        venue.run(lambda wait=wait: asyncio.sleep(wait))
-        assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
-    assert kinds(venue.said()) == [OrderNotFound]
-    assert venue.run(lambda: venue.path.query_order("sd-1")) is True  # it is over: nothing is asked
-    assert venue.methods().count(BY_LABEL) == 2
-
-
 async def adopt_in_loop(venue):
     venue.path.adopt([KnownOrder(order())])
 
@@ -895,28 +883,6 @@ def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
     venue.asked.clear()
     assert venue.run(lambda: venue.path.query_order("sd-2")) is True
     assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
-
-
-@pytest.mark.parametrize(
-    ("sent_ago_seconds", "waits_seconds"),
-    [(60.0, 0.0), (9.0, 6.0), (2.0, 10.0), (None, 10.0)],
-)
-def test_the_absence_of_an_order_of_another_process_proves_nothing_before_its_acceptance_timeout(
-    at_venue, sent_ago_seconds, waits_seconds
-):
-    # 5 s of its request, 10 s after it
-    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0, clock=LoopClock)
-    sent_ns = 0 if sent_ago_seconds is None else NOW_MS * 10**6 - int(sent_ago_seconds * 10**9)
-
-    async def proof_after():
-        began = venue.loop.time()
-        venue.path.adopt([KnownOrder(order(), sent_ns=sent_ns)])
-        while not await venue.path.query_order("sd-1"):
-            assert venue.said() == []
-        return venue.loop.time() - began
-
-    assert venue.run(proof_after) == pytest.approx(waits_seconds, abs=0.2)
-    assert kinds(venue.said()) == [OrderStatusUnknown, OrderNotFound]
 
 
 def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
@@ -1249,12 +1215,6 @@ def connecting(data_only=False, **how):
     made._orders, made._quotes = Answering("orders", done, **how), Line("quotes", done)
     made._queries._connection = made._orders
     return made, done
-
-
-@pytest.mark.parametrize(("label", "taken"), [("sd-000008", True), ("sd-000009", False)])
-def test_a_label_is_taken_where_the_venue_shows_its_order(label, taken):
-    made, _ = connecting(label="sd-000008")
-    assert asyncio.run(made.is_taken(label)) is taken
 
 
 @pytest.mark.parametrize("data_only", [False, True])
