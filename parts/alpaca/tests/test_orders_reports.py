@@ -23,7 +23,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import NO_FEES
-from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
+from scalpdesk.venues.budget import RequestBudget, loop_ns
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
@@ -104,13 +104,8 @@ def names(said):
     return [one.name for one in said if isinstance(one, Notice)]
 
 
-def test_an_order_from_elsewhere_is_put_aside_by_name():
-    said = said_of(samples.update("new", samples.order()))
-    assert names(said) == ["unknown_order"]
-    assert len(said) == 1
-
-
 def test_an_execution_from_elsewhere_asks_for_a_look_at_the_account():
+    assert names(said_of(samples.update("new", samples.order()))) == ["unknown_order"]
     said = said_of(samples.fill_update())
     assert names(said) == ["unknown_order", "foreign_execution"]
     assert [one.asks_for_reconciliation for one in said] == [False, True]
@@ -375,18 +370,6 @@ def test_nothing_is_sent_on_a_stream_without_a_connection():
         return await StreamConnection(target, OrderPath().stream).send(b"{}")
 
     assert asyncio.run(scenario()) is False
-
-
-def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
-    def use_up(path):
-        path.path.is_open = True
-        while path.budget.take(Urgency.OPEN, loop_ns()):
-            pass
-        path.path.send(order("late", purpose=Purpose.OPEN))
-
-    said = said_of(before=use_up)
-    assert names(said) == ["budget"]
-    assert [type(one) for one in said[1:]] == [OrderStatusUnknown, OrderNotFound]
 
 
 @pytest.mark.parametrize("quantity", [Decimal("1.5"), Decimal(0)])

@@ -28,29 +28,6 @@ D = Decimal
 DAY = date(2025, 3, 5)
 
 
-def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        call, put = bench.straddle(gateway)
-        for number, quantity in ((call, "0.5"), (put, "0.5"), (0, "-900")):
-            gateway.send(bench.order(number, quantity))
-        fills = await bench.until(OrderFilled, 3)
-        assert [fill.quantity for fill in fills] == [D("0.5"), D("0.5"), D(900)]
-        theirs = bench.account.executions
-        assert {fill.execution_id for fill in fills} == {each.execution_id for each in theirs}
-        for fill, each in zip(fills, theirs, strict=True):
-            assert fill.price == each.price
-            assert abs(fill.fee - each.fee) < D("1e-15")
-        view = await gateway.snapshot()
-        assert [line.quantity for line in view.positions] == [D("0.5"), D("0.5"), D(-900)]
-        ledger = bench.world.ledger
-        assert abs(view.account.cash - bench.account.cash) < D("1e-9")
-        assert abs(view.account.equity - ledger.figures(bench.account).equity) < D("1e-9")
-        assert gateway.health().unknown == ()
-
-    on_bench(scenario)
-
-
 def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
     async def scenario(bench):
         gateway = await bench.connected()
@@ -62,6 +39,7 @@ def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
             7, True, True, 4,
         )  # fmt: skip
         assert limits.shortable == (0,)
+        assert abs(view.account.equity - figures.equity) < D("1e-9")
         collateral = figures.equity - figures.long_value - figures.short_value
         assert abs(limits.margin_fraction - figures.maintenance_margin / collateral) < D("0.000001")
         assert limits.margin_fraction > D("0.004")
