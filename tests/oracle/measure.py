@@ -141,7 +141,7 @@ SPANS: tuple[tuple[str, str, str, Record], ...] = (
         {"straddles": 1, "hedge.threshold_shares": 2, "simulation.starting_cash": 1_000_000},
     ),
 )
-"""Configuration of docs/evidence/validation.md, first and last session, and what is set besides. The first
+"""Configuration of docs/evidence/results.md, first and last session, and what is set besides. The first
 three are its runs; in the others a straddle is held overnight, American and European, until it expires."""
 
 

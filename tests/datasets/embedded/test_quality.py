@@ -224,7 +224,7 @@ def table_after(page: str, heading: str) -> dict[str, list[str]]:
 
 
 def test_the_page_of_figures_has_the_counts_that_are_drawn_by():
-    rows = table_after("evidence/embedded-figures.md", "## Faults of quotes")
+    rows = table_after("evidence/embedded-market.md", "## Faults of quotes")
     products = rows["fault"][1:5]
     for fault in FAULTS:
         _, *counts, minutes = rows[fault.name]
