@@ -18,22 +18,27 @@ from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import Output, Side, SubmitOrder
 
 MONTHS = range(3, 13)
 NO_FILTERS = ("min_volume_ratio=0", "require_macro_alignment=false", "simulation.latency_ms=50")
 
 
 class Fills(Journal):
-    """Keeps the fills of a run; takes the place of its journal."""
+    """Keeps the fills of a run and their orders; takes the place of its journal."""
 
     def __init__(self) -> None:
         self.found: list[OrderFilled] = []
+        self.orders: dict[str, SubmitOrder] = {}
 
     def add_event(self, event: Event) -> None:
         """Keep a fill."""
         if isinstance(event, OrderFilled):
             self.found.append(event)
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Keep the orders."""
+        self.orders |= {each.client_order_id: each for each in outputs if isinstance(each, SubmitOrder)}
 
 
 def main() -> None:
@@ -47,11 +52,10 @@ def main() -> None:
         header, engine = build_backtest(settings, tape, run_id="lag", mode="backtest", started_ns=0, seed=1)
         fills = Fills()
         assemble_backtest(settings, tape, header, engine, fills).runner.run()
-        orders = engine.desk.orders.orders
         for session in tape.sessions:
             quotes = tape.quotes.between(session.open_ns, session.close_ns)
             for fill in fills.found:
-                order = orders[fill.client_order_id].submitted
+                order = fills.orders[fill.client_order_id]
                 option = engine.desk.instruments[order.instrument_id]
                 if not option.is_option or not session.open_ns <= fill.ts_event_ns < session.close_ns:
                     continue
