@@ -1,4 +1,4 @@
-"""Surfaces of recorded and reconstructed chains, held to the figures that docs/evidence/surface.md states.
+"""Surfaces of recorded and reconstructed chains, held to the figures that docs/evidence/pricing.md states.
 
 The chains of 2026 are snapshots of one moment each, read here as they are; the rest goes through the importer
 and the tape. Arbitrage is looked for again with code of its own: prices of butterflies and calendar spreads.
@@ -27,7 +27,7 @@ from scalpdesk.pricing.surface import FitVerdict
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-PAGE = (ROOT / "docs" / "evidence" / "surface.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "evidence" / "pricing.md").read_text(encoding="utf-8")
 
 
 def recorded(test):
