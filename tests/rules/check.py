@@ -45,7 +45,7 @@ def kind_tests() -> list[str]:
     """Return the lines that ask for an instrument's class or contract size; some may."""
     kinds = "OptionContract|Equity|Index|Future|Perpetual|LinearPerpetual"
     pattern = rf"isinstance\(.*\b({kinds})\)|\bis (not )?({kinds})\b|\bcontract_usd\b"
-    return [line for line in lines_with(pattern) if not re.search("/instruments/|/kit/", line)]
+    return [line for line in lines_with(pattern) if not re.search("/instruments/|/scalpdesk_testing/", line)]
 
 
 def broad_excepts() -> list[str]:
