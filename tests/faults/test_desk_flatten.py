@@ -12,9 +12,9 @@ import pytest
 
 from scalpdesk.core.intents import Purpose
 from scalpdesk.live.sessions import StopMode
-from scalpdesk_testing.kit.line_desk import CHAIN, ELSEWHERE, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater, rules_of
 from scalpdesk_testing.line import OnTheWay
+from scalpdesk_testing.line_desk import CHAIN, ELSEWHERE, LineDesk
 
 TODAY = CHAIN[:10]
 SETTINGS = {

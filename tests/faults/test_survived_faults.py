@@ -9,7 +9,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import FailedEvent, OrderFilled, TimerEvent
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
 HELD = {CHAIN[-1]: 2, CHAIN[-2]: 2, "SPY": 90}

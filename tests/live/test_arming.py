@@ -24,8 +24,8 @@ from scalpdesk.live.arming import (
     token_for,
 )
 from scalpdesk.venues.contract import LiveToken, NoSettings, VenueSpec
+from scalpdesk_testing.kit.live import KEYS
 from scalpdesk_testing.kit.packages import install_points
-from scalpdesk_testing.kit.runner_bench import KEYS
 from tests.live.venue_views import account_facts
 
 HASH = "0123456789abcdef"

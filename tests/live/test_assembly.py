@@ -38,7 +38,7 @@ from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.closed_folder import close_folder
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.kit.instruments import DAY
-from scalpdesk_testing.kit.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
+from scalpdesk_testing.kit.live import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}

@@ -44,8 +44,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk_testing.kit.desk import CASH, HandDesk, Scripted, buy, orders
-from scalpdesk_testing.kit.live import SHARE
-from scalpdesk_testing.kit.runner_bench import KeptJournal
+from scalpdesk_testing.kit.live import SHARE, KeptJournal
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal

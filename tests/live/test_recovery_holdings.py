@@ -13,7 +13,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_alpaca.account_messages import instrument_of
-from scalpdesk_testing.kit.line_desk import CHAIN, ELSEWHERE, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, ELSEWHERE, LineDesk
 from tests.live.venue_views import venue_view
 
 HOLDINGS = st.dictionaries(st.sampled_from([*CHAIN, *ELSEWHERE]), st.integers(-3, 3), max_size=5)

@@ -34,9 +34,7 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
 from scalpdesk_testing.kit.instruments import DAY
-from scalpdesk_testing.kit.live import until
-from scalpdesk_testing.kit.runner_bench import BenchGateway, bench_plan
-from tests.live.bench_life import SESSION, Life
+from scalpdesk_testing.kit.live import SESSION, BenchGateway, Life, bench_plan, until
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ask
 from scalpdesk.live.supervision import FAULT_WINDOW_SECONDS, MOST_FAULTS, FaultHistory
 from scalpdesk_testing.kit.desk import buy
-from scalpdesk_testing.kit.live import until
-from tests.live.bench_life import Life
+from scalpdesk_testing.kit.live import Life, until
 
 ERRORS = (RuntimeError, ValueError, AssertionError, KeyError, ZeroDivisionError, StopError)
 

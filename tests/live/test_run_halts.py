@@ -7,7 +7,7 @@ import pytest
 
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk_alpaca.served import streams
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 D = Decimal
 CALL = CHAIN[3]

@@ -49,7 +49,7 @@ from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import buy, wanting
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
-from scalpdesk_testing.kit.runner_bench import OPTIONS, SLEEPY, RunnerBench
+from scalpdesk_testing.kit.live import OPTIONS, SLEEPY, RunnerBench
 
 D = Decimal
 OPEN, CLOSE = 0.0, 23_400.0

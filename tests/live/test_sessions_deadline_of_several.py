@@ -10,8 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.live.sessions import SessionCalendar
-from scalpdesk_testing.kit.desk import HandDesk, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, SELL, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, CLOSE, SELL, DeskOfTwo, HandDesk, order, orders
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 DEADLINE_NS = new_york_ns(DAY, time(15, 25))

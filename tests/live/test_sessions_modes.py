@@ -17,8 +17,8 @@ from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.stream import StreamRefused
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)

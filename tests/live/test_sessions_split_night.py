@@ -39,9 +39,8 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.venues.contract import VenueActivity, VenueClock
 from scalpdesk_testing.kit.desk import Scripted, build_engine
-from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live import KeptJournal, until
 from scalpdesk_testing.kit.live_session import Played, Wanted, backtest, differing, rows
-from scalpdesk_testing.kit.runner_bench import KeptJournal
 from scalpdesk_testing.kit.tape import quote
 from tests.live.venue_views import venue_view
 

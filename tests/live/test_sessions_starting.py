@@ -5,8 +5,8 @@ import pytest
 from scalpdesk.core.enums import Mode
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import RunEnd, StopMode
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 from scalpdesk_testing.line import OnTheWay, WebSocket
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")

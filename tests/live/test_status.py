@@ -26,8 +26,7 @@ from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
-from scalpdesk_testing.kit.live import until
-from scalpdesk_testing.kit.runner_bench import BenchGateway, runner_around
+from scalpdesk_testing.kit.live import BenchGateway, runner_around, until
 
 D = Decimal
 

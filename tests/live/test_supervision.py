@@ -23,11 +23,9 @@ from scalpdesk.live.supervision import (
     describe,
 )
 from scalpdesk.venues.contract import Health, NoticeKind
-from scalpdesk_testing.kit.live import FAST, LiveBench, follower, until, walk
-from scalpdesk_testing.kit.runner_bench import BenchWatchdog
+from scalpdesk_testing.kit.live import FAST, BenchWatchdog, LiveBench, VenueDesk, follower, until, walk
 from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.virtual_time import VirtualLoop
-from tests.live.venue_desk import VenueDesk
 
 
 class Watched:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.events import TradingHalt
 from scalpdesk.live.supervision import CHECK_SECONDS, LONGEST_PAUSES, StaleQuoteMonitor
-from scalpdesk_testing.kit.runner_bench import OPTIONS, RunnerBench
+from scalpdesk_testing.kit.live import OPTIONS, RunnerBench
 
 SHARE, CALL, PUT = 0, 1, 2
 

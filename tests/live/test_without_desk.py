@@ -10,7 +10,7 @@ from scalpdesk.core.errors import StopError
 from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.without_desk import close_everything, command_account, last_runs
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
