@@ -19,7 +19,7 @@ from scalpdesk.live.run import carry_out
 from scalpdesk.live.status import ask
 from scalpdesk_testing.kit.desk import orders
 
-pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.second]
 SYMBOLS = ("SPY", "QQQ")
 
 
