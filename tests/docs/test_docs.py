@@ -42,7 +42,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.rows("page", PAGES)
 def test_links_lead_somewhere(page):
     broken = []
     for target in _LINK.findall(_FENCE.sub("", page.read_text("utf-8"))):
@@ -86,7 +86,7 @@ def command_lines(text):
             yield code
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.rows("page", PAGES)
 def test_command_lines_parse(page, tmp_path, monkeypatch):
     text = page.read_text("utf-8")
     if "\n`pyproject.toml`\n" in text:  # its commands are there once its package is
@@ -98,7 +98,7 @@ def test_command_lines_parse(page, tmp_path, monkeypatch):
     assert wrong == {}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("line", "why"),
     [
         ("scalpdesk backtest gamma-scalper --data lean --set a=1", None),
@@ -130,7 +130,7 @@ def test_modules_and_functions_of_the_architecture_exist():
             found = getattr(found, part)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "name",
     [
         "CONTRIBUTING.md",

@@ -54,7 +54,7 @@ class Faulty(LineDesk):
         return self.engine
 
 
-@pytest.mark.parametrize(("kind", "lives"), [(OrderFilled, 1), (OrderFilled, 2), (TimerEvent, 1)])
+@pytest.mark.rows(("kind", "lives"), [(OrderFilled, 1), (OrderFilled, 2), (TimerEvent, 1)])
 def test_the_account_is_the_exchanges_after_an_event_that_raises(tmp_path, kind, lives):
     with Faulty(tmp_path, kind, lives) as bench:
         desk = bench.live_on().desk

@@ -98,7 +98,7 @@ def test_death_at_any_step_loses_nothing_and_doubles_nothing(tmp_path):
         assert all(not order.is_live for order in bench.engine.desk.orders.orders.values()), step
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("wrote", "reads", "why"),
     [
         (lambda: follower(*TARGETS), lambda: follower(11), "other outputs than the journal has"),

@@ -111,7 +111,7 @@ def test_an_exit_that_ends_unfilled_is_flattened_within_two_seconds():
     assert two.until(22) is Mode.FLATTENING
 
 
-@pytest.mark.parametrize(("margin_seconds", "seconds"), [(0.0, 0.0), (10.0, 2.0), (300.0, 10.0)])
+@pytest.mark.rows(("margin_seconds", "seconds"), [(0.0, 0.0), (10.0, 2.0), (300.0, 10.0)])
 def test_the_time_of_the_owners_is_never_more_than_a_fifth_of_the_margin(margin_seconds, seconds):
     two = SharedDesk(margin_seconds=margin_seconds)
     due = 300 - margin_seconds

@@ -281,8 +281,8 @@ class Morning:
 EVENING_NS, NIGHT_NS = MONDAY.close_ns + 4 * 3_600 * SECOND_NS, TUESDAY.open_ns - 4 * 3_600 * SECOND_NS
 
 
-@pytest.mark.parametrize("at_ns", [EVENING_NS, NIGHT_NS])
-@pytest.mark.parametrize(
+@pytest.mark.rows("at_ns", [EVENING_NS, NIGHT_NS])
+@pytest.mark.rows(
     "order", ["account list", "list account", "list", "list list", "list account list", "account"]
 )
 def test_units_and_price_are_rescaled_once_in_whatever_order_the_sources_come(order, at_ns):

@@ -120,7 +120,7 @@ def test_a_command_to_a_desk_that_has_not_met_its_account_is_kept(resumed):
     resumed(loses_the_account, flattens)
 
 
-@pytest.mark.parametrize("how", list(StopMode))
+@pytest.mark.rows("how", list(StopMode))
 def test_a_stop_ends_a_start_whose_account_does_not_come(resumed, how):
     async def stops(desk):
         runner = desk.desk.runner

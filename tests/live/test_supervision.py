@@ -64,7 +64,7 @@ def failing(began, error, *, lives_seconds=0.0, times=None):
     return work
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("policy", "starts", "halts"),
     [(Policy(), 1, 0), (RESTART_ONCE, 2, 1), (RESTART_TWICE, 3, 1), (RESTART, None, 0)],
 )
@@ -407,7 +407,7 @@ def test_a_long_error_is_cut_and_one_that_was_never_raised_has_no_place():
     assert describe(ValueError("no")) == "ValueError: no"
 
 
-@pytest.mark.parametrize(("silent_seconds", "is_due"), [(59.9, False), (60.0, False), (60.1, True)])
+@pytest.mark.rows(("silent_seconds", "is_due"), [(59.9, False), (60.0, False), (60.1, True)])
 def test_a_stream_is_silent_beyond_its_time_and_looked_at_once_a_second(silent_seconds, is_due):
     class Gateway:
         looks = 0
