@@ -13,7 +13,7 @@ LOCKED := $(BIN)/python -m pip --disable-pip-version-check install --no-compile 
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom oracle bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages coverage check front wheel-check sbom oracle bench calls bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -109,6 +109,10 @@ oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 
 bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
+
+calls: setup-dev  ## record calls and allocations of four days at this commit, on any machine; writes the page of the benchmarks
+	PYTHONPATH=src $(BIN)/python benchmarks/calls.py
+	$(BIN)/python benchmarks/run.py --page
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
 	$(BIN)/python benchmarks/run.py --smoke
