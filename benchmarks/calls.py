@@ -4,9 +4,9 @@
 ``calls.json``. A record, no gate.
 
 Calls are cProfile's, of Python and of C, in a run after two others, the garbage collector off. Blocks are
-what that run leaves allocated (`sys.getallocatedblocks`): orders, marks, decisions. Both repeat within about
-0.1 %; a peak of `tracemalloc` takes three times as long. The order path is that of the sources; another minor
-version of Python counts otherwise.
+what that run leaves allocated (`sys.getallocatedblocks`): orders, marks, decisions. Both repeated
+within about 0.1 %, two or three runs of each day. The order path is that of the sources; another minor version
+of Python counts otherwise.
 """
 
 import cProfile
