@@ -5,8 +5,8 @@
 
 Calls are cProfile's, of Python and of C, in a run after two others, the garbage collector off. Blocks are
 what that run leaves allocated (`sys.getallocatedblocks`): orders, marks, decisions. Both repeated
-within about 0.1 %, two or three runs of each day. The order path is that of the sources; another minor version
-of Python counts otherwise.
+within about 0.1 %, two or three runs of each day. The order path is that of the sources; another
+minor version of Python counts otherwise.
 """
 
 import cProfile
