@@ -177,7 +177,7 @@ CALLS = """\
 They repeated within about 0.1 % on a machine with much other work, so they need no idle
 one: `make calls` records them (`benchmarks/calls.py` says how). Each cell: calls in millions,
 blocks left allocated, fills, P&L. *Traded*, *quiet*: gamma scalper, 2018-02-05 and 2014-01-06, gate off;
-*0DTE*: 0DTE straddle, 2018-02-05; *coin*: gamma scalper on BTC with its example's settings, 2025-03-05, gate off,
+*0DTE*: 0DTE straddle, 2018-02-05; *coin*: BTC with its example's settings, 2025-03-05, gate off,
 P&L in BTC. They are a record, no target.
 """
 
