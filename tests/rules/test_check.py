@@ -52,7 +52,7 @@ def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
     [
         ("classes_twice", 0),
         ("kind_tests", 0),
-        ("lines_with", 12),
+        ("lines_with", 10),
         ("broad_excepts", 0),
     ],
 )
