@@ -97,7 +97,16 @@ def call_value(spot, strike, vol, years):
 
 
 @pytest.mark.recorded
-@pytest.mark.parametrize("name", ["2018-02-05", "2018-02-05, strike 281", "2015-08-24", "2016-11-09"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2018-02-05",
+        *(
+            pytest.param(day, marks=pytest.mark.second)
+            for day in ("2018-02-05, strike 281", "2015-08-24", "2016-11-09")
+        ),
+    ],
+)
 def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch, name):
     """A straddle of 30 days: no quote enters the second calculation, only the explain's anchors.
 

@@ -9,6 +9,7 @@ docs/evidence/results.md states the figures.
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -60,6 +61,7 @@ def test_agrees_with_a_calculation_written_from_scratch(recorded_catalog, name):
     assert desk[3] == pytest.approx(plain[3], abs=1e-9)
 
 
+@cache
 def run_desk(recorded_catalog, name):
     settings = load_settings(
         "gamma-scalper", config_file=CONFIGS / f"{name}.toml", overrides=(f"data.catalog={recorded_catalog}",)
