@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast, ClassVar
 
 import pytest
 
@@ -672,9 +672,7 @@ class RunnerBench:
         await self.wait(1.0)
         self.gateway.quote(499.99, 500.01)
         await self.wait(0.1)
-        sent = self.gateway.sent[-1]
-        assert isinstance(sent, SubmitOrder)
-        return sent
+        return cast("SubmitOrder", self.gateway.sent[-1])
 
     def notified(self, level: str) -> list[str]:
         """Return the messages of a level."""
