@@ -261,6 +261,18 @@ def test_the_premium_goes_into_the_shares(days, option, bought, shares, cash, ex
     ]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_each_delivery_of_a_night_takes_the_premium_of_its_strike(days, order):
+    options = [("KO 240621 C 60", 5, 6000), ("KO 240621 C 65", 1, 6500)]
+    for option, price, _ in options:
+        days.trade("2024-05-01", option, -1, price)
+    for option, _, _ in options:
+        days.line("2024-06-21", option, 1, 0, EntryKind.EXERCISE)
+    for place in order:
+        days.line("2024-06-21", "KO", -100, options[place][2], EntryKind.DELIVERY)
+    assert sorted(lot.cash for lot in books_of(days).open_lots) == [6500, 6600]
+
+
 def test_losses_of_section_1256_are_never_wash_sales(days):
     for day in ("2024-08-05", "2024-08-07"):
         days.trade(day, "SPX 240920 C 5500", 1, 50)

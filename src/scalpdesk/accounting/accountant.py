@@ -198,18 +198,25 @@ class _Accountant:
         self._premiums.setdefault(underlying_of(option), []).append((delivered, cash + entry.cash, entry))
 
     def _premium(self, entry: BookEntry) -> Decimal:
-        """Return the cash of the options that a delivery comes from."""
+        """Return the cash of the options that a delivery comes from: the same units at the nearest strike."""
         waiting = self._premiums.get(underlying_of(entry.instrument), [])
-        for place, (units, cash, _) in enumerate(waiting):
-            if units == entry.units:
-                del waiting[place]
-                return cash
-        raise DataError(
-            "units were delivered, and no option of them was exercised or assigned before",
-            where=entry.reference,
-            value=f"{number_text(entry.units)} {entry.instrument.symbol}",
-            fix="name the run in which the option was traded too, or its lot in --carry FILE",
-        )
+        same = [each for each in waiting if each[0] == entry.units]
+        if not same:
+            raise DataError(
+                "units were delivered, and no option of them was exercised or assigned before",
+                where=entry.reference,
+                value=f"{number_text(entry.units)} {entry.instrument.symbol}",
+                fix="name the run in which the option was traded too, or its lot in --carry FILE",
+            )
+
+        def apart(end: BookEntry) -> Decimal:
+            option = end.instrument
+            assert option.is_option
+            return abs(abs(entry.cash) - abs(end.units) * option.strike * option.multiplier)
+
+        found = min(same, key=lambda each: apart(each[2]))
+        waiting.remove(found)
+        return found[1]
 
     def _compare(self, entry: BookEntry) -> None:
         """Refuse holdings of a run's beginning that no lot explains."""
