@@ -330,7 +330,8 @@ def test_what_has_no_lot_is_refused(days, lines):
         # sold within the year: short-term either way; a call, a put of another share, a sold put
         ([("2024-01-02", "KO", 100), ("2024-01-03", "KO 240621 P 60", 1), ("2024-03-01", "KO", -100)], {}),
         ([("2023-01-03", "KO", 100), ("2023-02-01", "KO 240621 C 60", 1),
-          ("2023-02-01", "PEP 240621 P 60", 1), ("2023-02-01", "KO 240621 P 60", -1), ("2024-06-03", "KO", -100)], {}),
+          ("2023-02-01", "PEP 240621 P 60", 1), ("2023-02-01", "KO 240621 P 60", -1),
+          ("2024-06-03", "KO", -100)], {}),
     ],
 )  # fmt: skip
 def test_a_put_beside_shares_flags_the_lines_whose_term_it_may_change(days, lines, notes):

@@ -223,6 +223,13 @@ def test_a_row_that_nobody_reads_and_a_sum_without_its_rows_are_named(tag, field
     assert tag in named
 
 
+def test_a_payment_of_an_earlier_day_is_of_the_day_on_which_it_was_booked():
+    """A dividend that is corrected bears its first time: outside the statement's days nobody compares it."""
+    cash = {"currency": "USD", "type": "Dividends", "amount": "-4", "dateTime": "20240212;202000"}
+    (line,) = read(row("CashTransaction", cash, reportDate="20240304")).movements
+    assert from_ns(line.ts_ns).date() == date(2024, 3, 4)
+
+
 def test_what_values_and_accrues_moves_nothing_and_a_tax_counts_once():
     found = read(
         row("ChangeInNAV", {"depositsWithdrawals": "-25000", "salesTax": "1"}),

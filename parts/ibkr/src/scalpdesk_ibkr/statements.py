@@ -280,7 +280,11 @@ class FlexStatement:
         if not text:
             day = _first(row, "tradeDate", "date", "reportDate")
             text = f"{day} {row.get('tradeTime', '')}".strip()
-        return time_of(text, self.zone)
+        found = time_of(text, self.zone)
+        first, last, reported = self.found.first, self.found.last, row.get("reportDate")
+        if first and last and reported and not first <= _day_of(found[0], self.zone) <= last:
+            return time_of(reported, self.zone)  # booked now for an earlier day, as a correction is
+        return found
 
     def result(self) -> Statement:
         """Return the statement: what was cancelled taken out, ends of options once."""
@@ -531,9 +535,13 @@ def _head(part: FlexStatement, row: Row) -> None:
 
 def _day(text: str, zone: ZoneInfo) -> date | None:
     try:
-        return datetime.fromtimestamp(time_of(text, zone)[0] // NANOS_PER_SECOND, zone).date()
+        return _day_of(time_of(text, zone)[0], zone)
     except UnreadableRow:
         return None
+
+
+def _day_of(ts_ns: int, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(ts_ns // NANOS_PER_SECOND, zone).date()
 
 
 _READERS: Mapping[str, Callable[[FlexStatement, Row], None]] = {
