@@ -261,6 +261,18 @@ def test_the_premium_goes_into_the_shares(days, option, bought, shares, cash, ex
     ]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_each_delivery_of_a_night_takes_the_premium_of_its_strike(days, order):
+    options = [("KO 240621 C 60", 5, 6000), ("KO 240621 C 65", 1, 6500)]
+    for option, price, _ in options:
+        days.trade("2024-05-01", option, -1, price)
+    for option, _, _ in options:
+        days.line("2024-06-21", option, 1, 0, EntryKind.EXERCISE)
+    for place in order:
+        days.line("2024-06-21", "KO", -100, options[place][2], EntryKind.DELIVERY)
+    assert sorted(lot.cash for lot in books_of(days).open_lots) == [6500, 6600]
+
+
 def test_losses_of_section_1256_are_never_wash_sales(days):
     for day in ("2024-08-05", "2024-08-07"):
         days.trade(day, "SPX 240920 C 5500", 1, 50)
@@ -300,6 +312,48 @@ def test_what_has_no_lot_is_refused(days, lines):
         days.line("2024-06-21", symbol, units, cash, kind)
     with pytest.raises(DataError):
         books_of(days)
+
+
+@pytest.mark.rows(
+    ("lines", "notes"),
+    [
+        # shares of 8 months, a put for two of them, sold after 14: the year begins when the put ends
+        ([("2023-04-03", "KO", 100), ("2023-12-01", "KO 240315 P 60", 1),
+          ("2024-02-01", "KO 240315 P 60", -1), ("2024-06-03", "KO", -100)], {"KO": "1233(b)?"}),
+        # shares that are bought while the put is held
+        ([("2023-04-03", "KO 240621 P 60", 1), ("2023-04-04", "KO", 100), ("2024-06-03", "KO", -100)],
+         {"KO": "1233(b)?"}),
+        # shares of more than a year: the put's loss
+        ([("2022-04-01", "KO", 100), ("2024-01-02", "KO 240621 P 60", 1),
+          ("2024-03-01", "KO 240621 P 60", -1)],
+         {"KO 06/21/2024 60 P": "1233(d)?"}),
+        # sold within the year: short-term either way; a call, a put of another share, a sold put
+        ([("2024-01-02", "KO", 100), ("2024-01-03", "KO 240621 P 60", 1), ("2024-03-01", "KO", -100)], {}),
+        ([("2023-01-03", "KO", 100), ("2023-02-01", "KO 240621 C 60", 1),
+          ("2023-02-01", "PEP 240621 P 60", 1), ("2023-02-01", "KO 240621 P 60", -1),
+          ("2024-06-03", "KO", -100)], {}),
+    ],
+)  # fmt: skip
+def test_a_put_beside_shares_flags_the_lines_whose_term_it_may_change(days, lines, notes):
+    for place, (day, symbol, units) in enumerate(lines):
+        days.trade(day, symbol, units, 60 - place)
+    books = books_of(days)
+    rows = tax_year(books, (), 2024).form_8949
+    found = {row["description"].removeprefix("100 ").removeprefix("1 "): row["note"] for row in rows}
+    assert {what: note for what, note in found.items() if "?" in note} == notes
+    told = [flag for year, flag in books.flags if year == 2024 and "1233" in flag]
+    assert bool(notes) <= bool(told)
+
+
+def test_shares_of_an_exercised_call_that_replaced_a_loss_are_flagged(days):
+    wash_by_call(days)
+    days.entries.pop()
+    days.line("2024-10-18", "INTC 241018 C 36", -1, 0, EntryKind.EXERCISE)
+    days.line("2024-10-18", "INTC", 100, -3600, EntryKind.DELIVERY)
+    days.trade("2025-06-02", "INTC", -100, 50)
+    books = books_of(days)
+    assert [row["note"] for row in tax_year(books, (), 2025).form_8949] == ["1223(3)?"]
+    assert [year for year, flag in books.flags if "1223(3)" in flag] == [2024, 2025]
 
 
 def test_what_later_days_decide_is_flagged(days):

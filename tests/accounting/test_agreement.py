@@ -207,6 +207,18 @@ def test_an_assignment_agrees_with_the_brokers_two_lines_of_the_next_morning(run
     ]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_strikes_of_one_night_agree_by_units_and_cash(run, order):
+    for number, cash in enumerate((6000, 6500)):
+        run.change(SHARE, ChangeCause.DELIVERY, -100, cash / 100, cash, f"delivery-{number}")
+    morning = run.now_ns + DAY_NS // 2
+    lines = [
+        paid(ChangeCause.DELIVERY, cash, morning, reference=f"r{cash}", symbol="KO", units=D(-100))
+        for cash in (6000, 6500)
+    ]
+    assert check(run, movements=[lines[place] for place in order]).agrees
+
+
 def test_cash_that_the_journal_does_not_have_and_a_dividend_that_is_paid_later(run):
     run.change(SHARE, ChangeCause.DIVIDEND, 0, 0, "4.85", "dividend-0-2024-03-04")
     later = run.now_ns + 40 * DAY_NS

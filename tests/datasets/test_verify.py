@@ -147,6 +147,19 @@ def test_a_crossed_bar_of_two_moments_warns_and_is_withheld_from_the_desk(tmp_pa
     assert check(report, "quotes not crossed").found == 0
 
 
+def test_swapped_columns_of_a_whole_file_of_bars_are_no_two_moments(tmp_path):
+    header = "ts,symbol,bid_open,bid_high,bid_low,bid,bid_size,ask_open,ask_high,ask_low,ask,ask_size"
+    rows = "".join(
+        f"2015-12-23T14:{30 + minute}:00Z,XYZ,100.1,100.2,99.9,100.1,4,100,100.1,99.8,100,9\n"
+        for minute in range(1, 26)
+    )
+    stored = check(
+        verify_data_set(import_rows(tmp_path, rows, header), "mine", "XYZ"), "stored rows not crossed"
+    )
+    assert (stored.found, stored.verdict) == (25, CheckVerdict.FAILED)
+    assert "bid and ask are swapped in 1 file" in stored.detail
+
+
 def test_a_damaged_file_fails_by_name(tmp_path):
     catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
     path = catalog / "mine" / "quotes" / "XYZ" / "2015-12-23.parquet"

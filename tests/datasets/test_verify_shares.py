@@ -23,6 +23,7 @@ def _market(
     *,
     spot: float = 470.0,
     last: int = 359,
+    begins: int = 0,
     scale: float = 1.0,
     unit: float = 1.0,
     strikes: tuple[float, ...] = STRIKES,
@@ -37,7 +38,7 @@ def _market(
         lines.append(f"{at},,,,{spot - 0.01:.2f},{spot + 0.01:.2f},5,5")
         for strike in strikes:
             for right, sign in (("C", 1), ("P", -1)):
-                if minute <= min(last, puts_end if sign < 0 else 359):
+                if begins <= minute <= min(last, puts_end if sign < 0 else 359):
                     mid = (max(sign * (470.0 * scale - strike), 0.0) + 5.0) * unit
                     lines.append(f"{at},{expiry},{strike},{right},{mid - 0.05:.2f},{mid + 0.05:.2f},5,5")
     (folder / "day.csv").write_text("\n".join(lines) + "\n")
@@ -61,6 +62,7 @@ def test_sound_data_is_fit(tmp_path: Path) -> None:
         ({"unit": 100.0}, "100 times"),
         pytest.param({"spot": 156.67}, "3 times", marks=pytest.mark.second),
         ({"spot": 940.0}, "0.5 times"),
+        ({"spot": 427.27}, "1.1 times"),
     ],
 )
 def test_a_bound_that_most_rows_break_names_the_likely_cause(
@@ -76,9 +78,34 @@ def test_options_that_stop_being_quoted_are_unfit(tmp_path: Path, wrong: dict[st
     assert set(_failed(tmp_path)) == {"options quoted to the end"}
 
 
+def test_options_that_begin_late_are_unfit(tmp_path: Path) -> None:
+    _market(tmp_path, begins=30)
+    (detail,) = _failed(tmp_path).values()
+    assert "the first of calls at 2024-01-17 15:30:00Z" in detail
+
+
 def _two_days(folder: Path, spot: float, strikes: tuple[float, ...], scale: float) -> None:
     _market(folder)
     _market(folder, "2024-01-18", spot=spot, strikes=strikes, scale=scale)
+
+
+@pytest.mark.parametrize(
+    "ratio", ["11:10", "21:20", pytest.param("5:4", marks=pytest.mark.second), "9:10", "1:7"]
+)
+def test_any_common_ratio_of_the_strikes_is_a_split_and_is_told(tmp_path: Path, ratio: str) -> None:
+    after, before = map(int, ratio.split(":"))
+    scale = before / after
+    spot, strikes = 470.0 * scale * 1.004, tuple(round(each * scale, 2) for each in STRIKES)
+    _two_days(tmp_path, spot, strikes, spot / 470.0)
+    assert f"strikes are divided by {ratio}" in _failed(tmp_path)["splits and special dividends are booked"]
+    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
+    with pytest.raises(DataError, match=ratio) as refused:
+        load_data(**span)
+    line = f"SPY,2024-01-18,split,{ratio}"
+    assert line in str(refused.value.fix)
+    (tmp_path / "actions.csv").write_text(f"symbol,ex_date,action,amount\n{line}\n")
+    import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+    assert "splits and special dividends are booked" not in _failed(tmp_path)
 
 
 SPLIT = (93.0, tuple(each / 5 for each in STRIKES), 0.2)

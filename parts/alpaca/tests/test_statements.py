@@ -95,6 +95,16 @@ def test_ends_of_options_move_units_and_a_pending_line_nothing():
     assert len({line.reference for line in found.movements}) == 2
 
 
+def test_a_fee_in_units_keeps_them_and_a_line_without_an_amount_is_named():
+    """A fee in a coin has net_amount 0; what neither reads nor names a line would agree with anything."""
+    coin = {**FEE, "activity_type": "CFEE", "net_amount": "0", "symbol": "ETHUSD", "qty": "-0.0002"}
+    (line,) = read([coin]).movements
+    assert (line.cause, line.symbol, line.units) == (None, "ETHUSD", D("-0.0002"))
+    for kind in ("DIV", "NEWFEE", "OPASN"):
+        found = read([{**FEE, "activity_type": kind, "net_amount": None, "amount": "-7"}])
+        assert (len(found.movements), len(found.unread)) == (0, 1)
+
+
 def test_a_short_sale_is_a_sale():
     (trade,) = read([{**FILL, "side": "sell_short"}]).trades
     assert trade.units == -100

@@ -103,6 +103,14 @@ def test_a_type_that_is_new_is_kept_with_its_change():
     assert (line.cause, line.cash) == (None, D("-0.5"))
 
 
+@pytest.mark.rows(
+    "changes",
+    [{"type": "transfer", "change": 0}, {"type": "swap", "change": 0}, {"type": "swap", "change": None}],
+)
+def test_units_of_a_type_that_has_none_and_a_line_without_a_change_are_named(changes):
+    assert len(read({**TRADE, **changes}).unread) == 1
+
+
 def test_a_balance_that_does_not_follow_shows_that_lines_are_missing():
     before = {**TRADE, "id": 10, "user_seq": 100, "change": 0.0, "balance": 2.0, "timestamp": 1}
     after = {**SETTLED, "timestamp": TRADE["timestamp"]}

@@ -168,6 +168,81 @@ def test_ends_of_options_move_units_and_are_no_trades():
     ]
 
 
+def test_the_section_of_ends_has_the_name_of_its_rows():
+    """As the broker writes it: the container has no attribute, and its rows repeat those of the trades."""
+    end = {"symbol": OPTION["symbol"], "assetCategory": "OPT", "currency": "USD", "date": "20240304",
+           "transactionType": "Assignment", "quantity": "1", "tradePrice": "0.0000", "proceeds": "0.00",
+           "commisionsAndTax": "0.00", "costBasis": "21,792.73"}  # fmt: skip
+    booked = row("Trade", **OPTION, quantity="1", tradePrice="0", proceeds="0", ibCommission="0", notes="A")
+    for names in ({"tradeID": "2001"}, {}, {"tradeID": ""}):
+        inner = row("OptionEAE", {**end, **names})
+        found = read("<Trades>", booked, "</Trades>", "<OptionEAE>", inner, "</OptionEAE>")
+        assert (found.unread, [line.units for line in found.movements]) == ([], [1])
+    alone = read("<Trades/>", "<OptionEAE>", row("OptionEAE", end), row("OptionEAE", end), "</OptionEAE>")
+    assert (alone.unread, [line.units for line in alone.movements]) == ([], [1, 1])
+
+
+LINE = {"accountId": "U1", "currency": "USD", "symbol": "KO", "assetCategory": "STK", "date": "20240304"}
+
+
+@pytest.mark.rows(
+    ("tag", "fields", "moved"),
+    [
+        ("CorporateAction", {"type": "FS", "quantity": "30", "amount": "0", "proceeds": "0"}, ("KO", 30, 0)),
+        ("CorporateAction", {"type": "TC", "quantity": "-10", "proceeds": "425.50"}, ("KO", -10, D("425.5"))),
+        ("Transfer", {"type": "ACATS", "direction": "OUT", "quantity": "-10"}, ("KO", -10, 0)),
+        ("Transfer", {"type": "INTERNAL", "direction": "OUT", "symbol": "--", "quantity": "0",
+                      "cashTransfer": "-25,000"}, ("", 0, -25_000)),
+        ("TransactionTax", {"quantity": "10", "taxAmount": "-0.35", "tradeId": "9"}, ("KO", 0, D("-0.35"))),
+        ("SalesTax", {"symbol": "", "taxableAmount": "-10", "salesTax": "-2"}, ("", 0, -2)),
+    ],
+)  # fmt: skip
+def test_each_row_that_moves_units_or_cash_is_kept(tag, fields, moved):
+    found = read("<Section>", row(tag, {**LINE, **fields}), "</Section>")
+    assert [(line.symbol, line.units, line.cash) for line in found.movements] == [moved]
+    assert found.unread == []
+
+
+@pytest.mark.rows(
+    ("tag", "fields"),
+    [
+        ("SLBFee", {"quantity": "100", "netLendFee": "2.10"}),
+        ("FxTransaction", {"quantity": "-100", "proceeds": "92"}),
+        ("CommissionCredit", {"amount": "1"}),
+        ("DebitCardActivity", {"amount": "-12.50"}),
+        ("NobodyKnows", {"netCash": "-25,000.00"}),
+        ("CorporateAction", {"type": "SO", "quantity": "0", "proceeds": "0", "amount": "7"}),
+        ("Trade", {**TRADE, "levelOfDetail": "ORDER"}),
+        ("AssetSummary", {"quantity": "10"}),
+        ("CashTransaction", {"type": "Dividends", "amount": "4", "levelOfDetail": "SUMMARY"}),
+        ("OpenPosition", {"position": "10", "levelOfDetail": "LOT"}),
+    ],
+)
+def test_a_row_that_nobody_reads_and_a_sum_without_its_rows_are_named(tag, fields):
+    (named,) = read("<Section>", row(tag, {**LINE, **fields}), "</Section>").unread
+    assert tag in named
+
+
+def test_a_payment_of_an_earlier_day_is_of_the_day_on_which_it_was_booked():
+    """A dividend that is corrected bears its first time: outside the statement's days nobody compares it."""
+    cash = {"currency": "USD", "type": "Dividends", "amount": "-4", "dateTime": "20240212;202000"}
+    (line,) = read(row("CashTransaction", cash, reportDate="20240304")).movements
+    assert from_ns(line.ts_ns).date() == date(2024, 3, 4)
+
+
+def test_what_values_and_accrues_moves_nothing_and_a_tax_counts_once():
+    found = read(
+        row("ChangeInNAV", {"depositsWithdrawals": "-25000", "salesTax": "1"}),
+        row("ChangeInDividendAccrual", {**LINE, "quantity": "10", "netAmount": "4.85"}),
+        row("ConversionRate", {"rate": "0.9"}),
+        row("NobodyKnows", {"amount": "0", "fxRateToBase": "1", "feeRate": "0.4", "symbol": "KO"}),
+        row("Trade", taxes="-0.35"),
+        row("TransactionTax", {**LINE, "taxAmount": "-0.35", "tradeId": "2001"}),
+    )
+    assert (found.unread, found.movements) == ([], [])
+    assert [trade.fee for trade in found.trades] == [D("0.70")]
+
+
 def test_accounts_of_one_file_stay_apart():
     """github.com/portfolio-performance/portfolio/issues/5473 booked across accounts."""
     raw = flex(row("Trade")).replace(

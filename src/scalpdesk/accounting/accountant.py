@@ -5,12 +5,22 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
 from scalpdesk.accounting.disposals import Disposal, Ending
 from scalpdesk.accounting.entries import BookEntry, EntryKind
-from scalpdesk.accounting.law import SETTLEMENT_DAYS, WASH_DAYS, is_section_1256
+from scalpdesk.accounting.law import (
+    NOT_COMPUTED,
+    PUT_BESIDE_NEW,
+    PUT_BESIDE_OLD,
+    REPLACED,
+    SETTLEMENT_DAYS,
+    WASH_DAYS,
+    is_long_term,
+    is_section_1256,
+)
 from scalpdesk.accounting.lots import Chosen, Lot, LotMethod, picks, total_units
 from scalpdesk.accounting.wash_sales import Loss, WashSales
 from scalpdesk.core.errors import DataError
@@ -32,6 +42,23 @@ class Books:
     open_lots: list[Lot] = field(default_factory=list)
     flags: list[tuple[int, str]] = field(default_factory=list)
     """What cannot be known from the journals, by year."""
+
+
+class AwaitedDelivery(NamedTuple):
+    """Options that were exercised or assigned, and wait for their delivery."""
+
+    units: Decimal
+    """Signed units of the underlying that are to be delivered."""
+    cash: Decimal
+    """Of the options."""
+    end: BookEntry
+    doubts: frozenset[str]
+
+    def at_strike(self) -> Decimal:
+        """Return what the delivery is paid with, unsigned."""
+        option = self.end.instrument
+        assert option.is_option
+        return abs(self.end.units) * option.strike * option.multiplier
 
 
 def keep_books(
@@ -70,7 +97,7 @@ def keep_books(
     """
     desk = _Accountant(method, chosen or {}, marks, until)
     for lot in carried:
-        desk.lots.setdefault(lot.instrument.symbol, []).append(replace(lot))
+        desk.hold(replace(lot))
     year: int | None = None
     last = date.min
     for entry in entries:
@@ -92,8 +119,28 @@ class _Accountant:
         self.lots: dict[str, list[Lot]] = {}
         self._method, self._chosen, self._marks, self._until = method, chosen, marks, until
         self._wash = WashSales()
-        self._premiums: dict[str, list[tuple[Decimal, Decimal, BookEntry]]] = {}
-        """Units that are to be delivered, and cash of the options, by underlying."""
+        self._premiums: dict[str, list[AwaitedDelivery]] = {}
+        """By underlying."""
+
+    def hold(self, lot: Lot) -> None:
+        """Put a lot to the others, and flag puts and shares that are held together (IRC 1233)."""
+        new, item = lot, lot.instrument
+        pairs: list[tuple[Lot, Lot]] = []
+        if item.is_share:
+            pairs = [
+                (put, new) for put in chain.from_iterable(self.lots.values()) if _is_put(put, item.symbol)
+            ]
+        elif _is_put(new, underlying_of(item)):
+            pairs = [(new, share) for share in self.lots.get(underlying_of(item), ())]
+        for put, share in pairs:
+            if share.units < 0:
+                continue
+            if is_long_term(share.held_since, put.acquired):
+                put.doubts |= {PUT_BESIDE_OLD}
+            else:
+                put.doubts |= {PUT_BESIDE_NEW}
+                share.doubts |= {PUT_BESIDE_NEW}
+        self.lots.setdefault(item.symbol, []).append(new)
 
     def book(self, entry: BookEntry) -> None:
         kind = entry.kind
@@ -106,8 +153,9 @@ class _Accountant:
         elif kind is EntryKind.EXERCISE:
             self._exercise(entry)
         elif kind is EntryKind.DELIVERY:
-            whole = entry.cash + self._premium(entry)
-            self._trade(msgspec.structs.replace(entry, cash=whole), Ending.CLOSED)
+            premium = self._premium(entry)
+            whole = msgspec.structs.replace(entry, cash=entry.cash + premium.cash)
+            self._trade(whole, Ending.CLOSED, premium.doubts)
         else:
             endings = {EntryKind.LAPSE: Ending.LAPSED, EntryKind.CASH_SETTLEMENT: Ending.SETTLED}
             self._trade(entry, endings.get(kind, Ending.CLOSED))
@@ -135,7 +183,7 @@ class _Accountant:
             lot.units += more
         return (held + units) / held
 
-    def _trade(self, entry: BookEntry, ending: Ending) -> None:
+    def _trade(self, entry: BookEntry, ending: Ending, doubts: frozenset[str] = frozenset()) -> None:
         """End lots of the other side, then open one with what is left."""
         lots = self.lots.setdefault(entry.instrument.symbol, [])
         rest = Lot(
@@ -146,6 +194,7 @@ class _Accountant:
             held_since=entry.day,
             reference=entry.reference,
             purchase=entry.purchase or entry.reference,
+            doubts=doubts,
         )
         opposite = [lot for lot in lots if (lot.units > 0) != (entry.units > 0)]
         losses = []
@@ -155,7 +204,7 @@ class _Accountant:
         if rest.units:
             if ending is not Ending.CLOSED:
                 raise _unknown_lots(entry, rest.units)
-            lots.append(rest)
+            self.hold(rest)
         for loss in losses:  # once all lots of the sale are off: what was sold with it replaces nothing
             self._wash.on_loss(loss, self.lots)
         if rest.units and not is_section_1256(entry.instrument):
@@ -175,6 +224,7 @@ class _Accountant:
             ending=ending,
             lot=part.reference,
             reference=entry.reference,
+            doubts=part.doubts,
         )
         if disposal.is_short and part.instrument.is_share and disposal.result < 0:
             disposal.recognised = settlement_day(entry.day)
@@ -190,26 +240,30 @@ class _Accountant:
         lots = self.lots.get(option.symbol, [])
         if abs(total_units(lots)) < abs(entry.units) or (lots and (lots[0].units > 0) == (entry.units > 0)):
             raise _unknown_lots(entry, entry.units + total_units(lots))
-        cash = ZERO
+        cash, doubts = ZERO, frozenset[str]()
         for lot, units in picks(lots, abs(entry.units), self._method, self._chosen, entry.reference):
             cash += lot.take(units).cash
+            if option.is_call and lot.held_since < lot.acquired:
+                doubts = frozenset({REPLACED})
         lots[:] = [lot for lot in lots if lot.units]
         delivered = -entry.units * (1 if option.is_call else -1) * option.deliverable
-        self._premiums.setdefault(underlying_of(option), []).append((delivered, cash + entry.cash, entry))
+        premium = AwaitedDelivery(delivered, cash + entry.cash, entry, doubts)
+        self._premiums.setdefault(underlying_of(option), []).append(premium)
 
-    def _premium(self, entry: BookEntry) -> Decimal:
-        """Return the cash of the options that a delivery comes from."""
+    def _premium(self, entry: BookEntry) -> AwaitedDelivery:
+        """Return the options that a delivery comes from: the same units at the nearest strike."""
         waiting = self._premiums.get(underlying_of(entry.instrument), [])
-        for place, (units, cash, _) in enumerate(waiting):
-            if units == entry.units:
-                del waiting[place]
-                return cash
-        raise DataError(
-            "units were delivered, and no option of them was exercised or assigned before",
-            where=entry.reference,
-            value=f"{number_text(entry.units)} {entry.instrument.symbol}",
-            fix="name the run in which the option was traded too, or its lot in --carry FILE",
-        )
+        same = [each for each in waiting if each.units == entry.units]
+        if not same:
+            raise DataError(
+                "units were delivered, and no option of them was exercised or assigned before",
+                where=entry.reference,
+                value=f"{number_text(entry.units)} {entry.instrument.symbol}",
+                fix="name the run in which the option was traded too, or its lot in --carry FILE",
+            )
+        found = min(same, key=lambda each: abs(abs(entry.cash) - each.at_strike()))
+        waiting.remove(found)
+        return found
 
     def _compare(self, entry: BookEntry) -> None:
         """Refuse holdings of a run's beginning that no lot explains."""
@@ -263,11 +317,11 @@ class _Accountant:
     def finish(self, last: date) -> None:
         """Refuse what has no end, and flag what later days decide."""
         for waiting in self._premiums.values():
-            for units, _, entry in waiting:
+            for each in waiting:
                 raise DataError(
                     "an option was exercised or assigned, and its delivery is in no journal",
-                    where=entry.reference,
-                    value=f"{number_text(units)} {underlying_of(entry.instrument)}",
+                    where=each.end.reference,
+                    value=f"{number_text(each.units)} {underlying_of(each.end.instrument)}",
                     fix="name the run in which the delivery was booked too",
                 )
         books = self.books
@@ -275,6 +329,15 @@ class _Accountant:
         books.flags += _open_windows(self._wash.still_open(last))
         for year, lots in books.lots_at.items():
             books.flags += [(year, flag) for flag in straddles(books.disposals, lots, year)]
+            books.flags += [(year, flag) for flag in doubtful_terms(books.disposals, lots, year)]
+
+
+def _is_put(lot: Lot, symbol: str) -> bool:
+    """Return whether a lot is of bought puts that deliver a share."""
+    item = lot.instrument
+    return (
+        item.is_option and not item.is_call and item.delivers and lot.units > 0 and item.underlying == symbol
+    )
 
 
 def _open_windows(losses: Iterable[Loss]) -> Iterator[tuple[int, str]]:
@@ -302,6 +365,18 @@ def straddles(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int) -> 
         f"straddle: {symbol} had losses in {year}, and a position is open at its end: IRC 1092 may defer them"
         for symbol in sorted(held & lost)
     ]
+
+
+def doubtful_terms(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int) -> list[str]:
+    """Return a flag for each rule that is not computed and each instrument whose term it may change."""
+    found = {
+        (law, each.instrument.symbol)
+        for each in disposals
+        if each.recognised.year == year
+        for law in each.term_doubts
+    }
+    found |= {(law, lot.instrument.symbol) for lot in lots for law in lot.doubts}
+    return [f"IRC {law}, not computed: {symbol}: {NOT_COMPUTED[law]}" for law, symbol in sorted(found)]
 
 
 def settlement_day(traded: date) -> date:

@@ -17,7 +17,7 @@ from scalpdesk.accounting.journals import JournalChange, JournalFill, JournalLin
 from scalpdesk.accounting.statements import Movement, Statement, StatementTrade
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, money_decimals
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, count_text, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
 from scalpdesk.instruments.sessions import to_new_york, to_ns
@@ -259,7 +259,11 @@ class _Comparison:
         self._fills = [*journal.fills.values(), *foreign]
         self._changes = [each for each in journal.changes.values() if _moves(each)]
         unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
+        lines: list[StatementTrade | Movement] = [*statement.trades, *statement.movements]
         self._found = Agreement(notes=list(statement.notes), unread=unread)
+        if others := sum(not self._is_in(each) for each in lines):
+            text = f"{count_text(others, 'line')} of the statement outside the days: not compared"
+            self._found.notes.append(text)
 
     def result(self) -> Agreement:
         """Return the comparison."""
@@ -385,6 +389,12 @@ class _Comparison:
         pairs.pair(
             lambda each: each.reference or None,
             lambda each: each.event.reference.removeprefix(ACTIVITY_PREFIX),
+        )
+        # two strikes that are assigned in one night deliver the same units for other cash
+        pairs.pair(
+            lambda each: (each.symbol, each.units, each.cash) if each.units else None,
+            lambda each: (each.instrument.symbol, each.event.quantity_change, each.event.cash_change),
+            most_days=MOVE_DAYS,
         )
         pairs.pair(
             lambda each: (each.symbol, each.units) if each.units else None,

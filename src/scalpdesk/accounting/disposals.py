@@ -5,7 +5,13 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from scalpdesk.accounting.law import is_long_term, is_section_1256
+from scalpdesk.accounting.law import (
+    PUT_BESIDE_NEW,
+    PUT_BESIDE_OLD,
+    REPLACED,
+    is_long_term,
+    is_section_1256,
+)
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instrument
 
@@ -44,6 +50,8 @@ class Disposal:
     """Part of the loss that is disallowed, above 0."""
     replaced_by: list[str] = field(default_factory=list)
     """Lots that the disallowed loss went to."""
+    doubts: frozenset[str] = frozenset()
+    """Sections of the law by which the holding period may be another one."""
 
     @property
     def is_short(self) -> bool:
@@ -79,3 +87,10 @@ class Disposal:
     def is_long_term(self) -> bool:
         """Whether it counts as long-term; short sales and written options never do."""
         return not self.is_short and is_long_term(self.held_since, self.day)
+
+    @property
+    def term_doubts(self) -> list[str]:
+        """Sections of the law by which it may count to the other term."""
+        is_long = self.is_long_term
+        may = {PUT_BESIDE_NEW: is_long, PUT_BESIDE_OLD: not is_long and self.gain < 0, REPLACED: not is_long}
+        return sorted(each for each in self.doubts if may[each])

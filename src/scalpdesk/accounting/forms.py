@@ -131,7 +131,9 @@ def _row_8949(each: Disposal) -> Row:
         "code": WASH if each.wash else "",
         "adjustment": to_cents(each.wash),
         "gain": to_cents(each.gain),
-        "note": (EXPIRED if lapsed else "") + (" short" if each.is_short else ""),
+        "note": " ".join(
+            [*[EXPIRED] * lapsed, *["short"] * each.is_short, *(f"{law}?" for law in each.term_doubts)]
+        ),
         "lot": each.lot,
         "disposal": each.reference,
         "replaced_by": " ".join(each.replaced_by),

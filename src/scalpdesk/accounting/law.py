@@ -53,6 +53,13 @@ FACTS = (
 )
 """What the tables follow."""
 
+PUT_BESIDE_NEW, PUT_BESIDE_OLD, REPLACED = "1233(b)", "1233(d)", "1223(3)"
+NOT_COMPUTED = {
+    PUT_BESIDE_NEW: "a put was held beside shares of a year or less, whose holding period may begin anew",
+    PUT_BESIDE_OLD: "a put was bought beside shares of more than a year: its loss may be long-term",
+    REPLACED: "a call that replaced a loss was exercised: its shares may have the replaced holding period",
+}
+"""Rules that may change a term and are not computed, by section of the IRC: what they touch is flagged."""
 WASH_DAYS = 30
 """Days before and after: with the day itself a window of 61 (IRC 1091(a))."""
 LONG_PART = Decimal("0.60")

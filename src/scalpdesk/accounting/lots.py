@@ -42,6 +42,8 @@ class Lot:
     purchase: str
     is_replacement: bool = False
     """Whether a disallowed loss has gone to it: each share replaces once."""
+    doubts: frozenset[str] = frozenset()
+    """Sections of the law by which its holding period may be another one."""
 
     def take(self, units: Decimal) -> "Lot":
         """Take a part off (unsigned units); its cash is to the cent, and the rest stays in the lot."""

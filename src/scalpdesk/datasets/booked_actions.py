@@ -4,8 +4,11 @@ import csv
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from importlib.resources import files
+from itertools import product
+from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +21,13 @@ from scalpdesk.instruments.corporate_actions import ActionKind
 SPLIT_MOVE = 0.12
 """Part of the price by which a night may move it beside a split."""
 SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
-"""Ratios of splits."""
+"""Ratios of splits that a price alone shows."""
 LEAST_DROP, DROP_MOVE = 0.015, 0.03
-"""Fall of a share over a night that may be a special dividend, and how far the night moves it besides."""
+"""Move of a share over a night that may be an action, and how far the night moves it besides."""
+MOST_PARTS = 100
+"""Largest number of a ratio of strikes: a stock dividend of 1 % is 101:100."""
+STRIKE_ROUNDING = 0.011
+"""Currency by which a divided strike that is rounded to cents may be off."""
 FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
 """Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
 
@@ -101,6 +108,8 @@ class UnbookedAction(NamedTuple):
     ex_date: date
     kind: ActionKind
     words: str
+    amount: str
+    """As a file of actions has it: ``11:10``, ``12.00``."""
 
 
 def unbooked_action(
@@ -108,8 +117,9 @@ def unbooked_action(
 ) -> UnbookedAction | None:
     """Return the first night over which a share changes its scale with its options and without an action.
 
-    Its price jumps by the ratio of a split, or falls by a dividend by which its strikes fall too, and fewer
-    than a fifth of the contracts that live on are quoted again; a crash leaves them where they are.
+    Its strikes change by a common ratio near that of its price, or fall by a dividend by which its price
+    falls, too, and fewer than a fifth of the contracts that live on are quoted again; a crash leaves them
+    where they are. Where strikes have nothing in common the price alone shows a split of a usual ratio.
     """
     nights = [n for n in share_nights(catalog, name, symbol, first, last) if _may_be_action(n)]
     if not nights:
@@ -128,14 +138,24 @@ def unbooked_action(
         if not living or again >= FEW_AGAIN * living:
             continue
         moved = f"{symbol} goes from {night.close:g} to {night.opened:g} on {night.day}, its options with it"
+        share, ratio = _ratio_of_strikes(old, new, night.close / night.opened)
+        lower, cash = _shift_of_strikes(old, new, night.close - night.opened, night.close)
+        split, dividend = ActionKind.SPLIT, ActionKind.SPECIAL_DIVIDEND
+        if share > MOST_SHIFTED and (share > lower or _is_split(night)):
+            amount = f"{ratio.numerator}:{ratio.denominator}"
+            return UnbookedAction(night.day, split, f"{moved}: strikes are divided by {amount}", amount)
+        if lower > MOST_SHIFTED:
+            words = f"{moved}: strikes fall by {cash:g}, as by a special dividend"
+            return UnbookedAction(night.day, dividend, words, f"{cash:.2f}")
         if _is_split(night):
-            return UnbookedAction(night.day, ActionKind.SPLIT, moved)
-        if cash := _shift_of_strikes(old, new, night.close - night.opened, night.close):
-            return UnbookedAction(
-                night.day,
-                ActionKind.SPECIAL_DIVIDEND,
-                f"{moved}: strikes fall by {cash:g}, as by a special dividend",
+            jump = Fraction(night.close / night.opened)
+            near = min(
+                (Fraction(each) for each in SPLITS), key=lambda each: abs(max(jump, 1 / jump) / each - 1)
             )
+            near = near if jump > 1 else 1 / near
+            amount = f"{near.numerator}:{near.denominator}"
+            words = f"{moved}: the price as by {amount}"
+            return UnbookedAction(night.day, split, words, amount)
     return None
 
 
@@ -147,16 +167,35 @@ def _is_split(night: Night) -> bool:
 def _may_be_action(night: Night) -> bool:
     if not (night.close > 0.0 and night.opened > 0.0):
         return False
-    return _is_split(night) or night.opened < (1.0 - LEAST_DROP) * night.close
+    return abs(night.opened / night.close - 1.0) > LEAST_DROP
 
 
-def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> float:
-    """Return by how much the strikes fall together, near the fall of the price; 0 where they do not."""
+def _ratio_of_strikes(old: set[float], new: set[float], jump: float) -> tuple[float, Fraction]:
+    """Return the part of the strikes that a common ratio near that of the price divides, and the ratio."""
+    strikes, held = np.array([-np.inf, *sorted(new), np.inf]), np.array(sorted(old))
+    best = (0.0, Fraction(1))
+    parts = range(1, MOST_PARTS + 1)
+    for before, after in product(parts, parts):
+        ratio = after / before
+        is_near = abs(ratio / jump - 1) < min(SPLIT_MOVE, abs(ratio - 1) / 2)
+        if not is_near or gcd(before, after) > 1:
+            continue
+        wanted = held / ratio
+        at = np.searchsorted(strikes, wanted)
+        near = np.minimum(strikes[at] - wanted, wanted - strikes[at - 1])
+        best = max(
+            best, (float(np.mean(near < STRIKE_ROUNDING)), Fraction(after, before)), key=lambda f: f[0]
+        )
+    return best
+
+
+def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> tuple[float, float]:
+    """Return the part of the strikes that fall by one amount near the fall of the price, and the amount."""
     best = (0.0, 0.0)
     for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < DROP_MOVE * close}:
         share = sum(round(each - cash, 2) in new for each in old) / len(old)
         best = max(best, (share, cash))
-    return best[1] if best[0] > MOST_SHIFTED else 0.0
+    return best if best[1] > 0.0 else (0.0, 0.0)
 
 
 def _contracts_again(

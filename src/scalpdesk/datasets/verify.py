@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.plugins import resolved
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR, count_text
 from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
 from scalpdesk.datasets.catalog import COIN_TAPE, find_underlying, load_tape
 from scalpdesk.datasets.store import (
@@ -36,26 +36,29 @@ from scalpdesk.datasets.store import (
     read_columns,
 )
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.instruments.corporate_actions import ActionKind
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
 MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
-QUOTED_TO_END = "options quoted to the end"
+QUOTED_TO_END, QUOTED_FROM_START = "options quoted to the end", "options quoted from the start"
 SIDES_TO_END, WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
-BY_CONTRACT = frozenset({QUOTED_TO_END, SIDES_TO_END, WORTH_AT_EXPIRY})
-"""Checks that count contracts: some of each day are given up early, so that the part of all days counts."""
+BY_CONTRACT = frozenset({QUOTED_TO_END, QUOTED_FROM_START, SIDES_TO_END, WORTH_AT_EXPIRY})
+"""Checks that count contracts: some of each day come late or are given up early, so that the part of all days
+counts."""
 LEAST_BID = 0.25
 """Bid, currency per unit, from which a bid does not fall to nothing unseen."""
+FEW_CROSSED = 20
+"""Crossed rows of a file that two moments of a bar may explain."""
 AT_EXPIRY_SECONDS, NEAR_MONEY, TIME_VALUE = 120.0, 0.005, 0.0015
 """Time to expiry, distance of the strike and time value, both as a share of the spot, at which it is over: a
 minute before it an option at 100 % a year is worth 0.0006 of the spot, a day before it one at 10 % 0.002."""
 LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
 """Minutes by which the times of options and underlying may be apart."""
 EARLY_SECONDS = 900.0
-"""Time before the underlying's last quote at which an option has stopped being quoted."""
+"""Time before the underlying's last quote at which an option has stopped being quoted, and after its first at
+which one has begun late."""
 MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
@@ -278,6 +281,8 @@ class StoredFindings:
     outside_hours: int = 0
     """Rows known before the open, after the close or on a day without a session."""
     crossed: int = 0
+    swapped: list[str] = field(default_factory=list)
+    """Files of which most rows are crossed."""
     crossed_unexplained: int = 0
     """Crossed rows that are not two moments of one bar."""
     first_crossed: str = ""
@@ -368,7 +373,10 @@ def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:
     counted = read_columns(connection, [path], "SELECT count(*) AS n FROM rows")
     found.quote_rows += int(counted["n"][0])
     crossed = read_columns(connection, [path], _CROSSED)
-    unexplained = np.flatnonzero(~np.ma.getdata(crossed["explained"]).astype(np.bool_))
+    is_swapped = len(crossed["bid"]) > max(FEW_CROSSED, MOST_BROKEN * int(counted["n"][0]))
+    # bars explain a few rows, not a file: there the columns are swapped
+    unexplained = np.flatnonzero(~np.ma.getdata(crossed["explained"]).astype(np.bool_) | is_swapped)
+    found.swapped += [str(path)] * is_swapped
     found.crossed += len(crossed["bid"])
     found.crossed_unexplained += len(unexplained)
     if len(unexplained) and not found.first_crossed:
@@ -483,7 +491,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
         checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
         checks.append(_highest_asks(rows))
-        checks.extend((_last_quotes(tape), _last_sides(tape)))
+        checks.extend((*_first_and_last_quotes(tape), _last_sides(tape)))
         if (ends := _worth_at_expiry(tape)).checked:
             checks.append(ends)
     return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
@@ -551,12 +559,10 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
         else "",
     )
     if stored.crossed_unexplained:
-        worst = replace(
-            worst,
-            verdict=CheckVerdict.FAILED,
-            detail=f"{stored.crossed_unexplained} cannot be two moments of one bar; "
-            f"first: {stored.first_crossed}",
-        )
+        why = f"{stored.crossed_unexplained} cannot be two moments of one bar"
+        if stored.swapped:
+            why = f"bid and ask are swapped in {count_text(len(stored.swapped), 'file')}"
+        worst = replace(worst, verdict=CheckVerdict.FAILED, detail=f"{why}; first: {stored.first_crossed}")
     unsorted = "; ".join(stored.unsorted[:3])
     return [
         _hard("files can be read", stored.files, len(stored.unreadable), "; ".join(stored.unreadable[:3])),
@@ -621,7 +627,7 @@ def likely_cause(rows: OptionRows) -> str:
     if not 0.2 < -slope < 5:
         return f"prices of options are {-slope:.3g} times those of strikes: cents beside dollars"
     ratio = float((strikes.mean() - level / slope) / np.median(spot))
-    if not 0.9 < ratio < 1.1:
+    if not 0.96 < ratio < 1.04:  # a forward of a year is as far from the price as rates are high
         return f"options are on {ratio:.3g} times the underlying's price: one is adjusted for a split"
     if minutes := _lag(rows, calls, parity + strikes, spot):
         side = "later" if minutes > 0 else "earlier"
@@ -663,21 +669,32 @@ def _highest_asks(rows: OptionRows) -> Check:
     )
 
 
-def _last_quotes(tape: MarketTape) -> Check:
-    """Count options that stop being quoted before the underlying does."""
+def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
+    """Count options that begin to be quoted after the underlying does, and those that stop before it."""
     quotes = tape.quotes.whole()
-    seconds = max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds)
-    last = np.full(len(tape.instruments), -1, dtype=np.int64)
-    known = np.isfinite(quotes.ask) | (quotes.bid > 0.0)
+    early_ns = round(max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    count, known = len(tape.instruments), np.isfinite(quotes.ask) | (quotes.bid > 0.0)
+    last = np.full(count, -1, dtype=np.int64)
+    first = np.full(count, np.iinfo(np.int64).max)
     np.maximum.at(last, quotes.instrument_id[known], quotes.ts_ns[known])
-    latest = int(last[int(tape.instruments.id_of(tape.underlying))]) - round(seconds * NANOS_PER_SECOND)
-    ends = [
-        (each.is_call, int(at))
-        for each, at in zip(tape.instruments, last, strict=True)
-        if each.is_option and at >= 0
+    np.minimum.at(first, quotes.instrument_id[known], quotes.ts_ns[known])
+    base = int(tape.instruments.id_of(tape.underlying))
+    options = np.array([each.is_option for each in tape.instruments], dtype=np.bool_) & (last >= 0)
+    sides = {
+        name: options & np.array([each.is_option and each.is_call is is_call for each in tape.instruments])
+        for name, is_call in (("calls", True), ("puts", False))
+    }
+    late = ", ".join(
+        f"the first of {n} at {_moment(int(first[w].min()))}" for n, w in sides.items() if w.any()
+    )
+    stop = ", ".join(f"the last of {n} at {_moment(int(last[w].max()))}" for n, w in sides.items() if w.any())
+    return [
+        _share(Check(name, int(options.sum()), found, CheckVerdict.OK, detail if found else ""))
+        for name, found, detail in (
+            (QUOTED_FROM_START, int((options & (first > first[base] + early_ns)).sum()), late),
+            (QUOTED_TO_END, int((options & (last < last[base] - early_ns)).sum()), stop),
+        )
     ]
-    found = sum(at < latest for _, at in ends)
-    return _share(Check(QUOTED_TO_END, len(ends), found, CheckVerdict.WARNING, _stop(ends) if found else ""))
 
 
 def _last_sides(tape: MarketTape) -> Check:
@@ -741,13 +758,6 @@ def _worth_at_expiry(tape: MarketTape) -> Check:
     return _share(Check(WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
 
 
-def _stop(ends: Sequence[tuple[bool, int]]) -> str:
-    """Return when the calls and the puts are quoted last."""
-    sides = (("calls", True), ("puts", False))
-    last = {name: max((at for side, at in ends if side is is_call), default=0) for name, is_call in sides}
-    return ", ".join(f"the last of {name} at {_moment(at)}" for name, at in last.items() if at)
-
-
 def _share(check: Check) -> Check:
     """Return a check with the verdict that the part of its rows that are bad deserves."""
     if check.found > MOST_BROKEN * check.checked:
@@ -769,8 +779,7 @@ def refuse_unbooked_action(
     if found is None:
         return
     known = any(each.ex_date == found.ex_date for each in known_actions().get(symbol, ()))
-    amount = "3:1" if found.kind is ActionKind.SPLIT else "15.00"
-    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{amount} by its announcement"
+    file = f" FILE, with a line {symbol},{found.ex_date},{found.kind},{found.amount} by its announcement"
     raise DataError(
         f"a {found.kind.replace('_', ' ')} is not booked: {found.words}",
         where=f"{name} {symbol}",

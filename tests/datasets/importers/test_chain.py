@@ -202,8 +202,20 @@ def test_terms_that_are_not_of_the_class_are_refused(tmp_path: Path, column: str
 
 def test_strikes_in_another_unit_are_refused(tmp_path: Path) -> None:
     text, choices = SHAPES["cboe"]
-    with pytest.raises(DataError, match="999 times"):
-        _imported(tmp_path, text.replace(",470,", ",470000,"), **choices)
+    with pytest.raises(DataError, match="times the price"):
+        _imported(tmp_path, text.replace(",470,", ",47000,"), **choices)
+
+
+@pytest.mark.parametrize("has_price", [True, False])
+def test_strikes_in_thousandths_are_read_as_dollars(tmp_path: Path, has_price: bool) -> None:
+    """As ThetaData's old interface writes them, with the share's price beside them or in the data set."""
+    text, choices = SHAPES["thetadata"]
+    _imported(tmp_path, text, **choices)
+    text = text.replace(",470,", ",470000,")
+    if not has_price:
+        text = text.replace(",470.5", "").replace(",underlying_price", "")
+    tape = _imported(tmp_path, text, **choices)
+    assert {each.symbol for each in tape.instruments if each.is_option} == {CALL, PUT}
 
 
 @pytest.mark.parametrize(("shape", "decimal"), [("470,125", "comma"), ("1,470", "point")])

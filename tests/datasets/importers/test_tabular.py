@@ -510,3 +510,14 @@ def test_times_in_nanoseconds_as_pandas_writes_them_are_read(tmp_path):
     )
     import_table(tmp_path / "cat", path, ImportChoices("mine", "XYZ"), file_format="parquet")
     assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0][0] == "14:31:00"
+
+
+@pytest.mark.rows(
+    ("columns", "is_wide"),
+    [("underlying_price", True), ("c_bid,p_bid", True), ("[UNDERLYING_LAST]", True), ("iv", False)],
+)
+def test_a_wide_table_is_sent_to_the_chain(tmp_path, columns, is_wide):
+    cells = "," + ",".join("1" for _ in columns.split(","))
+    with pytest.raises(DataError) as refused:
+        put(tmp_path, f"{HEADER.strip()},{columns}\n{ROW.strip()}{cells}\n")
+    assert ("scalpdesk data import chain" in str(refused.value.fix)) is is_wide

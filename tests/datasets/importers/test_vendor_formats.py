@@ -476,3 +476,26 @@ def test_rows_of_an_unknown_root_are_refused_or_left_out_with_the_class_to_write
     assert report.rows["option_quotes/SPXW"] == 2
     assert not any(root == each.partition("/")[2] for each in report.rows)
     assert any(f"[classes.{root}]" in note for note in report.notes)
+
+
+@pytest.mark.rows("price", ["underlying_price", "stock_price", "underlying_bid"])
+def test_a_price_of_the_underlying_that_the_format_has_not_is_never_dropped(tmp_path, price):
+    rows = "root,expiration,strike,right,ms_of_day,bid_size,bid,ask_size,ask,date", \
+        "SPY,20240119,470000,C,34260000,1,7.10,1,7.14,20240116"  # fmt: skip
+    path = lines(tmp_path / "theta.csv", f"{rows[0]},{price}", f"{rows[1]},471.20")
+    with pytest.raises(DataError, match=price) as refused:
+        put(tmp_path, "thetadata", path)
+    assert f"scalpdesk data import chain {path} --name thetadata" in str(refused.value.fix)
+
+
+@pytest.mark.rows("vendor", ["thetadata", "polygon", "csv", "parquet", "chain"])
+def test_a_workbook_is_called_one_whatever_its_ending(tmp_path, vendor):
+    flags = {"name": "mine", "underlying": "XYZ"} if vendor in ("csv", "parquet") else {}
+    flags |= {"underlying": ("XYZ",)} if vendor == "polygon" else {}
+    for name in ("quotes.xlsx", "renamed.csv"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("xl/workbook.xml", "<workbook/>")
+    (tmp_path / "old.csv").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + b"x" * 500)
+    for name in ("quotes.xlsx", "renamed.csv", "old.csv"):
+        with pytest.raises(DataError, match="Excel"):
+            put(tmp_path, vendor, tmp_path / name, **flags)

@@ -56,7 +56,10 @@ def _take(row: Row, statement: Statement, zone: ZoneInfo) -> None:
         statement.notes.append(f"{kind} {row.get('id')} is {row['status']}: it moved nothing")
     elif kind == "FILL":
         statement.trades.append(_trade(row))
-    elif kind in MOVES or kind in PAYMENTS:
+    elif row.get("net_amount") is None and row.get("qty") is None:
+        raise Malformed("no_amount", f"{kind} has neither net_amount nor qty")
+    # a payment in units, as a fee in a coin, moves those: the desk knows none such
+    elif kind in MOVES or (kind in PAYMENTS and (_amount(row, "net_amount") or not _amount(row, "qty"))):
         statement.movements.append(_movement(row, kind, zone))
     else:
         statement.movements.append(_unknown(row, kind, zone))

@@ -32,6 +32,8 @@ Row = Mapping[str, Any]
 TRADES = frozenset({"trade", "maker", "taker"})
 KNOWN = frozenset({*LOGGED, "delivery"})
 """Types whose cause the desk knows."""
+HAVE_UNITS = frozenset({"settlement", "delivery"})
+"""Types of movements whose amount is read, or is what they are made on."""
 COLUMNS = {
     "ID": "id",
     "UserSeq": "user_seq",
@@ -100,10 +102,12 @@ def _take(row: Row, found: Statement) -> None:
     symbol = str(row.get("instrument_name") or "")
     if kind in TRADES:
         found.trades.append(_trade(row, symbol))
-    elif kind in KNOWN:
-        found.movements.append(_movement(row, kind))
+    elif row.get("change") is None:
+        raise WireError(f"{kind} without a change of the balance")
     else:
-        found.movements.append(_unknown(row, kind, symbol))
+        found.movements.append(_movement(row, kind) if kind in KNOWN else _unknown(row, kind, symbol))
+        if symbol and kind not in HAVE_UNITS and (amount := exact_field(row, "amount", ZERO)):
+            found.unread.append(f"line {row.get('id')} of the log: the {amount:f} {symbol} of {kind}")
     if symbol and row.get("position") is not None:
         found.positions[symbol] = _units(symbol, exact_field(row, "position"))
 

@@ -1,11 +1,12 @@
 """Statements of Interactive Brokers: Flex queries in XML, activity (``AF``) or trade confirmations (``TCF``).
 
-A statement grows new attributes and codes every year, so what is not named here is passed over, and a row
-that moves units or cash under an unknown word is kept with that word. Times have no zone of their own: they
-are those of the account's report, New York unless the query says otherwise.
+A statement grows new attributes, codes and sections every year. A row that moves units or cash is kept under
+its own word, or named as not read; passed over is only what repeats or values what other rows move. Times
+have no zone of their own: they are those of the account's report, New York unless the query says otherwise.
 """
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -26,6 +27,26 @@ Row = Mapping[str, str]
 
 SUMMARIES = frozenset({"ORDER", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "SUMMARY_OF_SYMBOL", "CLOSED_LOT", "LOT"})
 """Levels of detail of rows that say again what the executions beside them say."""
+SECTIONS = dict.fromkeys(
+    ("TradeConfirm", "Order", "SymbolSummary", "AssetSummary", "Lot", "WashSale"), "Trade"
+)
+"""Section whose rows an element says again, or is of, where it does not bear its name."""
+SUMMED = frozenset({"CashTransaction", "CorporateAction"})
+"""Elements of which ``SUMMARY`` is a sum of the others."""
+_STILL = """
+AccountInformation ChangeInNAV EquitySummaryByReportDateInBase MTMPerformanceSummaryUnderlying
+MTDYTDPerformanceSummaryUnderlying FIFOPerformanceSummaryUnderlying StatementOfFundsLine
+ChangeInPositionValue NetStockPosition ComplexPosition FxPosition FxLot PriorPeriodPosition
+PendingExcercise UnsettledTransfer UnbundledCommissionDetail RoutingCommission InterestAccrualsCurrency
+TierInterestDetail HardToBorrowDetail HardToBorrowMarkupDetail ChangeInDividendAccrual
+OpenDividendAccrual SecurityInfo ConversionRate ClientFeesDetail SLBOpenContract SLBActivity
+"""
+NO_MOVES = frozenset(_STILL.split())
+"""Elements that sum, value, accrue or announce what other rows move."""
+MOVING = re.compile(
+    r"(?!.*Rate$).*(amount|quantity|proceeds|cash|money|fee|tax|charge|credit|commission)", re.IGNORECASE
+)
+"""Attributes of amounts and quantities."""
 OPTION_ENDS = {
     "A": ChangeCause.ASSIGNMENT,
     "Ex": ChangeCause.EXERCISE,
@@ -85,18 +106,38 @@ class FlexStatement:
     cancels: list[Row] = field(default_factory=list)
     ends: list[tuple[str, Movement]] = field(default_factory=list)
     """Ends of options in their own section, which repeats those among the trades, by the trade's id."""
-    booked: set[str] = field(default_factory=set)
-    """Ids of the trades that ended options."""
+    booked: list[tuple[str, Movement]] = field(default_factory=list)
+    """Those among the trades, by the trade's id."""
+    taxes: list[tuple[str, Movement]] = field(default_factory=list)
+    """Taxes in their own section, by the trade's id."""
+    taxed: set[str] = field(default_factory=set)
+    """Ids of the trades that have their tax in their own row."""
+    detailed: set[str] = field(default_factory=set)
+    """Sections of which a row was read."""
+    sums: dict[str, Element] = field(default_factory=dict)
+    """The first row of a section that says again what its others say."""
+    strange: dict[str, list[Element]] = field(default_factory=lambda: defaultdict(list))
+    """Rows with an amount that nobody reads, by element."""
 
     def take(self, element: Element) -> None:
         """Read a row."""
-        read_row = _READERS.get(element.tag)
-        if read_row is None or element.row.get("levelOfDetail", "").upper() in SUMMARIES:
+        tag, row = element.tag, element.row
+        if not row:  # a container: that of the ends of options bears the name of its rows
             return
-        try:
-            read_row(self, element.row)
-        except UnreadableRow as problem:
-            self.found.unread.append(f"line {element.line}, {element.tag}: {problem}")
+        section, level = SECTIONS.get(tag, tag), row.get("levelOfDetail", "").upper()
+        read_row = _READERS.get(tag)
+        is_sum = level in SUMMARIES or (level == "SUMMARY" and tag in SUMMED)
+        if is_sum if read_row else tag in SECTIONS:
+            self.sums.setdefault(section, element)
+        elif read_row is None:
+            if tag not in NO_MOVES and _moved(row):
+                self.strange[tag].append(element)
+        else:
+            self.detailed.add(section)
+            try:
+                read_row(self, row)
+            except UnreadableRow as problem:
+                self.found.unread.append(f"line {element.line}, {tag}: {problem}")
 
     def read_trade(self, row: Row) -> None:
         """Read a ``Trade``."""
@@ -107,9 +148,10 @@ class FlexStatement:
             _number(row, "quantity")
             self.cancels.append(row)
         elif kind == "BookTrade":
-            self.booked.add(row.get("tradeID", ""))
             kind = f"{kind} {row.get('notes', '')}".strip()
-            self.found.movements.append(self._movement(row, symbol, ended, kind))
+            moved = self._movement(row, symbol, ended, kind)
+            self.booked.append((row.get("tradeID", ""), moved))
+            self.found.movements.append(moved)
         else:
             names = (row.get(name, "") for name in ("transactionID", "tradeID"))
             self.trades.append(Booked(self._trade(row, symbol), frozenset(filter(None, names))))
@@ -126,6 +168,8 @@ class FlexStatement:
         currency = _first(row, "currency")
         fee = -_number(row, "ibCommission", "commission", default=ZERO)
         taxes = -_number(row, "taxes", "tax", default=ZERO)
+        if taxes:
+            self.taxed.add(row.get("tradeID", ""))
         if fee and paid not in ("", currency):
             self.found.unread.append(f"trade {row.get('tradeID')}: its commission of {fee:f} is in {paid}")
             fee = ZERO
@@ -172,21 +216,51 @@ class FlexStatement:
 
     def read_cash(self, row: Row) -> None:
         """Read a ``CashTransaction``."""
-        if row.get("levelOfDetail", "").upper() == "SUMMARY":
-            return
-        ts_ns, has_time = self._time(row)
         kind = row.get("type", "")
-        self.found.movements.append(
-            Movement(
-                reference=row.get("transactionID", ""),
-                kind=kind or "cash transaction",
-                cause=PAYMENTS.get(kind),
-                symbol=_symbol(row) if row.get("symbol") else "",
-                cash=_number(row, "amount"),
-                currency=_first(row, "currency"),
-                ts_ns=ts_ns,
-                has_time=has_time,
-            )
+        found = self._line(row, kind or "cash transaction", PAYMENTS.get(kind), cash=_number(row, "amount"))
+        self.found.movements.append(found)
+
+    def read_action(self, row: Row) -> None:
+        """Read a ``CorporateAction``."""
+        units, cash = (_number(row, name, default=ZERO) for name in ("quantity", "proceeds"))
+        self._take_in_kind(row, "CorporateAction", ChangeCause.CORPORATE_ACTION, units, cash)
+
+    def read_transfer(self, row: Row) -> None:
+        """Read a ``Transfer`` of units or cash, in or out."""
+        sign = -1 if row.get("direction", "").upper() == "OUT" else 1
+        units, cash = (sign * abs(_number(row, name, default=ZERO)) for name in ("quantity", "cashTransfer"))
+        self._take_in_kind(row, "Transfer", ChangeCause.TRANSFER, units, cash)
+
+    def _take_in_kind(self, row: Row, tag: str, cause: ChangeCause, units: Decimal, cash: Decimal) -> None:
+        if not units and not cash and (moved := _moved(row)):
+            raise UnreadableRow(f"it moves neither units nor cash, and it has {moved}")
+        kind = f"{tag} {row.get('type', '')}".strip()
+        self.found.movements.append(self._line(row, kind, cause, units, cash))
+
+    def read_tax(self, row: Row) -> None:
+        """Read a ``TransactionTax``; its quantity is that of the trade."""
+        tax = self._line(row, "TransactionTax", ChangeCause.FEE, cash=_number(row, "taxAmount"))
+        self.taxes.append((_first(row, "tradeId", "tradeID"), tax))
+
+    def read_sales_tax(self, row: Row) -> None:
+        """Read a ``SalesTax``."""
+        tax = self._line(row, "SalesTax", ChangeCause.FEE, cash=_number(row, "salesTax"))
+        self.found.movements.append(tax)
+
+    def _line(
+        self, row: Row, kind: str, cause: ChangeCause | None, units: Decimal = ZERO, cash: Decimal = ZERO
+    ) -> Movement:
+        ts_ns, has_time = self._time(row)
+        return Movement(
+            reference=row.get("transactionID", ""),
+            kind=kind,
+            cause=cause,
+            symbol=_symbol(row) if row.get("symbol", "--") != "--" else "",
+            units=units,
+            cash=cash,
+            currency=_first(row, "currency"),
+            ts_ns=ts_ns,
+            has_time=has_time,
         )
 
     def read_position(self, row: Row) -> None:
@@ -206,15 +280,42 @@ class FlexStatement:
         if not text:
             day = _first(row, "tradeDate", "date", "reportDate")
             text = f"{day} {row.get('tradeTime', '')}".strip()
-        return time_of(text, self.zone)
+        found = time_of(text, self.zone)
+        first, last, reported = self.found.first, self.found.last, row.get("reportDate")
+        if first and last and reported and not first <= _day_of(found[0], self.zone) <= last:
+            return time_of(reported, self.zone)  # booked now for an earlier day, as a correction is
+        return found
 
     def result(self) -> Statement:
         """Return the statement: what was cancelled taken out, ends of options once."""
         for row in self.cancels:
             self._cancel(row)
-        self.found.movements += [end for name, end in self.ends if name not in self.booked]
+        names = {name for name, _ in self.booked}
+        same = Counter((end.symbol, end.units) for _, end in self.booked)
+        for name, end in self.ends:
+            if not name and same[end.symbol, end.units]:
+                same[end.symbol, end.units] -= 1
+            elif not name or name not in names:
+                self.found.movements.append(end)
+        self.found.movements += [tax for name, tax in self.taxes if name not in self.taxed]
         self.found.trades = [each.trade for each in self.trades]
+        self._name_unread()
         return self.found
+
+    def _name_unread(self) -> None:
+        """Name the rows that nobody reads, and the sections of which there are sums alone."""
+        for tag, rows in self.strange.items():
+            more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+            self.found.unread.append(
+                f"line {rows[0].line}{more}, {tag}: nobody reads it, and it has {_moved(rows[0].row)}"
+            )
+        for section, first in self.sums.items():
+            if section not in self.detailed:
+                level = first.row.get("levelOfDetail") or first.tag
+                self.found.unread.append(
+                    f"line {first.line}, {first.tag}: the rows of {section} are sums alone ({level}); "
+                    "let the query have each"
+                )
 
     def _cancel(self, row: Row) -> None:
         """Take out the trade that a row cancels; what it cost stays with the trade in its place.
@@ -281,6 +382,18 @@ def _codes(row: Row) -> list[str]:
     """Return the codes of a row: ``A;P`` as well as ``A, P``."""
     text = row.get("notes", "") or row.get("code", "")
     return text.replace(",", ";").replace(".", "").replace(" ", "").split(";")
+
+
+def _moved(row: Row) -> str:
+    """Return the attributes of a row that are amounts or quantities other than 0."""
+    return ", ".join(f"{name} {text}" for name, text in row.items() if MOVING.match(name) and _is_some(text))
+
+
+def _is_some(text: str) -> bool:
+    try:
+        return Decimal(text.replace(",", "")) != ZERO
+    except InvalidOperation:
+        return False
 
 
 def _first(row: Row, *names: str) -> str:
@@ -422,9 +535,13 @@ def _head(part: FlexStatement, row: Row) -> None:
 
 def _day(text: str, zone: ZoneInfo) -> date | None:
     try:
-        return datetime.fromtimestamp(time_of(text, zone)[0] // NANOS_PER_SECOND, zone).date()
+        return _day_of(time_of(text, zone)[0], zone)
     except UnreadableRow:
         return None
+
+
+def _day_of(ts_ns: int, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(ts_ns // NANOS_PER_SECOND, zone).date()
 
 
 _READERS: Mapping[str, Callable[[FlexStatement, Row], None]] = {
@@ -432,6 +549,10 @@ _READERS: Mapping[str, Callable[[FlexStatement, Row], None]] = {
     "TradeConfirm": FlexStatement.read_trade,
     "OptionEAE": FlexStatement.read_end,
     "CashTransaction": FlexStatement.read_cash,
+    "CorporateAction": FlexStatement.read_action,
+    "Transfer": FlexStatement.read_transfer,
+    "TransactionTax": FlexStatement.read_tax,
+    "SalesTax": FlexStatement.read_sales_tax,
     "OpenPosition": FlexStatement.read_position,
     "CashReportCurrency": FlexStatement.read_balance,
 }

@@ -12,6 +12,9 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import count_text
 
 FETCH_AGAIN = "fetch the file again, or move it out of the folder to import the rest"
+WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+OLD_WORKBOOK = bytes.fromhex("d0cf11e0a1b11ae1")
+"""Beginning of an Excel workbook of before 2007."""
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_ARCHIVE_BYTES = 4 * 2**30
@@ -81,6 +84,30 @@ class ImportReport:
             "unreadable": [{"file": error.where, "reason": error.what} for error in self.unreadable],
             "notes": list(self.notes),
         }
+
+
+def refuse_workbook(path: Path) -> None:
+    """Refuse a workbook of a spreadsheet, whatever its ending.
+
+    Raises
+    ------
+    UnreadableFileError
+        When it is one: an importer reads tables of text.
+    """
+    is_workbook = path.suffix.lower() in WORKBOOKS
+    if path.is_file() and not is_workbook:
+        with path.open("rb") as opened:
+            start = opened.read(8)
+        is_workbook = start == OLD_WORKBOOK
+        if start.startswith(b"PK") and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                is_workbook = "xl/workbook.xml" in archive.namelist()
+    if is_workbook:
+        raise UnreadableFileError(
+            "this is an Excel workbook; tables are read as text",
+            where=str(path),
+            fix="save its sheet as CSV (Save As, CSV UTF-8), and import that",
+        )
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:

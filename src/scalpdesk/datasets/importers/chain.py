@@ -15,6 +15,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.importers import chain_cells as cells
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.importers.chain_columns import MAPPED, NAMES, SIDED, plain, sided
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
     NO_VALUE,
@@ -31,50 +32,18 @@ from scalpdesk.datasets.store import NO_FIGURE, SCHEMAS, connect, duckdb_error, 
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract
 
-NAMES: Mapping[str, str] = {
-    # a snapshot is known when it was taken: after the quotes in it
-    "ts": "ts snapshotdate timestamp quotedate quotedatetime datetime quotereadtime quotetimestamp "
-    "siptimestamp snapshot snapshottime quotets asof updatedat lastupdated quoteunixtime date tradedate time",
-    "date": "date quotedate tradedate day datadate snapshotdate asofdate cdate timestamp asof ts",
-    "time": "time quotetime timeofday tradetime snapshotesttime msofday quotetimehours timestamp",
-    "symbol": "symbol optionsymbol occsymbol contract contractsymbol osi occ optionticker ticker option "
-    "instrument optionroot root",
-    "underlying": "underlying underlyingsymbol underlyingticker underlyingassetticker stocksymbol "
-    "stockticker symbol ticker root",
-    "root": "root optionroot class",
-    "expiry": "expiry expiration expirationdate expirdate expiredate expdate exp optionexpiration maturity "
-    "maturitydate",
-    "strike": "strike strikeprice optionstrike k",
-    "right": "right type optiontype contracttype callput cp cpflag putcall callputflag optionright iscall",
-    "bid": "bid bidprice bestbid bidpx bidclose optionbidprice",
-    "ask": "ask askprice bestask askpx offer askclose optionaskprice",
-    "bid_size": "bidsize bidsz bestbidsize bidqty optionbidsize",
-    "ask_size": "asksize asksz bestasksize askqty offersize optionasksize",
-    "sizes": "size",
-    "open_interest": "openinterest oi openint",
-    "underlying_price": "underlyingprice underlyinglast spotprice spotpx spot stockprice stkpx undprice "
-    "undlast underlyingspot underlyingclose underlyingmid activeunderlyingprice stockpriceclose "
-    "stockpriceforiv unadjustedstockprice underlyingassetprice underlying",
-    "underlying_bid": "underlyingbid underlyingbidprice stockbid",
-    "underlying_ask": "underlyingask underlyingaskprice stockask",
-    "style": "style exercisestyle exercise optionstyle",
-    "settlement": "settlement settlementtype settles expirytod",
-    "multiplier": "multiplier contractmultiplier contractsize sharespercontract",
-}
-"""Usual names of a column, without signs and capitals, by the name here."""
-_SIDED = ("bid", "ask", "bid_size", "ask_size", "sizes", "open_interest")
-"""Columns that a row of a call and its put has twice."""
-MAPPED = (*NAMES, *(f"{side}_{name}" for side in ("call", "put") for name in _SIDED))
-"""Names for ``--map``."""
 _FIGURES = (
     *("strike", "bid", "ask", "bid_size", "ask_size", "open_interest", "multiplier"),
     *("underlying_price", "underlying_bid", "underlying_ask"),
 )
+_THETA = {"msofday", "right"}
+THOUSANDTHS = 1000
+"""Strikes of OCC and of ThetaData's old interface for one in dollars."""
 _VENDORS = (
     {"quotereadtime", "underlyinglast"},
     {"expirdate", "strike"},
     {"quotedatetime", "optiontype", "underlyingbid"},
-    {"msofday", "right"},
+    _THETA,
     {"bidcondition", "askcondition"},
     {"impliedvol", "iverror"},
     {"siptimestamp"},
@@ -243,7 +212,7 @@ def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> t
     for number, (line,) in enumerate(lines):
         for sign in ",;\t|":
             heads = str(line or "").split(sign)
-            count = sum(_plain(each) in known or _sided(_plain(each)) is not None for each in heads)
+            count = sum(plain(each) in known or sided(plain(each)) is not None for each in heads)
             count += sum(each.strip(' "') in choices.columns.values() for each in heads)
             if count > best[0]:
                 best = (count, number, sign)
@@ -262,29 +231,12 @@ def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> t
     )
 
 
-def _plain(text: str) -> str:
-    """Return a title without capitals, signs and the group that a flattened document puts before it."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"^(details|last_quote)\.", "", text.lower()))
-
-
-def _sided(plain: str) -> str | None:
-    """Return the name here of a column of calls or puts (``cBidPx``, ``P_ASK``, ``bid_call``)."""
-    for side in ("call", "put"):
-        short = side[0]
-        for shape in (rf"{side}s?(.+)", rf"(.+){side}s?", rf"{short}(.+)"):
-            match = re.fullmatch(shape, plain)
-            for name in _SIDED if match else ():
-                if match and match[1] in NAMES[name].split():
-                    return f"{side}_{name}"
-    return None
-
-
 def _columns(
     connection: Any, found: Sequence[str], mapped: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the column of each name here, and the columns that are not read."""
     check_mapping(mapped, MAPPED, found, "a chain")
-    by_plain = {_plain(each): each for each in reversed(found) if each not in mapped.values()}
+    by_plain = {plain(each): each for each in reversed(found) if each not in mapped.values()}
     heading = dict(mapped)
     taken = set(mapped.values())
     for name, usual in NAMES.items():
@@ -295,10 +247,10 @@ def _columns(
             if _fits(connection, name, column):
                 heading[name] = column
                 taken.add(column)
-    for plain, column in by_plain.items():
-        sided = _sided(plain)
-        if sided and sided not in heading and column not in taken:
-            heading[sided] = column
+    for title, column in by_plain.items():
+        of_side = sided(title)
+        if of_side and of_side not in heading and column not in taken:
+            heading[of_side] = column
             taken.add(column)
     return heading, tuple(each for each in found if each not in taken)
 
@@ -357,7 +309,7 @@ def _stage(
             values[name] = cell.get(name, "NULL")
         for name in _FIGURES:
             values[name] = cell.get(
-                f"{side}{name}", cell.get(name, "NULL") if name not in _SIDED or not side else "NULL"
+                f"{side}{name}", cell.get(name, "NULL") if name not in SIDED or not side else "NULL"
             )
         if side:
             values["right"] = sql_text(side[0].upper())
@@ -380,7 +332,7 @@ def _stage(
         f"FROM ({' UNION ALL '.join(selects)})"
     )
     _name_unreadable(table, problems)
-    _name_scale(table, problems)
+    _name_scale(table, problems, report)
     _name_contracts(table, given)
     _give_zone(table, choices, problems, report)
     _fill_sizes(table, choices, problems)
@@ -401,7 +353,7 @@ def _stage(
 
 
 def _is_of_opra(table: _ChainTable) -> bool:
-    titles = {_plain(column) for column in (*table.heading.values(), *table.unread)}
+    titles = {plain(column) for column in (*table.heading.values(), *table.unread)}
     return any(each <= titles for each in _VENDORS)
 
 
@@ -531,7 +483,7 @@ def _instant(table: _ChainTable, order: str, clock: str | None) -> str:
         return "NULL::VARCHAR AS ts_text, NULL::TIMESTAMP AS local, NULL::VARCHAR AS zone"
     date_text, time_text = (sql_name(heading[each]) for each in ("date", "time"))
     units = {"msofday": "ms", "quotetimehours": "hours"}
-    seconds = cells.time_of_day(time_text, unit=units.get(_plain(heading["time"]), ""))
+    seconds = cells.time_of_day(time_text, unit=units.get(plain(heading["time"]), ""))
     return (
         f"concat_ws(' ', {date_text}, {time_text}) AS ts_text, "
         f"{cells.moment(cells.day(date_text, order), seconds)} AS local, NULL::VARCHAR AS zone"
@@ -586,14 +538,20 @@ def _name_unreadable(table: _ChainTable, problems: _Problems) -> None:
             )
 
 
-def _name_scale(table: _ChainTable, problems: _Problems) -> None:
-    """Name strikes in another unit than the price of the underlying."""
-    row, text, ratio = table.connection.execute(
+def _name_scale(table: _ChainTable, problems: _Problems, report: ImportReport) -> None:
+    """Read strikes in thousandths of a dollar, and name those in another unit than the underlying's price."""
+    row, text, ratio, is_thousandths = table.connection.execute(
         "SELECT min(file_row) FILTER (strike > 0), arg_min(strike_text, file_row) FILTER (strike > 0), "
         "median(strike) / median(coalesce(underlying_price, underlying_ask, "
-        "CASE WHEN strike IS NULL THEN ask END)) FROM parsed"
+        "CASE WHEN strike IS NULL THEN ask END)), avg((strike % 500 = 0)::INTEGER) > 0.5 FROM parsed"
     ).fetchone()
-    if ratio is not None and not 0.02 < ratio < 50:
+    if ratio is None:  # the old interface of ThetaData, without a price to tell by
+        titles = {plain(column) for column in table.heading.values()}
+        ratio = THOUSANDTHS if is_thousandths and titles >= _THETA else 1.0
+    if THOUSANDTHS / 2 < ratio < 2 * THOUSANDTHS:
+        table.connection.execute(f"UPDATE parsed SET strike = strike / {THOUSANDTHS}")  # noqa: S608 - a number
+        report.note(f"strikes are thousandths of a dollar, such as {text}: read as dollars")
+    elif not 0.02 < ratio < 50:
         problems.add(
             f"strikes are {ratio:.3g} times the price of the underlying: they are in another unit",
             "divide or multiply the column of strikes in the file",
@@ -774,11 +732,11 @@ def _parts(
     """
     rows = f"FROM chain WHERE base = {sql_text(base)}"
     price = "underlying_price" in table.heading
-    sided = {"underlying_bid", "underlying_ask"} <= set(table.heading)
-    middle = "(underlying_bid + underlying_ask) / 2" if sided else "underlying_price"
+    has_sides = {"underlying_bid", "underlying_ask"} <= set(table.heading)
+    middle = "(underlying_bid + underlying_ask) / 2" if has_sides else "underlying_price"
     half = choices.spread / 2
     bid, ask = f"round({middle} - {half}, 4)", f"round({middle} + {half}, 4)"
-    if sided:
+    if has_sides:
         bid, ask = "underlying_bid", "underlying_ask"
     size = "NULL" if choices.default_size is None else str(choices.default_size)
     own = f"{sql_text(base)} AS written, file_row"
@@ -788,7 +746,7 @@ def _parts(
     again, row = table.connection.execute(
         f"SELECT count(*), min(file_row) FROM (SELECT file_row, row_number() OVER "  # noqa: S608 - our own words
         f"(PARTITION BY ts, written ORDER BY file_row DESC) AS nth {rows}"
-        f"{' AND is_option' if price or sided else ''}) WHERE nth > 1"
+        f"{' AND is_option' if price or has_sides else ''}) WHERE nth > 1"
     ).fetchone()
     if again:
         report.count(
@@ -796,10 +754,10 @@ def _parts(
             again,
             table.source.place(row),
         )
-    if (price or sided) and base in INDICES:
+    if (price or has_sides) and base in INDICES:
         level = ", ".join(f"{middle} AS {name}" for name in ("open", "high", "low", "close"))
         yield "trades", f"SELECT ts, {own}, {level}, 0 AS volume {last}"
-    elif price or sided:
+    elif price or has_sides:
         sizes = f"{size} AS bid_size, {size} AS ask_size"
         yield "quotes", f"SELECT ts, {own}, {bid} AS bid, {ask} AS ask, {sizes} {last}"
     elif base not in INDICES:

@@ -16,8 +16,9 @@ from typing import Any
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.importers.actions import add_actions
-from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress, refuse_workbook
 from scalpdesk.datasets.importers.chain_cells import right as read_right
+from scalpdesk.datasets.importers.chain_columns import is_wide
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
     TableSource,
@@ -182,6 +183,7 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
     """Return the file's columns and types."""
     if not source.path.is_file():
         raise DataError("no such file", where=str(source.path), fix="check the path")
+    refuse_workbook(source.path)
     if not source.path.stat().st_size:
         raise DataError("the file is empty", where=str(source.path), fix="export it again")
     try:
@@ -219,12 +221,15 @@ def _named(
     ]  # a name that is mapped is read from there alone
     unknown = [column for column in own if column not in KNOWN_COLUMNS]
     if unknown and not choices.columns:
+        path = shlex.quote(str(source.path))
+        wide = f"scalpdesk data import chain {path} --name {choices.name} reads it whole"
         raise DataError(
             f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
             where=str(source.path),
             value=", ".join(unknown),
             nearest=nearest_name(unknown[0], KNOWN_COLUMNS),
-            fix=f"name each to be read, --map {shlex.quote(f'NAME={unknown[0]}')}; the rest is left out",
+            fix=(f"{wide}; or " if is_wide(unknown) else "")
+            + f"name each to be read, --map {shlex.quote(f'NAME={unknown[0]}')}; the rest is left out",
         )
     if unknown:
         report.note(f"not read: {', '.join(unknown)}: no --map names them")

@@ -6,6 +6,7 @@ the catalogue as :mod:`scalpdesk.datasets.importers.tabular` writes it. Imported
 """
 
 import re
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -20,7 +21,14 @@ import msgspec
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
-from scalpdesk.datasets.importers.base import FETCH_AGAIN, ImportReport, Progress, UnreadableFileError
+from scalpdesk.datasets.importers.base import (
+    FETCH_AGAIN,
+    ImportReport,
+    Progress,
+    UnreadableFileError,
+    refuse_workbook,
+)
+from scalpdesk.datasets.importers.chain_columns import prices_of_underlying
 from scalpdesk.datasets.importers.staged import (
     TableSource,
     leave_out,
@@ -173,6 +181,7 @@ def import_files(
 def _files_of(path: Path, endings: Sequence[str], vendor: str) -> list[Path]:
     if not path.exists():
         raise DataError("no such file", where=str(path), fix="check the path")
+    refuse_workbook(path)
     found = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     files = [each for each in found if each.name.lower().endswith(tuple(endings))]
     if not files:
@@ -423,6 +432,13 @@ def csv_stage(formats: Sequence[FileFormat]) -> Stage:
         with as_csv(path) as file:
             header = _header(connection, file, source)
             form = _format_of(header, formats, source)
+            if not form.share and (prices := prices_of_underlying(header)):
+                raise UnreadableFileError(
+                    f"the price of the underlying, {', '.join(prices)}, is no part of this format",
+                    where=f"{path}:1",
+                    fix=f"scalpdesk data import chain {shlex.quote(str(path))} --name {choices.name} reads"
+                    " it; or take the file as the vendor delivers it",
+                )
             types = {
                 column: kind for column, kind in {**form.columns, **form.optional}.items() if column in header
             }
@@ -462,6 +478,7 @@ def _damaged(source: TableSource, error: Exception) -> UnreadableFileError:
 @contextmanager
 def as_csv(path: Path) -> Iterator[Path]:
     """Give the file as DuckDB reads it: the member of a zip is unpacked to the disk."""
+    refuse_workbook(path)
     if not path.name.lower().endswith(".zip"):
         yield path
         return
