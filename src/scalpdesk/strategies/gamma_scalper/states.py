@@ -225,7 +225,7 @@ class WaitingState(RestingState):
             return self, ()
         listed = tools.structures(view)
         selection = tools.selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
-        why_none = "" if selection.best is not None else selection.why_none()
+        why_none = "" if selection.best is not None else tools.why_none(selection)
         refused_by = selection.refused_by
         if selection.best is not None and config.exits.early_exercise:
             found = early_exercise_gain(view, selection.best.structure, tools.partners)
@@ -267,7 +267,12 @@ class WaitingState(RestingState):
         vols = (each.vol for each in best.states)
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
         entry = tools.leg_entry(best.structure, straddles, walks=True)
-        reasons = (selection.why_best(), *sizes, *verdict.reasons)
+        reasons = (
+            selection.why_best(),
+            *tools.lister.named.get(best.structure, ()),
+            *sizes,
+            *verdict.reasons,
+        )
         if answer is not None:
             reasons = (*reasons, answer.reason)
         bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
@@ -484,7 +489,7 @@ class HoldingState(TradingState):
             later = paying or later
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
-            why_none = f"roll: {selection.why_none()}"
+            why_none = f"roll: {tools.why_none(selection)}"
             return self, tools.refuse(f"roll: {selection.refused_by}", why_none, dict(selection.removed))
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
         facts = entry_facts(selection.best, spot) | verdict.facts
@@ -504,6 +509,7 @@ class HoldingState(TradingState):
                 reason = f"roll: no credit, it brings {text} a set after its costs"
                 return self, tools.refuse("roll: credit", reason, facts)
             why = f"{why}, for a credit of {text} a set"
+        why = "; ".join((why, *tools.lister.named.get(structure, ())))
         return self._move(view, structure, why, facts, had_edge=verdict.has_edge)
 
     def _move(self, view: DeskView, structure: Structure, why: str, facts: Facts, *, had_edge: bool) -> Step:

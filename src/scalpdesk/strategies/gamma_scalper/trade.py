@@ -14,7 +14,7 @@ from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
-from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.entry.straddle_selector import Candidate, Selection, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
@@ -229,6 +229,10 @@ class ScalperTools:
         )
         chain = QuotedChain(view.market, view.delta_engine, view.now_ns, selection.min_open_interest)
         return self.lister.list_now(chain, view.now_ns, days)
+
+    def why_none(self, selection: Selection) -> str:
+        """Return why no structure is traded, in one sentence."""
+        return "; ".join(filter(None, (selection.why_none(), self.lister.unmet)))
 
     def held(self, view: DeskView) -> list[InstrumentId]:
         """Return the options held, in the order of their first trade."""

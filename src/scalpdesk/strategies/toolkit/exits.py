@@ -239,26 +239,46 @@ def minutes_of(clock: time) -> float:
 
 
 SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
-SideLoss = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
+StopFraction = Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")]
+ArmFraction = Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")]
+CreditMultiple = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
+CreditFraction = Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")]
 
 
-class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stops and targets of a structure, of every strategy that trades one; None switches a rule off."""
+
+    stop_fraction: StopFraction | None = None
+    """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
+    legs pay for one another, of the largest loss of a day of ``risk.stress_sigmas``.
+    """
+    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
+    """Leave what was bought at a profit of this fraction of the capital at risk."""
+    arm_fraction: ArmFraction | None = None
+    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
+    """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
+    capital at risk; then leave once ``giveback_fraction`` of the best profit is given back.
+    """
+    credit_multiple: CreditMultiple | None = None
+    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
+    credit_fraction: CreditFraction | None = None
+    """Leave what was sold for a credit once this part of it is earned."""
+    side_credit_multiple: CreditMultiple | None = None
+    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
+    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
+    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
+    this fraction of the premium that they cost. The other side is kept and hedged.
+    """
+
+
+class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Exits of a long straddle. None switches a rule off."""
 
     section = "exits"
     min_dte: Annotated[int, at_least(0, 3_650, "calendar days to expiry")] | None = 7
     """Leave when so many calendar days or fewer are left to expiry."""
-    stop_fraction: (
-        Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")] | None
-    ) = 0.30
-    """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
-    legs pay for one another, of the largest loss of a day of ``risk.stress_sigmas``.
-    """
-    arm_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")] | None = 0.30
-    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
-    """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
-    capital at risk; then leave once ``giveback_fraction`` of the best profit is given back.
-    """
+    stop_fraction: StopFraction | None = 0.30
+    arm_fraction: ArmFraction | None = 0.30
     edge_gone: bool = True
     """Leave when the edge, recomputed for what is left, is below zero three times a minute apart: by more
     than ``entry.k_stderr`` standard errors, and than leaving costs.
@@ -286,20 +306,8 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff. A leg that was sold is
     bought back: it would be assigned.
     """
-    credit_multiple: (
-        Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")] | None
-    ) = 1.0
-    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
-    credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = 0.5
-    """Leave what was sold for a credit once this part of it is earned."""
-    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
-    """Leave what was bought at a profit of this fraction of the capital at risk."""
-    side_credit_multiple: SideLoss | None = None
-    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
-    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
-    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
-    this fraction of the premium that they cost. The other side is kept and hedged.
-    """
+    credit_multiple: CreditMultiple | None = 1.0
+    credit_fraction: CreditFraction | None = 0.5
     deadline: DeadlineConfig = msgspec.field(default_factory=DeadlineConfig)
     """Time of a session by which to be out, whatever the state of the trade: an entry under way is taken
     back, nothing is entered after it.
