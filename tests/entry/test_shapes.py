@@ -146,7 +146,7 @@ def test_a_ratio_has_so_many_contracts_against_one(view, count):
 @pytest.mark.parametrize("right", ["call", "put"])
 def test_a_butterfly_has_a_wing_on_each_side_and_a_broken_one_is_uneven(view, right):
     for name, is_even in (("butterfly", True), ("broken_wing", False)):
-        structure = structure_in(view, shape=name, right=right, wing="5", outer="10")
+        structure = structure_in(view, shape=name, right=right, wing="5", outer=None if is_even else "10")
         centre = structure.lead.contract.strike
         offsets = sorted(leg.contract.strike - centre for leg in structure.legs[1:])
         assert (offsets == [-5, 5]) is is_even
@@ -182,7 +182,8 @@ WIDE_SHAPES = [name for name, shape in SHAPES.items() if any(leg.at is At.WING f
 @pytest.mark.parametrize("side", ["long", "short"])
 @pytest.mark.parametrize("name", WIDE_SHAPES)
 def test_a_width_is_kept_to_or_refused_and_a_leg_that_is_only_bought_needs_no_bid(view, name, side):
-    settings = {"shape": name, "side": side, "wing": "5", "outer": "10", "body": "1%"}
+    given = {"wing": "5", "outer": "10", "body": "1%"}
+    settings = {"shape": name, "side": side} | {at.value: given[at] for at in SHAPES[name].places}
     day = best_of(tools_of(view, **settings), view).structure.first_expiry
 
     def listed(**lacks):
@@ -282,3 +283,27 @@ def test_without_a_later_expiry_there_is_no_calendar():
     lister = ShapeLister(StructureConfig(shape="calendar"))
     lister.learn(options_in_order(straddle_book(500), "SPY"))
     assert lister.all_centred() == []
+
+
+@pytest.mark.rows(
+    ("settings", "where", "fix"),
+    [
+        ({"shape": "straddle", "wing": "5"}, "structure.wing", "leave it out"),
+        ({"shape": "vertical", "body": "25d"}, "structure.body", "structure.wing"),
+        ({"shape": "strangle", "outer": "5"}, "structure.outer", "structure.body"),
+        ({"shape": "strangle", "body": "25"}, "structure.body", "25d for a delta of 0.25, 25.00"),
+        ({"shape": "iron_fly", "wing": "0.25"}, "structure.wing", "25d for a delta of 0.25"),
+        ({"shape": "iron_fly", "wing": "0.25d"}, "structure.wing", "25d for a delta of 0.25"),
+    ],
+)
+def test_a_distance_that_goes_nowhere_or_reads_two_ways_is_refused(settings, where, fix):
+    with pytest.raises(ConfigError) as caught:
+        StructureConfig(**settings)
+    assert caught.value.where == where
+    assert caught.value.value == settings[where.partition(".")[2]]
+    assert fix in caught.value.fix
+
+
+def test_a_width_in_currency_is_taken_as_it_is_written():
+    for width in ("5", "10", "25.00", "100", "0.5"):
+        assert StructureConfig(shape="iron_fly", wing=width).wing == width

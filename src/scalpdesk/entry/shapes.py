@@ -88,9 +88,14 @@ class Shape:
         return self.legs[0].at is At.CENTRE
 
     @property
+    def places(self) -> tuple[At, ...]:
+        """Where legs stand that do not stand at the centre, each once."""
+        return tuple(dict.fromkeys(leg.at for leg in self.legs if leg.at is not At.CENTRE))
+
+    @property
     def needs_smile(self) -> bool:
         """Whether a leg stands elsewhere than at the centre."""
-        return any(leg.at is not At.CENTRE for leg in self.legs)
+        return bool(self.places)
 
     def at(self, options: Iterable[Listed], settings: "StructureConfig | None" = None) -> list[Structure]:
         """Return the structures of a chain by root, expiry and strike, where all legs stand at the centre.
@@ -203,6 +208,26 @@ class Distance(NamedTuple):
         )
 
 
+def _refuse_ambiguous(distance: Distance, text: str, where: str) -> None:
+    """Refuse a bare number that reads as a delta: 25 where 25d is meant, 0.25 likewise."""
+    amount = distance.amount
+    if distance.unit == "" and text.strip().isdigit() and 10 < amount <= 50:
+        raise ConfigError(
+            "a bare number is currency, and this one reads as a delta",
+            where=where,
+            value=text,
+            fix=f"{amount:g}d for a delta of {amount / 100:g}, {amount:.2f} for a width in currency",
+        )
+    if distance.unit in ("", "d") and 0.0 < amount < 0.5:
+        hundredths = 100.0 * amount
+        raise ConfigError(
+            "a fraction where points are meant",
+            where=where,
+            value=text,
+            fix=f"{hundredths:g}d for a delta of {amount:g}; a width in currency is 0.50 at least",
+        )
+
+
 class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The structure that is traded: its shape and where its legs stand."""
 
@@ -234,10 +259,19 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a shape that is not known and distances that cannot be read."""
         super().__post_init__()
-        self.find_shape()
-        for key, given in (("body", self.body), ("wing", self.wing), ("outer", self.outer)):
-            if given is not None:
-                Distance.of(given, f"structure.{key}")
+        shape = self.find_shape()
+        for place, given in ((At.BODY, self.body), (At.WING, self.wing), (At.OUTER, self.outer)):
+            if given is None:
+                continue
+            where, has = f"structure.{place}", shape.places
+            if place not in has:
+                raise ConfigError(
+                    f"a {shape.name} has no {place}",
+                    where=where,
+                    value=given,
+                    fix=f"leave it out, or set structure.{has[0]}" if has else "leave it out",
+                )
+            _refuse_ambiguous(Distance.of(given, where), given, where)
 
     @property
     def sign(self) -> int:
