@@ -9,7 +9,6 @@ from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, bu
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Purpose
-from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.hedging import whalley_wilmott_band
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
@@ -32,6 +31,7 @@ from scalpdesk.research.band_lab import (
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import block_of_looks, simulate_sessions
 from scalpdesk.research.session_model import BandTerms, SessionModel
+from scalpdesk_testing.kit.packages import install_points
 
 SMALL = SessionModel(days=300, looks=78)
 DAY = date(2018, 12, 24)
@@ -230,11 +230,10 @@ class Twelfth:
         return verdict_of_width(inputs, 12.0, "zero", lambda: "twelve")
 
 
-def test_the_lab_compares_every_band_that_the_desk_has(monkeypatch):
+def test_the_lab_compares_every_band_that_the_desk_has(tmp_path, monkeypatch):
     """The list is the socket's: a band that is added there is compared, as the fixed one of its width is."""
-    plug = {name: HEDGE_BANDS.find(name) for name in HEDGE_BANDS.names()} | {"twelve": Twelfth}
-    monkeypatch.setattr(type(HEDGE_BANDS), "names", lambda socket: tuple(sorted(plug)))
-    monkeypatch.setattr(type(HEDGE_BANDS), "find", lambda socket, name, where="": plug[name])
+    install_points(tmp_path, "twelve-shares", {"scalpdesk.hedge_bands": {"twelve": f"{__name__}:Twelfth"}})
+    monkeypatch.syspath_prepend(tmp_path)
     assert "twelve" in every_band()
     few = msgspec.structs.replace(SMALL, days=20)
     named = compare_simulated(few, ("twelve", "time_based", "regime_threshold"), BandTerms(delta_cap=8.0))
