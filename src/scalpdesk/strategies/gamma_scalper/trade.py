@@ -476,7 +476,7 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
     The premium, where no more than it can be lost in a day of ``risk.stress_sigmas``; the credit, where it is
-    most of what can be gained then; else the largest loss then.
+    most of what can be gained then or more than can be lost; else the largest loss then.
     """
     paid = cost_of(view, structure.option_ids)
     if structure.all_bought:
@@ -492,9 +492,9 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     loss, gain = paid - min(worths), max(worths) - paid
     if paid > 0 and paid >= loss:
         return AtRisk(paid, Basis.PREMIUM)
-    if paid < 0 and -2 * paid >= gain:
+    if paid < 0 and (-2 * paid >= gain or -paid >= loss):
         return AtRisk(-paid, Basis.CREDIT)
-    return AtRisk(max(loss, abs(paid)), Basis.LOSS)
+    return AtRisk(loss, Basis.LOSS)
 
 
 def sold_delta(view: DeskView, structure: Structure) -> float:
