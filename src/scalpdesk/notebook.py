@@ -22,7 +22,7 @@ from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.datasets.embedded import EMBEDDED
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.report.run_report import report_of
-from scalpdesk.research.band_lab import FAMILIES, HELD, BandReport, compare_recorded, compare_simulated
+from scalpdesk.research.band_lab import HELD, BandReport, compare_recorded, compare_simulated
 from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.options import SweepOptions
 from scalpdesk.research.session_model import BandTerms, SessionModel
@@ -588,7 +588,7 @@ def bands(
     DataError
         When no session had a straddle to hedge.
     """
-    chosen = FAMILIES if names is None else tuple(names)
+    chosen = None if names is None else tuple(names)
     terms = BandTerms(delta_cap=delta_cap, risk_aversion=risk_aversion, least_fraction=least_fraction)
     known = SessionModel.__struct_fields__
     unknown = next((name for name in market if data is not None or name not in known), None)

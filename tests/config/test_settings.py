@@ -16,6 +16,8 @@ from scalpdesk.config.schema import ManyConfigError, Schema, Secret
 from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.strategies.toolkit.exits import PremiumExits
 
 
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -381,6 +383,22 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
     assert load(overrides=["straddles=1"]).config_hash == plain
     assert load(overrides=["straddles=2"]).config_hash != plain
     assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
+
+
+@pytest.mark.rows(
+    ("strategy", "section", "first"),
+    [
+        ("gamma-scalper", "exits", {"stop_fraction", "arm_fraction", "giveback_fraction"}),
+        ("zero-dte", "exit", set()),
+    ],
+)
+def test_a_stop_that_is_added_to_the_one_list_serves_and_leaves_the_hash(strategy, section, first):
+    """A run of an earlier version has the hash of one in which what came later stands at its default."""
+    shared, config = set(PremiumExits.__struct_fields__) - {"rules"}, find_strategy(strategy).config
+    later = {key for at, key, _ in settings._later_exits(config) if at == section}
+    assert later == shared - first
+    (kind,) = (each.type for each in msgspec.structs.fields(config) if each.name == section)
+    assert shared <= set(kind.__struct_fields__)
 
 
 def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.entry.shapes import SHAPES, STRADDLE, Distance, ShapeLister, StructureConfig
+from scalpdesk.entry.shapes import SHAPES, STRADDLE, At, Distance, QuotedChain, ShapeLister, StructureConfig
 from scalpdesk.instruments.contract import Instruments, options_in_order
 from scalpdesk.instruments.events import EventKind, events_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -146,7 +146,7 @@ def test_a_ratio_has_so_many_contracts_against_one(view, count):
 @pytest.mark.parametrize("right", ["call", "put"])
 def test_a_butterfly_has_a_wing_on_each_side_and_a_broken_one_is_uneven(view, right):
     for name, is_even in (("butterfly", True), ("broken_wing", False)):
-        structure = structure_in(view, shape=name, right=right, wing="5", outer="10")
+        structure = structure_in(view, shape=name, right=right, wing="5", outer=None if is_even else "10")
         centre = structure.lead.contract.strike
         offsets = sorted(leg.contract.strike - centre for leg in structure.legs[1:])
         assert (offsets == [-5, 5]) is is_even
@@ -158,6 +158,67 @@ def test_only_the_first_expiry_after_the_next_event_is_taken(view):
     event = events_between(view.now_ns, view.now_ns + 10**17, (EventKind.FOMC,))[0]
     listed = {expiry_instant_ns(each) for _, each in options_in_order(view.instruments, "SPY")}
     assert expiry_instant_ns(structure.nearest) == min(at for at in listed if at > event.at_ns)
+
+
+class Patchy(QuotedChain):
+    """A chain in which some strikes lack a bid, or both sides."""
+
+    def __init__(self, view, *, unbid=(), unquoted=()):
+        super().__init__(view.market, view.delta_engine, view.now_ns, 100)
+        self.lacks = {False: {*unbid, *unquoted}, True: {*unquoted}}
+        self.strike = {
+            number: float(contract.strike) for number, contract in options_in_order(view.instruments, "SPY")
+        }
+
+    def traded(self, numbers, *, bought=False):
+        found = super().traded(numbers, bought=bought)
+        pairs = zip(numbers, found, strict=True)
+        return [each and self.strike[number] not in self.lacks[bought] for number, each in pairs]
+
+
+WIDE_SHAPES = [name for name, shape in SHAPES.items() if any(leg.at is At.WING for leg in shape.legs)]
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("name", WIDE_SHAPES)
+def test_a_width_is_kept_to_or_refused_and_a_leg_that_is_only_bought_needs_no_bid(view, name, side):
+    given = {"wing": "5", "outer": "10", "body": "1%"}
+    settings = {"shape": name, "side": side} | {at.value: given[at] for at in SHAPES[name].places}
+    day = best_of(tools_of(view, **settings), view).structure.first_expiry
+
+    def listed(**lacks):
+        lister = ShapeLister(StructureConfig(**settings))
+        lister.learn(options_in_order(view.instruments, "SPY"))
+        return lister, lister.list_now(Patchy(view, **lacks), view.now_ns, (day, day), centres=1)
+
+    lister, (usual,) = listed()
+    assert lister.unmet == ""
+    wings = [leg for leg, row in zip(usual.legs, lister.shape.legs, strict=True) if row.at is not At.CENTRE]
+    outermost = max(wings, key=lambda leg: abs(leg.contract.strike - usual.lead.contract.strike))
+    at = float(outermost.contract.strike)
+    lister, found = listed(unbid=(at,))
+    if outermost.ratio > 0:
+        assert found == [usual]
+        assert not lister.named
+    else:
+        assert found == []
+        assert f"that at {at:g} lacks both sides of a quote" in lister.unmet
+    lister, found = listed(unquoted=(at,))
+    assert found == []
+    assert f"at {at:g} lacks" in lister.unmet
+
+
+def test_a_distance_that_is_nearly_met_is_named():
+    """A delta is met by the next option that is traded, in words; a width beyond the strikes is refused."""
+    wild = view_at(date(2018, 2, 5), "15:00")
+    tools = tools_of(wild, shape="iron_fly")
+    structure = best_of(tools, wild).structure
+    (words,) = {each for each in tools.lister.named.get(structure, ("",)) if each} or {""}
+    assert not words or "lacks both sides of a quote" in words
+    tools = tools_of(wild, shape="iron_fly", wing="900")
+    assert best_of(tools, wild) is None
+    assert "wing of 900" in tools.lister.unmet
+    assert "the listed strikes end at" in tools.lister.unmet
 
 
 def test_a_leg_is_a_strike_that_is_quoted():
@@ -222,3 +283,27 @@ def test_without_a_later_expiry_there_is_no_calendar():
     lister = ShapeLister(StructureConfig(shape="calendar"))
     lister.learn(options_in_order(straddle_book(500), "SPY"))
     assert lister.all_centred() == []
+
+
+@pytest.mark.rows(
+    ("settings", "where", "fix"),
+    [
+        ({"shape": "straddle", "wing": "5"}, "structure.wing", "leave it out"),
+        ({"shape": "vertical", "body": "25d"}, "structure.body", "structure.wing"),
+        ({"shape": "strangle", "outer": "5"}, "structure.outer", "structure.body"),
+        ({"shape": "strangle", "body": "25"}, "structure.body", "25d for a delta of 0.25, 25.00"),
+        ({"shape": "iron_fly", "wing": "0.25"}, "structure.wing", "25d for a delta of 0.25"),
+        ({"shape": "iron_fly", "wing": "0.25d"}, "structure.wing", "25d for a delta of 0.25"),
+    ],
+)
+def test_a_distance_that_goes_nowhere_or_reads_two_ways_is_refused(settings, where, fix):
+    with pytest.raises(ConfigError) as caught:
+        StructureConfig(**settings)
+    assert caught.value.where == where
+    assert caught.value.value == settings[where.partition(".")[2]]
+    assert fix in caught.value.fix
+
+
+def test_a_width_in_currency_is_taken_as_it_is_written():
+    for width in ("5", "10", "25.00", "100", "0.5"):
+        assert StructureConfig(shape="iron_fly", wing=width).wing == width

@@ -38,7 +38,14 @@ def test_a_note_is_of_a_run_a_day_of_it_or_a_trade():
     assert subject_of(None, None) == ("run", "")
     assert subject_of("2018-02-05", None, days) == ("day", "2018-02-05")
     assert subject_of(None, 3) == ("trade", "3")
-    for wrong in (("2018-02-05", 1), ("2018-02-06", None), ("yesterday", None), (None, 0)):
+    for wrong in (
+        ("2018-02-05", 1),
+        ("2018-02-06", None),
+        ("yesterday", None),
+        (None, 0),
+        ("2018-13-01", None),
+        ("", None),
+    ):
         with pytest.raises(ArgumentError):
             subject_of(*wrong, days)
 
@@ -63,7 +70,7 @@ def test_the_terminal_notes_and_finds_without_touching_a_journal(tmp_path, heade
     assert said("note", "last", "--tag", "vol")["tags"] == ["fomc", "vol"]
     kept = said("note", "last", "--untag", "fomc")
     assert (kept["tags"], kept["note"]) == (["vol"], "held through the auction")
-    said("note", "last", "exit was late", "--trade", "2")
+    said("note", "last", "exit was late", "--trade", "1")
     assert len(said("note", "last")["notes"]) == len(said("note")["notes"]) == 2
     for search, found in (("#vol", 1), ("AUCTION", 1), ("late", 1), ("#fomc", 0)):
         assert len(said("runs", "--search", search)["runs"]) == found, search
@@ -76,3 +83,11 @@ def test_the_terminal_notes_and_finds_without_touching_a_journal(tmp_path, heade
     after = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in run_dir.iterdir()}
     assert after == before
     assert main(["note", "--tag", "vol", *runs]) == 2
+    for refused in (
+        ["", "--tag", "x"],
+        ["late", "--trade", "99"],
+        ["--trade", "1"],
+        ["--day", "2018-13-01"],
+        ["x", "--day", ""],
+    ):
+        assert main(["note", "last", *refused, *runs]) == 2, refused

@@ -11,7 +11,8 @@ from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.hedging import whalley_wilmott_band
-from scalpdesk.hedging.base import make_band
+from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
+from scalpdesk.hedging.base import make_band, verdict_of_width
 from scalpdesk.research.band_lab import (
     FAMILIES,
     HELD,
@@ -20,13 +21,17 @@ from scalpdesk.research.band_lab import (
     columns_settings,
     compare_recorded,
     compare_simulated,
+    desk_settings,
+    every_band,
     half_width_at,
+    hedge_block,
     hedges_of,
     lab_bands,
 )
 from scalpdesk.research.hedge_looks import record_looks
-from scalpdesk.research.lab_markets import block_of_looks
+from scalpdesk.research.lab_markets import block_of_looks, simulate_sessions
 from scalpdesk.research.session_model import BandTerms, SessionModel
+from scalpdesk_testing.kit.packages import install_points
 
 SMALL = SessionModel(days=300, looks=78)
 DAY = date(2018, 12, 24)
@@ -210,3 +215,33 @@ def test_the_errors_of_spread_and_cost_are_how_far_they_vary_from_draw_to_draw()
     for name in ("spread", "cost"):
         varies = np.std([getattr(row, name) for row in drawn], ddof=1)
         assert 0.6 < np.mean([getattr(row, f"{name}_stderr") for row in drawn]) / varies < 1.7
+
+
+class Twelfth:
+    """A band of another file: twelve shares, to zero."""
+
+    name = "twelve"
+    Config = FixedConfig
+
+    def __init__(self, config=None):
+        del config
+
+    def judge(self, inputs):
+        return verdict_of_width(inputs, 12.0, "zero", lambda: "twelve")
+
+
+def test_the_lab_compares_every_band_that_the_desk_has(tmp_path, monkeypatch):
+    """The list is the socket's: a band that is added there is compared, as the fixed one of its width is."""
+    install_points(tmp_path, "twelve-shares", {"scalpdesk.hedge_bands": {"twelve": f"{__name__}:Twelfth"}})
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "twelve" in every_band()
+    few = msgspec.structs.replace(SMALL, days=20)
+    named = compare_simulated(few, ("twelve", "time_based", "regime_threshold"), BandTerms(delta_cap=8.0))
+    assert [row.band for row in named.rows] == ["twelve", "time_based", "regime_threshold"]
+    same = LabBand("fixed", "12 shares", 12.0, FixedBand(FixedConfig(threshold=12.0)), half_width=12.0)
+    block = next(iter(simulate_sessions(few)))
+    (twelve,) = lab_bands(few.opening(), ("twelve",))
+    assert twelve.half_width == 12.0
+    for found, wanted in zip(hedge_block(twelve, block), hedge_block(same, block), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert desk_settings(twelve)["hedge.band"] == "twelve"

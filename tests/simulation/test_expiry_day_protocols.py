@@ -17,7 +17,7 @@ import pytest
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.entry.shapes import StructureConfig
+from scalpdesk.entry.shapes import StructureConfig, shape_named
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.instruments.sessions import Session, next_session
@@ -102,9 +102,11 @@ def played(folder: Path, day: Day) -> AlpacaTrial:
                     self.loop.call_soon(self.mishaps.strike, Moment(self.loop.time(), "kill"))
 
     notices: list[float] = []
+    given = {"body": "0", "wing": "6"}
+    placed = {at.value: given[at] for at in shape_named(day.shape).places}
     config = msgspec.structs.replace(
         SMALL_PLAN.config,
-        structure=StructureConfig(shape=day.shape, side=day.side, body="0", wing="6"),
+        structure=StructureConfig(shape=day.shape, side=day.side, **placed),
         selection=msgspec.structs.replace(SMALL_PLAN.config.selection, min_expiration_days=0),
         exits=msgspec.structs.replace(SMALL_PLAN.config.exits, flat_minutes_before_close=None),
     )

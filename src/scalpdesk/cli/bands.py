@@ -71,7 +71,7 @@ def bands(
     gamma scalper buys in each session of a data set, at the desk's own looks. The mean P&L is weighed against
     its spread by the aversion to risk at which the Whalley-Wilmott band hedges at --delta-cap.
     """
-    from scalpdesk.research.band_lab import FAMILIES, compare_recorded, compare_simulated
+    from scalpdesk.research.band_lab import compare_recorded, compare_simulated
 
     given = given_flags(SessionModel)
     if data_set is not None and given:
@@ -84,7 +84,7 @@ def bands(
         raise ConfigError(
             "--start and --end go with --data", where="--start, --end", fix=f"add --data {EMBEDDED}"
         )
-    chosen = FAMILIES if names is None else tuple(name.strip() for name in names.split(","))
+    chosen = None if names is None else tuple(name.strip() for name in names.split(","))
     with progress_bar(as_json=as_json) as progress:
         if data_set is None:
             drawn = replace(market, seed=1 if seed is None else seed)

@@ -47,19 +47,25 @@ def note(
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
     is_change = text is not None or clear or bool(tags or untagged)
-    if not is_change:
+    if text is not None and not text.strip():
+        fix = "write a note, or --clear to take it away"
+        raise ArgumentError("an empty note says nothing", where="TEXT", value=text, fix=fix)
+    if not is_change and (day, trade) == (None, None):
         _list(runs_dir, run, config.records_url, as_json=as_json)
         return
     if run is None:
         raise ArgumentError("a note is of a run", where="RUN", fix="scalpdesk note last --tag WORD")
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.journal.reader import peek_header, run_named
-    from scalpdesk.records.notes import checked_tags, keep_note, list_notes, subject_of
+    from scalpdesk.journal.reader import run_named
+    from scalpdesk.records.notes import checked_tags, keep_note, list_notes, subject_in
     from scalpdesk.records.store import open_store, store_url
 
     run_dir = run_named(runs_dir, run)
-    subject = subject_of(day, trade, [session.day for session in peek_header(run_dir).sessions])
     with open_store(config.records_url or store_url(runs_dir)) as store:
+        subject = subject_in(run_dir, store, day, trade)
+        if not is_change:
+            where, fix = "--day" if trade is None else "--trade", "add TEXT, --tag WORD or --clear"
+            raise ArgumentError("nothing is said of it", where=where, value=subject[1], fix=fix)
         known = (row for row in list_notes(store, run_dir.name) if (row["kind"], row["name"]) == subject)
         nothing: dict[str, Any] = {"tags": [], "note": ""}
         old = nothing if clear else next(known, nothing)

@@ -7,7 +7,7 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
@@ -47,6 +47,7 @@ from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
+from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -85,11 +86,6 @@ LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "ratio", 2),
     ("structure", "far_days", 28),
     ("structure", "after_event", None),
-    ("exits", "credit_multiple", 1.0),
-    ("exits", "credit_fraction", 0.5),
-    ("exits", "target_fraction", None),
-    ("exits", "side_credit_multiple", None),
-    ("exits", "side_premium_fraction", None),
     ("exits", "retry_seconds", None),
     ("exits", "alert_after", 3),
     (
@@ -127,17 +123,11 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
         ("recentre", "roll_dte", None),
         ("recentre", "gamma_fraction", None),
         ("recentre", "check_seconds", 300.0),
-        ("exit", "stop_fraction", None),
-        ("exit", "target_fraction", None),
-        ("exit", "arm_fraction", None),
-        ("exit", "giveback_fraction", 0.5),
-        ("exit", "credit_multiple", None),
-        ("exit", "credit_fraction", None),
-        ("exit", "side_credit_multiple", None),
-        ("exit", "side_premium_fraction", None),
     ),
 }
 """Likewise, of one strategy whose section has keys that another's had before."""
+FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
+"""A structure's stops and targets that were there at first, by section: others count where they are set."""
 GONE = {("venue", "poll_seconds"): 0.002}
 """Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
@@ -581,11 +571,21 @@ class RunSettings:
                 del hedge["instrument"], hedge["beta"]
             _drop_later(own, LATER_OF_STRATEGIES)
             _drop_later(own, LATER_OF_ONE.get(name.partition("@")[0], ()))
+            _drop_later(own, _later_exits(_strategy_config_type(name)))
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
                 del tree["strategies"]["external"][key]
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _later_exits(config: type[Struct]) -> Iterator[tuple[str, str, object]]:
+    """Yield stops and targets that came later, with their defaults, of a strategy that trades structures."""
+    for section in structs.fields(config):
+        kind, first = section.type, FIRST_EXITS.get(section.name)
+        if first is not None and isinstance(kind, type) and issubclass(kind, PremiumExits):
+            shared = [each for each in structs.fields(kind) if each.name in PremiumExits.__struct_fields__]
+            yield from ((section.name, each.name, each.default) for each in shared if each.name not in first)
 
 
 def _drop_later(own: Any, later: Iterable[tuple[str, str, object]]) -> None:

@@ -15,6 +15,7 @@ from itertools import permutations
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError, ConfigError
@@ -87,9 +88,14 @@ class Shape:
         return self.legs[0].at is At.CENTRE
 
     @property
+    def places(self) -> tuple[At, ...]:
+        """Where legs stand that do not stand at the centre, each once."""
+        return tuple(dict.fromkeys(leg.at for leg in self.legs if leg.at is not At.CENTRE))
+
+    @property
     def needs_smile(self) -> bool:
         """Whether a leg stands elsewhere than at the centre."""
-        return any(leg.at is not At.CENTRE for leg in self.legs)
+        return bool(self.places)
 
     def at(self, options: Iterable[Listed], settings: "StructureConfig | None" = None) -> list[Structure]:
         """Return the structures of a chain by root, expiry and strike, where all legs stand at the centre.
@@ -202,6 +208,26 @@ class Distance(NamedTuple):
         )
 
 
+def _refuse_ambiguous(distance: Distance, text: str, where: str) -> None:
+    """Refuse a bare number that reads as a delta: 25 where 25d is meant, 0.25 likewise."""
+    amount = distance.amount
+    if distance.unit == "" and text.strip().isdigit() and 10 < amount <= 50:
+        raise ConfigError(
+            "a bare number is currency, and this one reads as a delta",
+            where=where,
+            value=text,
+            fix=f"{amount:g}d for a delta of {amount / 100:g}, {amount:.2f} for a width in currency",
+        )
+    if distance.unit in ("", "d") and 0.0 < amount < 0.5:
+        hundredths = 100.0 * amount
+        raise ConfigError(
+            "a fraction where points are meant",
+            where=where,
+            value=text,
+            fix=f"{hundredths:g}d for a delta of {amount:g}; a width in currency is 0.50 at least",
+        )
+
+
 class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The structure that is traded: its shape and where its legs stand."""
 
@@ -233,10 +259,19 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a shape that is not known and distances that cannot be read."""
         super().__post_init__()
-        self.find_shape()
-        for key, given in (("body", self.body), ("wing", self.wing), ("outer", self.outer)):
-            if given is not None:
-                Distance.of(given, f"structure.{key}")
+        shape = self.find_shape()
+        for place, given in ((At.BODY, self.body), (At.WING, self.wing), (At.OUTER, self.outer)):
+            if given is None:
+                continue
+            where, has = f"structure.{place}", shape.places
+            if place not in has:
+                raise ConfigError(
+                    f"a {shape.name} has no {place}",
+                    where=where,
+                    value=given,
+                    fix=f"leave it out, or set structure.{has[0]}" if has else "leave it out",
+                )
+            _refuse_ambiguous(Distance.of(given, where), given, where)
 
     @property
     def sign(self) -> int:
@@ -268,13 +303,32 @@ class ChainNow(Protocol):
         """Return the smile of an option's expiry; None without one."""
         ...
 
-    def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
-        """Return which of these options a leg may be: quoted well, with open interest enough."""
+    def traded(self, numbers: Sequence[InstrumentId], *, bought: bool = False) -> Sequence[bool]:
+        """Return which of these options a leg may be: quoted well, with open interest enough.
+
+        One that is only ``bought`` needs no bid.
+        """
         ...
 
     def mid(self, number: InstrumentId) -> float:
         """Return an option's mid, currency per unit; not a number where it is not quoted on both sides."""
         ...
+
+
+def may_trade(
+    market: MarketView, numbers: NDArray[np.int64], now_ns: int, bought: NDArray[np.bool_] | bool
+) -> NDArray[np.bool_]:
+    """Return which options have a good quote; of what is only ``bought`` an ask alone that shows a price."""
+    table, quotes = market.table(numbers), market.quotes
+    found = market.are_fine(table, numbers, now_ns) & (table.bid < table.ask)
+    lacks_bid = bought & ~found & (table.ask > 0.0) & ~(table.bid > 0.0)
+    if lacks_bid.any():
+        # an ask is as fresh as a quote of both sides would be
+        is_fresh = market.are_fine(table._replace(bid=0.5 * table.ask), numbers, now_ns)
+        for place in np.flatnonzero(lacks_bid & is_fresh).tolist():
+            quote = quotes[InstrumentId(int(numbers[place]))]
+            found[place] = quote is not None and not market.is_stub(quote)
+    return found
 
 
 class QuotedChain:
@@ -300,11 +354,10 @@ class QuotedChain:
         """Return the smile of an option's expiry, fitted to the quotes of now."""
         return self._engine.observe_smile(number, self._now_ns)
 
-    def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
-        """Return which of these options have a good quote on both sides and open interest enough."""
-        market, places = self._market, np.array(numbers, dtype=np.int64)
-        table, interest = market.table(places), market.open_interest
-        good = market.are_fine(table, places, self._now_ns) & (table.bid < table.ask)
+    def traded(self, numbers: Sequence[InstrumentId], *, bought: bool = False) -> Sequence[bool]:
+        """Return which of these options have a good quote and open interest enough."""
+        interest = self._market.open_interest
+        good = may_trade(self._market, np.array(numbers, dtype=np.int64), self._now_ns, bought)
         return [
             is_good and (self._least < 0 or interest.get(number, -1) > self._least)
             for number, is_good in zip(numbers, good.tolist(), strict=True)
@@ -331,9 +384,9 @@ class _Expiry(NamedTuple):
     day: date
     by_strike: dict[tuple[Right, float], Listed]
 
-    def traded(self, chain: ChainNow) -> "_Expiry":
+    def traded(self, chain: ChainNow, *, bought: bool) -> "_Expiry":
         """Return the options that a leg may be."""
-        traded = chain.traded([number for number, _ in self.by_strike.values()])
+        traded = chain.traded([number for number, _ in self.by_strike.values()], bought=bought)
         pairs = zip(self.by_strike.items(), traded, strict=True)
         return _Expiry(
             self.root, self.day, {place: listed for (place, listed), is_traded in pairs if is_traded}
@@ -342,6 +395,14 @@ class _Expiry(NamedTuple):
     def strikes(self, right: Right) -> list[float]:
         """Return the strikes of a right, ascending."""
         return sorted(strike for each, strike in self.by_strike if each is right)
+
+
+_BySide: TypeAlias = Mapping[bool, _Expiry]
+"""Options of an expiry that may be sold, and that may be bought (True)."""
+
+
+class _UnmetError(Exception):
+    """No option stands where a leg is wanted."""
 
 
 class ShapeLister:
@@ -365,7 +426,17 @@ class ShapeLister:
             At.WING: config.wing or self.shape.wing,
             At.OUTER: config.outer or self.shape.outer,
         }
+        self._texts = places
         self._distance = {place: Distance.of(text, f"structure.{place}") for place, text in places.items()}
+        self._bought: dict[tuple[At, int], bool] = {}
+        """Whether a place is only bought at."""
+        for leg, right in self._legs:
+            key, is_bought = (leg.at, _direction(leg, right)), config.sign * leg.ratio > 0
+            self._bought[key] = is_bought and self._bought.get(key, True)
+        self.unmet = ""
+        """Why a leg had no place when structures were listed last; empty where all had."""
+        self.named: dict[Structure, tuple[str, ...]] = {}
+        """Of structures listed last: legs that stand elsewhere than asked for, in words."""
         self._chain: dict[tuple[str, date], _Expiry] = {}
         self._centred: list[Structure] | None = None
 
@@ -385,7 +456,8 @@ class ShapeLister:
             for near in self._chain.values():
                 far = self._far_of(near)
                 for strike in near.strikes(self._legs[0][1]):
-                    found += self._made(near, far, {At.CENTRE: {1: strike, -1: strike}})
+                    sides = (None if each is None else {True: each, False: each} for each in (near, far))
+                    found += self._made((next(sides), next(sides)), {At.CENTRE: {1: strike, -1: strike}})
         return self._centred
 
     def recognise(self, held: Mapping[InstrumentId, Decimal]) -> Structure | None:
@@ -464,6 +536,7 @@ class ShapeLister:
             found = self.all_centred()
             return found if after is None else [each for each in found if each.first_expiry == after]
         placed: list[Structure] = []
+        self.unmet, self.named = "", {}
         for near in self._chain.values():
             if not days[0] <= near.day <= days[1] or near.day != (after or near.day):
                 continue
@@ -471,13 +544,24 @@ class ShapeLister:
             smile = chain.smile(first)
             if smile is None or smile.years <= 0.0:
                 continue
-            far = None if far is None else far.traded(chain)
-            now = near.traded(chain)
-            by_distance = sorted(now.strikes(self._legs[0][1]), key=lambda k: (abs(k - smile.forward), k))
+            now, later = (
+                None if each is None else {side: each.traded(chain, bought=side) for side in (True, False)}
+                for each in (near, far)
+            )
+            assert now is not None
+            lead, right = self._legs[0]
+            first_leg = now[self.config.sign * lead.ratio > 0]
+            by_distance = sorted(first_leg.strikes(right), key=lambda k: (abs(k - smile.forward), k))
             for centre in by_distance[: centres if self.shape.is_centred else 1]:
-                strikes = self._strikes(now, centre, smile, chain)
-                if strikes is not None:
-                    placed += self._made(now, far, strikes)
+                words = list[str]()
+                try:
+                    made = self._made((now, later), self._strikes(near, now, centre, smile, chain, words))
+                except _UnmetError as unmet:
+                    self.unmet = self.unmet or f"{near.day}: {unmet}"
+                    continue
+                placed += made
+                if words:
+                    self.named |= dict.fromkeys(made, tuple(words))
         return sorted(placed, key=lambda each: (each.first_expiry, each.lead.contract.strike))
 
     def _first_after_event(self, now_ns: int, first: date) -> date | None:
@@ -500,9 +584,19 @@ class ShapeLister:
         return min(later, key=lambda each: abs(each.day - wanted), default=None)
 
     def _strikes(
-        self, near: _Expiry, centre: float, smile: ExpirySmile, chain: ChainNow
-    ) -> dict[At, dict[int, float]] | None:
-        """Return the strike of each place, below (-1) and above the centre (1); None where one is missing."""
+        self,
+        listed: _Expiry,
+        now: _BySide,
+        centre: float,
+        smile: ExpirySmile,
+        chain: ChainNow,
+        words: list[str],
+    ) -> dict[At, dict[int, float]]:
+        """Return the strike of each place, below (-1) and above the centre (1).
+
+        ``words`` takes what stands elsewhere than asked for: a width is kept to or refused, any other
+        distance is nearly met by the next option that may be traded.
+        """
         found: dict[At, dict[int, float]] = {At.CENTRE: {1: centre, -1: centre}}
         wanted = {(leg.at, _direction(leg, right)): right for leg, right in self._legs}
         for place in (At.BODY, At.WING, At.OUTER):
@@ -512,19 +606,40 @@ class ShapeLister:
                 if right is None:
                     continue
                 base = found[At.BODY].get(direction, centre) if place is not At.BODY else centre
-                is_beyond = place is not At.BODY
+                is_bought, distance = self._bought[place, direction], self._distance[place]
+                traded = set(now[is_bought].strikes(right))
                 ladder = [
                     strike
-                    for strike in near.strikes(right)
-                    if (strike - base) * direction > 0 or (strike == base and not is_beyond)
+                    for strike in listed.strikes(right)[::direction]
+                    if (strike - base) * direction > 0 or (strike == base and place is At.BODY)
                 ]
-                strike = self._nearest(ladder, self._distance[place], base, direction, near, smile, chain)
-                if strike is None:
-                    return None
-                of_place[direction] = strike
+                off = self._off(ladder, distance, base, direction, listed, smile, chain)
+                best = _least(off)
+                usable = [
+                    each if strike in traded else math.nan for each, strike in zip(off, ladder, strict=True)
+                ]
+                chosen = _least(usable)
+                name = f"{place} of {self._texts[place]} {'above' if direction > 0 else 'below'} {base:g}"
+                lacks = "an ask" if is_bought else "both sides of a quote"
+                if best is None or chosen is None:
+                    raise _UnmetError(f"{name}: no option has {lacks} and open interest enough")
+                gap = abs(off[best] - off[best - 1]) if best else math.inf
+                is_near = abs(off[best]) <= 0.5 * gap + 1e-9 or best < len(ladder) - 1
+                if not is_near and distance.unit == "":
+                    raise _UnmetError(f"{name}: the listed strikes end at {ladder[-1]:g}")
+                if chosen != best and distance.unit == "":
+                    raise _UnmetError(f"{name}: that at {ladder[best]:g} lacks {lacks} or open interest")
+                if chosen != best:
+                    why = f"that at {ladder[best]:g} lacks {lacks} or open interest"
+                    words.append(f"{name} at {ladder[chosen]:g}: {why}")
+                elif not is_near:
+                    words.append(f"{name} at {ladder[chosen]:g}: the listed strikes end there")
+                elif distance.unit == "" and abs(off[best]) > 1e-9:
+                    words.append(f"{name} at {ladder[chosen]:g}: the nearest that is listed")
+                of_place[direction] = ladder[chosen]
         return found
 
-    def _nearest(
+    def _off(
         self,
         ladder: list[float],
         distance: Distance,
@@ -533,10 +648,8 @@ class ShapeLister:
         near: _Expiry,
         smile: ExpirySmile,
         chain: ChainNow,
-    ) -> float | None:
-        """Return the strike of a ladder that is nearest to a distance; None for an empty ladder."""
-        if not ladder:
-            return None
+    ) -> list[float]:
+        """Return by how much each strike of a ladder is off a distance, in its unit, with its sign."""
         strikes, forward, amount = np.array(ladder), smile.forward, distance.amount
         at_money = float(smile.vols(np.zeros(1))[0]) * math.sqrt(smile.variance_years)
         if distance.unit == "d":
@@ -544,33 +657,38 @@ class ShapeLister:
             width = smile.vols(k) * math.sqrt(smile.variance_years)
             d1 = direction * (0.5 * width - k / width)
             deltas = [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in d1.tolist()]
-            off = np.abs(np.array(deltas) - amount / 100.0)
+            off = np.array(deltas) - amount / 100.0
         elif distance.unit == "sd":
-            off = np.abs(np.log(strikes / forward) - direction * amount * at_money)
+            off = np.log(strikes / forward) - direction * amount * at_money
         elif distance.unit == "%":
-            off = np.abs(strikes - forward * (1.0 + direction * amount / 100.0))
+            off = strikes - forward * (1.0 + direction * amount / 100.0)
         elif distance.unit == "p":
             outside = Right.CALL if direction > 0 else Right.PUT
             listed = [near.by_strike.get((outside, strike)) for strike in ladder]
             mids = [math.nan if each is None else chain.mid(each[0]) for each in listed]
-            off = np.abs(np.array(mids) - amount)
+            off = np.array(mids) - amount
         else:
-            off = np.abs(strikes - (base + direction * amount))
-        return None if not np.isfinite(off).any() else ladder[int(np.nanargmin(off))]
+            off = strikes - (base + direction * amount)
+        return [float(each) for each in off]
 
     def _made(
-        self, near: _Expiry, far: _Expiry | None, strikes: dict[At, dict[int, float]]
+        self, expiries: tuple[_BySide | None, _BySide | None], strikes: dict[At, dict[int, float]]
     ) -> list[Structure]:
         legs = []
         for leg, right in self._legs:
-            expiry = far if leg.is_far else near
+            expiry, count = expiries[leg.is_far], self.config.sign * leg.ratio
             strike = strikes[leg.at][_direction(leg, right)]
-            listed = None if expiry is None else expiry.by_strike.get((right, strike))
+            listed = None if expiry is None else expiry[count > 0].by_strike.get((right, strike))
             if listed is None:
                 return []
-            count = leg.ratio * (self.config.ratio if leg.is_many else 1)
-            legs.append(StructureLeg(*listed, self.config.sign * count))
+            legs.append(StructureLeg(*listed, count * (self.config.ratio if leg.is_many else 1)))
         return [Structure(tuple(legs))]
+
+
+def _least(off: Sequence[float]) -> int | None:
+    """Return the place of the smallest by size; of equals the first, None without any."""
+    known = [place for place, each in enumerate(off) if math.isfinite(each)]
+    return min(known, key=lambda place: abs(off[place]), default=None)
 
 
 def _direction(leg: ShapeLeg, right: Right) -> int:

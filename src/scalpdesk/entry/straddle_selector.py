@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
-from scalpdesk.entry.shapes import STRADDLE, Shape
+from scalpdesk.entry.shapes import STRADDLE, Shape, may_trade
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.state import MarketView
@@ -369,8 +369,8 @@ class StraddleSelector:
         self, window: _Window, places: Places, market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> Places:
         legs = window.numbers[:, places].ravel()
-        table = market.table(legs)
-        good = market.are_fine(table, legs, now_ns) & (table.bid < table.ask)
+        bought = [leg.ratio > 0 for each in window.structures[:1] for leg in each.legs]
+        good = may_trade(market, legs, now_ns, np.repeat(np.array(bought, dtype=np.bool_), len(places)))
         quoted = places[good.reshape(len(window.numbers), -1).all(axis=0)]
         removed[f"a good quote on {'both' if len(window.numbers) == 2 else 'all'} legs"] = len(places) - len(
             quoted
@@ -479,8 +479,17 @@ class StraddleSelector:
         self, structure: Structure, market: MarketView, delta_engine: OptionValuer, now_ns: int
     ) -> Candidate | None:
         found = [delta_engine.state(leg, now_ns) for leg in structure.option_ids]
-        # the quote of an option that the model values shows no price
-        states = tuple(each for each in found if each is not None and each.vol > 0.0 and not each.is_modelled)
+        # the quote of an option that the model values shows no price; its ask is one to buy at
+        quotes = [market.quotes[leg] for leg in structure.option_ids]
+        asked = [
+            leg.ratio > 0 and quote is not None and not quote.bid > 0.0
+            for leg, quote in zip(structure.legs, quotes, strict=True)
+        ]
+        states = tuple(
+            each
+            for each, has_ask in zip(found, asked, strict=True)
+            if each is not None and each.vol > 0.0 and (has_ask or not each.is_modelled)
+        )
         if len(states) < len(found):
             return None
         lead, greeks = states[0], [each.greeks for each in states]

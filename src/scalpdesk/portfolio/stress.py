@@ -1,7 +1,7 @@
 """Loss of a book when prices jump: every option is priced again."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -54,11 +54,22 @@ def largest_loss(lines: Iterable[StressLine], moves: Mapping[str, float]) -> Dec
     return -worst
 
 
+def worths_of_day(lines: Sequence[StressLine], sigmas: float) -> list[Decimal]:
+    """Return what options on one underlying are worth after each move of such a day and none, currency."""
+    moves = day_moves(lines, sigmas)
+    return [
+        sum((_worth_at(line, max(part * moves[line.symbol], LOWEST)) for line in lines), ZERO)
+        for part in (0.0, *MOVES)
+    ]
+
+
+def _worth_at(line: StressLine, move: float) -> Decimal:
+    return line.holding.instrument.value(line.holding.quantity, exact(price_of(line, move), 12))
+
+
 def gain_at(line: StressLine, move: float) -> Decimal:
     """Return what a holding gains when its price's underlying moves by a fraction, currency."""
-    instrument, quantity = line.holding.instrument, line.holding.quantity
-    before, after = exact(price_of(line, 0.0), 12), exact(price_of(line, move), 12)
-    return instrument.value(quantity, after) - instrument.value(quantity, before)
+    return _worth_at(line, move) - _worth_at(line, 0.0)
 
 
 def price_of(line: StressLine, move: float) -> float:

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.journal.reader import peek_header
+from scalpdesk.records.projection import project_if_new
 from scalpdesk.records.store import Store
-from scalpdesk.records.tables import NoteRow
+from scalpdesk.records.tables import NoteRow, TradeRow
 
 MOST_CHARACTERS = 4_000
 """Of a note."""
@@ -30,13 +33,34 @@ def subject_of(day: str | None, trade: int | None, days: Sequence[date] = ()) ->
     ArgumentError
         When it is of a day and a trade at once, or there is no such day.
     """
-    if day and trade is not None:
+    if day is not None and trade is not None:
         raise ArgumentError("a note is of a day or of a trade", where="--day, --trade", fix="leave out one")
     if trade is not None:
         if trade < 1:
             raise ArgumentError("trades are counted from 1", where="--trade", value=trade)
         return "trade", str(trade)
-    return ("day", _day(day, days)) if day else ("run", "")
+    return ("run", "") if day is None else ("day", _day(day, days))
+
+
+def subject_in(run_dir: Path, store: Store, day: str | None, trade: int | None) -> tuple[str, str]:
+    """Return the same of a run, whose sessions and trades it must be among; projects it where it is new.
+
+    Raises
+    ------
+    ArgumentError
+        When the run has no such day or trade.
+    """
+    subject = subject_of(day, trade, [session.day for session in peek_header(run_dir).sessions])
+    if trade is not None:
+        mine = TradeRow.run_id == project_if_new(run_dir, store).run_id
+        with store.session() as session:
+            count = session.scalar(select(func.count()).select_from(TradeRow).where(mine)) or 0
+        if trade > count:
+            fix = (
+                f"1 to {count}, as scalpdesk report numbers them" if count else "note the run or a day of it"
+            )
+            raise ArgumentError("the run has no such trade", where="--trade", value=trade, fix=fix)
+    return subject
 
 
 def _day(text: str, days: Sequence[date]) -> str:

@@ -21,12 +21,14 @@ from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.core.figures import html_table, new_figure, show_plain_log
 from scalpdesk.core.frames import in_library
+from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.hedging.bands.time_based import TimeBasedBand
 from scalpdesk.hedging.base import (
     AversionColumns,
+    ClockBand,
     ColumnBand,
     HedgeBand,
     HedgeInputs,
@@ -324,12 +326,19 @@ FAMILIES = (
     "gex",
     "ladder",
 )
-"""Bands of the lab: those of the desk, Whalley and Wilmott's at the least-variance delta, and the ladder."""
+"""Tried at several settings: the desk's, the ladder, Whalley and Wilmott's at the least-variance delta."""
+COVERED = ("time_based", "regime_threshold")
+"""The desk's names of bands that are among them under the names of their kinds."""
+
+
+def every_band() -> tuple[str, ...]:
+    """Return the bands that are compared unless some are named: of the lab, and every other of the desk."""
+    return (*FAMILIES, *(name for name in HEDGE_BANDS.names() if name not in (*FAMILIES, *COVERED)))
 
 
 def lab_bands(
     inputs: HedgeInputs,
-    names: Sequence[str] = FAMILIES,
+    names: Sequence[str] | None = None,
     terms: BandTerms = USUAL_TERMS,
 ) -> list[LabBand]:
     """Return the bands to compare: each kind at several settings.
@@ -339,7 +348,7 @@ def lab_bands(
     inputs
         The position at the open.
     names
-        Of :data:`FAMILIES`.
+        Of :data:`FAMILIES`, or the desk's own name of a band, which is tried as it comes; None: all.
     terms
         Cap, aversion where no cap is given, and the least hedge of bands that stop at their edge.
 
@@ -348,11 +357,12 @@ def lab_bands(
     ArgumentError
         For an unknown name, or a cost that is zero where a formula's band is asked for.
     """
-    unknown = next((name for name in names if name not in FAMILIES), None)
+    names = every_band() if names is None else names
+    known = (*every_band(), *COVERED)
+    unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
-        raise ArgumentError(
-            "unknown band", where="bands", value=unknown, nearest=nearest_name(unknown, FAMILIES)
-        )
+        nearest = nearest_name(unknown, known)
+        raise ArgumentError("unknown band", where="bands", value=unknown, nearest=nearest)
     position = float(inputs.straddles * inputs.multiplier)
     floor = whole_position(0.5, inputs.straddles, inputs.multiplier)
     if terms.delta_cap is None:
@@ -372,7 +382,11 @@ def _of_family(
     name: str, inputs: HedgeInputs, reaches: Sequence[float], least_fraction: float
 ) -> Iterable[LabBand]:
     per_straddle = float(inputs.straddles)
-    if name == "fixed":
+    if name not in FAMILIES:
+        own = make_band(name)
+        width = math.inf if isinstance(own, ClockBand) else half_width_at(own, inputs)
+        yield LabBand(name, "as it comes", 0.0, own, half_width=width)
+    elif name == "fixed":
         for width in reaches:
             band = FixedBand(FixedConfig(threshold=width / per_straddle))
             yield LabBand(name, f"{width:.3g} shares", width / per_straddle, band, half_width=width)
@@ -426,11 +440,6 @@ def widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flag
     tuple
         Half widths in shares and seconds between hedges (a row, or a row a path), whether a hedge stops at
         the edge (one a look), and whether a delta of less than the smallest trade is left alone.
-
-    Raises
-    ------
-    ArgumentError
-        For a band that is not the desk's own.
     """
     looks, inputs = block.now_ns.size, block.inputs
     straddles, multiplier = inputs.straddles, inputs.multiplier
@@ -456,12 +465,32 @@ def widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flag
         hold_widths(found, block.years, floor, limits.cap_fraction * multiplier * straddles, last)
         edge = (band.config.rehedge_to == "edge") & (block.years >= ONE_HOUR_YEARS)
         return found, no_clock, np.asarray(edge), False
-    raise ArgumentError(
-        "the lab knows the desk's own bands",
-        where="band",
-        value=band.name,
-        fix=f"one of {', '.join(FAMILIES)}",
-    )
+    return _widths_by_judging(band, block)
+
+
+def _widths_by_judging(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
+    """Return the same of any band, by its answer at each look to a delta that is beyond every width."""
+    far, replace = {"net_delta_shares": 1e9, "seconds_since_hedge": 1e9}, msgspec.structs.replace
+    if block.looked is not None:
+        asked = [[replace(look.inputs, **far) for look in block.looked.looks]]
+    else:
+        given = block.gamma, block.spot[:, :-1], block.years, block.vol, block.cost_fraction, block.rate
+        names = "gamma_shares_per_usd", "spot", "years", "vol", "own_cost_fraction", "rate"
+        columns = [column.tolist() for column in np.broadcast_arrays(*given)]
+        asked = [
+            [
+                msgspec.structs.replace(block.inputs, **far, **dict(zip(names, at, strict=True)))
+                for at in looks
+            ]
+            for looks in (zip(*path, strict=True) for path in zip(*columns, strict=True))
+        ]
+    if isinstance(band, ClockBand):
+        seconds = np.array([[band.interval_seconds(inputs) for inputs in path] for path in asked])
+        return np.zeros((1, block.now_ns.size)), seconds, np.zeros(block.now_ns.size, np.bool_), True
+    verdicts = [[band.judge(inputs) for inputs in path] for path in asked]
+    widths = np.array([[each.half_width_shares for each in path] for path in verdicts])
+    to_edge = np.array([each.target_delta_shares != 0.0 for each in verdicts[0]])
+    return widths, np.zeros((1, block.now_ns.size)), to_edge, False
 
 
 def _leland_intervals(band: LelandBand, block: LabSessions) -> Floats:
@@ -769,6 +798,8 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
     if lab.band is None:
         return {}
     found: dict[str, float | str] = {"hedge.band": lab.band.name, "hedge.least_fraction": lab.least_fraction}
+    if lab.family not in FAMILIES:
+        return found
     if lab.family == "fixed":
         found["hedge.threshold_shares"] = lab.setting
     elif lab.family == "time":
@@ -799,7 +830,7 @@ def aversion_for(inputs: HedgeInputs, terms: BandTerms) -> float:
 
 def compare_simulated(
     market: SessionModel,
-    names: Sequence[str] = FAMILIES,
+    names: Sequence[str] | None = None,
     terms: BandTerms = USUAL_TERMS,
     *,
     progress: Progress | None = None,
@@ -877,7 +908,7 @@ def compare_recorded(
     days: Sequence[date],
     load: Callable[[date], MarketTape],
     settings_of: SettingsOf,
-    names: Sequence[str] = FAMILIES,
+    names: Sequence[str] | None = None,
     terms: BandTerms = USUAL_TERMS,
     *,
     seed: int = 1,

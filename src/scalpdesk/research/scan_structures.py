@@ -51,8 +51,9 @@ class ScannedQuotes:
         """Return the smile of an option's expiry."""
         return self._smiles.get(int(self._chain.legs.expiry[number]))
 
-    def traded(self, numbers: Sequence[InstrumentId]) -> Sequence[bool]:
+    def traded(self, numbers: Sequence[InstrumentId], *, bought: bool = False) -> Sequence[bool]:
         """Return True for each: only options with a good quote are among the legs."""
+        del bought
         return [True for _ in numbers]
 
     def mid(self, number: InstrumentId) -> float:

@@ -1,10 +1,22 @@
 """The law of every structure: no edge at the market's own level, and two sides cost what trading costs."""
 
 from datetime import date
+from decimal import Decimal
+from itertools import count
 
+import msgspec
 import pytest
 
 from scalpdesk.entry.shapes import SHAPES
+from scalpdesk.strategies.gamma_scalper.trade import capital_at_risk
+from scalpdesk.strategies.toolkit.exits import (
+    Basis,
+    ExitConfig,
+    PositionView,
+    first_reason,
+    straddle_rules,
+)
+from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.chain_desk import best_of, edge_of, tools_of, view_at
 
 CHAINS = (("2017-05-10", "11:00"), ("2015-08-24", "09:45"), ("2018-02-05", "15:00"), ("2016-06-24", "13:30"))
@@ -60,3 +72,71 @@ def test_a_condor_of_puts_and_calls_has_the_edge_of_its_parts(view):
     assert other is not None
     # put and call of one strike have one volatility: what is early exercise apart, the two are the same bet
     assert of_fly == pytest.approx(edge_of(butterfly, other, view)["edge_gross_usd"], abs=0.05)
+
+
+# the capital at risk, on the same structures ---------------------------------------------------------------
+
+
+def held_at(view, structure, net):
+    """Hold a set for a net cost, currency, each leg at its mid but the first; return its capital at risk."""
+    mids = [Decimal(str(view.market.quotes[leg].mid)) for leg in structure.option_ids]
+    lead = structure.lead
+    rest = sum(leg.ratio * mid for leg, mid in zip(structure.legs[1:], mids[1:], strict=True))
+    prices = [(Decimal(str(net)) / lead.contract.multiplier - rest) / lead.ratio, *mids[1:]]
+    for sign in (1, -1):
+        for leg, price in zip(structure.legs, prices, strict=True):
+            booked(view.positions, leg.option_id, Decimal(sign * leg.ratio), price, f"{next(NAMES)}")
+        if sign == 1:
+            found = capital_at_risk(view, structure)
+    return found
+
+
+NAMES = count()
+
+
+def mid_of(view, structure):
+    worth = structure.total(view.market.quotes[leg].mid for leg in structure.option_ids)
+    return structure.nearest.multiplier * worth
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_capital_at_risk_is_the_premium_the_credit_or_more(view, name, side):
+    structure = best_of(tools_of(view, shape=name, side=side), view).structure
+    paid = mid_of(view, structure)
+    at_risk = held_at(view, structure, paid)
+    assert at_risk.amount > 0
+    assert float(at_risk.amount) >= abs(paid) - 1e-9
+    if structure.all_bought:
+        assert (float(at_risk.amount), at_risk.basis) == (pytest.approx(paid), Basis.PREMIUM)
+    if at_risk.basis is not Basis.LOSS:
+        assert (at_risk.basis is Basis.CREDIT) is (paid < 0)
+        assert float(at_risk.amount) == pytest.approx(abs(paid))
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_what_is_opened_for_about_nothing_is_neither_stopped_nor_trailed_by_the_net_of_it(view, side):
+    structure = best_of(tools_of(view, shape="risk_reversal", side=side), view).structure
+    found = [held_at(view, structure, net) for net in (6, 0, -6)]
+    assert {each.basis for each in found} == {Basis.LOSS}
+    assert [found[0].amount - each.amount for each in found] == pytest.approx([0, 6, 12])
+    assert min(each.amount for each in found) > 60
+    for at_risk in found:
+        rules = straddle_rules(ExitConfig(min_dte=None, target_fraction=0.5))
+        seen = PositionView(premium_paid=at_risk.amount, basis=at_risk.basis)
+        for stamp, pnl in enumerate(("0", "0", "2.60", "-0.08", "-6")):
+            look = msgspec.structs.replace(seen, quoted_ns=stamp, pnl=Decimal(pnl))
+            assert first_reason(rules, look) is None
+        lost = msgspec.structs.replace(seen, quoted_ns=9, pnl=-at_risk.amount)
+        assert "30% of the largest loss of a stress day" in first_reason(rules, lost)
+
+
+def test_a_condor_is_stopped_by_its_credit_and_a_risk_reversal_by_its_largest_loss(view):
+    tools = {name: tools_of(view, shape=name, side="short") for name in ("iron_condor", "risk_reversal")}
+    kinds = {}
+    for name, each in tools.items():
+        structure = best_of(each, view).structure
+        kinds[name] = held_at(view, structure, mid_of(view, structure))
+        assert kinds[name].facts()["at_risk_is"] == kinds[name].basis
+    assert kinds["iron_condor"].basis is Basis.CREDIT
+    assert kinds["risk_reversal"].basis is Basis.LOSS

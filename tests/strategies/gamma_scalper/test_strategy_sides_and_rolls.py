@@ -250,7 +250,9 @@ def test_without_the_setting_one_entry_is_the_session():
 )
 def test_the_exits_of_the_gamma_scalper_are_those_of_the_day_too(exits, spot, vol, word):
     is_credit = any(name.startswith("credit") for name in exits)
-    structure = StructureConfig(shape="iron_fly", side="short", wing="20") if is_credit else StructureConfig()
+    structure = (
+        StructureConfig(shape="iron_fly", side="short", wing="20.00") if is_credit else StructureConfig()
+    )
     desk = zero_dte(exits=exits, structure=structure)
     assert options_of(desk)
     desk.vol = vol

@@ -9,6 +9,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.toolkit.exits import (
+    Basis,
     BeforeClose,
     CloseAt,
     CreditEarned,
@@ -96,7 +97,9 @@ def test_a_profit_runs_until_half_of_the_best_is_given_back():
     assert one.is_armed
     assert one.reason(view(pnl=D(500))) is None
     assert one.reason(view(pnl=D("250.01"))) is None
-    assert one.reason(view(pnl=D(250))) == "trailing: P&L 250.00 gave back 50% of 500.00"
+    assert one.reason(view(pnl=D(250))) == (
+        "trailing: P&L 250.00 gave back 50% of 500.00, armed at 30% of the premium 1000.00"
+    )
 
 
 def test_stop_and_trailing_stop_show_a_coin_straddle_to_the_satoshi():
@@ -107,14 +110,37 @@ def test_stop_and_trailing_stop_show_a_coin_straddle_to_the_satoshi():
     one = rules(arm_fraction=0.30)
     assert one.reason(view(pnl=D("0.004"), **coin)) is None
     assert one.reason(view(pnl=D("0.002"), **coin)) == (
-        "trailing: P&L 0.00200000 gave back 50% of 0.00400000"
+        "trailing: P&L 0.00200000 gave back 50% of 0.00400000, armed at 30% of the premium 0.00820000"
     )
 
 
-def test_a_position_that_cost_nothing_is_never_armed():
-    one = rules(arm_fraction=0.30)
-    one.reason(view(pnl=D(5), premium_paid=D(0)))
+@pytest.mark.parametrize("basis", Basis)
+@pytest.mark.parametrize("pnl", ["0", "-0.01", "5", "-5"])
+def test_of_no_capital_at_risk_nothing_is_a_part(basis, pnl):
+    every = {"target_fraction": 0.5, "credit_fraction": 0.5, "credit_multiple": 1.0, "giveback_fraction": 0.5}
+    one = rules(stop_fraction=0.30, arm_fraction=0.30, **every)
+    for stamp in range(3):
+        assert one.reason(view(pnl=D(pnl), premium_paid=D(0), basis=basis, quoted_ns=stamp)) is None
     assert not one.is_armed
+
+
+@pytest.mark.rows(
+    ("basis", "config", "pnl", "reason"),
+    [
+        (Basis.CREDIT, {"stop_fraction": 0.3, "credit_multiple": 1.0}, -999, ""),
+        (Basis.CREDIT, {"credit_multiple": 1.0}, -1000, "stop: P&L -1000.00 is a loss of 100% of the credit"),
+        (Basis.LOSS, {"stop_fraction": 0.3, "credit_multiple": 1.0}, -300, "stop: P&L -300.00 is a loss of"),
+        (Basis.LOSS, {"credit_multiple": 1.0}, -1000, "stop: P&L -1000.00 is a loss of 100% of the largest"),
+        (Basis.LOSS, {"credit_fraction": 0.5}, 500, ""),
+        (Basis.LOSS, {"target_fraction": 0.5}, 500, "target: P&L 500.00 is 50% of the largest loss of a"),
+        (Basis.PREMIUM, {"credit_multiple": 0.1, "credit_fraction": 0.1}, -500, ""),
+    ],
+)
+def test_a_stop_and_a_target_go_by_the_capital_at_risk(basis, config, pnl, reason):
+    asked = rules(**({"credit_multiple": None, "credit_fraction": None} | config))
+    found = [asked.reason(view(pnl=D(pnl), basis=basis, quoted_ns=stamp)) for stamp in range(3)][-1]
+    assert (found or "").startswith(reason)
+    assert bool(found) is bool(reason)
 
 
 def test_the_edge_must_be_gone_three_times_a_minute_apart():
@@ -124,8 +150,16 @@ def test_the_edge_must_be_gone_three_times_a_minute_apart():
     assert one.reason(view(now_ns=start, edge_usd=-1.0)) is None
     assert one.reason(view(now_ns=start + 59 * second, edge_usd=-1.0)) is None  # too soon to count
     assert one.reason(view(now_ns=start + 60 * second, edge_usd=-1.0)) is None
-    reason = one.reason(view(now_ns=start + 120 * second, edge_usd=-2.5))
-    assert reason == "edge gone: -2.50 USD left, below zero 3 times"
+    reason = one.reason(view(now_ns=start + 120 * second, edge_usd=-2.5, edge_slack_usd=0.5))
+    below = "3 times more than 0.50 USD below zero (its error, or what leaving costs)"
+    assert reason == f"edge gone: -2.50 USD left, {below}"
+
+
+@pytest.mark.rows(("edge", "leaves"), [(-0.01, False), (-3.0, False), (-3.01, True)])
+def test_an_edge_within_its_error_or_what_leaving_costs_is_not_gone(edge, leaves):
+    one, minute = rules(edge_gone=True), 60 * NANOS_PER_SECOND
+    seen = [one.reason(view(now_ns=i * minute, edge_usd=edge, edge_slack_usd=3.0)) for i in range(5)]
+    assert any(seen) is leaves
 
 
 def test_an_edge_that_returns_starts_the_count_again_and_an_unknown_one_does_not():
@@ -285,7 +319,7 @@ def test_a_rule_serves_the_positions_of_every_strategy(kind, own):
         (BeforeClose(5.0), late),
         (CloseAt("15:55"), late),
         (NearExpiry(0), late),
-        (CreditEarned(0.4, "premium"), {"pnl": D(40), "premium_paid": D(100), "quoted_ns": 5}),
+        (CreditEarned(0.4), {"pnl": D(40), "premium_paid": D(100), "quoted_ns": 5}),
         (RiskHalt(), {"mode": Mode.FLATTENING}),
     ):
         assert rule.reason(kind(**own, **quiet | {"quoted_ns": 1})) is None

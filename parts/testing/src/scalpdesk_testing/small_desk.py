@@ -29,7 +29,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.entry.shapes import StructureConfig
+from scalpdesk.entry.shapes import StructureConfig, shape_named
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -165,7 +165,9 @@ class DeskPlan:
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
         if schedule.is_sold:
-            structure = StructureConfig(shape=schedule.shape, side="short", body="0", wing=str(WING_WIDTH))
+            given = {"body": "0", "wing": str(WING_WIDTH)}
+            placed = {at.value: given[at] for at in shape_named(schedule.shape).places}
+            structure = replace(StructureConfig(shape=schedule.shape, side="short"), **placed)
             entry = replace(config.entry, max_straddle_delta=None)
             config = replace(config, structure=structure, entry=entry)
         if schedule.max_loss is not None:

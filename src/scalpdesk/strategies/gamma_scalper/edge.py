@@ -222,7 +222,7 @@ class StraddleEdge:
     def left(self, structure: Structure, view: DeskView, hedger: DeltaHedger) -> Edge | None:
         """Return what holding on is worth beside selling now; None when unknown.
 
-        Spread and fees of getting out are paid either way and do not count.
+        Spread and fees of getting out are paid either way and do not count: see :func:`cost_of_one`.
         """
         forecast = self.horizon.forecast(view, structure)
         for leg in structure.option_ids:
@@ -232,7 +232,7 @@ class StraddleEdge:
         inputs = self._inputs(structure, view, hedger, forecast, half_spreads=0.0, fees=0.0)
         if inputs is None or not forecast.known:
             return None
-        return shifted_edge(inputs, forecast.vol)
+        return shifted_edge(inputs, forecast.vol, forecast.stderr)
 
     def new_strike(
         self, structure: Structure, structures: Sequence[Structure], view: DeskView
@@ -273,11 +273,7 @@ class StraddleEdge:
             )
             contracts = each.total_of_all(1.0 for _ in known)
             vols.append(each.total_of_all(by_clock * value.vol for value in known) / contracts)
-            quotes = [view.market.quotes[leg] for leg in each.option_ids]
-            half = 0.5 * each.total_of_all(
-                0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes
-            )
-            cost += held.multiplier * (half + option_fees(view, each))
+            cost += held.multiplier * cost_of_one(view, each)
         found = recentring(
             spot,
             (gammas[0], gammas[1]),
@@ -482,6 +478,13 @@ def _paid_gamma(view: DeskView, greeks: OptionGreeks, spot: float) -> float:
     if view.instruments[view.underlying].is_inverse:
         return gamma_in_coin(greeks.gamma, greeks.delta, spot)
     return greeks.gamma
+
+
+def cost_of_one(view: DeskView, structure: Structure) -> float:
+    """Return what trading a set once costs, half spreads and fees, currency per unit."""
+    quotes = [view.market.quotes[leg] for leg in structure.option_ids]
+    spreads = (0.0 if quote is None else max(quote.ask - quote.bid, 0.0) for quote in quotes)
+    return 0.5 * structure.total_of_all(spreads) + option_fees(view, structure)
 
 
 def option_fees(view: DeskView, structure: Structure) -> float:

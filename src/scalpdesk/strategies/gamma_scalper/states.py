@@ -18,11 +18,13 @@ from scalpdesk.entry.straddle_selector import Candidate, Selection
 from scalpdesk.instruments.structure import Structure, can_exchange, exchanged
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
-from scalpdesk.strategies.gamma_scalper.edge import early_exercise_gain
+from scalpdesk.strategies.gamma_scalper.edge import cost_of_one, early_exercise_gain
 from scalpdesk.strategies.gamma_scalper.trade import (
+    NOT_KNOWN,
     ScalperTools,
     StraddleTrade,
     TradeSide,
+    capital_at_risk,
     roll_credit,
     sold_delta,
     structure_held,
@@ -36,7 +38,7 @@ from scalpdesk.strategies.toolkit.exits import (
     quoted_ns,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, cost_of, resume
+from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
 CLOSED = "closed for the session"
 LEFT_OVER = "shares are left over from an earlier session"
@@ -223,7 +225,7 @@ class WaitingState(RestingState):
             return self, ()
         listed = tools.structures(view)
         selection = tools.selector.select(listed, view.market, view.delta_engine, spot, view.now_ns)
-        why_none = "" if selection.best is not None else selection.why_none()
+        why_none = "" if selection.best is not None else tools.why_none(selection)
         refused_by = selection.refused_by
         if selection.best is not None and config.exits.early_exercise:
             found = early_exercise_gain(view, selection.best.structure, tools.partners)
@@ -265,7 +267,12 @@ class WaitingState(RestingState):
         vols = (each.vol for each in best.states)
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
         entry = tools.leg_entry(best.structure, straddles, walks=True)
-        reasons = (selection.why_best(), *sizes, *verdict.reasons)
+        reasons = (
+            selection.why_best(),
+            *tools.lister.named.get(best.structure, ()),
+            *sizes,
+            *verdict.reasons,
+        )
         if answer is not None:
             reasons = (*reasons, answer.reason)
         bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
@@ -352,7 +359,9 @@ class HoldingState(TradingState):
             return self.leave(view, tools.manner.gone)
         if tools.adopts:
             trade.regroup(view, tools, legs)
+        trade.measure(view)
         pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
+        edge_usd, slack_usd = self._edge_left(view)
         reason = first_reason(
             trade.exits,
             PositionView(
@@ -361,11 +370,13 @@ class HoldingState(TradingState):
                 mode=view.mode,
                 expiry=trade.structure.first_expiry,
                 expires_ns=trade.expires_ns,
-                premium_paid=abs(trade.premium),
+                premium_paid=trade.at_risk.amount,
+                basis=trade.at_risk.basis,
                 pnl=pnl,
                 most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
                 sessions_held=trade.sessions_held,
-                edge_usd=self._edge_left(view),
+                edge_usd=edge_usd,
+                edge_slack_usd=slack_usd,
                 currency=trade.structure.lead.contract.currency,
                 exercise_gain=self._exercise_gain(view),
                 quoted_ns=quoted,
@@ -397,17 +408,24 @@ class HoldingState(TradingState):
         if len(side.structure.legs) == len(trade.structure.legs):
             return self.leave(view, why)
         sale = tools.leg_sale(view, side.structure, why, tools.config.entry.orders)
-        facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view))}
+        facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view)), **side.at_risk.facts()}
         return TrimmingState(tools, trade, side, sale), trade.sell(view, sale, facts, part=side.structure)
 
-    def _edge_left(self, view: DeskView) -> float | None:
-        """Return the edge left, once a minute; None in between, and where it is not known."""
+    def _edge_left(self, view: DeskView) -> tuple[float | None, float]:
+        """Return the edge left and what of it is no reason to leave, once a minute.
+
+        None in between, and where it is not known.
+        """
         tools = self.tools
         if not tools.config.exits.edge_gone or not tools.edge_looks.is_due(view.now_ns):
-            return None
+            return None, 0.0
         tools.edge_looks.note(view.now_ns, passed=True)
-        edge = tools.edge.left(self.trade.structure, view, tools.hedger)
-        return None if edge is None else edge.net_usd
+        structure = self.trade.structure
+        edge = tools.edge.left(structure, view, tools.hedger)
+        if edge is None:
+            return None, 0.0
+        errors = tools.config.entry.k_stderr * edge.stderr_usd
+        return edge.net_usd, max(errors, structure.nearest.multiplier * cost_of_one(view, structure))
 
     # another straddle -------------------------------------------------------------------------------
 
@@ -471,7 +489,7 @@ class HoldingState(TradingState):
             later = paying or later
         selection = tools.selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
-            why_none = f"roll: {selection.why_none()}"
+            why_none = f"roll: {tools.why_none(selection)}"
             return self, tools.refuse(f"roll: {selection.refused_by}", why_none, dict(selection.removed))
         verdict = tools.edge.judge(selection.best, view, tools.hedger)
         facts = entry_facts(selection.best, spot) | verdict.facts
@@ -491,6 +509,7 @@ class HoldingState(TradingState):
                 reason = f"roll: no credit, it brings {text} a set after its costs"
                 return self, tools.refuse("roll: credit", reason, facts)
             why = f"{why}, for a credit of {text} a set"
+        why = "; ".join((why, *tools.lister.named.get(structure, ())))
         return self._move(view, structure, why, facts, had_edge=verdict.has_edge)
 
     def _move(self, view: DeskView, structure: Structure, why: str, facts: Facts, *, had_edge: bool) -> Step:
@@ -645,7 +664,7 @@ class ScalingState(TradingState):
         missing = structure.missing(self.wanted, quantity).values()
         if status is not EntryStatus.WORKING and not any(missing):
             trade.straddles = self.wanted
-            trade.premium = max(trade.premium, cost_of(view, structure.option_ids), key=abs)
+            trade.at_risk = max(trade.at_risk, capital_at_risk(view, structure))
             tools.hedger.resize(self.wanted)
             state, held = HoldingState(tools, trade).hold(view)
             return state, [*actions, *held]
@@ -699,6 +718,7 @@ class LeavingState(State):
         entry, exits = tools.config.entry, tools.config.exits
         structure = None if trade is None or trade.is_adopted else trade.structure
         has_sold = structure is not None and not structure.all_bought
+        self.at_risk = NOT_KNOWN if trade is None else trade.at_risk
         self.entered = trade is not None and trade.entry_session is not None
         """Whether a whole straddle was held: after it ``entry.again_after_exit`` decides."""
         self.rests_in = rests_in
@@ -729,7 +749,8 @@ class LeavingState(State):
         if not legs and not tools.owns_shares:  # nothing was ever held: shares, if any, are somebody's
             taken_off = list(liquidation.take_off(view))
             return self if view.orders.live else self._next(view), taken_off
-        actions = liquidation.step(view, legs, tools.exit_facts(view, self.start))
+        facts = tools.exit_facts(view, self.start) | self.at_risk.facts()
+        actions = liquidation.step(view, legs, facts)
         if actions or not liquidation.is_flat(view, legs):
             return self, actions
         tools.owns_shares, after = not tools.adopts, self._next(view)

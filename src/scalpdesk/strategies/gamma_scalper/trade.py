@@ -10,30 +10,35 @@ from typing import NamedTuple
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
-from scalpdesk.core.units import ZERO, InstrumentId, money_text
+from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
 from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
-from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.entry.straddle_selector import Candidate, Selection, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_close_ns, to_new_york
 from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.margin.holdings import Holding
+from scalpdesk.portfolio.stress import StressLine, worths_of_day
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
+from scalpdesk.strategies.gamma_scalper.horizon import days_a_year
 from scalpdesk.strategies.toolkit.entry_legs import LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     RISK_HALT,
+    Basis,
     ExitConfig,
     ExitRule,
     PositionView,
     StopLoss,
+    first_reason,
     minutes_before,
     most_pnl,
     quoted_ns,
-    side_stop,
+    stops,
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -61,6 +66,21 @@ class Manner(NamedTuple):
 
 
 OWN_MANNER = Manner()
+
+
+class AtRisk(NamedTuple):
+    """Capital at risk, of which stops and targets are fractions."""
+
+    amount: Decimal
+    """Currency."""
+    basis: Basis
+
+    def facts(self) -> Facts:
+        """Return it for the record of an exit; nothing while it is not known."""
+        return {"at_risk_usd": float(self.amount), "at_risk_is": str(self.basis)} if self.amount else {}
+
+
+NOT_KNOWN = AtRisk(ZERO, Basis.PREMIUM)
 
 
 class ScalperTools:
@@ -210,6 +230,10 @@ class ScalperTools:
         chain = QuotedChain(view.market, view.delta_engine, view.now_ns, selection.min_open_interest)
         return self.lister.list_now(chain, view.now_ns, days)
 
+    def why_none(self, selection: Selection) -> str:
+        """Return why no structure is traded, in one sentence."""
+        return "; ".join(filter(None, (selection.why_none(), self.lister.unmet)))
+
     def held(self, view: DeskView) -> list[InstrumentId]:
         """Return the options held, in the order of their first trade."""
         return held_of(view, self.options)
@@ -303,8 +327,7 @@ class StraddleTrade:
         self.entry_session: date | None = None
         """None until the straddle is whole."""
         self.sessions_held = 0
-        self.premium = ZERO
-        """Cost of the sets, currency; below zero where they were sold for a credit."""
+        self.at_risk = NOT_KNOWN
         self.exits: Sequence[ExitRule[PositionView]] = ()
         self.scale: ScaleRule | None = None
 
@@ -315,17 +338,23 @@ class StraddleTrade:
         tools.abandoned.succeed()
         tools.owns_shares = True
         self.entry_session = view.session.day
-        self.premium = cost_of(view, self.structure.option_ids)
+        self.at_risk = NOT_KNOWN
+        self.measure(view)
         for leg in self.structure.option_ids:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         since_ns = None if config.hedge.first_at_once else view.now_ns
         tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
-        self.sides = sides_of(view, self.structure, self.start, config.exits)
-        self.exits = straddle_rules(config.exits, had_edge=self.had_edge, is_credit=self.premium < 0)
+        self.sides = sides_of(self.structure, self.start, config.exits)
+        self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
+
+    def measure(self, view: DeskView) -> None:
+        """Note the capital at risk once its options have values."""
+        if self.at_risk is NOT_KNOWN:
+            self.at_risk = capital_at_risk(view, self.structure)
 
     def regroup(self, view: DeskView, tools: ScalperTools, legs: Sequence[InstrumentId]) -> None:
         """Go on with what is held, where that is other legs or in other ratios."""
@@ -334,8 +363,8 @@ class StraddleTrade:
         self.structure = structure_held(view, legs)
         self.straddles = self.structure.sets_held(view.positions.quantity)
         self.is_adopted, self.is_of_shape = True, False
-        self.premium = cost_of(view, legs)
-        self.sides = sides_of(view, self.structure, self.start, tools.config.exits)
+        self.at_risk = NOT_KNOWN
+        self.sides = sides_of(self.structure, self.start, tools.config.exits)
         tools.hedger.resize(self.straddles)
 
     def stopped_side(self, view: DeskView) -> "tuple[TradeSide, str] | None":
@@ -389,20 +418,16 @@ class TradeSide:
         Its legs.
     start
         From which its P&L counts.
-    premium
-        What it cost, currency; below zero where it brought a credit.
-    stop
-        Its stop.
+    rules
+        Its stops.
     """
 
-    def __init__(
-        self, name: str, structure: Structure, start: TradeStart, premium: Decimal, stop: StopLoss
-    ) -> None:
+    def __init__(self, name: str, structure: Structure, start: TradeStart, rules: Sequence[StopLoss]) -> None:
         self.name = name
         self.structure = structure
+        self.at_risk = NOT_KNOWN
         self._start = start
-        self._premium = abs(premium)
-        self._stop = stop
+        self._stops = rules
 
     def pnl(self, view: DeskView) -> Decimal:
         """Return the P&L of its options, without a hedge, in currency."""
@@ -412,22 +437,25 @@ class TradeSide:
         """Return why to close it now, or None."""
         legs, pnl = self.structure.option_ids, self.pnl(view)
         quoted = quoted_ns(view.market, legs)
+        if self.at_risk is NOT_KNOWN:
+            self.at_risk = capital_at_risk(view, self.structure)
         seen = PositionView(
             now_ns=view.now_ns,
             session=view.session,
             mode=view.mode,
             expiry=self.structure.first_expiry,
-            premium_paid=self._premium,
+            premium_paid=self.at_risk.amount,
+            basis=self.at_risk.basis,
             pnl=pnl,
             most_pnl=most_pnl(view, legs, pnl) if quoted is None else None,
             currency=self.structure.lead.contract.currency,
             quoted_ns=quoted,
         )
-        found = self._stop.reason(seen)
+        found = first_reason(self._stops, seen)
         return None if found is None else f"{self.name} alone, {found}"
 
 
-def sides_of(view: DeskView, structure: Structure, start: TradeStart, config: ExitConfig) -> list[TradeSide]:
+def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> list[TradeSide]:
     """Return the sides of a structure that have stops of their own; none of options of one right."""
     if config.side_credit_multiple is None and config.side_premium_fraction is None:
         return []
@@ -438,12 +466,35 @@ def sides_of(view: DeskView, structure: Structure, start: TradeStart, config: Ex
         if not calls or not puts:
             continue
         side = Structure(legs)
-        premium = cost_of(view, side.option_ids)
-        stop = side_stop(config, is_credit=premium < 0)
         earned = {leg: start.earned.get(leg, ZERO) for leg in side.option_ids}
-        if stop is not None:
-            found.append(TradeSide(name, side, TradeStart(earned), premium, stop))
+        rules = stops(config.side_premium_fraction, config.side_credit_multiple)
+        found.append(TradeSide(name, side, TradeStart(earned), rules))
     return found
+
+
+def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
+    """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
+
+    The premium, where no more than it can be lost in a day of ``risk.stress_sigmas``; the credit, where it is
+    most of what can be gained then or more than can be lost; else the largest loss then.
+    """
+    paid = cost_of(view, structure.option_ids)
+    if structure.all_bought:
+        return AtRisk(paid, Basis.PREMIUM)
+    lines: list[StressLine] = []
+    for leg, contract, _ in structure.legs:
+        state = view.delta_engine.state(leg, view.now_ns)
+        if state is None:
+            return NOT_KNOWN
+        holding = Holding(contract, view.positions.quantity(leg), exact(state.mark))
+        lines.append(StressLine(holding, contract.underlying, 1.0, state))
+    worths = worths_of_day(lines, view.stress_sigmas / math.sqrt(days_a_year(view)))
+    loss, gain = paid - min(worths), max(worths) - paid
+    if paid > 0 and paid >= loss:
+        return AtRisk(paid, Basis.PREMIUM)
+    if paid < 0 and (-2 * paid >= gain or -paid >= loss):
+        return AtRisk(-paid, Basis.CREDIT)
+    return AtRisk(loss, Basis.LOSS)
 
 
 def sold_delta(view: DeskView, structure: Structure) -> float:

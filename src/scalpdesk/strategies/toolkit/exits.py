@@ -46,6 +46,15 @@ OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
 
+class Basis(StrEnum):
+    """What stops and targets are fractions of."""
+
+    PREMIUM = "premium"
+    CREDIT = "credit"
+    LOSS = "largest loss of a stress day"
+    """Where bought and sold legs pay for one another, the net of both says nothing of what is at risk."""
+
+
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     """An open position as exit rules see it; a rule that asks for what is not known has no reason."""
 
@@ -57,7 +66,8 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     pnl: Decimal = Decimal(0)
     """P&L of the trade so far: options, hedge and costs, in currency."""
     premium_paid: Decimal = Decimal(0)
-    """Cost of opening, or the credit of it, whole position, in currency."""
+    """Capital at risk, whole position, in currency: what ``basis`` names; 0 while it is not known."""
+    basis: Basis = Basis.PREMIUM
     currency: str = "USD"
     """Currency of edge, premium and P&L."""
     most_pnl: Decimal | None = None
@@ -75,6 +85,8 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     sessions_held: int = 0
     edge_usd: float | None = None
     """Edge left, or None when it is not known."""
+    edge_slack_usd: float = 0.0
+    """So far below zero an edge is within its error, or less than what leaving costs."""
     exercise_gain: tuple[float, bool] | None = None
     """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
     holding is better.
@@ -227,26 +239,50 @@ def minutes_of(clock: time) -> float:
 
 
 SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
-SideLoss = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
+StopFraction = Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")]
+ArmFraction = Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")]
+CreditMultiple = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
+CreditFraction = Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")]
 
 
-class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Stops and targets of a structure, of every strategy that trades one; None switches a rule off."""
+
+    stop_fraction: StopFraction | None = None
+    """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
+    legs pay for one another, of the largest loss of a day of ``risk.stress_sigmas``.
+    """
+    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
+    """Leave what was bought at a profit of this fraction of the capital at risk."""
+    arm_fraction: ArmFraction | None = None
+    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
+    """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
+    capital at risk; then leave once ``giveback_fraction`` of the best profit is given back.
+    """
+    credit_multiple: CreditMultiple | None = None
+    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
+    credit_fraction: CreditFraction | None = None
+    """Leave what was sold for a credit once this part of it is earned."""
+    side_credit_multiple: CreditMultiple | None = None
+    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
+    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
+    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
+    this fraction of the premium that they cost. The other side is kept and hedged.
+    """
+
+
+class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Exits of a long straddle. None switches a rule off."""
 
     section = "exits"
     min_dte: Annotated[int, at_least(0, 3_650, "calendar days to expiry")] | None = 7
     """Leave when so many calendar days or fewer are left to expiry."""
-    stop_fraction: (
-        Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")] | None
-    ) = 0.30
-    """Leave at a loss of this fraction of the premium paid."""
-    arm_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")] | None = 0.30
-    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
-    """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
-    premium; then leave once ``giveback_fraction`` of the best profit is given back.
-    """
+    stop_fraction: StopFraction | None = 0.30
+    arm_fraction: ArmFraction | None = 0.30
     edge_gone: bool = True
-    """Leave when the edge, recomputed for what is left, is below zero three times a minute apart."""
+    """Leave when the edge, recomputed for what is left, is below zero three times a minute apart: by more
+    than ``entry.k_stderr`` standard errors, and than leaving costs.
+    """
     max_sessions: Annotated[int, above(0, 1_000, "trading days")] | None = None
     """Leave after so many trading days, unless armed."""
     close_at: str | None = None
@@ -270,20 +306,8 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff. A leg that was sold is
     bought back: it would be assigned.
     """
-    credit_multiple: (
-        Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")] | None
-    ) = 1.0
-    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
-    credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = 0.5
-    """Leave what was sold for a credit once this part of it is earned."""
-    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
-    """Leave what was bought at a profit of this fraction of the premium."""
-    side_credit_multiple: SideLoss | None = None
-    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
-    """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
-    puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
-    this fraction of the premium that they cost. The other side is kept and hedged.
-    """
+    credit_multiple: CreditMultiple | None = 1.0
+    credit_fraction: CreditFraction | None = 0.5
     deadline: DeadlineConfig = msgspec.field(default_factory=DeadlineConfig)
     """Time of a session by which to be out, whatever the state of the trade: an entry under way is taken
     back, nothing is entered after it.
@@ -423,9 +447,17 @@ class QuotedMarks:
 
 
 class StopLoss:
-    """Exit at a loss of a fraction of the premium, by valid quotes, or by every price that is possible."""
+    """Exit at a loss of a fraction of the capital at risk, by valid quotes, or by every price possible.
 
-    def __init__(self, fraction: float, of: str = "premium") -> None:
+    Parameters
+    ----------
+    fraction
+        Of the capital at risk.
+    of
+        Bases for which it acts; for another, or while nothing is known to be at risk, it has no reason.
+    """
+
+    def __init__(self, fraction: float, of: Collection[Basis] = tuple(Basis)) -> None:
         self.fraction = fraction
         self._of = of
         self._marks = QuotedMarks()
@@ -437,30 +469,32 @@ class StopLoss:
         if trade.premium_paid is not self._premium:
             self._premium = trade.premium_paid
             self._least_pnl = -self.fraction * float(trade.premium_paid)
-        pnl = trade.pnl if self._marks.decide(trade.quoted_ns) else trade.most_pnl
+        is_decided = self._marks.decide(trade.quoted_ns)
+        if not self._least_pnl < 0.0 or trade.basis not in self._of:
+            return None
+        pnl = trade.pnl if is_decided else trade.most_pnl
         if pnl is None or float(pnl) > self._least_pnl:
             return None
         places = money_decimals(trade.currency)
-        loss = f"a loss of {self.fraction:.0%} of the {self._of} {trade.premium_paid:.{places}f}"
-        return f"stop: P&L {pnl:.{places}f} is {loss}"
+        return f"stop: P&L {pnl:.{places}f} is a loss of {_part(self.fraction, trade)}"
 
 
 class CreditEarned:
-    """Exit once a part of the credit, or of the premium, is earned, as valid quotes have it."""
+    """Exit at a profit of a part of the capital at risk, as valid quotes have it; ``of`` as of the stop."""
 
-    def __init__(self, fraction: float, of: str = "credit") -> None:
+    def __init__(self, fraction: float, of: Collection[Basis] = tuple(Basis)) -> None:
         self.fraction = fraction
         self._of = of
         self._marks = QuotedMarks()
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        if not self._marks.decide(trade.quoted_ns):
+        if not self._marks.decide(trade.quoted_ns) or trade.basis not in self._of:
             return None
-        if float(trade.pnl) < self.fraction * float(trade.premium_paid):
+        if not float(trade.pnl) >= self.fraction * float(trade.premium_paid) > 0.0:
             return None
         places = money_decimals(trade.currency)
-        return f"target: P&L {trade.pnl:.{places}f} is {self.fraction:.0%} of the {self._of} or more"
+        return f"target: P&L {trade.pnl:.{places}f} is {_part(self.fraction, trade)} or more"
 
 
 class TrailingStop:
@@ -490,11 +524,17 @@ class TrailingStop:
             return None
         places = money_decimals(trade.currency)
         given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.{places}f}"
-        return f"trailing: P&L {trade.pnl:.{places}f} {given}"
+        armed = f"armed at {_part(self.arm_fraction, trade)}"
+        return f"trailing: P&L {trade.pnl:.{places}f} {given}, {armed}"
+
+
+def _part(fraction: float, trade: PositionView) -> str:
+    """Return a part of the capital at risk in words."""
+    return f"{fraction:.0%} of the {trade.basis} {trade.premium_paid:.{money_decimals(trade.currency)}f}"
 
 
 class EdgeGone:
-    """Exit when the edge left is below zero three times a minute apart.
+    """Exit when the edge left is below zero three times a minute apart, beyond its error and its cost.
 
     Parameters
     ----------
@@ -506,14 +546,15 @@ class EdgeGone:
     def __init__(self, *, had_edge: bool = True) -> None:
         self._had_edge = had_edge
         self._seen_ns: list[int] = []
-        """Looks in a row at an edge below zero; while it was never there, at one that is not."""
+        """Looks in a row at an edge that is gone; while it was never there, at one that is not."""
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if trade.edge_usd is None:
             return None
         seen = self._seen_ns
-        if (trade.edge_usd < 0.0) is not self._had_edge:
+        is_seen = trade.edge_usd < -trade.edge_slack_usd if self._had_edge else trade.edge_usd >= 0.0
+        if not is_seen:
             seen.clear()
             return None
         if seen and trade.now_ns - seen[-1] > EDGE_TIMES * EDGE_SPACING_NS:
@@ -526,7 +567,9 @@ class EdgeGone:
             self._had_edge = True
             seen.clear()
             return None
-        return f"edge gone: {money_text(trade.edge_usd, trade.currency)} left, below zero {len(seen)} times"
+        left, slack = (money_text(each, trade.currency) for each in (trade.edge_usd, trade.edge_slack_usd))
+        beyond = f"more than {slack} below zero (its error, or what leaving costs)"
+        return f"edge gone: {left} left, {len(seen)} times {beyond}"
 
 
 class MaxSessions:
@@ -573,10 +616,15 @@ class BeforeClose:
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
 
 
-def side_stop(config: ExitConfig, *, is_credit: bool) -> StopLoss | None:
-    """Return a new stop of one side of a structure; None where the settings set no such stop."""
-    loss = config.side_credit_multiple if is_credit else config.side_premium_fraction
-    return None if loss is None else StopLoss(loss, "credit" if is_credit else "premium")
+def stops(fraction: float | None, credit_multiple: float | None) -> list[StopLoss]:
+    """Return new stops: at a fraction of a premium, and at a multiple of a credit.
+
+    At a largest loss the fraction is meant, and the multiple where no fraction is set.
+    """
+    found = [] if fraction is None else [StopLoss(fraction, (Basis.PREMIUM, Basis.LOSS))]
+    if credit_multiple is not None:
+        found.append(StopLoss(credit_multiple, (Basis.CREDIT,) if found else (Basis.CREDIT, Basis.LOSS)))
+    return found
 
 
 def minutes_before(instant_ns: int, minutes: float) -> int:
@@ -584,13 +632,8 @@ def minutes_before(instant_ns: int, minutes: float) -> int:
     return instant_ns - int(minutes * 60 * NANOS_PER_SECOND)
 
 
-def straddle_rules(
-    config: ExitConfig, *, had_edge: bool = True, is_credit: bool = False
-) -> tuple[ExitRule[PositionView], ...]:
-    """Return new rules for one structure, in their order.
-
-    ``had_edge`` as for :class:`EdgeGone`; ``is_credit`` where it was sold for more than it cost.
-    """
+def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[PositionView], ...]:
+    """Return new rules for one structure, in their order; ``had_edge`` as for :class:`EdgeGone`."""
     rules: list[ExitRule[PositionView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
@@ -600,12 +643,11 @@ def straddle_rules(
         rules.append(BeforeEvent(config))
     if config.early_exercise:
         rules.append(EarlyExercise())
-    stop = config.credit_multiple if is_credit else config.stop_fraction
-    if stop is not None:
-        rules.append(StopLoss(stop, "credit" if is_credit else "premium"))
-    target = config.credit_fraction if is_credit else config.target_fraction
-    if target is not None:
-        rules.append(CreditEarned(target, "credit" if is_credit else "premium"))
+    rules += stops(config.stop_fraction, config.credit_multiple)
+    if config.target_fraction is not None:
+        rules.append(CreditEarned(config.target_fraction, (Basis.PREMIUM, Basis.LOSS)))
+    if config.credit_fraction is not None:
+        rules.append(CreditEarned(config.credit_fraction, (Basis.CREDIT,)))
     trailing = None
     if config.arm_fraction is not None:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)

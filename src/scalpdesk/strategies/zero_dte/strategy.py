@@ -42,8 +42,7 @@ from scalpdesk.strategies.toolkit.exits import (
     AUTO,
     DeadlineConfig,
     ExitConfig,
-    PluginRules,
-    SideLoss,
+    PremiumExits,
     minutes_of,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
@@ -140,7 +139,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
         return make_band(self.band, own | self.band_settings)
 
 
-class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Deadline, orders and other reasons of the exit."""
 
     section = "exit"
@@ -156,18 +155,6 @@ class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     """An exit order that has not been filled by then is cancelled and gets a new price."""
     alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
     """So many tries of one leg that came to nothing are an alert."""
-    stop_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
-    target_fraction: Annotated[float, above(0, 100, "a fraction of the premium")] | None = None
-    arm_fraction: Annotated[float, above(0, 100, "a fraction of the premium")] | None = None
-    giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
-    credit_multiple: SideLoss | None = None
-    credit_fraction: Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")] | None = None
-    side_credit_multiple: SideLoss | None = None
-    side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
-    """``stop_fraction``, ``target_fraction``, ``arm_fraction``, ``giveback_fraction``, ``credit_multiple``,
-    ``credit_fraction``, ``side_credit_multiple``, ``side_premium_fraction``: The gamma scalper's exits of the
-    same names, all off.
-    """
 
     def __post_init__(self) -> None:
         """Refuse texts that are no times, and unknown venues."""

@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
-from scalpdesk.journal.reader import peek_header, run_named
+from scalpdesk.journal.reader import run_named
 from scalpdesk.monitor.answers import JournalPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
 from scalpdesk.monitor.texts import json_safe
-from scalpdesk.records.notes import keep_note, subject_of
+from scalpdesk.records.notes import keep_note, subject_in
 from scalpdesk.records.store import open_store, store_url
 from scalpdesk.research.reruns import kept_reruns
 from scalpdesk.web.access import Role
@@ -222,9 +222,8 @@ def note(body: NewNote, feed: Feed) -> Response:
     """Keep a note in the store of the runs."""
     try:
         run_dir = run_named(feed.runs_dir, body.run)
-        days = [session.day for session in peek_header(run_dir).sessions]
-        subject = subject_of(body.day, body.trade, days)
         with open_store(feed.records_url or store_url(feed.runs_dir)) as store:
+            subject = subject_in(run_dir, store, body.day, body.trade)
             now_ns = feed.clock.now_ns()
             kept = keep_note(store, run_dir.name, subject, tags=body.tags, note=body.note, now_ns=now_ns)
         return as_json(kept)
