@@ -367,7 +367,7 @@ def test_an_event_that_cannot_be_encoded_is_refused_as_it_is_added_and_leaves_th
         writer.add_event(quote(1))
         odd = (OpenInterestEvent(0, 1, 1, 10**30), TimerEvent(2**64, 1, "x"), TimerEvent(1, 1, "\ud800"))
         for absurd in odd:
-            with pytest.raises(InvariantError, match="cannot hold this event"):
+            with pytest.raises(InvariantError, match="cannot hold events"):
                 writer.add_event(absurd)
         writer.add_event(quote(2))
     read = [event for step in JournalReader(tmp_path / "r").steps() for event in step[0]]
@@ -380,7 +380,7 @@ def test_a_refusal_from_the_engine_ends_the_run_without_a_seal(tmp_path, header)
             writer.add_event(object())
             writer.flush()
 
-    with pytest.raises(InvariantError, match="cannot hold this event"):
+    with pytest.raises(InvariantError, match="cannot hold events"):
         run()
     assert not JournalReader(tmp_path / "r").sealed
 

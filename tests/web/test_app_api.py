@@ -535,15 +535,18 @@ def running(runs, ask):
 
 @pytest.mark.parametrize("held_up", ["lock", "_others_lock"])
 def test_a_halt_waits_for_no_reader_and_a_busy_reader_is_told_when_to_ask_again(
-    held_runs, client_of, held_up, monkeypatch
+    held_runs, ended_runs, client_of, held_up, tmp_path
 ):
     """Sixty readers without a token wait for a journal; the halt, a login and the health check do not."""
-    feed = running(held_runs, lambda *_, **__: {"was": "ACTIVE", "mode": "HALTED", "cancels": 2})
-    monkeypatch.setattr(feed, "start", lambda: None)
-    monkeypatch.setattr("scalpdesk.web.feed.run_named", lambda folder, name: folder / name)
+    for source in (*held_runs.iterdir(), *ended_runs[0].iterdir()):
+        if source.is_dir():
+            (tmp_path / source.name).symlink_to(source)
+    feed = running(tmp_path, lambda *_, **__: {"was": "ACTIVE", "mode": "HALTED", "cancels": 2})
+    feed.start = lambda: None  # it follows nothing by itself
+    (other,) = (path.name for path in tmp_path.iterdir() if path.name != feed.follower.run_dir.name)
     with client_of(feed) as client, ThreadPoolExecutor(60) as pool:
         with getattr(feed, held_up):
-            path = "/api/orders" if held_up == "lock" else "/api/orders?run=another"
+            path = "/api/orders" if held_up == "lock" else f"/api/orders?run={other}"
             reads = [pool.submit(client.get, path) for _ in range(60)]
             wait_for(lambda: sum(each.done() for each in reads) >= 60 - MOST_READS)
             began = time.monotonic()

@@ -191,7 +191,7 @@ def encode_events(events: Sequence[Event]) -> bytes:
 
 def encode_event(event: Event) -> bytes:
     """Encode one event; :func:`joined` makes a batch of several."""
-    return _encode(event, "this event")
+    return encode_events((event,))[1:]  # without the head of a list of one
 
 
 def joined(payloads: Sequence[bytes]) -> bytes:
