@@ -10,12 +10,14 @@ import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.sockets import FILL_MODELS, HEDGE_BANDS
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.certify import Certification, WireTap, certify
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
@@ -200,6 +202,23 @@ def test_a_desk_trades_sessions_at_the_venue(tmp_path, socket_enabled, sessions)
             (3, Decimal("100.01")),
             (3, Decimal("99.99")),
         ]
+
+
+def test_a_certification_asks_a_venue_of_shares_each_step_in_the_share():
+    def build(instruments):
+        return find_venue("steady").build(VenueSetup(instruments=instruments, clock=clock), NoSettings())
+
+    clock = FollowingClock()
+    asked = Certification(build, Instruments(), clock, "SPY", "USD", 3, "sdc", True, patience_seconds=0.1)
+    steps = {step.name: step for step in asyncio.run(certify(asked, WireTap([]), lambda _step: None))}
+    not_asked = {name: step.seen for name, step in steps.items() if step.verdict == "not asked"}
+    assert not_asked == {"combo": "the venue takes no combos from the desk"}
+    assert steps["contracts"].seen == "none, and the account may trade none: the orders are for SPY"
+    for name in ("login", "account", "contracts", "quotes", "stream", "queried", "history", "limits"):
+        assert (name, steps[name].verdict) == (name, "ok")
+    # this venue fills every order at once, at whatever limit: the certification says so
+    assert "OrderFilled" in steps["order"].seen
+    assert steps["order"].verdict == steps["compared"].verdict == "differs"
 
 
 @pytest.mark.parametrize("member", ["splits", "cancel_at_venue", "quotes", "takes_id_once"])

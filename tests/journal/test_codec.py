@@ -29,11 +29,13 @@ from scalpdesk.journal.codec import (
     decode_events,
     decode_header,
     decode_outputs,
+    encode_event,
     encode_events,
     encode_header,
     encode_outputs,
     instrument_from_map,
     instrument_to_map,
+    joined,
     same_outputs,
 )
 
@@ -75,6 +77,12 @@ def test_events_keep_nan_exact_decimals_and_nested_rows():
     assert back[1:] == events[1:]
     assert str(back[2].positions[0].average_price) == "1.250"
     assert encode_events(back) == encode_events(events)
+
+
+@pytest.mark.rows("count", [1, 15, 16, 4_096, 65_535])
+def test_events_encoded_one_by_one_make_the_same_batch(count):
+    events = [TimerEvent(5, 5, "heartbeat")] * count
+    assert joined([encode_event(event) for event in events]) == encode_events(events)
 
 
 def test_outputs_take_numpy_scalars_and_keep_nan():

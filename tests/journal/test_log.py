@@ -5,7 +5,7 @@ import pytest
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError
-from scalpdesk.core.events import TimerEvent
+from scalpdesk.core.events import OpenInterestEvent, TimerEvent
 from scalpdesk.core.intents import Decision, SetTimer
 from scalpdesk.journal import log
 from scalpdesk.journal.codec import DecisionHash, TapeRows, encode_events, encode_outputs
@@ -358,6 +358,20 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path, header):
     (tmp_path / "r" / "journal.lock").mkdir(parents=True)
     with pytest.raises(StopError, match=r"journal\.lock"):
         JournalWriter.create(tmp_path / "r", header)
+
+
+def test_an_event_that_cannot_be_encoded_is_refused_as_it_is_added_and_leaves_the_rest(
+    tmp_path, header, quote
+):
+    with JournalWriter.create(tmp_path / "r", header) as writer:
+        writer.add_event(quote(1))
+        odd = (OpenInterestEvent(0, 1, 1, 10**30), TimerEvent(2**64, 1, "x"), TimerEvent(1, 1, "\ud800"))
+        for absurd in odd:
+            with pytest.raises(InvariantError, match="cannot hold events"):
+                writer.add_event(absurd)
+        writer.add_event(quote(2))
+    read = [event for step in JournalReader(tmp_path / "r").steps() for event in step[0]]
+    assert read == [quote(1), quote(2)]
 
 
 def test_a_refusal_from_the_engine_ends_the_run_without_a_seal(tmp_path, header):

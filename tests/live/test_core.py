@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import OrderAccepted, OrderFilled, QuoteEvent, TimerEvent, UnmatchedOrderEvent
 from scalpdesk.core.intents import (
     CancelOrder,
@@ -18,7 +19,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.mode import DeskMode
 from scalpdesk.core.units import NEVER_NS, InstrumentId
-from scalpdesk.live.core import LiveCore
+from scalpdesk.live.core import MOST_AHEAD_NS, LiveCore
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 
@@ -88,6 +89,33 @@ def test_an_event_from_before_the_last_is_stamped_at_the_engines_time(event, at_
     assert journaled is handled
     assert (handled.ts_recv_ns, handled.ts_event_ns) == (at_ns, event.ts_event_ns)
     assert desk.core.events == 1
+
+
+def test_an_event_that_no_journal_can_hold_reaches_nothing_and_is_told():
+    desk, told = Desk((CANCEL,)), []
+    desk.core.on_refused = lambda *refused: told.append(refused)
+
+    def cannot_hold(event):
+        raise InvariantError("the journal cannot hold this event")
+
+    add_event, desk.add_event = desk.add_event, cannot_hold
+    assert desk.core.feed(quote()) == ()
+    assert (desk.steps, desk.core.events, desk.core.counters["refused"]) == ([], 0, 1)
+    assert told == [(quote(), "the journal cannot hold this event")]
+    desk.add_event = add_event
+    assert desk.core.feed(quote()) == (CANCEL,)  # the next event is as ever
+
+
+def test_a_quote_of_the_future_is_refused_and_what_happened_then_happened_now():
+    desk = Desk()
+    for ahead_ns, is_taken in ((MOST_AHEAD_NS, True), (MOST_AHEAD_NS + 1, False)):
+        late = QuoteEvent(InstrumentId(0), NOW_NS + ahead_ns, NOW_NS, 1.0, 2.0, 1.0, 1.0)
+        before = len(desk.steps)
+        desk.core.feed(late)
+        assert (len(desk.steps) > before) is is_taken
+    executed = OrderFilled("a", NOW_NS + 2 * MOST_AHEAD_NS, NOW_NS, "e", D(6), D(5), D(0))
+    desk.core.feed(executed)
+    assert desk.steps[-1] == ("handled", fill())
 
 
 @pytest.mark.rows(

@@ -2,6 +2,7 @@ import asyncio
 
 from scalpdesk.core.clock import FollowingClock, Stamper
 from scalpdesk.core.events import OrderAccepted, QuoteEvent
+from scalpdesk.core.units import DAY_NS
 from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.event_queue import EventQueue
 
@@ -86,6 +87,28 @@ def test_a_following_clock_stands_at_the_latest_instant_seen():
     assert stamper.timestamp(200) == 207
     assert stamper.timestamp(150) == 207
     assert clock.now_ns() == 207
+
+
+def test_a_venues_time_is_followed_past_a_weekend_and_not_into_another_year():
+    clock = FollowingClock()
+    stamper = Stamper(clock)
+    assert stamper.timestamp(1_000 * DAY_NS) == 1_000 * DAY_NS  # the first tells where the venue is
+    assert stamper.timestamp(1_004 * DAY_NS) == 1_004 * DAY_NS
+    for absurd in (1_370 * DAY_NS, 4_000 * DAY_NS, 2**63, 10**30):
+        assert stamper.timestamp(absurd) < 1_005 * DAY_NS
+    assert stamper.timestamp(1_004 * DAY_NS + 1) == 1_004 * DAY_NS + 1
+
+
+def test_a_venues_time_is_followed_as_far_as_seconds_have_passed(monkeypatch):
+    passed_ns = 0
+    monkeypatch.setattr("time.monotonic_ns", lambda: passed_ns)
+    clock = FollowingClock()
+    clock.follow(1_000 * DAY_NS)
+    clock.follow(1_011 * DAY_NS)
+    assert clock.now_ns() == 1_000 * DAY_NS
+    passed_ns = 10**9  # a fast exchange, whose line was down for a second
+    clock.follow(1_011 * DAY_NS)
+    assert clock.now_ns() == 1_011 * DAY_NS
 
 
 def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():

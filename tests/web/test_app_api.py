@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from hashlib import sha256
@@ -28,7 +29,7 @@ from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import list_runs, load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
-from scalpdesk.web.access import WRONG_TOKENS
+from scalpdesk.web.access import MOST_READS, WRONG_TOKENS
 from scalpdesk.web.feed import ACKNOWLEDGED_FILE, STATE_FILE, WATCHER_SECONDS, DeskFeed
 from scalpdesk.web.routes.pages import PAGES
 from scalpdesk_testing.virtual_time import VirtualLoop
@@ -505,17 +506,19 @@ def test_login_over_the_api_lets_the_page_operate(client):
     assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
 
 
-def test_wrong_tokens_close_the_door_to_their_source_and_to_nobody_else(client_of, held_feed):
+def test_wrong_tokens_close_the_door_to_wrong_tokens_of_their_source_alone(client_of, held_feed):
     client = client_of(held_feed, proxies=("10.0.0.0/8",))
     proxy = TestClient(client.app, base_url="http://localhost:10000", client=("10.0.0.1", 4711))
     for number in range(WRONG_TOKENS):
         sent = {"x-forwarded-for": f"203.0.113.{number}, 198.51.100.9"}  # the first is the visitor's own
         answer = proxy.get("/api/orders", headers=sent | {"authorization": "Bearer guess"})
         assert answer.status_code == 401
-    waits = proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | sent)
+    waits = proxy.post("/login", json={"token": "guess"}, headers=ORIGIN | sent)
     assert waits.status_code == 429
     assert 50 < int(waits.headers["retry-after"]) <= 60
-    assert proxy.get("/api/orders", headers=sent | OPERATOR).status_code == 429
+    assert proxy.get("/api/orders", headers=sent | {"authorization": "Bearer guess"}).status_code == 429
+    assert proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | sent).is_success
+    assert proxy.get("/api/orders", headers=sent | OPERATOR).is_success  # the right one always counts
     others = {"x-forwarded-for": "198.51.100.10"}
     assert proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | others).is_success
     assert proxy.get("/api/orders", headers=others | OPERATOR).is_success
@@ -528,6 +531,43 @@ def running(runs, ask):
     feed.choose()
     feed.is_running = True
     return feed
+
+
+@pytest.mark.parametrize("held_up", ["lock", "_others_lock"])
+def test_a_halt_waits_for_no_reader_and_a_busy_reader_is_told_when_to_ask_again(
+    held_runs, ended_runs, client_of, held_up, tmp_path
+):
+    """Sixty readers without a token wait for a journal; the halt, a login and the health check do not."""
+    for source in (*held_runs.iterdir(), *ended_runs[0].iterdir()):
+        if source.is_dir():
+            (tmp_path / source.name).symlink_to(source)
+    feed = running(tmp_path, lambda *_, **__: {"was": "ACTIVE", "mode": "HALTED", "cancels": 2})
+    feed.start = lambda: None  # it follows nothing by itself
+    (other,) = (path.name for path in tmp_path.iterdir() if path.name != feed.follower.run_dir.name)
+    with client_of(feed) as client, ThreadPoolExecutor(60) as pool:
+        with getattr(feed, held_up):
+            path = "/api/orders" if held_up == "lock" else f"/api/orders?run={other}"
+            reads = [pool.submit(client.get, path) for _ in range(60)]
+            wait_for(lambda: sum(each.done() for each in reads) >= 60 - MOST_READS)
+            began = time.monotonic()
+            body = {"key": "0123456789", "reason": "test"}
+            assert client.post("/api/commands/halt", json=body, headers=OPERATOR).json()["mode"] == "HALTED"
+            assert client.post("/login", json={"token": "operator-token"}, headers=ORIGIN).is_success
+            assert client.get("/healthz").json()["running"]
+            assert time.monotonic() - began < 1.0
+            if held_up == "_others_lock":  # whoever waits for another run waits a second at most
+                wait_for(lambda: all(each.done() for each in reads))
+        answers = [each.result() for each in reads]
+    refused = [each for each in answers if each.status_code == 503]
+    assert len(refused) == (60 if held_up == "_others_lock" else 60 - MOST_READS)
+    assert {each.headers["retry-after"] for each in refused} == {"1"}
+
+
+def wait_for(condition):
+    ends = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 def test_a_command_reaches_the_desk_once_for_each_key(held_runs):

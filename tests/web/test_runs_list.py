@@ -48,6 +48,15 @@ def test_a_run_that_ended_and_one_cut_short_are_listed_with_what_is_known_of_the
     assert cut["fills"] > 0
 
 
+def test_every_run_is_reached_by_asking_for_more_and_their_number_is_true(both, client_of):
+    folder, names = both
+    client = client_of(DeskFeed(folder, None, SystemClock()))
+    pages = [client.get(f"/api/runs?limit={limit}").json() for limit in (1, 2, 100_000)]
+    assert [len(page["runs"]) for page in pages] == [1, 2, 2]
+    assert {(page["found"], page["total"]) for page in pages} == {(2, 2)}
+    assert {run["run_id"] for run in pages[1]["runs"]} == set(names.values())
+
+
 def test_a_run_that_a_process_writes_is_running_and_counts_its_sessions_so_far(both):
     folder, names = both
     lock_path = folder / names["cut"] / LOCK_NAME

@@ -7,6 +7,7 @@ import pytest
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
+from scalpdesk.venues.bounds import LARGEST_COUNT
 from scalpdesk_alpaca import account_messages
 from scalpdesk_alpaca.fields import Malformed
 from scalpdesk_testing.kit import alpaca_wire as samples
@@ -149,7 +150,7 @@ def test_the_penny_programme_indicator_decides_on_the_ticks(symbol, ppind, rule)
         ({"multiplier": str(account_messages.LARGEST_MULTIPLIER + 1)}, "bad_multiplier"),
         ({"symbol": "NVDA26"}, "bad_symbol"),
         ({"strike_price": "185.5"}, "contradictory_contract"),
-        ({"open_interest": str(account_messages.LARGEST_OPEN_INTEREST + 1)}, "bad_open_interest"),
+        ({"open_interest": str(LARGEST_COUNT + 1)}, "bad_open_interest"),
     ],
 )
 def test_a_contract_that_cannot_be_believed_is_left_out_by_name(change, name):
@@ -209,3 +210,24 @@ def test_latest_quotes():
     )
     assert quotes == [QuoteEvent(0, samples.AT_NS, samples.AT_NS + 5, 185.1, 185.14, 3.0, 2.0)]
     assert [one.name for one in refusals] == ["unknown_symbol", "malformed_quote"]
+
+
+@pytest.mark.rows(
+    ("change", "name"),
+    [
+        ({"options_trading_level": 10**30}, "bad_options_level"),
+        ({"options_trading_level": None, "options_approved_level": -1}, "bad_options_level"),
+        ({"cash": "1e30"}, "bad_cash"),
+        ({"equity": 1e300}, "bad_equity"),
+        ({"maintenance_margin": "1e13"}, "bad_maintenance_margin"),
+    ],
+)
+def test_a_figure_of_the_account_beyond_all_bounds_is_refused_by_name(change, name):
+    with pytest.raises(Malformed) as caught:
+        account_messages.read_account(as_json(ACCOUNT | change))
+    assert caught.value.name == name
+
+
+def test_a_margin_beside_next_to_nothing_is_a_number_still():
+    row = ACCOUNT | {"equity": "1e-18", "maintenance_margin": "9999999999999"}
+    assert account_messages.read_account(as_json(row)).margin_fraction == 1_000_000

@@ -10,8 +10,8 @@ from msgspec.msgpack import Ext
 
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import rfc3339
+from scalpdesk.venues.bounds import LATEST_NS
 from scalpdesk_alpaca.fields import (
-    LATEST_NS,
     BadMessage,
     Malformed,
     amount,
@@ -122,7 +122,7 @@ def test_an_amount_below_ten_trillion_of_at_most_eighteen_decimals_is_one(value)
 
 @pytest.mark.parametrize("value", ["10000000000000", "-10000000000000", "1.0000000000000000001"])
 def test_an_amount_of_ten_trillion_or_of_nineteen_decimals_is_none(value):
-    with pytest.raises(Malformed, match="bad_qty: exponent"):
+    with pytest.raises(Malformed, match="bad_qty"):
         amount(Decimal(value), "qty")
     for read in (amount, positive, not_negative):
         with pytest.raises(Malformed, match="no_qty"):

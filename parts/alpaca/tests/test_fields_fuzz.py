@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
+from scalpdesk.journal.codec import encode_events
+from scalpdesk.venues.bounds import LARGEST_FIGURE, LATEST_NS
 from scalpdesk_alpaca import account_messages, market_data, messages
-from scalpdesk_alpaca.fields import LATEST_NS, BadMessage, Malformed
+from scalpdesk_alpaca.fields import BadMessage, Malformed
 from scalpdesk_alpaca.order_messages import TradeUpdate, read_orders, read_update
 from scalpdesk_testing.kit import alpaca_wire as samples
 
@@ -67,7 +69,9 @@ def check_market(item):
     if isinstance(item, QuoteEvent | TradeEvent | BarEvent):
         assert item.instrument_id in (0, 1)
         assert 0 <= item.ts_event_ns < LATEST_NS + 60_000_000_000
+        encode_events([item])  # the journal can hold it
     if isinstance(item, QuoteEvent):
+        assert not max(abs(item.bid), abs(item.ask)) >= LARGEST_FIGURE
         assert 0 <= item.bid_size < math.inf
         assert 0 <= item.ask_size < math.inf
     if isinstance(item, BadMessage):

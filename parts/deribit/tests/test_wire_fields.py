@@ -3,7 +3,9 @@
 import json
 import math
 from decimal import Decimal
+from itertools import product
 
+import msgspec
 import pytest
 
 from scalpdesk.core.enums import ChangeCause
@@ -11,6 +13,7 @@ from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Subm
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.venues.bounds import LATEST_NS
 from scalpdesk.venues.contract import VenueActivity, VenueFill, VenueOrder, VenuePosition
 from scalpdesk.venues.tracker import Outcome
 from scalpdesk_deribit import wire
@@ -149,6 +152,84 @@ def test_a_list_holds_objects_only():
     with pytest.raises(WireError) as caught:
         wire.rows("x" * 200, "legs")
     assert str(caught.value).endswith(": " + "x" * 80)
+
+
+ABSURD = (1e30, -1e30, 1e308, 2**63, 2**64, 2**127 - 1, 10**300, -(10**18), 253_402_300_800_000, -1, 0, 0.5)
+"""Numbers that a frame can carry, whatever the field means."""
+TICKER = {
+    "timestamp": 1_741_000_000_000,
+    "best_bid_price": 0.01,
+    "best_bid_amount": 5.0,
+    "best_ask_price": 0.02,
+    "best_ask_amount": 5.0,
+}
+ORDER = {
+    "order_state": "open",
+    "order_id": "1",
+    "label": "sd-1",
+    "direction": "buy",
+    "order_type": "limit",
+    "instrument_name": CALL.symbol,
+    "last_update_timestamp": 1_741_000_000_000,
+    "creation_timestamp": 1_741_000_000_000,
+    "amount": 1.0,
+    "filled_amount": 0.5,
+    "average_price": 0.01,
+    "price": 0.01,
+}
+TRADE = ORDER | {"trade_id": "t", "timestamp": 1_741_000_000_000, "fee": 0.0001}
+LINE = {
+    "id": 7,
+    "type": "settlement",
+    "amount": 1.0,
+    "change": 0.1,
+    "price": 9e4,
+    "total_interest_pl": 0.01,
+    "timestamp": 1_741_000_000_000,
+}
+HELD = {"instrument_name": CALL.symbol, "size": 1.0, "average_price": 0.01, "mark_price": 0.02}
+SUMMARY = {
+    "id": 1,
+    "currency": "BTC",
+    "equity": 2.0,
+    "available_funds": 1.0,
+    "maintenance_margin": 0.5,
+    "margin_balance": 2.0,
+    "session_funding": 0.0,
+}
+
+
+@pytest.mark.rows(
+    ("message", "read"),
+    [
+        (TICKER, lambda message: wire.read_quote(message, 1, CALL, 5)),
+        (ORDER, lambda message: wire.read_report(message, CALL)),
+        (ORDER, lambda message: wire.read_open_order(message, CALL, 1)),
+        (TRADE, lambda message: wire.read_trade(message, CALL).fill),
+        (LINE, wire.read_log),
+        (HELD, lambda message: wire.read_position(message, CALL, 1)),
+        (SUMMARY, lambda message: wire.read_account(message, ())),
+    ],
+)
+def test_whatever_number_stands_in_a_field_the_journal_holds_what_is_read_or_it_is_refused_by_name(
+    message, read
+):
+    msgspec.msgpack.encode(read(message))
+    for name, value in product(message, (*ABSURD, *map(str, ABSURD))):
+        try:
+            found = read(message | {name: value})
+        except WireError:
+            continue
+        msgspec.msgpack.encode(found)
+        stamps = [getattr(found, each) for each in ("ts_event_ns", "submitted_ns") if hasattr(found, each)]
+        assert all(0 <= at_ns < LATEST_NS for at_ns in stamps)
+
+
+def test_an_instrument_of_a_size_beyond_all_bounds_is_refused():
+    with pytest.raises(WireError, match="contract_size"):
+        wire.read_instrument(
+            FUTURE | {"quote_currency": "USD", "base_currency": "BTC", "contract_size": 10**12}
+        )
 
 
 # instruments --------------------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 import asyncio
 from decimal import Decimal
+from itertools import product
 
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import OrderNotFound, QuoteEvent
+from scalpdesk.core.events import OpenInterestEvent, OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import CancelOrder
+from scalpdesk.core.units import DAY_NS
+from scalpdesk.journal.codec import encode_events
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venue_conformance import Listener
+from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr.connection import TwsConnection
@@ -39,6 +43,67 @@ def message(bench, code, text=""):
 
 def named(desk, kind):
     return [(each.stream, each.name) for each in desk.notices if each.kind is kind]
+
+
+ABSURD = ("1e30", "-1e30", "9" * 40, "1e400", "NaN", "1.7976931348623157E308", "2147483647", "-1", "0", "")
+ABSURD += (str(2**63 - 1), str(2**127 - 1), "253402300800", "99999999999999999999")
+"""Texts of numbers that a message of TWS can carry, the vendor's "no value" among them."""
+
+
+def test_whatever_number_stands_in_a_tick_the_journal_holds_what_is_read_and_the_clock_stands():
+    async def spoilt(bench):
+        desk = await connected(bench)
+        decoder, seen = desk.gateway._connection.ib.client.decoder, {}
+        interpret = decoder.interpret
+
+        def noted(fields):
+            seen.setdefault((fields[0], fields[3] if len(fields) > 3 else ""), list(fields))
+            interpret(fields)
+
+        decoder.interpret = noted
+        await desk.gateway.subscribe([bench.share, bench.call, bench.put])
+        await desk.until(lambda: len([kind for kind, _ in seen if kind in {"1", "2", "46", "49"}]) > 6)
+        ticks = [fields for (kind, _), fields in seen.items() if kind in {"1", "2", "45", "46", "49"}]
+        ticks += [["2", "6", ticks[0][2], "27", "5"], ["45", "6", ticks[0][2], "49", "0"]]
+        now_ns = desk.gateway._publisher.timestamp()
+        changed = 0
+        for fields in ticks:
+            for place, text in product(range(2, len(fields)), ABSURD):
+                interpret([*fields[:place], text, *fields[place + 1 :]])
+                changed += 1
+        await desk.until(lambda: bool(desk.of(QuoteEvent)))
+        encode_events(desk.events)
+        assert changed > 200
+        assert all(each.ts_recv_ns - now_ns < DAY_NS for each in desk.events)
+        assert all(max(each.bid, each.ask) < LARGEST_FIGURE for each in desk.of(QuoteEvent))
+        assert all(0 <= each.open_interest_contracts <= LARGEST_COUNT for each in desk.of(OpenInterestEvent))
+        assert desk.gateway.health().counters.get("internal_fault", 0) == 0
+        order = await desk.submit(bench.share, 1)
+        await desk.over(order)  # it trades on
+        await desk.close()
+
+    against(spoilt)
+
+
+@pytest.mark.rows("value", ["1e30", str(2**127 - 1), "1e400", "NaN"])
+def test_an_open_interest_that_is_none_is_not_published(value):
+    async def ticked(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.call])
+        await desk.until(lambda: bool(desk.of(OpenInterestEvent)))
+        connection = desk.gateway._connection
+        (request_id,) = connection.ib.wrapper.reqId2Ticker
+        before = desk.of(OpenInterestEvent)
+        connection.ib.client.decoder.interpret(["2", "6", str(request_id), "27", value])
+        came = len(desk.of(QuoteEvent))
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > came)
+        assert desk.of(OpenInterestEvent) == before
+        assert named(desk, NoticeKind.REFUSED) == (
+            [] if value == str(2**127 - 1) else [("requests", "malformed_message")]
+        )
+        await desk.close()
+
+    against(ticked)
 
 
 def test_without_the_brokers_link_orders_wait_for_nothing_and_come_back_with_it():

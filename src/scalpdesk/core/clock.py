@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND
 
 
 class Clock(Protocol):
@@ -60,6 +60,12 @@ class SteadyClock(SystemClock):
         return passed_ns + self._apart_ns
 
 
+MOST_AHEAD_NS = 10 * DAY_NS
+"""Longest step of a venue's time that is believed at once: past the holidays between two sessions."""
+MOST_PACE = 100_000
+"""Seconds of a venue that may pass within one of the wall beyond that."""
+
+
 class FollowingClock:
     """A clock that stands at the latest instant seen on the wire; for a venue with a time of its own.
 
@@ -77,6 +83,8 @@ class FollowingClock:
     def __init__(self, start_ns: int = 0, *, latency_ns: int = 0) -> None:
         self._now_ns = start_ns
         self._latency_ns = latency_ns
+        self._believed_ns: int | None = None
+        """When a time was believed last, the machine's monotonic time."""
 
     def now_ns(self) -> int:
         """Return UTC nanoseconds since 1970."""
@@ -85,6 +93,19 @@ class FollowingClock:
     def observe(self, ts_event_ns: int) -> None:
         """Move to the time of a message, unless that lies before the present."""
         self._now_ns = max(self._now_ns, ts_event_ns + self._latency_ns)
+
+    def follow(self, stated_ns: int) -> None:
+        """Move to a time that a venue states, unless it is far ahead of the last and of the seconds since.
+
+        The clock cannot go back: one wrong stamp would end every session and every order's life.
+        """
+        passed_ns = time.monotonic_ns()
+        if self._believed_ns is not None:
+            most_ns = MOST_AHEAD_NS + MOST_PACE * (passed_ns - self._believed_ns)
+            if stated_ns - self._now_ns > most_ns:
+                return
+        self._believed_ns = passed_ns
+        self.observe(stated_ns)
 
 
 class Stamper:
@@ -98,7 +119,7 @@ class Stamper:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._follow = clock.observe if isinstance(clock, FollowingClock) else None
+        self._follow = clock.follow if isinstance(clock, FollowingClock) else None
         self._last_ns = 0
 
     @property

@@ -189,6 +189,18 @@ def encode_events(events: Sequence[Event]) -> bytes:
     return _encode(events, "events")
 
 
+def encode_event(event: Event) -> bytes:
+    """Encode one event; :func:`joined` makes a batch of several."""
+    return encode_events((event,))[1:]  # without the head of a list of one
+
+
+def joined(payloads: Sequence[bytes]) -> bytes:
+    """Return encoded events as :func:`encode_events` encodes them together."""
+    count = len(payloads)
+    head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return head + b"".join(payloads)
+
+
 def encode_outputs(outputs: Sequence[Output]) -> bytes:
     """Encode the outputs of one event."""
     return _encode(outputs, "outputs")

@@ -25,11 +25,12 @@ from scalpdesk.journal.codec import (
     JournalSeal,
     JournalTotals,
     TapeRows,
-    encode_events,
+    encode_event,
     encode_header,
     encode_outputs,
     encode_rows,
     encode_seal,
+    joined,
 )
 from scalpdesk.journal.frames import (
     CAUSES,
@@ -232,9 +233,9 @@ def holder_of(run_dir: Path) -> str:
 
 
 BATCH_EVENTS = 4096
-"""Greatest number of events without outputs in one record."""
+"""Greatest number of events without outputs in one record; fewer than 65,536."""
 DURABLE_BATCH_EVENTS = 32
-"""The same with ``durability="commands"``: what is left to encode and to hash, a command waits for."""
+"""The same with ``durability="commands"``: what is left to hash, a command waits for."""
 SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 8 * 1024 * 1024
 """Bytes that a durable journal preallocates at a time."""
@@ -268,7 +269,8 @@ class JournalWriter:
         self._is_durable = durability == "commands"
         self._batch_events = DURABLE_BATCH_EVENTS if self._is_durable else BATCH_EVENTS
         self._segment_limit = segment_limit_bytes
-        self._pending: list[Event] = []
+        self._pending: list[bytes] = []
+        """Events that wait to be written, encoded."""
         self._buffer = bytearray()
         self._file = SegmentFile(segment_path(run_dir, 0), -1, 0, 0)  # closed until one is opened
         self._reserve_bytes = RESERVE_BYTES if self._is_durable else 0
@@ -359,14 +361,21 @@ class JournalWriter:
         return JournalTotals(self._events, self._outputs, self._output_records)
 
     def add_event(self, event: Event) -> None:
-        """Add one event, before the engine handles it; it is written with the next one, or later."""
+        """Add one event, before the engine handles it; it is written with the next one, or later.
+
+        Raises
+        ------
+        InvariantError
+            When no journal can hold it: nothing was added.
+        """
+        payload = encode_event(event)
         if len(self._pending) >= self._batch_events:
             self._write_batch()
-        self._pending.append(event)
+        self._pending.append(payload)
 
     def replace_event(self, event: Event) -> None:
         """Put another event in place of the one added last, before anything else was added or written."""
-        self._pending[-1] = event
+        self._pending[-1] = encode_event(event)
 
     def add_rows(self, rows: TapeRows) -> None:
         """Add quotes that the engine has or can see, by their place on the tape."""
@@ -438,7 +447,7 @@ class JournalWriter:
         pending = self._pending
         if not pending:
             return
-        self._add_record(RecordKind.EVENTS, encode_events(pending), len(pending))
+        self._add_record(RecordKind.EVENTS, joined(pending), len(pending))
         pending.clear()
 
     def _add_record(self, kind: RecordKind, payload: bytes, items: int) -> None:

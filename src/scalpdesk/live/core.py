@@ -28,6 +28,7 @@ from scalpdesk.core.events import (
     is_order_event,
 )
 from scalpdesk.core.intents import AskFolder, Decision, Output, VenueCommand, is_command
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.account_mode import ModeKeeper
@@ -35,6 +36,8 @@ from scalpdesk.live.supervision import FaultError, describe
 from scalpdesk.strategies.contract import Answerer
 
 DECISIONS_KEPT = 2_000
+MOST_AHEAD_NS = 15 * MINUTE_NS
+"""An event is past: a time farther ahead of the desk's than clocks go wrong is not its own."""
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
 
@@ -43,7 +46,7 @@ class DurableJournal(Protocol):
     """Append-only log of inputs and outputs."""
 
     def add_event(self, event: Event) -> None:
-        """Add one input of the engine, before the engine handles it."""
+        """Add one input of the engine, before the engine handles it; InvariantError if it cannot hold it."""
         ...
 
     def replace_event(self, event: Event) -> None:
@@ -111,6 +114,8 @@ class LiveCore:
         self._unwatched: tuple[Event, tuple[Output, ...]] | None = None
         self._fault: FaultError | None = None
         self.modes = modes
+        self.on_refused: Callable[[Event, str], None] = lambda _event, _why: None
+        """Called with an event that neither the journal nor the engine takes, and the reason."""
         self._desk_mode = engine.desk.gate.desk_mode
         self._mode = self._desk_mode.state
 
@@ -124,7 +129,8 @@ class LiveCore:
 
         An event stamped before the last handled event gets the engine's time. An order
         event that matches no order of the desk, or would fill one beyond its quantity, becomes an
-        :class:`UnmatchedOrderEvent`, which is on disk at once. An event on which the engine raises becomes a
+        :class:`UnmatchedOrderEvent`, which is on disk at once. An event that no journal can hold, and a quote
+        of the future, are refused: nothing follows from them. An event on which the engine raises becomes a
         :class:`FailedEvent`: a replay leaves it out, and comes to the state before it.
 
         Raises
@@ -140,13 +146,14 @@ class LiveCore:
         self.inform_watchers()
         if event.ts_recv_ns < engine.now_ns:
             event = msgspec.structs.replace(event, ts_recv_ns=engine.now_ns)
-        if is_order_event(event):
-            why = self._mismatch(event)
-            if why is not None:
-                event = UnmatchedOrderEvent(event, event.ts_event_ns, event.ts_recv_ns, why)
-                self.counters["quarantined"] += 1
+        try:
+            event = self._admitted(event)
+            self.journal.add_event(event)
+        except InvariantError as error:
+            self.counters["refused"] += 1
+            self.on_refused(event, error.what)
+            return ()
         self.events += 1
-        self.journal.add_event(event)
         try:
             outputs = engine.handle(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, the desk goes on from its journal
@@ -176,10 +183,23 @@ class LiveCore:
             self.inform_watchers()
         return commands
 
+    def _admitted(self, event: Event) -> Event:
+        """Return an event as the engine takes it; InvariantError for a quote of the future."""
+        if event.ts_event_ns > event.ts_recv_ns + MOST_AHEAD_NS:
+            if type(event) is QuoteEvent:  # it would never grow old
+                raise InvariantError(f"its time is ahead of the desk's: {event.ts_event_ns} ns")
+            event = msgspec.structs.replace(event, ts_event_ns=event.ts_recv_ns)
+        if is_order_event(event):
+            why = self._mismatch(event)
+            if why is not None:
+                self.counters["quarantined"] += 1
+                return UnmatchedOrderEvent(event, event.ts_event_ns, event.ts_recv_ns, why)
+        return event
+
     def _fail(self, event: Event, error: Exception) -> NoReturn:
         """Record that the engine raised on an event, and take no other one."""
         assert type(event) is not FailedEvent
-        what = f"{type(event).__name__} failed: {describe(error)}"
+        what = f"{type(event).__name__} failed: {describe(error)}".encode(errors="backslashreplace").decode()
         self._fault = FaultError(what, where="engine")
         self.journal.replace_event(FailedEvent(event, event.ts_event_ns, event.ts_recv_ns, what))
         self.journal.flush()

@@ -22,6 +22,7 @@ from scalpdesk.core.events import (
     AccountLimits,
     Event,
     ExerciseNotice,
+    MarketEvent,
     OperatorEvent,
     OrderFilled,
     PositionChanged,
@@ -173,6 +174,7 @@ class LiveRunner:
             when_idle=lambda: self._fire(clock.now_ns()),
         )
         self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
+        core.on_refused = self._on_refused
         self.reconciler = Reconciler(core, self._notify)
         self.queries = AccountQueries(
             gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
@@ -626,6 +628,14 @@ class LiveRunner:
             who = OperatorCause.VENUE
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, who.value, who))
         return commands
+
+    def _on_refused(self, event: Event, why: str) -> None:
+        """Tell of an event that was refused; one that moved the account is looked for there."""
+        of_market = isinstance(event, MarketEvent)
+        kind, stream = (NoticeKind.LIMITED, "events") if of_market else (NoticeKind.GAP, "orders")
+        self.put(
+            Notice(kind, self.core.engine.now_ns, stream, "refused_event", f"{type(event).__name__}: {why}")
+        )
 
     def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
         view = viewed.view

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,13 +33,18 @@ SESSION_SECONDS = 12 * 3_600.0
 MOST_SESSIONS = 100
 WRONG_TOKENS = 5
 WRONG_TOKEN_SECONDS = 60.0
-"""So many wrong tokens of a source within so many seconds, and its further tokens are refused for a while."""
+"""So many wrong tokens of a source within so many seconds, and its further wrong ones wait unjudged."""
 MOST_SOURCES = 10_000
 """Sources of wrong tokens that are remembered; of more, the one that was wrong longest ago is forgotten."""
 NETWORK_BITS = 64
 """Addresses of IPv6 that count as one source: a subscriber is given at least so many."""
 FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 """Headers of requests that came through a proxy."""
+MOST_READS = 12
+"""Documents that are made at a time for requests of one role: each takes a thread of the server."""
+READ_AGAIN_SECONDS = 1
+UNCOUNTED = frozenset({"/api/events"})
+"""Reads that take no thread."""
 MOST_BODY_BYTES = 16 * 1024
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 POLICY = (
@@ -127,7 +132,7 @@ class WrongTokens:
         """When, in monotonic seconds; the source that was wrong last at the end."""
 
     def refusal(self, source: str, now: float) -> Refusal | None:
-        """Return why a source may try no token now, whatever token it is, or None."""
+        """Return why no wrong token of a source is counted now, or None."""
         wrong = self._wrong.get(source)
         if wrong is None or len(wrong) < WRONG_TOKENS or now - wrong[0] >= WRONG_TOKEN_SECONDS:
             return None
@@ -213,7 +218,7 @@ class Access:
         return str(ip_network((address, NETWORK_BITS if address.version == 6 else 32), strict=False))
 
     def role_of(self, headers: Mapping[str, str], source: str) -> Role | Refusal:
-        """Return the role of a request by its bearer token or session; a refusal after many wrong tokens."""
+        """Return the role of a request by its token or session; a refusal of one wrong token too many."""
         bearer = headers.get("authorization", "")
         if bearer.startswith("Bearer "):
             return self._judged(bearer[len("Bearer ") :], source)
@@ -284,15 +289,19 @@ class Access:
         return None if cookie is None else cookie.value
 
     def _judged(self, token: str, source: str) -> Role | Refusal:
-        """Return a token's role; a wrong one counts against its source, which may have to wait."""
-        now = self._clock()
-        if (refused := self._wrong_tokens.refusal(source, now)) is not None:
-            return refused
+        """Return a token's role; a wrong one counts against its source, which may have to wait.
+
+        The right one is taken at any time: all programs of a machine are one source, and a token is too long
+        to be guessed.
+        """
         given = token.encode()
         if compare_digest(given, self._tokens.operator.encode()):
             return Role.OPERATOR
         if compare_digest(given, self._tokens.viewer.encode()):
             return Role.VIEWER
+        now = self._clock()
+        if (refused := self._wrong_tokens.refusal(source, now)) is not None:
+            return refused
         self._wrong_tokens.add(source, now)
         return Role.NOBODY
 
@@ -340,12 +349,15 @@ def _digest(session: str) -> str:
 class Guard:
     """Asks :class:`Access` about every request before any route, bounds its body, and adds the headers.
 
-    A route finds ``role`` and ``source`` in the state of its request.
+    A route finds ``role`` and ``source`` in the state of its request. Reads of a role beyond
+    :data:`MOST_READS` at a time are refused: they would take the threads that others need.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
+        self._reads: Counter[Role] = Counter()
+        """Documents that are being made, by the role that asked."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; websockets are refused altogether."""
@@ -372,14 +384,22 @@ class Guard:
             refused = Refusal(411, "a request says how long it is")
         peer = scope.get("client") or ("",)
         source = self._access.source_of(peer[0], headers.getlist("x-forwarded-for"))
-        if refused is None:
-            role = self._access.role_of(headers, source)
-            refused = role if isinstance(role, Refusal) else None
-            scope["state"] = {**scope.get("state", {}), "role": role, "source": source}
-        if refused is not None:
-            await _answer(send_guarded, refused)
+        role = self._access.role_of(headers, source) if refused is None else refused
+        if isinstance(role, Refusal):
+            await _answer(send_guarded, role)
             return
-        await self._app(scope, receive, send_guarded)
+        scope["state"] = {**scope.get("state", {}), "role": role, "source": source}
+        path = scope["path"]
+        is_counted = scope["method"] in SAFE_METHODS and path not in UNCOUNTED and path.startswith("/api/")
+        if is_counted and self._reads[role] >= MOST_READS:
+            busy = Refusal(503, "too many documents are being made: ask again", READ_AGAIN_SECONDS)
+            await _answer(send_guarded, busy)
+            return
+        self._reads[role] += is_counted
+        try:
+            await self._app(scope, receive, send_guarded)
+        finally:
+            self._reads[role] -= is_counted
 
 
 async def _answer(send: Send, refused: Refusal) -> None:

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer, SecurityScopes
 
 from scalpdesk.monitor import answers
-from scalpdesk.web.access import Access, Refusal, Role, role_refusal
+from scalpdesk.web.access import READ_AGAIN_SECONDS, Access, Refusal, Role, role_refusal
 from scalpdesk.web.feed import DeskFeed
 
 NO_RUN = answers.NoRun(error="there is no run yet", fix="scalpdesk demo")
@@ -55,6 +55,13 @@ def refused(_request: Request, error: Exception) -> Response:
     return as_json({"error": error.refusal.why}, error.refusal.status)
 
 
+def busy(_request: Request, _error: Exception) -> Response:
+    """Answer a request that would wait for too many others."""
+    answer = as_json({"error": "other runs are being read: ask again"}, 503)
+    answer.headers["retry-after"] = str(READ_AGAIN_SECONDS)
+    return answer
+
+
 def as_json(document: Any, status: int = 200) -> Response:
     """Return an answer that no cache keeps."""
     return Response(
@@ -71,7 +78,7 @@ _ERRORS: dict[int | str, str] = {
     404: "There is no such thing.",
     409: "Nothing was sent, or another is being made.",
     429: "Too many wrong tokens.",
-    503: "There is no desk, or it or the database of the runs does not answer.",
+    503: "There is no desk, or it or the database of the runs does not answer, or too many ask at once.",
 }
 
 

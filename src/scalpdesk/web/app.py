@@ -20,9 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.version import VERSION
 from scalpdesk.web.access import Access, Guard
-from scalpdesk.web.answering import RefusedError, as_json, refused
+from scalpdesk.web.answering import RefusedError, as_json, busy, refused
 from scalpdesk.web.book_risk import RiskKeeper
-from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.feed import BusyError, DeskFeed
 from scalpdesk.web.reruns import RerunJobs
 from scalpdesk.web.routes import commands, desk, pages, records, server, session
 
@@ -58,6 +58,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     app.add_middleware(Guard, access=access)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(BusyError, busy)
     for subject in (pages, desk, records, server, commands, session):
         app.include_router(subject.router)
     app.include_router(records.writing)

@@ -39,13 +39,17 @@ CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is closed."""
 SLICE_RECORDS = 8
 OTHER_SECONDS = 1.0
-"""Longest that a request reads in the journal of a run that is not followed."""
+"""Longest that a request waits for, and then reads, the journal of a run that is not followed."""
 MOST_OTHERS = 2
 """Such runs that are kept."""
 KEPT_ANSWERS = 200
 WATCH_SECONDS = 2.0
 WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
+
+
+class BusyError(Exception):
+    """Too many requests wait for the journals of runs that are not followed."""
 
 
 AskDesk = Callable[..., dict[str, Any]]
@@ -324,13 +328,17 @@ class DeskFeed:
         ------
         DataError
             When no run or more than one goes by this name.
+        BusyError
+            When other requests read the journals of other runs.
         """
         followed = self.follower
         run_dir = run_named(self.runs_dir, run) if run else None
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             with self.lock:
                 return None if self.follower is None else json_safe(make(self.follower))
-        with self._others_lock:
+        if not self._others_lock.acquire(timeout=OTHER_SECONDS):
+            raise BusyError
+        try:
             other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
             self._others[run_dir] = other
             if len(self._others) > MOST_OTHERS:
@@ -339,6 +347,8 @@ class DeskFeed:
             while other.advance(SLICE_RECORDS) and time.monotonic() < until:
                 pass
             return json_safe(make(other))
+        finally:
+            self._others_lock.release()
 
     def read_run(self, run: str, make: Callable[[RunFollower], answers.OfRun]) -> Any:
         """Return a document as :meth:`read` does, with ``run`` and ``reading``.

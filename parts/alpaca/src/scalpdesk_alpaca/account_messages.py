@@ -19,6 +19,7 @@ from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instrument, parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.venues.bounds import is_count
 from scalpdesk.venues.contract import (
     AccountFacts,
     ListedContract,
@@ -28,6 +29,7 @@ from scalpdesk.venues.contract import (
     VenuePosition,
 )
 from scalpdesk_alpaca.fields import (
+    MOST_OF_COLLATERAL,
     BadMessage,
     Malformed,
     amount,
@@ -46,7 +48,7 @@ from scalpdesk_alpaca.transport import RestRequest
 
 CONTRACTS_PER_PAGE = 10_000
 SYMBOLS_PER_QUERY = 100
-LARGEST_OPEN_INTEREST = 10**9
+HIGHEST_OPTIONS_LEVEL = 10
 LARGEST_MULTIPLIER = 100_000
 
 
@@ -131,7 +133,9 @@ def read_account(raw: bytes) -> AccountFacts:
     """Return the account."""
     row = decode(_ACCOUNT, raw, "malformed_account")
     kept, equity = row.maintenance_margin, amount(row.equity, "equity")
-    level = row.options_trading_level
+    level = row.options_approved_level if row.options_trading_level is None else row.options_trading_level
+    if not 0 <= (level or 0) <= HIGHEST_OPTIONS_LEVEL:
+        raise Malformed("bad_options_level", str(level))
     blocked = row.trading_blocked or row.account_blocked or row.trade_suspended_by_user
     return AccountFacts(
         account_id=text(row.id, "account_id", 64),
@@ -141,12 +145,12 @@ def read_account(raw: bytes) -> AccountFacts:
         equity=equity,
         buying_power=amount(row.buying_power, "buying_power"),
         options_buying_power=amount(row.options_buying_power, "options_buying_power"),
-        options_level=(row.options_approved_level or 0) if level is None else level,
+        options_level=level or 0,
         may_trade=row.status == "ACTIVE" and not blocked,
         may_short=row.shorting_enabled,
         margin_fraction=None
         if kept is None or equity <= 0
-        else round(amount(kept, "maintenance_margin") / equity, 6),
+        else round(min(amount(kept, "maintenance_margin") / equity, MOST_OF_COLLATERAL), 6),
     )
 
 
@@ -244,7 +248,7 @@ def _contract(row: _Contract) -> ListedContract:
     if contract.expiry != expiry or contract.strike != positive(row.strike_price, "strike_price"):
         raise Malformed("contradictory_contract", f"{row.symbol} {row.expiration_date} {row.strike_price}")
     interest = None if row.open_interest is None else not_negative(row.open_interest, "open_interest")
-    if interest is not None and interest > LARGEST_OPEN_INTEREST:
+    if interest is not None and not is_count(interest):
         raise Malformed("bad_open_interest", str(interest))
     return ListedContract(
         contract, None if interest is None else int(interest), row.tradable and row.status == "active"

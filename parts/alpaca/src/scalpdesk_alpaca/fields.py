@@ -15,17 +15,17 @@ from msgspec.msgpack import Ext
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.venues.bounds import is_amount, is_instant
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 TIMESTAMP_EXT = -1
 """MessagePack's own extension type for timestamps."""
-LATEST_NS = 4_102_444_800 * NANOS_PER_SECOND
-"""2100-01-01: a stamp from there on is a slip of digits."""
-LARGEST_AMOUNT = Decimal(10) ** 13
 FINEST_EXPONENT = -18
-"""Amounts beyond 10 trillion or of more than 18 decimals are no amounts; reinvested dividends leave 16."""
+"""Amounts of more than 18 decimals are no amounts; reinvested dividends leave 16."""
+MOST_OF_COLLATERAL = Decimal(1_000_000)
+"""Largest part of the collateral that a margin is stated as."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Errors that decoding arbitrary bytes may raise; ``ValidationError`` is a ``DecodeError``."""
 LONGEST_SHOWN = 160
@@ -79,12 +79,8 @@ def amount(value: Decimal | None, name: str) -> Decimal:
     """
     if value is None:
         raise Malformed(f"no_{name}")
-    exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
+    if not is_amount(value, FINEST_EXPONENT):
         raise Malformed(f"bad_{name}", str(value))
-    # adjusted() compares magnitudes without writing out the digits of 1e999999
-    if value and (value.adjusted() >= LARGEST_AMOUNT.adjusted() or exponent < FINEST_EXPONENT):
-        raise Malformed(f"bad_{name}", f"exponent {exponent}")
     return value or Decimal(0)
 
 
@@ -151,7 +147,7 @@ def ns_of_text(stamp: str) -> int:
         seconds += -offset if sign == "+" else offset
     nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
     ns = seconds * NANOS_PER_SECOND + nanos
-    if not 0 <= ns < LATEST_NS:
+    if not is_instant(ns):
         raise Malformed("bad_timestamp", stamp)
     return ns
 
@@ -169,7 +165,7 @@ def ns_of_ext(stamp: Ext) -> int:
     else:
         nanos, seconds = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big", signed=True)
     ns = seconds * NANOS_PER_SECOND + nanos
-    if nanos >= NANOS_PER_SECOND or not 0 <= ns < LATEST_NS:
+    if nanos >= NANOS_PER_SECOND or not is_instant(ns):
         raise Malformed("bad_timestamp", f"{seconds} s {nanos} ns")
     return ns
 

@@ -7,7 +7,6 @@ or negative is for :mod:`scalpdesk.marketdata.quotes` to say.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import TypeVar
@@ -20,6 +19,7 @@ from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.venues.bounds import LARGEST_FIGURE
 from scalpdesk.venues.contract import DailyBar, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.network import Network
@@ -177,7 +177,7 @@ class MarketReader:
     def _trade(self, message: _Trade, stamp: Stamp) -> TradeEvent:
         number = number_of(message.S, self.lookup)
         at_ns = ns_of(message.t)
-        if not (0 < message.p < math.inf and 0 <= message.s < math.inf):
+        if not (0 < message.p < LARGEST_FIGURE and 0 <= message.s < LARGEST_FIGURE):
             raise Malformed("bad_trade", f"{message.s} at {message.p}")
         return TradeEvent(number, at_ns, stamp(at_ns), message.p, message.s)
 

@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.venues.bounds import LARGEST_FIGURE, is_figure
 from scalpdesk_alpaca.fields import LONGEST_SHOWN, Malformed, ns_of
 
 NAN = float("nan")
@@ -62,7 +63,9 @@ def side(price: float, size: float) -> tuple[float, float]:
     """
     if price == 0 or math.isnan(price):
         return NAN, 0.0
-    return price, size if 0 <= size < math.inf else 0.0
+    if not is_figure(price):
+        raise Malformed("bad_price", str(price))
+    return price, size if 0 <= size < LARGEST_FIGURE else 0.0
 
 
 class BarRow(msgspec.Struct, frozen=True, gc=False):
@@ -84,8 +87,8 @@ class BarRow(msgspec.Struct, frozen=True, gc=False):
             When the prices contradict one another or are no prices.
         """
         opened, high, low, close, volume = self.o, self.h, self.l, self.c, self.v
-        is_sane = 0 < low <= min(opened, close) and max(opened, close) <= high < math.inf
-        if not (is_sane and 0 <= volume < math.inf):
+        is_sane = 0 < low <= min(opened, close) and max(opened, close) <= high < LARGEST_FIGURE
+        if not (is_sane and 0 <= volume < LARGEST_FIGURE):
             raise Malformed("bad_bar", f"{opened} {high} {low} {close} {volume}")
         return opened, high, low, close, volume
 

@@ -493,7 +493,7 @@ class StartChecks:
             When the two lie too far apart.
         """
         if isinstance(ours, FollowingClock):
-            ours.observe(venue.now_ns)
+            ours.follow(venue.now_ns)
             return
         skew_seconds = (venue.now_ns - ours.now_ns()) / NANOS_PER_SECOND
         if abs(skew_seconds) > self._options.most_clock_skew_seconds:

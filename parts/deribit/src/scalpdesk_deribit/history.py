@@ -27,7 +27,7 @@ from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.network import Network
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
-from scalpdesk_deribit.wire import Message, WireError, float_field, time_ns
+from scalpdesk_deribit.wire import Message, WireError, float_field, instant_ns, time_ns, whole
 
 Row = dict[str, Any]
 REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE = 1_200, 100
@@ -54,10 +54,10 @@ def read_chart(chart: Any) -> Bars:
     try:
         columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
         return [
-            (int(tick) * NANOS_PER_MS, (float(o), float(h), float(lo), float(c), float(v)))
+            (instant_ns(int(tick), "ticks"), (float(o), float(h), float(lo), float(c), float(v)))
             for tick, o, h, lo, c, v in zip(*columns, strict=True)
         ]
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise WireError(f"not a chart: {problem!r}") from None
 
 
@@ -103,7 +103,7 @@ def settlement_row(message: Message) -> Row:
 def listing_row(message: Message) -> Row:
     """Read the terms of an instrument."""
     (step,) = (message.get("tick_size_steps") or [{}])[:1]
-    ends_ns = time_ns(message, "expiration_timestamp")  # of a perpetual the year 3000
+    ends_ns = whole(message, "expiration_timestamp") * NANOS_PER_MS  # of a perpetual the year 3000
     return {
         "symbol": str(message["instrument_name"]),
         "kind": str(message["kind"]),

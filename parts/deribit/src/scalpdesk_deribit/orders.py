@@ -645,4 +645,4 @@ class DeribitOrders:
             trades |= {str(message.get("trade_id")): message for message in page}
             if not found.get("has_more") or len(trades) == before:
                 return list(trades.values())
-            start_ms = int(page[-1]["timestamp"])
+            start_ms = wire.time_ns(page[-1], "timestamp") // NANOS_PER_MS

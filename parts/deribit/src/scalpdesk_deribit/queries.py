@@ -85,8 +85,8 @@ class AccountAndMarket:
 
     async def venue_time_ms(self) -> int:
         """Ask the venue for its time, milliseconds, and measure the desk's clock against it anew."""
-        now_ms = int(await self.question("public/get_time", {}))
-        self._publisher.timestamp(now_ms * NANOS_PER_MS)  # sets a clock that follows the venue
+        now_ms = wire.whole({"time": await self.question("public/get_time", {})}, "time")
+        self._publisher.timestamp(wire.instant_ns(now_ms, "time"))  # sets a clock that follows the venue
         self.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
         return now_ms
 
@@ -196,7 +196,8 @@ class AccountAndMarket:
         summaries = await self.question(
             "public/get_book_summary_by_currency", {"currency": coin, "kind": "option"}
         )
-        interest = {row.get("instrument_name"): row.get("open_interest") for row in summaries}
+        rows = wire.rows(summaries, "summaries")
+        interest = {row.get("instrument_name"): wire.count_field(row, "open_interest") for row in rows}
         found = []
         for message in wire.rows(listed, "instruments"):
             try:
@@ -208,8 +209,7 @@ class AccountAndMarket:
                 continue
             self._listed[contract.symbol] = contract
             if first <= contract.expiry <= last:
-                held = interest.get(contract.symbol)
-                count = None if held is None else int(held)
+                count = interest.get(contract.symbol)
                 found.append(ListedContract(contract, count, bool(message.get("is_active", True))))
         return tuple(sorted(found, key=lambda item: item.contract.symbol))
 

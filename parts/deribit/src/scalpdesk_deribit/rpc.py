@@ -22,6 +22,7 @@ from scalpdesk_deribit.wire import (
     WireError,
     decode_frame,
     encode_request,
+    float_field,
     refusal_of,
 )
 
@@ -323,7 +324,8 @@ class RpcConnection(ReconnectingConnection):
             await self._authenticate()
             return
         self._refresh_token = str(granted.get("refresh_token") or "")
-        life = float(granted.get("expires_in") or 900.0)
+        life = float_field(granted, "expires_in")
+        life = life if life > 0.0 else 900.0
         self._renew_at = asyncio.get_running_loop().time() + REFRESH_SHARE * life
 
     def _scoped(self, verb: str) -> str:

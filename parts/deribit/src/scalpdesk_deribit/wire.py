@@ -22,6 +22,7 @@ from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.ticks import TickRule, TickStep
+from scalpdesk.venues.bounds import is_amount, is_count, is_figure, is_instant
 from scalpdesk.venues.contract import (
     AccountFacts,
     VenueActivity,
@@ -34,6 +35,8 @@ from scalpdesk.venues.tracker import MAY_FILL, OrderReport, Outcome
 
 Message = Mapping[str, Any]
 LONGEST_LABEL = 64
+MOST_OF_COLLATERAL = Decimal(1_000_000)
+"""Largest part of the collateral that a margin is stated as."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -172,7 +175,7 @@ def result_of(reply: Message) -> Any:
     if isinstance(error, dict):
         data = error.get("data")
         reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
-        raise RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
+        raise RpcError(whole(error, "code"), str(error.get("message", "")), reason)
     if "result" not in reply:
         raise WireError("a reply has neither result nor error")
     return reply["result"]
@@ -195,7 +198,8 @@ def _text(message: Message, name: str) -> str:
     return value
 
 
-def _whole(message: Message, name: str) -> int:
+def whole(message: Message, name: str) -> int:
+    """Return a whole number of a message."""
     value = message.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise WireError(f"{name} is no whole number: {value!r}")
@@ -219,6 +223,8 @@ def exact_field(message: Message, name: str, default: Decimal | None = None) -> 
         raise WireError(f"{name} is no number: {value!r}") from None
     if not found.is_finite():
         raise WireError(f"{name} is not finite: {value!r}")
+    if not is_amount(found):
+        raise WireError(f"{name} is beyond all bounds: {value!r}")
     return found
 
 
@@ -235,12 +241,38 @@ def float_field(message: Message, name: str) -> float:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise WireError(f"{name} is no number: {value!r}")
+    if not is_figure(value):
+        raise WireError(f"{name} is beyond all bounds: {value!r}")
     return float(value)
 
 
 def time_ns(message: Message, name: str) -> int:
     """Return a time of a message, UTC nanoseconds."""
-    return _whole(message, name) * NANOS_PER_MS
+    return instant_ns(whole(message, name), name)
+
+
+def instant_ns(at_ms: int, name: str) -> int:
+    """Return UTC nanoseconds of milliseconds.
+
+    Raises
+    ------
+    WireError
+        When they lie outside 1970 to 2100.
+    """
+    at_ns = at_ms * NANOS_PER_MS
+    if not is_instant(at_ns):
+        raise WireError(f"{name} is no time of this century: {at_ms}")
+    return at_ns
+
+
+def count_field(message: Message, name: str) -> int | None:
+    """Return a number of contracts, rounded down; None where it is null, or none.
+
+    >>> [count_field({"x": value}, "x") for value in (12.7, None, 1e30)]
+    [12, None, None]
+    """
+    value = message.get(name)
+    return int(value) if isinstance(value, int | float) and is_count(value) else None
 
 
 def known_ns(message: Message, name: str) -> int:
@@ -274,7 +306,7 @@ def read_instrument(message: Message) -> Instrument | None:
     is_inverse = message.get("instrument_type", message.get("quote_currency")) in ("reversed", "USD")
     if is_inverse:
         size = exact_field(message, "contract_size")
-        if size <= 0 or size % 1:
+        if size <= 0 or size % 1 or not is_count(float(size)):
             raise WireError(f"contract_size of {name} is no whole number of dollars: {size}")
         return Perpetual(name, int(size), _ticks(message), currency=_text(message, "base_currency"))
     currency = message.get("settlement_currency") or message.get("quote_currency")
@@ -733,7 +765,9 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         options_level=4,
         may_trade=True,
         may_short=True,
-        margin_fraction=round(kept / collateral, 6) if collateral > 0 else Decimal(1),
+        margin_fraction=round(min(kept / collateral, MOST_OF_COLLATERAL), 6)
+        if collateral > 0
+        else Decimal(1),
     )
 
 

@@ -21,11 +21,13 @@ from zoneinfo import ZoneInfo
 
 from ib_async import IB, Contract
 from ib_async.decoder import Decoder
+from ib_async.util import UNSET_DOUBLE
 
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import from_ns, to_ns
+from scalpdesk.venues.bounds import is_count, is_figure, is_instant
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr import codes
@@ -33,8 +35,19 @@ from scalpdesk_ibkr.settings import IbkrSettings
 
 CLOCK_SECONDS = 0.25
 """Between two questions for the time of a venue that the desk's clock follows."""
-CURRENT_TIME, EXECUTION, ERROR, GENERIC_TICK = "49", "11", "4", "45"
-"""Ids of messages: TWS's time in whole seconds, an execution, an error, a tick of one number."""
+CURRENT_TIME, EXECUTION, ERROR = "49", "11", "4"
+PRICE_TICK, SIZE_TICK, GENERIC_TICK, TEXT_TICK = "1", "2", "45", "46"
+"""Ids of messages: TWS's time in whole seconds, an execution, an error; ticks of a price and its size, of a
+size, of one number, of a text.
+"""
+TICKS = {PRICE_TICK: 2, SIZE_TICK: 1, GENERIC_TICK: 1}
+"""Figures of a tick, from its fifth field on."""
+OPEN_INTEREST, TIME_TICKS = frozenset({"27", "28"}), frozenset({"45", "88"})
+"""Types of ticks: numbers of contracts, and times in whole seconds."""
+ABSENT = frozenset({UNSET_DOUBLE, 2.0**127 - 1, 2.0**63 - 1, 2.0**31 - 1})
+"""Figures that stand for no value (the vendor's ``UNSET_DOUBLE``, ``UNSET_DECIMAL``, ``UNSET_LONG``,
+``UNSET_INTEGER``).
+"""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
@@ -121,12 +134,22 @@ class TwsTimes:
             at_ns = None if zone is None else to_ns(_at(day, clock, zone))
         except ValueError:
             return None
-        is_ahead = at_ns is not None and self._now_ns is not None and at_ns > self._now_ns() + MOST_AHEAD_NS
+        if at_ns is None or not is_instant(at_ns):
+            return None
+        is_ahead = self._now_ns is not None and at_ns > self._now_ns() + MOST_AHEAD_NS
         return None if is_ahead else at_ns
 
 
 def _at(day: str, clock: str, zone: tzinfo) -> datetime:
     return datetime.strptime(day + clock, "%Y%m%d%H:%M:%S").replace(tzinfo=zone)
+
+
+def _instant_ns(seconds: str) -> int:
+    """Return UTC nanoseconds of seconds; ValueError outside 1970 to 2100."""
+    at_ns = int(seconds) * NANOS_PER_SECOND
+    if not is_instant(at_ns):
+        raise ValueError(f"no time of this century: {seconds[:40]}")
+    return at_ns
 
 
 def _named(name: str) -> tzinfo | None:
@@ -176,15 +199,26 @@ class CheckedDecoder(Decoder):
         try:
             kind = fields[0]
             if kind == CURRENT_TIME:
-                self._on_time(int(fields[2]) * NANOS_PER_SECOND)
+                self._on_time(_instant_ns(fields[2]))
             elif kind == EXECUTION:
                 at_ns = self._executed(fields[EXECUTION_ID], fields[EXECUTION_TIME])
                 fields = [*fields[:EXECUTION_TIME], written(at_ns), *fields[EXECUTION_TIME + 1 :]]
             elif kind == ERROR and (self.wrapper.clientId, int(fields[2])) in self.wrapper.trades:
                 self.wrapper.ib.errorEvent.emit(int(fields[2]), int(fields[3]), fields[4], None)
                 return
-            elif kind == GENERIC_TICK:
-                self._on_generic(int(fields[2]), int(fields[3]), float(fields[4]))
+            elif kind in TICKS:
+                figures = [float(text or 0) for text in fields[4 : 4 + TICKS[kind]]]
+                fits = is_count if kind == SIZE_TICK and fields[3] in OPEN_INTEREST else is_figure
+                if wrong := [figure for figure in figures if not fits(figure)]:
+                    if not ABSENT.issuperset(wrong):
+                        self._refuse(fields, ValueError(f"a figure beyond all bounds: {wrong[0]:g}"))
+                    if kind != PRICE_TICK:
+                        return
+                    fields = [*fields[:4], "-1", "0", *fields[6:]]  # the side has no price any more
+                if kind == GENERIC_TICK:
+                    self._on_generic(int(fields[2]), int(fields[3]), figures[0])
+            elif kind == TEXT_TICK and fields[3] in TIME_TICKS:
+                _instant_ns(fields[4])
             self.handlers[int(kind)](fields)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
             self._refuse(fields, problem)
@@ -570,10 +604,11 @@ class TwsConnection:
             self._publisher.notice(NoticeKind.GAP, "orders", "malformed_message", f"message {kind}")
 
     def _on_fault(self, event: object, problem: Exception) -> None:
-        """Report an error of our own in a listener: reconciliation finds what it lost."""
+        """Report what a listener cannot believe, or its own error: reconciliation finds what it lost."""
         del event
-        self._publisher.count("internal_fault")
-        self._publisher.notice(NoticeKind.GAP, "orders", "internal_fault", repr(problem)[:200])
+        name = "malformed_message" if isinstance(problem, RetryError) else "internal_fault"
+        self._publisher.count(name)
+        self._publisher.notice(NoticeKind.GAP, "orders", name, repr(problem)[:200])
 
     def _run(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

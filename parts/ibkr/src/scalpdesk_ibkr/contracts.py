@@ -17,6 +17,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import FUTURES, us_option
 from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, Settlement
 from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.venues.bounds import is_count
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 
@@ -94,7 +95,7 @@ def instrument_of(
         if contract.secType == "OPT":
             symbol = contract.localSymbol.replace(" ", "")
             shares = [share] if is_on_share else ()
-            return us_option(symbol, shares, multiplier=int(float(contract.multiplier or 100)))
+            return us_option(symbol, shares, multiplier=_multiplier(contract, 100))
         if contract.secType == "FUT" and price_step:
             step = Decimal(str(price_step))
             return Future(
@@ -102,13 +103,20 @@ def instrument_of(
                 contract.symbol,
                 _day(contract.lastTradeDateOrContractMonth),
                 TickRule(step),
-                multiplier=int(float(contract.multiplier or 1)),
+                multiplier=_multiplier(contract, 1),
             )
         if contract.secType == "STK":
             return Equity(share)
         return Index(contract.symbol) if contract.secType == "IND" else None
     except (ArgumentError, ValueError):
         return None
+
+
+def _multiplier(contract: Contract, usual: int) -> int:
+    found = float(contract.multiplier or usual)
+    if not is_count(found):
+        raise ValueError(f"a multiplier beyond all bounds: {found:g}")
+    return int(found)
 
 
 def _day(text: str) -> date:

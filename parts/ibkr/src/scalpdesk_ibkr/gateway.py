@@ -17,6 +17,7 @@ from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.futures import front_contract
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
+from scalpdesk.venues.bounds import is_amount
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -370,7 +371,7 @@ def _account_rows(link: TwsConnection, account: str) -> AccountRows:
 
 def _is_number(text: str) -> bool:
     try:
-        return Decimal(text).is_finite()
+        return is_amount(Decimal(text))
     except InvalidOperation:
         return False
 

@@ -21,6 +21,7 @@ from scalpdesk.core.events import Event, OpenInterestEvent, QuoteEvent, TradingH
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on, to_new_york, to_ns
+from scalpdesk.venues.bounds import is_count
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr import codes
@@ -399,7 +400,7 @@ class QuoteLines:
         if not item.is_option:
             return []
         found = ticker.callOpenInterest if item.is_call else ticker.putOpenInterest
-        if not math.isfinite(found) or int(found) == line.interest:
+        if not is_count(found) or int(found) == line.interest:
             return []
         line.interest, now_ns = int(found), self._publisher.timestamp()
         return [OpenInterestEvent(line.number, now_ns, now_ns, line.interest)]

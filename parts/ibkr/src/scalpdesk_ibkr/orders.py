@@ -39,6 +39,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.venues.bounds import is_amount, is_figure
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
@@ -83,13 +84,22 @@ AGREE_SECONDS = 1.0
 
 
 def exact(value: Number) -> Decimal:
-    """Return a number of ib_async as it stood in the message."""
-    return Decimal(str(value)).normalize() + ZERO
+    """Return a number of ib_async as it stood in the message.
+
+    Raises
+    ------
+    RetryError
+        When it is beyond all bounds: the vendor's "no value" too.
+    """
+    found = Decimal(str(value)).normalize()
+    if not is_amount(found):
+        raise RetryError("TWS sends a number beyond all bounds", where="amount", value=str(value))
+    return found + ZERO
 
 
 def fee_paid(report: CommissionReport) -> Decimal | None:
     """Return what a commission report charges; None for an empty one, and one without an amount."""
-    return exact(report.commission) if report.execId and report.commission < UNSET_DOUBLE else None
+    return exact(report.commission) if report.execId and is_figure(report.commission) else None
 
 
 def root_of(execution_id: str) -> str:
@@ -418,7 +428,7 @@ class IbkrOrders:
         pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
         pairs += [(sent.lmtPrice, order.lmtPrice)] if sent.lmtPrice != UNSET_DOUBLE else []
         pairs += [(sent.auxPrice, order.auxPrice)] if sent.auxPrice != UNSET_DOUBLE else []
-        return all(exact(ours) == exact(theirs) for ours, theirs in pairs)
+        return all(Decimal(str(ours)) == Decimal(str(theirs)) for ours, theirs in pairs)
 
     def _take_change(self, perm_id: str) -> None:
         """Count on under the replacement's name."""
@@ -899,7 +909,7 @@ class IbkrOrders:
             symbol,
             self._instruments.find(symbol),
             side_of(order.action),
-            exact(order.totalQuantity) - base,
+            (exact(order.totalQuantity) if is_figure(order.totalQuantity) else ZERO) - base,
             max(exact(status.filled) - base, ZERO),
             exact(status.avgFillPrice) if status.filled else None,
             status.status,

@@ -1,9 +1,10 @@
 """Commands of a person to the desk: halt, flatten, resume, acknowledge an alert."""
 
+import asyncio
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.monitor.answers import Acknowledged, CommandAnswer
@@ -39,13 +40,13 @@ class Acknowledgement(BaseModel):
     response_model=Acknowledged,
     responses=errors(401, 403, 503),
 )
-def acknowledge_alerts(body: Acknowledgement, feed: Feed) -> Response:
+async def acknowledge_alerts(body: Acknowledgement, feed: Feed) -> Response:
     """Leave an acknowledgement for the watcher, and look for alerts again."""
     follower = feed.follower
     if follower is None:
         return as_json(NO_RUN, 503)
-    acknowledge(follower.run_dir, body.key, "operator on the dashboard")
-    feed.judge()
+    await asyncio.to_thread(acknowledge, follower.run_dir, body.key, "operator on the dashboard")
+    await asyncio.to_thread(feed.judge)
     return as_json({"acknowledged": body.key})
 
 
@@ -56,12 +57,15 @@ def acknowledge_alerts(body: Acknowledgement, feed: Feed) -> Response:
     responses=errors(401, 403, 404, 409, 503),
 )
 async def command(action: str, body: Command, feed: Feed) -> Response:
-    """Send a command to the desk; a key is sent once."""
+    """Send a command to the desk; a key is sent once.
+
+    It has a thread of the loop's own pool: those of the server's may all be making documents.
+    """
     if action not in ACTIONS:
         return as_json({"error": "unknown command", "fix": ", ".join(ACTIONS)}, 404)
     reason = body.reason or ("" if action == "resume" else f"{action} from the dashboard")
     try:
-        answer = await run_in_threadpool(feed.command, action, body.key, reason, body.run)
+        answer = await asyncio.to_thread(feed.command, action, body.key, reason, body.run)
     except ScalpdeskError as error:
         return as_json({"error": error.what, "fix": f"scalpdesk {action}"}, 503)
     return as_json(answer, 409 if "error" in answer else 200)

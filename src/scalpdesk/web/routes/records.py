@@ -56,7 +56,7 @@ def scalps(
 )
 def runs(
     feed: Feed,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    limit: Annotated[int, Query(ge=1)] = 100,
     search: Annotated[str, Query(max_length=200)] = "",
     sort: RunOrder = RunOrder.NEWEST,
 ) -> Response:

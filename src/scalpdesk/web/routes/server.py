@@ -26,7 +26,7 @@ router = APIRouter(tags=["server"])
     response_model=answers.ServerHealth,
     responses=errors(503),
 )
-def healthz(feed: Feed) -> Response:
+async def healthz(feed: Feed) -> Response:
     """Answer with 200 while the run can be followed, else with 503."""
     follower = feed.follower
     is_well = not feed.problem and (follower is None or not follower.problem)

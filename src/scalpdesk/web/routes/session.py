@@ -23,7 +23,7 @@ class Login(BaseModel):
     response_model=LoggedIn,
     responses=errors(401, 429),
 )
-def login(body: Login, request: Request, access: Doors) -> Response:
+async def login(body: Login, request: Request, access: Doors) -> Response:
     """Begin a session, or count a wrong token."""
     found = access.log_in(body.token, request.state.source)
     if isinstance(found, Refusal):
@@ -38,7 +38,7 @@ def login(body: Login, request: Request, access: Doors) -> Response:
 
 
 @router.post("/logout", summary="End the session of the page.", response_model=LoggedIn)
-def logout(request: Request, access: Doors) -> Response:
+async def logout(request: Request, access: Doors) -> Response:
     """End the session of a request; without one nothing changes."""
     access.log_out(request.headers)
     answer = as_json({"role": Role.NOBODY.value})

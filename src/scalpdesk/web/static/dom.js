@@ -215,7 +215,7 @@ export async function fetchJson(path, options) {
   const answer = await fetch(path, { headers: { accept: "application/json" }, ...options });
   let body = null;
   try { body = await answer.json(); } catch { body = { error: `${answer.status} ${answer.statusText}` }; }
-  return { ok: answer.ok, status: answer.status, body };
+  return { ok: answer.ok, status: answer.status, body, retry: Number(answer.headers?.get("retry-after")) };
 }
 
 // Why a document has nothing to show, and what to do about it; empty where it has.
@@ -223,20 +223,22 @@ export const whyNothing = (page) => page.empty || [page.error, page.fix].filter(
 
 // Fetch a document at once and then every so many seconds while the page is visible; returns what ends it.
 export function poll(path, draw, seconds) {
-  let timer = 0, ended = false, asked = 0;
+  let timer = 0, ended = false, asked = 0, pause = seconds;
   const once = async () => {
     clearTimeout(timer);
     asked += 1;
     const mine = asked;
     try {
       if (!document.hidden) {
-        const { body } = await fetchJson(typeof path === "function" ? path() : path);
-        if (!ended && mine === asked) draw(body);
+        const { body, status, retry } = await fetchJson(typeof path === "function" ? path() : path);
+        const isBusy = status === 503 && retry > 0;  // the last good values stay
+        pause = isBusy ? Math.min(retry, seconds) : seconds;
+        if (!ended && mine === asked && !isBusy) draw(body);
       }
     } catch {
       // the banner of the page says that the server is gone; the last good values stay
     }
-    if (!ended && mine === asked) timer = setTimeout(once, seconds * 1000);
+    if (!ended && mine === asked) timer = setTimeout(once, pause * 1000);
   };
   const stop = () => { ended = true; clearTimeout(timer); };
   stop.now = once;

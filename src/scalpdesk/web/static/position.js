@@ -64,7 +64,7 @@ export function create(main) {
     const strikes = listed.expiries[expiry.value];
     strike.hidden = right.hidden = !strikes;
     if (!strikes) return;
-    const kept = strike.value, every = Object.keys(strikes);
+    const kept = strike.value, every = Object.keys(strikes).sort((a, b) => Number(a) - Number(b));  // an object begins with its whole numbers
     strike.replaceChildren(...every.map((each) => h("option", { value: each }, each)));
     const nearest = every.reduce((best, each) => (Math.abs(Number(each) - spot) < Math.abs(Number(best) - spot) ? each : best), every[0]);
     strike.value = strikes[kept] ? kept : nearest;

@@ -7,6 +7,7 @@ import { modelTable, pathStrip, rerunText } from "./reruns.js";
 
 const SORTS = [["newest", "Newest first"], ["pnl", "Best P&L first"], ["sharpe", "Best Sharpe first"], ["drawdown", "Least drawdown first"], ["sessions", "Most sessions first"], ["fills", "Most fills first"]];
 const TONES = ["text", "up", "down", "muted"];
+const SHOWN = 100;  // runs that the list begins with, and that a press of its button adds
 const MOST_MINUTES = 2880;  // of a chart in minutes: a longer one is in days
 const amount = (text, run) => signed(Number(text), run.decimals);
 
@@ -17,11 +18,13 @@ export function create(main) {
   const sort = h("select", { "aria-label": "Order of the runs" }, SORTS.map(([name, text]) => h("option", { value: name }, text)));
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Which result do I believe?"), sentence),
-    card("wide", "Runs", h("div", { class: "controls-row" }, field, sort), list),
+    card("wide", "Runs", h("div", { class: "controls-row" }, field, sort), list, more),
     card("w8", "P&L of the chosen runs, by time since their first mark", legend, plot),
     card("w4", "Side by side", compared),
   );
-  let chosen = [], chart = null, last = "", rows = [], waiting = 0;
+  let chosen = [], chart = null, last = "", rows = [], waiting = 0, limit = SHOWN;
+  const more = h("button", { type: "button", onclick: () => { limit += SHOWN; again(); } }, "More runs");
+  more.hidden = true;
   const opened = new Set();
 
   async function drawCompared() {
@@ -73,8 +76,10 @@ export function create(main) {
     rows = page.runs || [];
     const odd = Object.keys(page.unreadable || {}).length;
     const asked = field.value.trim() ? `${page.found ?? 0} of ` : "";
+    more.hidden = !(page.found > rows.length);
+    const shown = more.hidden ? "" : ` The list shows ${rows.length}.`;
     sentence.replaceChildren(
-      page.empty || page.error || `${asked}${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.`,
+      page.empty || page.error || `${asked}${page.total} run${page.total === 1 ? "" : "s"} on record${odd ? `, ${odd} unreadable` : ""}. Equal decision hashes are equal decisions.${shown}`,
     );
     if (!chosen.length && rows.length) { chosen = [rows[0].run_id]; drawCompared(); }
     const focused = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.focus : undefined;
@@ -189,7 +194,7 @@ export function create(main) {
     drawCompared();
   }
 
-  const stop = poll(() => `/api/runs?${new URLSearchParams({ search: field.value.trim(), sort: sort.value })}`, draw, 30);
+  const stop = poll(() => `/api/runs?${new URLSearchParams({ search: field.value.trim(), sort: sort.value, limit: String(limit) })}`, draw, 30);
   const again = () => { last = ""; stop.now(); };
   field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(again, 200); });
   sort.addEventListener("change", again);
