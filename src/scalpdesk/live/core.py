@@ -188,7 +188,8 @@ class LiveCore:
         if event.ts_event_ns > event.ts_recv_ns + MOST_AHEAD_NS:
             if type(event) is QuoteEvent:  # it would never grow old
                 raise InvariantError(f"its time is ahead of the desk's: {event.ts_event_ns} ns")
-            event = msgspec.structs.replace(event, ts_event_ns=event.ts_recv_ns)
+            if is_order_event(event):  # others announce: a split is stamped with the open that brings it
+                event = msgspec.structs.replace(event, ts_event_ns=event.ts_recv_ns)
         if is_order_event(event):
             why = self._mismatch(event)
             if why is not None:

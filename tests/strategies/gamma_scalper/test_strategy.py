@@ -669,7 +669,7 @@ def test_resume_adopts_a_straddle_and_hedges_it(scalper):
     held(desk, {CALL: (2, "15"), PUT: (2, "14"), 0: (-3, "500")})
     assert desk.strategy.phase == "holding"
     assert decisions(desk.outputs)[-1].reasons == ("resumed SPY240419C00500000 and its put",)
-    assert desk.strategy.state.trade.premium == 5_800
+    assert desk.strategy.state.trade.at_risk.amount == 5_800
     (hedge,) = orders(desk.market(507.0))
     assert (hedge.side, int(hedge.quantity)) == (Side.SELL, round(option_delta(desk) - 3))
 
@@ -845,7 +845,7 @@ def test_the_stop_judges_the_marks_of_now_not_those_of_the_last_minute(scalper, 
     desk = scalper(exits=ExitConfig(stop_fraction=fraction, min_dte=None, arm_fraction=None))
     start_cash = desk.engine.desk.account.cash
     hold(desk)
-    (premium,) = {desk.strategy.state.trade.premium}
+    (premium,) = {desk.strategy.state.trade.at_risk.amount}
     for step in range(60):
         desk.vol -= 0.002
         outputs = desk.wait(0.5).market(500.0 + 0.06 * (-1) ** step)  # a move wakes it

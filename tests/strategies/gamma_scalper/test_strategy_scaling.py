@@ -195,19 +195,19 @@ def test_half_is_sold_once_half_the_edge_is_gone_and_the_last_one_is_kept(holdin
 
 def test_the_band_and_the_stop_know_the_size_that_is_held(holding):
     desk = holding()
-    first = desk.strategy.state.trade.premium
+    first = desk.strategy.state.trade.at_risk.amount
     settle(desk, minutes(desk, RICH))
     assert held(desk)[0] == 2
     legs = [desk.engine.desk.positions.positions[leg] for leg in (CALL, PUT)]
     paid = sum(each.quantity * each.average_price * 100 for each in legs)
-    assert desk.strategy.state.trade.premium == paid > first
+    assert desk.strategy.state.trade.at_risk.amount == paid > first
     desk.outputs.clear()
     settle(desk, desk.wait(10).market(504.0))
     (hedge,) = [one for one in decisions(desk.outputs) if one.kind == "hedge"]
     assert hedge.facts["half_width_shares"] == 4.0
     settle(desk, minutes(desk, NONE))
     assert held(desk) == [1, 1]
-    assert desk.strategy.state.trade.premium == paid  # what was at risk at most
+    assert desk.strategy.state.trade.at_risk.amount == paid  # what was at risk at most
 
 
 @pytest.mark.parametrize(
