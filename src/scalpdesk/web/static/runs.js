@@ -16,15 +16,16 @@ export function create(main) {
   const list = h("div", { class: "runs" }), compared = h("div"), plot = h("div", { class: "plot mid" }), legend = h("div", { class: "legend" });
   const field = h("input", { type: "search", id: "search", "aria-label": "Search the runs", placeholder: "strategy, market, setting, state, #tag, note" });
   const sort = h("select", { "aria-label": "Order of the runs" }, SORTS.map(([name, text]) => h("option", { value: name }, text)));
+  let limit = SHOWN;
+  const more = h("button", { type: "button", onclick: () => { limit += SHOWN; again(); } }, "More runs");
+  more.hidden = true;
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "Which result do I believe?"), sentence),
     card("wide", "Runs", h("div", { class: "controls-row" }, field, sort), list, more),
     card("w8", "P&L of the chosen runs, by time since their first mark", legend, plot),
     card("w4", "Side by side", compared),
   );
-  let chosen = [], chart = null, last = "", rows = [], waiting = 0, limit = SHOWN;
-  const more = h("button", { type: "button", onclick: () => { limit += SHOWN; again(); } }, "More runs");
-  more.hidden = true;
+  let chosen = [], chart = null, last = "", rows = [], waiting = 0;
   const opened = new Set();
 
   async function drawCompared() {
