@@ -39,7 +39,9 @@ CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is closed."""
 SLICE_RECORDS = 8
 OTHER_SECONDS = 1.0
-"""Longest that a request waits for, and then reads, the journal of a run that is not followed."""
+"""Longest that a request reads the journal of a run that is not followed."""
+OTHER_WAIT_SECONDS = 5.0
+"""Longest that it waits for others to do so: several turns, as a page that was left may still be read for."""
 MOST_OTHERS = 2
 """Such runs that are kept."""
 KEPT_ANSWERS = 200
@@ -336,7 +338,7 @@ class DeskFeed:
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             with self.lock:
                 return None if self.follower is None else json_safe(make(self.follower))
-        if not self._others_lock.acquire(timeout=OTHER_SECONDS):
+        if not self._others_lock.acquire(timeout=OTHER_WAIT_SECONDS):
             raise BusyError
         try:
             other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
