@@ -555,7 +555,7 @@ def test_a_halt_waits_for_no_reader_and_a_busy_reader_is_told_when_to_ask_again(
             assert client.post("/login", json={"token": "operator-token"}, headers=ORIGIN).is_success
             assert client.get("/healthz").json()["running"]
             assert time.monotonic() - began < 1.0
-            if held_up == "_others_lock":  # whoever waits for another run waits a second at most
+            if held_up == "_others_lock":  # whoever waits for another run is refused at last
                 wait_for(lambda: all(each.done() for each in reads))
         answers = [each.result() for each in reads]
     refused = [each for each in answers if each.status_code == 503]
