@@ -23,7 +23,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Decision, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
@@ -424,7 +424,7 @@ def test_a_gateway_learns_of_each_order_what_was_booked_and_of_an_unproven_one_n
 class Build:
     """The part of a journal's header that names the version that wrote it."""
 
-    build: str = VERSION
+    build: str = BUILD
 
 
 @dataclass
@@ -486,7 +486,7 @@ class Deciding:
 
 
 @pytest.mark.rows(
-    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (VERSION, 1, False)]
+    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (BUILD, 1, False)]
 )
 def test_another_versions_journal_is_gone_on_with_where_its_commands_are_the_same(
     build, quantity, is_resumed
