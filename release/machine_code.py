@@ -1,8 +1,8 @@
 """Build hook: the commit in wheel and sdist, and machine code of the pricing kernels for the wheel.
 
 Machine code is built with ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=1``, by the Python and the numba of the build, for
-x86-64 processors of level 3 (since about 2013). An installation of the same versions on such a processor loads
-it; any other compiles its own, as from a wheel without it.
+x86-64 processors of level 3 (since about 2013). An installation of the same versions on such a processor
+loads it; any other compiles its own, as from a wheel without it.
 """
 
 import hashlib

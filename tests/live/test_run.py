@@ -486,19 +486,23 @@ class Deciding:
 
 
 @pytest.mark.rows(
-    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (BUILD, 1, False)]
+    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (BUILD, 1, True)]
 )
 def test_another_versions_journal_is_gone_on_with_where_its_commands_are_the_same(
     build, quantity, is_resumed
 ):
-    """An order that differs is always refused; other words are refused within one version."""
+    """An order that differs is always refused, in one line that names the builds; other words never are."""
     written = Deciding("in its words").handle(rate(1))
     reader = Steps([([rate(1)], written)], header=Build(build))
     if is_resumed:
         assert rebuild(reader, Deciding("in ours", quantity)).events == 1
         return
-    with pytest.raises(InvariantError, match="other outputs"):
+    with pytest.raises(InvariantError, match="this build decides otherwise") as refused:
         rebuild(reader, Deciding("in ours", quantity))
+    assert (
+        refused.value.where == "folder, event 1: output 1, submit order, quantity: 1 in the journal, 2 here"
+    )
+    assert refused.value.value == f"written by {build}, this is {BUILD}"
 
 
 def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on():

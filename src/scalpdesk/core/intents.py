@@ -377,7 +377,7 @@ _MODES = {mode.value: mode for mode in Mode}
 
 
 def modes_in(outputs: Sequence[Output]) -> list[tuple[Mode, Decision]]:
-    """Return each change of the desk's mode: the mode that counts after it, and the decision that names it."""
+    """Return each change of the desk's mode: the mode after it, and the decision that names it."""
     found = []
     for output in outputs:
         if type(output) is Decision and output.kind is DecisionKind.MODE and output.reasons:

@@ -1,4 +1,4 @@
-"""The version of this program and the commit it was built from; journals, refusals and ``--version`` name both."""
+"""The version of this program and its commit; journals, refusals and ``--version`` name both."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -447,6 +447,12 @@ class RunFollower:
                 self._pace.append((self._grown, self.now_ns))
         return count
 
+    def close(self) -> None:
+        """End: what the journal does not have for its last event was never sent."""
+        if self.engine is not None:
+            self._replica.heed(())
+        self.tail.close()
+
     def _quotes_of(self, rows: TapeRows) -> Iterator[Sequence[Event]]:
         if self._read_rows is None:
             assert self.header is not None

@@ -66,7 +66,7 @@ def read_run(run_dir: Path) -> RunFollower:
     follower = RunFollower(run_dir, most_decisions=None)
     while follower.advance(1_000):
         pass
-    follower.tail.close()
+    follower.close()
     if follower.problem or follower.engine is None:
         raise DataError(
             f"this run cannot be shown: {follower.problem or 'its journal has no event'}", where=str(run_dir)
