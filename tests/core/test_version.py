@@ -19,10 +19,7 @@ def package(tmp_path):
 def git(where, *words):
     env = {"GIT_CONFIG_GLOBAL": "/dev/null", "PATH": "/usr/bin:/bin", "HOME": str(where)}
     who = ("-c", "user.name=me", "-c", "user.email=me@localhost")
-    done = subprocess.run(
-        ["git", *who, *words], cwd=where, env=env, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    return subprocess.check_output(["git", *who, *words], cwd=where, env=env, text=True).strip()
 
 
 def test_a_wheel_names_the_commit_that_it_was_built_from(package):

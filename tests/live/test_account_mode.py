@@ -5,7 +5,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.live.account_mode import AskedWhileStarting, WaitingCommand
 from scalpdesk.live.arming import marked_as_running, marked_as_starting
@@ -84,6 +84,4 @@ def test_a_release_that_a_dead_desk_was_told_frees_no_other_account(state):
     ],
 )
 def test_a_later_word_on_the_account_counts(mode, since_ns, command, is_overtaken):
-    entry = ModeEntry(reason="", who="me", since_ns=since_ns)
-    state = AccountMode().commanded(mode, OperatorCause.PERSON, entry, "") if since_ns else AccountMode()
-    assert command.is_overtaken(state) is is_overtaken
+    assert command.is_overtaken(AccountMode(ModeEntry(mode, "", "me", since_ns))) is is_overtaken
