@@ -456,8 +456,8 @@ def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | N
     if rebuilt.otherwise:
         notify(
             "warning",
-            f"build {BUILD} decides otherwise than {header.build}, which wrote the journal: the journal stands,"
-            f" and the strategy takes over what the account holds (first: {rebuilt.otherwise})",
+            f"build {BUILD} decides otherwise than {header.build}, which wrote the journal: the journal"
+            f" stands, and the strategy takes over what the account holds (first: {rebuilt.otherwise})",
         )
     return AssembledRun(
         found,
