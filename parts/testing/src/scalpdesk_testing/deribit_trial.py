@@ -153,7 +153,7 @@ class RpcSocket(WebSocket):
         """Put a text on its way; return when it is due."""
         if self.is_mute or self.closed:
             return self.line.loop.time()
-        return self.put(frame_bytes(WSMsgType.TEXT, text.encode()), late)
+        return self.put(frame_bytes(WSMsgType.TEXT, self.line.on_coming(text.encode())), late)
 
     def leave(self) -> None:
         """Take the connection out of the exchange, which cancels its orders."""

@@ -99,6 +99,8 @@ class Line(ABC):
         """Called with each request as its bytes leave the desk."""
         self.on_asked: Callable[[str], None] = lambda _name: None
         """Called with the id of each order that the venue is asked for, as the bytes leave the desk."""
+        self.on_coming: Callable[[bytes], bytes] = lambda data: data
+        """Gives each message to the desk as it arrives: as it was sent, unless something changes it."""
         self.on_stream: Callable[[], None] = lambda: None
         """Called when a stream of orders was opened."""
         self.after_request: list[Callable[[Asked], None]] = []
@@ -308,7 +310,8 @@ class WebSocket(Socket):
 
     def send(self, frame: Frame, late: float = 0.0) -> None:
         """Put a message on its way."""
-        self.put(frame_bytes(WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY, frame.data), late)
+        kind = WSMsgType.TEXT if frame.is_text else WSMsgType.BINARY
+        self.put(frame_bytes(kind, self.line.on_coming(frame.data)), late)
 
     def read(self, data: bytes) -> None:
         """Take bytes that the desk writes."""
@@ -392,7 +395,7 @@ class LineConnection(asyncio.Transport):
         if answer is None:
             self._close()
             return
-        body, fault = answer.body, answer.fault
+        body, fault = self._line.on_coming(answer.body), answer.fault
         is_cut = fault is not None and fault.name == "truncated_answer"
         part = body[: int(len(body) * fault.fraction)] if fault is not None and is_cut else body
         # half of the answers that are cut short end in an error, half look whole and cannot be read

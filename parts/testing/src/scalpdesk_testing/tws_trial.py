@@ -221,7 +221,8 @@ class TwsSocket(Socket):
         elif name == "stream_half_open":
             self.is_mute = True
         else:
-            self.put(data, fault.seconds if fault is not None and name == "stream_delay" else 0.0)
+            late = fault.seconds if fault is not None and name == "stream_delay" else 0.0
+            self.put(self.line.on_coming(data), late)
             if name == "stream_duplicate":
                 self.put(data)
 

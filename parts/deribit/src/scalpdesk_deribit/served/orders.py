@@ -471,7 +471,7 @@ class Orders:
     def _get_transaction_log(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return what moved the account, latest first: trades, funding, deliveries, transfers."""
         account = self._account(session)
-        start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
+        start, end = _whole(params, "start_timestamp", 0), _whole(params, "end_timestamp", 2**62)
         held = {self._instruments[number].symbol: line.quantity for number, line in account.holdings.items()}
         lines = []
         for place, activity in reversed(list(enumerate(account.own_lines(), start=1))):
@@ -479,7 +479,7 @@ class Orders:
             held[activity.symbol] = after - activity.quantity
             if start <= activity.ts_ns // NANOS_PER_MS <= end:
                 lines.append((place, activity, after))
-        first, most = int(params.get("continuation") or 0), int(params.get("count", 100))
+        first, most = _whole(params, "continuation", 0), _whole(params, "count", 100)
         more = first + most if len(lines) > first + most else None
         logs = [self._log_line(account, *line) for line in lines[first : first + most]]
         return {"logs": logs, "continuation": more}
@@ -548,3 +548,11 @@ class Orders:
 
     def _get_account_summaries(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         return {"summaries": [self._get_account_summary(session, {**params, "currency": None})]}
+
+
+def _whole(params: Mapping[str, Any], name: str, absent: int) -> int:
+    """Return a parameter that is a whole number; refuse another as the venue does."""
+    try:
+        return int(params.get(name) or absent)
+    except (TypeError, ValueError, OverflowError):
+        raise RpcFault(-32602, "Invalid params", param=name) from None
