@@ -244,7 +244,7 @@ def columns_of(waits):
 
 @given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79))
 def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
-    rows, cut = SessionRows(columns_of(waits), 1), min(cut, len(waits) - 1)
+    rows, cut = SessionRows(columns_of(waits), np.ones(1, np.bool_)), min(cut, len(waits) - 1)
     plain, quick = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
     for state in (plain, quick):
         state.apply_quote(rows.quote(0))
@@ -263,7 +263,7 @@ def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
 
 
 def test_no_more_quotes_are_kept_than_wanted_and_locked_ones_are_counted():
-    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), 1)
+    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), np.ones(1, np.bool_))
     state = MarketState(Instruments([Equity("SPY")]))
     state.keep_quotes(SPY)
     state.pass_over(SPY, rows, range(len(rows)), len(rows))
