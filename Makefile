@@ -15,7 +15,7 @@ LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench calls bench-smoke release-check mutants docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -116,6 +116,10 @@ compare: setup-dev  ## twenty backtests here and at the commit BASE: which decid
 
 bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
+
+calls: setup-dev  ## record calls and allocations of four days at this commit, on any machine; writes the page of the benchmarks
+	PYTHONPATH=src $(BIN)/python benchmarks/calls.py
+	$(BIN)/python benchmarks/run.py --page
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
 	$(BIN)/python benchmarks/run.py --smoke

@@ -1,9 +1,10 @@
 """Inputs and results of a benchmark case.
 
 A case is a module in ``benchmarks/cases`` with a ``TITLE``, an ``ABOUT`` (Markdown: what is measured, how
-fairness is kept, what the figures do not say) and ``measure(context) -> list[Result]``. Nothing else has to
-be edited to add one: `run.py` finds it by its file. A case may list in ``NEEDS`` modules without which it is
-passed over.
+fairness is kept, what the figures do not say), a ``SUBJECT`` (the paths of the source that it measures:
+figures from before their last change are marked) and ``measure(context) -> list[Result]``. Nothing else has
+to be edited to add one: `run.py` finds it by its file. A case may list in ``NEEDS`` modules without which it
+is passed over.
 """
 
 import hashlib
@@ -22,9 +23,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 COMPILED = ROOT / ".venv" / "compiled"
 """The product with the order path compiled, of ``make compiled``."""
-PEERS_VENV = ROOT / ".venv-peers"
 PEERS_LOCK = HERE / "peers" / "requirements.lock"
 
+ENGINE = tuple(
+    f"src/scalpdesk/{part}"
+    for part in ("backtesting", "core", "engine", "marketdata", "orders", "portfolio", "risk", "simulation")
+)
+"""What every event of a backtest goes through: the subject of several cases."""
 SMOKE_EVENTS = 20_000
 
 
@@ -74,6 +79,11 @@ class Result:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
+
+
+def us_each(runs: list[dict[str, Any]], of: str = "events") -> list[float]:
+    """Microseconds an event, or another thing that the runs count."""
+    return [1e6 * run["seconds"] / run[of] for run in runs]
 
 
 def alone(name: str, metric: str, values: list[float], *, target: float | None = None) -> Result:
@@ -156,11 +166,12 @@ class Context:
 
         ``pure`` runs the sources where the order path is compiled.
         """
-        return self._run([sys.executable, HERE / "ours" / script, *arguments], PYTHONPATH=own_path(pure=pure))
+        path = os.pathsep.join([own_path(pure=pure), str(HERE)])
+        return self._run([sys.executable, HERE / "ours" / script, *arguments], PYTHONPATH=path)
 
-    def run_peer(self, script: str, *arguments: object) -> dict[str, Any]:
+    def run_peer(self, script: str, *arguments: object, python: str = "") -> dict[str, Any]:
         """Run ``benchmarks/peers/<script>`` with the peers' interpreter, which is set up on first use."""
-        return self._run([peers_python(), HERE / "peers" / script, *arguments])
+        return self._run([peers_python(python), HERE / "peers" / script, *arguments], PYTHONPATH=str(HERE))
 
     @staticmethod
     def _run(command: list[object], **settings: str) -> dict[str, Any]:
@@ -184,25 +195,31 @@ def own_path(*, pure: bool = False) -> str:
     return os.pathsep.join([*([] if pure else [str(COMPILED)]), str(ROOT / "src")])
 
 
-def peers_python() -> Path:
-    """The interpreter of ``.venv-peers``, made from the lock when it is absent or the lock has changed."""
-    python = PEERS_VENV / "bin" / "python"
-    stamp = PEERS_VENV / ".lock-sha256"
+def find_python(version: str) -> str | None:
+    """The interpreter of a version on the path; None where there is none that runs."""
+    shim = {**os.environ, "PYENV_VERSION": version}  # else a shim of pyenv may refuse
+    command = [f"python{version}", "-c", "import sys; print(sys.executable)"]
+    try:
+        return subprocess.check_output(command, text=True, env=shim, stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peers_python(version: str = "") -> Path:
+    """The interpreter of ``.venv-peers``, made from the lock when it is absent or the lock has changed.
+
+    With a version the one of ``.venv-peers-<version>``, which holds the peers that need it.
+    """
+    folder = ROOT / "-".join([".venv-peers", *filter(None, [version])])
+    python, stamp = folder / "bin" / "python", folder / ".lock-sha256"
     wanted = hashlib.sha256(PEERS_LOCK.read_bytes()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text(encoding="ascii").strip() == wanted:
         return python
-    print(f"  setting up {PEERS_VENV.name} for the peers (once)", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS_VENV)], check=True)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    only_hashed = [
-        "install",
-        "--no-compile",
-        "--only-binary",
-        ":all:",
-        "--require-hashes",
-        "-r",
-        str(PEERS_LOCK),
-    ]
+    print(f"  setting up {folder.name} for the peers (once)", flush=True)
+    maker = find_python(version) if version else sys.executable
+    subprocess.run([str(maker), "-m", "venv", "--clear", str(folder)], check=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-compile"]
+    only_hashed = ["--only-binary", ":all:", "--require-hashes", "-r", str(PEERS_LOCK)]
     subprocess.run([*pip, *only_hashed], check=True)
     stamp.write_text(wanted + "\n", encoding="ascii")
     return python

@@ -4,8 +4,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,31 @@ def occasion() -> str:
     return ", ".join(parts)
 
 
+OLD = timedelta(days=31)
+
+
+def changed_since(commit: str, paths: Sequence[str]) -> bool:
+    """Whether a path has changed after a commit; one that is not in the history came before."""
+    git = ("git", "-C", str(ROOT))
+    last = subprocess.check_output((*git, "log", "-1", "--format=%H", "--", *paths), text=True).strip()
+    ancestor = (*git, "merge-base", "--is-ancestor", last, commit)
+    return bool(last) and subprocess.run(ancestor, capture_output=True, check=False).returncode != 0
+
+
+def mark_old(
+    records: Mapping[str, Any],
+    subjects: Mapping[str, Sequence[str]],
+    today: date,
+    changed: Callable[[str, Sequence[str]], bool] = changed_since,
+) -> None:
+    """Set ``older`` of each row: than its subject, than a month, or empty."""
+    for row in records["results"]:
+        day, commit = row["measured"][:10], row["measured"].split("commit ")[1][:8]
+        row["older"] = "older than a month" if today - date.fromisoformat(day) > OLD else ""
+        if changed(commit, subjects[row["case"]]):
+            row["older"] = "older than its subject"
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read the results of earlier runs: ``machines`` by processor, ``results`` with a row for each figure."""
     records: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -96,9 +121,11 @@ def _target(row: Mapping[str, Any]) -> str:
 
 
 def _measured(row: Mapping[str, Any] | None) -> list[str]:
-    """The cells of one processor: ours, the peer's, and the ratio or what the figure spread over."""
+    """The cells of one processor: ours, the peer's, the ratio or what the figure spread over, and when."""
     if row is None:
-        return ["", "", ""]
+        return ["", "", "", ""]
+    measured = ", ".join(row["measured"].replace("commit ", "").split(", ")[:2])
+    older = row.get("older")
     low, high = (_number(end) for end in row["spread"])
     spread = f"{low} – {high}" if row["ratio"] is None else f"{_number(row['ratio'])} × ({low} – {high})"
     missed = row["target"] is not None and (
@@ -108,6 +135,7 @@ def _measured(row: Mapping[str, Any] | None) -> list[str]:
         _number(row["value"]),
         "–" if row["peer_value"] is None else _number(row["peer_value"]),
         spread + (" **missed**" if missed else ""),
+        measured + (f", **{older}**" if older else ""),
     ]
 
 
@@ -117,10 +145,12 @@ def _table(rows: Sequence[Mapping[str, Any]], processors: Sequence[str]) -> list
     for row in rows:
         key = row["name"], row["metric"], row["peer"] or "–", _target(row)
         found.setdefault(key, {})[row["processor"]] = row
-    heads = [f"{what}, {name}" for name in processors for what in ("ours", "peer's", "ratio or spread")]
+    heads = [
+        f"{what}, {name}" for name in processors for what in ("ours", "peer's", "ratio or spread", "measured")
+    ]
     return [
         "| " + " | ".join(["what", "metric", "peer", "target", *heads]) + " |",
-        "|---|---|---|---|" + "--:|--:|---|" * len(processors),
+        "|---|---|---|---|" + "--:|--:|---|---|" * len(processors),
         *(
             "| "
             + " | ".join([*key, *(cell for name in processors for cell in _measured(each.get(name)))])
@@ -141,7 +171,34 @@ def peers_ahead(records: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def write_page(path: Path, records: Mapping[str, Any], cases: Sequence[tuple[str, str, str]]) -> None:
+CALLS = """\
+## Calls and allocations of four days
+
+They repeated within about 0.1 % on a machine with much other work, so they need no idle
+one: `make calls` records them (`benchmarks/calls.py` says how). Each cell: calls in millions,
+blocks left allocated, fills, P&L. *Traded*, *quiet*: gamma scalper, 2018-02-05 and 2014-01-06, gate off;
+*0DTE*: 0DTE straddle, 2018-02-05; *coin*: BTC with its example's settings, 2025-03-05, gate off,
+P&L in BTC. They are a record, no target.
+"""
+
+
+def _calls(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of ``calls.json``, a line a commit."""
+    days = [name for name, value in rows[-1].items() if not isinstance(value, str)]
+    lines = [f"| commit | date | Python | {' | '.join(days)} |", "|---" * (3 + len(days)) + "|"]
+    for row in rows:
+        cells = [(row[day] and "{calls}, {blocks:,}, {fills}, {pnl}".format(
+            **row[day] | {"calls": f"{row[day]['calls'] / 1e6:.2f} M"})) or "–" for day in days]  # fmt: skip
+        lines.append(f"| {row['commit']} | {row['date']} | {row['python']} | {' | '.join(cells)} |")
+    return [CALLS, *lines, ""]
+
+
+def write_page(
+    path: Path,
+    records: Mapping[str, Any],
+    cases: Sequence[tuple[str, str, str]],
+    calls: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """The page for people; a case is its name, title and text."""
     processors = list(records["machines"])
     lines = [
@@ -166,7 +223,9 @@ def write_page(path: Path, records: Mapping[str, Any], cases: Sequence[tuple[str
         "Medians of the rounds in which the contenders take turns; a run of less than a second is the",
         "middle one of three. A ratio is the median of the ratios within each round and says how many times",
         "better than the peer; in brackets the lowest and highest of them. Without a peer the spread of the",
-        "figure stands there. A target that is not met is marked as missed.",
+        "figure stands there. A target that is not met is marked as missed. Figures from before the last",
+        "change of the source that their case measures, or more than a month old, are marked as older: they",
+        "say what was, not what is.",
         "",
     ]
     for name, title, about in cases:
@@ -177,6 +236,7 @@ def write_page(path: Path, records: Mapping[str, Any], cases: Sequence[tuple[str
         on = [each for each in processors if any(row["processor"] == each for row in rows)]
         lines += [f"## {title}", "", *_table(rows, on), "", f"Measured {'; '.join(days)}.", ""]
         lines += [about.rstrip(), ""]
+    lines += _calls(calls) if calls else []
     lines += [
         "## Machines and versions",
         "",

@@ -1,4 +1,4 @@
-"""Print ``docs/evidence/results.md`` from two journals: ``results_page.py WITH_GATE WITHOUT_GATE REMARK``.
+"""Print the first part of ``docs/evidence/results.md``: ``results_page.py WITH_GATE WITHOUT_GATE REMARK``.
 
 A run that has not ended yet is reported up to the last session that its journal holds whole.
 """

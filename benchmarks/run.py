@@ -9,13 +9,16 @@ checks that its answer is right, and writes nothing.
 import argparse
 import importlib
 import importlib.util
+import json
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from measuring import COMPILED, HERE, ROOT, BenchmarkError, Context, Result
-from report import load, machine, occasion, replace, write_json, write_page
+from report import load, machine, mark_old, occasion, replace, write_json, write_page
 
 
 def case_names() -> list[str]:
@@ -36,6 +39,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--smoke", action="store_true", help="small work, one round, no peers, nothing written"
     )
+    parser.add_argument(
+        "--page", action="store_true", help="measure nothing, mark old figures, write the page"
+    )
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error(f"--rounds must be at least 1, not {arguments.rounds}")
@@ -45,6 +51,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the chosen cases; 1 when a contender failed or did other work."""
     arguments = _arguments()
+    if arguments.page:
+        return _write(load(HERE / "results.json"))
     names = arguments.case or case_names()
     if not (COMPILED.is_dir() or arguments.smoke):
         print("every run is one of the sources; make compiled")
@@ -75,12 +83,19 @@ def main() -> int:
     facts["rounds"] = str(context.rounds)
     records = load(HERE / "results.json")
     replace(records, processor, facts, context.versions, results, measured)
+    return _write(records)
+
+
+def _write(records: dict[str, Any]) -> int:
+    """Mark what is old; write the records and the page."""
+    cases = {name: importlib.import_module(f"cases.{name}") for name in case_names()}
+    mark_old(records, {name: case.SUBJECT for name, case in cases.items()}, datetime.now(UTC).date())
     write_json(HERE / "results.json", records)
-    cases = [(name, importlib.import_module(f"cases.{name}")) for name in case_names()]
     write_page(
         ROOT / "docs" / "evidence" / "benchmarks.md",
         records,
-        [(name, case.TITLE, case.ABOUT) for name, case in cases],
+        [(name, case.TITLE, case.ABOUT) for name, case in cases.items()],
+        json.loads((HERE / "calls.json").read_text("utf-8")),
     )
     print("wrote benchmarks/results.json and docs/evidence/benchmarks.md")
     return 0

@@ -2,22 +2,21 @@
 """Hold straddles over SPY's ex-dates, and print marks, volatilities, deltas and explain beside QuantLib.
 
     .venv/bin/python -m pip install QuantLib
-    .venv/bin/python docs/ex_night_figures.py [--json] [--before SESSIONS] [EX_DATE ...]
+    .venv/bin/python docs/ex_night_figures.py [--before SESSIONS] [EX_DATE ...]
 
 Without a date: all ex-dates of the embedded market, and as marks alone 2015-08-19 to 26. Seed 1.
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from math import sqrt
 from typing import Any
 
 import QuantLib as ql  # noqa: N813 - the name its own examples use
-from evidence_figures import HELD, market_of
 
+from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent, TimerEvent
@@ -37,7 +36,13 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.volatility.variance_time import clock_named
 
 STRADDLES = 4
-OVER_NIGHTS = (*HELD[:2], *HELD[3:], f"straddles={STRADDLES}")
+OVER_NIGHTS = (
+    "entry.gate=off",
+    "exits.edge_gone=false",
+    "exits.stop_fraction=none",
+    "exits.arm_fraction=none",
+    f"straddles={STRADDLES}",
+)
 FRESH_NS = 5 * NANOS_PER_SECOND
 WILD_WEEK = date(2015, 8, 19), date(2015, 8, 26)
 FIRST_DAY, LAST_DAY = date(2014, 1, 3), date(2018, 12, 31)
@@ -48,19 +53,12 @@ TODAY, COUNT, DAYS = ql.Date(2, 1, 2024), ql.Actual365Fixed(), 36_500
 """A contract of T years is given to QuantLib as one of a hundred, as its dates know whole days only."""
 STEPS, NODES = 800, 1_600
 VOL_STEP = 0.005
-ESCROWED, SPOT = ql.FdBlackScholesVanillaEngine.Escrowed, ql.FdBlackScholesVanillaEngine.Spot
 
 
 class Peer:
     """American option before or after the ex-date of a cash dividend, by QuantLib's finite differences."""
 
-    def __init__(
-        self,
-        contract: OptionContract,
-        at_ns: int,
-        dividend: tuple[int, float],
-        model: int = ESCROWED,
-    ) -> None:
+    def __init__(self, contract: OptionContract, at_ns: int, dividend: tuple[int, float]) -> None:
         expires_ns = expiry_instant_ns(contract)
         self.years = years_between(at_ns, expires_ns)
         scale = self.years / (DAYS / 365.0)
@@ -86,7 +84,8 @@ class Peer:
             part = years_between(at_ns, dividend[0]) / self.years
             day = TODAY + max(round(DAYS * part), 1)
             ahead = ql.DividendVector([day], [dividend[1]])
-            engine = ql.FdBlackScholesVanillaEngine(process, ahead, *grid, model)
+            escrowed = ql.FdBlackScholesVanillaEngine.Escrowed
+            engine = ql.FdBlackScholesVanillaEngine(process, ahead, *grid, escrowed)
         self.option.setPricingEngine(engine)
 
     def at(self, spot: float, vol: float) -> tuple[float, float]:
@@ -116,13 +115,18 @@ def is_outside(mark: float, quote: QuoteEvent) -> bool:
 
 
 @dataclass
-class Outside:
-    """Looks at marks beside the live quotes of what is held, and those outside; distances in cents."""
+class Marks:
+    """Looks at marks beside quotes of at most five seconds that show a price; distances in cents."""
 
     looks: int = 0
     outside: int = 0
     worst_cents: float = 0.0
     """Largest distance from the nearer side."""
+    followed: int = 0
+    """Quotes just before which the mark lay outside the quote before, and the sums of two distances from
+    their mid: of that mark, and of the mid before."""
+    mark_off_cents: float = 0.0
+    mid_off_cents: float = 0.0
 
     def add(self, mark: float, quote: QuoteEvent) -> None:
         """Count a look; a mark is outside by more than its rounding."""
@@ -130,23 +134,6 @@ class Outside:
         if is_outside(mark, quote):
             self.outside += 1
             self.worst_cents = max(self.worst_cents, 100.0 * max(quote.bid - mark, mark - quote.ask))
-
-
-@dataclass
-class Marks:
-    """Looks by kind of quote, and how marks outside compare with the leg's next quote."""
-
-    fresh: Outside = field(default_factory=Outside)
-    """Quotes of at most five seconds that show a price."""
-    valid: Outside = field(default_factory=Outside)
-    """All that show a price and are not lost."""
-    invalid: Outside = field(default_factory=Outside)
-    """Quotes that show no price, or are lost."""
-    followed: int = 0
-    """Quotes just before which the mark lay outside the quote before, and the sums of two distances from
-    their mid: of that mark, and of the mid before."""
-    mark_off_cents: float = 0.0
-    mid_off_cents: float = 0.0
 
     def follow(self, before: tuple[float, float], quote: QuoteEvent) -> None:
         """Compare a mark outside the last quote, and that quote's mid, with the next mid."""
@@ -168,9 +155,7 @@ class Leg:
     spot: float
     quote_spot: float
     vol: float
-    hedge_vol: float
     delta: float
-    hedge_delta: float
     is_quoted: bool
     """Whether its mark is its own mid."""
 
@@ -182,6 +167,12 @@ class Look:
     at_ns: int
     legs: dict[str, Leg]
     parts: dict[str, float]
+
+
+def market_of(first: date, last: date) -> MarketTape:
+    """Return the reconstructed sessions of SPY from the first to the last day."""
+    settings = load_settings("gamma-scalper")
+    return load_market(settings, "embedded", underlying="SPY", start=first, end=last, seed=1)
 
 
 def spot_at(tape: MarketTape, at_ns: int) -> float:
@@ -211,9 +202,7 @@ def look(tape: MarketTape, engine: TradingEngine) -> Look:
             spot,
             spot_at(tape, quote.ts_event_ns),
             state.vol,
-            state.hedge_vol,
             state.greeks.delta,
-            state.hedge_greeks.delta,
             abs(state.mark - 0.5 * (quote.bid + quote.ask)) < 1e-9,
         )
     return Look(now_ns, legs, {name: float(each) for name, each in desk.attribution.totals.items()})
@@ -233,15 +222,13 @@ def held_over(tape: MarketTape, on_mark: Callable[[TradingEngine], None]) -> Mar
         if quote is None or mark is None:
             return
         if not desk.market.is_valid(number):
-            marks.invalid.add(mark, quote)
             return
         is_new = seen.get(number) != quote.ts_event_ns
         seen[number] = quote.ts_event_ns
         if is_new and before is not None:
             marks.follow(before, quote)
-        marks.valid.add(mark, quote)
         if engine.now_ns - quote.ts_recv_ns <= FRESH_NS:
-            marks.fresh.add(mark, quote)
+            marks.add(mark, quote)
         if is_outside(mark, quote):
             outside[number] = mark, quote.mid
 
@@ -268,7 +255,7 @@ def of_ex_date(ex_date: date, amount: float, before: int) -> dict[str, Any]:
     first = evening_of
     for _ in range(before - 1):
         first = previous_session(first.day)
-    tape = market_of("gamma-scalper", first.day, next_session(ex_date).day)
+    tape = market_of(first.day, next_session(ex_date).day)
     looks: list[Look] = []
 
     def on_mark(engine: TradingEngine) -> None:
@@ -281,19 +268,20 @@ def of_ex_date(ex_date: date, amount: float, before: int) -> dict[str, Any]:
                 looks.append(found)
 
     marks = held_over(tape, on_mark)
-    answer: dict[str, Any] = {"ex_date": str(ex_date), "dividend": amount, "marks": asdict(marks)}
+    answer: dict[str, Any] = {"ex_date": ex_date, "marks": marks}
     if len(looks) < 2 or not looks[0].legs or looks[0].legs.keys() != looks[1].legs.keys():
         return answer
     evening, morning = looks
     dividend, clock = (ex.open_ns, amount), clock_named(tape.variance_clock)
-    answer["legs"] = [*beside(evening, dividend), *beside(morning, dividend)]
+    answer["deltas"] = [leg.units * leg.delta for leg in evening.legs.values()]
+    answer["off"] = [beside(each, dividend) for each in looks]
     own = own_night(evening, morning, dividend, clock.years)
     for part, amount_of in own.items():
-        answer[part] = {"desk": morning.parts[part] - evening.parts[part], "own": amount_of}
+        answer[part] = morning.parts[part] - evening.parts[part], amount_of
     return answer
 
 
-def strike_vols(at: Look, dividend: tuple[int, float], model: int = ESCROWED) -> dict[str, float]:
+def strike_vols(at: Look, dividend: tuple[int, float]) -> dict[str, float]:
     """Return each leg's volatility by QuantLib: of its mid at the spot of its own instant.
 
     In the money, where the desk does not mark it by its mid, that of the strike's leg out of the money.
@@ -303,37 +291,20 @@ def strike_vols(at: Look, dividend: tuple[int, float], model: int = ESCROWED) ->
         shown = leg
         if not leg.is_quoted:
             (shown,) = (each for other, each in at.legs.items() if other != name)
-        then = Peer(shown.contract, shown.quote.ts_event_ns, dividend, model)
+        then = Peer(shown.contract, shown.quote.ts_event_ns, dividend)
         found[name] = then.vol(shown.quote.mid, shown.quote_spot)
     return found
 
 
-def beside(at: Look, dividend: tuple[int, float]) -> list[dict[str, Any]]:
-    """Return each leg's volatility (points) and delta (shares of the holding) by the desk and by QuantLib."""
-    vols, by_spot = (strike_vols(at, dividend, model) for model in (ESCROWED, SPOT))
-    rows = []
+def beside(at: Look, dividend: tuple[int, float]) -> tuple[float, float]:
+    """Return the largest differences from QuantLib: of a volatility (points), of a delta (shares held)."""
+    vols = strike_vols(at, dividend)
+    vol_off = delta_off = 0.0
     for name, leg in at.legs.items():
-        deltas = (
-            leg.units * Peer(leg.contract, leg.at_ns, dividend, model).at(leg.spot, vol)[1]
-            for model, vol in ((ESCROWED, vols[name]), (SPOT, by_spot[name]))
-        )
-        delta, spot_delta = deltas
-        rows.append(
-            {
-                "leg": name,
-                "at": to_new_york(leg.at_ns).isoformat(timespec="seconds"),
-                "marked_by_mid": leg.is_quoted,
-                "vol": 100.0 * leg.vol,
-                "hedge_vol": 100.0 * leg.hedge_vol,
-                "peer_vol": 100.0 * vols[name],
-                "peer_spot_vol": 100.0 * by_spot[name],
-                "delta": leg.units * leg.delta,
-                "hedge_delta": leg.units * leg.hedge_delta,
-                "peer_delta": delta,
-                "peer_spot_delta": spot_delta,
-            }
-        )
-    return rows
+        _, delta = Peer(leg.contract, leg.at_ns, dividend).at(leg.spot, vols[name])
+        vol_off = max(vol_off, 100.0 * abs(leg.vol - vols[name]))
+        delta_off = max(delta_off, abs(leg.units * (leg.delta - delta)))
+    return vol_off, delta_off
 
 
 def own_night(
@@ -363,52 +334,37 @@ def own_night(
     return {"carry": carry, "vega": vega}
 
 
-def show(found: list[dict[str, Any]]) -> None:
-    """Print the table of the page, and the looks of all rows by kind."""
-    print("| ex-date | outside | worst | next quote | deltas | volatility | delta | carry | vega |")
-    print(f"|---|{'--:|' * 8}")
-    for each in found:
-        marks, cells = each["marks"], [""] * 8
-        seen, count = marks["fresh"], marks["followed"]
-        cells[0] = f"{seen['outside']:,} of {seen['looks']:,}"
-        if seen["outside"]:
-            cells[1] = f"{seen['worst_cents']:.1f}"
-        if count:
-            cells[2] = f"{marks['mark_off_cents'] / count:.1f}, {marks['mid_off_cents'] / count:.1f}"
-        if "legs" in each:
-            legs = each["legs"]
-            halves = legs[: len(legs) // 2], legs[len(legs) // 2 :]
-            cells[3] = ", ".join(f"{leg['delta']:.0f}" for leg in halves[0])
-            for place, name in ((4, "vol"), (5, "delta")):
-                off = (max(abs(leg[name] - leg[f"peer_{name}"]) for leg in half) for half in halves)
-                cells[place] = ", ".join(f"{most:.3f}" for most in off)
-            cells[6:] = [f"{each[part]['desk']:.2f}, {each[part]['own']:.2f}" for part in ("carry", "vega")]
-        print(f"| {each['ex_date']} | {' | '.join(cells)} |")
-    for kind in ("fresh", "valid", "invalid"):
-        outside, looks = (sum(each["marks"][kind][part] for each in found) for part in ("outside", "looks"))
-        print(f"{kind}: {outside:,} of {looks:,} outside")
+def row(found: dict[str, Any]) -> str:
+    """Return a row of the page."""
+    marks, cells = found["marks"], [""] * 8
+    cells[0] = f"{marks.outside:,} of {marks.looks:,}"
+    if marks.outside:
+        cells[1] = f"{marks.worst_cents:.1f}"
+    if marks.followed:
+        offs = marks.mark_off_cents, marks.mid_off_cents
+        cells[2] = ", ".join(f"{off / marks.followed:.1f}" for off in offs)
+    if "off" in found:
+        cells[3] = ", ".join(f"{delta:.0f}" for delta in found["deltas"])
+        cells[4:6] = [", ".join(f"{most:.3f}" for most in both) for both in zip(*found["off"], strict=True)]
+        cells[6:] = [", ".join(f"{amount:.2f}" for amount in found[part]) for part in ("carry", "vega")]
+    return f"| {found['ex_date']} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Print the figures of the ex-dates that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="every figure, legs one by one")
     parser.add_argument("--before", type=int, default=1, help="sessions before each ex-date")
     parser.add_argument("dates", nargs="*", type=date.fromisoformat)
     chosen = parser.parse_args()
     ql.Settings.instance().evaluationDate = TODAY
     covered = [each for each in SPY_DIVIDENDS_USD if FIRST_DAY < each[0] < LAST_DAY]
     asked = [each for each in covered if not chosen.dates or each[0] in chosen.dates]
-    found = [of_ex_date(ex_date, amount, chosen.before) for ex_date, amount in asked]
+    print("| ex-date | outside | worst | next quote | deltas | volatility | delta | carry | vega |")
+    print(f"|---|{'--:|' * 8}")
+    for ex_date, amount in asked:
+        print(row(of_ex_date(ex_date, amount, chosen.before)), flush=True)
     if not chosen.dates and chosen.before == 1:
-        tape = market_of("gamma-scalper", *WILD_WEEK)
-        found.append(
-            {"ex_date": "2015-08-19 to 2015-08-26", "marks": asdict(held_over(tape, lambda _: None))}
-        )
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
+        print(row({"ex_date": WILD_WEEK[0], "marks": held_over(market_of(*WILD_WEEK), lambda _: None)}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the pages of ``reference/`` and the diagrams.
+"""Write the pages of ``reference/`` that the code states and the diagrams; refresh outputs shown in others.
 
-    .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
-    .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
+    .venv/bin/python docs/generate.py
 
-The same code gives the same bytes. Only the product's own strategies are listed, not those of other
-packages that happen to be installed.
+Only the product's own strategies are listed, not those of other packages that happen to be installed.
 """
 
 import ast
@@ -13,7 +11,6 @@ import inspect
 import json
 import math
 import re
-import sys
 import types
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -45,7 +42,6 @@ from scalpdesk.strategies import contract
 from scalpdesk.venues.registry import find_venue
 
 HERE = Path(__file__).resolve().parent
-NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
 WIDTH = 100
 CLI_HEAD = """# Commands
 
@@ -75,7 +71,7 @@ that a schema does not name are not looked at.
 def cli_page() -> str:
     """Return the page of all commands, each with its help as the terminal shows it."""
     rows = "".join(f"| `{name}` | {line} |\n" for name, (_, line) in COMMANDS.items())
-    parts = [CLI_HEAD + rows, NOTE]
+    parts = [CLI_HEAD + rows]
     for path, text in _helps(root, "scalpdesk", None):
         parts += [f"## {path}\n", f"```text\n{text}\n```\n"]
     return "\n".join(parts)
@@ -103,7 +99,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
 
 def configuration_page() -> str:
     """Return the page of all keys: type, default, meaning."""
-    parts = [CONFIGURATION_HEAD, NOTE]
+    parts = [CONFIGURATION_HEAD]
     for field in msgspec.structs.fields(DeskConfig):
         if field.name in {"strategies", "venues", "classes"}:
             continue
@@ -278,7 +274,7 @@ def _markdown(text: str) -> str:
 
 def protocol_page() -> str:
     """Return the page of the messages of protocol v1 as JSON Schema."""
-    parts = [PROTOCOL_HEAD, NOTE]
+    parts = [PROTOCOL_HEAD]
     for schema in SCHEMAS:
         parts += [f"## {schema['title']}\n", f"```json\n{json.dumps(schema, indent=2)}\n```\n"]
     return "\n".join(parts)
@@ -303,7 +299,7 @@ STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
 
 def strategy_page() -> str:
     """Return the page of the types that a strategy meets, from the contract on."""
-    parts, shown = [STRATEGY_HEAD, NOTE], set[type]()
+    parts, shown = [STRATEGY_HEAD], set[type]()
     later: list[type] = []
     for title, kinds in STRATEGY_PARTS.items():
         parts.append(f"## {title}\n")
@@ -412,21 +408,8 @@ def pages() -> dict[Path, str]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Write the pages, or only compare them."""
-    written = pages()
-    stale = [path for path, text in written.items() if not path.exists() or path.read_text("utf-8") != text]
-    if "--check" in arguments:
-        for path in stale:
-            print(f"not current: {path.relative_to(HERE.parent)}; fix: make docs", file=sys.stderr)
-        return 1 if stale else 0
-    for path, text in written.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        print(f"written: {path.relative_to(HERE.parent)}")
-    refresh_shown_outputs()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for made, content in pages().items():
+        made.write_text(content, encoding="utf-8")
+        print(f"written: {made.relative_to(HERE.parent)}")
+    refresh_shown_outputs()

@@ -119,7 +119,8 @@ def build(source: Path, out: Path, *kinds: str, **env: str) -> dict[str, Path]:
     """Build a folder with the locked hatchling; return the files by the end of their names."""
     out.mkdir(parents=True)
     words = [sys.executable, "-m", "hatchling", "build", "-d", str(out), *kinds]
-    done = call(words, source, {**os.environ, "SOURCE_DATE_EPOCH": commit_seconds(), **env})
+    env |= {"SOURCE_DATE_EPOCH": commit_seconds(), "HATCH_BUILD_HOOK_ENABLE_CUSTOM": "1"}
+    done = call(words, source, {**os.environ, **env})
     require(done.returncode == 0, f"the build failed: {last_lines(done)}")
     return {path.suffix: path for path in out.iterdir()}
 

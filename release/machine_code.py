@@ -2,7 +2,7 @@
 
 The kernels are compiled by the Python and the numba of the build, for x86-64 processors of level 3 (since
 about 2013). An installation of the same versions on such a processor loads them; any other compiles its own,
-as from a wheel without them. The environment of the build needs the product's dependencies.
+as from a wheel without them.
 """
 
 import hashlib

@@ -10,6 +10,7 @@ from measuring import BenchmarkError, Context, Result, against, alone
 
 QUANTLIB = "QuantLib, objects reused"
 TITLE = "Band lab: a hedged straddle, 390 looks a day"
+SUBJECT = ("src/scalpdesk/hedging", "src/scalpdesk/research/band_lab.py")
 
 ABOUT = """\
 A day is a path of 390 one-minute steps (geometric Brownian motion, 16 % a year, spot 400), a straddle of 30

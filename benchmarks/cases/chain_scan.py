@@ -18,6 +18,9 @@ SMOKE_STRIKES = 9
 LEAST_RATIO = 12.0
 
 TITLE = "Chain scan: every straddle and strangle, selected and ranked"
+SUBJECT = tuple(
+    f"src/scalpdesk/{part}" for part in ("research/scan.py", "marketdata/chain_surface.py", "pricing")
+)
 
 ABOUT = """\
 Chains of a share at 500, all strikes within 10 % of the spot, calls and puts quoted on both sides: 5 expiries

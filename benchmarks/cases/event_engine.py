@@ -5,16 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import work
-from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
+from measuring import (
+    ENGINE,
+    SMOKE_EVENTS,
+    BenchmarkError,
+    Context,
+    Result,
+    against,
+    alone,
+    find_python,
+    us_each,
+)
 
 BACKTRADER_EVENTS = 100_000
 NAUTILUS, SKIP_AHEAD = "nautilus_trader", "scalpdesk, skip-ahead"
+NAUTILUS_2, NEWER = "nautilus_trader 2", "3.12"
 OPENQUANTER = "openquanter"
 LEAN_BACKTRADER = "backtrader, observers off"
 SKIP_AHEAD_ROUNDS = 15
 """Rounds of skip-ahead and its peer: single pairs of a short run and a long one scatter by a fourth."""
 
 TITLE = "Event engine: a million quotes, one dead band"
+SUBJECT = (*ENGINE, "src/scalpdesk/journal")
 
 ABOUT = f"""\
 One instrument, {work.QUOTES:,} quotes of a seeded walk on a one-cent grid (spread one tick), one long-gamma
@@ -51,7 +63,9 @@ SPY); its peer does this work too, to the same fills.
 
 **nautilus_trader** gets `QuoteTick`s, a margin account, its default risk engine, logging off, no closing
 analysis. Its profit is summed from its fill events; its account, which rounds at each closing fill, shows
-29 cents more.
+29 cents more. **nautilus_trader 2** is its release candidate 2.0.0rc6, whose core is Rust, with the same
+settings and a fee model of zero, which it asks for. It needs Python {NEWER}; without `python{NEWER}` it has
+no row.
 
 **openquanter** gets its `Tick`s and calls a Python strategy once a tick, with margin enforced. It fills a
 market order at the sides of the next tick, so a tick shows its quote as the last price and the sides of the
@@ -71,10 +85,6 @@ def _checked(expected: work.Answer, name: str, run: dict[str, Any]) -> dict[str,
     if got != expected:
         raise BenchmarkError(f"{name} did other work: {got} where {expected} is right")
     return run
-
-
-def _us_per_event(runs: list[dict[str, Any]]) -> list[float]:
-    return [1e6 * run["seconds"] / run["events"] for run in runs]
 
 
 def _memory(runs: list[dict[str, Any]]) -> list[float]:
@@ -126,6 +136,15 @@ def measure(context: Context) -> list[Result]:
             run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS, *options)
             return _checked(few, "backtrader", run)
 
+        def nautilus_2() -> dict[str, Any]:
+            return _checked(
+                expected, NAUTILUS_2, context.run_peer("nautilus2_dead_band.py", columns, python=NEWER)
+            )
+
+        if find_python(NEWER):
+            contenders[NAUTILUS_2] = nautilus_2
+        else:
+            print(f"  {NAUTILUS_2}: not run, needs python{NEWER}")
         contenders |= {
             NAUTILUS: nautilus,
             OPENQUANTER: openquanter,
@@ -143,11 +162,11 @@ def measure(context: Context) -> list[Result]:
 def _results(runs: dict[str, list[dict[str, Any]]], pair: dict[str, list[dict[str, Any]]]) -> list[Result]:
     """Compare; ``pair`` holds all rounds of skip-ahead and its peer."""
     metric = "us_per_event"
-    plain = _us_per_event(runs["scalpdesk"])
-    journal = _us_per_event(runs["scalpdesk, journal on"])
-    sources = _us_per_event(runs["scalpdesk, not compiled"])
-    skipping = _us_per_event(pair[SKIP_AHEAD])
-    wide = _us_per_event(runs["scalpdesk, skip-ahead, wide band"])
+    plain = us_each(runs["scalpdesk"])
+    journal = us_each(runs["scalpdesk, journal on"])
+    sources = us_each(runs["scalpdesk, not compiled"])
+    skipping = us_each(pair[SKIP_AHEAD])
+    wide = us_each(runs["scalpdesk, skip-ahead, wide band"])
     if NAUTILUS not in runs:
         return [
             alone("event_engine", metric, plain),
@@ -156,15 +175,18 @@ def _results(runs: dict[str, list[dict[str, Any]]], pair: dict[str, list[dict[st
             alone("event_engine_skip_ahead", metric, skipping),
             alone("event_engine_skip_ahead_wide", metric, wide),
         ]
-    nautilus = _us_per_event(runs[NAUTILUS])
-    beside_skipping = _us_per_event(pair[NAUTILUS])
-    nautilus_wide = _us_per_event(runs["nautilus_trader, wide band"])
-    backtrader = _us_per_event(runs["backtrader"])
-    lean = _us_per_event(runs[LEAN_BACKTRADER])
+    nautilus = us_each(runs[NAUTILUS])
+    beside_skipping = us_each(pair[NAUTILUS])
+    nautilus_wide = us_each(runs["nautilus_trader, wide band"])
+    backtrader = us_each(runs["backtrader"])
+    lean = us_each(runs[LEAN_BACKTRADER])
     memory = _memory(runs["scalpdesk"])
+    newer = {NAUTILUS_2: runs[NAUTILUS_2]} if NAUTILUS_2 in runs else {}
     return [
+        *(against("event_engine", metric, plain, name, us_each(run)) for name, run in newer.items()),
+        *(against("event_engine", "peak_rss_mb", memory, name, _memory(run)) for name, run in newer.items()),
         against("event_engine", metric, plain, NAUTILUS, nautilus, target=5.0),
-        against("event_engine", metric, plain, OPENQUANTER, _us_per_event(runs[OPENQUANTER])),
+        against("event_engine", metric, plain, OPENQUANTER, us_each(runs[OPENQUANTER])),
         against("event_engine", metric, plain, "backtrader", backtrader, target=30.0),
         against("event_engine", metric, plain, LEAN_BACKTRADER, lean),
         against("event_engine_journal", metric, journal, NAUTILUS, nautilus, target=3.0),

@@ -15,6 +15,7 @@ TO_BEAT = {1: 0.698, 5: 0.750, 22: 0.905}
 """Loss of the mean of GJR-t and a HAR, S&P 500, as the reference measured it."""
 
 TITLE = "Volatility forecasts: loss out of sample"
+SUBJECT = ("src/scalpdesk/volatility",)
 
 ABOUT = f"""\
 S&P 500 and NASDAQ Composite, daily 1999 to 2018, {DAYS:,} days out of sample from 2004-12-22 to 2018-11-27,

@@ -6,6 +6,9 @@ from typing import Any
 from measuring import BenchmarkError, Context, Result, alone
 
 TITLE = "Live on loopback: quote in, order out"
+SUBJECT = tuple(
+    f"src/scalpdesk/{part}" for part in ("live", "engine", "core", "journal", "orders", "risk", "venues")
+)
 NEEDS = ("aiohttp",)
 MINUTES, SMOKE_MINUTES = 60.0, 5.0
 COIN_MINUTES_EACH = 10

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import work
-from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
+from measuring import ENGINE, SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
 
 TITLE = "One order round trip"
+SUBJECT = ENGINE
 
 ABOUT = """\
 The dead-band work twice in turn: as it is, and with a band that is never left. The difference in time over

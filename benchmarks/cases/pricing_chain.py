@@ -4,10 +4,11 @@ from functools import partial
 from typing import Any
 
 import chain
-from measuring import BenchmarkError, Context, Result, against, alone
+from measuring import BenchmarkError, Context, Result, against, alone, us_each
 
-FAST = "QuantLib QdFp fast"
+FAST, PYBAW = "QuantLib QdFp fast", "pybaw, an approximation"
 TITLE = "Pricing: a chain of 400 American options"
+SUBJECT = ("src/scalpdesk/pricing",)
 
 ABOUT = """\
 Eight expiries from an hour to sixty days, 25 strikes from 80 to 120 % of the spot, calls and puts, 4 % rate,
@@ -25,14 +26,17 @@ Price, delta, gamma, theta and vega take five prices a contract (theta from the 
 two trees. Its dates know whole days, so a contract of T years at r, q and v is given to it as one of a year
 at rT, qT and v·sqrt(T): the same number by the same work.
 
-**Right answer**: `price_error` is our largest difference from QdFp high precision on this chain, per 100 of
+**pybaw** is the approximation of Barone-Adesi and Whaley, compiled. It takes the same five prices a contract;
+`chain_price` beside it is its largest error on the chain, against ours.
+
+**Right answer**: `chain_price` is our largest difference from QdFp high precision on this chain, per 100 of
 spot. Before anything is timed our price, delta and gamma must be within 1e-5, 2e-6 and (relative) 1e-3 of
 the 981 golden rows, five minutes to two years, 8 to 120 % volatility; the figures are their largest errors.
 """
 
 
 def _us(runs: list[dict[str, Any]]) -> list[float]:
-    return [1e6 * run["seconds"] / run["contracts"] for run in runs]
+    return us_each(runs, "contracts")
 
 
 def measure(context: Context) -> list[Result]:
@@ -56,6 +60,7 @@ def measure(context: Context) -> list[Result]:
             ("bjerksund_stensland", 5),
         )
     }
+    peers["pybaw"] = partial(context.run_peer, "pybaw_chain.py", contracts, "greeks", 5)
     runs = context.interleave(ours if context.smoke else ours | peers)
     warm, rebuilt = _us(runs["scalpdesk, greeks"]), _us(runs["scalpdesk, rebuilt"])
     results = [
@@ -84,16 +89,18 @@ def measure(context: Context) -> list[Result]:
     if context.smoke:
         return results
     truth = context.run_peer("quantlib_chain.py", contracts, "qdfp_high_precision", "greeks", 1)["prices"]
-    errors = [
-        max(abs(a - b) for a, b in zip(run["prices"], truth, strict=True))
-        for run in runs["scalpdesk, greeks"]
-    ]
+    errors, approximate = (
+        [max(abs(a - b) for a, b in zip(run["prices"], truth, strict=True)) for run in runs[name]]
+        for name in ("scalpdesk, greeks", "pybaw")
+    )
     if max(errors) > 1e-3:
         raise BenchmarkError(f"our chain is off by {max(errors):.2g}: not the same options")
     fast = _us(runs["QuantLib, qdfp_fast"])
     results += [
         alone("chain_price", "error", errors, target=chain.LIMITS["price"]),
+        against("chain_price", "error", errors, PYBAW, approximate),
         against("pricing_warm", "us_per_contract", warm, FAST, fast, target=25.0),
+        against("pricing_warm", "us_per_contract", warm, PYBAW, _us(runs["pybaw"])),
         against("pricing_rebuilt", "us_per_contract", rebuilt, FAST, fast, target=8.0),
     ]
     for engine, name in (

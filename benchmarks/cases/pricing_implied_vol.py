@@ -4,11 +4,12 @@ from functools import partial
 from typing import Any
 
 import chain
-from measuring import BenchmarkError, Context, Result, against, alone
+from measuring import BenchmarkError, Context, Result, against, alone, us_each
 
 PEER = "QuantLib QdFp fast + Brent"
 RESIDUAL = 1e-9 * chain.SPOT
 TITLE = "Implied volatility of the same chain"
+SUBJECT = ("src/scalpdesk/pricing",)
 
 ABOUT = """\
 The whole chain above. A price without any time value, to the last digit, has no volatility: both sides find
@@ -17,6 +18,7 @@ that out in their own way, and `without_vol` says at how many of the American pr
 above 1e-9 of the spot, or a price with time value and no volatility, stops the run. **QuantLib**:
 `VanillaOption.impliedVolatility` ignores the engine that is set, so Brent's method runs on a volatility quote
 of the option with the QdFp fast engine, from 20 % off, to 1e-9. It is the peer of both lines.
+**pybaw** inverts the whole chain in one call, its own approximate prices by its own model.
 """
 
 
@@ -33,10 +35,11 @@ def measure(context: Context) -> list[Result]:
         contenders["QuantLib, iv"] = partial(
             context.run_peer, "quantlib_chain.py", contracts, "qdfp_fast", "iv", 3
         )
+        contenders["pybaw"] = partial(context.run_peer, "pybaw_chain.py", contracts, "iv", 5)
     runs = context.interleave(contenders)
 
     def us(name: str) -> list[float]:
-        return [1e6 * run["seconds"] / run["contracts"] for run in runs[name]]
+        return us_each(runs[name], "contracts")
 
     def residual(name: str) -> list[float]:
         worst: list[float] = [run["residual"] for run in runs[name]]
@@ -53,6 +56,9 @@ def measure(context: Context) -> list[Result]:
         peer: Any = us("QuantLib, iv")
         results += [
             against("american_iv", "us_per_contract", us("scalpdesk, iv"), PEER, peer, target=30.0),
+            against(
+                "american_iv", "us_per_contract", us("scalpdesk, iv"), "pybaw, an approximation", us("pybaw")
+            ),
             against("european_iv", "us_per_contract", us("scalpdesk, european_iv"), PEER, peer, target=450.0),
         ]
     return results

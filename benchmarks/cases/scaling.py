@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any
 
 import work
-from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
+from measuring import ENGINE, SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone, us_each
 
 FEW, MANY = 2, 200
 EVENTS = 500_000
 WIDE_BAND_SHARES = 185.25
 TITLE = "Scaling: subscribed contracts, hours of market"
+SUBJECT = ENGINE
 
 ABOUT = f"""\
 **Contracts.** {EVENTS:,} quotes spread over {FEW} or {MANY} option contracts (one quote in 101 is the
@@ -47,9 +48,6 @@ def measure(context: Context) -> list[Result]:
         }
     )
 
-    def us_per_event(name: str) -> list[float]:
-        return [1e6 * run["seconds"] / run["events"] for run in runs[name]]
-
     growth = [run["end_mb"] / run["early_mb"] for run in runs["long replay"]]
     kb_per_order = [
         1024 * (run["end_mb"] - run["early_mb"]) / max(run["orders"] - run["early_orders"], 1)
@@ -57,7 +55,7 @@ def measure(context: Context) -> list[Result]:
     ]
     few, many = f"{FEW} contracts", f"{MANY}_contracts"
     return [
-        against(f"idle_{many}", "us_per_event", us_per_event("many"), few, us_per_event("few"), target=0.9),
+        against(f"idle_{many}", "us_per_event", us_each(runs["many"]), few, us_each(runs["few"]), target=0.9),
         alone("long_replay", "end_over_early", growth, target=1.05),
         alone("long_replay", "kb_per_order", kb_per_order),
     ]

@@ -9,6 +9,7 @@ SCALPS = 100_000
 TARGET_MS = 50.0
 
 TITLE = "Records: the options scalper's tabs"
+SUBJECT = ("src/scalpdesk/records",)
 
 ABOUT = f"""\
 {SCALPS:,} scalps of two years in a SQLite file, one in two thousand open. Each figure is the slowest

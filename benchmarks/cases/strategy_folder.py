@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Any
 
-from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, alone
+from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, alone, us_each
 
 EVENTS = 100_000
 
 TITLE = "Strategy folders: protocol v1 through the harness"
+SUBJECT = ("src/scalpdesk/protocol", "parts/strategies/src")
 
 ABOUT = f"""\
 {EVENTS:,} market events, half of them options with Greeks, each a line of JSON, through a small strategy
@@ -41,6 +42,5 @@ def measure(context: Context) -> list[Result]:
         for run in runs[name]:
             if run["intents"] != count // 10:
                 raise BenchmarkError(f"{name} gave {run['intents']} intents where {count // 10} are right")
-        figures = [1e6 * run["seconds"] / run["events"] for run in runs[name]]
-        results.append(alone(f"strategy_folder_{name}", "us_per_event", figures, target=target))
+        results.append(alone(f"strategy_folder_{name}", "us_per_event", us_each(runs[name]), target=target))
     return results

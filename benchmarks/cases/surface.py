@@ -20,6 +20,7 @@ RECORDED = ROOT.parent / "shared" / "data" / "raw_lean" / "Data"
 MS_PER_EXPIRY = 10.0
 
 TITLE = "Volatility surface: fit and refit of a whole chain"
+SUBJECT = ("src/scalpdesk/pricing", "src/scalpdesk/marketdata/chain_surface.py")
 
 ABOUT = """\
 Every expiry of a chain is fitted: at 11:01 on the recorded GOOG half day of 2015-12-24 (12 expiries, some 700

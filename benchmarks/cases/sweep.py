@@ -8,12 +8,18 @@ import time
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
-from measuring import BenchmarkError, Context, Result, alone, own_path
+from measuring import ENGINE, BenchmarkError, Context, Result, alone, own_path
 
 CONFIGURATIONS, LAST_DAY = 200, "2018-03-01"
 FEW_CONFIGURATIONS = 40
 SMALL = 4, "2018-02-02"
 TITLE = "Sweep: many configurations over one market"
+SUBJECT = (
+    *ENGINE,
+    "src/scalpdesk/research/sweep.py",
+    "src/scalpdesk/research/sweep_engines.py",
+    "src/scalpdesk/strategies/gamma_scalper",
+)
 
 ABOUT = f"""\
 {CONFIGURATIONS} configurations of the gamma scalper (ten numbers of straddles, twenty hedge thresholds, gate

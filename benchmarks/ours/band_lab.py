@@ -5,12 +5,11 @@ path). ``seconds`` is the median of a repeat, in processor time; a shared repeat
 """
 
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from contender import median_seconds, tell
 
 from scalpdesk.hedging.kernels.columns import PARTS, fill_straddles, walk, walk_straddles
 
@@ -63,19 +62,12 @@ def main():
 
     run = greeks if work == "greeks" else shared
     found = run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.process_time_ns()
-        run()
-        seconds.append((time.process_time_ns() - started) / 1e9)
-    pnl = found[:, :, 0] - found[:, :, 1]
-    answer = {
-        "combinations": paths * len(widths),
-        "seconds": statistics.median(seconds),
-        "hedges": found[:, :, 2].sum(axis=0).tolist(),
-        "pnl": pnl.sum(axis=0).tolist(),
-    }
-    print(json.dumps(answer))
+    tell(
+        combinations=paths * len(widths),
+        seconds=median_seconds(run, repeats),
+        hedges=found[:, :, 2].sum(axis=0).tolist(),
+        pnl=(found[:, :, 0] - found[:, :, 1]).sum(axis=0).tolist(),
+    )
 
 
 main()

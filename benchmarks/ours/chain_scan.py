@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+from contender import median_seconds, tell
 
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, ExpiryQuotes, fit_chain
 from scalpdesk.research.scan import DeskForecast, Legs, rank, select_pairs
@@ -69,24 +70,17 @@ def main() -> None:
         return call, put, mid[call] + mid[put]
 
     work = {"scan": scan, "select": select}[wanted]
-    (call, put, *_), seen = work(), []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        seen.append(time.perf_counter() - began)
+    (call, put, *_) = work()
+    seconds = median_seconds(work, repeats, time.perf_counter)
     columns = np.array(days)[legs.expiry[call]], legs.strike[put], legs.strike[call]
     pairs = sorted(zip(*(column.tolist() for column in columns), strict=True))
     mid = 0.5 * (legs.bid + legs.ask)
-    print(
-        json.dumps(
-            {
-                "seconds": sorted(seen)[len(seen) // 2],
-                "fit_seconds": fit_seconds,
-                "pairs": len(pairs),
-                "cost": float(mid[call].sum() + mid[put].sum()),
-                "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
-            }
-        )
+    tell(
+        seconds=seconds,
+        fit_seconds=fit_seconds,
+        pairs=len(pairs),
+        cost=float(mid[call].sum() + mid[put].sum()),
+        digest=hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
     )
 
 

@@ -9,15 +9,13 @@ to short, and the exchange's check for that stays on; with the block no hedge ev
 """
 
 import argparse
-import gc
-import json
 import shutil
-import time
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from rig import CASH, make_journal, make_runner, make_tape, rss_mb, sizes
+from contender import DeadBandWork, timed
+from rig import CASH, make_journal, make_runner, make_tape, sizes
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, QuoteEvent
@@ -42,13 +40,9 @@ class DeadBand:
 
     name = "dead-band"
 
-    def __init__(self, pivot_half_ticks, slope_tenths, band, *, skips_ahead=False):
+    def __init__(self, work, *, skips_ahead=False):
+        self.work, self.pivot, self.slope, self.band = work, work.pivot, work.slope, work.band
         self.skips_ahead = skips_ahead
-        self.pivot_half_ticks = pivot_half_ticks
-        self.slope_tenths = slope_tenths
-        self.pivot = pivot_half_ticks / 200.0
-        self.slope = slope_tenths * 20.0
-        self.band = band
         self.held = 0
 
     def start(self, view):
@@ -77,10 +71,17 @@ class DeadBand:
         return ()
 
     def hedge(self, mid):
-        tenths = self.slope_tenths * (round(mid * 200.0) - self.pivot_half_ticks) + 10 * self.held
-        side = SELL if tenths > 0 else BUY
-        intent = OrderIntent(self.number, side, Decimal((abs(tenths) + 5) // 10), HEDGE, WHY)
-        return Proposal(DECISION, (WHY,), {"net_delta_tenths": tenths}, (intent,))
+        shares = self.work.hedge(round(mid * 200.0), self.held)
+        side = BUY if shares > 0 else SELL
+        intent = OrderIntent(self.number, side, Decimal(abs(shares)), HEDGE, WHY)
+        return Proposal(DECISION, (WHY,), {"shares": shares}, (intent,))
+
+
+def columns_of(work, ts_ns):
+    """The quotes as columns, at these times."""
+    displayed = sizes(len(ts_ns), work.displayed)
+    number = np.zeros(len(ts_ns), np.int32)
+    return QuoteColumns(ts_ns, number, work.bids / 100.0, work.asks / 100.0, displayed, displayed)
 
 
 def main():
@@ -89,21 +90,10 @@ def main():
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--skip-ahead", action="store_true")
     arguments = parser.parse_args()
-    with np.load(arguments.quotes) as file:
-        quotes = {name: file[name] for name in file.files}
-    count = len(quotes["ts_ns"])
-    bids, asks = quotes["bid_ticks"], quotes["ask_ticks"]
-    displayed = sizes(count, quotes["displayed_shares"])
-    columns = QuoteColumns(
-        quotes["ts_ns"], np.full(count, 0, np.int32), bids / 100.0, asks / 100.0, displayed, displayed
-    )
+    work = DeadBandWork(arguments.quotes)
+    columns = columns_of(work, work.ts_ns)
     tape = make_tape([Equity("SPY")], columns)
-    strategy = DeadBand(
-        int(quotes["pivot_half_ticks"]),
-        int(quotes["delta_tenths_per_half_tick"]),
-        float(quotes["band_shares"]),
-        skips_ahead=arguments.skip_ahead,
-    )
+    strategy = DeadBand(work, skips_ahead=arguments.skip_ahead)
     journal = None
     if arguments.journal is not None:
         shutil.rmtree(arguments.journal, ignore_errors=True)
@@ -112,27 +102,19 @@ def main():
     if arguments.skip_ahead:  # machine code is loaded as a module is imported: once, before the clock starts
         rows = SessionRows(columns.take(slice(0, 1)), np.ones(1, np.bool_)).only(0)
         PriceBand(0).next_row(rows, 0, 1)
-    gc.collect()
-    gc.freeze()
-    began = time.process_time()
-    runner.run()
-    if journal is not None:
-        journal.close()
-    seconds = time.process_time() - began
+
+    def run():
+        runner.run()
+        if journal is not None:
+            journal.close()
+
+    seconds = timed(run)
     desk = engine.desk
-    position = int(desk.positions.quantity(0)) - BLOCK
-    closing = int(bids[-1] if position > 0 else asks[-1])
-    print(
-        json.dumps(
-            {
-                "events": count,
-                "seconds": seconds,
-                "fills": sum(len(order.executions) for order in desk.orders.orders.values()),
-                "position": position,
-                "pnl_cents": int((desk.account.cash - CASH) * 100) + position * closing,
-                "peak_rss_mb": rss_mb(),
-            }
-        )
+    work.tell(
+        seconds=seconds,
+        fills=sum(len(order.executions) for order in desk.orders.orders.values()),
+        position=int(desk.positions.quantity(0)) - BLOCK,
+        cash_cents=int((desk.account.cash - CASH) * 100),
     )
 
 

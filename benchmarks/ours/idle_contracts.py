@@ -4,13 +4,11 @@ Engine, book and exchange know all contracts. One quote in 101 is the underlying
 at it and stays quiet; the others go to the contracts in turn.
 """
 
-import gc
-import json
 import sys
-import time
 
 import numpy as np
-from rig import SESSION, make_runner, make_tape, rss_mb, sizes
+from contender import tell, timed
+from rig import SESSION, make_runner, make_tape, sizes
 
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
@@ -45,25 +43,10 @@ def main():
         [Equity("SPY"), *options], QuoteColumns(ts_ns, number, bid, bid + 0.01, displayed, displayed)
     )
     runner, engine = make_runner(tape, Quiet())
-    gc.collect()
-    gc.freeze()
-    began = time.process_time()
-    runner.run()
-    seconds = time.process_time() - began
-    print(
-        json.dumps(
-            {
-                "events": count,
-                "seconds": seconds,
-                "evaluations": engine.evaluations,
-                "applied": sum(
-                    engine.desk.market.quotes[number] is not None
-                    for number in range(len(engine.desk.instruments))
-                ),
-                "peak_rss_mb": rss_mb(),
-            }
-        )
-    )
+    seconds = timed(runner.run)
+    desk = engine.desk
+    applied = sum(desk.market.quotes[number] is not None for number in range(len(desk.instruments)))
+    tell(events=count, seconds=seconds, evaluations=engine.evaluations, applied=applied)
 
 
 if __name__ == "__main__":

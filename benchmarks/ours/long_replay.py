@@ -4,24 +4,21 @@ The market is made beforehand, so what grows is the engine, its books and the ex
 """
 
 import gc
-import json
-import sys
 
 import numpy as np
-from dead_band import BLOCK, DeadBand
-from rig import SESSION, make_runner, make_tape, rss_mb, sizes
+from contender import dead_band_work, rss_mb, tell
+from dead_band import BLOCK, DeadBand, columns_of
+from rig import SESSION, make_runner, make_tape
 
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.marketdata.tape import QuoteColumns
 
 EARLY_SECONDS = 1_800
 
 
 def main():
-    with np.load(sys.argv[1]) as file:
-        quotes = {name: file[name] for name in file.files}
-    count = len(quotes["ts_ns"])
+    work = dead_band_work()
+    count = len(work.bids)
     sessions = (SESSION, next_session(SESSION.day))
     halves = np.array_split(np.arange(count), len(sessions))
     ts_ns = np.concatenate(
@@ -30,16 +27,9 @@ def main():
             for session, half in zip(sessions, halves, strict=True)
         ]
     )
-    bid, ask = quotes["bid_ticks"] / 100.0, quotes["ask_ticks"] / 100.0
-    displayed = sizes(count, quotes["displayed_shares"])
-    columns = QuoteColumns(ts_ns, np.full(count, 0, np.int32), bid, ask, displayed, displayed)
+    columns = columns_of(work, ts_ns)
     tape = make_tape([Equity("SPY")], columns, sessions=sessions)
-    strategy = DeadBand(
-        int(quotes["pivot_half_ticks"]),
-        int(quotes["delta_tenths_per_half_tick"]),
-        float(quotes["band_shares"]),
-    )
-    runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(bid[0]))
+    runner, engine = make_runner(tape, DeadBand(work), held=BLOCK, price=float(columns.bid[0]))
     early_mb, early_orders = 0.0, 0
     for now_ns in runner.steps():
         if not early_mb and now_ns >= SESSION.open_ns + EARLY_SECONDS * 1_000_000_000:
@@ -47,16 +37,12 @@ def main():
             early_mb = rss_mb("VmRSS")
             early_orders = len(engine.desk.orders.orders)
     gc.collect()
-    print(
-        json.dumps(
-            {
-                "events": count,
-                "orders": len(engine.desk.orders.orders),
-                "early_orders": early_orders,
-                "early_mb": early_mb,
-                "end_mb": rss_mb("VmRSS"),
-            }
-        )
+    tell(
+        events=count,
+        orders=len(engine.desk.orders.orders),
+        early_orders=early_orders,
+        early_mb=early_mb,
+        end_mb=rss_mb("VmRSS"),
     )
 
 

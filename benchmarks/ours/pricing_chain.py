@@ -6,12 +6,11 @@ first), iv, european_iv. ``seconds`` is the median of a repeat, in processor tim
 """
 
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from contender import median_seconds, tell
 
 from scalpdesk.pricing import greeks, implied_vol
 from scalpdesk.pricing.american import boundary_table, stacked_tables
@@ -67,13 +66,7 @@ def main():
             return greeks(*given, **terms)
 
         answer["prices"] = run().price.tolist()
-    run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.process_time_ns()
-        run()
-        seconds.append((time.process_time_ns() - started) / 1e9)
-    print(json.dumps(answer | {"seconds": statistics.median(seconds)}))
+    tell(**answer, seconds=median_seconds(run, repeats))
 
 
 main()

@@ -1,8 +1,7 @@
-"""Parts that our programs share: a desk assembled as in the product, and a reader of its memory."""
+"""Parts that our programs share: a desk assembled as in the product."""
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 
@@ -89,9 +88,3 @@ def make_journal(folder, tape):
 def sizes(count, shares):
     """A column of one displayed size."""
     return np.full(count, float(shares))
-
-
-def rss_mb(field="VmHWM"):
-    """Memory of this program: the most it held (``VmHWM``) or what it holds now (``VmRSS``)."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))

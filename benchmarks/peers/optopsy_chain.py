@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optopsy
 import pandas as pd
+from contender import median_seconds, tell
 
 SPOT, TODAY = 500.0, "2024-03-04"
 
@@ -42,26 +43,19 @@ def main() -> None:
     def work():
         return optopsy.long_straddles(data, **terms), optopsy.long_strangles(data, **terms)
 
-    (straddles, strangles), seen = work(), []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        seen.append(time.perf_counter() - began)
+    (straddles, strangles) = work()
+    seconds = median_seconds(work, repeats, time.perf_counter)
     days = (straddles["expiration"] - today).dt.days
     pairs = list(zip(days.tolist(), straddles["strike"].tolist(), straddles["strike"].tolist(), strict=True))
     days = (strangles["expiration"] - today).dt.days
     puts, calls = strangles["strike_leg1"].tolist(), strangles["strike_leg2"].tolist()
     pairs = sorted(pairs + list(zip(days.tolist(), puts, calls, strict=True)))
-    print(
-        json.dumps(
-            {
-                "seconds": sorted(seen)[len(seen) // 2],
-                "pairs": len(pairs),
-                "cost": float(straddles["total_entry_cost"].sum() + strangles["total_entry_cost"].sum()),
-                "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
-                "version": metadata.version("optopsy"),
-            }
-        )
+    tell(
+        seconds=seconds,
+        pairs=len(pairs),
+        cost=float(straddles["total_entry_cost"].sum() + strangles["total_entry_cost"].sum()),
+        digest=hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
+        version=metadata.version("optopsy"),
     )
 
 

@@ -6,13 +6,12 @@ of T years at r and v is given to it as one of a year at rT and v·sqrt(T): the 
 """
 
 import json
-import statistics
 import sys
-import time
 from math import floor
 from pathlib import Path
 
 import QuantLib as ql  # noqa: N813 - the name its own examples use
+from contender import median_seconds, tell
 
 TODAY = ql.Date(2, 1, 2024)
 COUNT = ql.Actual365Fixed()
@@ -63,19 +62,13 @@ def main():
         return [[sum(each[part] for each in row) for row in found] for part in (0, 1)]
 
     hedges, pnl = run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.process_time_ns()
-        run()
-        seconds.append((time.process_time_ns() - started) / 1e9)
-    answer = {
-        "version": ql.__version__,
-        "combinations": len(terms["spot"]) * len(terms["widths"]),
-        "seconds": statistics.median(seconds),
-        "hedges": hedges,
-        "pnl": pnl,
-    }
-    print(json.dumps(answer))
+    tell(
+        version=ql.__version__,
+        combinations=len(terms["spot"]) * len(terms["widths"]),
+        seconds=median_seconds(run, repeats),
+        hedges=hedges,
+        pnl=pnl,
+    )
 
 
 main()

@@ -6,12 +6,11 @@ a year at rT, qT and v·sqrt(T): the same number by the same work, as its dates 
 """
 
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import QuantLib as ql  # noqa: N813 - the name its own examples use
+from contender import median_seconds, tell
 
 TODAY = ql.Date(2, 1, 2024)
 COUNT = ql.Actual365Fixed()
@@ -101,13 +100,7 @@ def main():
             return found
 
         answer["contracts"] = len(asked)
-        run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.process_time_ns()
-        run()
-        seconds.append((time.process_time_ns() - started) / 1e9)
-    print(json.dumps(answer | {"seconds": statistics.median(seconds)}))
+    tell(**answer, seconds=median_seconds(run, repeats))
 
 
 main()

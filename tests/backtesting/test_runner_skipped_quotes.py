@@ -25,7 +25,8 @@ from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 DAY = date(2018, 2, 5)
-MINUTES = 8
+MINUTES = 5
+AT_ONCE = ("entry.gate=off", "entry.not_before=09:31")
 
 
 @pytest.fixture(autouse=True)
@@ -66,12 +67,12 @@ def outputs_of(tape, strategy, overrides, *, every_quote):
 @pytest.mark.parametrize(
     ("strategy", "overrides"),
     [
-        ("gamma-scalper", ("entry.gate=off",)),
-        ("gamma-scalper", ("entry.gate=off", "simulation.latency_ms=250")),
+        pytest.param("gamma-scalper", AT_ONCE, marks=pytest.mark.second),
+        ("gamma-scalper", (*AT_ONCE, "simulation.latency_ms=250")),
         ("zero-dte", ("entry.mode=straddle",)),
         ("st0cka", ()),
         ("st0ckg", ()),
-        ("hybrid", ()),
+        pytest.param("hybrid", (), marks=pytest.mark.second),
         ("hybrid", ("volatility=0.5", "gamma-scalper.entry.gate=off")),
         ("ema-scalper", ()),
         ("st0cka+gamma-scalper", ("gamma-scalper.entry.gate=off",)),

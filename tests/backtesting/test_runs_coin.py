@@ -37,7 +37,7 @@ from scalpdesk.report.summary import in_dollars
 from scalpdesk.strategies.gamma_scalper.states import TradingState
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk_testing.kit.clock import ManualClock
-from scalpdesk_testing.kit.runner_bench import runner_around
+from scalpdesk_testing.kit.live import runner_around
 from scalpdesk_testing.kit.served_desk import served_desk
 
 D = Decimal

@@ -1,5 +1,6 @@
-"""Structures on a wild day of the embedded market: opened, hedged and closed, with every cent told."""
+"""Structures in an hour of a wild embedded day: opened, hedged and closed, with every cent told."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
+from scalpdesk.core.units import HOUR_NS
 from scalpdesk.datasets.embedded import market
 
 DAY = date(2018, 2, 5)
@@ -27,7 +29,10 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def tape():
-    return market.reconstruct(DAY, seed=1)
+    """The first hour of the day, as a session of its own."""
+    whole = market.reconstruct(DAY, seed=1)
+    session = whole.sessions[0]
+    return replace(whole, sessions=(replace(session, close_ns=session.open_ns + HOUR_NS),))
 
 
 def trade(tape, *settings):

@@ -21,7 +21,7 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.tape import until
 
-DAY, WEEK = date(2018, 2, 5), date(2018, 2, 9)
+DAY = date(2018, 2, 5)
 OF_THE_WRAPPER = {
     "run_id",
     "wall_seconds",
@@ -65,7 +65,7 @@ def test_a_market_prepared_once_gives_what_each_run_gives_alone(tape):
 
 
 def test_a_result_has_figures_by_day_and_trade_that_sum():
-    market = PreparedMarket(embedded.reconstruct_span(DAY, WEEK))
+    market = PreparedMarket(embedded.reconstruct_span(DAY, date(2018, 2, 6)))
     result = simulate(BacktestConfig.load("st0cka", {"simulation.fees": "alpaca"}), market)
     days = result.daily()
     assert [session.day for session in result.sessions] == list(days)
@@ -80,9 +80,9 @@ def test_a_result_has_figures_by_day_and_trade_that_sum():
     assert len(result.to_frame()) == len(result.marks)
 
 
-def test_a_result_comes_back_from_another_process_whole(tape):
-    config = BacktestConfig.load("gamma-scalper", {"marketdata.mark_seconds": 5, "entry.gate": "off"})
-    result = simulate(config, PreparedMarket(tape))
+def test_a_result_comes_back_from_another_process_whole():
+    config = BacktestConfig.load("gamma-scalper", {"marketdata.mark_seconds": 1, "entry.gate": "off"})
+    result = simulate(config, PreparedMarket(until(embedded.reconstruct(DAY), time(9, 50))))
     assert len(result.marks) > 1_024  # more than stay unpacked
     same = pickle.loads(pickle.dumps(result))
     assert list(same.marks) == list(result.marks)

@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -7,12 +8,10 @@ from scalpdesk.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
+def run_dir(finished_run, tmp_path_factory):
     """A bought straddle of the day with its hedge."""
     folder = tmp_path_factory.mktemp("runs")
-    words = ["backtest", "zero-dte", "--start", "2015-08-24", "--set", "entry.mode=straddle"]
-    assert main([*words, "--set", f"desk.runs_dir={folder}"]) == 0
-    return folder
+    return finished_run(folder, "zero-dte", date(2015, 8, 24), "entry.mode=straddle").parent
 
 
 def answer(capsys, run_dir, *words):

@@ -223,7 +223,15 @@ def test_what_cannot_be_compiled_names_the_folder_and_the_variable(command, caps
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["--help"], ["runs"], ["runs", "--json"], ["price", "--json"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        pytest.param(["runs"], marks=pytest.mark.second),
+        ["runs", "--json"],
+        ["price", "--json"],
+    ],
+)
 def test_an_output_that_takes_nothing_is_said_on_stderr(words, unbuffered):
     program = [sys.executable, "-m", "scalpdesk.cli.main", *words]
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device

@@ -1,6 +1,7 @@
 """``scalpdesk scalps`` after a backtest: the rows are those of its journal."""
 
 import json
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -8,16 +9,13 @@ import pytest
 from scalpdesk.cli.main import main
 from scalpdesk.web.runs import scalps_document
 
-LOOSE = ("min_volume_ratio=0", "min_conviction_to_scalp=40")
+LOOSE = ("min_volume_ratio=0", "min_conviction_to_scalp=40", "simulation.fees=alpaca")
 
 
 @pytest.fixture(scope="module")
-def runs_dir(tmp_path_factory):
-    """Run the scalper over a day of which much is known: four scalps, all closed."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = [word for one in (*LOOSE, f"desk.runs_dir={folder}") for word in ("--set", one)]
-    assert main(["backtest", "ema-scalper", "--start", "2018-02-05", *settings, "--json"]) == 0
-    return folder
+def runs_dir(finished_run, tmp_path_factory):
+    """A run of the scalper over a day of which much is known: four scalps, all closed."""
+    return finished_run(tmp_path_factory.mktemp("runs"), "ema-scalper", date(2018, 2, 5), *LOOSE).parent
 
 
 def shown(capsys, runs_dir, *words):

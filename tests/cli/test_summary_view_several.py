@@ -6,7 +6,7 @@ from rich.console import Console
 
 from scalpdesk.cli.summary_view import show_strategies
 from scalpdesk.engine.desk import REST, by_strategy
-from scalpdesk_testing.kit.desk_of_two import BUY, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, DeskOfTwo, order
 
 
 def shown(rows):

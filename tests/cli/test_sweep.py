@@ -15,6 +15,7 @@ def data_of(file):
 
 WORDS = (
     *("sweep", "gamma-scalper", "--start", "2017-07-03", "--workers", "1", "--set", "entry.gate=advise"),
+    *("--set", "exits.close_at=10:15"),
     *("--param", "hedge.threshold_shares=2,8", "--json", "--out", "kept"),
 )
 

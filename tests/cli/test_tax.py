@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -17,11 +18,9 @@ def backtest(folder, strategy, *words):
 
 
 @pytest.fixture(scope="module")
-def runs_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    loose = "--set", "min_volume_ratio=0", "--set", "min_conviction_to_scalp=40"
-    backtest(folder, "ema-scalper", "--start", "2018-02-05", *loose)
-    return folder
+def runs_dir(finished_run, tmp_path_factory):
+    loose = ("min_volume_ratio=0", "min_conviction_to_scalp=40", "simulation.fees=alpaca")
+    return finished_run(tmp_path_factory.mktemp("runs"), "ema-scalper", date(2018, 2, 5), *loose).parent
 
 
 def shown(capsys, runs_dir, *words):

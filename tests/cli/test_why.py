@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -12,12 +13,10 @@ from scalpdesk.research.stored_run import read_stored
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
+def ended(finished_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    settings = ("--set=entry.gate=off", f"--set=desk.runs_dir={folder}")
-    assert main(["backtest", "gamma-scalper", "--start", "2017-07-03", *settings, "--json"]) == 0
-    (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
-    return read_stored(run_dir), folder
+    settings = ("entry.gate=off", "simulation.fees=alpaca")
+    return read_stored(finished_run(folder, "gamma-scalper", date(2017, 7, 3), *settings)), folder
 
 
 def asked(capsys, folder, *words):

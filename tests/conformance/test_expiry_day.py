@@ -12,10 +12,9 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
 from scalpdesk_testing.kit.broker import give
-from scalpdesk_testing.kit.exchange import Bench
+from scalpdesk_testing.kit.exchange import Bench, TwsBench, checked
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
-from scalpdesk_testing.kit.tws_bench import TwsBench, checked
 
 pytestmark = pytest.mark.enable_socket
 D = Decimal

@@ -81,7 +81,7 @@ all_facts = st.builds(
 
 @pytest.fixture(scope="module")
 def drawn():
-    """A hundred markets, each with a field to leave out; drawing them costs more than reading them."""
+    """Forty markets, each with a field to leave out; drawing them costs more than reading them."""
     found = []
 
     @given(facts=all_facts, field=st.sampled_from(MarketFacts.__struct_fields__[2:]))

@@ -15,13 +15,10 @@ BENCHES = {
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-@pytest.mark.parametrize(
-    ("venue", "question"),
-    [(venue, question) for venue, bench in BENCHES.items() for question in questions_for(bench)],
-    ids=lambda each: each if isinstance(each, str) else each.__name__,
-)
-def test_a_venue_answers(venue, question, socket_enabled):
-    ask(question, BENCHES[venue])
+@pytest.mark.parametrize("bench", BENCHES.values(), ids=BENCHES)
+def test_a_venue_answers(bench, socket_enabled):
+    for question in questions_for(bench):
+        ask(question, bench)
 
 
 def test_no_question_is_asked_of_no_venue_with_a_wire():

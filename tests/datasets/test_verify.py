@@ -231,7 +231,9 @@ def test_one_session_can_be_asked_for_and_must_be_there(tmp_path):
 
 
 @pytest.mark.recorded
-@pytest.mark.parametrize("underlying", ["GOOG", "SPX", "SPY", "ES"])
+@pytest.mark.parametrize(
+    "underlying", ["ES", *(pytest.param(name, marks=pytest.mark.second) for name in ("GOOG", "SPX", "SPY"))]
+)
 def test_the_recorded_days_are_fit_to_trade_on(recorded_catalog, underlying):
     report = verify_data_set(recorded_catalog, "lean", underlying)
     assert report.ok

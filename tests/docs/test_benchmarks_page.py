@@ -1,8 +1,10 @@
 """The page of benchmarks keeps each processor's figures, and says first where a peer is ahead."""
 
 import importlib
+import json
 import re
 import sys
+from datetime import date
 
 import pytest
 
@@ -64,12 +66,14 @@ def test_each_processor_has_columns_of_its_own(bench, run, tmp_path):
     bench["report"].write_page(tmp_path / "page.md", records, [("chain", "A", "a"), ("iv", "B", "b")])
     page = (tmp_path / "page.md").read_text("utf-8")
     assert cells(page, "what")[3:] == [
-        f"{column}, {name}" for name in (EPYC, XEON) for column in ("ours", "peer's", "ratio or spread")
+        f"{column}, {name}"
+        for name in (EPYC, XEON)
+        for column in ("ours", "peer's", "ratio or spread", "measured")
     ]
-    amd, intel = cells(page, "chain")[3:6], cells(page, "chain")[6:]
-    assert amd == ["0.5", "80", "160 × (160 – 160)"]
-    assert intel == ["20", "70", "3.5 × (3.5 – 3.5) **missed**"]
-    assert cells(page, "iv")[3:] == ["2", "160", "80 × (80 – 80)"]  # run on the Xeon alone
+    amd, intel = cells(page, "chain")[3:7], cells(page, "chain")[7:]
+    assert amd == ["0.5", "80", "160 × (160 – 160)", "2026-11-27, 1"]
+    assert intel == ["20", "70", "3.5 × (3.5 – 3.5) **missed**", "2026-11-27, 1"]
+    assert cells(page, "iv")[3:] == ["2", "160", "80 × (80 – 80)", "2026-11-27, 1"]  # run on the Xeon alone
 
 
 def test_a_peer_that_is_ahead_stands_above_every_table(bench, run, tmp_path):
@@ -92,7 +96,33 @@ def test_the_page_is_that_of_the_results_on_record(bench, tmp_path):
         tmp_path / "page.md",
         report.load(ROOT / "benchmarks" / "results.json"),
         [(name, case.TITLE, case.ABOUT) for name, case in cases],
+        json.loads((ROOT / "benchmarks" / "calls.json").read_text("utf-8")),
     )
     assert (tmp_path / "page.md").read_text("utf-8") == (ROOT / "docs/evidence/benchmarks.md").read_text(
         "utf-8"
     )
+
+
+def test_figures_from_before_their_subject_changed_or_of_a_month_ago_are_marked(bench, run, tmp_path):
+    records = {"machines": {}, "results": []}
+    run(records, EPYC, "chain", 0.5, 80.0)
+    run(records, EPYC, "iv", 1.7, 160.0)
+    mark = bench["report"].mark_old
+    subjects = {"chain": ["src/a"], "iv": ["src/b"]}
+
+    def shown(day):
+        mark(records, subjects, day, changed=lambda commit, paths: (commit, paths) == ("1", ["src/a"]))
+        bench["report"].write_page(tmp_path / "page.md", records, [("chain", "A", "a"), ("iv", "B", "b")])
+        page = (tmp_path / "page.md").read_text("utf-8")
+        return [cells(page, name)[-1] for name in ("chain", "iv")]
+
+    older = "2026-11-27, 1, **older than its subject**"
+    assert shown(date(2026, 12, 28)) == [older, "2026-11-27, 1"]
+    assert shown(date(2026, 12, 29)) == [older, "2026-11-27, 1, **older than a month**"]
+
+
+def test_a_commit_outside_the_history_counts_as_before_the_last_change(bench):
+    changed = bench["report"].changed_since
+    assert changed("0" * 40, ["README.md"])
+    assert not changed("HEAD", ["README.md"])
+    assert not changed("HEAD", ["no/such/file"])

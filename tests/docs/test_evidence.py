@@ -18,10 +18,16 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def sections(text: str) -> dict[str, str]:
-    """Return the text of each section by its anchor, the title's first."""
-    parts = re.split(r"^#+ (.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
-    return {anchor(heading): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
+def sections(text: str) -> dict[str, tuple[str, list[str]]]:
+    """Return each section by its anchor: its text, and the anchors of the headings that it stands below."""
+    parts = re.split(r"^(#+) (.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
+    above: list[tuple[int, str]] = []
+    found = {}
+    for marks, heading, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        above = [each for each in above if each[0] < len(marks)]
+        found[anchor(heading)] = body, [name for _, name in above]
+        above.append((len(marks), anchor(heading)))
+    return found
 
 
 def has_figures(body: str) -> bool:
@@ -60,7 +66,7 @@ def problem(command: str) -> str | None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_figure_has_a_command_and_a_date(page):
     text = page.read_text("utf-8")
-    made_by = sections(text).get("made-by", "")
+    made_by, _ = sections(text).get("made-by", ("", []))
     rows = _ROW.findall(made_by)
     assert made_by.count("\n|") == len(rows) + 2 * bool(rows)
     assert {command: problem(command) for _, command, _ in rows if problem(command)} == {}
@@ -68,8 +74,11 @@ def test_each_figure_has_a_command_and_a_date(page):
     found = sections(text.partition("## Made by")[0])
     named = {name for name, _, _ in rows}
     assert named <= set(found)
-    if next(iter(found)) not in named:  # a row of the title is one of the whole page
-        assert [name for name, body in found.items() if has_figures(body) and name not in named] == []
+    assert [  # a row of a heading is one of all that stands below it
+        name
+        for name, (body, above) in found.items()
+        if has_figures(body) and named.isdisjoint([name, *above])
+    ] == []
 
 
 @pytest.mark.parametrize(

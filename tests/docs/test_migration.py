@@ -1,4 +1,4 @@
-"""The pages of migration: each accepted name has its row, and what a row leads to exists."""
+"""The page of migration: each accepted name has its row, and what a row leads to exists."""
 
 import math
 import re
@@ -20,8 +20,7 @@ from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.routes import desk, server
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "docs" / "start" / "migration.md", *sorted((ROOT / "docs" / "start").glob("from-*.md"))]
-PAGE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+PAGE = (ROOT / "docs" / "start" / "migration.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").replace("\\|", "/").split("|")]
     for line in PAGE.splitlines()

@@ -16,8 +16,7 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
-from scalpdesk_testing.kit.desk import HandDesk, Scripted, decisions, orders
-from scalpdesk_testing.kit.desk_of_two import DeskOfTwo
+from scalpdesk_testing.kit.desk import DeskOfTwo, HandDesk, Scripted, decisions, orders
 from scalpdesk_testing.kit.instruments import DAY, share, straddle_book
 
 D = Decimal

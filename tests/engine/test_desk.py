@@ -24,8 +24,7 @@ from scalpdesk.instruments.sessions import next_session
 from scalpdesk.margin.liquidation import MarginDistance
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.bookings import booked
-from scalpdesk_testing.kit.desk import HandDesk, Scripted, marks, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, DeskOfTwo, HandDesk, Scripted, marks, order, orders
 from scalpdesk_testing.kit.instruments import DAY, option, share
 
 D = Decimal

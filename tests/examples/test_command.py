@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import date
 
 import pytest
 
@@ -20,21 +21,14 @@ def package(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def test_a_command_of_a_package_reads_a_run_on_record(capsys):
-    words = [
-        "backtest",
-        "gamma-scalper",
-        "--set",
-        "entry.gate=off",
-        "--set",
-        "simulation.fees=alpaca",
-        "--json",
-    ]
-    assert main(words) == 0
+def test_a_command_of_a_package_reads_a_run_on_record(finished_run, tmp_path, capsys):
+    settings = ("entry.gate=off", "simulation.fees=alpaca")
+    run_dir = finished_run(tmp_path / "runs", "gamma-scalper", date(2017, 7, 3), *settings)
+    assert main(["report", "last", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert main(["fees-of", "last", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["run"] == summary["run_id"]
+    assert found["run"] == summary["run_id"] == run_dir.name
     assert float(found["fees"]) == pytest.approx(-float(summary["pnl"]["fees"]), abs=0.01)
     assert float(found["fees"]) > 0
 

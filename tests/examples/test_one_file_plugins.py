@@ -177,7 +177,7 @@ def test_an_unknown_fill_model_names_the_nearest_of_all(tmp_path):
 
 
 @pytest.mark.enable_socket
-@pytest.mark.parametrize("sessions", [1, 3])
+@pytest.mark.parametrize("sessions", [1, pytest.param(3, marks=pytest.mark.second)])
 def test_a_desk_trades_sessions_at_the_venue(tmp_path, socket_enabled, sessions):
     settings = load_settings(
         "morning-share",

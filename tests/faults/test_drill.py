@@ -14,13 +14,15 @@ from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig, HedgeC
 from scalpdesk_testing.rehearsal import DISASTERS, rehearse
 
 
-@pytest.mark.parametrize("disaster", DISASTERS, ids=lambda one: one.name)
+@pytest.mark.second
+@pytest.mark.rows("disaster", DISASTERS)
 def test_disaster_ends_well(disaster):
     found = rehearse(GammaScalperConfig(), RiskLimits(), disaster)
     assert (found.ok, found.ending in ("hedge right", "flat")) == (True, True), found
     assert found.did != "nothing was needed"
 
 
+@pytest.mark.second
 @pytest.mark.parametrize(
     "config",
     [

@@ -457,7 +457,8 @@ def test_a_desk_does_not_begin_without_the_prices_of_what_it_takes_over():
     assert outcome.violations == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.second
+@pytest.mark.rows(
     "seed",
     [
         20130,  # shares that a person bought beside a desk that had bought nothing are his to sell

@@ -9,7 +9,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import FailedEvent, OrderFilled, TimerEvent
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
 HELD = {CHAIN[-1]: 2, CHAIN[-2]: 2, "SPY": 90}
@@ -54,7 +54,7 @@ class Faulty(LineDesk):
         return self.engine
 
 
-@pytest.mark.parametrize(("kind", "lives"), [(OrderFilled, 1), (OrderFilled, 2), (TimerEvent, 1)])
+@pytest.mark.rows(("kind", "lives"), [(OrderFilled, 1), (OrderFilled, 2), (TimerEvent, 1)])
 def test_the_account_is_the_exchanges_after_an_event_that_raises(tmp_path, kind, lives):
     with Faulty(tmp_path, kind, lives) as bench:
         desk = bench.live_on().desk

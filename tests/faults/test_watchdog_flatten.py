@@ -243,18 +243,21 @@ def trial(seed):
     return account, done, ledger
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_no_position_is_ever_reversed_and_none_is_falsely_called_flat(seed):
-    account, done, (held, open_orders) = trial(seed)
-    assert account.reversals() == [], account.messages
-    assert done, account.messages
-    assert held == {}, account.messages
-    assert open_orders == []
-    assert account.holdings() == {}, "something arrived after the account was called flat"
-    assert account.open_orders() == []
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, 50), marks=pytest.mark.second)], ids=["ten", "forty"]
+)
+def test_no_position_is_ever_reversed_and_none_is_falsely_called_flat(seeds):
+    for seed in seeds:
+        account, done, (held, open_orders) = trial(seed)
+        assert account.reversals() == [], (seed, account.messages)
+        assert done, (seed, account.messages)
+        assert held == {}, (seed, account.messages)
+        assert open_orders == [], seed
+        assert account.holdings() == {}, f"something arrived after the account was called flat: seed {seed}"
+        assert account.open_orders() == [], seed
 
 
-@pytest.mark.parametrize("delay_seconds", [0.6, 1.5, 5.0])
+@pytest.mark.rows("delay_seconds", [0.6, 1.5, 5.0])
 def test_a_slow_answer_to_a_closing_order_is_waited_for_and_one_order_closes_the_position(delay_seconds):
     account = Account(1)
     account.line.on_the_way = lambda method, _: OnTheWay(
@@ -279,8 +282,8 @@ def hold_up(account, seconds, until=30.0):
     )
 
 
-@pytest.mark.parametrize("late_seconds", [3.0, 4.5, 7.0, 9.0, 25.0, 60.0])
-@pytest.mark.parametrize("twice", [0, 1])
+@pytest.mark.rows("late_seconds", [3.0, 4.5, 7.0, 9.0, 25.0, 60.0])
+@pytest.mark.rows("twice", [0, 1])
 def test_a_closing_order_that_comes_after_the_acceptance_timeout_finds_its_id_taken(late_seconds, twice):
     """Its request times out after 2 s, its absence counts 2 s later, and it comes after that."""
     account = Account(1, absent_after=2.0)
@@ -304,8 +307,8 @@ def test_a_closing_order_that_comes_after_the_acceptance_timeout_finds_its_id_ta
     assert account.holdings() == {}
 
 
-@pytest.mark.parametrize("arrives", [0.5, 3.0, 6.0, 30.0])
-@pytest.mark.parametrize("quantity", [5, 8, 20])
+@pytest.mark.rows("arrives", [0.5, 3.0, 6.0, 30.0])
+@pytest.mark.rows("quantity", [5, 8, 20])
 def test_a_late_order_of_the_desk_that_closes_takes_the_place_of_another_beside_it(arrives, quantity):
     """Late, it would come beside the watchdog's own; under its id go the 8 shares held, not its 20."""
     account = Account(7, absent_after=2.0)
@@ -365,7 +368,7 @@ def test_an_order_of_the_desk_that_adds_may_still_come_before_the_account_is_cal
     assert account.reversals() == []
 
 
-@pytest.mark.parametrize("lag_seconds", [0.5, 3.0, 8.0])
+@pytest.mark.rows("lag_seconds", [0.5, 3.0, 8.0])
 def test_positions_that_lag_behind_the_executions_are_not_closed_twice(lag_seconds):
     account = Account(6)
     handle, shown = account.api.handle, []

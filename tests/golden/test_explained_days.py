@@ -17,7 +17,7 @@ from tests.golden.zero_dte_days import play_day
 
 ROOT = Path(__file__).resolve().parents[2]
 WEEK = ROOT / "examples" / "validation" / "spxw-2021-01-08.toml"
-PAGE = (ROOT / "docs" / "evidence" / "marks.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "evidence" / "pricing.md").read_text(encoding="utf-8")
 
 
 def parts_of(engine):
@@ -97,11 +97,20 @@ def call_value(spot, strike, vol, years):
 
 
 @pytest.mark.recorded
-@pytest.mark.parametrize("name", ["2018-02-05", "2018-02-05, strike 281", "2015-08-24", "2016-11-09"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2018-02-05",
+        *(
+            pytest.param(day, marks=pytest.mark.second)
+            for day in ("2018-02-05, strike 281", "2015-08-24", "2016-11-09")
+        ),
+    ],
+)
 def test_the_parts_of_a_day_are_those_at_the_drawn_smile(monkeypatch, name):
     """A straddle of 30 days: no quote enters the second calculation, only the explain's anchors.
 
-    docs/evidence/marks.md states each row.
+    docs/evidence/pricing.md states each row.
 
     Noise of the filtered volatility, squared or with the spot, stands in volga and vanna at each anchor.
     """

@@ -96,7 +96,17 @@ def played(catalog, day, delta_vol, seed=None):
 
 @pytest.mark.parametrize(
     ("day", "seed"),
-    [("2015-12-24", 0), *((day, seed) for day in DAYS if DAYS[day] == "SPXW" for seed in range(3))],
+    [
+        ("2021-01-06", 0),
+        pytest.param("2015-12-24", 0, marks=pytest.mark.second),
+        *(
+            pytest.param(day, seed, marks=pytest.mark.second)
+            for day in DAYS
+            if DAYS[day] == "SPXW"
+            for seed in range(3)
+            if (day, seed) != ("2021-01-06", 0)
+        ),
+    ],
 )  # every print of GOOG takes twenty times as long
 def test_a_day_with_sides_left_empty_trades_as_with_sides_carried(recorded_catalog, day, seed):
     """A missing bid was zero: 28 of 32 such days (8 seeds) were stopped out."""
@@ -106,7 +116,10 @@ def test_a_day_with_sides_left_empty_trades_as_with_sides_carried(recorded_catal
     assert abs(slippage) <= 1.0
 
 
-@pytest.mark.parametrize("day", [day for day in DAYS if DAYS[day] == "SPXW"])
+@pytest.mark.parametrize(
+    "day",
+    ["2021-01-06", *(pytest.param(day, marks=pytest.mark.second) for day in ("2021-01-04", "2021-01-08"))],
+)
 def test_no_straddle_is_sold_for_a_side_that_is_left_empty(recorded_catalog, day):
     """Hedges by the smile measure another volatility; the straddle is bought and sold at the same prices."""
     _, options, slippage = played(recorded_catalog, day, "smile", 5)

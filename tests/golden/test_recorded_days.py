@@ -3,12 +3,13 @@
 One long straddle bought at the ask at 09:36 New York; one decision a minute; European delta with zero
 rates at the entry's mid implied volatility, time in ACT/365 seconds floored at 30; hedged to zero at the
 underlying's mid when the net delta is off by more than 0.05 per unit; quotes carried forward per side.
-docs/evidence/validation.md states the figures.
+docs/evidence/results.md states the figures.
 """
 
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -60,6 +61,7 @@ def test_agrees_with_a_calculation_written_from_scratch(recorded_catalog, name):
     assert desk[3] == pytest.approx(plain[3], abs=1e-9)
 
 
+@cache
 def run_desk(recorded_catalog, name):
     settings = load_settings(
         "gamma-scalper", config_file=CONFIGS / f"{name}.toml", overrides=(f"data.catalog={recorded_catalog}",)
@@ -171,7 +173,7 @@ def calculate(name):
 
 
 def test_the_configurations_are_the_ones_that_the_page_names():
-    page = (ROOT / "docs" / "evidence" / "validation.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "evidence" / "results.md").read_text(encoding="utf-8")
     for name, figures in STATED.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
         assert tuple(map(float, row.split("|")[2:6])) == figures

@@ -39,6 +39,7 @@ def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_lea
     assert len(decisions) < 20
 
 
+@pytest.mark.second
 def test_goog_on_the_day_its_options_expire_offers_no_contract_that_passes(recorded_catalog):
     """With the quantile of the exposure set by hand: of 88 calls none is liquid enough."""
     decisions = run(

@@ -11,10 +11,11 @@ from tests.golden.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 PAGE = ROOT / "docs" / "evidence" / "zero-dte.md"
-HALF_DAYS = ("2017-11-24", "2018-12-24")
+OF_SECOND = {"2017-11-24": [], "2018-12-24": [pytest.mark.second]}
+"""The half days, and whether the second stage plays them."""
 
 recorded = pytest.mark.recorded
-"""A whole day takes longer than five seconds; half days stand for them on each commit."""
+"""A whole day takes longer than five seconds; a half day stands for them on each commit."""
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the recorded market data is not beside the project"
 )
@@ -64,7 +65,10 @@ def assert_sound(played: PlayedDay) -> None:
 
 @recorded
 @needs_data
-@pytest.mark.parametrize("day", RECORDED)
+@pytest.mark.parametrize(
+    "day",
+    [pytest.param(day, marks=[pytest.mark.second] * (place > 0)) for place, day in enumerate(RECORDED)],
+)
 def test_recorded_days(recorded_catalog, day):
     played = play_day("lean", day, f"data.catalog={recorded_catalog}", *RECORDED[day])
     assert_sound(played)
@@ -73,7 +77,7 @@ def test_recorded_days(recorded_catalog, day):
 
 @pytest.mark.parametrize(
     "day",
-    [day if day in HALF_DAYS else pytest.param(day, marks=pytest.mark.slow) for day in RECONSTRUCTED],
+    [pytest.param(day, marks=OF_SECOND.get(day, [pytest.mark.slow])) for day in RECONSTRUCTED],
 )
 def test_reconstructed_days(day):
     played = play_day("embedded", day)

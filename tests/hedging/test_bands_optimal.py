@@ -18,7 +18,7 @@ from scalpdesk.hedging.base import AversionConfig, HedgeInputs
 
 SPOT = STRIKE = 100.0
 VOL, YEARS = 0.25, 1.0
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "hedge-orders.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence" / "hedging.md"
 ROOT = VOL * math.sqrt(YEARS)
 GAMMA = math.exp(-0.125 * ROOT**2) / math.sqrt(2.0 * math.pi) / (SPOT * ROOT)
 REACH = 4.5

@@ -24,8 +24,8 @@ from scalpdesk.live.arming import (
     token_for,
 )
 from scalpdesk.venues.contract import LiveToken, NoSettings, VenueSpec
+from scalpdesk_testing.kit.live import KEYS
 from scalpdesk_testing.kit.packages import install_points
-from scalpdesk_testing.kit.runner_bench import KEYS
 from tests.live.venue_views import account_facts
 
 HASH = "0123456789abcdef"
@@ -58,9 +58,7 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize(
-    ("account", "name"), [("A-1_b", "A-1_b"), ("../../x", "______x"), ("a b/c", "a_b_c")]
-)
+@pytest.mark.rows(("account", "name"), [("A-1_b", "A-1_b"), ("../../x", "______x"), ("a b/c", "a_b_c")])
 def test_an_accounts_file_lies_in_the_folder_whatever_its_id_is(tmp_path, account, name):
     assert account_file(tmp_path, "alpaca", account, ".lock") == tmp_path / f"alpaca-{name}.lock"
 
@@ -137,7 +135,7 @@ def test_a_desk_that_has_not_yet_written_its_name_is_just_starting(tmp_path):
 # arming ----------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("account", "typed", "is_armed"),
     [
         ("A-1", HASH[:8], True),
@@ -198,7 +196,7 @@ def test_an_arming_is_found_by_its_configuration_and_a_lapsed_one_is_named(tmp_p
     assert (error.where, error.value, error.nearest) == ("configuration hash", "c" * 8, "01234567, fedcba98")
 
 
-@pytest.mark.parametrize("mode", [0o601, 0o602, 0o604, 0o610, 0o620, 0o640, 0o666])
+@pytest.mark.rows("mode", [0o601, 0o602, 0o604, 0o610, 0o620, 0o640, 0o666])
 def test_an_arming_that_others_may_read_or_write_is_refused(tmp_path, mode):
     armed_in(tmp_path, TOKEN)
     (path,) = tmp_path.iterdir()
@@ -215,7 +213,7 @@ def test_a_partial_file_arms_nothing_and_hides_no_other(tmp_path):
     assert armed(tmp_path, "alpaca") == [OTHER]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("account", "gone", "left"),
     [("A-1", ["A-1"], [OTHER]), ("X", [], [TOKEN, OTHER]), (None, ["A-1", "B-2"], [])],
 )
@@ -228,7 +226,7 @@ def test_one_account_or_all_of_a_venue_are_disarmed(tmp_path, account, gone, lef
     assert disarm(tmp_path, "alpaca", account) == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("venue", "environ", "paper", "what"),
     [
         ("toy", KEYS, False, "no real money to arm"),

@@ -114,7 +114,7 @@ def test_arming_wants_a_live_configuration(tmp_path):
             asyncio.run(live_account(settings_with(tmp_path, key, paper=paper), "alpaca"))
 
 
-@pytest.mark.parametrize("venue", ["simulated", "sandbox", "paper"])
+@pytest.mark.rows("venue", ["simulated", "sandbox", "paper"])
 def test_real_money_is_not_traded_in_this_process(venue, capsys):
     assert main(["run", "gamma-scalper", "--live", "--venue", venue]) == 2
     assert "real money is traded at a venue that can be armed" in capsys.readouterr().err

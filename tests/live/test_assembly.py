@@ -38,7 +38,7 @@ from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.closed_folder import close_folder
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.kit.instruments import DAY
-from scalpdesk_testing.kit.runner_bench import KEYS, BenchGateway, InstalledVenue, bench_plan
+from scalpdesk_testing.kit.live import KEYS, BenchGateway, InstalledVenue, bench_plan
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
@@ -73,8 +73,8 @@ def test_a_run_that_died_before_its_first_event_is_ended_and_begun_afresh(tmp_pa
     assert assembly.unfinished_run(plan) is None
 
 
-@pytest.mark.parametrize("how", [{}, {"resume": True}, {"resume": True, "may_begin": True}])
-@pytest.mark.parametrize("overrides", [(), ("risk.max_order_contracts=7",)])
+@pytest.mark.rows("how", [{}, {"resume": True}, {"resume": True, "may_begin": True}])
+@pytest.mark.rows("overrides", [(), ("risk.max_order_contracts=7",)])
 def test_a_run_that_died_before_its_first_event_stands_in_nobodys_way(tmp_path, how, overrides):
     # the account changed while it started: the next start was refused until a person set it aside
     plan, folder = interrupted_run(tmp_path, [])
@@ -109,8 +109,8 @@ def test_an_emptied_journal_of_a_run_that_had_begun_refuses_the_start_until_it_i
     assert assembly.unfinished_run(plan) is None
 
 
-@pytest.mark.parametrize("set_aside", [False, True])
-@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.rows("set_aside", [False, True])
+@pytest.mark.rows("resume", [False, True])
 def test_a_second_run_beside_a_live_one_names_it_and_leaves_it_alone(
     tmp_path, socket_enabled, resume, set_aside
 ):
@@ -165,7 +165,7 @@ def plan_in(tmp_path, **plan):
     return LivePlan(settings, state=tmp_path, **plan)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "other",
     [
         {"venue": "alpaca"},
@@ -183,7 +183,7 @@ def test_only_a_run_of_the_same_venue_mode_strategy_and_address_is_unfinished_bu
     assert assembly.unfinished_run(plan) is None
 
 
-@pytest.mark.parametrize(("ended", "found"), [((), 2), ((0,), 2), ((2,), None), ((0, 1, 2), None)])
+@pytest.mark.rows(("ended", "found"), [((), 2), ((0,), 2), ((2,), None), ((0, 1, 2), None)])
 def test_the_latest_run_alone_is_gone_on_with(tmp_path, ended, found):
     plan = plan_in(tmp_path)
     at = {0: 5, 1: 1, 2: 9}  # made in another order than they began in
@@ -199,7 +199,7 @@ def test_of_runs_with_one_start_the_one_that_did_not_end_is_gone_on_with(tmp_pat
     assert assembly.unfinished_run(plan) == folders[open_seed]
 
 
-@pytest.mark.parametrize(("damaged", "readable", "found"), [(2, 1, 2), (1, 2, 2), (1, None, 1)])
+@pytest.mark.rows(("damaged", "readable", "found"), [(2, 1, 2), (1, 2, 2), (1, None, 1)])
 def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damaged, readable, found):
     plan = plan_in(tmp_path)
     folders = {number: run_of(plan, number) for number in (damaged, readable) if number is not None}
@@ -211,7 +211,7 @@ def test_a_run_that_cannot_be_read_counts_where_it_is_the_latest(tmp_path, damag
     assert assembly.unfinished_run(plan) == folders[found]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("how", "exists", "outcome"),
     [
         ({}, False, None),
@@ -251,7 +251,7 @@ def test_a_run_is_not_gone_on_with_by_another_configuration(tmp_path):
 # the header of a new run ----------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("number", "code"), [(0, "0"), (1, "1"), (35, "z"), (36, "10"), (1_295, "zz"), (1_700_000_000, "s44we8")]
 )
 def test_a_second_is_written_to_the_base_36(number, code):
@@ -291,7 +291,7 @@ def built(plan, **how):
     return InstalledVenue.built[-1][0]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("how", "overrides", "value"),
     [
         ({"url": "http://127.0.0.1:1"}, ["desk.paper=false"], "http://127.0.0.1:1"),
@@ -464,7 +464,7 @@ def test_a_new_run_has_its_market_its_account_and_the_accounts_cash(tmp_path, ve
     assert JournalReader(desk.run_dir).sealed
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "is_named"),
     [(None, False), (Equity("QQQ"), True), (Equity("QQ"), False)],
 )

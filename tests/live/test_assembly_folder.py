@@ -25,7 +25,7 @@ from scalpdesk.strategies.contract import members_of
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.folders import folder
 from scalpdesk_testing.kit.instruments import DAY
-from scalpdesk_testing.kit.runner_bench import BenchGateway
+from scalpdesk_testing.kit.live import BenchGateway
 from scalpdesk_testing.kit.tape import quote
 
 TICK = TimerEvent(7, 7, "tick")

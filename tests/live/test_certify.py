@@ -32,7 +32,9 @@ VENUES = {
 }
 
 
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize(
+    "venue", ["alpaca", *(pytest.param(venue, marks=pytest.mark.second) for venue in ("ibkr", "deribit"))]
+)
 def test_each_served_exchange_keeps_the_contract(venue, tmp_path, monkeypatch, capsys):
     wanted, words = VENUES[venue]
     monkeypatch.chdir(tmp_path)

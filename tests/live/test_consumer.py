@@ -222,7 +222,7 @@ def test_the_first_failure_is_raised_and_none_without_one():
         queue.raise_failure()
 
 
-@pytest.mark.parametrize(("left", "is_read"), [(0, True), (1, True), (2, False), (3, False)])
+@pytest.mark.rows(("left", "is_read"), [(0, True), (1, True), (2, False), (3, False)])
 def test_the_gateway_is_read_again_once_less_than_too_much_waits(left, is_read):
     async def body():
         queue = ItemQueue(2)

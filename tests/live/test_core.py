@@ -80,9 +80,7 @@ def fill(quantity="6", price="5", name="a", execution="e"):
     return OrderFilled(name, NOW_NS, NOW_NS, execution, D(quantity), D(price), D(0))
 
 
-@pytest.mark.parametrize(
-    ("event", "at_ns"), [(timer(999), 1_000), (timer(1_000), 1_000), (timer(1_001), 1_001)]
-)
+@pytest.mark.rows(("event", "at_ns"), [(timer(999), 1_000), (timer(1_000), 1_000), (timer(1_001), 1_001)])
 def test_an_event_from_before_the_last_is_stamped_at_the_engines_time(event, at_ns):
     desk = Desk()
     assert desk.core.feed(event) == ()
@@ -92,7 +90,7 @@ def test_an_event_from_before_the_last_is_stamped_at_the_engines_time(event, at_
     assert desk.core.events == 1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("event", "why"),
     [
         (fill(name="b"), "the desk never sent this order"),

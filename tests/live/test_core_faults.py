@@ -111,7 +111,7 @@ def first_of(day, kind):
     error=st.sampled_from(ERRORS),
     changes=st.booleans(),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 def test_after_an_event_that_raises_the_desk_decides_as_if_it_never_came(
     day, tmp_path_factory, place, error, changes
 ):
@@ -144,7 +144,7 @@ def test_the_day_of_the_law_trades_hedges_and_fires_timers(day):
     assert counts[QuoteEvent] > 100
 
 
-@pytest.mark.parametrize("kind", [QuoteEvent, TimerEvent, OrderAccepted, OrderFilled])
+@pytest.mark.rows("kind", [QuoteEvent, TimerEvent, OrderAccepted, OrderFilled])
 def test_an_event_that_raises_is_recorded_as_such_and_its_core_takes_no_other(day, tmp_path, kind):
     at = first_of(day, kind)
     life = Life(day, tmp_path / "run").feed(day.fed[:at])

@@ -81,7 +81,7 @@ def halted(venue, seconds):
     venue.loop.call_later(seconds, resume)
 
 
-@pytest.mark.parametrize("minutes", [5, 15, 60])
+@pytest.mark.rows("minutes", [5, 15, 60])
 def test_a_halt_is_waited_out_and_then_options_go_before_their_hedge(minutes):
     """After ten minutes its sale of the options was left at the venue, and the hedge without an owner."""
     venue = EmergencyVenue(SPY240419C00500000=2, SPY=-30)
@@ -236,7 +236,7 @@ def test_refused_closing_orders_are_sent_again_at_growing_intervals():
     assert [name for *_, name in venue.orders()][:2] == ["wd-flat-SPY-1", "wd-flat-SPY-2"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "held", "sent"),
     [
         (Side.SELL, 100, ("sell", 70)),  # may still close 30: only the rest is sent

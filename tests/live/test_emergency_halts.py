@@ -15,7 +15,7 @@ def ends_halt(venue, seconds):
     venue.loop.call_later(seconds, venue.tell, TradingHalt(SHARE, S, S, is_halted=False))
 
 
-@pytest.mark.parametrize("held", [{"SPY": 10}, {OPTION: 2}, {"SPY": -40, OPTION: 2}])
+@pytest.mark.rows("held", [{"SPY": 10}, {OPTION: 2}, {"SPY": -40, OPTION: 2}])
 def test_nothing_is_sent_in_a_halted_share_or_its_options_until_it_trades(held):
     venue = EmergencyVenue(**held)
     venue.halted = {SHARE}

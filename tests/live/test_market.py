@@ -234,7 +234,7 @@ def position(instrument, quantity=1, number=None):
     return VenuePosition(symbol, number, Decimal(quantity), Decimal(0), instrument)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("held", "refused"),
     [
         (position(None), "can neither value nor close: [+]1 BTCUSD"),
@@ -257,7 +257,7 @@ def test_a_start_is_refused_by_what_it_could_neither_value_nor_hedge(held, refus
     assert (error.value.where, error.value.value) == ("account", str(held))
 
 
-@pytest.mark.parametrize("adopts", [None, "gamma-scalper", "st0cka"])
+@pytest.mark.rows("adopts", [None, "gamma-scalper", "st0cka"])
 def test_of_several_the_one_that_adopts_must_hedge_what_is_held(adopts):
     overrides = [] if adopts is None else [f"budgets.adopts={adopts}"]
     plan = LivePlan(load_settings("st0cka+gamma-scalper", overrides=overrides), venue="alpaca")
@@ -399,7 +399,7 @@ def test_a_played_session_gives_its_own_instruments_open_interest_and_forecast()
     assert datetime.fromtimestamp(OPEN_NS / S, UTC).date() == DAY
 
 
-@pytest.mark.parametrize(("contracts", "each"), [(4, 2), (5, 2), (6, 3)])
+@pytest.mark.rows(("contracts", "each"), [(4, 2), (5, 2), (6, 3)])
 def test_several_underlyings_share_the_contracts_that_a_run_may_know(begin, contracts, each):
     class ByUnderlying(Venue):
         async def discover(self, symbol, near, far):
@@ -432,7 +432,7 @@ class Found:
         return self.found.pop(0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("first", "second", "is_posted"),
     [
         (exposure(1e9, 1), exposure(1e9, 1), False),
@@ -449,7 +449,7 @@ class Found:
         (exposure(1e9, 1), None, False),
     ],
 )
-@pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.rows("is_over", [True, False])
 def test_an_exposure_is_posted_when_it_has_changed_until_the_end(first, second, is_posted, is_over):
     posted, found = [], [first, second]
     watch = ExposureWatch(Found(found), ManualClock(5), posted.append)

@@ -94,7 +94,7 @@ def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
     assert caught.value.nearest == "venue.reconcile_seconds"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("value", "word"),
     [
         ("venue.heartbeat_seconds=0", "heartbeat"),
@@ -134,7 +134,7 @@ def test_a_plan_that_says_nothing_plays_a_simulated_session_for_no_money(tmp_pat
     assert plan.runs_dir == Path(plan.settings.config.desk.runs_dir)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("venue", "live", "follows", "trading", "clock"),
     [
         ("simulated", False, False, "simulated", FollowingClock),
@@ -150,7 +150,7 @@ def test_a_plan_names_the_money_and_the_clock(tmp_path, venue, live, follows, tr
     assert (plan.trading, type(plan.clock)) == (trading, clock)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("venue", "pace", "most_waiting"),
     [("simulated", None, 1), ("simulated", 60.0, 2_000), ("alpaca", None, 2_000), ("alpaca", 60.0, 2_000)],
 )
@@ -193,9 +193,7 @@ def test_whether_a_strategy_needs_options_is_known_before_it_runs(tmp_path, stra
     assert trades_options(load_settings(strategy, environ={}, cwd=tmp_path)) is trades
 
 
-@pytest.mark.parametrize(
-    "address", ["URL", "127.0.0.1:8001", "localhost:8001", "http://", "http://127.0.0.1:99999"]
-)
+@pytest.mark.rows("address", ["URL", "127.0.0.1:8001", "localhost:8001", "http://", "http://127.0.0.1:99999"])
 def test_what_is_no_address_is_refused_before_anything_is_asked(tmp_path, address):
     with pytest.raises(ConfigError, match="no address of an exchange") as caught:
         plan_of(settings(tmp_path), RunOptions(venue="alpaca", url=address))

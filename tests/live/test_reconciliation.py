@@ -44,8 +44,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk_testing.kit.desk import CASH, HandDesk, Scripted, buy, orders
-from scalpdesk_testing.kit.live import SHARE
-from scalpdesk_testing.kit.runner_bench import KeptJournal
+from scalpdesk_testing.kit.live import SHARE, KeptJournal
 from scalpdesk_testing.virtual_time import VirtualLoop
 
 D = Decimal
@@ -183,8 +182,8 @@ def test_an_execution_of_before_the_history_begins_and_one_worked_out_from_a_sum
     assert [fill.execution_id for fill in missing_fills(bench.engine, (), 0)] == ["x1"]
 
 
-@pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize(("quantities", "corrected"), [((4, 6), 4), ((4, 6), 6), ((5, 5), 5)])
+@pytest.mark.rows("side", Side)
+@pytest.mark.rows(("quantities", "corrected"), [((4, 6), 4), ((4, 6), 6), ((5, 5), 5)])
 def test_what_the_history_lists_in_the_place_of_an_execution_is_its_correction(side, quantities, corrected):
     bench = Bench(10, *quantities, side=side)
     name = f"x{quantities.index(corrected) + 1}"
@@ -297,7 +296,7 @@ def test_what_the_venue_liquidates_is_booked_as_that_and_its_order_is_no_strange
     assert [each.what for each in bench.reconciler.unexplained] == ["order theirs"]
 
 
-@pytest.mark.parametrize("change", ["cash", "position", "price", "nothing"])
+@pytest.mark.rows("change", ["cash", "position", "price", "nothing"])
 def test_a_difference_counts_only_when_the_second_view_shows_the_same_and_the_desk_has_not_moved(change):
     bench = Bench(10, 10)
     before = bench.desk.account.cash
@@ -320,7 +319,7 @@ def test_a_difference_counts_only_when_the_second_view_shows_the_same_and_the_de
         assert len(bench.events) == 1
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("asked_at", "is_booked"),
     [((10.0, 10.5), False), ((10.0, 12.0), True), ((10.0, 10.5, 12.9), True), ((10.0, 11.9, 11.9), False)],
 )

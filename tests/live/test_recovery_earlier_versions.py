@@ -21,7 +21,7 @@ from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_testing.kit.clock import ManualClock
-from scalpdesk_testing.kit.runner_bench import BenchGateway
+from scalpdesk_testing.kit.live import BenchGateway
 
 JOURNAL = Path(__file__).parents[1] / "journal/data/v0.1.0_open.sdj.gz"
 SETTINGS = (

@@ -13,7 +13,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
 from scalpdesk_alpaca.account_messages import instrument_of
-from scalpdesk_testing.kit.line_desk import CHAIN, ELSEWHERE, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, ELSEWHERE, LineDesk
 from tests.live.venue_views import venue_view
 
 HOLDINGS = st.dictionaries(st.sampled_from([*CHAIN, *ELSEWHERE]), st.integers(-3, 3), max_size=5)
@@ -79,8 +79,8 @@ def test_all_that_is_held_is_known_valued_and_closed_options_before_their_hedge_
         assert not any(left.values())
 
 
-@pytest.mark.parametrize("strategy", ["zero-dte", "gamma-scalper", "st0cka", "st0ckg", "zero-dte+st0cka"])
-@pytest.mark.parametrize("name", ["BTCUSD", "SPY1180207C00095000", "SPXW180207C02700000"])
+@pytest.mark.rows("strategy", ["zero-dte", "gamma-scalper", "st0cka", "st0ckg", "zero-dte+st0cka"])
+@pytest.mark.rows("name", ["BTCUSD", "SPY1180207C00095000", "SPXW180207C02700000"])
 def test_what_can_be_neither_valued_nor_closed_is_named_and_the_run_does_not_begin(tmp_path, strategy, name):
     kind = "crypto" if name == "BTCUSD" else "us_option"
     with LineDesk(tmp_path, {CHAIN[0]: 1, "SPY": -15}) as bench:
@@ -164,7 +164,7 @@ def test_quotes_are_asked_of_what_is_held_and_known():
     assert asked == [[0, 2]]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "asset_class", "underlying"),
     [
         ("SPY180207C00110000", "us_option", "SPY"),

@@ -133,11 +133,13 @@ def test_killed_desk_comes_back_with_the_venues_ledger(exchange, tmp_path):
     assert lives.kills == 5
 
 
+@pytest.mark.second
 def test_a_killed_coin_desk_comes_back_with_the_venues_ledger(coin_exchange, tmp_path):
     lives = run(coin_exchange, tmp_path, 3, 1, COIN_SPEED)
     assert lives.kills == 3
 
 
+@pytest.mark.second
 def test_a_killed_desk_at_tws_comes_back_with_the_venues_ledger(tws_exchange, tmp_path):
     lives = run(tws_exchange, tmp_path, 3, 1)
     assert lives.kills == 3

@@ -8,8 +8,8 @@ import pytest
 
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_testing.kit.line_desk import CHAIN, KEY, SECRET, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater
+from scalpdesk_testing.line_desk import CHAIN, KEY, SECRET, LineDesk
 
 HEADERS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 CALL, PUT = CHAIN[2], CHAIN[7]
@@ -80,7 +80,7 @@ def test_what_the_watchdog_closed_is_not_sold_again(venue):
     assert venue.bench.held() == venue.bench.truth() == {}
 
 
-@pytest.mark.parametrize("difference", ["explained", "shown late", "unexplained"])
+@pytest.mark.rows("difference", ["explained", "shown late", "unexplained"])
 def test_a_flatten_given_before_the_comparison_is_carried_out_after_it(venue, difference):
     async def trades(desk):
         await desk.following()

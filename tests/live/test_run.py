@@ -34,9 +34,7 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
 from scalpdesk_testing.kit.instruments import DAY
-from scalpdesk_testing.kit.live import until
-from scalpdesk_testing.kit.runner_bench import BenchGateway, bench_plan
-from tests.live.bench_life import SESSION, Life
+from scalpdesk_testing.kit.live import SESSION, BenchGateway, Life, bench_plan, until
 
 
 @pytest.fixture
@@ -84,8 +82,8 @@ def test_a_watchdog_begins_with_the_run_and_leaves_after_it_has_disconnected(lif
     assert life.watchdog.beats > 0
 
 
-@pytest.mark.parametrize("is_resting", [True, False])
-@pytest.mark.parametrize(
+@pytest.mark.rows("is_resting", [True, False])
+@pytest.mark.rows(
     ("mode", "end", "clean", "keeps"),
     [
         (StopMode.LEAVE, RunEnd.STOPPED, True, True),
@@ -161,7 +159,7 @@ def test_a_run_that_rolled_is_followed_by_a_run_of_its_own(life, sessions, left)
     assert life.ended() == [("closed", True), ("closed", True), ("end", True, True), "leave"]
 
 
-@pytest.mark.parametrize("mode", list(StopMode))
+@pytest.mark.rows("mode", list(StopMode))
 def test_a_stop_that_comes_as_a_run_rolls_lets_no_other_run_follow(life, mode):
     """The signal was handled by a run that had ended already, and the next day's run began."""
 
@@ -182,8 +180,8 @@ class BrokenJournal:
         raise StopError("the disk is full")
 
 
-@pytest.mark.parametrize("fails", [None, "gateway", "journal"])
-@pytest.mark.parametrize(("is_held", "is_resting"), [(False, False), (True, False), (False, True)])
+@pytest.mark.rows("fails", [None, "gateway", "journal"])
+@pytest.mark.rows(("is_held", "is_resting"), [(False, False), (True, False), (False, True)])
 def test_a_flat_account_seals_the_journal_and_the_lock_is_released_in_any_case(
     life, is_held, is_resting, fails
 ):
@@ -272,7 +270,7 @@ def test_a_desk_that_was_started_to_outlive_its_terminal_hears_nothing_of_it(lif
 # dealer gamma ----------------------------------------
 
 
-@pytest.mark.parametrize(("venue", "value"), [("bench", -2e9), ("bench", None), ("simulated", -2e9)])
+@pytest.mark.rows(("venue", "value"), [("bench", -2e9), ("bench", None), ("simulated", -2e9)])
 def test_dealer_gamma_is_polled_where_it_has_a_source_and_not_on_a_tape(life, tmp_path, venue, value):
     given = [] if value is None else [f"marketdata.gex_value={value}"]
     life.plan = bench_plan(tmp_path, *given, venue=venue)
@@ -381,7 +379,7 @@ def test_a_new_run_begins_with_its_market_the_prices_of_what_is_held_and_the_acc
     ]
 
 
-@pytest.mark.parametrize(("stop", "resumes"), [(Mode.HALTED, True), (Mode.FLATTENING, True), (None, False)])
+@pytest.mark.rows(("stop", "resumes"), [(Mode.HALTED, True), (Mode.FLATTENING, True), (None, False)])
 def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stop, resumes):
     desk = HandDesk(Scripted())
     orders = desk.engine.desk.orders
@@ -397,7 +395,7 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stop, resume
     assert events == [held_back, doubt, lifted][: 2 + resumes]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("state", "filled", "venue_id"),
     [(OrderState.UNKNOWN, 0, ""), (OrderState.UNKNOWN, 4, "v"), (OrderState.WORKING, 0, "v")],
 )
@@ -441,7 +439,7 @@ class Steps:
         yield from self.listed
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("steps", "unwritten", "watched"),
     [
         ([], (), []),
@@ -487,7 +485,7 @@ class Deciding:
         return Decision(event.ts_recv_ns, DecisionKind.ENTRY, True, (self.words,), {}), order
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (VERSION, 1, False)]
 )
 def test_another_versions_journal_is_gone_on_with_where_its_commands_are_the_same(

@@ -100,6 +100,7 @@ def assert_decided_as_in_a_backtest(played: Played) -> None:
     assert abs(own - (played.desk_cash() - cash_of(changes(played, ChangeCause.FUNDING)))) < SATOSHI
 
 
+@pytest.mark.second
 def test_an_hour_of_trading(tmp_path):
     # on a slow machine the market would go on before the order has come
     played = play(tmp_path, replace(WANTED, minutes=63.0, lockstep_ms=20.0))

@@ -11,19 +11,19 @@ from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import FailedEvent, OperatorEvent, RateEvent
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live import assembly
+from scalpdesk.live import assembly, supervision
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.live.status import ask
 from scalpdesk.live.supervision import FAULT_WINDOW_SECONDS, MOST_FAULTS, FaultHistory
 from scalpdesk_testing.kit.desk import buy
-from scalpdesk_testing.kit.live import until
-from tests.live.bench_life import Life
+from scalpdesk_testing.kit.live import Life, until
 
 ERRORS = (RuntimeError, ValueError, AssertionError, KeyError, ZeroDivisionError, StopError)
 
 
 @pytest.fixture
 def life(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "FAULT_PAUSE_SECONDS", 0.01)
     made = Life(tmp_path, monkeypatch)
     made.prepares = lambda gateway: gateway.holdings.update({0: Decimal(5)})
     return made
@@ -64,7 +64,7 @@ def ends_of(life):
     return [item for item in life.log if type(item) is tuple and item[0] == "end"]
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.rows("error", ERRORS)
 def test_the_desk_goes_on_from_its_journal_and_only_reduces(life, error):
     async def goes_on(desk):
         poison(desk, error)
@@ -103,7 +103,7 @@ def test_its_working_orders_are_cancelled_before_it_goes_on(life):
     life.run(goes_on)
 
 
-@pytest.mark.parametrize(("times", "mode"), [(1, Mode.REDUCING), (2, Mode.REDUCING), (3, Mode.HALTED)])
+@pytest.mark.rows(("times", "mode"), [(1, Mode.REDUCING), (2, Mode.REDUCING), (3, Mode.HALTED)])
 def test_from_the_third_fault_within_ten_minutes_on_it_stays_up_and_sends_nothing(life, times, mode):
     async def goes_on(desk):
         for number in range(times):

@@ -7,7 +7,7 @@ import pytest
 
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk_alpaca.served import streams
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 D = Decimal
 CALL = CHAIN[3]
@@ -32,7 +32,7 @@ def speak(monkeypatch, halt, resume, tape):
     monkeypatch.setattr(streams, "_status", status)
 
 
-@pytest.mark.parametrize(("halt", "resume", "tape"), TAPES)
+@pytest.mark.rows(("halt", "resume", "tape"), TAPES)
 def test_while_a_symbol_is_halted_nothing_is_sent_in_it_or_its_options_and_then_all_is(
     tmp_path, monkeypatch, halt, resume, tape
 ):
@@ -60,7 +60,7 @@ def test_while_a_symbol_is_halted_nothing_is_sent_in_it_or_its_options_and_then_
         assert held[CALL] == 2
 
 
-@pytest.mark.parametrize("code", NEITHER)
+@pytest.mark.rows("code", NEITHER)
 def test_a_status_that_is_no_halt_stops_nothing_and_ends_no_halt(tmp_path, monkeypatch, code):
     speak(monkeypatch, code, code, "B")
 

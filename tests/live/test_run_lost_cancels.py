@@ -9,8 +9,8 @@ import pytest
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer, Request
-from scalpdesk_testing.kit.line_desk import CHAIN, KEY, SECRET, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater
+from scalpdesk_testing.line_desk import CHAIN, KEY, SECRET, LineDesk
 
 HEADERS = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
 

@@ -125,6 +125,7 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
     assert exchange.get("orders") == []
 
 
+@pytest.mark.second
 def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
     plan = sandbox_plan(exchange, tmp_path, "entry.gate=enforce")
     seen = []

@@ -27,7 +27,7 @@ from scalpdesk_testing.kit.live_session import (
 )
 from tests.live.killing import BUSY, Exchange, plan_for
 
-pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.second]
 SYMBOLS = ("SPY", "QQQ")
 
 

@@ -11,7 +11,7 @@ from scalpdesk.live.recovery import rebuild
 from scalpdesk_testing.kit.desk import orders
 from scalpdesk_testing.kit.live_session import Wanted, ledger_differences, play
 
-pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.second]
 ST0CKA, SCALPER = "st0cka", "gamma-scalper"
 
 

@@ -37,8 +37,7 @@ from scalpdesk.venues.simulated import SimulatedGateway
 from scalpdesk_deribit.wire import clock_of
 from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.desk import DAY, Scripted, build_engine, run_tape
-from scalpdesk_testing.kit.live import FAST, SHARE, DyingCore, LiveBench, follower, until, walk
-from scalpdesk_testing.kit.runner_bench import BenchWatchdog
+from scalpdesk_testing.kit.live import FAST, SHARE, BenchWatchdog, DyingCore, LiveBench, follower, until, walk
 from tests.live.venue_views import venue_view
 
 D = Decimal
@@ -99,7 +98,7 @@ def test_death_at_any_step_loses_nothing_and_doubles_nothing(tmp_path):
         assert all(not order.is_live for order in bench.engine.desk.orders.orders.values()), step
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("wrote", "reads", "why"),
     [
         (lambda: follower(*TARGETS), lambda: follower(11), "other outputs than the journal has"),

@@ -7,9 +7,8 @@ import pytest
 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk_testing.kit.broker import give
-from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live import VenueDesk, until
 from scalpdesk_testing.kit.served import AlpacaBench
-from tests.live.venue_desk import VenueDesk
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

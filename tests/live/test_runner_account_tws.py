@@ -6,9 +6,8 @@ import pytest
 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk_testing.kit.broker import give
-from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live import VenueDesk, until
 from scalpdesk_testing.kit.served import IbkrBench
-from tests.live.venue_desk import VenueDesk
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]

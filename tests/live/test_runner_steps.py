@@ -49,7 +49,7 @@ from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import buy, wanting
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
-from scalpdesk_testing.kit.runner_bench import OPTIONS, SLEEPY, RunnerBench
+from scalpdesk_testing.kit.live import OPTIONS, SLEEPY, RunnerBench
 
 D = Decimal
 OPEN, CLOSE = 0.0, 23_400.0
@@ -65,7 +65,7 @@ def resting(quantity=10, number=0):
 # notices -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "stream", "looks", "is_warned"),
     [
         ("connected", "orders", 1, False),
@@ -228,7 +228,7 @@ def test_a_close_is_followed_by_a_look_and_the_run_goes_on(sessions):
     assert bench.loop.time() == pytest.approx(60.0, abs=1.0)
 
 
-@pytest.mark.parametrize(("answer_seconds", "ends"), [(0.0, 10.5), (3.0, 13.5), (40.0, 40.5)])
+@pytest.mark.rows(("answer_seconds", "ends"), [(0.0, 10.5), (3.0, 13.5), (40.0, 40.5)])
 def test_the_run_ends_with_the_first_equal_look_that_began_after_the_last_close(answer_seconds, ends):
     bench = near_the_close(options={"sessions": 1})
     bench.gateway.answer_seconds = 0.0
@@ -469,7 +469,7 @@ def test_a_silent_stream_is_reconnected_while_a_session_is_open(at, renewed):
     assert len(bench.notified("warning")) == len(renewed)
 
 
-@pytest.mark.parametrize("answer", ["works", "cancelled", "silence"])
+@pytest.mark.rows("answer", ["works", "cancelled", "silence"])
 def test_an_unknown_order_is_asked_about_until_there_is_proof_and_one_that_is_live_leads_to_a_look(answer):
     bench = RunnerBench(resting())
 
@@ -507,7 +507,7 @@ def test_an_order_that_the_venue_never_acknowledged_is_asked_about_after_its_acc
     assert bench.gateway.queried[0][0] == pytest.approx(7.0, abs=0.5)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("doing", "purpose", "side", "quantity", "again"),
     [
         ("", Purpose.HEDGE, Side.SELL, 10, 10),
@@ -563,7 +563,7 @@ def test_the_figures_of_a_runner():
 # the order of what is due --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("timers", "then", "fed"),
     [
         ([], 5.0, ["open", "quote"]),
@@ -573,7 +573,7 @@ def test_the_figures_of_a_runner():
         ([8.0], 4.999, ["quote"]),
     ],
 )
-@pytest.mark.parametrize("is_quote", [True, False])
+@pytest.mark.rows("is_quote", [True, False])
 def test_what_was_due_before_an_event_is_carried_out_before_it_in_its_order(timers, then, fed, is_quote):
     """The process sleeps through it all: the event wakes it."""
     waiting = Timers()
@@ -771,7 +771,7 @@ def test_a_command_whose_asker_has_gone_is_carried_out_without_an_answer():
 # the end -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("error", "is_cancelled"),
     [
         (StopError("the disk is full"), True),

@@ -25,7 +25,7 @@ MIDNIGHT_NS = MONDAY.close_ns + 8 * HOUR_NS
 # the bounds of a session ----------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("clock", "expected"),
     [
         # open: the calendar's bounds where its close is the venue's within a second
@@ -113,7 +113,7 @@ def test_a_session_opens_at_its_open_and_closes_after_what_happens_at_its_close(
     assert (desk.called, desk.calendar.has_closed, desk.calendar.due_ns) == (["closed"], True, NEVER_NS)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("joins_ns", "opens_ns"),
     [
         (NOON_NS, NOON_NS),
@@ -163,7 +163,7 @@ def test_no_morning_comes_before_the_first_session_and_no_session_after_the_last
     assert (desk.calendar.due_ns, desk.calendar.session) == (NEVER_NS, MONDAY)
 
 
-@pytest.mark.parametrize(("later_ns", "due_ns"), [(0, NEVER_NS), (-HOUR_NS, NEVER_NS), (HOUR_NS, 1)])
+@pytest.mark.rows(("later_ns", "due_ns"), [(0, NEVER_NS), (-HOUR_NS, NEVER_NS), (HOUR_NS, 1)])
 def test_a_session_that_has_closed_opens_again_only_where_the_venue_now_closes_it_later(later_ns, due_ns):
     desk = after_monday()
     closes_ns = MONDAY.close_ns + later_ns
@@ -171,7 +171,7 @@ def test_a_session_that_has_closed_opens_again_only_where_the_venue_now_closes_i
     assert (desk.calendar.due_ns == NEVER_NS) is (due_ns == NEVER_NS)
 
 
-@pytest.mark.parametrize(("view_ns", "session"), [(-1, MONDAY), (0, TUESDAY), (1, TUESDAY)])
+@pytest.mark.rows(("view_ns", "session"), [(-1, MONDAY), (0, TUESDAY), (1, TUESDAY)])
 def test_while_a_session_is_under_way_a_look_moves_its_close_alone(view_ns, session):
     desk = CalendarDesk(open_first=MONDAY)
     desk.plan(TO_TUESDAY, at_ns=MONDAY.close_ns + view_ns)
@@ -206,7 +206,7 @@ def test_the_deadline_of_what_expires_is_set_at_the_open_and_by_each_look(planne
     assert "SPY240304C00500000" in event.reason
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("option", "has_deadline"),
     [
         ("SPX240305C05000000", True),  # settled at Tuesday's open: traded until Monday's close
@@ -252,7 +252,7 @@ def stopped(mode, *, live=0, held=0, created=(), reason=""):
 FLAT = "stopped: flat, and the venue shows it"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("mode", "state", "view", "reason", "asked"),
     [
         (None, {}, None, "", []),
@@ -286,7 +286,7 @@ def test_a_stop_is_complete_when_what_it_was_asked_for_is_so(mode, state, view, 
     assert stop.reason == (reason or "later")
 
 
-@pytest.mark.parametrize(("mode", "action"), [("leave", ""), ("hold", "halt"), ("flatten", "flatten")])
+@pytest.mark.rows(("mode", "action"), [("leave", ""), ("hold", "halt"), ("flatten", "flatten")])
 def test_each_way_to_stop_is_a_command_of_its_own(mode, action):
     assert StopMode(mode).action == action
 

@@ -10,8 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.broker_terms import known_cutoff
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.live.sessions import SessionCalendar
-from scalpdesk_testing.kit.desk import HandDesk, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, SELL, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, CLOSE, SELL, DeskOfTwo, HandDesk, order, orders
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 DEADLINE_NS = new_york_ns(DAY, time(15, 25))
@@ -112,7 +111,7 @@ def test_an_exit_that_ends_unfilled_is_flattened_within_two_seconds():
     assert two.until(22) is Mode.FLATTENING
 
 
-@pytest.mark.parametrize(("margin_seconds", "seconds"), [(0.0, 0.0), (10.0, 2.0), (300.0, 10.0)])
+@pytest.mark.rows(("margin_seconds", "seconds"), [(0.0, 0.0), (10.0, 2.0), (300.0, 10.0)])
 def test_the_time_of_the_owners_is_never_more_than_a_fifth_of_the_margin(margin_seconds, seconds):
     two = SharedDesk(margin_seconds=margin_seconds)
     due = 300 - margin_seconds

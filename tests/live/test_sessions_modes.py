@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.stream import StreamRefused
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)
@@ -76,8 +76,24 @@ async def emergency(desk):
     await gateway.close(graceful=False)
 
 
-@pytest.mark.parametrize("end", [*StopMode, "twice", "kill", "killed while stopping", "watchdog"])
-@pytest.mark.parametrize("before", BEFORE)
+ENDS = [
+    *StopMode,
+    "twice",
+    "kill",
+    "killed while stopping",
+    "watchdog",
+    "flat",
+    "flat and killed",
+]
+RESUMED = [(mode, end) for mode, end in zip(cycle(BEFORE), ENDS[:-2])]
+"""Every end, and every mode, at least once."""
+OTHERS_RESUMED = [cell for cell in product(BEFORE, ENDS[:-2]) if cell not in RESUMED]
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [*RESUMED, *(pytest.param(*cell, marks=pytest.mark.second) for cell in OTHERS_RESUMED)],
+)
 def test_after_a_resume_the_mode_is_the_one_before_the_stop(tmp_path, before, end):
     """A halt, an interrupt, a resume: the desk came back ACTIVE. So it did after a halt for "stop: news"."""
     mode, bring = BEFORE[before]
@@ -115,15 +131,6 @@ def test_after_a_resume_the_mode_is_the_one_before_the_stop(tmp_path, before, en
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20, resume=True), goes_on)
 
 
-ENDS = [
-    *StopMode,
-    "twice",
-    "kill",
-    "killed while stopping",
-    "watchdog",
-    "flat",
-    "flat and killed",
-]
 STARTS = {
     "resume": {"resume": True},
     "resume if any": {"resume": True, "may_begin": True},
@@ -175,12 +182,19 @@ EACH_PAIR = [
 """Every end with every start, and every mode with each of them at least once."""
 OF_ITSELF = [("revoked", "kill", "new run"), ("difference", "kill", "new run")]
 """A mode that the desk took by itself, and no end that records it once more."""
-OTHERS = [cell for cell in product(BEFORE, ENDS, STARTS) if cell not in (*EACH_PAIR, *OF_ITSELF)]
+ONCE = [*zip(cycle(BEFORE), ENDS, cycle(STARTS)), *OF_ITSELF]
+"""Every mode, end and start, at least once."""
+PAIRS = [cell for cell in EACH_PAIR if cell not in ONCE]
+OTHERS = [cell for cell in product(BEFORE, ENDS, STARTS) if cell not in (*PAIRS, *ONCE)]
 
 
 @pytest.mark.parametrize(
     ("before", "end", "start"),
-    [*EACH_PAIR, *OF_ITSELF, *(pytest.param(*cell, marks=pytest.mark.slow) for cell in OTHERS)],
+    [
+        *ONCE,
+        *(pytest.param(*cell, marks=pytest.mark.second) for cell in PAIRS),
+        *(pytest.param(*cell, marks=pytest.mark.slow) for cell in OTHERS),
+    ],
 )
 def test_the_account_keeps_its_mode_whatever_ends_and_whatever_follows(
     tmp_path, monkeypatch, before, end, start

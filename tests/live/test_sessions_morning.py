@@ -76,9 +76,7 @@ def test_a_flat_desk_at_work_ends_for_the_next_run():
     assert bench.put == []
 
 
-@pytest.mark.parametrize(
-    "how", [{"holds": True}, {"orders": True}, {"mode": Mode.REDUCING}, {"mode": Mode.HALTED}]
-)
+@pytest.mark.rows("how", [{"holds": True}, {"orders": True}, {"mode": Mode.REDUCING}, {"mode": Mode.HALTED}])
 def test_one_that_holds_or_was_stopped_goes_on_and_learns_anew(how):
     bench = Bench(**how).comes()
     assert bench.stop.reason == ""

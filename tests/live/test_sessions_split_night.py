@@ -39,9 +39,8 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.tape_reader import price_adjustments
 from scalpdesk.venues.contract import VenueActivity, VenueClock
 from scalpdesk_testing.kit.desk import Scripted, build_engine
-from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live import KeptJournal, until
 from scalpdesk_testing.kit.live_session import Played, Wanted, backtest, differing, rows
-from scalpdesk_testing.kit.runner_bench import KeptJournal
 from scalpdesk_testing.kit.tape import quote
 from tests.live.venue_views import venue_view
 
@@ -282,8 +281,8 @@ class Morning:
 EVENING_NS, NIGHT_NS = MONDAY.close_ns + 4 * 3_600 * SECOND_NS, TUESDAY.open_ns - 4 * 3_600 * SECOND_NS
 
 
-@pytest.mark.parametrize("at_ns", [EVENING_NS, NIGHT_NS])
-@pytest.mark.parametrize(
+@pytest.mark.rows("at_ns", [EVENING_NS, NIGHT_NS])
+@pytest.mark.rows(
     "order", ["account list", "list account", "list", "list list", "list account list", "account"]
 )
 def test_units_and_price_are_rescaled_once_in_whatever_order_the_sources_come(order, at_ns):

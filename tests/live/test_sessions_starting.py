@@ -5,8 +5,8 @@ import pytest
 from scalpdesk.core.enums import Mode
 from scalpdesk.live.run import answer
 from scalpdesk.live.sessions import RunEnd, StopMode
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
 from scalpdesk_testing.line import OnTheWay, WebSocket
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
@@ -120,7 +120,7 @@ def test_a_command_to_a_desk_that_has_not_met_its_account_is_kept(resumed):
     resumed(loses_the_account, flattens)
 
 
-@pytest.mark.parametrize("how", list(StopMode))
+@pytest.mark.rows("how", list(StopMode))
 def test_a_stop_ends_a_start_whose_account_does_not_come(resumed, how):
     async def stops(desk):
         runner = desk.desk.runner

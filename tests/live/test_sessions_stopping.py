@@ -10,8 +10,8 @@ from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer, Request
 from scalpdesk_alpaca.stream import StreamRefused
-from scalpdesk_testing.kit.line_desk import CHAIN, KEY, SECRET, LineDesk
 from scalpdesk_testing.kit.order_faults import FaultsLater
+from scalpdesk_testing.line_desk import CHAIN, KEY, SECRET, LineDesk
 
 RESTS = Fault("partial_fill", times=0, fraction=0.0, seconds=3_600)
 STUCK = Fault("cancel_stuck", times=0, seconds=3_600)

@@ -26,8 +26,7 @@ from scalpdesk.orders.reconcile import Difference
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
-from scalpdesk_testing.kit.live import until
-from scalpdesk_testing.kit.runner_bench import BenchGateway, runner_around
+from scalpdesk_testing.kit.live import BenchGateway, runner_around, until
 
 D = Decimal
 
@@ -40,7 +39,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("platform", "owner", "is_permitted"),
     [("linux", 0, True), ("linux", 1, True), ("linux", 2, False), ("darwin", 2, True)],
 )
@@ -65,7 +64,7 @@ def test_a_path_too_long_for_a_socket_goes_by_its_folder(length, is_short):
     assert status.short_path(7, path) == (str(path) if is_short else "/proc/self/fd/7/control.sock")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("parts", "answer", "reads"),
     [
         ([b'{"a": 1}\n'], b'{"a": 1}\n', 1),
@@ -443,8 +442,8 @@ def test_a_trading_desk_shows_holdings_orders_result_and_what_happened_last():
     ]
 
 
-@pytest.mark.parametrize("is_reported", [True, False])
-@pytest.mark.parametrize("is_quoted", [True, False])
+@pytest.mark.rows("is_reported", [True, False])
+@pytest.mark.rows("is_quoted", [True, False])
 def test_margin_is_shown_where_the_distance_and_the_price_are_known(is_reported, is_quoted):
     desk = HandDesk(Scripted(), Instruments([perpetual("BTC")]))
     if is_quoted:

@@ -23,11 +23,9 @@ from scalpdesk.live.supervision import (
     describe,
 )
 from scalpdesk.venues.contract import Health, NoticeKind
-from scalpdesk_testing.kit.live import FAST, LiveBench, follower, until, walk
-from scalpdesk_testing.kit.runner_bench import BenchWatchdog
+from scalpdesk_testing.kit.live import FAST, BenchWatchdog, LiveBench, VenueDesk, follower, until, walk
 from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.virtual_time import VirtualLoop
-from tests.live.venue_desk import VenueDesk
 
 
 class Watched:
@@ -66,7 +64,7 @@ def failing(began, error, *, lives_seconds=0.0, times=None):
     return work
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("policy", "starts", "halts"),
     [(Policy(), 1, 0), (RESTART_ONCE, 2, 1), (RESTART_TWICE, 3, 1), (RESTART, None, 0)],
 )
@@ -409,7 +407,7 @@ def test_a_long_error_is_cut_and_one_that_was_never_raised_has_no_place():
     assert describe(ValueError("no")) == "ValueError: no"
 
 
-@pytest.mark.parametrize(("silent_seconds", "is_due"), [(59.9, False), (60.0, False), (60.1, True)])
+@pytest.mark.rows(("silent_seconds", "is_due"), [(59.9, False), (60.0, False), (60.1, True)])
 def test_a_stream_is_silent_beyond_its_time_and_looked_at_once_a_second(silent_seconds, is_due):
     class Gateway:
         looks = 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.events import TradingHalt
 from scalpdesk.live.supervision import CHECK_SECONDS, LONGEST_PAUSES, StaleQuoteMonitor
-from scalpdesk_testing.kit.runner_bench import OPTIONS, RunnerBench
+from scalpdesk_testing.kit.live import OPTIONS, RunnerBench
 
 SHARE, CALL, PUT = 0, 1, 2
 
@@ -95,7 +95,7 @@ def test_a_held_option_is_asked_for_and_one_of_the_chain_is_not():
     assert {numbers for _, numbers in bench.gateway.renewed} == {(CALL,)}
 
 
-@pytest.mark.parametrize("why", ["halted", "closed", "reconnected"])
+@pytest.mark.rows("why", ["halted", "closed", "reconnected"])
 def test_nothing_is_asked_for_in_a_halt_out_of_session_or_while_its_stream_is_replaced(why):
     bench = RunnerBench(options=BRISK, at=-3_600.0 if why == "closed" else 1_800.0)
     if why == "reconnected":

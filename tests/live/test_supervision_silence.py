@@ -10,9 +10,8 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.live.supervision import StaleStreamMonitor, StandstillMonitor
 from scalpdesk.venues.contract import Health
-from scalpdesk_testing.kit.live import until
+from scalpdesk_testing.kit.live import BRISK, VenueDesk, until
 from scalpdesk_testing.kit.served import AlpacaBench
-from tests.live.venue_desk import BRISK, VenueDesk
 
 
 class Gateway:

@@ -85,7 +85,7 @@ RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=3600", "hedge.order_tt
 
 
 @pytest.mark.enable_socket
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.second)])
 @pytest.mark.usefixtures("no_watchdog_left")
 def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how):
     # every order is filled by half and then rests
@@ -142,7 +142,7 @@ def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeyp
 # the program's own steps ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("desk_pid", "parent", "killed"),
     [(4_242, 4_242, [(4_242, signal.SIGKILL)]), (4_242, 1, []), (1, 1, []), (0, 0, [])],
 )
@@ -255,9 +255,7 @@ class Watchdog:
         return DeskMessage("begin", run_dir=str(run))
 
 
-@pytest.mark.parametrize(
-    ("is_begun", "is_clean", "code"), [(True, True, 0), (False, False, 0), (True, False, 3)]
-)
+@pytest.mark.rows(("is_begun", "is_clean", "code"), [(True, True, 0), (False, False, 0), (True, False, 3)])
 def test_the_watchdog_acts_only_when_a_run_had_begun_and_did_not_end_well(tmp_path, is_begun, is_clean, code):
     dog = Watchdog(tmp_path)
     refused = []
@@ -320,7 +318,7 @@ def waited(messages, *, stall_seconds=3.0, end=True, **how):
 BEGIN, STARTED = DeskMessage("begin", run_dir="r"), DeskMessage("started")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("messages", "how", "seconds"),
     [
         ([], {}, 300.0),  # imports and connection of the desk itself
@@ -340,7 +338,7 @@ def test_a_desk_hangs_after_a_time_that_depends_on_how_far_it_has_come(messages,
     assert took == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("messages", "verdict_"),
     [
         ([], "the desk died"),
@@ -369,7 +367,7 @@ def test_a_desk_that_reports_an_unclean_end_has_ten_seconds_to_disconnect():
 HANGS = "no heartbeat for 3 s: the desk hangs"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("beats", "expected"),
     [
         (range(60), (None, 15.0)),  # the watchdog alone was stopped
@@ -448,8 +446,8 @@ def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
     assert (fresh.live, fresh.parents) == ({}, {})
 
 
-@pytest.mark.parametrize("takes_cancels", [True, False])
-@pytest.mark.parametrize("leaves_foreign", [True, False])
+@pytest.mark.rows("takes_cancels", [True, False])
+@pytest.mark.rows("leaves_foreign", [True, False])
 def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
     tmp_path, leaves_foreign, takes_cancels
 ):
@@ -499,7 +497,7 @@ def held_for(seconds, lock):
     return said
 
 
-@pytest.mark.parametrize(("dies_after", "logs"), [(1, 0), (5, 0), (30, 1), (1_000, 1)])
+@pytest.mark.rows(("dies_after", "logs"), [(1, 0), (5, 0), (30, 1), (1_000, 1)])
 def test_the_lock_of_a_desk_that_is_just_dying_is_waited_for_and_released_at_the_end(dies_after, logs):
     tries, released = [], []
 
@@ -585,7 +583,7 @@ def test_the_header_is_read_as_the_run_begins_and_not_when_the_disk_may_be_gone(
 FLATTEN = DeskMessage("flatten", flatten=True)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("lines", "flatten", "is_flat"),
     [
         ([], False, False),

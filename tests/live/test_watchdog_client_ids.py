@@ -9,7 +9,7 @@ import pytest
 
 from tests.live.killing import BUSY_AT_TWS, Exchange, guarded_desk, plan_for
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.second]
 PATIENCE_SECONDS = 300.0
 
 

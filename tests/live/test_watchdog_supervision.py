@@ -233,7 +233,7 @@ def channel(tmp_path, text, *, more=""):
     return HeartbeatChannel([sys.executable, "-c", program], {}, tmp_path / "log")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("text", "message", "value"),
     [
         ("rea", "does not come up; nothing was sent", "rea"),  # it ended in the middle of its line
@@ -303,8 +303,8 @@ class StandIn:
         self.told.append("kill")
 
 
-@pytest.mark.parametrize("clean", [True, False])
-@pytest.mark.parametrize("comes_up", [True, False])
+@pytest.mark.rows("clean", [True, False])
+@pytest.mark.rows("comes_up", [True, False])
 def test_the_end_of_a_run_waits_for_a_watchdog_that_is_starting(tmp_path, clean, comes_up):
     lines, said, may_start = [StandIn(), StandIn()], [], threading.Event()
 

@@ -10,7 +10,7 @@ from scalpdesk.core.errors import StopError
 from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.without_desk import close_everything, command_account, last_runs
-from scalpdesk_testing.kit.line_desk import CHAIN, LineDesk
+from scalpdesk_testing.line_desk import CHAIN, LineDesk
 
 HELD = {CHAIN[2]: 2, CHAIN[7]: 2, "SPY": 400}
 SETTINGS = ("selection.min_expiration_days=0", "exits.min_dte=null", "mode=resume")
@@ -43,7 +43,7 @@ def test_the_last_run_of_the_account_is_found_with_what_it_holds(gone, monkeypat
     assert "scalpdesk flatten --now" in shown
 
 
-@pytest.mark.parametrize("action", [OperatorAction.HALT, OperatorAction.FLATTEN, OperatorAction.REDUCE])
+@pytest.mark.rows("action", [OperatorAction.HALT, OperatorAction.FLATTEN, OperatorAction.REDUCE])
 def test_a_command_without_a_desk_counts_from_the_next_start(gone, action):
     command_account(the_run(gone), gone.folder / "state", action, "news", "ann")
 
@@ -87,7 +87,7 @@ def test_an_account_is_closed_without_a_desk_and_the_next_run_keeps_it_flat(gone
     gone.live(gone.plan("gamma-scalper", *SETTINGS, contracts=20, resume=True), starts)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"run_id":"r","state":[["NOSUCH"]]}', b"\xff" * 100])
+@pytest.mark.rows("content", [b"", b"{", b'{"run_id":"r","state":[["NOSUCH"]]}', b"\xff" * 100])
 def test_a_damaged_record_halts_the_account(gone, content):
     """Whatever the file held, the desk does not guess that it may trade."""
     the_run(gone).record(gone.folder / "state").path.write_bytes(content)

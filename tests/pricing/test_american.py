@@ -37,7 +37,7 @@ def tree(phi, strike, years, vol, rate, dividend_yield, steps=2000):
     return sum(prices) / 2
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("is_call", "strike", "years", "vol", "rate", "dividend_yield"),
     [
         (False, 105.0, 0.5, 0.3, 0.05, 0.0),  # the textbook put
@@ -56,7 +56,7 @@ def test_prices_agree_with_a_tree(is_call, strike, years, vol, rate, dividend_yi
     assert float(g.price) == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("strike", [85.0, 100.0, 110.0])
+@pytest.mark.rows("strike", [85.0, 100.0, 110.0])
 def test_finite_differences_agree_with_the_boundary_method(strike):
     g = greeks(100.0, strike, 0.5, 0.3, False, rate=0.05, dividend_yield=0.01)
     price, delta, gamma, _ = lattice(-1.0, strike, 0.5, 0.3, 0.05, 0.01)
@@ -102,7 +102,7 @@ def test_the_least_volatile_options_are_still_right():
     )
 
 
-@pytest.mark.parametrize("vol", [0.01, 0.03, 0.06])
+@pytest.mark.rows("vol", [0.01, 0.03, 0.06])
 def test_low_volatility_and_high_rates_stay_between_their_bounds(vol):
     spots = np.linspace(98.0, 103.0, 21)
     g = greeks(spots, 100.0, 9.0, vol, False, rate=0.08)
@@ -126,8 +126,8 @@ def test_neighbours_in_an_array_do_not_change_one_another():
             assert getattr(together, name)[index] == float(getattr(alone, name))
 
 
-@pytest.mark.parametrize("years", [0.02, 0.5])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("years", [0.02, 0.5])
+@pytest.mark.rows("is_call", [True, False])
 def test_gamma_reaches_its_value_at_the_boundary(is_call, years):
     rate, dividend_yield, vol = (0.01, 0.06, 0.2) if is_call else (0.06, 0.01, 0.2)
     inside, outside = (200.0, 100.0) if is_call else (50.0, 100.0)

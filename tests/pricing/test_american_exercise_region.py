@@ -32,8 +32,8 @@ def exercise_spot(terms, years, vol, call):
     return outside
 
 
-@pytest.mark.parametrize("years", [1 / 8760, 7 / 365, 0.3, 1.0])
-@pytest.mark.parametrize(("rate", "dividend_yield", "vol", "call"), REGIMES)
+@pytest.mark.rows("years", [1 / 8760, 7 / 365, 0.3, 1.0])
+@pytest.mark.rows(("rate", "dividend_yield", "vol", "call"), REGIMES)
 def test_value_and_slope_join_smoothly_at_the_boundary(rate, dividend_yield, vol, call, years):
     terms = {"rate": rate, "dividend_yield": dividend_yield}
     edge = exercise_spot(terms, years, vol, call)
@@ -56,7 +56,7 @@ def test_value_and_slope_join_smoothly_at_the_boundary(rate, dividend_yield, vol
     assert (beyond.theta == 0.0).all()
 
 
-@pytest.mark.parametrize(("rate", "dividend_yield", "vol", "call"), REGIMES)
+@pytest.mark.rows(("rate", "dividend_yield", "vol", "call"), REGIMES)
 def test_the_boundary_method_agrees_with_finite_differences_beside_the_boundary(
     rate, dividend_yield, vol, call
 ):
@@ -75,7 +75,7 @@ def test_the_boundary_method_agrees_with_finite_differences_beside_the_boundary(
             assert float(g.gamma) == pytest.approx(gamma, rel=0.02)
 
 
-@pytest.mark.parametrize(("rate", "dividend_yield"), [(-0.01, -0.03), (-0.005, -0.02), (-0.02, -0.05)])
+@pytest.mark.rows(("rate", "dividend_yield"), [(-0.01, -0.03), (-0.005, -0.02), (-0.02, -0.05)])
 def test_two_boundaries_leave_prices_between_their_bounds(rate, dividend_yield):
     # yield below a negative rate: a put is exercised between two boundaries only
     spots = np.linspace(40.0, 180.0, 29)

@@ -36,9 +36,9 @@ def test_only_the_dividends_before_each_expiry_count(style):
     assert np.isfinite([getattr(both, name) for name in NAMES]).all()
 
 
-@pytest.mark.parametrize("model", ["escrowed", "spot"])
-@pytest.mark.parametrize("style", ["american", "european"])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("model", ["escrowed", "spot"])
+@pytest.mark.rows("style", ["american", "european"])
+@pytest.mark.rows("is_call", [True, False])
 def test_greeks_are_the_slopes_of_the_price(model, style, is_call):
     def price(spot=100.0, vol=0.25, rate=0.04, shift=0.0):
         schedule = [(when - shift, cash) for when, cash in PAID]
@@ -72,9 +72,9 @@ def test_a_deep_call_is_exercised_before_a_large_dividend_and_not_otherwise():
     assert float(large.price) > float(european.price) + 4.0
 
 
-@pytest.mark.parametrize("model", ["escrowed", "spot"])
-@pytest.mark.parametrize("style", ["american", "european"])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("model", ["escrowed", "spot"])
+@pytest.mark.rows("style", ["american", "european"])
+@pytest.mark.rows("is_call", [True, False])
 def test_the_volatility_comes_back_from_the_price(model, style, is_call):
     terms = {"rate": 0.04, "dividends": PAID, "model": model, "style": style}
     price = greeks(100.0, [95.0, 100.0, 105.0], 0.5, 0.3, is_call, **terms).price
@@ -83,7 +83,7 @@ def test_the_volatility_comes_back_from_the_price(model, style, is_call):
     assert iv.vol == pytest.approx([0.3] * 3, abs=1e-8)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("strike", "years", "rate", "is_call", "schedule", "model", "certain"),
     [  # worth of the best fixed time of exercise, worked out by hand
         (
@@ -120,7 +120,7 @@ def test_a_price_below_the_value_without_volatility_has_none(
     assert float(found.price) == pytest.approx(certain + 0.015, abs=1e-9)
 
 
-@pytest.mark.parametrize("bad", [[(0.1,)], [(0.1, -1.0)], [(float("nan"), 1.0)], [("soon", 1.0)], [0.1]])
+@pytest.mark.rows("bad", [[(0.1,)], [(0.1, -1.0)], [(float("nan"), 1.0)], [("soon", 1.0)], [0.1]])
 def test_a_bad_entry_of_the_schedule_is_named(bad):
     with pytest.raises(ArgumentError) as refusal:
         greeks(100.0, 100.0, 0.5, 0.2, True, dividends=[(0.05, 1.0), *bad])
@@ -133,7 +133,7 @@ def test_dividends_worth_the_whole_spot_are_refused():
     assert refusal.value.value == 3.0
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("model", "is_call", "strike", "schedule", "price", "delta", "gamma"),
     [  # QuantLib 1.44, finite differences on 2,000 nodes and 1,000 steps, extrapolated from half of them: its
         # exercise at discrete times makes an error of first order
@@ -166,7 +166,7 @@ def priced(*, spot=100.0, strike=100.0, vol=1.2, is_call=False, **terms):
     return greeks(spot, strike, 0.955, vol, is_call, **terms)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "terms",
     [
         {"rate": -0.01466, "vol": 1.498, "strike": 349.03},
@@ -213,8 +213,8 @@ def test_a_call_whose_dividends_outweigh_the_interest_is_worth_more_than_the_eur
     assert float(american.price) > float(european.price) + 0.05
 
 
-@pytest.mark.parametrize("model", ["escrowed", "spot"])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.parametrize("model", ["escrowed", pytest.param("spot", marks=pytest.mark.second)])
+@pytest.mark.parametrize("is_call", [True, pytest.param(False, marks=pytest.mark.second)])
 def test_prices_are_monotone_and_convex_across_the_exercise_boundary(model, is_call):
     side = 1.0 if is_call else -1.0
     spots = np.linspace(60.0, 160.0, 101)
@@ -230,7 +230,7 @@ def test_prices_are_monotone_and_convex_across_the_exercise_boundary(model, is_c
     assert (np.diff(wilder.price) > 0.0).all()
 
 
-@pytest.mark.parametrize("strike", [85.0, 100.0, 120.0])
+@pytest.mark.rows("strike", [85.0, 100.0, 120.0])
 def test_american_parity_with_dividends_is_an_inequality(strike):
     schedule, rate = [(0.2, 1.0), (0.7, 1.0)], 0.05
     worth = sum(cash * math.exp(-rate * when) for when, cash in schedule)
@@ -242,15 +242,15 @@ def test_american_parity_with_dividends_is_an_inequality(strike):
         assert 100.0 - worth - strike <= call - put <= 100.0 - strike * math.exp(-rate * 0.955)
 
 
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize("strike", [80.0, 100.0, 125.0])
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows("strike", [80.0, 100.0, 125.0])
 def test_the_two_models_meet_where_the_dividend_is_about_to_be_paid(is_call, strike):
     terms = {"strike": strike, "vol": 0.3, "is_call": is_call, "rate": 0.05, "dividends": [(1e-5, 2.0)]}
     escrowed, spot = (float(priced(model=model, **terms).price) for model in ("escrowed", "spot"))
     assert spot == pytest.approx(escrowed, abs=2e-3)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("strike", "years", "vol", "rate", "when", "cash", "model", "price", "delta"),
     [  # QuantLib 1.44, finite differences on 2,000 nodes and 800 steps, extrapolated from half of them
         (108.856, 0.5, 0.1, 0.02, 0.623, 0.05, "spot", 8.8899, -0.9437),

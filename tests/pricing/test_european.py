@@ -6,8 +6,8 @@ from scalpdesk.pricing import greeks
 E = {"style": "european"}
 
 
-@pytest.mark.parametrize("style", ["european", "american"])
-@pytest.mark.parametrize("years", [0.0, -0.01])
+@pytest.mark.rows("style", ["european", "american"])
+@pytest.mark.rows("years", [0.0, -0.01])
 def test_expired_is_intrinsic_with_delta_none_half_or_one(style, years):
     calls = greeks(100.0, [90.0, 100.0, 110.0], years, 0.2, True, rate=0.05, style=style)
     puts = greeks(100.0, [90.0, 100.0, 110.0], years, 0.2, False, rate=0.05, style=style)

@@ -49,7 +49,7 @@ def test_the_volatility_comes_back_from_the_premium_in_coin():
     assert iv.vol == pytest.approx([0.7] * 3, rel=1e-12)
 
 
-@pytest.mark.parametrize("terms", [{"rate": 0.01}, {"dividend_yield": 0.01}, {"dividends": [(0.1, 1.0)]}])
+@pytest.mark.rows("terms", [{"rate": 0.01}, {"dividend_yield": 0.01}, {"dividends": [(0.1, 1.0)]}])
 def test_rates_and_dividends_have_no_place_in_it(terms):
     with pytest.raises(ArgumentError, match="forward"):
         greeks(60_000.0, 60_000.0, 0.2, 0.7, True, model="inverse", **terms)

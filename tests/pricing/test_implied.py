@@ -51,8 +51,8 @@ def test_below_the_european_floor_an_american_at_exercise_has_none():
     assert str(iv.status) == "below_intrinsic"
 
 
-@pytest.mark.parametrize("years", [1.0 / (365.0 * 86_400.0), 1.0 / (365.0 * 24.0), 2.0])
-@pytest.mark.parametrize("style", ["american", "european"])
+@pytest.mark.rows("years", [1.0 / (365.0 * 86_400.0), 1.0 / (365.0 * 24.0), 2.0])
+@pytest.mark.rows("style", ["american", "european"])
 def test_from_a_second_to_years_the_volatility_comes_back(years, style):
     strikes = 100.0 * np.exp(np.linspace(-2.0, 2.0, 9) * 0.4 * math.sqrt(years))
     for is_call in (True, False):
@@ -78,8 +78,8 @@ def test_unknown_names_and_text_raise_where_numbers_only_get_a_verdict():
         implied_vol("five", 100.0, 100.0, 0.1, True)
 
 
-@pytest.mark.parametrize("style", ["american", "european"])
-@pytest.mark.parametrize("dividend_yield", [1e-300, 3e-53, 1e-20, 1e-9])
+@pytest.mark.rows("style", ["american", "european"])
+@pytest.mark.rows("dividend_yield", [1e-300, 3e-53, 1e-20, 1e-9])
 def test_a_hair_off_the_money_is_no_harder_than_on_it(style, dividend_yield):
     terms = {"dividend_yield": dividend_yield, "style": style}
     for vol in (0.05, 1.0, 3.0):

@@ -117,7 +117,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file t
 
 @pytest.mark.parametrize(
     "foreign",
-    [{"mode": 0o777}, pytest.param({"user": STRANGER}, marks=as_root)],
+    [{"mode": 0o777}, pytest.param({"user": STRANGER}, marks=[as_root, pytest.mark.second])],
     ids=["open", "a stranger's"],
 )
 def test_compiled_code_that_another_user_could_have_made_is_never_read(tmp_path, package, foreign):
@@ -134,6 +134,7 @@ def test_compiled_code_that_another_user_could_have_made_is_never_read(tmp_path,
     assert started(package, NUMBA_CACHE_DIR=str(cache)).stdout.split() == ["2.0", "0"]
 
 
+@pytest.mark.second
 @pytest.mark.parametrize(
     "foreign",
     [{"mode": 0o777}, pytest.param({"user": STRANGER}, marks=as_root)],

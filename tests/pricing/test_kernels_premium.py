@@ -101,9 +101,9 @@ def test_no_implied_volatility_or_premium_meets_a_subnormal_number(contracts):
     assert underflows(with_time_value.size, invert_one) == []
 
 
-@pytest.mark.parametrize("call", [True, False])
-@pytest.mark.parametrize(("rate", "dividend_yield"), [(0.04, 0.013), (0.02, 0.07), (0.05, 0.05)])
-@pytest.mark.parametrize("years", [1 / 8760, 2 / 365, 0.3])
+@pytest.mark.rows("call", [True, False])
+@pytest.mark.rows(("rate", "dividend_yield"), [(0.04, 0.013), (0.02, 0.07), (0.05, 0.05)])
+@pytest.mark.rows("years", [1 / 8760, 2 / 365, 0.3])
 def test_out_of_reach_of_exercise_an_option_is_european_and_just_within_it_to_1e_18(
     call, rate, dividend_yield, years
 ):

@@ -54,7 +54,7 @@ def terms_of(option):
     return (spot, 200.0, years), vol, (is_call, rate, borrow, ((part * years, amount),))
 
 
-@pytest.mark.parametrize("row", QUOTED)
+@pytest.mark.rows("row", QUOTED)
 def test_volatility_is_that_of_another_program_to_three_tenths_of_a_point(row):
     spot, strike, days, after, amount, call, put, call_vol, put_vol = row
     schedule = ((max(after / 365.0, 1e-4), amount),)
@@ -65,8 +65,8 @@ def test_volatility_is_that_of_another_program_to_three_tenths_of_a_point(row):
         assert vol == pytest.approx(expected, abs=0.002)
 
 
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize(
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows(
     ("spot", "vol", "rate", "schedule"),
     [
         (209.7, 0.12, 0.002, ((0.001, 1.033),)),
@@ -222,15 +222,15 @@ def test_many_quotes_have_the_volatilities_and_greeks_of_each():
     assert math.isnan(vol[3])
 
 
-@pytest.mark.parametrize("price", [3.99, 0.0, -1.0, math.nan, 250.0])
+@pytest.mark.rows("price", [3.99, 0.0, -1.0, math.nan, 250.0])
 def test_a_price_that_no_volatility_has_says_why(price):
     vol, status = known_implied_vol(price, 205.0, 209.0, 0.1, False, 0.02, 0.0, ((0.01, 1.0),), american=True)
     assert math.isnan(vol)
     assert status != "ok"
 
 
-@pytest.mark.parametrize("american", [True, False])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("american", [True, False])
+@pytest.mark.rows("is_call", [True, False])
 def test_corners_over_an_ex_night_have_no_step_of_the_dividend(is_call, american):
     schedule, night = ((0.05, 1.0),), 1e-9
     start = PricedState(205.0, 0.2, 0.05, 0.05 + night, 0.02, 0.0, schedule)

@@ -9,7 +9,7 @@ from scalpdesk.pricing import greeks, implied_vol
 GOOD = {"spot": 100.0, "strike": 100.0, "years": 0.1, "vol": 0.2, "is_call": True}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "value"),
     [
         ("spot", -1.0),
@@ -39,7 +39,7 @@ def test_shapes_that_do_not_fit_are_listed():
         implied_vol([1.0, 2.0], 100.0, [90.0, 100.0, 110.0], 0.1, True)
 
 
-@pytest.mark.parametrize("flag", ["put", 2, None, 0.5])
+@pytest.mark.rows("flag", ["put", 2, None, 0.5])
 def test_a_side_that_is_neither_is_refused(flag):
     with pytest.raises(ArgumentError, match="is_call"):
         greeks(**GOOD | {"is_call": flag})

@@ -25,6 +25,7 @@ def perpetual_price(is_call, spot, strike, vol, rate, dividend_yield):
     return np.where(exercised, abs(spot - strike), held)
 
 
+@pytest.mark.second
 def test_american_prices_keep_every_bound_over_extreme_volatilities_times_and_rates():
     rng = np.random.default_rng(10)
     spot = 10.0 ** rng.uniform(-1.0, 4.0, COUNT)
@@ -110,8 +111,8 @@ def european_put_with_one_dividend(strike, years, vol, rate, share, cash):
     return np.exp(-rate * before) * np.trapezoid(held * np.exp(-0.5 * z * z), z) / np.sqrt(2.0 * np.pi)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.99, 0.996, 0.9999])
-@pytest.mark.parametrize("rate", [0.0, 2.4e-23, 1e-12, 1e-6, 1e-4])
+@pytest.mark.rows("share", [0.5, 0.99, 0.996, 0.9999])
+@pytest.mark.rows("rate", [0.0, 2.4e-23, 1e-12, 1e-6, 1e-4])
 def test_an_american_put_approaches_the_european_one_as_the_rate_does_zero(share, rate):
     for model in ("escrowed", "spot"):
         for cash in (1.0, 4.0):
@@ -125,8 +126,8 @@ def test_an_american_put_approaches_the_european_one_as_the_rate_does_zero(share
             assert european - 1e-4 <= american <= european + 100.0 * rate + 1e-4
 
 
-@pytest.mark.parametrize("model", ["escrowed", "spot"])
-@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.rows("model", ["escrowed", "spot"])
+@pytest.mark.rows("is_call", [True, False])
 def test_a_higher_volatility_never_costs_less_with_a_dividend_to_come(model, is_call):
     vols = np.array([0.01, 0.1, 0.5, 1.0, 2.9, 3.1, 5.0, 10.0, 30.0, 100.0])
     g = greeks(100.0, 100.0, 1.0, vols, is_call, rate=0.04, dividends=[(0.5, 1.0)], model=model)

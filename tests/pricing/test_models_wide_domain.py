@@ -59,7 +59,7 @@ def test_every_greek_is_finite(found):
         assert np.isfinite(getattr(found, name)).all(), name
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("spot", "strike", "years", "vol", "is_call", "rate", "dividend_yield"),
     [
         (1150.9040259271212, 1157.837595111883, 4.6436938946552304e-07, 0.0358, False, 5.134e-09, 5.4705e-06),
@@ -84,6 +84,7 @@ def test_options_that_once_had_no_finite_greeks_have(spot, strike, years, vol, i
     assert intrinsic <= float(g.price) <= max(spot, strike)
 
 
+@pytest.mark.second
 def test_greeks_are_finite_for_the_shortest_times_and_the_smallest_and_largest_volatilities():
     rng = np.random.default_rng(77)
     count = 500
@@ -128,8 +129,8 @@ def test_spot_and_volatility_slopes_are_those_of_the_price(options, found):
         assert np.quantile(gaps, 0.98) <= 1e-3 * max(1.0, limit / 1e-2), name
 
 
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize("gain", [0.0, 1e-9, 1e-6, 3e-5])
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows("gain", [0.0, 1e-9, 1e-6, 3e-5])
 def test_rho_is_the_slope_of_the_price_at_rates_near_zero(is_call, gain):
     # the rate that exercise earns is next to nothing: the two sides of the boundary's equation vanish
     cost = -0.006 if gain == 0.0 else 0.15
@@ -155,7 +156,7 @@ def perpetual_price(is_call, spot, strike, vol, rate, dividend_yield):
     return abs(boundary - strike) * (spot / boundary) ** power
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("is_call", "spot", "years", "vol", "rate", "dividend_yield"),
     [
         (True, 99.79, 1.09, 0.01223, 0.00346, 0.2794),

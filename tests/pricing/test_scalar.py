@@ -20,7 +20,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("strike", "years", "vol", "is_call", "rate", "dividend_yield"), CASES)
+@pytest.mark.rows(("strike", "years", "vol", "is_call", "rate", "dividend_yield"), CASES)
 def test_one_option_alone_agrees_with_the_arrays(strike, years, vol, is_call, rate, dividend_yield):
     one = option_greeks(100.0, strike, years, vol, is_call, rate, dividend_yield)
     many = greeks(100.0, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield)
@@ -101,7 +101,7 @@ def test_many_at_once_are_each_alone_to_the_last_digit(american):
     assert found > 40
 
 
-@pytest.mark.parametrize(("strike", "years", "vol", "is_call", "rate", "dividend_yield"), CASES)
+@pytest.mark.rows(("strike", "years", "vol", "is_call", "rate", "dividend_yield"), CASES)
 def test_the_volatility_of_one_price_comes_back(strike, years, vol, is_call, rate, dividend_yield):
     g = greeks(100.0, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield)
     alone, status = implied_vol_scalar(float(g.price), 100.0, strike, years, is_call, rate, dividend_yield)

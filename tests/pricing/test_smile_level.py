@@ -27,9 +27,9 @@ def embedded(k):
     return AT_MONEY * np.sqrt(smile_factor(np.asarray(k) / math.sqrt(theta)))
 
 
-@pytest.mark.parametrize("level", ["swap", "atm"])
-@pytest.mark.parametrize("shift", ["standardised", "parallel"])
-@pytest.mark.parametrize("wanted", [0.12, 0.2, 0.34])
+@pytest.mark.rows("level", ["swap", "atm"])
+@pytest.mark.rows("shift", ["standardised", "parallel"])
+@pytest.mark.rows("wanted", [0.12, 0.2, 0.34])
 def test_a_moved_smile_has_the_level_that_it_was_moved_to(level, shift, wanted):
     moved = shifted_smile(embedded, YEARS, wanted, level=level, shift=shift)
     assert level_of(moved, YEARS, level) == pytest.approx(wanted, rel=1e-8)

@@ -9,8 +9,8 @@ STRIKES = np.array([90.0, 100.0, 110.0])
 TERMS = {"rate": 0.05, "dividend_yield": 0.01}
 
 
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize("dividends", [None, [(0.4, 1.0)], [(0.05, 0.6), (0.2, 0.6)]])
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows("dividends", [None, [(0.4, 1.0)], [(0.05, 0.6), (0.2, 0.6)]])
 def test_it_is_american_less_european(is_call, dividends):
     american, european = (
         greeks(100.0, STRIKES, 0.25, 0.3, is_call, dividends=dividends, style=style, **TERMS).price
@@ -46,7 +46,7 @@ def test_quotes_without_any_volatility_stay_unknown():
     assert np.isnan(got).all()
 
 
-@pytest.mark.parametrize("years", [1e-3, 0.1, 1.5])
+@pytest.mark.rows("years", [1e-3, 0.1, 1.5])
 def test_the_premiums_at_two_yields_are_those_of_a_chain_to_the_last_digit(years):
     strike, vol, yields = np.array([70.0, 95.0, 100.0, 130.0]), np.array([0.4, 0.2, 0.2, 0.9]), (0.0, 0.0165)
     found = premiums_at_yields(100.0, strike, years, vol, 0.03, yields)

@@ -21,7 +21,7 @@ def test_every_value_has_the_axes_and_a_unit(grid):
         assert value.shape == (3, 2, 5)
 
 
-@pytest.mark.parametrize("at", [(0, 0, 0), (2, 1, 1), (1, 0, 2)])
+@pytest.mark.rows("at", [(0, 0, 0), (2, 1, 1), (1, 0, 2)])
 def test_a_point_is_the_book_priced_there(grid, at):
     i, j, n = at
     total = np.zeros(5)
@@ -81,7 +81,7 @@ def test_an_empty_book_holds_its_shares():
     assert grid["pnl_usd"][0, 0, 0] == pytest.approx(-70.0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changed", "where"),
     [
         ({"spots": [100.0, 0.0]}, r"spots\[1\]"),

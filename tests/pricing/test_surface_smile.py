@@ -150,10 +150,8 @@ def test_one_bad_quote_pulls_little():
     assert np.max(np.abs(got / vol - 1.0)) < 0.01
 
 
-@pytest.mark.parametrize("before", [None, flat_smile(0.3, 0.25), SviSmile(0.0, 0.3, -0.5, 0.0, 0.3)])
-@pytest.mark.parametrize(
-    "broken", [VOGT, SviSmile(0.02, 1.5, 0.6, 0.0, 0.05), SviSmile(-0.2, 0.5, 0.0, 0.1, 0.3)]
-)
+@pytest.mark.rows("before", [None, flat_smile(0.3, 0.25), SviSmile(0.0, 0.3, -0.5, 0.0, 0.3)])
+@pytest.mark.rows("broken", [VOGT, SviSmile(0.02, 1.5, 0.6, 0.0, 0.05), SviSmile(-0.2, 0.5, 0.0, 0.1, 0.3)])
 def test_the_last_resort_always_has_a_way_out(broken, before):
     theta = max(float(broken.total_variance(0.0)), 1e-3)
     assert not check_arbitrage(broken, theta, before).is_free

@@ -62,7 +62,7 @@ def _hull_performance(spots, deltas_of):
     return (final * np.exp(-RATE * YEARS)).std() / _call(SPOT, STRIKE, YEARS, RATE, VOL)
 
 
-@pytest.mark.parametrize(("weeks", "performance"), HULL.items())
+@pytest.mark.rows(("weeks", "performance"), HULL.items())
 def test_hedge_performance_by_rebalancing_interval(weeks, performance):
     spots = _paths(1, 40_000, round(20 / weeks), YEARS, 0.13, VOL, SPOT)
     got = _hull_performance(spots, lambda spot, years, held: _delta(spot, STRIKE, years, RATE, VOL))

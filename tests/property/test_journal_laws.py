@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +137,7 @@ def test_a_cut_anywhere_keeps_a_true_prefix_that_can_be_continued(stream, data):
         ]
 
 
+@pytest.mark.second
 @settings(max_examples=100, deadline=None)
 @given(stream=small_streams, data=st.data())
 def test_a_flipped_byte_never_changes_what_is_read(stream, data):

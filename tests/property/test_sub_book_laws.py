@@ -13,7 +13,7 @@ from scalpdesk.core.units import to_cents
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Proposal
-from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, HEDGE, OPEN, SELL, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, CLOSE, HEDGE, OPEN, SELL, DeskOfTwo, order
 
 NAMES = st.sampled_from(("a", "b"))
 AWAY = st.one_of(st.none(), st.integers(-3, 3))

@@ -25,7 +25,7 @@ def packages(release):
     return release["packages"].product_packages()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("expression", "allowed"),
     [
         ("MIT", True),

@@ -168,7 +168,7 @@ def test_a_recovery_rebuilds_each_ones_book(run):
         assert f"{book.attribution.nav:.2f}" == row["nav"]
 
 
-@pytest.fixture(scope="module", params=["gamma-scalper", None])
+@pytest.fixture(scope="module", params=["gamma-scalper", pytest.param(None, marks=pytest.mark.second)])
 def carried(request, tmp_path_factory):
     """A straddle and short shares held at the start, by the scalper or by no strategy, over an ex-date."""
     book, days = straddle_book(500), (date(2024, 3, 14), date(2024, 3, 15))

@@ -17,8 +17,7 @@ from scalpdesk.report.fold import PACKED_ROWS, PackedLog, RunFold
 from scalpdesk.report.summary import run_summary, verdict
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
-from scalpdesk_testing.kit.desk import Scripted, run_tape
-from scalpdesk_testing.kit.desk_of_two import Puppet
+from scalpdesk_testing.kit.desk import Puppet, Scripted, run_tape
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
 

@@ -231,11 +231,12 @@ def test_a_hedge_that_is_seldom_quoted_goes_by_the_delta_of_one_that_always_is()
     assert len(fills[0]) > 3
 
 
+@pytest.mark.second
 @pytest.mark.recorded
 def test_a_recorded_week_hedged_by_spy_has_the_options_of_the_index_hedge_and_a_basis(
     recorded_catalog, tmp_path
 ):
-    """docs/evidence/spx-hedges.md has these figures."""
+    """docs/evidence/hedging.md has these figures."""
     catalog = tmp_path / "catalog"
     catalog.mkdir()
     for each in recorded_catalog.iterdir():

@@ -223,6 +223,7 @@ def test_the_strategies_of_the_product_pass(strategy):
     assert report.decisions > 0
 
 
+@pytest.mark.second
 @pytest.mark.recorded
 def test_on_recorded_sessions_only_the_list_of_contracts_is_known_early(recorded_catalog):
     """Contracts of later sessions are counted in the text of a refusal; no choice depends on them."""

@@ -1,6 +1,7 @@
 """A sweep from Python: its table, frames and plots, going on, and the list of sweeps."""
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, time
 from decimal import Decimal
 
 import duckdb
@@ -10,6 +11,7 @@ import pytest
 from scalpdesk import BacktestConfig, PreparedMarket, simulate, sweep
 from scalpdesk.core.errors import ArgumentError, ConfigError, RefusalFacts
 from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.research.sweep import ROWS_FILE, SweepResult, SweepRow, list_sweeps
 from scalpdesk_testing.kit.folders import BUY_ONE, folder
 
@@ -17,9 +19,16 @@ DAYS = date(2017, 7, 3), date(2017, 7, 6)
 TARGETS = ["0.01", "0.05", "0.10"]
 
 
+def mornings(first, last):
+    """Return the sessions of a span to a quarter past ten, each as a session of its own."""
+    whole = embedded.reconstruct_span(first, last)
+    short = tuple(replace(each, close_ns=new_york_ns(each.day, time(10, 15))) for each in whole.sessions)
+    return PreparedMarket(replace(whole, sessions=short))
+
+
 @pytest.fixture(scope="module")
 def market():
-    return PreparedMarket(embedded.reconstruct_span(*DAYS))
+    return mornings(*DAYS)
 
 
 @pytest.mark.second
@@ -37,7 +46,7 @@ def test_a_row_has_the_days_and_the_sharpe_ratio_of_its_backtest(market):
 
 
 def test_a_ratio_takes_five_sessions_that_traded():
-    week = PreparedMarket(embedded.reconstruct_span(date(2018, 2, 5), date(2018, 2, 9)))
+    week = mornings(date(2018, 2, 5), date(2018, 2, 9))
     (row,) = sweep("st0cka", week, {"profit_target": TARGETS[:1]}).rows
     amounts = np.array([float(amount) for amount in row.daily.values()])
     assert row.traded == np.count_nonzero(amounts) == 5
@@ -89,7 +98,7 @@ def test_a_kept_sweep_goes_on_and_another_market_is_another_result(market, tmp_p
     lines = (kept / ROWS_FILE).read_bytes()
     assert sweep("st0cka", market, {"profit_target": TARGETS}, out=kept).new == 0
     assert (kept / ROWS_FILE).read_bytes() == lines
-    other = PreparedMarket(embedded.reconstruct(DAYS[0]))
+    other = mornings(DAYS[0], DAYS[0])
     assert sweep("st0cka", other, {"profit_target": TARGETS[:1]}, out=kept).new == 1
     (listed,) = list_sweeps(kept.parent)
     assert (listed["name"], listed["rows"], listed["about"]["strategy"]) == ("mine", 4, "st0cka")
@@ -101,7 +110,7 @@ def test_a_kept_sweep_goes_on_and_another_market_is_another_result(market, tmp_p
 def test_the_code_of_a_strategy_folder_is_part_of_its_result(market, tmp_path):
     made = folder(tmp_path, BUY_ONE)
     chosen = {"folder": str(made), "isolate": False, "heartbeat_seconds": 600, "price_change_usd": 5}
-    one_day = PreparedMarket(embedded.reconstruct(DAYS[0]))
+    one_day = mornings(DAYS[0], DAYS[0])
     params, kept = {"max_age_seconds": [5, 30]}, tmp_path / "kept"
     first = sweep("external", one_day, params, settings=chosen, out=kept)
     assert [row.problem for row in first.rows] == [None, None]

@@ -105,7 +105,7 @@ max_flips_per_minute         1000000     none
 max_reject_fraction          1           0.5
 reject_window_seconds        3600        300
 """
-"""As ``docs/reference/configuration.md`` promises them."""
+"""As the page of configuration keys states them."""
 ROWS = [line.split() for line in LARGEST_AND_DEFAULT.strip().splitlines()]
 
 

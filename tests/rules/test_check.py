@@ -24,7 +24,7 @@ def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
     assert check.classes_twice() == ["Gate: src/live/gate.py, src/risk/gate.py"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("handler", "found"),
     [
         ("except Exception:\n    pass", ["src/a.py:3"]),
@@ -47,7 +47,7 @@ def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
     assert check.kind_tests() == ["src/risk/a.py:1"]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("figure", "most"),
     [
         ("classes_twice", 0),
@@ -63,7 +63,7 @@ def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, mo
         assert check.main([]) == code
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("place", "misplaced"),
     [
         ("risk/test_gate.py", False),

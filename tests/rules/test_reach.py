@@ -70,7 +70,7 @@ def checkout(unpacked):
     return unpacked
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changed", "tests"),
     [
         (

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from arch.data import sp500
 
 from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
@@ -74,6 +73,8 @@ def test_finds_the_parameters_that_made_the_market():
 @pytest.mark.parametrize(("horizon", "coverage"), [(1, 0.89), (5, 0.86), (22, 0.83)])
 def test_on_the_sp500_har_beats_the_average_and_its_interval_holds(horizon, coverage):
     """Every 10th of 3,508 days, 2004-12 to 2018-11; loss as in Patton 2011. Measured on all of them."""
+    from arch.data import sp500  # brings pandas, for this test alone
+
     table = sp500.load()
     days = {name.lower(): table[name].to_numpy() for name in ("Open", "High", "Low", "Close")}
     squares = np.square(np.diff(np.log(days["close"]), prepend=np.nan))

@@ -19,7 +19,7 @@ from scalpdesk.web.feed import DeskFeed
 
 MINUTE_NS = 60 * 10**9
 HALF_DAY = date(2017, 7, 3)
-HELD_MINUTES = 25
+HELD_MINUTES = 10
 
 
 class EnoughError(Exception):
@@ -29,8 +29,9 @@ class EnoughError(Exception):
 def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, Any] | None:
     """Journal the demo of a day below ``folder``, to its end or so many minutes of it."""
     overrides = find_strategy("gamma-scalper").demo_settings
-    if minutes is not None:  # a band in which the first minutes are hedged
+    if minutes is not None:  # bought at once, in a band in which the first minutes are hedged
         overrides += ("hedge.band_settings.risk_aversion=0.25", "hedge.least_fraction=0.35")
+        overrides += ("entry.not_before=09:31",)
     settings = load_settings("gamma-scalper", overrides=overrides)
     tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
     stop_ns = tape.sessions[0].open_ns + int((minutes or 1_000) * MINUTE_NS)
@@ -50,7 +51,7 @@ def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, 
 
 @pytest.fixture(scope="session")
 def held_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one run whose journal stops 25 minutes after the open, a straddle held."""
+    """A folder with one run whose journal stops ten minutes after the open, a straddle held."""
     folder = tmp_path_factory.mktemp("held")
     demo(folder, date(2018, 2, 5), minutes=HELD_MINUTES)
     return folder

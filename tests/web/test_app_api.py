@@ -513,7 +513,8 @@ def test_wrong_tokens_close_the_door_to_their_source_and_to_nobody_else(client_o
         answer = proxy.get("/api/orders", headers=sent | {"authorization": "Bearer guess"})
         assert answer.status_code == 401
     waits = proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | sent)
-    assert (waits.status_code, waits.headers["retry-after"]) == (429, "60")
+    assert waits.status_code == 429
+    assert 50 < int(waits.headers["retry-after"]) <= 60
     assert proxy.get("/api/orders", headers=sent | OPERATOR).status_code == 429
     others = {"x-forwarded-for": "198.51.100.10"}
     assert proxy.post("/login", json={"token": "operator-token"}, headers=ORIGIN | others).is_success

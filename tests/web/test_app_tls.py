@@ -81,7 +81,13 @@ class Forwarding(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["Host kept", "Host changed"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(True, id="Host kept", marks=pytest.mark.second),
+        pytest.param(False, id="Host changed"),
+    ],
+)
 def visit(request, certificate, held_runs) -> Iterator:
     """Return a function that sends a request through the proxy, from an address of loopback."""
     handler = type("Handler", (Forwarding,), {"keeps_host": request.param})

@@ -115,7 +115,7 @@ def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held
 def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(held):
     page = json_safe(position_documents.position_page(held))
     spots, end = np.array(page["payoff"]["spots"]), np.array(page["payoff"]["expiry"])
-    shares, value_now, strike, contracts = 0.0, 0.0, 275.0, 0.0
+    shares, value_now, strike, contracts = 0.0, 0.0, 274.0, 0.0
     for position in held.desk.positions.held():
         contract = held.desk.instruments[position.instrument_id]
         units = float(position.quantity) * position.multiplier
@@ -333,7 +333,7 @@ def test_search_finds_decisions_by_word_order_and_kind(held):
     hedges = order_documents.why_page(held, kind="hedge", limit=10_000)
     assert every["found"] == held.decision_count
     assert hedges["found"] == held.fold.taken["hedge"] + held.fold.skipped["hedge"]
-    assert order_documents.why_page(held, search="2018-03-16 275")["decisions"][0]["kind"] == "entry"
+    assert order_documents.why_page(held, search="2018-03-16 274")["decisions"][0]["kind"] == "entry"
     order = next(iter(held.desk.orders.orders))
     assert order_documents.why_page(held, search=order)["found"] == 1
     assert order_documents.why_page(held, search="no such thing")["decisions"] == []
@@ -344,7 +344,7 @@ def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
     every = order_documents.why_page(held, limit=10_000)["decisions"]
     pages, before = [], None
     while True:
-        page = order_documents.why_page(held, limit=7, before=before)
+        page = order_documents.why_page(held, limit=5, before=before)
         pages.append(page)
         if page["older"] is None:
             break
@@ -355,7 +355,7 @@ def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
     newer = Decision(held.now_ns, DecisionKind.HEDGE, True, ("later",), {})
     held.decisions.append((held.decision_count + 1, newer))
     try:
-        again = order_documents.why_page(held, limit=7, before=pages[0]["older"])
+        again = order_documents.why_page(held, limit=5, before=pages[0]["older"])
         assert again["decisions"] == pages[1]["decisions"]
     finally:
         held.decisions.pop()
@@ -459,12 +459,12 @@ def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):
 def test_a_desk_that_is_gone_is_not_one_that_has_ended(held, ended_feed):
     assert documents.run_head(held, is_running=True)["state"] == "running"
     cut = documents.run_head(held, is_running=False)
-    assert (cut["state"], documents.cut_of(held)) == ("cut", CutShort("2018-02-05 09:55", 0, 1))
+    assert (cut["state"], documents.cut_of(held)) == ("cut", CutShort("2018-02-05 09:40", 0, 1))
     demo, held.tail.header = held.header, structs.replace(held.header, mode="paper")
     gone = documents.run_head(held, is_running=False)
     held.tail.header = demo
     assert (gone["state"], gone["cut"]) == ("gone", None)  # its journal is not closed
-    assert gone["holds"].startswith("+1 SPY 275 call, +1 SPY 275 put, ")
+    assert gone["holds"].startswith("+1 SPY 274 call, +1 SPY 274 put, ")
     ended = documents.run_head(ended_feed.follower, is_running=False)
     assert (ended["state"], ended["holds"], ended["works"]) == ("ended", "", 0)
 

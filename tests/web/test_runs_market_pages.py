@@ -80,7 +80,7 @@ def test_fitted_curve_runs_through_the_quotes_and_bridges_the_strikes_between(pa
 def test_drawn_implied_volatility_is_the_strikes_filtered_and_does_not_jump_with_each_quote(held):
     """By the last quote of each leg it moved by 0.083 points in 15 s, and back (autocorrelation −0.14)."""
     changes = np.diff([vol for vol in held.series.columns["implied"] if vol is not None])
-    assert len(changes) > 70
+    assert len(changes) > 30
     assert float(changes.std()) < LARGEST_JUMP
     assert float(np.corrcoef(changes[1:], changes[:-1])[0, 1]) > 0.0
 
@@ -147,9 +147,9 @@ def test_dealer_gamma_by_strike_sums_to_what_the_page_says(held, page):
 
 def test_dealer_gamma_is_one_number_on_page_in_the_terminal_and_in_python(held, tape, tmp_path):
     """The page said +8.7 M and the command −273 M of the same chain at the same minute."""
-    now_ns = new_york_ns(DAY, time(9, 45))
+    now_ns = new_york_ns(DAY, time(9, 39))
     told = json_safe(volatility_page(followed_to(held.run_dir, now_ns, lambda *_: None)))["gex"]
-    out, words = StringIO(), ("--at", "09:45", "--json", "--set", f"data.catalog={tmp_path}")
+    out, words = StringIO(), ("--at", "09:39", "--json", "--set", f"data.catalog={tmp_path}")
     with redirect_stdout(out):
         main(["gex", "SPY", "--start", str(DAY), *words])
     printed = json.loads(out.getvalue())

@@ -127,13 +127,6 @@ def test_a_gateway_checks_the_account_and_the_clock_before_it_opens_the_order_pa
     assert (desk.gateway._path.is_open, desk.gateway._warmer.cancelled()) == (False, True)
 
 
-@pytest.mark.parametrize(("status", "taken"), [(200, True), (404, False)])
-def test_an_id_is_taken_where_the_venue_shows_its_order(status, taken):
-    shown = samples.order(client_order_id="sd-000009") if taken else {"message": "order not found"}
-    desk = Desk({"GET /v2/orders:by_client_order_id": (status, shown)})
-    assert desk.run(lambda: desk.gateway.is_taken("sd-000009")) is taken
-
-
 def test_for_data_alone_no_order_path_is_opened():
     desk = Desk(
         {"GET /v2/account": (200, ACCOUNT | {"status": "ONBOARDING"})}, data_only=True, options_level=9

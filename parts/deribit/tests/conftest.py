@@ -13,7 +13,6 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
-    CancelOrder,
     MultiLegOrder,
     OrderType,
     Purpose,
@@ -38,8 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
 DAY = date(2025, 3, 5)
 PATIENCE_SECONDS = 60.0
 """A test that fails waits so long; it leaves room for a slow machine."""
-LOST_SECONDS = 0.2
-"""Time limit of a request that is never answered."""
 HOUR_SECONDS = 3_600.0
 
 
@@ -144,10 +141,6 @@ class Bench:
         limit = None if net is None else Decimal(str(net))
         return MultiLegOrder(f"sd-test-{self.sent}-whole", legs, limit, TimeInForce.GTC)
 
-    @staticmethod
-    def cancel(order: SubmitOrder) -> CancelOrder:
-        return CancelOrder(order.client_order_id)
-
     async def until(self, kind: Any, count: int = 1) -> list[Any]:
         """Wait until so many of a kind came; return all of them."""
         return await self._until(lambda: self.of(kind), count)
@@ -162,31 +155,6 @@ class Bench:
                 self.moved.clear()
                 await self.moved.wait()
         return found()
-
-    def swallow(self, method: str, *, after: bool) -> None:
-        """Let a request be lost, or its answer where it is taken in ``after`` all; the desk gives up soon."""
-        true = self.server.protocol.api.receive
-
-        def receive(session: Any, text: str) -> None:
-            if f'"{method}"' not in text:
-                true(session, text)
-            elif after:
-                session.send, kept = lambda _: None, session.send
-                true(session, text)
-                session.send = kept
-
-        self.server.protocol.api.receive = receive
-        for gateway in self.gateways:
-            self._give_up_soon(gateway._orders, method)
-
-    @staticmethod
-    def _give_up_soon(connection: Any, method: str) -> None:
-        true = connection._ask
-
-        async def ask(name: str, params: Any, timeout_seconds: float | None = None) -> Any:
-            return await true(name, params, LOST_SECONDS if name == method else timeout_seconds)
-
-        connection._ask = ask
 
     async def round_trip(self, gateway: DeribitGateway) -> None:
         """Wait until what either side has sent so far was read and answered."""

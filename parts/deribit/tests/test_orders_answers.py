@@ -332,14 +332,15 @@ def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_i
     ] * cancels_by_id
 
 
-def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options):
+@pytest.mark.parametrize("named_after_seconds", [0.05, 0.3])  # before the combo has its name, and after
+def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_options, named_after_seconds):
     answers = {BY_LABEL_CANCEL: 0, BY_LABEL: [], CANCEL: combo_state(order_state="cancelled")}
     venue = with_options(answers)
     slowly(venue, {"order": combo_state(), "trades": []})
 
     async def scenario():
         venue.path.send(straddle())
-        await asyncio.sleep(0.3)  # the combo has its name
+        await asyncio.sleep(named_after_seconds)
         venue.path.send(CancelOrder("whole-P"))
         await asyncio.sleep(5.0)
 
@@ -348,42 +349,17 @@ def test_a_cancel_that_overtakes_a_combo_cancels_it_by_the_id_of_the_whole(with_
     assert venue.asked[-1] == (CANCEL, {"order_id": "BTC-7"})
 
 
-def test_a_label_that_the_venue_does_not_have_refuses_the_cancel_of_an_order_in_doubt(at_venue):
-    venue = at_venue({BUY: LOST, BY_LABEL_CANCEL: 0, BY_LABEL: []})
-    venue.send(order())
-    (refused,) = venue.send(CancelOrder("sd-1"))
-    assert (type(refused), refused.reason) == (CancelRejected, "the venue has no order of this label")
-
-
-def test_a_cancel_after_which_the_venue_shows_the_order_at_work_is_refused_after_five_seconds(at_venue):
-    venue = at_venue({CANCEL: state(), BY_LABEL: [state()], TRADES_OF: []}, working=True)
-    began, asked_at = venue.loop.time(), []
-    quick = venue.request
-
-    async def request(method, params, timeout_seconds=None):
-        if method == BY_LABEL:
-            asked_at.append(round(venue.loop.time() - began))
-        return await quick(method, params, timeout_seconds)
-
-    async def scenario():
-        venue.path.send(CancelOrder("sd-1"))
-        await asyncio.sleep(4.0)
-        venue.answers[OPEN_ORDERS] = [state()]
-        await venue.orders.open_orders()  # too early to prove anything
-        assert venue.said() == []
-        await asyncio.sleep(60.0)
-
-    venue.request = request
-    venue.run(scenario)
-    assert kinds(venue.said()) == [CancelRejected]
-    assert asked_at == [5]
+def test_a_cancel_is_refused_where_a_question_or_a_view_shows_the_order_at_work_long_after(at_venue):
+    answers = {CANCEL: state(), BY_LABEL: [state()], TRADES_OF: [], OPEN_ORDERS: [state()]}
+    venue = at_venue(answers, working=True)
     venue.send(CancelOrder("sd-1"))
-    venue.run(lambda: asyncio.sleep(9.0))
-    venue.run(venue.orders.open_orders)
-    assert venue.said() == []
-    venue.run(lambda: asyncio.sleep(0.9))
-    venue.run(venue.orders.open_orders)
-    assert kinds(venue.said()) == [CancelRejected]
+    venue.run(lambda: asyncio.sleep(60.0))
+    assert kinds(venue.said()) == [CancelRejected]  # asked by its label
+    venue.send(CancelOrder("sd-1"))
+    for seconds, expected in ((9.0, []), (0.9, [CancelRejected])):
+        venue.run(lambda seconds=seconds: asyncio.sleep(seconds))
+        venue.run(venue.orders.open_orders)
+        assert kinds(venue.said()) == expected
 
 
 def test_a_path_that_closes_follows_no_cancel_any_more(at_venue):
@@ -412,6 +388,11 @@ EDITED = state(amount=60, price=90_001.0, label="sd-1")
     ("answer", "shown", "expected"),
     [
         ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
+        (
+            {"order": EDITED | {"order_state": "filled", "filled_amount": 600}, "trades": [trade(1, 60)]},
+            None,
+            [OrderCancelled, OrderAccepted, OrderFilled],
+        ),
         (REFUSED, None, [OrderRejected, CancelRejected]),
         (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
         (BROKEN, EDITED, [OrderCancelled, OrderAccepted]),
@@ -641,28 +622,6 @@ def test_a_combo_that_has_no_name_is_never_ordered(with_options, answer, expecte
         assert all(reason in one.reason for one in said)
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (REFUSED, [OrderRejected] * 2),
-        (BUSY, ["too_many_requests", OrderRejected, OrderRejected]),
-        (LOST, [OrderStatusUnknown] * 2),
-        (UNSENT, [OrderStatusUnknown, OrderNotFound] * 2),
-        ({}, ["malformed_answer", OrderStatusUnknown, OrderStatusUnknown]),
-        (
-            {"order": combo_state(0.5, order_state="filled"), "trades": [combo_trade()]},
-            [OrderAccepted, OrderFilled] * 2,
-        ),
-    ],
-)
-def test_what_becomes_of_a_combo_by_the_answer_to_it_becomes_of_each_leg(with_options, answer, expected):
-    venue = with_options({BUY: answer})
-    said = venue.send(straddle())
-    assert kinds(said) == expected
-    fills = [(one.client_order_id, one.quantity, one.price) for one in said if isinstance(one, OrderFilled)]
-    assert fills in ([], [("whole-C", D("0.5"), D("0.03")), ("whole-P", D("0.5"), D("0.02"))])
-
-
 def test_trades_of_a_combo_are_booked_leg_by_leg_and_once(with_options):
     venue = with_options(working=True)
     said = change(venue, [combo_trade(1, 0.2)], [combo_state(0.2)])
@@ -744,23 +703,6 @@ def test_a_combo_that_counts_more_than_was_reported_asks_for_the_trades_since_it
     assert (method, asked["start_timestamp"]) == (TRADES_SINCE, NOW_MS - 1_000)
 
 
-def test_a_leg_is_cancelled_with_its_combo(with_options):
-    venue = with_options({CANCEL: combo_state(order_state="cancelled")}, working=True)
-    assert kinds(venue.send(CancelOrder("whole-P"))) == [OrderCancelled] * 2
-    assert venue.asked == [(CANCEL, {"order_id": "BTC-7"})]
-
-
-def test_a_leg_whose_combo_has_no_id_is_cancelled_by_the_label_of_the_whole(with_options):
-    venue = with_options({BUY: LOST, "private/cancel_by_label": 1, BY_LABEL: []})
-    venue.send(straddle())
-    venue.asked.clear()
-    assert venue.send(CancelOrder("whole-P")) == []
-    assert venue.asked == [
-        ("private/cancel_by_label", {"label": "whole", "currency": "BTC"}),
-        (BY_LABEL, {"currency": "BTC", "label": "whole"}),
-    ]
-
-
 def test_a_cancel_of_a_leg_without_an_answer_leaves_both_legs_in_doubt(with_options):
     venue = with_options({CANCEL: TimeoutError("slow")}, working=True)
     said = venue.send(CancelOrder("whole-C"))
@@ -776,15 +718,6 @@ def test_a_leg_is_never_edited_by_itself(with_options):
     said = venue.send(ReplaceOrder("whole-C", wanted))
     assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
     assert venue.asked == []
-
-
-def test_the_absence_of_a_combo_is_that_of_both_legs(with_options):
-    venue = with_options({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
-    assert kinds(venue.send(straddle())) == [OrderStatusUnknown] * 2
-    venue.run(lambda: asyncio.sleep(20.0))
-    assert venue.run(lambda: venue.path.query_order("whole-P")) is True
-    assert kinds(venue.said()) == [OrderNotFound] * 2
-    assert venue.asked[-1] == (BY_LABEL, {"currency": "BTC", "label": "whole"})
 
 
 def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues(with_options):
@@ -820,17 +753,6 @@ def test_what_a_question_after_an_order_proves(at_venue, answer, trades, proof, 
     assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
     assert kinds(venue.said()) == expected
     assert venue.run(lambda: venue.path.query_order("never-sent")) is False
-
-
-def test_absence_is_proven_only_after_the_acceptance_time_out(at_venue):
-    venue = at_venue({BUY: LOST, BY_LABEL: []}, acceptance_seconds=10.0)
-    assert kinds(venue.send(order())) == [OrderStatusUnknown]
-    for wait, proof in ((9.7, False), (0.2, True)):
-        venue.run(lambda wait=wait: asyncio.sleep(wait))
-        assert venue.run(lambda: venue.path.query_order("sd-1")) is proof
-    assert kinds(venue.said()) == [OrderNotFound]
-    assert venue.run(lambda: venue.path.query_order("sd-1")) is True  # it is over: nothing is asked
-    assert venue.methods().count(BY_LABEL) == 2
 
 
 async def adopt_in_loop(venue):
@@ -895,28 +817,6 @@ def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
     venue.asked.clear()
     assert venue.run(lambda: venue.path.query_order("sd-2")) is True
     assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
-
-
-@pytest.mark.parametrize(
-    ("sent_ago_seconds", "waits_seconds"),
-    [(60.0, 0.0), (9.0, 6.0), (2.0, 10.0), (None, 10.0)],
-)
-def test_the_absence_of_an_order_of_another_process_proves_nothing_before_its_acceptance_timeout(
-    at_venue, sent_ago_seconds, waits_seconds
-):
-    # 5 s of its request, 10 s after it
-    venue = at_venue({BY_LABEL: []}, acceptance_seconds=10.0, clock=LoopClock)
-    sent_ns = 0 if sent_ago_seconds is None else NOW_MS * 10**6 - int(sent_ago_seconds * 10**9)
-
-    async def proof_after():
-        began = venue.loop.time()
-        venue.path.adopt([KnownOrder(order(), sent_ns=sent_ns)])
-        while not await venue.path.query_order("sd-1"):
-            assert venue.said() == []
-        return venue.loop.time() - began
-
-    assert venue.run(proof_after) == pytest.approx(waits_seconds, abs=0.2)
-    assert kinds(venue.said()) == [OrderStatusUnknown, OrderNotFound]
 
 
 def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
@@ -1249,12 +1149,6 @@ def connecting(data_only=False, **how):
     made._orders, made._quotes = Answering("orders", done, **how), Line("quotes", done)
     made._queries._connection = made._orders
     return made, done
-
-
-@pytest.mark.parametrize(("label", "taken"), [("sd-000008", True), ("sd-000009", False)])
-def test_a_label_is_taken_where_the_venue_shows_its_order(label, taken):
-    made, _ = connecting(label="sd-000008")
-    assert asyncio.run(made.is_taken(label)) is taken
 
 
 @pytest.mark.parametrize("data_only", [False, True])

@@ -49,8 +49,8 @@ def of_machine(monkeypatch):
 
 
 @pytest.mark.usefixtures("socket_enabled")
-@pytest.mark.parametrize("machine", ["UTC", "America/Chicago", "Europe/Berlin"])
-@pytest.mark.parametrize("form", IN_ZONES)
+@pytest.mark.rows("machine", ["UTC", "America/Chicago", "Europe/Berlin"])
+@pytest.mark.rows("form", IN_ZONES)
 def test_an_execution_is_booked_at_its_instant_or_as_of_now_and_listed_once(of_machine, machine, form):
     of_machine(machine)
     sent = []
@@ -105,8 +105,8 @@ def test_every_zone_gives_back_the_instant_that_was_written_in_it(moment, name):
     assert times.instant(written(to_ns(moment))) == to_ns(moment)
 
 
-@pytest.mark.parametrize("offset_hours", [-5.0, 0.0, 5.5, 8.0])
-@pytest.mark.parametrize("name", ["EDT", "\u4e2d\u56fd\u6807\u51c6\u65f6\u95f4", ""])
+@pytest.mark.rows("offset_hours", [-5.0, 0.0, 5.5, 8.0])
+@pytest.mark.rows("name", ["EDT", "\u4e2d\u56fd\u6807\u51c6\u65f6\u95f4", ""])
 def test_a_login_whose_zone_has_no_known_name_is_measured_by_the_time_beside_it(offset_hours, name):
     now_ns = to_ns(NOON)
     times = TwsTimes(lambda: now_ns)
@@ -118,7 +118,7 @@ def test_a_login_whose_zone_has_no_known_name_is_measured_by_the_time_beside_it(
     assert times.instant(f"{local:%Y%m%d %H:%M:%S} EST5") is None
 
 
-@pytest.mark.parametrize("text", ["", "20260302", "20261399 10:00:00", "20260302 25:00:00", "x" * 99])
+@pytest.mark.rows("text", ["", "20260302", "20261399 10:00:00", "20260302 25:00:00", "x" * 99])
 def test_what_is_no_time_is_none_and_a_login_without_one_has_no_zone(text):
     times = TwsTimes(lambda: to_ns(NOON))
     times.logged_in(text)
@@ -135,7 +135,7 @@ def test_an_execution_lies_in_the_past_by_more_than_clocks_go_wrong():
 
 
 @pytest.mark.usefixtures("socket_enabled")
-@pytest.mark.parametrize("zone", ["EDT", "\u4e2d\u56fd\u6807\u51c6\u65f6\u95f4", "Eastern Standard Time"])
+@pytest.mark.rows("zone", ["EDT", "\u4e2d\u56fd\u6807\u51c6\u65f6\u95f4", "Eastern Standard Time"])
 def test_a_login_in_a_zone_by_another_name_keeps_its_executions_over_a_connection(of_machine, zone):
     of_machine("Asia/Tokyo")
 

@@ -15,7 +15,7 @@ from scalpdesk_ibkr.contracts import Contracts, future_named, instrument_of
 D = Decimal
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("local", "settlement", "style"),
     [
         ("SPXW  210104C03700000", Settlement.CASH_PM, "european"),
@@ -53,7 +53,7 @@ def test_shares_and_indices_go_by_their_symbols_and_other_money_is_not_traded():
     assert instrument_of(Contract(secType="OPT", localSymbol="odd", multiplier="100", currency="USD")) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "local", "known", "unknown"),
     [
         ("BRK B", "BRKB  260320C00500000", "BRK.B", False),

@@ -75,7 +75,7 @@ def test_what_the_first_login_lists_is_held_and_came_from_nowhere_else():
     against(traded)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("multiplier", "scale"), [("0.1", "0.1"), ("", "1"), ("0", "1"), ("many", "1"), ("100", "100")]
 )
 def test_a_holding_of_any_multiplier_is_shown_and_named_or_not(multiplier, scale):

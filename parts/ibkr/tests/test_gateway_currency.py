@@ -77,7 +77,7 @@ def test_an_account_in_euro_is_no_account_in_dollars():
     check_currency(facts, "EUR")
 
 
-@pytest.mark.parametrize("order", [("USD", "EUR", "BASE"), ("BASE", "USD", "EUR"), ("EUR", "BASE", "USD")])
+@pytest.mark.rows("order", [("USD", "EUR", "BASE"), ("BASE", "USD", "EUR"), ("EUR", "BASE", "USD")])
 def test_rows_of_one_tag_count_by_their_currency_and_not_by_their_order(order):
     found = facts_behind(lambda fields: of_two(fields, order=order))
     for facts in (found["facts"], found["later"]):

@@ -88,7 +88,7 @@ def test_another_farm_that_is_back_is_not_the_one_that_was_lost():
     between(lost)
 
 
-@pytest.mark.parametrize("code", [10225, 354, 10197])
+@pytest.mark.rows("code", [10225, 354, 10197])
 def test_a_line_that_tws_ends_counts_as_one_without_data_until_a_quote_comes(code):
     """10225: after a bust the subscription is deactivated, and nothing more comes on it."""
 
@@ -111,7 +111,7 @@ def test_a_line_that_tws_ends_counts_as_one_without_data_until_a_quote_comes(cod
     between(ended)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("text", "farm"),
     [
         ("Market data farm connection is broken:usfarm", "usfarm"),

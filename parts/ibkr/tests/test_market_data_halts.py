@@ -84,7 +84,7 @@ def test_a_line_that_opens_in_a_halt_brings_no_fresh_quote():
     between(opened)
 
 
-@pytest.mark.parametrize(("value", "is_told"), STATUSES)
+@pytest.mark.rows(("value", "is_told"), STATUSES)
 def test_a_status_is_told_once_and_an_unknown_one_ends_no_halt(value, is_told):
 
     async def named(bench, line):

@@ -73,7 +73,7 @@ async def cancelled(bench, desk, order):
     assert bench.truth().fills == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("label", "why_held", "is_told"),
     [
         ("Inactive", "", True),
@@ -140,7 +140,7 @@ def test_a_held_order_that_goes_on_is_filled_and_counts():
     with_desk(located, rules=labels)
 
 
-@pytest.mark.parametrize("code", [*REFUSALS, 202, 399, 404, 2109, 10349, 10999])
+@pytest.mark.rows("code", [*REFUSALS, 202, 399, 404, 2109, 10349, 10999])
 def test_no_error_ends_an_order_that_tws_works_on(code):
     labels = TwsLabels(error=code)
 
@@ -160,7 +160,7 @@ def test_no_error_ends_an_order_that_tws_works_on(code):
     with_desk(named, rules=labels)
 
 
-@pytest.mark.parametrize("code", [201, 105, 10349, 10999])
+@pytest.mark.rows("code", [201, 105, 10349, 10999])
 def test_a_change_that_an_error_names_and_tws_has_made_goes_on_under_its_new_name(code):
     def named(fields):
         is_changed = fields[0] == OPEN_ORDER and fields[14] == "8"
@@ -184,7 +184,7 @@ def test_a_change_that_an_error_names_and_tws_has_made_goes_on_under_its_new_nam
     with_desk(changed, rules=named)
 
 
-@pytest.mark.parametrize("code", [135, 136, 161, 10147, 10148])
+@pytest.mark.rows("code", [135, 136, 161, 10147, 10148])
 def test_a_refused_cancel_leaves_the_order_as_it_is(code):
     labels = TwsLabels(error=code)
 
@@ -235,7 +235,7 @@ def test_an_inactive_order_that_an_error_has_refused_is_over():
     with_desk(refused, rules=TwsLabels())
 
 
-@pytest.mark.parametrize("label", ["Inactive", "ApiCancelled", "Suspended"])
+@pytest.mark.rows("label", ["Inactive", "ApiCancelled", "Suspended"])
 def test_the_list_of_completed_orders_ends_what_no_label_ends(label):
     labels = TwsLabels({"Cancelled": (label, "")})
     labels.lost = {(ERROR, "2")}

@@ -63,7 +63,7 @@ def test_a_trade_has_the_ids_that_the_desk_knows_it_by():
     assert (found.account, found.first, found.last) == ("U1", date(2024, 3, 4), date(2024, 3, 4))
 
 
-@pytest.mark.parametrize("notes", ["FP;P", "P;RP", "O, P", "ZZ"])
+@pytest.mark.rows("notes", ["FP;P", "P;RP", "O, P", "ZZ"])
 def test_unknown_codes_and_attributes_refuse_nothing(notes):
     """ibflex refused a whole file for them: github.com/csingley/ibflex/issues/30, 37, 52, 74."""
     found = read(row("Trade", notes=notes, serialNumber="", positionActionID=""), "<Novelty a='1'/>")
@@ -86,7 +86,7 @@ def cancel(**changes):
     return row("Trade", **{**usual, **changes})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "changes",
     [
         {},
@@ -123,7 +123,7 @@ def test_a_commission_rebate_is_a_negative_fee():
     assert (trade.units, trade.fee) == (-700, D("-0.25"))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("text", "zone", "at"),
     [
         ("20240304;103000", "America/New_York", "2024-03-04T15:30:00Z"),
@@ -220,7 +220,7 @@ def test_a_trade_confirmation_has_other_names_for_the_same():
     assert (trade.units, trade.fee) == (-1, D("2.25"))
 
 
-@pytest.mark.parametrize("change", [{"quantity": "x"}, {"quantity": "NaN"}, {"tradePrice": ""}])
+@pytest.mark.rows("change", [{"quantity": "x"}, {"quantity": "NaN"}, {"tradePrice": ""}])
 def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read(change):
     found = read(row("Trade", **change), row("Trade"))
     assert (len(found.trades), len(found.unread)) == (1, 1)
@@ -231,7 +231,7 @@ def test_a_commission_in_another_currency_is_named():
     assert ([trade.fee for trade in found.trades], len(found.unread)) == ([0], 1)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "raw",
     [
         b"no statement",

@@ -90,21 +90,12 @@ def _second_compiler(which: str) -> Iterator[Callable[[], object]]:
 
 def _tell_of_later_ones() -> None:
     """Say so, with a bar, when a run comes to kernels that not every day needs."""
-    from numba.core import event
+    from scalpdesk.pricing.kernels.compiling import tell_of_compiling
 
-    class Told(event.Listener):
-        depth, progress = 0, Progress(is_silent=False)
+    progress = Progress(is_silent=False)
 
-        def on_start(self, _: object) -> None:
-            if self.depth == 0:
-                click.echo("compiling the kernels of early exercise, once: up to half a minute", err=True)
-                self.progress.begin()
-            self.depth += 1
+    def begins() -> None:
+        click.echo("compiling the kernels of early exercise, once: up to half a minute", err=True)
+        progress.begin()
 
-        def on_end(self, _: object) -> None:
-            self.depth -= 1
-            if self.depth == 0:
-                self.progress.end()
-                event.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
-
-    event.register("numba:compile", Told())  # type: ignore[no-untyped-call]
+    tell_of_compiling(begins, progress.end)

@@ -198,7 +198,7 @@ def read_file(path: Path) -> list[Entry]:
             f"the configuration file is more than {MOST_DEPTH} sections deep or has more than "
             f"{MOST_VALUES:,} values",
             where=str(path),
-            fix="write its sections as docs/reference/configuration.md has them",
+            fix="write its sections as `scalpdesk config show` prints them",
         ) from problem
     if path.suffix != ".toml":
         tree, lines = _document_keys(tree, lines, path)

@@ -313,7 +313,7 @@ class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_on
     risk_aversion: Annotated[float, above(0, math.inf, "1/USD")] = 0.01
     """Absolute risk aversion, 1/USD; smaller means wider. 0.01 gives some one and a half shares for one SPY
     straddle (gamma 2 shares/USD) at a cost of 0.2 basis points, and some 30 hedges a day with the gamma
-    scalper's ``hedge.least_fraction``; docs/evidence/hedge-orders.md compares orders, costs and errors.
+    scalper's ``hedge.least_fraction``; docs/evidence/hedging.md compares orders, costs and errors.
     """
     rehedge_to: RehedgeTo = "edge"
     """``edge`` (the theory) or ``zero``."""

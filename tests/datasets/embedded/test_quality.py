@@ -218,13 +218,14 @@ def test_a_quality_that_is_not_there_is_refused():
 
 def table_after(page: str, heading: str) -> dict[str, list[str]]:
     """Cells of the first table after a heading, by the first cell of each row."""
-    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(heading)[2].splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    table = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(heading)[2].partition("\n|")[2]
+    lines = table.partition("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {name: cells for name, *cells in rows}
 
 
 def test_the_page_of_figures_has_the_counts_that_are_drawn_by():
-    rows = table_after("evidence/embedded-figures.md", "## Faults of quotes")
+    rows = table_after("evidence/embedded-market.md", "## Faults of quotes")
     products = rows["fault"][1:5]
     for fault in FAULTS:
         _, *counts, minutes = rows[fault.name]

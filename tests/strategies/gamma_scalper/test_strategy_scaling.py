@@ -273,7 +273,10 @@ def test_a_flattening_desk_sells_all_of_it_in_the_middle_of_an_addition(holding)
     ("day", "forecast", "until", "straddles", "instant", "why"),
     [
         (date(2018, 2, 5), 0.25, "10:19", 1, "10:18:21", "scale out from 2 to 1 straddles"),
-        (date(2018, 2, 6), 0.50, "10:17", 3, "10:16:04", "scale in from 2 to 3 straddles"),
+        pytest.param(
+            *(date(2018, 2, 6), 0.50, "10:17", 3, "10:16:04", "scale in from 2 to 3 straddles"),
+            marks=pytest.mark.second,
+        ),
     ],
 )
 def test_a_reconstructed_day_is_scaled_by_its_edge(day, forecast, until, straddles, instant, why):

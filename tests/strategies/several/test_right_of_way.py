@@ -17,8 +17,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import CancelIntent, OrderIntent, SubmitOrder
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.right_of_way import ABOUT_TO_FILL_NS
-from scalpdesk_testing.kit.desk import cancels, decisions, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, cancels, decisions, order, orders
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal

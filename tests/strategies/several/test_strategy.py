@@ -14,8 +14,18 @@ from scalpdesk.strategies.contract import Proposal, StrategySpec
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import bound_config, find_strategy
 from scalpdesk.strategies.several.strategy import SharedConfig, divided
-from scalpdesk_testing.kit.desk import HandDesk, cancels, decisions, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import (
+    BUY,
+    CLOSE,
+    HEDGE,
+    SELL,
+    DeskOfTwo,
+    HandDesk,
+    cancels,
+    decisions,
+    order,
+    orders,
+)
 
 D = Decimal
 

@@ -1,8 +1,7 @@
 """An order that the risk gate makes smaller is reported to the order's own strategy alone."""
 
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk_testing.kit.desk import decisions, orders
-from scalpdesk_testing.kit.desk_of_two import BUY, HEDGE, DeskOfTwo, order
+from scalpdesk_testing.kit.desk import BUY, HEDGE, DeskOfTwo, decisions, order, orders
 
 
 def listening(strategy):

@@ -1,4 +1,4 @@
-"""The table of ``docs/evidence/several-strategies.md`` is what the runs come to."""
+"""The table of ``docs/evidence/results.md`` is what the runs come to."""
 
 from datetime import date
 from decimal import Decimal
@@ -16,9 +16,7 @@ from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk_testing.kit.clock import ManualClock
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "evidence" / "several-strategies.md").read_text(
-    encoding="utf-8"
-)
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "evidence" / "results.md").read_text(encoding="utf-8")
 SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")
 NAKED_SHARES = 20.0
 """Far beyond the hedge's band, and below the fifty of a leg without the other or its hedge."""

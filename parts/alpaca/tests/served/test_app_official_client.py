@@ -329,7 +329,7 @@ def test_notional_order_buys_a_fraction(trading):
     assert float(seen.filled_qty) * float(seen.filled_avg_price) == pytest.approx(1000, abs=1e-4)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("tif", "status"),
     [
         (TimeInForce.DAY, OrderStatus.NEW),
@@ -347,7 +347,7 @@ def test_limit_order_of_each_time_in_force(trading, tif, status):
     assert trading.get_order_by_id(sent.id).status is status
 
 
-@pytest.mark.parametrize("tif", [TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC])
+@pytest.mark.rows("tif", [TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC])
 def test_marketable_limit_order_fills(trading, tif):
     sent = trading.submit_order(
         LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=tif, limit_price=700)

@@ -31,7 +31,7 @@ def test_bearer_and_basic_keys_are_let_in(bench):
     assert bench.ask("GET", "/v2/account", headers={"authorization": "Basic ???"}).status == 401
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("body", "expected"),
     [
         ({"type": "limit"}, (422, MALFORMED, "limit orders require only limit price")),
@@ -142,14 +142,14 @@ def test_open_closing_orders_hold_the_position(bench):
     assert bench.refused(qty=2, side="sell")[2].endswith("(requested: 2, available: 1)")
 
 
-@pytest.mark.parametrize("percentage", ["1", "50", "99.5", "100"])
+@pytest.mark.rows("percentage", ["1", "50", "99.5", "100"])
 def test_a_percentage_of_a_position_is_closed(bench, percentage):
     bench.order(qty=100)
     answer = bench.ask("DELETE", "/v2/positions/SPY", percentage=percentage)
     assert (answer.status, answer.json()["qty"]) == (200, percentage)
 
 
-@pytest.mark.parametrize("query", [{"percentage": 0}, {"percentage": 100.1}, {"percentage": 5, "qty": 1}])
+@pytest.mark.rows("query", [{"percentage": 0}, {"percentage": 100.1}, {"percentage": 5, "qty": 1}])
 def test_what_is_no_part_of_a_position_is_not_closed(bench, query):
     bench.order(qty=100)
     assert bench.ask("DELETE", "/v2/positions/SPY", **query).status == 422
@@ -217,7 +217,7 @@ def test_spreads_need_level_three():
     assert (status, message) == (403, "account not eligible to trade multi-leg option orders")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("body", "message"),
     [
         ({"qty": 1.5}, "qty must be an integer for options orders"),

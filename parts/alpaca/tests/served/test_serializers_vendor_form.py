@@ -22,11 +22,6 @@ from scalpdesk_testing.kit.exchange import Bench, generated
 
 FOLDER = Path(__file__).parent / "../../../../../shared/data/alpaca_samples"
 FORMS = Path(__file__).parents[1] / "vendor_forms.json"
-SAMPLES = [
-    pytest.param(sample, id=sample["id"], marks=() if path == FORMS else pytest.mark.recorded)
-    for path in (FORMS, *sorted(FOLDER.glob("*.json")))
-    for sample in json.loads(path.read_text())
-]
 ORDER = (
     "id client_order_id created_at updated_at submitted_at filled_at expired_at canceled_at failed_at "
     "replaced_at replaced_by replaces asset_id symbol asset_class notional qty filled_qty filled_avg_price "
@@ -174,7 +169,7 @@ def streamed(call: str) -> dict[str, dict[str, Any]]:
     return found | {f"stream option {one['T']}": one for (one,) in options.messages() if one["T"] == "q"}
 
 
-@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.rows("kind", FIELDS)
 def test_an_answer_has_the_vendors_fields_and_no_others(kind, shown):
     assert set(shown[kind]) == set(FIELDS[kind].split())
 
@@ -234,17 +229,22 @@ def parts(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((name, one) for one in inside(sample["body"], path.split()))
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_every_field_that_the_vendor_sent_is_there_in_its_type(sample, shown):
-    for kind, theirs in parts(sample):
-        ours = shown[kind]
-        missing = set(theirs) - set(ours) - set(NOT_OFFERED)
-        assert missing == set(), kind
-        for name in set(theirs) & set(ours):
-            pair = {sort_of(theirs[name]), sort_of(ours[name])}
-            # a field may be absent on either side, and older documentation writes some numbers plainly
-            is_plain = sample["grade"] not in ("captured", "own values")
-            assert "NoneType" in pair or len(pair) == 1 or is_plain, (kind, name, pair)
+@pytest.mark.parametrize(
+    "files",
+    [[FORMS], pytest.param(sorted(FOLDER.glob("*.json")), marks=pytest.mark.recorded)],
+    ids=["our own", "the vendor's"],
+)
+def test_every_field_that_the_vendor_sent_is_there_in_its_type(files, shown):
+    for sample in (sample for path in files for sample in json.loads(path.read_text())):
+        # a field may be absent on either side, and older documentation writes some numbers plainly
+        is_plain = sample["grade"] not in ("captured", "own values")
+        for kind, theirs in parts(sample):
+            ours = shown[kind]
+            missing = set(theirs) - set(ours) - set(NOT_OFFERED)
+            assert missing == set(), (sample["id"], kind)
+            for name in set(theirs) & set(ours):
+                pair = {sort_of(theirs[name]), sort_of(ours[name])}
+                assert "NoneType" in pair or len(pair) == 1 or is_plain, (sample["id"], kind, name, pair)
 
 
 # what the fields hold ----------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_closing_everything_lists_the_cancelled_orders_too(bench):
     assert bench.get("/v2/positions") == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("body", "status", "code", "message"),
     [
         (

@@ -125,7 +125,7 @@ def test_option_stream_sends_quotes_of_what_is_followed(bench):
     assert "z" not in got[0][0]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("message", "code"),
     [
         ({"action": "subscribe", "quotes": ["*"]}, 413),
@@ -163,7 +163,7 @@ def test_authentication_errors(bench):
     assert last_error(idle) == 404
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xc1", b"[1,2]", b"\x81\xa1", b'"x"', b"\xff\xfe"])
+@pytest.mark.rows("raw", [b"", b"{", b"\xc1", b"[1,2]", b"\x81\xa1", b'"x"', b"\xff\xfe"])
 def test_malformed_frames_are_answered_not_raised(bench, raw):
     for is_text in (True, False):
         line = bench.data_stream(auth=False)

@@ -25,7 +25,7 @@ from scalpdesk.datasets.embedded.coin import (
     smile_vol,
 )
 from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line, tape_source
+from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, tape_source
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Instruments, OptionContract
@@ -736,15 +736,6 @@ def test_whoever_has_not_logged_in_has_credits_too(tape):
 
 
 # the command --------------------------------------------------------------------------------------------
-
-
-def test_the_ready_line_names_the_protocol_that_is_served(tape):
-    for venue, there, absent in (("deribit", "deribit", "alpaca"), ("alpaca", "alpaca", "deribit")):
-        plan = LaunchPlan(TapeSource(tape), MarketOptions(), protocol=venue, cash=2.0, currency="BTC")
-        line = ready_line(build_server(plan, ManualClock(0)))
-        assert line["urls"][absent] is line["keys"][absent] is None
-        assert line["urls"][there].startswith("http://127.0.0.1:")
-        assert line["keys"][there] == [line["accounts"][0]["key"], line["accounts"][0]["secret"]]
 
 
 @pytest.mark.enable_socket

@@ -12,9 +12,9 @@ from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Instruments, Right
 from scalpdesk.instruments.futures import future_contract, future_option, future_option_symbol
+from scalpdesk_testing.kit.exchange import TwsBench, checked
 from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import TapeBuilder, at
-from scalpdesk_testing.kit.tws_bench import TwsBench, checked
 
 pytestmark = pytest.mark.enable_socket
 

@@ -15,7 +15,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.simulation.orders import OrderRequest
 from scalpdesk_ibkr.statements import STATEMENTS
-from scalpdesk_testing.kit.tws_bench import CALL, PUT, SPY, TwsBench
+from scalpdesk_testing.kit.exchange import CALL, PUT, SPY, TwsBench
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

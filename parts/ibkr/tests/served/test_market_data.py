@@ -9,9 +9,8 @@ from ib_async import Stock
 
 from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk_testing.kit.exchange import generated
+from scalpdesk_testing.kit.exchange import TwsBench, checked, generated
 from scalpdesk_testing.kit.tape import TapeBuilder, at
-from scalpdesk_testing.kit.tws_bench import TwsBench, checked
 
 pytestmark = pytest.mark.enable_socket
 

@@ -65,7 +65,7 @@ async def served(version=178, accounts=1):
         await server.stop()
 
 
-@pytest.mark.parametrize("version", [157, 163, 166, 178])
+@pytest.mark.rows("version", [157, 163, 166, 178])
 def test_ib_async_does_a_whole_round(version):
     async def round_trip():
         async with served(version) as client:

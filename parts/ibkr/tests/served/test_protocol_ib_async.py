@@ -27,9 +27,7 @@ from ib_async import (
 from ib_async.wrapper import RequestError
 
 from scalpdesk.simulation.faults import Fault
-from scalpdesk_testing.kit.instruments import DAY, EXPIRY
-from scalpdesk_testing.kit.tape import at
-from scalpdesk_testing.kit.tws_bench import (
+from scalpdesk_testing.kit.exchange import (
     CALL,
     DAILY_CLOSES,
     PATIENCE,
@@ -40,6 +38,8 @@ from scalpdesk_testing.kit.tws_bench import (
     TwsBench,
     checked,
 )
+from scalpdesk_testing.kit.instruments import DAY, EXPIRY
+from scalpdesk_testing.kit.tape import at
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.xdist_group("tws_ib_async")]
 

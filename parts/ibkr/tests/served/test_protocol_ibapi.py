@@ -13,9 +13,8 @@ from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.wrapper import EWrapper
 
-from scalpdesk_testing.kit.exchange import Venue
+from scalpdesk_testing.kit.exchange import CALL, PATIENCE, PUT, SPX, SPY, VOL, Venue, plan
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY
-from scalpdesk_testing.kit.tws_bench import CALL, PATIENCE, PUT, SPX, SPY, VOL, plan
 
 pytestmark = [
     pytest.mark.enable_socket,

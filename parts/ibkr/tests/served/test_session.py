@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
+from scalpdesk_testing.kit.exchange import PATIENCE, TwsBench, checked
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY
-from scalpdesk_testing.kit.tws_bench import PATIENCE, TwsBench, checked
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 from ib_async import LimitOrder, MarketOrder, Option, Stock

@@ -10,7 +10,7 @@ from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk_ibkr.served.protocol import PROTOCOL as TWS
 from scalpdesk_ibkr.served.session import REQUESTS, ClientSession, TwsMarket
-from scalpdesk_testing.kit.tws_bench import source
+from scalpdesk_testing.kit.exchange import source
 
 pytestmark = pytest.mark.second
 

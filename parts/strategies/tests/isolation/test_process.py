@@ -279,7 +279,7 @@ def test_a_long_sequence_of_faults_loses_no_event_and_repeats_none(tmp_path, win
         return {"event": event["event_id"], "first": seen[0]}
     """
     rng = random.Random(11)
-    kinds = [rng.choice(["ok"] * 12 + ["raise", "exit", "kill"]) for _ in range(120)]
+    kinds = [rng.choice(["ok"] * 12 + ["raise", "exit", "kill"]) for _ in range(48)]
     limits = FolderLimits(max_restarts=1_000)
     asked = events(*kinds)
     with FolderProcess(folder(tmp_path, body, before="import os\n" + COUNTING), limits) as process:
@@ -357,7 +357,7 @@ def forger(tmp_path_factory):
         yield process
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.binary(max_size=40) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 @example(b"{}")
 @example(b'[[], null, "soon", false]')

@@ -13,13 +13,13 @@ import hashlib
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
-from llvmlite import binding  # type: ignore[import-untyped]
 from numba import njit, types
-from numba.core import caching, config
+from numba.core import caching, config, event
 from numba.extending import register_jitable
 
 from scalpdesk.core.owner_only import own_folder, own_writers, writers
@@ -37,7 +37,7 @@ def shipped_for() -> str:
 def _take_shipped() -> None:
     """Compile for the processor that the wheel's machine code is for, where it suits: else none is found."""
     if SHIPPED.is_file() and SHIPPED.read_text("utf-8") == shipped_for():
-        has = binding.get_host_cpu_features()
+        has = import_module("llvmlite.binding").get_host_cpu_features()
         if all(has.get(feature) for feature in OF_LEVEL_3):
             settings: Any = config
             settings.CPU_NAME, settings.CPU_FEATURES = "x86-64-v3", ""
@@ -169,3 +169,24 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     finally:
         settings.CACHE_LOCATOR_CLASSES = before
     return decorated
+
+
+def tell_of_compiling(begins: Callable[[], object], ends: Callable[[], object]) -> None:
+    """Call ``begins`` and ``ends`` once: about the next function that is compiled, with those within it."""
+    events: Any = event
+
+    class Told(event.Listener):
+        depth = 0
+
+        def on_start(self, _: object) -> None:
+            self.depth += 1
+            if self.depth == 1:
+                begins()
+
+        def on_end(self, _: object) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                ends()
+                events.unregister("numba:compile", self)
+
+    events.register("numba:compile", Told())

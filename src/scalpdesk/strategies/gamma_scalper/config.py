@@ -158,7 +158,7 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`."""
     delta_model: Dynamics = "sticky_strike"
     """Rule by which a strike's volatility moves with the spot: ``sticky_strike`` (not at all),
-    ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); compared in docs/evidence/hedge-orders.md.
+    ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); compared in docs/evidence/hedging.md.
     """
     minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
     """Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data, the

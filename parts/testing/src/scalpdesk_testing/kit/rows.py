@@ -43,7 +43,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
                 state.setup(pyfuncitem)
             pyfuncitem.obj(**{name: row.get(name, pyfuncitem.funcargs.get(name)) for name in asked})
         except BaseException as error:
-            error.add_note(f"row {number + 1}: {row}")
+            error.add_note(f"row {number + 1}: {row}"[:2_000])
             raise
     return True
 

@@ -30,6 +30,7 @@ from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.tape import BarColumns, MarketTape
+from scalpdesk_testing.kit.finished_runs import FinishedRun, finished_runs
 
 pytest_plugins = ["scalpdesk_testing.kit.rows"]
 
@@ -56,8 +57,8 @@ for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
 
 # an example that takes long says something of the machine, nothing of the law
 settings.register_profile("drawn", deadline=None)
-# the suite's verdict depends on the code alone; `make release-check` draws new examples
-settings.register_profile("desk", deadline=None, derandomize=True)
+# the suite's verdict depends on the code alone; `make release-check` draws new examples, a hundred of each
+settings.register_profile("desk", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("desk")
 
 
@@ -162,6 +163,12 @@ def embedded_days_built_once() -> Iterator[None]:
         patch.setattr(market, "reconstruct", reconstruct)
         patch.setattr(market, "reconstruct_bars", reconstruct_bars)
         yield
+
+
+@pytest.fixture(scope="session")
+def finished_run(pytestconfig: pytest.Config) -> FinishedRun:
+    """Copy a backtest of one embedded session into a folder: made once while the program stays the same."""
+    return finished_runs(pytestconfig.rootpath / ".pytest_cache" / "finished_runs")
 
 
 def _of_all_workers(factory: pytest.TempPathFactory) -> Path:

@@ -51,6 +51,7 @@ SPOTS = {"SPY": 100.5, "QQQ": 60.25}
 
 
 def option(underlying: str, expiry: date, right: Right, strike: int) -> str:
+    """Return the symbol of a contract."""
     return occ_symbol(underlying, expiry, right, Decimal(strike))
 
 
@@ -86,6 +87,7 @@ class StillMarket:
         self._next_ns = self.start_ns
 
     def quote_of(self, number: int, at_ns: int) -> QuoteEvent:
+        """Return the quote of an instrument, the same at any time."""
         instrument = self.instruments[InstrumentId(number)]
         if isinstance(instrument, OptionContract):
             spot, strike = SPOTS[instrument.underlying], float(instrument.strike)
@@ -97,22 +99,27 @@ class StillMarket:
         return QuoteEvent(InstrumentId(number), at_ns, at_ns, bid, round(bid + 2 * half, 2), 500.0, 500.0)
 
     def next_ns(self) -> int:
+        """Return when the next quotes come."""
         return self._next_ns if self._next_ns < self.close_ns else NEVER_NS
 
     def take_next(self) -> Iterable[QuoteEvent]:
+        """Return the next quotes: all of them, every two seconds."""
         at_ns = self._next_ns
         self._next_ns += 2 * NANOS_PER_SECOND
         return [self.quote_of(number, at_ns) for number in range(len(self.instruments))]
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
+        """Quote nothing sooner."""
         del number
         return None
 
     def settlement(self, symbol: str, day: date) -> Decimal | None:
+        """Know no settlement value."""
         del symbol, day
         return None
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> tuple[()]:
+        """Have no bars."""
         del symbol, seconds, start_ns, end_ns
         return ()
 
@@ -164,6 +171,7 @@ class LineDesk:
         """Times and limits of the gateway."""
 
     def plan(self, strategy: str, *overrides: str, contracts: int = 200, **options: Any) -> LivePlan:
+        """Return the plan of a run at the exchange."""
         runs = ("venue.forecast=false", "rates.flat=0.0", f"desk.runs_dir={self.folder / 'runs'}")
         settings = load_settings(
             strategy,
@@ -177,7 +185,7 @@ class LineDesk:
 
     def live(self, plan: LivePlan, meanwhile: Callable[["LineDesk"], Awaitable[Any]]) -> Any:
         """Open a desk, run it until ``meanwhile`` is through, and return what that returned."""
-        return self.loop.run_until_complete(asyncio.wait_for(self._live(plan, meanwhile), 7_200.0))
+        return self.loop.run_until_complete(self._live(plan, meanwhile))
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +194,10 @@ class LineDesk:
         self.loop.close()
 
     async def _live(self, plan: LivePlan, meanwhile: Callable[["LineDesk"], Awaitable[Any]]) -> Any:
+        async with asyncio.timeout(7_200.0):
+            return await self._lived(plan, meanwhile)
+
+    async def _lived(self, plan: LivePlan, meanwhile: Callable[["LineDesk"], Awaitable[Any]]) -> Any:
         self.line.drive()
         desk = await self._open(plan)
         self.desk = desk
