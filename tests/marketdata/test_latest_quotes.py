@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import KEPT, judge_quote
+from scalpdesk.marketdata.quotes import TRADABLE, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -64,7 +64,7 @@ def test_reading_late_is_reading_each(sessions):
     market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
-        seen = SessionRows(columns(rows), np.ones(COUNT, np.bool_))
+        seen = SessionRows(columns(rows), np.zeros(COUNT, np.bool_))
         market.follow(seen)
         broker.follow(seen)
         quoted = {number for number in range(COUNT) if plain.quotes[number] is not None}
@@ -80,7 +80,7 @@ def test_reading_late_is_reading_each(sessions):
                 seen.upto = row + 1
                 if quote.instrument_id in handed:
                     broker[quote.instrument_id] = quote
-                    if judge_quote(quote.bid, quote.ask) in KEPT:
+                    if judge_quote(quote.bid, quote.ask) in TRADABLE:
                         market[quote.instrument_id] = quote
             seen.advance(seen.upto, mask(handed), oddities)
             market.hand_over(wanted)
