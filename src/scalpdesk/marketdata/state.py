@@ -229,6 +229,7 @@ class MarketState:
         self.instruments = instruments
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
         self.quotes: QuoteBook = nothing
+        self._applied = 0
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
@@ -285,6 +286,7 @@ class MarketState:
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
 
+        One without two sides is kept of an option alone: what is none keeps its last sound mid and its age.
         One that was old when it came is as old as it says: delayed, frozen, or of a trading halt.
         """
         last = self.quotes[quote.instrument_id]
@@ -293,15 +295,21 @@ class MarketState:
             return False
         if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
+        self._applied += 1
         verdict = judge_quote(quote.bid, quote.ask)
         if verdict is not GOOD:
             self.oddities[verdict] += 1
-        if verdict in KEPT:
+        if verdict in TRADABLE or (verdict in KEPT and self.instruments[quote.instrument_id].is_option):
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
+
+    def quotes_seen(self) -> int:
+        """Return a number that changes with every quote, of whatever instrument."""
+        quotes = self.quotes
+        return self._applied + (quotes.upto if isinstance(quotes, LatestQuotes) else 0)
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
