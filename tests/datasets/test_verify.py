@@ -150,7 +150,10 @@ def test_a_plain_crossed_quote_in_a_file_fails_the_set(tmp_path):
 def test_a_crossed_bar_of_two_moments_warns_and_is_withheld_from_the_desk(tmp_path):
     header = "ts,symbol,bid_open,bid_high,bid_low,bid,bid_size,ask_open,ask_high,ask_low,ask,ask_size"
     catalog = import_rows(
-        tmp_path, "2015-12-23T14:31:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.1,0.1,9\n", header
+        tmp_path,
+        "2015-12-23T14:31:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.1,0.1,9\n"
+        "2015-12-23T14:32:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.2,0.2,9\n",
+        header,
     )
     report = verify_data_set(catalog, "mine", "XYZ")
     assert report.ok

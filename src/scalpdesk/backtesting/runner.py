@@ -138,8 +138,9 @@ class BacktestRunner:
         ledger.keeps_filled = not ledger.faults.is_quiet  # a planned fault may come back to any order
         self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
         ledger.latest, ledger.sound = self._at_broker.__getitem__, self._in_market.__getitem__
-        self._shown = frozenset(tape.underlying_ids)
-        """Handed over for those who look on."""
+        options = are_options(engine.desk.instruments)
+        self._shown = frozenset(map(InstrumentId, np.flatnonzero(~options).tolist()))
+        """Handed over for those who look on; one side alone of such a quote is told by its event."""
         self._is_chosen = np.zeros(count, np.bool_)
         self._working: AbstractSet[InstrumentId] = frozenset()
         self._chosen: AbstractSet[InstrumentId] = frozenset()

@@ -599,7 +599,7 @@ class DeltaEngine:
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares.
 
-        What was never quoted counts at its average price.
+        An inverse contract counts in coin at its mark, and not at all before its first quote.
         """
         total = GreekSum()
         for position in held:
@@ -610,10 +610,8 @@ class DeltaEngine:
                 total.add(units, state.hedge_greeks)
             elif not instrument.is_option:
                 mark = self.mark(position.instrument_id)
-                if mark is None:
+                if mark is None and not instrument.is_inverse:
                     mark = float(position.average_price)
-                if self.proxies:
+                if mark is not None:
                     total.shares += self.delta_of(position, mark)
-                else:
-                    total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()
