@@ -182,6 +182,7 @@ class TradingEngine:
                     and (last is None or event.ts_event_ns >= last.ts_event_ns)
                 ):
                     quotes[number] = event
+                    self.desk.market.changes += 1
                 elif not self._apply_quote(event):
                     return NOTHING
                 trigger = self._triggers[number]

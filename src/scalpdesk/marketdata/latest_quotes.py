@@ -6,7 +6,7 @@ an instrument's latest quote gets the last row up to the present one, as if each
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
@@ -98,6 +99,11 @@ class InstrumentRows:
         return bisect_left(self._locked, last) - bisect_left(self._locked, first) if self._locked else 0
 
 
+def are_options(instruments: Iterable[Instrument]) -> NDArray[np.bool_]:
+    """Return which instruments are options, by number."""
+    return np.array([each.is_option for each in instruments], np.bool_)
+
+
 class RowPlaces(NamedTuple):
     """What :class:`RowIndex` finds in the columns of a session, as arrays that processes may share."""
 
@@ -133,8 +139,8 @@ class RowIndex:
     ----------
     columns
         The quotes, in the order of events.
-    instruments
-        Of the run; more than have a row.
+    is_option
+        Of the instruments of the run, by number; more than have a row.
     odd_rows, odd_numbers, odd_kinds
         Rows without a bid above zero and below a finite ask, their instruments, and which of the
         ``odd_verdicts`` each has.
@@ -150,15 +156,18 @@ class RowIndex:
         The columns as memoryviews: see :class:`InstrumentRows`.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int, places: "RowPlaces | None" = None) -> None:
-        self.columns, self.instruments = columns, instruments
-        self.places = _places(columns, instruments) if places is None else places
+    def __init__(
+        self, columns: QuoteColumns, is_option: NDArray[np.bool_], places: "RowPlaces | None" = None
+    ) -> None:
+        self.columns, self.is_option = columns, is_option
+        self.places = _places(columns, len(is_option)) if places is None else places
         self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
         self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
-        self.invalid = self.odd_rows[~self.are(KEPT)]
+        kept = self.are(TRADABLE) | (self.are(KEPT) & is_option[self.odd_numbers])
+        self.invalid = self.odd_rows[~kept]
         self.by_instrument: NDArray[np.intp] | None = order
         self.quoted: list[int] = quoted.tolist()
-        self.is_quoted = np.zeros(instruments, np.bool_)
+        self.is_quoted = np.zeros(len(is_option), np.bool_)
         self.is_quoted[self.quoted] = True
         first = starts.tolist()
         self.bounds = dict(
@@ -178,10 +187,10 @@ class RowIndex:
 
     def without_sizes(self) -> "RowIndex":
         """Return the index of the same quotes with unknown displayed sizes."""
-        return RowIndex(self.columns.without_sizes(), self.instruments, self.places)
+        return RowIndex(self.columns.without_sizes(), self.is_option, self.places)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RowIndex, (self.columns, self.instruments, self.places)
+        return RowIndex, (self.columns, self.is_option, self.places)
 
     def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
         """Return which of the odd rows have one of some verdicts."""
@@ -201,15 +210,17 @@ class SessionRows:
         Instruments that have a row, ascending.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int, index: RowIndex | None = None) -> None:
-        self._index = RowIndex(columns, instruments) if index is None else index
+    def __init__(
+        self, columns: QuoteColumns, is_option: NDArray[np.bool_], index: RowIndex | None = None
+    ) -> None:
+        self._index = RowIndex(columns, is_option) if index is None else index
         self.columns = columns
         self.upto = self._odd_at = 0
         odd = self._index.odd_rows
         self._next_odd = int(odd[0]) if len(odd) else len(columns)
         """Row from which on :meth:`advance` has something to count."""
         self._invalid = self._index.invalid
-        self._latest = np.full(instruments, -1)
+        self._latest = np.full(len(is_option), -1)
         """Last row by instrument of those before ``_latest_upto``, without invalid rows."""
         self._latest_upto = 0
         self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
@@ -365,6 +376,11 @@ class LatestQuotes:
         quote = self._latest[number] = rows.quote(known[at])
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
+
+    @property
+    def upto(self) -> int:
+        """Rows of the session that are known."""
+        return 0 if self._rows is None else self._rows.upto
 
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether none of some instruments has a quote, or gets one from the rows of this session.

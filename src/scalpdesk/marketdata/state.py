@@ -229,6 +229,10 @@ class MarketState:
         self.instruments = instruments
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
         self.quotes: QuoteBook = nothing
+        self.changes = 0
+        """Quotes that were taken in one by one."""
+        self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent]] = {}
+        """Latest quote without two sides of what is no option, after the one that it did not replace."""
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
@@ -285,6 +289,7 @@ class MarketState:
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
 
+        One without two sides is kept of an option alone: what is none keeps its last sound mid and its age.
         One that was old when it came is as old as it says: delayed, frozen, or of a trading halt.
         """
         last = self.quotes[quote.instrument_id]
@@ -293,15 +298,23 @@ class MarketState:
             return False
         if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
+        self.changes += 1
         verdict = judge_quote(quote.bid, quote.ask)
         if verdict is not GOOD:
             self.oddities[verdict] += 1
-        if verdict in KEPT:
+        if verdict in TRADABLE or (verdict in KEPT and self._spot_of[quote.instrument_id] is not None):
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)
+        elif self._spot_of[quote.instrument_id] is None:
+            self._unsound[quote.instrument_id] = last, quote
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
+
+    def quotes_seen(self) -> int:
+        """Return a number that changes with every quote, of whatever instrument."""
+        quotes = self.quotes
+        return self.changes + (quotes.upto if isinstance(quotes, LatestQuotes) else 0)
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
@@ -526,11 +539,14 @@ class MarketState:
         self.earlier_sessions.setdefault(event.instrument_id, []).append(event)
 
     def verdict(self, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
-        """Return the verdict on the instrument's latest quote as of ``now_ns``."""
-        return self.verdict_on(self.quotes[instrument_id], instrument_id, now_ns)
+        """Return the verdict on the instrument's latest quote as of ``now_ns``.
 
-    def verdict_on(self, quote: QuoteEvent | None, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
-        """Return the verdict on a quote of the instrument as of ``now_ns``."""
+        Of what is no option that may be one without two sides, which gives no mark.
+        """
+        quote = self.quotes[instrument_id]
+        if self._unsound:
+            before, latest = self._unsound.get(instrument_id, (None, None))
+            quote = latest if latest is not None and before is quote else quote
         if quote is None:
             return QuoteVerdict.ABSENT
         verdict = judge_quote(quote.bid, quote.ask)

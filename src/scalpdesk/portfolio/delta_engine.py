@@ -410,8 +410,8 @@ class DeltaEngine:
             half_life_seconds=vol_half_life_seconds,
         )
         self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
-        self._states: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, OptionState]] = {}
-        """Answers of this instant, each with its time and the quotes that it was made from."""
+        self._states: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, int, OptionState]] = {}
+        """Answers of this instant, each with its time, its quotes, and how many quotes of all were known."""
         self.renew: Final = self._states.clear
         """Forgets the answers: prices have changed without a quote."""
         self.keeps_answers = True
@@ -500,9 +500,9 @@ class DeltaEngine:
         quote, spot_quote = quotes[instrument_id], quotes[option.underlying]
         if quote is None or spot_quote is None:
             return None
-        known = self._states.get(instrument_id)
-        if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
-            return known[3]
+        known, seen = self._states.get(instrument_id), self._state.quotes_seen()
+        if known is not None and known[0] == now_ns and known[1] is quote and known[3] == seen:
+            return known[4]
         spot, carry = mark_price(spot_quote), option.carry
         if not spot > 0.0:  # a quote of the underlying without a price
             return None
@@ -529,7 +529,7 @@ class DeltaEngine:
         if not carry.is_followed:
             found.is_forward_assumed = vols.carry.is_assumed(carry, now_ns)
         if self.keeps_answers:
-            self._states[instrument_id] = now_ns, quote, spot_quote, found
+            self._states[instrument_id] = now_ns, quote, spot_quote, seen, found
         return found
 
     def to_clock(self, contract: OptionContract, now_ns: int) -> float:
@@ -567,8 +567,9 @@ class DeltaEngine:
         ):
             return 0.5 * (bid + ask)  # the common case first
         known = self._states.get(instrument_id)
-        if known is not None and known[1] is quote and known[2] is spot and known[0] < option.expires_ns:
-            return known[3].mark
+        is_of_now = known is not None and known[3] == market.quotes_seen()
+        if known is not None and is_of_now and known[1] is quote and known[2] is spot:
+            return known[4].mark
         now_ns = 0 if spot is None else spot.ts_recv_ns
         if option.carry.dividends:
             now_ns = self.vols.after_open(now_ns)
@@ -590,7 +591,9 @@ class DeltaEngine:
         proxy = self.proxies.get(position.instrument_id)
         if proxy is None:
             return position.instrument.delta(position.float_quantity, mark)
-        spot = self._state.mark(proxy.underlying_id) or 0.0
+        spot = self._state.mark(proxy.underlying_id)
+        if spot is None:  # before its first quote: as if it hedged itself
+            return position.instrument.delta(position.float_quantity, mark)
         return proxy.delta(position.instrument, position.float_quantity, mark, spot)
 
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
@@ -606,9 +609,9 @@ class DeltaEngine:
             if state is not None:
                 total.add(units, state.hedge_greeks)
             elif not instrument.is_option:
-                mark = self.mark(position.instrument_id) or 0.0
-                if self.proxies:
+                mark = self.mark(position.instrument_id)
+                if mark is None and not instrument.is_inverse:
+                    mark = float(position.average_price)
+                if mark is not None:
                     total.shares += self.delta_of(position, mark)
-                else:
-                    total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()
