@@ -106,6 +106,8 @@ def copy_checkout(to: Path, rights: int) -> Path:
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, to / name)
             (to / name).chmod((to / name).stat().st_mode & rights)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    (to / "src/scalpdesk/core/commit.txt").write_text(head.stdout, encoding="ascii")
     return to
 
 

@@ -1,12 +1,13 @@
-"""Machine code of the pricing kernels for the wheel: build with ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=1``.
+"""Build hook: the commit in wheel and sdist, and machine code of the pricing kernels for the wheel.
 
-The kernels are compiled by the Python and the numba of the build, for x86-64 processors of level 3 (since
-about 2013). An installation of the same versions on such a processor loads them; any other compiles its own,
-as from a wheel without them.
+Machine code is built with ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=1``, by the Python and the numba of the build, for
+x86-64 processors of level 3 (since about 2013). An installation of the same versions on such a processor
+loads it; any other compiles its own, as from a wheel without it.
 """
 
 import hashlib
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -27,31 +28,51 @@ warm_up()
 reconstruct(date(2018, 2, 5))
 SHIPPED.write_text(shipped_for())
 """
+COMPILES_WITH = ["msgspec", "numba", "numpy", "pyyaml", "scipy", "typing-extensions"]
 
 
-class MachineCode(BuildHookInterface):  # type: ignore[type-arg]
-    """Compile a copy of the source, and put what numba kept into the wheel."""
+class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Name the commit, and compile a copy of the source where that is asked for."""
+
+    @property
+    def _compiles(self) -> bool:
+        wanted = os.environ.get("HATCH_BUILD_HOOK_ENABLE_CUSTOM") in ("1", "true")
+        return wanted and self.target_name == "wheel"
+
+    def dependencies(self) -> list[str]:
+        """Return what the build needs beside hatchling."""
+        return COMPILES_WITH if self._compiles else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and name the files to hatch. They hold the copy's path, so it follows from the source."""
+        """Name the files to hatch. They hold the copy's path, so that follows from the source."""
         if version == "editable":
             return
+        self._copy = Path(tempfile.mkdtemp(prefix="scalpdesk-commit-"))
         code = Path(self.root, "src")
+        names = runpy.run_path(str(code / "scalpdesk" / "core" / "version.py"))
+        if commit := names["commit_of"](code / "scalpdesk"):
+            file = self._copy / names["COMMIT_FILE"]
+            file.write_text(f"{commit}\n", encoding="ascii")
+            inside = "scalpdesk" if self.target_name == "wheel" else "src/scalpdesk"
+            build_data["force_include"][str(file)] = f"{inside}/core/{file.name}"
+        self._compiled: Path | None = None
+        if self._compiles:
+            self._compile(code, build_data)
+
+    def _compile(self, code: Path, build_data: dict[str, Any]) -> None:
         sources = (path.read_bytes() for path in sorted(code.rglob("*.py")))
         digest = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-        self._copy = Path(tempfile.gettempdir(), f"scalpdesk-{digest}")
-        self._copy.mkdir(mode=0o700)
-        copytree(code, self._copy, ignore=ignore_patterns("__pycache__"), dirs_exist_ok=True)
-        env = os.environ | {
-            "PYTHONPATH": str(self._copy),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-        }
+        self._compiled = copy = Path(tempfile.gettempdir(), f"scalpdesk-{digest}")
+        copy.mkdir(mode=0o700)
+        copytree(code, copy, ignore=ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         env |= {"PYTHONHASHSEED": "0", "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
         subprocess.run([sys.executable, "-c", COMPILE], env=env, check=True)
-        for path in sorted(self._copy.rglob("__pycache__/*")):
-            build_data["force_include"][str(path)] = str(path.relative_to(self._copy))
+        for path in sorted(copy.rglob("__pycache__/*")):
+            build_data["force_include"][str(path)] = str(path.relative_to(copy))
 
     def finalize(self, *_built: Any) -> None:
-        """Remove the copy."""
-        rmtree(self._copy, ignore_errors=True)
+        """Remove the copies."""
+        for folder in (self._copy, self._compiled):
+            if folder is not None:
+                rmtree(folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
+from scalpdesk.core.version import BUILD
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, require_own_coin
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.margins import margin_model
@@ -708,7 +709,8 @@ def _does_not_fit(header: JournalHeader, error: msgspec.ValidationError) -> Conf
     return ConfigError(
         f"the journal's configuration does not fit this version: {error}",
         where=f"run {header.run_id}, build {header.build}",
-        fix=f"replay it with version {header.build}",
+        value=f"this is build {BUILD}",
+        fix=f"replay it with build {header.build}",
     )
 
 

@@ -329,12 +329,12 @@ def test_the_package_runs_as_a_module():
     run = subprocess.run(
         [sys.executable, "-m", "scalpdesk", "--version"], capture_output=True, text=True, check=True
     )
-    assert run.stdout == f"scalpdesk, version {main_module.VERSION}\n"
+    assert run.stdout == f"scalpdesk, version {main_module.BUILD}\n"
 
 
 def test_version(capsys):
     assert main(["--version"]) == 0
-    assert main_module.VERSION in capsys.readouterr().out
+    assert main_module.BUILD in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["--debug", "probe"], ["probe", "--debug"]])

@@ -72,11 +72,10 @@ def test_a_command_to_a_desk_that_connects_is_on_disk_until_it_is_taken(monkeypa
     with marked_as_starting(state, runs):
         assert main(["halt", "--reason", "news", "--runs-dir", str(runs), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["processes"] == [os.getpid()]
-    assert AskedWhileStarting(state, tmp_path / "elsewhere").read() == []
-    taken = AskedWhileStarting(state, runs)
-    assert [(one.action, one.reason) for one in taken.read()] == [("halt", "news")]
-    taken.forget()
-    assert AskedWhileStarting(state, runs).read() == []
+    taken = AskedWhileStarting(state)
+    assert [(one.action, one.reason) for one in taken.read("account")] == [("halt", "news")]
+    taken.forget("account")
+    assert AskedWhileStarting(state).read("account") == []
 
 
 BOMB = "a: &b0 [x, x]\n" + "".join(f"k{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 9)}]\n" for n in range(1, 20))

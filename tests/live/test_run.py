@@ -21,9 +21,18 @@ from scalpdesk.core.events import (
     QuoteEvent,
     RateEvent,
 )
-from scalpdesk.core.intents import Decision, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import (
+    CancelOrder,
+    Decision,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
@@ -424,7 +433,7 @@ def test_a_gateway_learns_of_each_order_what_was_booked_and_of_an_unproven_one_n
 class Build:
     """The part of a journal's header that names the version that wrote it."""
 
-    build: str = VERSION
+    build: str = BUILD
 
 
 @dataclass
@@ -439,33 +448,39 @@ class Steps:
         yield from self.listed
 
 
+def given(n):
+    return CancelOrder(str(n)), timer(n)
+
+
 @pytest.mark.rows(
     ("steps", "unwritten", "watched"),
     [
         ([], (), []),
         ([([1], ())], (), [1]),
-        ([([2, 3], (timer(3),)), ([4], ())], (), [2, 3, 4]),
-        ([([2], ()), ([3], ())], (timer(3),), [2, 3]),
-        ([([3], ()), ([2], ())], "outputs that the journal does not have, at event 1", None),
-        ([([3, 2], (timer(3),))], "outputs that the journal does not have, at event 1", None),
-        ([([3], (timer(4),))], "other outputs than the journal has, at event 1", None),
+        ([([2, 3], given(3)), ([4], ())], (), [2, 3, 4]),
+        ([([2, 3], given(3)[:1]), ([4], ())], (), [2, 3, 4]),
+        ([([2], ()), ([3], ())], given(3), [2, 3]),
+        ([([3], ()), ([2], ())], "output 1, cancel order: here alone", None),
+        ([([3, 2], given(3))], "output 1, cancel order: here alone", None),
+        ([([3], given(4))], "output 1, cancel order, client_order_id: 4 in the journal, 3 here", None),
+        ([([2], given(3))], "output 1, cancel order: in the journal alone", None),
     ],
 )
 def test_a_journal_is_replayed_step_by_step(steps, unwritten, watched):
-    """Only numbered events that can be divided by 3 lead to an output, a timer."""
+    """Only numbered events that can be divided by 3 give outputs: a cancel, which is compared, a timer."""
     told = []
     number = {rate(n): n for n in range(9)}
 
     class Engine:
         def handle(self, event):
             n = number[event]
-            return (timer(n),) if n % 3 == 0 else ()
+            return given(n) if n % 3 == 0 else ()
 
     reader = Steps([([rate(n) for n in step], outputs) for step, outputs in steps])
     if watched is None:
-        with pytest.raises(InvariantError, match=unwritten) as refused:
+        with pytest.raises(InvariantError, match="this build decides otherwise") as refused:
             rebuild(reader, Engine())
-        assert refused.value.where == "folder"
+        assert refused.value.where == f"folder, event 1: {unwritten}"
         return
     found = rebuild(reader, Engine(), lambda event, _outputs: told.append(number[event]))
     assert (found.unwritten, told) == (unwritten, watched)
@@ -486,19 +501,21 @@ class Deciding:
 
 
 @pytest.mark.rows(
-    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (VERSION, 1, False)]
+    ("build", "quantity", "is_resumed"), [("0.0.9", 1, True), ("0.0.9", 2, False), (BUILD, 1, True)]
 )
 def test_another_versions_journal_is_gone_on_with_where_its_commands_are_the_same(
     build, quantity, is_resumed
 ):
-    """An order that differs is always refused; other words are refused within one version."""
+    """An order that differs is always refused, in one line that names the builds; other words never are."""
     written = Deciding("in its words").handle(rate(1))
     reader = Steps([([rate(1)], written)], header=Build(build))
     if is_resumed:
         assert rebuild(reader, Deciding("in ours", quantity)).events == 1
         return
-    with pytest.raises(InvariantError, match="other outputs"):
+    with pytest.raises(InvariantError, match="this build decides otherwise") as refused:
         rebuild(reader, Deciding("in ours", quantity))
+    assert refused.value.where.endswith("submit order, quantity: 1 in the journal, 2 here")
+    assert refused.value.value == f"written by {build}, this is {BUILD}"
 
 
 def test_an_event_that_ended_the_run_and_fails_again_is_named_with_the_ways_on():

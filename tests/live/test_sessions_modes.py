@@ -231,7 +231,7 @@ def test_the_account_keeps_its_mode_whatever_ends_and_whatever_follows(
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), ends)
         told = len(desk.said)
         if start == "other version":
-            monkeypatch.setattr("scalpdesk.live.assembly.VERSION", "9.9.9")
+            monkeypatch.setattr("scalpdesk.live.assembly.BUILD", "9.9.9")
         plan = next_plan(desk, tmp_path, start)
         sealed = not any(not JournalReader(run).sealed for run in Path(tmp_path / "runs").iterdir())
         if sealed and start == "resume":
@@ -253,7 +253,7 @@ def test_what_was_asked_for_while_a_desk_started_is_taken_once(tmp_path):
     with LineDesk(tmp_path, HELD) as desk:
         plan = desk.plan("gamma-scalper", *SETTINGS, contracts=20)
         halt = WaitingCommand(OperatorAction.HALT, "news", "me", desk.clock.now_ns())
-        AskedWhileStarting(plan.state, plan.runs_dir).ask(os.getpid(), halt)
+        AskedWhileStarting(plan.state).ask(os.getpid(), halt)
         desk.live(plan, started)
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20, resume=True), started)
     assert found == [Mode.HALTED, Mode.ACTIVE]

@@ -12,7 +12,11 @@ import pytest
 from scalpdesk.assembly import journaled_market
 from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.journal.codec import TapeRows
 from scalpdesk.monitor.documents import cut_of
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import json_safe
 from scalpdesk.research.reruns import (
     OtherRun,
@@ -177,3 +181,17 @@ def test_the_sheet_of_a_run_cut_short_is_of_what_was_played(held_feed):
     assert sheet["cut"] == stored.summary["verdict"] == str(cut_of(follower))
     assert sheet["cut"] in sheet["warnings"][0]
     assert sheet["result"].replace("−", "-").lstrip("+") == stored.summary["pnl"]["total"]
+
+
+def test_a_run_whose_market_is_gone_is_drawn_from_the_quotes_of_its_journal(tmp_path):
+    """It was refused: a data set that was removed or changed took the sheets of its runs with it."""
+
+    def gone(_rows):
+        raise DataError("the data is not what this run was made with")
+        yield
+
+    follower, last = RunFollower(tmp_path), QuoteEvent(0, 5, 5, 1.0, 1.1, 1.0, 1.0)
+    follower._read_rows = gone
+    rows = TapeRows("2018-02-05", 0, 9, "", last)
+    assert [list(each) for each in follower._quotes_of(rows)] == [[last]]
+    assert follower.lacks_quotes == "the data is not what this run was made with"

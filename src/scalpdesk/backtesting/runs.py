@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -32,8 +32,10 @@ from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import Decision, Mark, Output
 from scalpdesk.core.owner_only import make_folder
 from scalpdesk.core.units import money_decimals
+from scalpdesk.core.version import BUILD
+from scalpdesk.engine.replica import Replica
 from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.journal.codec import JournalHeader, TapeRows, same_outputs
+from scalpdesk.journal.codec import JournalHeader, TapeRows, first_difference, same_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
@@ -220,11 +222,13 @@ class ReplayVerdict:
     outputs: int
     """``events``, ``outputs``: Number compared."""
     difference: str | None
-    """Description of the first difference, or None."""
+    """The first difference in one line, or None."""
     recovered: str | None
     """Description of the partial end that was truncated, or None for a complete journal."""
     summary: dict[str, Any]
     """Run summary computed by the replay."""
+    build: str
+    """Build that wrote the journal."""
 
 
 def run_backtest(
@@ -361,7 +365,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
 def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
     """Replay what was in a journal when its reader was made: :func:`replay`."""
     engine = engine_from_header(reader.header)
-    fold = RunFold.of_desk(reader.header, engine.desk)
+    fold, replica = RunFold.of_desk(reader.header, engine.desk), Replica(engine)
     events = outputs = 0
     difference = None
     unwritten: tuple[Output, ...] = ()
@@ -370,21 +374,23 @@ def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
         produced = unwritten
         for event in step:
             if produced and difference is None:
-                difference = (
-                    f"event {events}: the journal has no outputs here, the replay gives {len(produced)}"
-                )
-            produced = engine.handle(event)
-            fold.see(event, produced)
+                difference = f"event {events}, {first_difference((), produced)}"
+            replica.take(event)
+            produced = replica.produced
+            fold.see(event, produced if difference is None else journaled if event is step[-1] else ())
             events += 1
         outputs += len(produced)
         unwritten = () if journaled or reader.sealed else produced  # lawful at the very last event: see steps
         if difference is None and not unwritten and not same_outputs(journaled, produced):
-            difference = _first_difference(events, journaled, produced)
+            difference = f"event {events}, {first_difference(journaled, produced)}"
         if verify and difference is not None:
             break
+        if not unwritten:
+            replica.heed(journaled)
     summary = run_summary(reader.header, engine, fold, events, time.perf_counter() - began)
     recovered = None if reader.recovered is None else str(reader.recovered)
-    return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary)
+    build = reader.header.build
+    return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary, build)
 
 
 def replayed(run_dir: Path) -> RunFold:
@@ -397,10 +403,14 @@ def replayed(run_dir: Path) -> RunFold:
     """
     reader = JournalReader(run_dir)
     engine = engine_from_header(reader.header)
-    fold = RunFold.of_desk(reader.header, engine.desk)
-    for step, _ in reader.steps(rows_reader(reader.header)):
+    fold, replica = RunFold.of_desk(reader.header, engine.desk), Replica(engine)
+    for step, journaled in reader.steps(rows_reader(reader.header)):
         for event in step:
-            fold.see(event, engine.handle(event))
+            replica.take(event)
+            fold.see(event, ())
+        replica.heed(journaled)
+        for output in journaled:
+            fold.note(output, step[-1].ts_recv_ns)
     return fold
 
 
@@ -422,7 +432,7 @@ def rows_reader(header: JournalHeader) -> RowsReader:
                 raise JournalError(
                     "the data is not what this run was made with: its quotes differ",
                     where=f"{tape.name}, session {rows.session}",
-                    fix=f"restore the data set, or replay it with version {header.build}",
+                    fix=f"restore the data set, or replay it with build {header.build} (this is {BUILD})",
                 )
             found[0] = (tape, rows.session, columns)
         return columns
@@ -433,14 +443,6 @@ def rows_reader(header: JournalHeader) -> RowsReader:
             yield quote_events(columns, slice(low, min(low + CHUNK_ROWS, rows.last)))
 
     return read_rows
-
-
-def _first_difference(event_number: int, journaled: Iterable[Output], produced: Iterable[Output]) -> str:
-    old, new = list(journaled), list(produced)
-    for index, (recorded, other) in enumerate(zip(old, new, strict=False)):
-        if recorded != other:
-            return f"event {event_number}, output {index + 1}: journal {recorded!r}; replay {other!r}"
-    return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
 
 
 def _claimed_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.latest_quotes import RowIndex, are_options
 from scalpdesk.marketdata.tape import (
@@ -107,7 +107,7 @@ class SharedMarket:
     head: bytes
     load: Callable[[int], Block]
     """Loads the block of the session in a place."""
-    build: str = VERSION
+    build: str = BUILD
 
     def open(self) -> PreparedMarket:
         """Return the market; runs over it read the blocks.
@@ -117,11 +117,11 @@ class SharedMarket:
         ConfigError
             When this process has another version of scalpdesk than the one that shared it.
         """
-        if self.build != VERSION:
+        if self.build != BUILD:
             raise ConfigError(
                 "this worker has another version of scalpdesk than the sweep",
                 where="scalpdesk",
-                value=VERSION,
+                value=BUILD,
                 fix=f"install version {self.build} on every node",
             )
         head: _Head = pickle.loads(self.head)  # noqa: S301 - what `head_of` has packed

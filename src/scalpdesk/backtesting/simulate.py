@@ -37,7 +37,7 @@ from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
 from scalpdesk.core.frames import in_library
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
@@ -478,7 +478,7 @@ def build_backtest(
         mode=mode,
         config=settings.effective(),
         config_hash=settings.config_hash,
-        build=VERSION,
+        build=BUILD,
         instruments=tuple(tape.instruments),
         sessions=tape.sessions,
         data=tape_facts,

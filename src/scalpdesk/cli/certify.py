@@ -104,13 +104,13 @@ def certify(
 
 def write_report(folder: Path, head: dict[str, Any], steps: "list[StepResult]") -> None:
     """Write ``report.json``, ``report.md`` and the bytes of each step below ``wire/``; owner-only."""
-    from scalpdesk.core.version import VERSION
+    from scalpdesk.core.version import BUILD
 
     (folder / "wire").mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
-    document = head | {"version": VERSION, "steps": msgspec.to_builtins(steps)}
+    document = head | {"version": BUILD, "steps": msgspec.to_builtins(steps)}
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
-    lines = [f"# {head['venue']}, {head['at']}, scalpdesk {VERSION}", ""]
+    lines = [f"# {head['venue']}, {head['at']}, scalpdesk {BUILD}", ""]
     lines += ["| step | expected | seen | |", "|---|---|---|---|"]
     for number, step in enumerate(steps, 1):
         seen = step.seen.replace("|", "/").replace("\n", " ")

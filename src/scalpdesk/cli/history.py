@@ -451,11 +451,14 @@ def replay(
 ) -> int:
     """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
     from scalpdesk.backtesting.runs import replay as replay_run
+    from scalpdesk.core.version import BUILD
 
     run_dir = find_run(config_file, overrides, run)
     verdict = replay_run(run_dir, verify=verify)
     facts = {
         "run_id": verdict.summary["run_id"],
+        "build": verdict.build,
+        "replayed_by": BUILD,
         "identical": verdict.identical,
         "events": verdict.events,
         "outputs": verdict.outputs,
@@ -467,8 +470,8 @@ def replay(
         print_json({**facts, "summary": verdict.summary})
     else:
         click.echo(
-            f"run {facts['run_id']}: {count_text(verdict.events, 'event')},"
-            f" {count_text(verdict.outputs, 'output')}"
+            f"run {facts['run_id']} of build {verdict.build}, replayed by {BUILD}:"
+            f" {count_text(verdict.events, 'event')}, {count_text(verdict.outputs, 'output')}"
         )
         if verdict.recovered:
             click.echo(f"journal: {verdict.recovered}")

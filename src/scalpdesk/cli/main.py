@@ -21,7 +21,7 @@ from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, w
 from scalpdesk.cli.waiting import TOLD, Interrupts, Progress, StartLine
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.owner_only import hide_memory
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
@@ -125,7 +125,7 @@ EXTRA_OF_MODULE = {
     context_settings={"max_content_width": 100},
     epilog=EXIT_CODES,
 )
-@click.version_option(VERSION, prog_name="scalpdesk")
+@click.version_option(BUILD, prog_name="scalpdesk")
 @click.option(
     "--debug",
     is_flag=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -133,7 +133,7 @@ def server_of(tools: CommandTools) -> "MCPServer":
     from mcp.server import MCPServer
     from mcp.types import ToolAnnotations
 
-    server = MCPServer("scalpdesk", instructions=INSTRUCTIONS, version=VERSION)
+    server = MCPServer("scalpdesk", instructions=INSTRUCTIONS, version=BUILD)
     reads = (tools.list_runs, tools.report, tools.status, tools.why, tools.decisions)
     for each in (*reads, tools.risk, tools.expiry, tools.scan):
         server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))(each)

@@ -413,13 +413,17 @@ def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, 
     """Leave the command on disk for a desk that connects; it may have got its socket meanwhile."""
     from scalpdesk.live.account_mode import AskedWhileStarting
 
-    asked = AskedWhileStarting(state_folder(), folder)
+    asked = AskedWhileStarting(state_folder())
     for pid in pids:
         asked.ask(pid, _command(name, reason))
     started = desks_meant(None, folder)
     if started:
         request = {"do": name, "reason": reason or None}
-        return _show_answers({path.name: _asked(path, request) for path in started}, as_json=as_json)
+        answers = {path.name: _asked(path, request) for path in started}
+        if len(started) == len(pids) and not any("error" in each for each in answers.values()):
+            for pid in pids:  # left there, it would come again at a start after this desk's end
+                asked.drop(pid)
+        return _show_answers(answers, as_json=as_json)
     note = "a desk is starting here: the command is on disk and is carried out once the account is known"
     if as_json:
         print_json({"note": note, "processes": list(pids)})

@@ -9,7 +9,7 @@ from typing import TypeGuard, final, get_args
 
 import msgspec
 
-from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.units import InstrumentId, exact
 
 
@@ -371,3 +371,41 @@ def orders_of(output: Output) -> tuple[SubmitOrder, ...]:
     if isinstance(output, SubmitOrder):
         return (output,)
     return output.legs if isinstance(output, MultiLegOrder) else ()
+
+
+_MODES = {mode.value: mode for mode in Mode}
+
+
+def modes_in(outputs: Sequence[Output]) -> list[tuple[Mode, Decision]]:
+    """Return each change of the desk's mode: the mode after it, and the decision that names it."""
+    found = []
+    for output in outputs:
+        if type(output) is Decision and output.kind is DecisionKind.MODE and output.reasons:
+            words = re.findall(r"\w+", output.reasons[0].partition(":")[0])
+            named = [_MODES[word] for word in words if word in _MODES]
+            if len(named) == 2 and "to" in words:
+                found.append((named[1], output))
+    return found
+
+
+def acts_of(outputs: Sequence[Output]) -> list[object]:
+    """Return what of an event's outputs counts outside the desk: what reaches the venue, and its mode.
+
+    Orders by id, contract, side, quantity, type, price and time in force; no words and no facts.
+    """
+    acts: list[object] = []
+    for output in outputs:
+        if is_command(output):
+            acts.append((output.client_order_id, type(output).__name__, *map(_sent, _orders_in(output))))
+            if type(output) is MultiLegOrder:
+                acts.append(output.net_limit_price)
+    return acts + [mode for mode, _ in modes_in(outputs)]
+
+
+def _orders_in(output: Output) -> tuple[SubmitOrder, ...]:
+    return (output.replacement,) if type(output) is ReplaceOrder else orders_of(output)
+
+
+def _sent(order: SubmitOrder) -> tuple[object, ...]:
+    terms = order.side, order.quantity, order.order_type, order.limit_price, order.time_in_force
+    return (order.client_order_id, order.instrument_id, *terms)

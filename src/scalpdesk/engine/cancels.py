@@ -42,7 +42,7 @@ class Cancels:
 
     def send(self, client_order_id: str, *, again: bool = False) -> None:
         """Cancel an order, unless its cancel is under way (``again`` repeats it) or it is over."""
-        command = self._desk.orders.cancel(client_order_id, again=again)
+        command = None if self._turn.is_led else self._desk.orders.cancel(client_order_id, again=again)
         if command is None:
             return
         now_ns = self._turn.now_ns

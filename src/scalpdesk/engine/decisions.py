@@ -35,6 +35,8 @@ class Decisions:
 
     def decide(self, proposal: Proposal) -> None:
         """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
+        if self._turn.is_led:
+            return
         desk, now_ns, out = self._desk, self._turn.now_ns, self._turn.out
         manager, counters, instruments = desk.orders, desk.gate.counters, desk.instruments.by_id
         kind = proposal.kind

@@ -41,7 +41,8 @@ class Modes:
 
     def tighten(self, mode: Mode, reason: str) -> None:
         """Stop the account as the risk gate finds: it stays so until a person frees it."""
-        self._keep(self._desk.gate.desk_mode.state.tightened(mode, self._by_gate(reason)))
+        if not self._turn.is_led:
+            self._keep(self._desk.gate.desk_mode.state.tightened(mode, self._by_gate(reason)))
 
     def _pass(self, reason: str) -> None:
         """Flatten until the next session."""
@@ -91,6 +92,8 @@ class Modes:
         ``nav`` is that of the mark just made. While it is unknown whether the limit is reached, as options
         have no quote that shows their price, the desk only reduces: once, for a person may let it go on.
         """
+        if self._turn.is_led:
+            return
         desk = self._desk
         least = most = nav
         for number, marked in desk.attribution.marks.items():

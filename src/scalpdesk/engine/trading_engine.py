@@ -6,6 +6,7 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import assert_never
 
@@ -47,7 +48,16 @@ from scalpdesk.core.events import (
     TradingHalt,
     UnmatchedOrderEvent,
 )
-from scalpdesk.core.intents import AskFolder, Output, SetTimer
+from scalpdesk.core.intents import (
+    AskFolder,
+    CancelOrder,
+    MultiLegOrder,
+    Output,
+    SetTimer,
+    SubmitOrder,
+    modes_in,
+)
+from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
@@ -126,6 +136,31 @@ class TradingEngine:
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
         self._valuer.keeps_answers = False
+
+    def lead(self, own: Sequence[Output], journaled: Sequence[Output]) -> None:
+        """Let a journal say from now on what was sent, and in which mode; nothing more is decided here.
+
+        Parameters
+        ----------
+        own
+            What was decided here at the last event: it is taken back.
+        journaled
+            What the journal has in its place.
+        """
+        self._turn.is_led = True
+        orders, desk_mode = self.desk.orders, self.desk.gate.desk_mode
+        for output in reversed(own):
+            orders.take_back(output)
+        for output in journaled:
+            if type(output) is SubmitOrder or type(output) is MultiLegOrder:
+                orders.restore(output, self.now_ns)
+            elif type(output) is CancelOrder:
+                orders.cancel(output.client_order_id, again=True)
+        for mode, decision in modes_in(journaled):
+            if mode is not desk_mode.mode:
+                facts = decision.facts
+                why = ModeEntry(mode, decision.reasons[0], str(facts.get("who", "")), decision.ts_ns)
+                desk_mode.keep(AccountMode(why, None, desk_mode.state.changes + 1))
 
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
@@ -295,6 +330,8 @@ class TradingEngine:
         if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
             self._valuer.measure_due(now_ns)
         view.now_ns = now_ns
+        if self._turn.is_led:
+            return
         self.evaluations += 1
         on_wake = self._on_wake  # called as a method it is looked for in the class first
         actions = on_wake(view, wake, event)

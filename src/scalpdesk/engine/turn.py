@@ -12,8 +12,11 @@ class Turn:
         When the desk knew the event, UTC nanoseconds.
     out
         Outputs, in the order in which they leave.
+    is_led
+        A journal says what was sent and in which mode: nothing is decided here.
     """
 
     def __init__(self) -> None:
         self.now_ns = 0
         self.out: list[Output] = []
+        self.is_led = False

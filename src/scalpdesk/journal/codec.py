@@ -5,8 +5,10 @@ amounts are stored as text, so ``Decimal("1.50")`` keeps its two decimals. An in
 with the name of its class under ``class``.
 """
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -14,12 +16,14 @@ import msgspec
 from scalpdesk.core.enums import OperatorAction, OperatorCause
 from scalpdesk.core.errors import InvariantError, nearest_name
 from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent
-from scalpdesk.core.intents import Output
+from scalpdesk.core.intents import Decision, Output
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import Session
 
 SCHEMA = 3
 """Version of all payloads; a reader refuses a newer one."""
+LONGEST = 80
+"""Letters of a value in a difference."""
 
 INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {kind.__name__: kind for kind in get_args(Instrument)}
 
@@ -215,6 +219,44 @@ def same_outputs(journaled: Sequence[Output], produced: Sequence[Output]) -> boo
     expected = encode_outputs(journaled)
     got = encode_outputs(produced)
     return got == expected or encode_outputs(decode_outputs(got)) == expected
+
+
+def first_difference(journaled: Sequence[Output], produced: Sequence[Output]) -> str:
+    """Return in one line what differs first between an event's outputs in a journal and in this program."""
+    for number, (old, new) in enumerate(zip_longest(journaled, produced), start=1):
+        if old is None or new is None:
+            side = "here alone" if old is None else "in the journal alone"
+            return f"output {number}, {_name(old or new)}: {side}"
+        if type(old) is not type(new):
+            return f"output {number}: {_name(old)} in the journal, {_name(new)} here"
+        if not same_outputs([old], [new]):
+            field, *values = _field(old, decode_outputs(encode_outputs([new]))[0])
+            was, now = map(_short, values)
+            return f"output {number}, {_name(old)}, {field}: {was} in the journal, {now} here"
+    return "none"
+
+
+def _name(output: Output | None) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(output).__name__).lower()
+    return f"{words} ({output.kind})" if isinstance(output, Decision) else words
+
+
+def _field(old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Return the first field, and of facts the first key, in which two outputs of a type differ."""
+    for name in old.__struct_fields__:
+        was, now = getattr(old, name), getattr(new, name)
+        if repr(was) == repr(now):
+            continue
+        if isinstance(was, dict):
+            key = next(key for key in (*was, *now) if repr(was.get(key)) != repr(now.get(key)))
+            return f"{name} {key}", was.get(key), now.get(key)
+        return name, was, now
+    return "form", old, new
+
+
+def _short(value: Any) -> str:
+    text = " ".join(" · ".join(map(str, value)).split()) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def encode_rows(rows: TapeRows) -> bytes:

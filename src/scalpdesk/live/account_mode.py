@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
+from scalpdesk.core.enums import STRICTNESS, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.owner_only import make_folder
 from scalpdesk.instruments.sessions import moment_text
-from scalpdesk.live.arming import account_file
+from scalpdesk.live.arming import account_file, desk_lives
 
 SUFFIX = ".mode.json"
 DAMAGED = "the record of the account's mode cannot be read"
@@ -97,6 +97,12 @@ class WaitingCommand(msgspec.Struct, frozen=True):
         now = ModeEntry(reason=self.reason, who=self.who, since_ns=self.at_ns)
         return state.commanded(self.action.mode, OperatorCause.PERSON, now, "")
 
+    def is_overtaken(self, state: AccountMode) -> bool:
+        """Return whether the account's mode is a later word: a release, or a mode as strict."""
+        own = state.account
+        is_stricter = STRICTNESS.index(self.action.mode) > STRICTNESS.index(own.mode)
+        return self.at_ns < own.since_ns and (own.mode is Mode.ACTIVE or not is_stricter)
+
     def text(self) -> str:
         """Return command, author and reason."""
         return f"{self.action} by {self.who}: {self.reason}"
@@ -135,28 +141,38 @@ def write_durably(path: Path, content: bytes) -> None:
         ) from error
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     """Content of the file in which commands to a desk without a control socket wait."""
 
-    runs_dir: str
     commands: tuple[WaitingCommand, ...]
+    taken: tuple[str, ...] = ()
+    """Records of the accounts that have these commands."""
+
+    def of_no_desk(self) -> tuple[WaitingCommand, ...]:
+        """Return the commands that hold for every account: those since the last that set its desk free."""
+        kept: list[WaitingCommand] = []
+        for command in self.commands:
+            kept = [] if command.action is OperatorAction.RESUME else [*kept, command]
+        return tuple(kept)
 
 
 class AskedWhileStarting:
     """Commands given while a desk connects: it has no control socket yet, and may die before it has one.
 
+    Which account it would have had is not known then: they hold for every start after it, once an account.
+
     Parameters
     ----------
     folder
         Machine-wide folder of the desk's state.
-    runs_dir
-        Folder of the runs of the desk that starts.
     """
 
-    def __init__(self, folder: Path, runs_dir: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._runs_dir = str(runs_dir.resolve())
         self._read: list[Path] = []
+
+    def _path(self, pid: int) -> Path:
+        return self._folder / f"asked-{pid}.json"
 
     def ask(self, pid: int, command: WaitingCommand) -> None:
         """Leave a command for the desk that starts as process ``pid``; it is on disk on return.
@@ -166,27 +182,43 @@ class AskedWhileStarting:
         StopError
             When the disk refuses.
         """
-        path = self._folder / f"asked-{pid}.json"
+        path = self._path(pid)
         known = _asked(path)
         before = known.commands if known is not None else ()
-        write_durably(path, msgspec.json.encode(Asked(self._runs_dir, (*before, command))))
+        write_durably(path, msgspec.json.encode(Asked((*before, command))))
 
-    def read(self) -> list[WaitingCommand]:
-        """Return the commands for this process, and for one that died before it took them, in order."""
+    def drop(self, pid: int) -> None:
+        """Remove what was left for a desk that has answered since."""
+        self._path(pid).unlink(missing_ok=True)
+
+    def read(self, account: str) -> list[WaitingCommand]:
+        """Return the commands for this process, and for one that died before it took them, in order.
+
+        ``account`` is the name of the account's record; empty where the account ends with its run.
+        """
         found: list[WaitingCommand] = []
         for path in sorted(self._folder.glob("asked-*.json")):
             asked, pid = _asked(path), path.stem.removeprefix("asked-")
-            if asked is None or asked.runs_dir != self._runs_dir:
+            if asked is None or (account and account in asked.taken):
                 continue
-            if pid == str(os.getpid()) or not _is_alive(pid):
-                self._read.append(path)
+            is_own = pid == str(os.getpid())
+            if is_own and not asked.taken:
                 found += asked.commands
+            elif account and (is_own or not desk_lives(self._folder, pid)):
+                found += asked.of_no_desk()
+            else:
+                continue
+            self._read.append(path)
         return sorted(found, key=lambda command: command.at_ns)
 
-    def forget(self) -> None:
-        """Remove what was read: it is in the account's record now."""
+    def forget(self, account: str) -> None:
+        """Note that what was read is in the account's record now; remove what was this process's own."""
         for path in self._read:
-            path.unlink(missing_ok=True)
+            asked = _asked(path)
+            if path == self._path(os.getpid()) and asked is not None and not asked.taken:
+                path.unlink(missing_ok=True)
+            elif asked is not None and account:
+                write_durably(path, msgspec.json.encode(Asked(asked.commands, (*asked.taken, account))))
         self._read.clear()
 
 
@@ -194,14 +226,6 @@ def _asked(path: Path) -> Asked | None:
     with suppress(OSError, msgspec.MsgspecError), path.open("rb") as file:
         return msgspec.json.decode(file.read(MOST_BYTES), type=Asked)
     return None
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (OSError, ValueError) as error:
-        return isinstance(error, PermissionError)
-    return True
 
 
 class ModeKeeper:
@@ -219,6 +243,8 @@ class ModeKeeper:
         self._written: AccountMode | None = None
         self.waiting: list[WaitingCommand] = []
         """Commands taken and not carried out, in order."""
+        self.account = "" if record is None else record.path.name
+        """Name of the record; empty without one."""
         self.problem = ""
         """Why the latest state is not on disk; empty while it is."""
 

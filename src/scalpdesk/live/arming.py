@@ -151,6 +151,13 @@ def desks_folders(folder: Path) -> list[Path]:
     return sorted({Path(holder.run_dir) for holder in holders})
 
 
+def desk_lives(folder: Path, pid: str) -> bool:
+    """Return whether the desk that started as process ``pid`` lives, by its locks: a number comes again."""
+    if not pid.isdigit():
+        return False
+    return any(holder.pid == int(pid) for stage in ("starting", "desk") for holder in _holders(stage, folder))
+
+
 def _holders(stage: str, folder: Path) -> list[DeskHolder]:
     found = []
     for path in sorted(folder.glob(f"{stage}-*.lock")):

@@ -26,7 +26,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Decision, Output
 from scalpdesk.core.owner_only import state_dir
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, count_text
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.datasets.embedded import USUAL_DAY
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -585,14 +585,14 @@ def _begin_in_its_mode(plan: LivePlan, run: AssembledRun, notify: Notify) -> Mod
     if record is not None:
         record.run_id = run.header.run_id
         state = record.for_start(None if run.start.is_fresh else own)
-    asked = AskedWhileStarting(plan.state or state_dir(os.environ), plan.runs_dir)
-    for command in asked.read():
-        notify("warning", f"asked for while the desk started: {command.text()}")
-        state = command.after(state)
-    keeper = ModeKeeper(record, notify)
+    asked, keeper = AskedWhileStarting(plan.state or state_dir(os.environ)), ModeKeeper(record, notify)
+    for command in asked.read(keeper.account):
+        if not command.is_overtaken(state):
+            notify("warning", f"asked for while the desk started: {command.text()}")
+            state = command.after(state)
     keeper.keep(state)
     if not keeper.problem:
-        asked.forget()
+        asked.forget(keeper.account)
     if state != own:
         run.start.kept = state
     if text := state_text(state):
@@ -627,7 +627,7 @@ def live_header(
         mode=plan.trading,
         config=settings.effective(),
         config_hash=settings.config_hash,
-        build=VERSION,
+        build=BUILD,
         instruments=tuple(instruments),
         sessions=(),
         data=data,

@@ -23,13 +23,13 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     QuoteEvent,
 )
-from scalpdesk.core.intents import Output, is_command
+from scalpdesk.core.intents import Output, acts_of
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import ZERO
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.journal.codec import same_outputs
+from scalpdesk.journal.codec import first_difference
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Watcher
 from scalpdesk.live.supervision import describe
@@ -64,8 +64,7 @@ class Rebuilt:
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
     """Replay a journal into a fresh engine; ``watch`` sees each event with what it led to.
 
-    A journal of this version gives every output again. One of another version gives the same commands: its
-    marks, and the text of its decisions, may be another version's.
+    What reaches the venue, and the mode, is given again; words, facts and marks may be another build's.
 
     Raises
     ------
@@ -81,14 +80,11 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     failed: FailedEvent | None = None
     has_account = False
     unwritten: tuple[Output, ...] = ()
-    is_own = reader.header.build == VERSION
     for step, journaled in reader.steps():
-        if unwritten and (is_own or any(map(is_command, unwritten))):
-            raise _differs(reader.run_dir, events, "outputs that the journal does not have")
+        _compare(reader, events, (), unwritten)
         produced: tuple[Output, ...] = ()
         for event in step:
-            if produced and (is_own or any(map(is_command, produced))):
-                raise _differs(reader.run_dir, events, "outputs that the journal does not have")
+            _compare(reader, events, (), produced)
             try:
                 produced = engine.handle(event)
             except Exception as error:
@@ -115,17 +111,24 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             events += 1
         if not journaled:
             unwritten = produced
-        elif not _agree(journaled, produced, is_own=is_own):
-            raise _differs(reader.run_dir, events, "other outputs than the journal has")
+        else:
+            _compare(reader, events, journaled, produced)
     return Rebuilt(timers, unwritten, events, failed)
 
 
-def _agree(journaled: Sequence[Output], produced: Sequence[Output], *, is_own: bool) -> bool:
-    """Return whether a step gives what the journal has: all of it, or of another version the commands."""
-    if is_own:
-        return same_outputs(journaled, produced)
-    return same_outputs(
-        *([each for each in outputs if is_command(each)] for outputs in (journaled, produced))
+def _compare(
+    reader: JournalReader, events: int, journaled: Sequence[Output], produced: Sequence[Output]
+) -> None:
+    """Refuse to go on where an event leads to other orders, cancels or another mode than in the journal."""
+    if not (journaled or produced) or acts_of(journaled) == acts_of(produced):
+        return
+    old, new = ([each for each in outputs if acts_of([each])] for outputs in (journaled, produced))
+    raise InvariantError(
+        "this build decides otherwise than the one that wrote the journal; nothing was sent",
+        where=f"{reader.run_dir}, event {events}: {first_difference(old, new)}",
+        value=f"written by {reader.header.build}, this is {BUILD}",
+        fix="resume with the build and configuration that wrote it, or start a new run with --new-run:"
+        " it takes over what the account holds",
     )
 
 
@@ -134,15 +137,6 @@ def _never_began(event: FailedEvent, run_dir: Path) -> StopError:
         f"the run failed as it took over its account: {event.why}; nothing was sent",
         where=str(run_dir),
         fix="correct what raised it, and begin another run with --new-run",
-    )
-
-
-def _differs(run_dir: Path, events: int, how: str) -> StopError:
-    return InvariantError(
-        f"replaying the journal gives {how}, at event {events}",
-        where=str(run_dir),
-        fix="resume with the version and configuration that wrote it, or start a new run:"
-        " it takes over what the account holds",
     )
 
 

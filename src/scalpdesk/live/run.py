@@ -206,7 +206,7 @@ async def _one_run(
         _listen_to_signals(desk)
         if watchdog is not None:
             watchdog.begin(desk.run_dir)
-        await _take_what_was_asked(desk, AskedWhileStarting(state, plan.runs_dir))
+        await _take_what_was_asked(desk, AskedWhileStarting(state))
         if plan.stops is not None:
             runner.stop(plan.stops)
         if on_ready is not None:
@@ -242,10 +242,12 @@ async def _one_run(
 
 async def _take_what_was_asked(desk: LiveDesk, asked: AskedWhileStarting) -> None:
     """Carry out commands that came between the look into the account's record and the control socket."""
-    for command in asked.read():
+    modes = desk.runner.core.modes
+    account = "" if modes is None else modes.account
+    for command in asked.read(account):
         with suppress(StopError):
             await desk.runner.operate(command.action.value, command.reason, command.who)
-    asked.forget()
+    asked.forget(account)
 
 
 def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:

@@ -1,15 +1,14 @@
 """A run followed from its journal: an engine rebuilt from the header and fed what the journal's tail brings.
 
-The replica sees exactly the events of the desk, so that positions, Greeks and P&L are the desk's own. Its
-outputs are dropped: what was decided stands in the journal. Nothing here writes, and nothing reaches the
-process that trades.
+The replica sees exactly the events of the desk, so that positions, Greeks and P&L are the desk's own. What
+was decided stands in the journal, which leads it. Nothing here writes, and nothing reaches the desk.
 """
 
 import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -30,12 +29,13 @@ from scalpdesk.core.units import CENT, NANOS_PER_SECOND, ZERO, InstrumentId, to_
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import account_greeks
+from scalpdesk.engine.replica import Replica
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.hedging.base import words_of_delta
 from scalpdesk.hedging.sizing import least_fraction_of, unhedged_from
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.journal.codec import JournalHeader, TapeRows
-from scalpdesk.journal.reader import JournalTail, RowsReader
+from scalpdesk.journal.reader import JournalTail, RowsReader, last_of_rows
 from scalpdesk.marketdata.chain_surface import STANDING_AFTER_SECONDS, ChainSurface
 from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import OptionState
@@ -156,6 +156,8 @@ class RunFollower:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
         self._read_rows: RowsReader | None = None
+        self.lacks_quotes = ""
+        """Why the market of a backtest is shown by those quotes alone that the journal holds."""
         self.until_ns = sys.maxsize
         self._is_stopped = False
         self.problem = ""
@@ -431,6 +433,7 @@ class RunFollower:
                             return 0
                         self.take(event)
                 else:
+                    self._replica.heed(found)
                     for output in found:
                         self.note(output)
                 self._note_mode()
@@ -444,11 +447,25 @@ class RunFollower:
                 self._pace.append((self._grown, self.now_ns))
         return count
 
-    def _quotes_of(self, rows: TapeRows) -> Iterable[Sequence[Event]]:
+    def close(self) -> None:
+        """End: what the journal does not have for its last event was never sent."""
+        if self.engine is not None:
+            self._replica.heed(())
+        self.tail.close()
+
+    def _quotes_of(self, rows: TapeRows) -> Iterator[Sequence[Event]]:
         if self._read_rows is None:
             assert self.header is not None
             self._read_rows = rows_reader(self.header)
-        return self._read_rows(rows)
+        quotes = iter(self._read_rows(rows))
+        try:
+            first = next(quotes, None)
+        except ScalpdeskError as error:
+            self.lacks_quotes, self._read_rows = error.what, last_of_rows
+            quotes, first = iter(last_of_rows(rows)), None
+        if first is not None:
+            yield first
+        yield from quotes
 
     def _begin(self) -> None:
         assert self.header is not None
@@ -457,6 +474,7 @@ class RunFollower:
         except ScalpdeskError as error:
             self.problem = error.render()
             raise
+        self._replica = Replica(self.engine)
         self._fold = RunFold.of_desk(self.header, self.desk)
         self._premiums = PremiumFold(self.desk.instruments)
         self._results = OrderResults(self.desk)
@@ -474,7 +492,7 @@ class RunFollower:
             self._sample()
             step = SAMPLE_SECONDS * NANOS_PER_SECOND
             self._next_sample_ns = (now_ns // step + 1) * step
-        self.engine.handle(event)
+        self._replica.take(event)
         self.events += 1
         if type(event) is QuoteEvent:
             self._premiums.quote(event)

@@ -21,7 +21,15 @@ from scalpdesk.core.events import (
     StatusEvent,
     UnmatchedOrderEvent,
 )
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder, sets_of_all
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderIntent,
+    Output,
+    SubmitOrder,
+    orders_of,
+    sets_of_all,
+)
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
@@ -133,6 +141,21 @@ class OrderManager:
         if isinstance(command, MultiLegOrder):
             self._bind(command.client_order_id, orders)
         return orders
+
+    def take_back(self, output: Output) -> None:
+        """Forget an order or a cancel that was only decided here, and that a journal does not have."""
+        if type(output) is CancelOrder:
+            order = self.live.get(output.client_order_id)
+            for leg in () if order is None else self.legs_with(order):
+                if leg.state is PENDING_CANCEL:
+                    leg.is_unwanted = False
+                    leg.move(leg.resumes_as)
+            return
+        for sent in orders_of(output):
+            self.live.pop(sent.client_order_id, None)
+            order = self.orders.pop(sent.client_order_id, None)
+            if order is not None:
+                self._combos.pop(order.parent_id, None)
 
     def submit(self, intent: OrderIntent, now_ns: int) -> SubmitOrder:
         """Turn an intent that passed the gate into a command with an id of its own."""

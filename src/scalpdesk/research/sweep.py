@@ -33,7 +33,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, Refusal
 from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.portfolio.option_pricer import CachingPricer
 from scalpdesk.report.statistics import (
@@ -413,7 +413,7 @@ class JobMaker:
 
 def market_digest(market: PreparedMarket) -> str:
     """Return a digest of the rows and facts of a market and of the version of this program."""
-    decided_by = [market.facts(), market.tape.content_digest(), VERSION]
+    decided_by = [market.facts(), market.tape.content_digest(), BUILD]
     return sha256(msgspec.json.encode(decided_by, order="sorted")).hexdigest()
 
 

@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.web.access import Access, Guard
 from scalpdesk.web.answering import RefusedError, as_json, busy, refused
 from scalpdesk.web.book_risk import RiskKeeper
@@ -45,7 +45,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
 
     app = FastAPI(
         title="scalpdesk",
-        version=VERSION,
+        version=BUILD,
         description="State and history of a desk. Amounts are strings with two decimals; times are UTC"
         " nanoseconds (`_ns`) or New York clock times. Null is not known, never zero.",
         docs_url=None,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.units import count_text, money_decimals
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.monitor.texts import per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.research.band_lab import BandReport, BandRow, advice
@@ -57,7 +57,7 @@ def research_sheet(result: Result, command: str | None = None) -> dict[str, Any]
         document = _walk_forward(result)
     else:
         document = _bands(result)
-    return {"command": command, "version": VERSION} | document
+    return {"command": command, "version": BUILD} | document
 
 
 def write_research_sheet(file: Path, result: Result, command: str | None = None) -> int:

@@ -27,7 +27,7 @@ from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Mark, likeness, without_figures
 from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, to_cents
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
@@ -66,7 +66,7 @@ def read_run(run_dir: Path) -> RunFollower:
     follower = RunFollower(run_dir, most_decisions=None)
     while follower.advance(1_000):
         pass
-    follower.tail.close()
+    follower.close()
     if follower.problem or follower.engine is None:
         raise DataError(
             f"this run cannot be shown: {follower.problem or 'its journal has no event'}", where=str(run_dir)
@@ -149,7 +149,7 @@ def sheet_document(
         "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
         "straddles": [_straddle_row(row, labels, unit) for row in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
-        "version": VERSION,
+        "version": BUILD,
     }
 
 
@@ -320,6 +320,8 @@ def _warnings(follower: RunFollower) -> list[str]:
     if odd:
         counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(odd.items()))
         notes.append(f"quotes: {', '.join(counts)}")
+    if follower.lacks_quotes:
+        notes.insert(0, f"curves stand on few quotes, as its market is gone: {follower.lacks_quotes}")
     cut = documents.cut_of(follower)
     if cut is not None:
         notes.insert(0, f"the run was {cut}")

@@ -26,7 +26,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.entry.shapes import StructureConfig, shape_named
@@ -303,7 +303,7 @@ def small_header(market: SmallMarket, seed: int) -> JournalHeader:
         mode="drill",
         config={},
         config_hash="",
-        build=VERSION,
+        build=BUILD,
         instruments=tuple(market.instruments),
         sessions=(market.session,),
         data={},

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from scalpdesk.core.version import VERSION
+from scalpdesk.core.version import BUILD
 from scalpdesk.monitor import answers, documents
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.order_documents import order_latency
@@ -92,7 +92,7 @@ def system_metrics(feed: DeskFeed) -> answers.Metrics:
     return {
         "run": run,
         "server": {
-            "version": VERSION,
+            "version": BUILD,
             "clients": feed.clients,
             "dropped_states": feed.dropped,
             "published_states": feed.version,
