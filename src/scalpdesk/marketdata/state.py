@@ -167,6 +167,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def lost_ns(self) -> Sequence[int]:
+        """By instrument, so much older than the underlying's a quote is not lost yet, nanoseconds."""
+        ...
+
+    @property
     def gamma_exposures(self) -> Mapping[str, GammaExposureEvent]:
         """Latest dealer gamma exposure by symbol."""
         ...
@@ -274,7 +279,7 @@ class MarketState:
             for instrument in instruments
         ]
         self._stale_column = np.array(self._stale_ns, dtype=np.int64)
-        self.lost_ns = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
+        self.lost_ns: Sequence[int] = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
         """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
         self._spot_of = [
             instruments.id_of(instrument.underlying)

@@ -563,7 +563,7 @@ class DeltaEngine:
             and bid > 0.0
             and 0.0 <= ask - bid <= market.widest[instrument_id]
             and not option.side * (mark_price(spot) - option.strike) > 0.0
-            and not market.bounds.contradict(quote, spot, quotes)
+            and not market.is_contradicted(quote)
         ):
             return 0.5 * (bid + ask)  # the common case first
         known = self._states.get(instrument_id)

@@ -12,7 +12,15 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
-from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, BandVerdict, HedgeBand, HedgeInputs
+from scalpdesk.hedging.base import (
+    TRADING_YEAR_SECONDS,
+    AdjustsVol,
+    BandVerdict,
+    HedgeBand,
+    HedgeInputs,
+    QuietBand,
+    StatesQuiet,
+)
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
     DeltaModel,
@@ -58,6 +66,8 @@ class HedgedPosition(FrozenLeaf, frozen=True, gc=False):
     """A smaller hedge is less than the noise of its own delta."""
     modelled: str = ""
     """Legs without a quote, whose delta is the model's, in words; empty where all are quoted."""
+    gross_gamma: float = 0.0
+    """Sum of the sizes of the legs' gammas, shares per currency unit."""
 
     @property
     def net_delta_contracts(self) -> float:
@@ -71,7 +81,8 @@ class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
     years: float
     multiplier: int
     least_shares: int
-    modelled: str = ""
+    modelled: str
+    gross_gamma: float
 
 
 def no_forecast(_view: DeskView) -> None:
@@ -115,6 +126,9 @@ class DeltaHedger:
         self.band = band
         self._adjusts_vol = band if isinstance(band, AdjustsVol) else None
         """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
+        self._states_quiet = band if isinstance(band, StatesQuiet) else None
+        self._judged: tuple[int, HedgedPosition, BandVerdict] | None = None
+        """The last look: its instant, the position and the band's verdict."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
         self.least_fraction = least_fraction
@@ -223,6 +237,7 @@ class DeltaHedger:
         if at_once:
             inputs = msgspec.structs.replace(inputs, seconds_since_hedge=LONG_AGO_SECONDS)
         judged, unfinished = self.band.judge(inputs), self._unfinished
+        self._judged = view.now_ns, exposure, judged
         if judged.inside and unfinished is None:
             return []
         # while an order is on its way its outcome counts in full, and wakes the strategy again
@@ -263,6 +278,19 @@ class DeltaHedger:
         sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
         why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
+        """Return the position of a look of now, what its band states, and the least hedge, in deltas.
+
+        None where the band states nothing, a second order is to come, or the model gives a leg's delta.
+        """
+        if self._judged is None or self._states_quiet is None or self._unfinished is not None:
+            return None
+        at_ns, position, verdict = self._judged
+        found = self._states_quiet.quiet(position.inputs, verdict)
+        if at_ns != now_ns or position.modelled or found is None:
+            return None
+        return position, found, (position.least_shares - 0.5) * position.inputs.smallest_hedge
 
     def _facts(
         self, exposure: HedgedPosition, judged: BandVerdict, mid: float, owned: float, quantity: float
@@ -338,7 +366,7 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled)
+        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled, known.gross_gamma)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
@@ -459,7 +487,8 @@ class DeltaHedger:
             least = least_hedge(noise / unit)
         # the band of the whole position goes by the volatility of its gamma
         mean_vol = by_gamma / gamma_sum if gamma_sum > 0.0 and not is_one_vol else vol_sum / len(legs)
-        return _LegGreeks(found, mean_vol, years, multiplier, least, "; ".join(modelled) if modelled else "")
+        words = "; ".join(modelled) if modelled else ""
+        return _LegGreeks(found, mean_vol, years, multiplier, least, words, gamma_sum)
 
     def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
         self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
