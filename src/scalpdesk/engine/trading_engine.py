@@ -128,7 +128,7 @@ class TradingEngine:
         self._modes = modes = Modes(desk, turn, cancels, flattening)
         self._halts = TradingHalts(desk, turn, cancels, flattening)
         self._bookings = Bookings(desk, turn, modes, flattening)
-        self._view = desk.view
+        self._view, self._market = desk.view, desk.market
         self._quotes: QuoteBook = desk.market.quotes
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
@@ -217,7 +217,7 @@ class TradingEngine:
                     and (last is None or event.ts_event_ns >= last.ts_event_ns)
                 ):
                     quotes[number] = event
-                    self.desk.market.changes += 1
+                    self._market.changes += 1
                 elif not self._apply_quote(event):
                     return NOTHING
                 trigger = self._triggers[number]

@@ -289,6 +289,8 @@ class MarketState:
         ]
         self.widest = [widest_spread(instrument) for instrument in instruments]
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
+        self._judged: dict[InstrumentId, tuple[QuoteEvent, int, bool]] = {}
+        """Last judgement of each option's quote, with that quote and how many quotes of all were known."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
@@ -331,9 +333,18 @@ class MarketState:
 
     def is_contradicted(self, quote: QuoteEvent) -> bool:
         """Return whether the other quotes of an option's expiry contradict its quote."""
-        share, quotes = self._spot_of[quote.instrument_id], self.quotes
+        number, quotes = quote.instrument_id, self.quotes
+        share = self._spot_of[number]
         spot = None if share is None else quotes[share]
-        return spot is not None and self.bounds.contradict(quote, spot, quotes)
+        if spot is None:
+            return False
+        seen = self.changes + (quotes.upto if type(quotes) is LatestQuotes else 0)
+        known = self._judged.get(number)  # a look asks of each leg several times
+        if known is not None and known[0] is quote and known[1] == seen:
+            return known[2]
+        found = self.bounds.contradict(quote, spot, quotes)
+        self._judged[number] = quote, seen, found
+        return found
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells no price although it has sides: too far apart, or contradicted."""
