@@ -135,7 +135,6 @@ class TradingEngine:
         self._widest = desk.market.widest
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
-        self._valuer.keeps_answers = False
 
     def lead(self, own: Sequence[Output], journaled: Sequence[Output]) -> None:
         """Let a journal say from now on what was sent, and in which mode; nothing more is decided here.
@@ -234,7 +233,6 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                self._valuer.keeps_answers = True
                 wake = self._take(event)
                 if wake is not None:
                     self._wake(event, wake)
@@ -242,8 +240,6 @@ class TradingEngine:
         except BaseException:
             out.clear()
             raise
-        finally:
-            self._valuer.keeps_answers = False
         if not out:
             return NOTHING
         outputs = tuple(out)
@@ -326,7 +322,6 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        self._valuer.keeps_answers = True
         if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
             self._valuer.measure_due(now_ns)
         view.now_ns = now_ns
@@ -383,7 +378,6 @@ class TradingEngine:
             market.apply_rates(event)
         else:
             market.apply_dividend(event)
-        self._valuer.renew()
 
     def _on_bar(self, event: BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

@@ -356,11 +356,12 @@ class LatestQuotes:
         """Instruments that were set, or handed over, since the session's first row."""
         self._before = QuoteTable.of(())
         """Quotes by instrument as the session began, of a desk's."""
-        self._rows: SessionRows | None = None
+        self.rows: SessionRows | None = None
+        """Of the present session."""
         self._handed_over: Collection[int] = frozenset()
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
-        rows = self._rows
+        rows = self.rows
         if rows is not None and rows.upto <= self._until[number]:
             return self._latest[number]
         if number in self._handed_over or rows is None or not rows.upto:
@@ -377,17 +378,12 @@ class LatestQuotes:
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
 
-    @property
-    def upto(self) -> int:
-        """Rows of the session that are known."""
-        return 0 if self._rows is None else self._rows.upto
-
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether none of some instruments has a quote, or gets one from the rows of this session.
 
         ``valid`` belongs to a desk alone.
         """
-        rows = self._rows
+        rows = self.rows
         if rows is None or self._is_set[numbers].any():
             return False
         return not (self._before.ts_event_ns[numbers].any() or rows.are_quoted(numbers))
@@ -397,7 +393,7 @@ class LatestQuotes:
 
         ``valid`` belongs to a desk alone.
         """
-        rows = self._rows
+        rows = self.rows
         if rows is None or not rows.upto:
             kept = (InstrumentId(number) for number in numbers.tolist())
             return QuoteTable.of([self._kept.get(number) if number >= 0 else None for number in kept])
@@ -427,15 +423,15 @@ class LatestQuotes:
         if quote is not None:
             self._kept[number] = quote
         self._until[number] = -1
-        self._kept_from[number] = -1 if self._rows is None else self._rows.upto - 1
+        self._kept_from[number] = -1 if self.rows is None else self.rows.upto - 1
 
     def follow(self, rows: SessionRows) -> None:
         """Move to another session's rows; the latest quotes of the last one stay."""
         # a span of years lists a hundred times what a session quotes
-        for number in () if self._rows is None else self._rows.quoted:
+        for number in () if self.rows is None else self.rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]
         if self._valid:
-            is_first = self._rows is None
+            is_first = self.rows is None
             changed = np.arange(self._count) if is_first else np.flatnonzero(self._is_set)
             quotes = QuoteTable.of([self._kept.get(InstrumentId(number)) for number in changed.tolist()])
             self._before = quotes if is_first else self._before
@@ -446,15 +442,15 @@ class LatestQuotes:
         self._latest = [None] * self._count
         self._rows_of = [None] * self._count
         self._is_set[:] = False
-        self._rows, self._handed_over = rows, frozenset()
+        self.rows, self._handed_over = rows, frozenset()
 
     def hand_over(self, numbers: Collection[int]) -> None:
         """Change the instruments whose every quote is set, from the present row on."""
         for number in numbers:
             if number not in self._handed_over:
                 self[InstrumentId(number)] = self[InstrumentId(number)]
-        assert self._rows is not None
+        assert self.rows is not None
         for number in self._handed_over:
-            self._kept_from[number] = self._rows.upto - 1
+            self._kept_from[number] = self.rows.upto - 1
             self._until[number] = -1
         self._handed_over = numbers

@@ -235,7 +235,7 @@ class MarketState:
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
         self.quotes: QuoteBook = nothing
         self.changes = 0
-        """Quotes that were taken in one by one."""
+        """Counts the quotes that were taken in one by one, and what changes prices or terms without one."""
         self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent]] = {}
         """Latest quote without two sides of what is no option, after the one that it did not replace."""
         self.bars: list[BarEvent | None] = [None] * len(instruments)
@@ -318,10 +318,11 @@ class MarketState:
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
 
-    def quotes_seen(self) -> int:
-        """Return a number that changes with every quote, of whatever instrument."""
-        quotes = self.quotes
-        return self.changes + (quotes.upto if isinstance(quotes, LatestQuotes) else 0)
+    @property
+    def version(self) -> int:
+        """A number that changes with every quote, of whatever instrument, and with terms and scales."""
+        rows = self.quotes.rows if isinstance(self.quotes, LatestQuotes) else None
+        return self.changes if rows is None else self.changes + rows.upto
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
@@ -338,7 +339,7 @@ class MarketState:
         spot = None if share is None else quotes[share]
         if spot is None:
             return False
-        seen = self.changes + (quotes.upto if type(quotes) is LatestQuotes else 0)
+        seen = self.version
         known = self._judged.get(number)  # a look asks of each leg several times
         if known is not None and known[0] is quote and known[1] == seen:
             return known[2]
@@ -471,6 +472,7 @@ class MarketState:
         """
         self._volumes.clear()
         self.opened_ns = open_ns
+        self.changes += 1
         due = self.going_ex(open_ns)
         self.adjustments += due
         self._going_ex = [item for item in self._going_ex if item.ts_event_ns > open_ns]
@@ -507,6 +509,7 @@ class MarketState:
     def apply_rates(self, event: RateEvent) -> None:
         """Apply a rate curve."""
         self.rate_curve = RateCurve(event.days, event.rates)
+        self.changes += 1
 
     def apply_dividend(self, event: DividendEvent) -> None:
         """Apply a declared dividend; a later one of the same ex-date corrects it.
@@ -521,6 +524,7 @@ class MarketState:
                 self.dividends.remove(known)
                 break
         self.dividends.append(event)
+        self.changes += 1
         for listener in self.on_dividend:
             listener(event)
 
@@ -572,6 +576,7 @@ class MarketState:
 
     def outdate(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Make the latest quotes of instruments stale: they stay as marks until the next quotes come."""
+        self.changes += 1
         for number in numbers:
             quote = self.quotes[number]
             if quote is not None:

@@ -233,11 +233,10 @@ class DeltaHedger:
         exposure, quote = exposure or self.measure(view, legs), view.market.quotes[number]
         if exposure is None or quote is None or (is_proxy and verdict(number, view.now_ns) not in FINE):
             return []
-        inputs = exposure.inputs
         if at_once:
-            inputs = msgspec.structs.replace(inputs, seconds_since_hedge=LONG_AGO_SECONDS)
-        judged, unfinished = self.band.judge(inputs), self._unfinished
-        self._judged = view.now_ns, exposure, judged
+            now = msgspec.structs.replace(exposure.inputs, seconds_since_hedge=LONG_AGO_SECONDS)
+            exposure = msgspec.structs.replace(exposure, inputs=now)
+        inputs, judged, unfinished = exposure.inputs, self.verdict(exposure), self._unfinished
         if judged.inside and unfinished is None:
             return []
         # while an order is on its way its outcome counts in full, and wakes the strategy again
@@ -278,6 +277,12 @@ class DeltaHedger:
         sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
         why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def verdict(self, exposure: HedgedPosition) -> BandVerdict:
+        """Return the band's verdict on a position as measured, judged once."""
+        if self._judged is None or self._judged[1] is not exposure:
+            self._judged = exposure.inputs.now_ns, exposure, self.band.judge(exposure.inputs)
+        return self._judged[2]
 
     def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
         """Return the position of a look of now, what its band states, and the least hedge, in deltas.

@@ -272,7 +272,7 @@ class PositionWatch:
             return self._blind(view, hedger.unusable)
         self._blind_since_ns = None
         self._blindness.forget()
-        threshold = hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
+        threshold = hedger.verdict(exposure).half_width_shares / exposure.inputs.multiplier
         alerts = self._alerts.check(view, exposure, threshold)
         hedges = [_with_greeks(hedge, exposure, len(legs)) for hedge in hedger.step(view, legs, exposure)]
         return [*alerts, *surplus_cancels(view), *hedges]
