@@ -84,6 +84,8 @@ class Calm(NamedTuple):
     """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
     quotes: tuple[tuple[InstrumentId, QuoteEvent, Decimal], ...]
     """Those of the legs, and of a hedge that is not the underlying, with the quantity held."""
+    owned: Decimal
+    """Quantity held of the hedge."""
     dealers: tuple[GammaExposureEvent, ...]
     """Dealer gamma that is known."""
 
@@ -102,6 +104,8 @@ class Calm(NamedTuple):
         ):
             return False
         quantity = view.positions.quantity
+        if quantity(view.hedge) != self.owned:
+            return False
         for number, quote, held in self.quotes:
             if market.quotes[number] is not quote or quantity(number) != held:
                 return False
@@ -176,4 +180,4 @@ def calm_of(
     if not (low < spot - LEAST_WAY and high > spot + LEAST_WAY and until_ns > now_ns):
         return None
     spread, dealers = spot_quote.ask - spot_quote.bid, tuple(market.gamma_exposures.values())
-    return Calm(low, high, until_ns, spread, tuple(quotes), dealers)
+    return Calm(low, high, until_ns, spread, tuple(quotes), view.positions.quantity(view.hedge), dealers)
