@@ -4,13 +4,14 @@ A customer's positions may be paired in many ways, and the account is asked for 
 amounts of all pairs are the whole numbers of one small program: who is covered, by what, and what is left.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.classes import BROAD_INDICES
@@ -23,6 +24,9 @@ SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50"
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
 UNIT_DECIMALS = 9
 """Decimals of shares, of which brokers hold parts."""
+NEARLY = 1e-6
+"""Amounts and costs, currency, that count as none."""
+Floats = NDArray[np.float64]
 
 
 # requirements -------------------------------------------------------------------------------------------
@@ -280,10 +284,10 @@ class Pairing:
 
     def _least(self) -> Iterable[Decimal]:
         """Return the amounts of the least cost."""
-        return least_amounts(
-            tuple((float(pair.cost), pair.is_whole, tuple(terms.items())) for pair, terms in self._pairs),
-            tuple(self._most.items()),
-        )
+        are_whole = tuple(pair.is_whole for pair, _ in self._pairs)
+        columns = tuple(tuple(terms.items()) for _, terms in self._pairs)
+        program = _program(are_whole, columns, tuple(self._most.items()))
+        return program.least([float(pair.cost) for pair, _ in self._pairs])
 
     def _pair(self, amounts: Iterable[Decimal]) -> None:
         """Count amounts of the pairs."""
@@ -318,38 +322,56 @@ def _worth(contract: OptionContract, price: Decimal) -> Decimal:
     return contract.multiplier * max(sign * (price - contract.strike), ZERO)
 
 
-@lru_cache(maxsize=256)
-def least_amounts(
-    columns: tuple[tuple[float, bool, tuple[tuple[Hashable, Decimal], ...]], ...],
-    most: tuple[tuple[Hashable, Decimal], ...],
-) -> tuple[Decimal, ...]:
-    """Return the amounts at which columns cost least.
+class _Program:
+    """Amounts of columns, bounded row by row, at the least cost.
 
     Parameters
     ----------
-    columns
-        Cost of a unit, whether there are whole ones alone, and part in each row.
-    most
-        What a row comes to at most; 0 unless named.
+    are_whole, parts, most
+        Which columns take whole amounts alone; their part in each row, and what that comes to at most.
     """
-    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415 - a tenth of a second that only pairs pay
 
-    places: dict[Hashable, int] = {}
-    parts = np.zeros((sum(len(terms) for _, _, terms in columns), len(columns)))
-    for column, (_, _, terms) in enumerate(columns):
+    def __init__(self, are_whole: Sequence[bool], parts: Floats, most: Floats) -> None:
+        self._are_whole, self._parts, self._most = are_whole, parts, most
+        self._known: dict[bytes, Floats] = {}
+        """Amounts that were least at costs of before."""
+
+    def least(self, costs: Sequence[float]) -> list[Decimal]:
+        """Return the amounts at which columns cost least."""
+        from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415 - a tenth of a second that only pairs pay
+
+        known = min(self._known.values(), key=lambda amounts: float(amounts @ costs), default=None)
+        if known is None or not self._is_least(known, np.array(costs)):
+            found = milp(
+                costs,
+                integrality=np.array(self._are_whole, dtype=int),
+                constraints=LinearConstraint(self._parts, ub=self._most),
+                options={"mip_rel_gap": 0.0},
+            )
+            assert found.success, found.message
+            known = np.where(self._are_whole, found.x.round(), found.x.round(UNIT_DECIMALS))
+            self._known[known.tobytes()] = known
+        return [round(Decimal(amount), UNIT_DECIMALS) for amount in known.tolist()]
+
+    def _is_least(self, amounts: Floats, costs: Floats) -> bool:
+        """Return whether bounds that the amounts reach prove that nothing costs less: prices alone moved."""
+        from scipy.optimize import nnls  # noqa: PLC0415 - see above
+
+        reached = self._most - self._parts @ amounts < NEARLY
+        proofs = np.hstack([-self._parts[reached].T, np.eye(len(costs))[:, amounts < NEARLY]])
+        return bool(proofs.size) and bool(nnls(proofs, costs)[1] <= NEARLY)  # it crashes without a column
+
+
+@lru_cache(maxsize=64)
+def _program(
+    are_whole: tuple[bool, ...],
+    columns: tuple[tuple[tuple[Hashable, Decimal], ...], ...],
+    most: tuple[tuple[Hashable, Decimal], ...],
+) -> _Program:
+    """Return the program of columns, each by its part in rows; a row comes to 0 at most unless bounded."""
+    rows = {row: n for n, row in enumerate(dict.fromkeys(row for terms in columns for row, _ in terms))}
+    parts, bounds = np.zeros((len(rows), len(columns))), dict(most)
+    for column, terms in enumerate(columns):
         for row, part in terms:
-            parts[places.setdefault(row, len(places)), column] = float(part)
-    bounds = dict(most)
-    found = milp(
-        [cost for cost, _, _ in columns],
-        integrality=np.array([is_whole for _, is_whole, _ in columns], dtype=int),
-        constraints=LinearConstraint(
-            parts[: len(places)], ub=[float(bounds.get(row, ZERO)) for row in places]
-        ),
-        options={"mip_rel_gap": 0.0},
-    )
-    assert found.success, found.message
-    return tuple(
-        round(Decimal(amount), 0 if is_whole else UNIT_DECIMALS)
-        for amount, (_, is_whole, _) in zip(found.x.tolist(), columns, strict=True)
-    )
+            parts[rows[row], column] = float(part)
+    return _Program(are_whole, parts, np.array([float(bounds.get(row, ZERO)) for row in rows]))
