@@ -981,7 +981,7 @@ class IbkrOrders:
             now_ns = self._publisher.timestamp()
             if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
                 self.path.publish(busts)
-                for fill in fills:  # there is room for what was not known
+                for fill in (*fills, *fills):  # once those that are known stand, there is room for the others
                     self._on_fill(fill)
                     self._on_commission(fill)
         for fill in in_time:
