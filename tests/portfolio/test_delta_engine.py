@@ -182,6 +182,29 @@ def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
     assert nothing_known.greeks.delta == pytest.approx(1.0)
 
 
+@pytest.mark.rows(
+    ("number", "bid", "ask"),
+    [
+        (0, math.nan, math.nan),  # a row of the share at the very instant of the options
+        (CALL, 0.01, 0.02),  # below its payoff
+        (CALL, 0.0, math.nan),
+    ],
+)
+def test_a_volatility_stands_while_later_quotes_show_none(number, bid, ask):
+    market = Market()
+    market.quote(510.0)
+    market.engine.observe([CALL, PUT], NOON)
+    market.state.apply_quote(quote(number, NOON, bid, ask))
+    market.engine.observe([CALL, PUT], NOON)
+    later = NOON + 10**9
+    market.state.apply_quote(quote(0, later, 509.99, 510.01))
+    for leg in (CALL, PUT):
+        market.state.apply_quote(quote(leg, later, math.nan, math.nan))
+        state = market.engine.state(leg, later)
+        assert state.vol == pytest.approx(0.20, abs=1e-4)
+        assert state.mark == pytest.approx(model_price(market.book[leg], 510.0, 0.20, later), abs=0.01)
+
+
 def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
     market.engine.observe([CALL], NOON)
     lost_ns = market.state.lost_ns[CALL]

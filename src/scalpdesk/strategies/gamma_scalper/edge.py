@@ -39,7 +39,7 @@ from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.regulation_t import Pairing
+from scalpdesk.margin.pairing import Pairing
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
