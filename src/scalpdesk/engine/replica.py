@@ -11,7 +11,8 @@ class Replica:
     """Feeds a journal to an engine rebuilt from its header.
 
     The strategy is woken for its memory alone. From the first order or mode that differs from the journal's
-    on, as where another build wrote it, the strategy sleeps and the journal's stand.
+    on, as where another build wrote it, the strategy sleeps and the journal's stand, until a desk that was
+    resumed there took over what the account held.
 
     Parameters
     ----------

@@ -49,6 +49,7 @@ from scalpdesk.core.events import (
     UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import (
+    EXITS,
     AskFolder,
     CancelOrder,
     MultiLegOrder,
@@ -56,9 +57,10 @@ from scalpdesk.core.intents import (
     SetTimer,
     SubmitOrder,
     modes_in,
+    orders_of,
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
 from scalpdesk.engine.decisions import Decisions
@@ -75,6 +77,7 @@ from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Proposal,
     Strategy,
+    TakesOver,
     UsesSubBooks,
     check_proposal,
     check_sequence,
@@ -136,6 +139,11 @@ class TradingEngine:
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
 
+    @property
+    def is_led(self) -> bool:
+        """Whether a journal says what was sent, and in which mode; nothing is decided here."""
+        return self._turn.is_led
+
     def lead(self, own: Sequence[Output], journaled: Sequence[Output]) -> None:
         """Let a journal say from now on what was sent, and in which mode; nothing more is decided here.
 
@@ -147,19 +155,32 @@ class TradingEngine:
             What the journal has in its place.
         """
         self._turn.is_led = True
-        orders, desk_mode = self.desk.orders, self.desk.gate.desk_mode
+        orders, desk_mode, counters = self.desk.orders, self.desk.gate.desk_mode, self.desk.gate.counters
         for output in reversed(own):
             orders.take_back(output)
         for output in journaled:
             if type(output) is SubmitOrder or type(output) is MultiLegOrder:
                 orders.restore(output, self.now_ns)
+                for sent in orders_of(output):
+                    size = ZERO if sent.purpose in EXITS else sent.quantity
+                    is_option = self.desk.instruments[sent.instrument_id].is_option
+                    counters.note_order(self.now_ns, size, is_option=is_option)
             elif type(output) is CancelOrder:
                 orders.cancel(output.client_order_id, again=True)
+                counters.note_cancel(self.now_ns)
         for mode, decision in modes_in(journaled):
             if mode is not desk_mode.mode:
                 facts = decision.facts
                 why = ModeEntry(mode, decision.reasons[0], str(facts.get("who", "")), decision.ts_ns)
                 desk_mode.keep(AccountMode(why, None, desk_mode.state.changes + 1))
+
+    def _take_over(self) -> None:
+        """Decide again, where a desk goes on from a journal that led it, with what the account holds."""
+        if self._turn.is_led and isinstance(self.strategy, TakesOver):
+            self._turn.is_led = False
+            self._view.now_ns = self.now_ns
+            self._flattening.open_session()
+            self.strategy.take_over(self._view)
 
     @property
     def watched(self) -> AbstractSet[InstrumentId]:
@@ -277,6 +298,8 @@ class TradingEngine:
                 self.desk.take_limits(event)
             case AccountComparison():
                 self.desk.take_comparison(event)
+                if not event.is_compared:
+                    self._take_over()
             case ExerciseNotice():
                 self.desk.lapsing[event.instrument_id] = event.contracts
             case ModeKept():

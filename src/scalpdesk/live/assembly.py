@@ -453,6 +453,12 @@ def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | N
         return None
     truncated = "" if journal.recovered is None else f"; {journal.recovered}"
     notify("info", f"resumed {header.run_id}: {count_text(rebuilt.events, 'event')} replayed{truncated}")
+    if rebuilt.otherwise:
+        notify(
+            "warning",
+            f"build {BUILD} decides otherwise than {header.build}, which wrote the journal: the journal"
+            f" stands, and the strategy takes over what the account holds (first: {rebuilt.otherwise})",
+        )
     return AssembledRun(
         found,
         header,

@@ -27,6 +27,7 @@ from scalpdesk.core.intents import Output, acts_of
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import ZERO
 from scalpdesk.core.version import BUILD
+from scalpdesk.engine.replica import Replica
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import first_difference
@@ -34,6 +35,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Watcher
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.strategies.contract import TakesOver
 from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
 
 
@@ -59,17 +61,20 @@ class Rebuilt:
     """Events replayed."""
     failed: FailedEvent | None = None
     """An event on which the engine raised, and that no change of the mode has followed yet."""
+    otherwise: str = ""
+    """What this build decided otherwise first, from where on the journal led; empty where nothing."""
 
 
 def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
     """Replay a journal into a fresh engine; ``watch`` sees each event with what it led to.
 
-    What reaches the venue, and the mode, is given again; words, facts and marks may be another build's.
+    What reaches the venue, and the mode, is given again; words, facts and marks may be another build's. Where
+    this build decides otherwise, the journal leads from there on, and the strategy takes over at its end.
 
     Raises
     ------
     InvariantError
-        When this program decides otherwise than the one that wrote the journal.
+        When it decides otherwise, and the strategy cannot take over.
     StopError
         When an event raises what ended the run.
     JournalError
@@ -80,13 +85,14 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
     failed: FailedEvent | None = None
     has_account = False
     unwritten: tuple[Output, ...] = ()
+    led = _Led(reader, engine)
     for step, journaled in reader.steps():
-        _compare(reader, events, (), unwritten)
+        led.heed((), unwritten, events)
         produced: tuple[Output, ...] = ()
         for event in step:
-            _compare(reader, events, (), produced)
+            led.heed((), produced, events)
             try:
-                produced = engine.handle(event)
+                produced = led.handle(event)
             except Exception as error:
                 if not isinstance(error, ScalpdeskError):
                     raise StopError(
@@ -97,6 +103,9 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
                         " over what the account holds",
                     ) from error
                 raise
+            if event is step[-1] and journaled:
+                led.heed(journaled, produced, events + 1)
+                produced = journaled if led.is_led else produced
             timers.note(event, produced)
             if type(event) is AccountSnapshot:
                 has_account = True
@@ -109,27 +118,47 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
             if watch is not None:
                 watch(event, produced)
             events += 1
-        if not journaled:
-            unwritten = produced
-        else:
-            _compare(reader, events, journaled, produced)
-    return Rebuilt(timers, unwritten, events, failed)
+        unwritten = () if journaled else produced
+    return Rebuilt(timers, unwritten, events, failed, led.otherwise)
 
 
-def _compare(
-    reader: JournalReader, events: int, journaled: Sequence[Output], produced: Sequence[Output]
-) -> None:
-    """Refuse to go on where an event leads to other orders, cancels or another mode than in the journal."""
-    if not (journaled or produced) or acts_of(journaled) == acts_of(produced):
-        return
-    old, new = ([each for each in outputs if acts_of([each])] for outputs in (journaled, produced))
-    raise InvariantError(
-        "this build decides otherwise than the one that wrote the journal; nothing was sent",
-        where=f"{reader.run_dir}, event {events}: {first_difference(old, new)}",
-        value=f"written by {reader.header.build}, this is {BUILD}",
-        fix="resume with the build and configuration that wrote it, or start a new run with --new-run:"
-        " it takes over what the account holds",
-    )
+class _Led:
+    """An engine under recovery: the journal leads it where its strategy can take over, and refuses else."""
+
+    def __init__(self, reader: JournalReader, engine: EventHandler) -> None:
+        can_lead = isinstance(engine, TradingEngine) and isinstance(engine.strategy, TakesOver)
+        self._replica = Replica(engine) if can_lead else None
+        self._reader, self._engine = reader, engine
+        self.otherwise = ""
+
+    @property
+    def is_led(self) -> bool:
+        return self._replica is not None and self._replica.engine.is_led
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        if self._replica is None:
+            return self._engine.handle(event)
+        self._replica.take(event)
+        return self._replica.produced
+
+    def heed(self, journaled: Sequence[Output], produced: Sequence[Output], events: int) -> None:
+        """Compare the orders, cancels and modes of an event with the journal's."""
+        if self._replica is not None:
+            self._replica.heed(journaled)
+        if not (journaled or produced) or acts_of(journaled) == acts_of(produced):
+            return
+        old, new = ([each for each in outputs if acts_of([each])] for outputs in (journaled, produced))
+        where = f"event {events}: {first_difference(old, new)}"
+        if self._replica is not None:
+            self.otherwise = self.otherwise or where
+            return
+        raise InvariantError(
+            "this build decides otherwise than the one that wrote the journal; nothing was sent",
+            where=f"{self._reader.run_dir}, {where}",
+            value=f"written by {self._reader.header.build}, this is {BUILD}",
+            fix="resume with the build and configuration that wrote it, or start a new run with --new-run:"
+            " it takes over what the account holds",
+        )
 
 
 def _never_began(event: FailedEvent, run_dir: Path) -> StopError:

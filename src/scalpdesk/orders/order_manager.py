@@ -138,6 +138,9 @@ class OrderManager:
         orders = tuple(Order(order, now_ns) for order in sent)
         for order in orders:
             self.orders[order.client_order_id] = self.live[order.client_order_id] = order
+        last = orders[-1].client_order_id.removeprefix(f"{self._prefix}-")
+        if last.isdecimal():  # of this run: the next one has another
+            self._count = max(self._count, int(last))
         if isinstance(command, MultiLegOrder):
             self._bind(command.client_order_id, orders)
         return orders

@@ -442,6 +442,15 @@ def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
 
 
 @runtime_checkable
+class TakesOver(Protocol):
+    """A strategy that goes on with what the account holds, where another build led the run so far."""
+
+    def take_over(self, view: DeskView) -> None:
+        """Forget every trade, and begin with the account as it is once it has been compared."""
+        ...
+
+
+@runtime_checkable
 class UsesSubBooks(Protocol):
     """A strategy made of members, each with a book of its own."""
 

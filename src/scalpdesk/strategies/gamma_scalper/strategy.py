@@ -35,7 +35,7 @@ from scalpdesk.strategies.gamma_scalper.states import (
 )
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
 from scalpdesk.strategies.several.strategy import one_for_each
-from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, take_back
 
 NAME = "gamma-scalper"
 
@@ -55,6 +55,7 @@ class StructureScalper:
         self.name = name
         self.tools = tools
         self.state: State = WaitingState(self.tools, TradeStart({}))
+        self._takes_over = False
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._warnings = ReportOnce(DecisionKind.ALERT)
 
@@ -88,7 +89,30 @@ class StructureScalper:
             watch.meter.note_decided(view, actions)
         return actions
 
+    def take_over(self, view: DeskView) -> None:
+        """Hold and hedge what the account holds, whatever legs: no memory tells how it came."""
+        tools = self.tools
+        tools.adopts = self._takes_over = True
+        self.state = WaitingState(tools, TradeStart({}))
+        if view.session is not None:
+            tools.begin_session(view)
+            tools.edge.horizon.open_session(view)
+
+    def _withdraw(self, view: DeskView) -> Sequence[Action]:
+        """Take off what the build before this one left at the venue; once it is over, take over."""
+        if not view.is_compared:
+            return ()
+        if view.orders.live:
+            orders = view.orders.live.values()
+            return take_back(DecisionKind.ENTRY, orders, "the strategy takes over: orders from before")
+        self._takes_over = False
+        assert isinstance(self.state, WaitingState)
+        self.state, actions = self.state.open_session(view)
+        return actions
+
     def _act(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        if self._takes_over and view.session is not None:
+            return self._withdraw(view)
         if wake is Wake.SESSION:
             return self._on_session(view)
         tools, state = self.tools, self.state
