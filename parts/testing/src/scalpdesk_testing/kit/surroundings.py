@@ -22,7 +22,6 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-import duckdb
 import pytest
 from hypothesis import configuration, settings
 from sqlalchemy import create_engine, make_url, text
@@ -163,22 +162,6 @@ def embedded_days_built_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(market, "reconstruct", reconstruct)
         patch.setattr(market, "reconstruct_bars", reconstruct_bars)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_database() -> Iterator[None]:
-    """Let the catalogue's connections share one DuckDB, which takes 20 ms to begin; each has its own tables."""
-    connect, begun = duckdb.connect, list[duckdb.DuckDBPyConnection]()
-
-    def shared(*place: str, **given: Any) -> duckdb.DuckDBPyConnection:
-        if given.keys() != {"config"}:
-            return connect(*place, **given)
-        begun[:] = begun or [connect(**given)]
-        return begun[0].cursor()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duckdb, "connect", shared)
         yield
 
 
