@@ -126,8 +126,9 @@ class _Led:
     """An engine under recovery: the journal leads it where its strategy can take over, and refuses else."""
 
     def __init__(self, reader: JournalReader, engine: EventHandler) -> None:
-        can_lead = isinstance(engine, TradingEngine) and isinstance(engine.strategy, TakesOver)
-        self._replica = Replica(engine) if can_lead else None
+        self._replica: Replica | None = None
+        if isinstance(engine, TradingEngine) and isinstance(engine.strategy, TakesOver):
+            self._replica = Replica(engine)
         self._reader, self._engine = reader, engine
         self.otherwise = ""
 
