@@ -12,8 +12,10 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
+from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.option_vols import LEAST_DEVIATION
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
@@ -491,6 +493,12 @@ def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_
         valued = market.engine.state(CALL, now_ns)
         assert valued.mark == pytest.approx(market.engine.mark(CALL), abs=1e-6)
         assert valued.is_modelled
+        # three deviations to either side: the width of a quote, and what volatilities move in the time since
+        apart = LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(market.engine.variance_years(NOON, now_ns))
+        sides = (0.0, math.inf) if ask == 0.3 else (max(0.0, bid), ask if ask > 0.0 else math.inf)
+        for end, away in ((valued.low, -apart), (valued.high, apart)):
+            price = model_price(market.book[CALL], 498.0, valued.vol * math.exp(away), now_ns)
+            assert end == pytest.approx(min(max(price, sides[0]), sides[1]), rel=1e-4)
     assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
 
 
@@ -504,6 +512,12 @@ def test_a_put_in_the_money_whose_bid_is_lost_is_marked_by_its_strikes_call_and_
         state.apply_quote(quote(PUT, later, math.nan, put + 0.05))
         assert market.engine.mark(PUT) == pytest.approx(put, abs=0.02)
         assert market.engine.mark(PUT) >= 500.0 - spot
+        assert market.engine.state(PUT, later).low >= 500.0 - spot
+    told = Market(flat_rate=0.08)  # a model that knows no early exercise
+    told.engine = DeltaEngine(told.book, told.state, ContractPricer(Style.EUROPEAN), flat_rate=0.08)
+    told.quote(420.0)
+    told.state.apply_quote(quote(PUT, later, math.nan, 99.0))
+    assert told.engine.state(PUT, later).low == told.engine.mark(PUT) == 80.0
 
 
 def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
@@ -525,6 +539,13 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
     price = model_price(book[lost], 499.5, hedged.vol, now_ns)
     assert market.engine.mark(lost) == pytest.approx(price, abs=0.01)
+    later = now_ns + 3_600 * 10**9  # nor is the rest of the expiry quoted now: the smile may have moved
+    market.quote(499.5, now_ns=later, only={0})
+    valued = market.engine.state(lost, later)
+    apart = LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(market.engine.variance_years(now_ns, later))
+    for end, away in ((valued.low, -apart), (valued.high, apart)):
+        price = model_price(book[lost], 499.5, valued.vol * math.exp(away), later)
+        assert end == pytest.approx(price, rel=1e-4)
 
 
 @pytest.mark.rows("move", [0.5, -0.5])
