@@ -346,10 +346,8 @@ class BacktestRunner:
 
         Each event decides where the next lies, so the search for the next begins when it was handled.
         """
-        rows, trigger, own = self._rows, self._engine.trigger(number), self._own.get(number)
+        rows, trigger, own = self._rows, self._engine.trigger(number), self._own[number]
         assert trigger is not None
-        if own is None:
-            own = self._own[number] = rows.only(number)
         places = own.rows
         at, count = bisect_left(places, rows.upto), len(own)
         stops = [*(bisect_left(places, known) for known in before), count]
@@ -414,7 +412,10 @@ class BacktestRunner:
             seconds = (int(stamps[-1]) - int(stamps[0])) / NANOS_PER_SECOND if len(stamps) else 0.0
             is_dense = len(self._rows.rows_of(number, valid=False)) >= SKIP_FROM_A_SECOND * seconds
             trigger = self._engine.trigger(number)
-            self._skipped_in = number if is_dense and trigger is not None and trigger.skips else None
+            if is_dense and trigger is not None and trigger.skips:
+                if number not in self._own:
+                    self._own[number] = self._rows.only(number)
+                self._skipped_in = None if self._own[number].leaps else number
         self._is_chosen[:] = False
         self._is_chosen[list(self._chosen)] = True
         whole = self._chosen if self._skipped_in is None else frozenset()

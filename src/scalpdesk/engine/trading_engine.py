@@ -71,7 +71,8 @@ from scalpdesk.engine.halts import TradingHalts
 from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.engine.turn import Turn
-from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
+from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows, are_options
+from scalpdesk.marketdata.quotes import LEAP
 from scalpdesk.marketdata.state import OLD_NS, QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
@@ -100,6 +101,7 @@ MarketFigure = (
 )
 """Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
+SMALL, LARGE = 1.0 - LEAP, 1.0 + LEAP
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 BOOKED = (OrderFilled, FillBusted, PositionChanged)
 """Events after which a flattening desk looks again."""
@@ -136,6 +138,7 @@ class TradingEngine:
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._widest = desk.market.widest
+        self._is_option = are_options(desk.instruments).tolist()
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
 
@@ -234,7 +237,18 @@ class TradingEngine:
                     0.0 < event.bid < event.ask < 1e300
                     and event.ask - event.bid <= self._widest[number]
                     and now_ns - event.ts_event_ns <= OLD_NS
-                    and (last is None or event.ts_event_ns >= last.ts_event_ns)
+                    and (
+                        last is None
+                        or (
+                            event.ts_event_ns >= last.ts_event_ns
+                            and (
+                                self._is_option[number]
+                                or SMALL * (last.bid + last.ask)
+                                < event.bid + event.ask
+                                < LARGE * (last.bid + last.ask)
+                            )
+                        )
+                    )
                 ):
                     quotes[number] = event
                     self._market.changes += 1

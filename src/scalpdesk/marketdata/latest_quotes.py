@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
@@ -72,6 +72,9 @@ class InstrumentRows:
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data
         self._locked, self._untradable = locked, untradable
+        mids = np.delete(bid + ask, untradable)
+        self.leaps = bool((np.abs(np.diff(mids)) > LEAP * mids[:-1]).any())
+        """Whether one of its good quotes leaps from the last: each is judged as it comes then."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -20,6 +20,8 @@ class QuoteVerdict(StrEnum):
     NON_FINITE = "non_finite"
     NEGATIVE = "negative"
     OUT_OF_ORDER = "out_of_order"
+    CONTRADICTED = "contradicted"
+    """An underlying's leaps to where the quotes of its options do not follow."""
 
 
 GOOD, LOCKED = QuoteVerdict.GOOD, QuoteVerdict.LOCKED  # looking up an enum's member costs as much as a call
@@ -31,6 +33,8 @@ TRADABLE = frozenset({GOOD, LOCKED})
 
 Half an ask is no price of a share; an option without a bid is worth little.
 """
+LEAP = 0.005
+"""Fraction of its price by which an underlying may always be quoted elsewhere than before."""
 WIDE_PART = 0.35
 """Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5

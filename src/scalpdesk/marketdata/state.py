@@ -35,6 +35,7 @@ from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, Session
 from scalpdesk.marketdata.quotes import (
     GOOD,
     KEPT,
+    LEAP,
     LOCKED,
     TRADABLE,
     WIDE_STRIKES,
@@ -53,6 +54,10 @@ LOST_AFTER = 2
 OLD_NS = MINUTE_NS
 """A quote that was made longer than this before it came counts as known since it was made. A shorter time may
 be the error of a clock."""
+LEAP_OF_A_SECOND = 0.0022
+"""Fraction of its price by which an underlying may be quoted elsewhere unasked, by the root of the seconds
+since its latest quote: a coin moved by 1.16 % in half a minute.
+"""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -114,6 +119,11 @@ def holds_up_no_hedge(
     """
     unbid = unbid_option(instruments, quotes, number) if quantity > 0 else None
     return unbid is not None and not unbid[0].payoff(unbid[1])
+
+
+def moved_unasked(quote: QuoteEvent, now_ns: int) -> float:
+    """Return the fraction of its price by which an underlying may be elsewhere by now (UTC nanoseconds)."""
+    return LEAP_OF_A_SECOND * math.sqrt(max(now_ns - quote.ts_event_ns, 0) / NANOS_PER_SECOND)
 
 
 def widest_spread(instrument: Instrument) -> float:
@@ -236,8 +246,8 @@ class MarketState:
         self.quotes: QuoteBook = nothing
         self.changes = 0
         """Counts the quotes that were taken in one by one, and what changes prices or terms without one."""
-        self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent]] = {}
-        """Latest quote without two sides of what is no option, after the one that it did not replace."""
+        self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent, QuoteVerdict]] = {}
+        """Latest quote of what is no option that is no price of it, after the one that it did not replace."""
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
@@ -299,22 +309,25 @@ class MarketState:
         One without two sides is kept of an option alone: what is none keeps its last sound mid and its age.
         One that was old when it came is as old as it says: delayed, frozen, or of a trading halt.
         """
-        last = self.quotes[quote.instrument_id]
+        number = quote.instrument_id
+        last = self.quotes[number]
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
         if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
         self.changes += 1
-        verdict = judge_quote(quote.bid, quote.ask)
+        verdict, is_option = judge_quote(quote.bid, quote.ask), self._spot_of[number] is not None
+        if verdict in TRADABLE and not is_option and last is not None and self._leaps(quote, last):
+            verdict = QuoteVerdict.CONTRADICTED
         if verdict is not GOOD:
             self.oddities[verdict] += 1
-        if verdict in TRADABLE or (verdict in KEPT and self._spot_of[quote.instrument_id] is not None):
-            self.quotes[quote.instrument_id] = quote
-            if quote.instrument_id in self.recent:
-                self.recent[quote.instrument_id].append(quote)
-        elif self._spot_of[quote.instrument_id] is None:
-            self._unsound[quote.instrument_id] = last, quote
+        if verdict in TRADABLE or (verdict in KEPT and is_option):
+            self.quotes[number] = quote
+            if number in self.recent:
+                self.recent[number].append(quote)
+        elif not is_option:
+            self._unsound[number] = last, quote, verdict
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
 
@@ -323,6 +336,18 @@ class MarketState:
         """A number that changes with every quote, of whatever instrument, and with terms and scales."""
         rows = self.quotes.rows if isinstance(self.quotes, LatestQuotes) else None
         return self.changes if rows is None else self.changes + rows.upto
+
+    def _leaps(self, quote: QuoteEvent, last: QuoteEvent) -> bool:
+        """Return whether an underlying is quoted away from ``last`` where its options do not follow.
+
+        What it moves by in the time since its latest quote is no leap, unless that one was.
+        """
+        before, latest, verdict = self._unsound.get(quote.instrument_id, (None, last, GOOD))
+        since = latest if before is last else last
+        is_on = before is last and verdict is QuoteVerdict.CONTRADICTED
+        room = LEAP if is_on else max(LEAP, moved_unasked(since, quote.ts_event_ns))
+        is_far = abs(quote.mid - last.mid) > room * last.mid
+        return is_far and self.bounds.stay_behind(quote, last, self.quotes)
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
@@ -561,12 +586,12 @@ class MarketState:
     def verdict(self, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
         """Return the verdict on the instrument's latest quote as of ``now_ns``.
 
-        Of what is no option that may be one without two sides, which gives no mark.
+        Of what is no option that may be one without two sides or a price, which gives no mark.
         """
         quote = self.quotes[instrument_id]
-        if self._unsound:
-            before, latest = self._unsound.get(instrument_id, (None, None))
-            quote = latest if latest is not None and before is quote else quote
+        unsound = self._unsound.get(instrument_id) if self._unsound else None
+        if unsound is not None and unsound[0] is quote:
+            return unsound[2]
         if quote is None:
             return QuoteVerdict.ABSENT
         verdict = judge_quote(quote.bid, quote.ask)

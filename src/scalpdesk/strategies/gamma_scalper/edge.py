@@ -40,7 +40,6 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.pairing import Pairing
-from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
@@ -304,7 +303,7 @@ class StraddleEdge:
         share = view.market.quotes[view.underlying]
         if None in states or not forecast.known:
             return None
-        if share is None or view.market.verdict(view.underlying, now_ns) not in {*FINE, QuoteVerdict.STALE}:
+        if share is None or view.market.verdict(view.underlying, 0) not in FINE:  # however old it is
             return None  # of one side alone: what hedging costs is not known
         known = [smile for smile in smiles if smile is not None and smile.variance_years > 0.0]
         if len(known) < len(smiles):

@@ -43,7 +43,8 @@ from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 FINE = TRADABLE
-UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
+CONTRADICTED = QuoteVerdict.CONTRADICTED
+UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, CONTRADICTED})
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 FIRST_QUOTES_NS = MINUTE_NS
@@ -353,8 +354,12 @@ class DeltaHedger:
 
     def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> HedgedPosition | None:
         """Return the position's Greeks and the band's inputs; None while they are not known."""
-        self.unusable = ""
-        quote = view.market.quotes[view.underlying]
+        self.unusable, number = "", view.underlying
+        quote = view.market.quotes[number]
+        if view.market.verdict(number, view.now_ns) is CONTRADICTED:
+            symbol = view.instruments[number].symbol
+            self.unusable = f"{symbol}: its quote and those of its options contradict each other"
+            return None
         known = self._leg_greeks(view, legs, 1.0)
         # at the expiry instant the payoff is fixed: settlement decides, not a hedge
         if known is None or quote is None or not quote.mid > 0.0 or known.years <= 0.0:
