@@ -51,7 +51,7 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 
 compiled: $(VENV)/.run-ready  ## the product as a wheel holds it, order path compiled, in .venv/compiled: PYTHONPATH=.venv/compiled (two minutes; needs gcc)
 	rm -rf $(VENV)/to-compile $(VENV)/compiled && mkdir $(VENV)/to-compile
-	cp -r src pyproject.toml README.md LICENSE $(VENV)/to-compile  # the hook leaves what it compiles beside the sources
+	cp -r src release pyproject.toml README.md LICENSE $(VENV)/to-compile  # the hook leaves what it compiles beside the sources
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PIP) install --no-deps --target $(VENV)/compiled $(VENV)/to-compile
 
 run: $(VENV)/.run-ready  ## the main job: a market session, traded and explained

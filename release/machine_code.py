@@ -45,25 +45,27 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Name the files to hatch. They hold the copy's path, so that follows from the source."""
+        self._copies: list[Path] = []
         if version == "editable":
             return
-        self._copy = Path(tempfile.mkdtemp(prefix="scalpdesk-commit-"))
+        holder = Path(tempfile.mkdtemp(prefix="scalpdesk-commit-"))
+        self._copies.append(holder)
         code = Path(self.root, "src")
         names = runpy.run_path(str(code / "scalpdesk" / "core" / "version.py"))
         if commit := names["commit_of"](code / "scalpdesk"):
-            file = self._copy / names["COMMIT_FILE"]
+            file = holder / names["COMMIT_FILE"]
             file.write_text(f"{commit}\n", encoding="ascii")
             inside = "scalpdesk" if self.target_name == "wheel" else "src/scalpdesk"
             build_data["force_include"][str(file)] = f"{inside}/core/{file.name}"
-        self._compiled: Path | None = None
         if self._compiles:
             self._compile(code, build_data)
 
     def _compile(self, code: Path, build_data: dict[str, Any]) -> None:
         sources = (path.read_bytes() for path in sorted(code.rglob("*.py")))
         digest = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-        self._compiled = copy = Path(tempfile.gettempdir(), f"scalpdesk-{digest}")
+        copy = Path(tempfile.gettempdir(), f"scalpdesk-{digest}")
         copy.mkdir(mode=0o700)
+        self._copies.append(copy)
         copytree(code, copy, ignore=ignore_patterns("__pycache__"), dirs_exist_ok=True)
         env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         env |= {"PYTHONHASHSEED": "0", "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
@@ -73,6 +75,5 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def finalize(self, *_built: Any) -> None:
         """Remove the copies."""
-        for folder in (self._copy, self._compiled):
-            if folder is not None:
-                rmtree(folder, ignore_errors=True)
+        for folder in self._copies:
+            rmtree(folder, ignore_errors=True)

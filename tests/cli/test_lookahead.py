@@ -41,7 +41,7 @@ class KnowsTheEnd:
         if self.decided or quote is None:
             return ()
         self.decided = True
-        columns = view.market.quotes._rows.columns
+        columns = view.market.quotes.rows.columns
         last = columns.bid[columns.instrument_id == view.underlying][-1] if self.config.peeks else quote.bid
         side = Side.BUY if last >= quote.ask else Side.SELL
         order = OrderIntent(view.underlying, side, Decimal(1), Purpose.OPEN, side.value)

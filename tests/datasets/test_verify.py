@@ -91,6 +91,17 @@ def test_a_silence_of_the_underlying_is_a_gap_with_its_length():
     assert f"longest {388 * 60} s from 2015-12-23 14:32:00Z" in gaps.detail
 
 
+@pytest.mark.parametrize("sides", [(0.0, 100.2), (NAN, 100.2), (0.0, 0.0), (100.2, NAN)])
+def test_an_underlying_that_ends_without_two_sides_is_unfit(sides):
+    name = "underlying keeps two sides"
+    found = check(verify_tape(tape_of(*GOOD, (3, 0, *sides))), name)
+    assert (found.found, found.verdict) == (1, CheckVerdict.FAILED)
+    mended = tape_of(*GOOD, (3, 0, *sides), (4, 0, 100.1, 100.2))
+    assert check(verify_tape(mended), name).verdict is CheckVerdict.OK
+    gap = check(verify_tape(replace(mended, quote_seconds=6.0)), name)
+    assert (gap.found, gap.verdict) == (1, CheckVerdict.FAILED)
+
+
 def test_an_ask_far_below_intrinsic_value_is_found():
     # Stock at 110: the call is worth 10 at once, and one may buy it for 8.
     report = verify_tape(tape_of((1, 0, 110.0, 110.1), (1, 1, 7.0, 8.0)))
@@ -139,7 +150,10 @@ def test_a_plain_crossed_quote_in_a_file_fails_the_set(tmp_path):
 def test_a_crossed_bar_of_two_moments_warns_and_is_withheld_from_the_desk(tmp_path):
     header = "ts,symbol,bid_open,bid_high,bid_low,bid,bid_size,ask_open,ask_high,ask_low,ask,ask_size"
     catalog = import_rows(
-        tmp_path, "2015-12-23T14:31:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.1,0.1,9\n", header
+        tmp_path,
+        "2015-12-23T14:31:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.1,0.1,9\n"
+        "2015-12-23T14:32:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.2,0.2,9\n",
+        header,
     )
     report = verify_data_set(catalog, "mine", "XYZ")
     assert report.ok

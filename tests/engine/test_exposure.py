@@ -82,9 +82,14 @@ def test_gamma_counts_with_the_square_of_the_weight():
     total = account_greeks(inner, desk.now_ns)
     assert total.gamma_shares_per_usd == pytest.approx(own.gamma_shares_per_usd) != 0.0  # 1.25 · 400 = 500
     assert total.vega_usd_per_point == own.vega_usd_per_point
-    doubled = desk_of_two({QQQ_CALL: 3}, QQQ=2.5).engine.desk
-    twice = account_greeks(doubled, desk.now_ns)
+    doubled = desk_of_two({QQQ_CALL: 3}, QQQ=2.5)
+    twice = account_greeks(doubled.engine.desk, doubled.now_ns)
     assert twice.gamma_shares_per_usd == pytest.approx(4.0 * own.gamma_shares_per_usd)
+    doubled.wait(60)
+    quoted(doubled, 500.0, 400.0)
+    doubled.timer("mark")
+    (*_, mark) = [each for each in doubled.outputs if type(each) is Mark]
+    assert mark.gamma_shares_per_usd == pytest.approx(twice.gamma_shares_per_usd, rel=1e-3)
 
 
 @pytest.mark.rows(

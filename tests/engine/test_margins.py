@@ -224,6 +224,13 @@ def test_the_loss_limit_of_the_day_refuses_by_the_stress_and_never_by_the_premiu
     )
 
 
+def test_shares_that_an_order_before_it_sells_cover_no_call(desk):
+    covered, bare = (desk(held={0: (100, "500")}, level=SPREADS) for _ in range(2))
+    assert len(orders(propose(covered, sell(CALL[510])))) == 1
+    shares = leg(0, Side.SELL, 100, purpose=Purpose.CLOSE)
+    assert len(orders(propose(bare, shares, sell(CALL[510]), all_or_none=False))) == 1
+
+
 def test_what_was_sold_before_counts_and_wings_take_away(desk):
     one = desk()
     alone = asked(one, sell(CALL[500])).day_loss
@@ -296,6 +303,10 @@ def test_the_venues_figure_counts_less_what_was_tied_up_since(desk):
 def test_a_desk_in_dollars_knows_its_margin_once_it_has_written(desk):
     one = desk()
     inner = one.engine.desk
+    for trade in (buy(CALL[500]), leg(CALL[500], Side.SELL, purpose=Purpose.CLOSE)):
+        for order in orders(propose(one, trade)):
+            one.fill(order)
+    assert not one.engine.desk.positions.held()
     assert (inner.is_margined, inner.margin_fraction()) == (False, None)
     for order in orders(propose(one, sell(CALL[500], 2))):
         one.fill(order)

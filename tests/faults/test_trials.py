@@ -93,6 +93,13 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 50_654),  # an execution of the journal was moved onto one that had been inferred
         ("alpaca", 40_960),  # a patient hedge rested on after the last option
         ("alpaca", 51_159),  # a liquidation of the very instant of the view that was taken over
+        (
+            "alpaca",
+            90_211,
+        ),  # a share's row without sides, and an option lost the volatility that it had shown
+        ("tws", 90_012),  # a forced sale's commission came with the first answer alone
+        ("alpaca", 90_156),  # a leg was assigned while its exit was on its way
+        ("tws", 310_027),  # a bust of a dead desk's time, whose place an execution of later was moved to
         ("tws", 51_088),  # the stream's positions stood beside those of the answer
         ("alpaca", 129),  # a wing was sold while its leg could not be bought back
         ("deribit", 458),  # a purchase by the model was priced beyond every collar

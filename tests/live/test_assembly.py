@@ -18,7 +18,7 @@ from scalpdesk.core.errors import (
     ScalpdeskError,
     StopError,
 )
-from scalpdesk.core.events import OrderCancelled, RateEvent
+from scalpdesk.core.events import RateEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES
@@ -402,11 +402,8 @@ def test_a_run_made_in_the_same_instant_as_another_is_the_later_by_its_name(tmp_
 
 
 def test_a_journal_whose_replay_fails_is_let_go(tmp_path):
-    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
-    alive = JournalWriter.reopen(folder, started_ns=1_600)
-    alive.add_event(OrderCancelled("never sent", 1_600, 1_600, "at the close"))
-    alive.flush()
-    alive.abandon()
+    backwards = [RateEvent(at_ns, at_ns, (1.0,), (0.01,)) for at_ns in (1_500, 1_400)]
+    plan, folder = interrupted_run(tmp_path, backwards)
     with pytest.raises(InvariantError):
         resumed(plan)
     JournalWriter.reopen(folder, started_ns=1_700).abandon()

@@ -417,6 +417,15 @@ def test_little_cash_without_a_line_of_the_history_is_an_alarm_and_more_of_it_is
     assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 100000.00, venue 99999.90"]
 
 
+def test_what_is_booked_is_no_part_of_the_difference_that_is_told():
+    bench = Bench()
+    for _ in range(2):
+        bench.judge(held={"SPY": 2}, cash=CASH - D("800.91"), fills=(foreign(),))
+    assert [str(one) for one in bench.reconciler.unexplained] == ["cash: desk 99199.50, venue 99199.09"]
+    ((_, text),) = [said for said in bench.said if said[0] == "alarm"]
+    assert [line.split()[-2:] for line in text.split("\n")[2:]] == [["99199.50", "99199.09"], ["2", "2"]]
+
+
 def test_a_dividend_beside_a_difference_that_the_operator_knows_is_booked_without_another_alarm():
     bench = Bench()
     for _ in range(2):

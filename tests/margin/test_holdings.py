@@ -12,18 +12,15 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying, merged
+from scalpdesk.margin.pairing import Pairing, out_of_the_money, share_requirement, uncovered_risk
 from scalpdesk.margin.regulation_t import (
     COVERED,
     LONG_OPTIONS,
     SPREADS,
     UNCOVERED,
-    Pairing,
     RegulationT,
     least_options_level,
-    out_of_the_money,
-    share_requirement,
     short_share_bound,
-    uncovered_risk,
 )
 from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 from scalpdesk_testing.kit.broker import connect
@@ -106,7 +103,7 @@ def test_the_worth_of_a_holding_is_signed_and_in_coin_for_an_inverse_one():
 
 def paired(spot, *lines):
     made = Pairing(lines, D(spot))
-    return made.initial, made.maintenance, made.premium, made.intrinsic
+    return made.initial, made.maintenance, made.premium, made.withheld
 
 
 @pytest.mark.rows(

@@ -11,14 +11,13 @@ from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.margin.holdings import Holding
+from scalpdesk.margin.pairing import Pairing, uncovered_risk
 from scalpdesk.margin.regulation_t import (
     UNCOVERED,
-    Pairing,
     RegulationT,
     buying_power,
     cash_requirement,
     least_options_level,
-    uncovered_risk,
 )
 from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 from scalpdesk_testing.kit.broker import connect
@@ -84,7 +83,7 @@ def test_shares_cover_each_sold_call_once():
 
 def test_of_shares_that_a_sold_call_will_take_the_gain_beyond_its_strike_is_withheld():
     covered = Pairing([share(150, 275), option("C", 255, -1, 22)], D(275))
-    assert (covered.intrinsic, covered.uncovered) == (100 * 20, [])
+    assert (covered.withheld, covered.uncovered) == (100 * 20, [])
 
 
 def test_a_wide_spread_asks_no_more_than_the_sold_option_alone():
@@ -291,7 +290,7 @@ def test_requirements_of_several_lots(spot, lines, initial, maintenance):
     ],
 )
 def test_what_covered_options_are_in_the_money_is_withheld(lines, spot, intrinsic):
-    assert Pairing(lines, D(spot)).intrinsic == intrinsic
+    assert Pairing(lines, D(spot)).withheld == intrinsic
 
 
 @pytest.mark.rows(("positions", "free"), [({0: 1}, 100_000), ({0: "0.5"}, 100_000), ({1: 1}, 100_000)])

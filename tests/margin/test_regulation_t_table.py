@@ -22,14 +22,8 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.margin.coin import coin_requirement
 from scalpdesk.margin.holdings import Filled, Holding
-from scalpdesk.margin.regulation_t import (
-    UNCOVERED,
-    Pairing,
-    RegulationT,
-    Spread,
-    spread_margin,
-    uncovered_risk,
-)
+from scalpdesk.margin.pairing import Pairing
+from scalpdesk.margin.regulation_t import UNCOVERED, RegulationT
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.tape import quote
 
@@ -200,8 +194,10 @@ def test_spreads_alone(row):
     if len(options) < len(held):
         assert row.spread == 0  # the shares cover
         return
-    pairs = Pairing(options, spot)
-    naked = Pairing([Holding(each.contract, -each.quantity, each.price) for each in pairs.uncovered], spot)
+    pairs = Pairing(options, spot, is_secured=True)
+    left = {contract: -quantity for contract, quantity in pairs.uncovered}
+    sold = [each for each in options if each.instrument in left and each.quantity < 0]
+    naked = Pairing([Holding(each.instrument, left[each.instrument], each.price) for each in sold], spot)
     assert cents(pairs.maintenance - naked.maintenance) == cents(str(100 * row.spread))
 
 
@@ -213,7 +209,7 @@ def test_intraday_margin(row):
     connection = connect(book, cash=1_000_000, options_level=UNCOVERED)
     connection.on_quote(quote(0, 1, row.spot, row.spot))
     figures = RegulationT().figures(Filled(connection.account, held))
-    spot, withheld = D(str(row.spot)), Pairing(held, D(str(row.spot))).intrinsic
+    spot, withheld = D(str(row.spot)), Pairing(held, D(str(row.spot))).withheld
     shares = sum((each.quantity for each in held if not each.is_option), D(0))
     cash = 1_000_000 - sum(each.value for each in held)
     level = cash + shares * spot - 100 * D(str(round(row.maintenance, 6))) - withheld
@@ -236,14 +232,3 @@ def test_spreads_together_never_need_more_than_alone_nor_less_than_nothing():
             pairs = Pairing(options[:size], D(str(row.spot)))
             assert pairs.maintenance >= 0
             assert pairs.initial >= pairs.premium
-
-
-def test_a_group_of_spreads_is_looked_at_at_every_strike():
-    """Sold guts of 90 and 110 with bought options of 95 and 105: both sides lose their 5 from 95 to 105."""
-    near = [
-        next(lines(Row("", leg, 0, 0, 0, 0))).instrument for leg in ("-C90@1", "+C95@1", "-P110@1", "+P105@1")
-    ]
-    call, bought_call, put, bought_put = near
-    made = [Spread(call, bought_call, D(1), D(500)), Spread(put, bought_put, D(1), D(500))]
-    assert spread_margin(made) == 1_000
-    assert uncovered_risk(call, D(100)) == 20

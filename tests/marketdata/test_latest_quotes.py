@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import KEPT, judge_quote
+from scalpdesk.marketdata.quotes import TRADABLE, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -64,7 +64,7 @@ def test_reading_late_is_reading_each(sessions):
     market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
-        seen = SessionRows(columns(rows), COUNT)
+        seen = SessionRows(columns(rows), np.zeros(COUNT, np.bool_))
         market.follow(seen)
         broker.follow(seen)
         quoted = {number for number in range(COUNT) if plain.quotes[number] is not None}
@@ -80,7 +80,7 @@ def test_reading_late_is_reading_each(sessions):
                 seen.upto = row + 1
                 if quote.instrument_id in handed:
                     broker[quote.instrument_id] = quote
-                    if judge_quote(quote.bid, quote.ask) in KEPT:
+                    if judge_quote(quote.bid, quote.ask) in TRADABLE:
                         market[quote.instrument_id] = quote
             seen.advance(seen.upto, mask(handed), oddities)
             market.hand_over(wanted)
@@ -105,7 +105,10 @@ def quote_prices(quote):
 
 
 def test_imperfect_rows_are_counted_once_and_only_where_nobody_took_them_in():
-    seen = SessionRows(columns([(0, (1.2, 1.1)), (1, (1.2, 1.1)), (1, (0.0, 0.05)), (0, (1.0, 1.0))]), COUNT)
+    seen = SessionRows(
+        columns([(0, (1.2, 1.1)), (1, (1.2, 1.1)), (1, (0.0, 0.05)), (0, (1.0, 1.0))]),
+        np.ones(COUNT, np.bool_),
+    )
     oddities = Counter()
     seen.advance(2, mask({1}), oddities)
     assert oddities == {"crossed": 1}
@@ -114,13 +117,13 @@ def test_imperfect_rows_are_counted_once_and_only_where_nobody_took_them_in():
 
 
 def test_rows_are_known_by_their_time():
-    seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), COUNT)
+    seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), np.ones(COUNT, np.bool_))
     assert [seen.first_at(now_ns) for now_ns in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 3]
     assert seen.quote(2) == QuoteEvent(0, 3, 3, 1.0, 1.1, 3.0, 4.0)
 
 
 def test_the_rows_of_one_instrument_alone_are_all_of_them_but_the_bad_ones():
-    seen = SessionRows(columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), COUNT)
+    seen = SessionRows(columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), np.ones(COUNT, np.bool_))
     assert (seen.quoted, [*seen.rows_of(1, valid=False)], [*seen.rows_of(1, valid=True)]) == (
         [1],
         [0, 1, 2],

@@ -22,7 +22,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.latest_quotes import SessionRows
-from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk_testing.kit.instruments import straddle_book
@@ -53,8 +53,8 @@ def test_what_was_never_quoted_is_absent(state):
     ("bid", "ask", "verdict", "is_good", "mark"),
     [
         (500.0, 500.0, QuoteVerdict.LOCKED, True, 500.0),
-        (math.nan, 0.10, QuoteVerdict.ONE_SIDED, False, 0.10),
-        (400.0, math.nan, QuoteVerdict.ONE_SIDED, False, 400.0),
+        (math.nan, 0.10, QuoteVerdict.ONE_SIDED, False, 499.0),
+        (400.0, math.nan, QuoteVerdict.ONE_SIDED, False, 499.0),
         (500.1, 500.0, QuoteVerdict.CROSSED, False, 499.0),
         (-1.0, 500.0, QuoteVerdict.NEGATIVE, False, 499.0),
         (math.inf, 500.0, QuoteVerdict.NON_FINITE, False, 499.0),
@@ -67,7 +67,7 @@ def test_odd_quotes_are_counted_and_broken_ones_never_replace_the_last_good_word
     assert state.apply_quote(quote(0, 11, bid, ask)) is is_good
     assert state.oddities == {verdict: 1}
     assert state.mark(0) == pytest.approx(mark)
-    numbers, is_kept = np.array([0, -1]), verdict in KEPT
+    numbers, is_kept = np.array([0, -1]), verdict in TRADABLE
     table = state.table(numbers)
     assert [*state.are_fine(table, numbers, 11)] == [is_good or not is_kept, False]
     assert table.ts_event_ns.tolist() == [11 if is_kept else 10, 0]
@@ -244,7 +244,7 @@ def columns_of(waits):
 
 @given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79))
 def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
-    rows, cut = SessionRows(columns_of(waits), 1), min(cut, len(waits) - 1)
+    rows, cut = SessionRows(columns_of(waits), np.ones(1, np.bool_)), min(cut, len(waits) - 1)
     plain, quick = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
     for state in (plain, quick):
         state.apply_quote(rows.quote(0))
@@ -263,7 +263,7 @@ def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
 
 
 def test_no_more_quotes_are_kept_than_wanted_and_locked_ones_are_counted():
-    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), 1)
+    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), np.ones(1, np.bool_))
     state = MarketState(Instruments([Equity("SPY")]))
     state.keep_quotes(SPY)
     state.pass_over(SPY, rows, range(len(rows)), len(rows))

@@ -145,7 +145,7 @@ def test_a_move_is_found_in_columns_where_one_quote_is_a_move(rows, rule, first)
         return trigger
 
     stamps, bids, asks = (list(column) for column in zip(*rows, strict=True))
-    columns = SessionRows(columns_of(stamps, bids, asks), 1).only(SPY)
+    columns = SessionRows(columns_of(stamps, bids, asks), np.ones(1, np.bool_)).only(SPY)
     one_by_one, in_bulk = made(), made()
     quotes = [quote(0, *row) for row in rows]
     fired = (at for at in range(first, len(rows)) if ask(one_by_one, quotes[at]))
@@ -261,7 +261,7 @@ MADE = {
     st.sets(st.integers(1, 80)),
 )
 def test_a_trigger_finds_the_quotes_ahead_at_which_it_fires_one_by_one(kind, steps, change, heartbeat, stops):
-    rows = SessionRows(walk(steps), 1)
+    rows = SessionRows(walk(steps), np.ones(1, np.bool_))
     plain, quick = MADE[kind](change, heartbeat), MADE[kind](change, heartbeat)
     woken, judged = called_in_bulk(quick, rows, stops)
     assert woken == called_one_by_one(plain, rows)

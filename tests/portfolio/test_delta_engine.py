@@ -12,8 +12,10 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
+from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.option_vols import LEAST_DEVIATION
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
@@ -180,6 +182,29 @@ def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
     nothing_known = fresh.engine.state(CALL, later)
     assert (nothing_known.vol, nothing_known.vol_is_fresh) == (0.0, False)
     assert nothing_known.greeks.delta == pytest.approx(1.0)
+
+
+@pytest.mark.rows(
+    ("number", "bid", "ask"),
+    [
+        (0, math.nan, math.nan),  # a row of the share at the very instant of the options
+        (CALL, 0.01, 0.02),  # below its payoff
+        (CALL, 0.0, math.nan),
+    ],
+)
+def test_a_volatility_stands_while_later_quotes_show_none(number, bid, ask):
+    market = Market()
+    market.quote(510.0)
+    market.engine.observe([CALL, PUT], NOON)
+    market.state.apply_quote(quote(number, NOON, bid, ask))
+    market.engine.observe([CALL, PUT], NOON)
+    later = NOON + 10**9
+    market.state.apply_quote(quote(0, later, 509.99, 510.01))
+    for leg in (CALL, PUT):
+        market.state.apply_quote(quote(leg, later, math.nan, math.nan))
+        state = market.engine.state(leg, later)
+        assert state.vol == pytest.approx(0.20, abs=1e-4)
+        assert state.mark == pytest.approx(model_price(market.book[leg], 510.0, 0.20, later), abs=0.01)
 
 
 def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
@@ -468,6 +493,12 @@ def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_
         valued = market.engine.state(CALL, now_ns)
         assert valued.mark == pytest.approx(market.engine.mark(CALL), abs=1e-6)
         assert valued.is_modelled
+        # three deviations to either side: the width of a quote, and what volatilities move in the time since
+        apart = LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(market.engine.variance_years(NOON, now_ns))
+        sides = (0.0, math.inf) if ask == 0.3 else (max(0.0, bid), ask if ask > 0.0 else math.inf)
+        for end, away in ((valued.low, -apart), (valued.high, apart)):
+            price = model_price(market.book[CALL], 498.0, valued.vol * math.exp(away), now_ns)
+            assert end == pytest.approx(min(max(price, sides[0]), sides[1]), rel=1e-4)
     assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
 
 
@@ -481,6 +512,12 @@ def test_a_put_in_the_money_whose_bid_is_lost_is_marked_by_its_strikes_call_and_
         state.apply_quote(quote(PUT, later, math.nan, put + 0.05))
         assert market.engine.mark(PUT) == pytest.approx(put, abs=0.02)
         assert market.engine.mark(PUT) >= 500.0 - spot
+        assert market.engine.state(PUT, later).low >= 500.0 - spot
+    told = Market(flat_rate=0.08)  # a model that knows no early exercise
+    told.engine = DeltaEngine(told.book, told.state, ContractPricer(Style.EUROPEAN), flat_rate=0.08)
+    told.quote(420.0)
+    told.state.apply_quote(quote(PUT, later, math.nan, 99.0))
+    assert told.engine.state(PUT, later).low == told.engine.mark(PUT) == 80.0
 
 
 def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
@@ -502,6 +539,13 @@ def test_a_lost_leg_is_marked_at_the_volatility_that_its_hedge_was_sized_with():
     assert valued.vol == pytest.approx(hedged.vol, abs=1e-9)
     price = model_price(book[lost], 499.5, hedged.vol, now_ns)
     assert market.engine.mark(lost) == pytest.approx(price, abs=0.01)
+    later = now_ns + 3_600 * 10**9  # nor is the rest of the expiry quoted now: the smile may have moved
+    market.quote(499.5, now_ns=later, only={0})
+    valued = market.engine.state(lost, later)
+    apart = LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(market.engine.variance_years(now_ns, later))
+    for end, away in ((valued.low, -apart), (valued.high, apart)):
+        price = model_price(book[lost], 499.5, valued.vol * math.exp(away), later)
+        assert end == pytest.approx(price, rel=1e-4)
 
 
 @pytest.mark.rows("move", [0.5, -0.5])

@@ -95,11 +95,9 @@ def answers(steps: list[Quoted | Asked | Learnt], *, is_watched: bool) -> list[o
             ask = math.nan if step.sides == "bid" else mid + 0.01
             state.apply_quote(quote(step.number, now_ns, bid, ask))
         elif isinstance(step, Learnt):
-            engine.keeps_answers = True
             answer = LEARNT[step.how](engine, step.leg, now_ns)
             found.append(repr(answer))
         elif step.is_desk or is_watched:
-            engine.keeps_answers = step.is_desk
             answer = QUESTIONS[step.question](engine, step.leg, now_ns)
             if step.is_desk:
                 greeks = getattr(answer, "greeks", None)

@@ -368,15 +368,13 @@ def test_the_rounding_of_a_mid_at_the_start_of_an_interval_is_none_of_its_greeks
     ("bid", "ask", "spread", "slippage"),
     [
         (49_990.0, 50_010.0, 10_000 / D(50_000) - 10_000 / D(50_010), 0),
-        # without one side it is marked by the other alone, and half a spread is not known
+        # one side is no price: what was traded is
         (50_010.0, float("nan"), 0, 0),
-        (49_000.0, float("nan"), 0, 10_000 / D(49_000) - 10_000 / D(50_010)),
-        (float("nan"), 50_000.0, 0, 10_000 / D(50_000) - 10_000 / D(50_010)),
+        (49_000.0, float("nan"), 0, 0),
+        (float("nan"), 50_000.0, 0, 0),
     ],
 )
-def test_what_a_bought_perpetual_cost_is_measured_from_the_mid_or_the_one_side_there_is(
-    bid, ask, spread, slippage
-):
+def test_what_a_bought_perpetual_cost_is_measured_from_the_mid_alone(bid, ask, spread, slippage):
     desk = Desk()
     desk.state.apply_quote(quote(0, desk.now_ns, bid, ask))
     desk.explain.begin(desk.now_ns)

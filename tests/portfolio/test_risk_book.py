@@ -87,9 +87,34 @@ def test_a_delta_one_book_earns_its_exposure_times_the_return():
     assert found == pytest.approx(3_000.0 * np.expm1(returns) - 500.0 * np.expm1(-returns))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(0.02, 50.0), st.floats(-900, 900), st.floats(-900, 900), st.sampled_from([2.0, 100.0, 4_000.0])
+)
+def test_the_greeks_of_a_book_are_the_slopes_of_its_worth_while_all_its_underlyings_move_alike(
+    ratio, shares, units, main
+):
+    spot, step = 100.0 * ratio, 1e-4
+    other = leg(strike=97.0 * ratio, forward=spot, units=units / ratio, is_call=False, style="european")
+    parts = (
+        part(leg(style="european"), shares=shares),
+        part(other, underlying="QQQ", spot=spot, shares=-units),
+    )
+    book, still = RiskBook(as_of_ns=0, parts=parts), np.zeros(2)
+    delta, gamma, _, vega = book.greeks(0, main, "sticky-strike")
+    up, down = book.pnl([np.log1p([step, -step])] * 2, still, smile="sticky-strike")
+    near = pytest.approx
+    assert delta * main == near((up - down) / (2 * step), rel=1e-3, abs=50.0)
+    assert gamma * main**2 == near((up + down) / step**2, rel=1e-3, abs=50.0)
+    higher, lower = book.pnl([still] * 2, still, smile="sticky-strike", vol_points=np.array([step, -step]))
+    assert vega * 100.0 == near((higher - lower) / (2 * step), rel=1e-3, abs=1.0)
+
+
 def test_inverse_futures_are_worth_their_dollars_in_coin():
-    found = part(spot=50_000.0, inverse_usd=100_000.0).pnl(55_000.0, 0.0)
-    assert found[0] == pytest.approx(100_000 * (1 / 50_000 - 1 / 55_000))
+    held = part(spot=50_000.0, inverse_usd=100_000.0)
+    assert held.pnl(55_000.0, 0.0)[0] == pytest.approx(100_000 * (1 / 50_000 - 1 / 55_000))
+    delta, gamma, *_ = held.greeks(0, SMILES[0])
+    assert (delta, gamma) == pytest.approx((2.0, -2.0 / 50_000))  # coins, and what a dollar takes of them
 
 
 def test_an_inverse_option_is_priced_on_the_forward_that_goes_with_the_spot():

@@ -72,7 +72,7 @@ class ReadsRows(Trader):
     name = "reads-rows"
 
     def sees(self, view, known):
-        rows = view.market.quotes._rows
+        rows = view.market.quotes.rows
         own = rows.columns.instrument_id == view.underlying
         mids = 0.5 * (rows.columns.bid[own] + rows.columns.ask[own])
         place = int((rows.columns.ts_ns[own] <= view.now_ns).sum()) - 1
@@ -110,7 +110,7 @@ class CountsRows(ReadsRows):
     name = "counts-rows"
 
     def sees(self, view, known):
-        return known.mid + (len(view.market.quotes._rows) % 2 - 0.5) * self.config.ahead
+        return known.mid + (len(view.market.quotes.rows) % 2 - 0.5) * self.config.ahead
 
 
 class Fails(ReadsRows):
@@ -119,7 +119,7 @@ class Fails(ReadsRows):
     name = "fails"
 
     def sees(self, view, known):
-        highest = view.market.quotes._rows.columns.ask[:: self.config.ahead or 1].max()
+        highest = view.market.quotes.rows.columns.ask[:: self.config.ahead or 1].max()
         assert highest < 510 or not self.config.ahead, "too high"
         return known.mid
 

@@ -89,6 +89,7 @@ def test_risk_is_lowered_on_any_usable_quote(context, purpose, verdict, ask):
         QuoteVerdict.CROSSED,
         QuoteVerdict.NON_FINITE,
         QuoteVerdict.NEGATIVE,
+        QuoteVerdict.CONTRADICTED,
     )
     assert (reason is not None) is refused
 

@@ -274,6 +274,27 @@ def test_an_order_whose_first_execution_was_taken_back_unseen_is_over_with_what_
     assert (one.covered, one.ended, one.over) == (6, True, None)
 
 
+@pytest.mark.rows(
+    ("listed", "stays"),
+    [
+        ([("e2", 4, 4), ("e3", 1, 5)], "e3"),  # a bust before all that is known
+        ([("e2", 3, 3), ("e3", 1, 4), ("e4", 1, 5)], "e3"),
+    ],
+)
+def test_what_a_bust_of_a_dead_desks_time_made_room_for_is_booked_from_the_history(listed, stays):
+    """The venue counts the executions without the one taken back, the desk had them behind it."""
+    tracker, one = tracked(14, venue_order_id="v1")
+    tracker.execution(one, "e1", D(1), D(100), D(1), 5, 9)
+    told = [(name, D(quantity), D(100), D(upto), 6, 9) for name, quantity, upto in listed]
+    booked = [event for line in told if line[0] == stays for event in tracker.execution(one, *line)]
+    tracker.apply(one, said("cancelled", 5, "100"), 9, infer=False)
+    (bust,) = tracker.taken_back(one, {name: D(quantity) for name, quantity, _ in listed}, 10)
+    assert bust.execution_id == "e1"
+    booked += [event for _ in range(2) for line in told for event in tracker.execution(one, *line)]
+    assert {fill.execution_id for fill in fills(booked)} == {name for name, *_ in listed}
+    assert (one.covered, one.ended) == (5, True)
+
+
 def test_an_execution_before_one_of_the_journal_is_booked_once_the_venue_says_where_that_is():
     known = {"e2": (D(5), D(101))}
     tracker, one = tracked(12, venue_order_id="v1", filled=D(5), value=D(505), executions=known)

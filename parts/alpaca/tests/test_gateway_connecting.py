@@ -20,11 +20,11 @@ from scalpdesk.venues.contract import (
     how_to_reach,
 )
 from scalpdesk_alpaca import gateway as module
-from scalpdesk_alpaca.gateway import build_gateway
 from scalpdesk_alpaca.queries import StartChecks
 from scalpdesk_alpaca.settings import AlpacaSettings
 from scalpdesk_alpaca.stream import StreamRefused
 from scalpdesk_alpaca.transport import GatewayOptions
+from scalpdesk_alpaca.venue import VENUE
 from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.scripted_venue import Conversation
@@ -290,7 +290,7 @@ def setup(**changes):
 def test_a_gateway_goes_to_the_paper_host_unless_it_is_armed_or_has_an_address():
     token = LiveToken("acc", "ab" * 32, 1, "me")
     paper, live, at = (
-        build_gateway(setup(**changes), AlpacaSettings())._endpoints
+        VENUE.build(setup(**changes), AlpacaSettings())._endpoints
         for changes in ({}, {"live_token": token}, {"url": "http://127.0.0.1:9/"})
     )
     assert (paper.trading_url, paper.is_paper, paper.is_live) == (
@@ -301,15 +301,13 @@ def test_a_gateway_goes_to_the_paper_host_unless_it_is_armed_or_has_an_address()
     assert (live.trading_url, live.is_live, live.live_token) == ("https://api.alpaca.markets", True, token)
     assert (at.trading_url, at.orders_url) == ("http://127.0.0.1:9", "ws://127.0.0.1:9/stream")
     assert (paper.stock_feed, paper.option_feed) == ("iex", "indicative")
-    fed = build_gateway(setup(), AlpacaSettings(stock_feed="sip", option_feed="opra"))._endpoints
+    fed = VENUE.build(setup(), AlpacaSettings(stock_feed="sip", option_feed="opra"))._endpoints
     assert (fed.stock_feed, fed.option_feed) == ("sip", "opra")
-    assert (
-        repr(build_gateway(setup(), AlpacaSettings())) == "AlpacaGateway('https://paper-api.alpaca.markets')"
-    )
+    assert repr(VENUE.build(setup(), AlpacaSettings())) == "AlpacaGateway('https://paper-api.alpaca.markets')"
 
 
 def test_what_is_set_up_reaches_the_gateway():
-    made = build_gateway(
+    made = VENUE.build(
         setup(
             options_level=1,
             timeout_seconds=7.0,
@@ -325,25 +323,25 @@ def test_what_is_set_up_reaches_the_gateway():
     assert (options.requests_per_minute, options.data_requests_per_minute) == (13, 17)
     assert (options.heartbeat_seconds, options.data_only) == (19.0, True)
     assert made._budget.per_minute == 13
-    assert build_gateway(setup(), AlpacaSettings())._options.requests_per_minute == module.REQUESTS_PER_MINUTE
+    assert VENUE.build(setup(), AlpacaSettings())._options.requests_per_minute == module.REQUESTS_PER_MINUTE
     assert (module.KEEP_WARM_SECONDS, module.QUERY_CONNECTIONS, module.QUERY_TIMEOUTS) == (25.0, 4, 4)
 
 
 def test_a_gateway_without_options_has_those_of_a_plain_configuration():
     given, section = setup(), VenueSettings()
-    assert build_gateway(given, AlpacaSettings())._options == GatewayOptions()
+    assert VENUE.build(given, AlpacaSettings())._options == GatewayOptions()
     for name in ("timeout_seconds", "heartbeat_seconds"):
         assert getattr(given, name) == getattr(section, name)
 
 
 class LiveHost:
-    """The live host as :func:`live_account` meets it."""
+    """The live host as the venue's question for the account meets it."""
 
     def __init__(self, answer):
         self.answer, self.closed, self.asked = answer, 0, []
 
     def __call__(self, url, headers, **how):
-        self.asked.append((url, how))
+        self.asked.append((url, headers, how))
         return self
 
     async def ask(self, request):
@@ -365,16 +363,20 @@ class LiveHost:
     ],
 )
 def test_arming_asks_the_live_host_for_the_account_and_nothing_else(monkeypatch, answer, error):
-    host = LiveHost(answer)
+    host, keyed = LiveHost(answer), setup(keys=(Key("AK1"), Key("s")))
     monkeypatch.setattr(module, "RestClient", host)
     if error is None:
-        assert asyncio.run(module.live_account(Key("AK1"), Key("s"))).account_id == "mine"
+        assert asyncio.run(VENUE.live_account(keyed, AlpacaSettings())).account_id == "mine"
     else:
         with pytest.raises((ConfigError, RetryError), match=error) as caught:
-            asyncio.run(module.live_account(Key("AK1"), Key("s")))
+            asyncio.run(VENUE.live_account(keyed, AlpacaSettings()))
         assert caught.value.fix
     assert host.asked == [
-        ("https://api.alpaca.markets", {"connections": 1, "timeout_seconds": 10.0}),
+        (
+            "https://api.alpaca.markets",
+            {"APCA-API-KEY-ID": "AK1", "APCA-API-SECRET-KEY": "s"},
+            {"connections": 1, "timeout_seconds": 10.0},
+        ),
         ("GET", "/v2/account"),
     ]
     assert host.closed == 1
@@ -384,5 +386,5 @@ def test_arming_refuses_a_paper_key_before_it_asks(monkeypatch):
     host = LiveHost(None)
     monkeypatch.setattr(module, "RestClient", host)
     with pytest.raises(ConfigError, match="one for paper"):
-        asyncio.run(module.live_account(Key("PK1"), Key("s")))
+        asyncio.run(VENUE.live_account(setup(keys=(Key("PK1"), Key("s"))), AlpacaSettings()))
     assert host.asked == []

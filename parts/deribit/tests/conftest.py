@@ -26,8 +26,9 @@ from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.deribit import perpetual
-from scalpdesk.venues.contract import Notice, VenueSetup
-from scalpdesk_deribit.gateway import DeribitGateway, build_gateway
+from scalpdesk.venues.contract import NoSettings, Notice, VenueSetup
+from scalpdesk_deribit.gateway import DeribitGateway
+from scalpdesk_deribit.venue import VENUE
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,7 +86,7 @@ class Bench:
             }
             | changes
         )
-        made = build_gateway(setup)
+        made = VENUE.build(setup, NoSettings())
         self.gateways.append(made)
 
         async def read() -> None:

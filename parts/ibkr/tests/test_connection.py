@@ -17,9 +17,10 @@ from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr.connection import TwsConnection
-from scalpdesk_ibkr.gateway import IbkrGateway, live_account
+from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
+from scalpdesk_ibkr.venue import VENUE
 from scalpdesk_testing.kit.served import against
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
@@ -286,7 +287,7 @@ def test_paper_and_real_money_are_told_apart():
         assert caught.value.where == "venues.ibkr.port"
         with pytest.raises(ConfigError):
             await bench.gateway(live_token=token).connect()
-        facts = await live_account(bench.setup(), bench.settings())
+        facts = await VENUE.live_account(bench.setup(), bench.settings())
         assert (facts.account_id, facts.cash) == ("U1000001", Decimal(100_000))
 
     against(armed)
@@ -295,6 +296,6 @@ def test_paper_and_real_money_are_told_apart():
 def test_paper_needs_no_arming():
     async def asked(bench):
         with pytest.raises(ConfigError):
-            await live_account(bench.setup(), IbkrSettings(port=bench.server.protocol.port))
+            await VENUE.live_account(bench.setup(), IbkrSettings(port=bench.server.protocol.port))
 
     against(asked)

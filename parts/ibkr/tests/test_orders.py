@@ -150,6 +150,12 @@ def test_a_position_that_the_broker_moves_asks_for_reconciliation():
         assert (len(view.fills), view.positions) == (2, ())
         assert view.fills[1].side is Side.SELL
         assert [each.is_liquidation for each in view.fills] == [False, True]
+        (account,) = bench.server.world.ledger.accounts.values()
+        charged = [each.fee for each in account.executions]
+        for _ in range(2):  # the library gives the commission with the first answer alone
+            view = await desk.gateway.snapshot(fills_since_ns=0)
+            assert [each.fee for each in view.fills] == charged
+        assert charged[1] > 0
 
     with_desk(moved)
 

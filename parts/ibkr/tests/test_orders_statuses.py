@@ -414,7 +414,7 @@ def test_the_table_knows_every_status_of_the_vendor_and_ends_an_order_by_a_confi
         "ApiPending", "PendingSubmit", "PreSubmitted", "Submitted", "PendingCancel", "ApiCancelled",
         "Cancelled", "Filled", "Inactive",
     }  # fmt: skip
-    over = {label for label, rule in STATUSES.items() if rule.outcome not in MAY_FILL}
-    assert over == {"Cancelled", "Filled"}
+    over = {label: rule.outcome for label, rule in STATUSES.items() if rule.outcome not in MAY_FILL}
+    assert over == {"Cancelled": Outcome.CANCELLED, "Filled": Outcome.FILLED}
     assert rule_of("") is rule_of("Rejected") is UNLISTED
     assert set(COMPLETED.values()) == {Outcome.FILLED, Outcome.REJECTED}

@@ -22,7 +22,7 @@ from scalpdesk.engine.timers import LossTimer, Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
-from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows
+from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows, are_options
 from scalpdesk.marketdata.quotes import GOOD, judge_quote
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
@@ -137,13 +137,14 @@ class BacktestRunner:
         ledger = broker.broker.ledger
         ledger.keeps_filled = not ledger.faults.is_quiet  # a planned fault may come back to any order
         self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
-        ledger.latest = self._at_broker.__getitem__
-        self._shown = frozenset(tape.underlying_ids)
-        """Handed over for those who look on."""
+        ledger.latest, ledger.sound = self._at_broker.__getitem__, self._in_market.__getitem__
+        options = are_options(engine.desk.instruments)
+        self._shown = frozenset(map(InstrumentId, np.flatnonzero(~options).tolist()))
+        """Handed over for those who look on; one side alone of such a quote is told by its event."""
         self._is_chosen = np.zeros(count, np.bool_)
         self._working: AbstractSet[InstrumentId] = frozenset()
         self._chosen: AbstractSet[InstrumentId] = frozenset()
-        self._rows = SessionRows(NO_QUOTES, count)
+        self._rows = SessionRows(NO_QUOTES, np.zeros(count, np.bool_))
         self._own: dict[InstrumentId, InstrumentRows] = {}
         self._skipped_in: InstrumentId | None = None
         """The instrument whose quotes are passed over while none of them wakes the strategy."""
@@ -202,7 +203,7 @@ class BacktestRunner:
         rows, is_cut = self._rows_of(session), self._until_ns < session.close_ns
         if is_cut:
             known = rows.columns.between(session.open_ns, self._until_ns)
-            rows = SessionRows(known, len(self.tape.instruments))
+            rows = SessionRows(known, are_options(self.tape.instruments))
         self._follow(rows)
         columns = self._rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
@@ -232,7 +233,7 @@ class BacktestRunner:
             self._engine.desk.forget(before_ns)
 
     def _sorted(self, session: Session) -> SessionRows:
-        return SessionRows(session_quotes(self.tape, session), len(self.tape.instruments))
+        return SessionRows(session_quotes(self.tape, session), are_options(self.tape.instruments))
 
     def _follow(self, rows: SessionRows) -> None:
         self._engine.desk.market.leave_rows()
@@ -345,10 +346,8 @@ class BacktestRunner:
 
         Each event decides where the next lies, so the search for the next begins when it was handled.
         """
-        rows, trigger, own = self._rows, self._engine.trigger(number), self._own.get(number)
+        rows, trigger, own = self._rows, self._engine.trigger(number), self._own[number]
         assert trigger is not None
-        if own is None:
-            own = self._own[number] = rows.only(number)
         places = own.rows
         at, count = bisect_left(places, rows.upto), len(own)
         stops = [*(bisect_left(places, known) for known in before), count]
@@ -413,7 +412,10 @@ class BacktestRunner:
             seconds = (int(stamps[-1]) - int(stamps[0])) / NANOS_PER_SECOND if len(stamps) else 0.0
             is_dense = len(self._rows.rows_of(number, valid=False)) >= SKIP_FROM_A_SECOND * seconds
             trigger = self._engine.trigger(number)
-            self._skipped_in = number if is_dense and trigger is not None and trigger.skips else None
+            if is_dense and trigger is not None and trigger.skips:
+                if number not in self._own:
+                    self._own[number] = self._rows.only(number)
+                self._skipped_in = None if self._own[number].leaps else number
         self._is_chosen[:] = False
         self._is_chosen[list(self._chosen)] = True
         whole = self._chosen if self._skipped_in is None else frozenset()

@@ -19,7 +19,7 @@ from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.latest_quotes import RowIndex
+from scalpdesk.marketdata.latest_quotes import RowIndex, are_options
 from scalpdesk.marketdata.tape import (
     FLAT_ZERO,
     NO_QUOTES,
@@ -164,7 +164,7 @@ def session_block(market: PreparedMarket, session: Session) -> SessionBlock:
     tape = market.tape
     bars = None if tape.bars is None else tape.bars.between(session.open_ns + 1, session.close_ns)
     morning = None if tape.morning is None else tape.morning(session)
-    return SessionBlock(RowIndex(session_quotes(tape, session), len(tape.instruments)), bars, morning)
+    return SessionBlock(RowIndex(session_quotes(tape, session), are_options(tape.instruments)), bars, morning)
 
 
 def head_of(market: PreparedMarket) -> bytes:

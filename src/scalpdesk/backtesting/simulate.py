@@ -42,7 +42,7 @@ from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
-from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows
+from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows, are_options
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_pricer import ContractPricer
@@ -160,7 +160,7 @@ class PreparedMarket:
             index = self._index_of(session)
             return index if has_sizes else index.without_sizes()
         columns = session_quotes(self.tape, session)
-        return RowIndex(columns if has_sizes else columns.without_sizes(), len(self.tape.instruments))
+        return RowIndex(columns if has_sizes else columns.without_sizes(), are_options(self.tape.instruments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _market_of, (self._packed, self._kept_sessions), self._kept
@@ -193,7 +193,7 @@ class PreparedMarket:
         ``has_sizes`` keeps the sizes that they display.
         """
         index = self._index(session, has_sizes)
-        return SessionRows(index.columns, index.instruments, index)
+        return SessionRows(index.columns, index.is_option, index)
 
     def known(self, config: RunSettings, seed: int | None) -> tuple[Event, ...]:
         """Return the events of a run that are not on the tape, in order.

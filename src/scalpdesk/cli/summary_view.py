@@ -247,7 +247,7 @@ def on_model_line(summary: Mapping[str, Any]) -> str:
     if not found:
         return ""
     return (
-        f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model"
+        f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model or last two sides"
         f" ({found['least']} to {found['most']}), last quoted {found['since']} New York"
     )
 

@@ -39,6 +39,7 @@ from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
+from scalpdesk.pricing.kernels.triggers import are_tradable
 
 MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
@@ -482,6 +483,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
             _soft("one row an instrument and instant", total, _duplicates(tape)),
             _soft("rows inside session times", total, *_outside_sessions(tape)),
             _soft("underlying without gaps", *_gaps(tape)),
+            _hard("underlying keeps two sides", *_sideless(tape)),
         )
     )
     rows = option_rows(tape)
@@ -877,6 +879,26 @@ def _gaps(tape: MarketTape) -> tuple[int, int, str]:
     if not found:
         return checked, 0, ""
     return checked, found, f"longest {longest / NANOS_PER_SECOND:g} s from {_moment(longest_at)}"
+
+
+def _sideless(tape: MarketTape) -> tuple[int, int, str]:
+    """Count the underlying's rows without two sides that end a session or last longer than a gap."""
+    quotes = tape.quotes.whole()
+    numbers = np.flatnonzero(quotes.instrument_id == int(tape.instruments.id_of(tape.underlying)))
+    limit = round(GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
+    bad: list[int] = []
+    for session in tape.sessions:
+        ts = quotes.ts_ns[numbers]
+        own = numbers[(ts >= session.open_ns) & (ts <= session.close_ns)]
+        is_sound = are_tradable(quotes.bid[own], quotes.ask[own])
+        runs = np.split(np.arange(len(own)), np.flatnonzero(np.diff(is_sound)) + 1)
+        for run in runs:
+            if len(run) and not is_sound[run[0]]:
+                is_last = run[-1] == len(own) - 1
+                until_ns = session.close_ns if is_last else int(quotes.ts_ns[own[run[-1] + 1]])
+                if is_last or until_ns - int(quotes.ts_ns[own[run[0]]]) > limit:
+                    bad.extend(own[run].tolist())
+    return len(numbers), len(bad), _row_text(tape, bad)
 
 
 def _row_text(tape: MarketTape, rows: Sequence[int] | NDArray[np.int64]) -> str:

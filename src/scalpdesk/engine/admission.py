@@ -265,7 +265,7 @@ class OrderAdmission:
             gate.resolved,
             gate.desk_mode.mode,
             quote,
-            market.verdict_on(quote, instrument_id, now_ns),
+            market.verdict(instrument_id, now_ns),
             ZERO if position is None else position.quantity,
             len(desk.orders.live) + len(before),
             len(before),

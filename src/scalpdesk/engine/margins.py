@@ -256,7 +256,8 @@ class Margins:
             return order.limit_price
         quote = self._market.quotes[order.instrument_id]
         far = 0.0 if quote is None else quote.ask if order.side is Side.BUY else quote.bid
-        return exact_price(far if far > 0.0 else self._delta_engine.mark(order.instrument_id) or 0.0)
+        mark = far if far > 0.0 else self._delta_engine.mark(order.instrument_id)
+        return ZERO if mark is None else exact_price(mark)  # no order goes before its first quote
 
     def _day_loss(self, others: Sequence[Working], trade: Sequence[Working], now_ns: int) -> Decimal | None:
         """Return what the whole book loses at most in a day of large moves; 0 where a trade adds nothing."""
@@ -276,13 +277,15 @@ class Margins:
         return loss if loss > largest_loss(before, moves) else ZERO
 
     def _lines(self, units: Mapping[InstrumentId, Decimal], now_ns: int) -> list[StressLine] | None:
-        """Return a book as it is priced again; None while an option of it has no value."""
+        """Return a book as it is priced again; None while something of it has no value."""
         lines: list[StressLine] = []
         for number, quantity in units.items():
             instrument, state = self._instruments.by_id[number], None
             mark = self._delta_engine.mark(number)
             if instrument.currency != self._account.currency or not quantity:
                 continue
+            if mark is None:
+                return None
             if instrument.is_option:
                 state = self._delta_engine.state(number, now_ns)
                 if state is None:
@@ -290,7 +293,7 @@ class Margins:
             symbol, beta, proxy = underlying_of(instrument), 1.0, self._delta_engine.proxies.get(number)
             if proxy is not None:
                 symbol, beta = self._instruments[proxy.underlying_id].symbol, proxy.beta
-            holding = Holding(instrument, quantity, exact_price(mark or 0.0))
+            holding = Holding(instrument, quantity, exact_price(mark))
             lines.append(StressLine(holding, symbol, beta, state))
         return lines
 

@@ -71,7 +71,8 @@ from scalpdesk.engine.halts import TradingHalts
 from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.engine.turn import Turn
-from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows
+from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows, are_options
+from scalpdesk.marketdata.quotes import LEAP
 from scalpdesk.marketdata.state import OLD_NS, QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
@@ -100,6 +101,7 @@ MarketFigure = (
 )
 """Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
+SMALL, LARGE = 1.0 - LEAP, 1.0 + LEAP
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 BOOKED = (OrderFilled, FillBusted, PositionChanged)
 """Events after which a flattening desk looks again."""
@@ -131,14 +133,14 @@ class TradingEngine:
         self._modes = modes = Modes(desk, turn, cancels, flattening)
         self._halts = TradingHalts(desk, turn, cancels, flattening)
         self._bookings = Bookings(desk, turn, modes, flattening)
-        self._view = desk.view
+        self._view, self._market = desk.view, desk.market
         self._quotes: QuoteBook = desk.market.quotes
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._widest = desk.market.widest
+        self._is_option = are_options(desk.instruments).tolist()
         self._on_wake = strategy.on_wake
         self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
-        self._valuer.keeps_answers = False
 
     @property
     def is_led(self) -> bool:
@@ -235,9 +237,21 @@ class TradingEngine:
                     0.0 < event.bid < event.ask < 1e300
                     and event.ask - event.bid <= self._widest[number]
                     and now_ns - event.ts_event_ns <= OLD_NS
-                    and (last is None or event.ts_event_ns >= last.ts_event_ns)
+                    and (
+                        last is None
+                        or (
+                            event.ts_event_ns >= last.ts_event_ns
+                            and (
+                                self._is_option[number]
+                                or SMALL * (last.bid + last.ask)
+                                < event.bid + event.ask
+                                < LARGE * (last.bid + last.ask)
+                            )
+                        )
+                    )
                 ):
                     quotes[number] = event
+                    self._market.changes += 1
                 elif not self._apply_quote(event):
                     return NOTHING
                 trigger = self._triggers[number]
@@ -254,7 +268,6 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                self._valuer.keeps_answers = True
                 wake = self._take(event)
                 if wake is not None:
                     self._wake(event, wake)
@@ -262,8 +275,6 @@ class TradingEngine:
         except BaseException:
             out.clear()
             raise
-        finally:
-            self._valuer.keeps_answers = False
         if not out:
             return NOTHING
         outputs = tuple(out)
@@ -348,7 +359,6 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        self._valuer.keeps_answers = True
         if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
             self._valuer.measure_due(now_ns)
         view.now_ns = now_ns
@@ -405,7 +415,6 @@ class TradingEngine:
             market.apply_rates(event)
         else:
             market.apply_dividend(event)
-        self._valuer.renew()
 
     def _on_bar(self, event: BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

@@ -447,9 +447,14 @@ class GatePasses:
         """Passes in a row so far."""
         self._next_ns: int | None = None
 
+    @property
+    def due_ns(self) -> int:
+        """When the next evaluation counts, UTC nanoseconds; 0 for at once."""
+        return self._next_ns or 0
+
     def is_due(self, now_ns: int) -> bool:
         """Return whether an evaluation counts now."""
-        return self._next_ns is None or now_ns >= self._next_ns
+        return now_ns >= self.due_ns
 
     def note(self, now_ns: int, *, passed: bool) -> bool:
         """Count an evaluation; return whether enough in a row have passed."""

@@ -20,7 +20,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.plugins import configured
 from scalpdesk.core.sockets import HEDGE_BANDS
-from scalpdesk.core.units import SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, SECONDS_PER_YEAR, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.hedging.kernels.rules import (
     held_between,
     is_last_hour,
@@ -103,6 +103,28 @@ class ClockBand(Protocol):
 
     def interval_seconds(self, inputs: HedgeInputs) -> float:
         """Trading seconds between two hedges."""
+        ...
+
+
+class QuietBand(NamedTuple):
+    """What a verdict says of looks at another delta, at the same quotes and at no smaller cost."""
+
+    width: float
+    """Net delta, by its size, up to which nothing is done, shares; ``inf`` while the clock forbids it."""
+    is_fixed: bool = True
+    """Whether the width does not go by gamma."""
+    to_edge: bool = False
+    """Whether a delta beyond goes to the edge."""
+    until_ns: int = NEVER_NS
+    """UTC nanoseconds."""
+
+
+@runtime_checkable
+class StatesQuiet(Protocol):
+    """A band that says where it has nothing to do; another is asked at every look."""
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return how far and how long the verdict on a position holds; None where that is not known."""
         ...
 
 
@@ -383,6 +405,14 @@ class AversionBand(ABC):
             )
 
         return verdict_of_width(inputs, width, config.rehedge_to, why)
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return the width, until the last hour; in it the fixed one."""
+        if is_last_hour(inputs.years):
+            return QuietBand(verdict.half_width_shares)
+        last_hour_ns = inputs.now_ns + int((inputs.years * SECONDS_PER_YEAR - 3600.0) * NANOS_PER_SECOND)
+        is_fixed, to_edge = False, self.rehedge_to == "edge"
+        return QuietBand(verdict.half_width_shares, is_fixed, to_edge, last_hour_ns)
 
     def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
         """Return the half width within the limits at each gamma of the whole position, shares.

@@ -330,6 +330,8 @@ class Reconciler:
         has_more = _exceeds(found.left, self._left, desk.attribution.unit)
         self.unexplained, self._left = found.unexplained, found.left
         if has_more or any(difference.what not in known for difference in found.unexplained):
+            now = desk_picture(self._core.engine)  # what is explained is booked
+            ours = msgspec.structs.replace(ours, cash=now.cash, holdings=now.holdings)
             table = side_by_side(ours, theirs, desk.instruments, Tolerance(cash=desk.attribution.unit))
             text = "; ".join(str(difference) for difference in found.unexplained)
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")

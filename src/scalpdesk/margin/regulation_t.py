@@ -22,8 +22,7 @@ from typing import NamedTuple
 from scalpdesk.core.intents import Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.instruments.classes import BROAD_INDICES
-from scalpdesk.instruments.contract import FUTURE_INITIAL, FUTURE_MAINTENANCE, OptionContract
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.margin.holdings import (
     AccountFigures,
     Holding,
@@ -32,256 +31,15 @@ from scalpdesk.margin.holdings import (
     by_underlying,
     merged,
 )
-
-HALF = Decimal("0.5")
-LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
-SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
-OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
+from scalpdesk.margin.pairing import HALF, LONG_RATE, SHORT_FLOOR, Pairing, future_requirement
 
 COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
 """Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""
 
 
-# requirements -------------------------------------------------------------------------------------------
-
-
-def share_requirement(quantity: Decimal, price: Decimal) -> Requirement:
-    """Return the margin of shares; of a short sale beyond its proceeds. ``quantity`` is signed."""
-    if quantity >= 0:
-        return Requirement(quantity * price * HALF, quantity * price * LONG_RATE)
-    floor = max(price, LOW_PRICE_FLOOR) if price < LOW_PRICE else max(price * SHORT_RATE, SHORT_FLOOR)
-    return Requirement(-quantity * max(price * HALF, floor), -quantity * floor)
-
-
-def future_requirement(holding: Holding) -> Requirement:
-    """Return the margin of a position in a future, long or short: a part of its value."""
-    size = abs(holding.value)
-    return Requirement(size * FUTURE_INITIAL, size * FUTURE_MAINTENANCE)
-
-
 def short_share_bound(price: Decimal) -> Decimal:
     """Return what a sold share asks for at most beyond its proceeds, currency."""
     return max(price * HALF, SHORT_FLOOR)
-
-
-def uncovered_risk(contract: OptionContract, spot: Decimal) -> Decimal:
-    """Return the margin of a sold option beside its premium, currency per unit (FINRA 4210(f)(2)(E))."""
-    is_broad = contract.underlying in BROAD_INDICES or contract.is_on_future
-    rate = BROAD_RATE if is_broad else OPTION_RATE
-    floor = (spot if contract.is_call else contract.strike) * OPTION_FLOOR
-    return max(spot * rate - out_of_the_money(contract, spot), floor)
-
-
-def out_of_the_money(contract: OptionContract, spot: Decimal) -> Decimal:
-    """Return how far the strike is out of the money, currency per unit, at least 0."""
-    return max(contract.strike - spot if contract.is_call else spot - contract.strike, ZERO)
-
-
-class Sold(NamedTuple):
-    """Contracts of one sold option with what its cover leaves to be asked, currency per unit."""
-
-    contract: OptionContract
-    quantity: Decimal
-    price: Decimal
-    risk: Decimal
-
-
-_Lot = tuple[Decimal, Decimal, Decimal]
-"""Margin and risk of what nothing covers, currency per unit, and how many units."""
-
-
-class Spread(NamedTuple):
-    """A sold option and the bought one of its right that covers it."""
-
-    sold: OptionContract
-    bought: OptionContract
-    quantity: Decimal
-    """Contracts of each."""
-    need: Decimal
-    """Margin on its own, currency."""
-
-    def value_at(self, price: Decimal) -> Decimal:
-        """Return what both are worth when exercised at a price of the underlying, currency."""
-        sign = 1 if self.sold.is_call else -1
-        bought, sold = (max(sign * (price - each.strike), ZERO) for each in (self.bought, self.sold))
-        return self.quantity * self.sold.multiplier * (bought - sold)
-
-
-def spread_margin(spreads: Iterable[Spread]) -> Decimal:
-    """Return the margin of spreads on one underlying, currency: their largest loss together, group by group.
-
-    The loss is looked at where it can be largest, at every strike. In a group no sold option outlives a
-    bought one. It never exceeds what the spreads need one by one.
-    """
-    groups: list[list[Spread]] = []
-    for spread in sorted(spreads, key=lambda each: (each.sold.expiry, each.bought.expiry)):
-        for group in groups:
-            if spread.sold.expiry <= min(each.bought.expiry for each in group):
-                group.append(spread)
-                break
-        else:
-            groups.append([spread])
-    total = ZERO
-    for group in groups:
-        strikes = {strike for each in group for strike in (each.sold.strike, each.bought.strike)}
-        worst = min(sum((each.value_at(strike) for each in group), ZERO) for strike in strikes)
-        total += min(max(-worst, ZERO), sum((each.need for each in group), ZERO))
-    return total
-
-
-class Pairing:
-    """Margin of one underlying's shares and options, offsetting positions paired.
-
-    Shares cover sold options first, then bought options of the same right that end no earlier: those are
-    spreads, see :func:`spread_margin`. What is left of sold calls and puts forms straddles (one side's risk,
-    both premiums). A bought option may protect shares; with a sold one that is a collar or a conversion.
-
-    Parameters
-    ----------
-    holdings
-        Shares and options of the underlying.
-    spot
-        Its price, currency per unit.
-    """
-
-    def __init__(self, holdings: Iterable[Holding], spot: Decimal) -> None:
-        self.spot = spot
-        self._shares: list[list[Decimal]] = []
-        """Signed quantity and price."""
-        self._bought: list[tuple[OptionContract, list[Decimal]]] = []
-        """Contract; free quantity, price."""
-        self._sold: list[Holding] = []
-        self._covered: list[tuple[OptionContract, Decimal, Decimal]] = []
-        """Sold option, signed shares that cover it, and their price."""
-        self._spreads: list[Spread] = []
-        self.uncovered: list[Sold] = []
-        self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
-        """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
-        for holding in holdings:
-            if holding.instrument.is_future:
-                asked = future_requirement(holding)
-                self.initial += asked.initial
-                self.maintenance += asked.maintenance
-            elif not holding.instrument.is_option:
-                self._shares.append([holding.quantity, holding.price])
-            elif holding.quantity > 0:
-                self._bought.append((holding.instrument, [holding.quantity, holding.price]))
-                self.premium += holding.value
-            elif holding.quantity < 0:
-                self._sold.append(holding)
-        self.initial += self.premium
-        for quantity, price in self._shares:
-            self.initial += share_requirement(quantity, price).initial
-        for is_call in (True, False):
-            self._cover(is_call)
-        need = spread_margin(self._spreads)
-        self.initial += need
-        self.maintenance += need
-        self._protect()
-        self._straddles()
-
-    def _cover(self, is_call: bool) -> None:
-        """Set shares, then bought options, against the sold options of one right; dearest strikes first."""
-        sign = 1 if is_call else -1
-        bought = sorted(
-            (holding for holding in self._bought if holding[0].is_call is is_call),
-            key=lambda holding: sign * holding[0].strike,
-        )
-        sold = [
-            holding
-            for holding in self._sold
-            if holding.instrument.is_option and holding.instrument.is_call is is_call
-        ]
-        sold.sort(key=lambda holding: sign * holding.instrument.strike)  # type: ignore[union-attr]  # options, see above
-        for holding in sold:
-            contract = holding.instrument
-            assert contract.is_option
-            left = -holding.quantity
-            for shares in self._shares:
-                covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
-                units = covered * contract.multiplier
-                if covered:
-                    self._covered.append((contract, sign * units, shares[1]))
-                    self.intrinsic += units * max(sign * (self.spot - contract.strike), ZERO)
-                    shares[0] -= sign * units
-                    left -= covered
-            risk = uncovered_risk(contract, self.spot)
-            for cover, free in bought:
-                covers = cover.expiry >= contract.expiry and cover.multiplier == contract.multiplier
-                paired = min(left, free[0]) if covers else ZERO
-                if paired > 0:
-                    width = max(sign * (cover.strike - contract.strike), ZERO)
-                    need = paired * contract.multiplier * min(width, holding.price + risk)
-                    self._spreads.append(Spread(contract, cover, paired, need))
-                    free[0] -= paired
-                    left -= paired
-            if left:
-                self.uncovered.append(Sold(contract, left, holding.price, risk))
-
-    def _protect(self) -> None:
-        """Maintenance of shares: with a bought put or call at most 10 % of its strike."""
-        for sold, units, price in self._covered:
-            self.maintenance += self._three_legged(sold, units, price)
-        for quantity, price in self._shares:
-            left, sign = abs(quantity), 1 if quantity > 0 else -1
-            for contract, free in self._bought:
-                if contract.is_call is (sign > 0) or not free[0] or not left:
-                    continue
-                units = min(left, free[0] * contract.multiplier)
-                plain = share_requirement(sign * units, price).maintenance
-                strike_part = contract.strike * OPTION_FLOOR + out_of_the_money(contract, self.spot)
-                self.maintenance += min(units * strike_part, plain)
-                free[0] -= units / contract.multiplier
-                left -= units
-            self.maintenance += share_requirement(sign * left, price).maintenance
-
-    def _three_legged(self, sold: OptionContract, shares: Decimal, price: Decimal) -> Decimal:
-        """Return the maintenance of shares that cover a sold option, with an option bought on the other side.
-
-        Both options have one expiry: at one strike (conversion, reverse conversion) 10 % of the strike, with
-        a put below it (collar) 10 % of its strike and what it is out of the money, at most 25 % of the
-        call's.
-        """
-        total, sign = ZERO, 1 if shares > 0 else -1
-        left = abs(shares)
-        for contract, free in self._bought:
-            is_collar = sold.is_call and contract.strike < sold.strike
-            fits = contract.expiry == sold.expiry and (contract.strike == sold.strike or is_collar)
-            if contract.is_call is sold.is_call or not fits or not free[0] or not left:
-                continue
-            units = min(left, free[0] * contract.multiplier)
-            asked = contract.strike * OPTION_FLOOR
-            if is_collar:
-                asked = min(asked + out_of_the_money(contract, self.spot), sold.strike * LONG_RATE)
-            total += min(units * asked, share_requirement(sign * units, price).maintenance)
-            free[0] -= units / contract.multiplier
-            left -= units
-        return total + share_requirement(sign * left, price).maintenance
-
-    def _straddles(self) -> None:
-        """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side.
-
-        Each such pair needs the greater side's margin and the other's premium, the dearest first. Where
-        both need as much the rule names no side: the side with the greater risk is asked, which is more.
-        """
-        need, calls, puts = ZERO, list[_Lot](), list[_Lot]()
-        for sold in self.uncovered:
-            amount, units = sold.price + sold.risk, sold.quantity * sold.contract.multiplier
-            need += amount * units
-            (calls if sold.contract.is_call else puts).append((amount, sold.risk, units))
-        calls.sort()
-        puts.sort()
-        while calls and puts:
-            (call, call_risk, call_units), (put, put_risk, put_units) = calls.pop(), puts.pop()
-            _, lesser_risk = min((call, call_risk), (put, put_risk))
-            paired = min(call_units, put_units)
-            need -= paired * lesser_risk
-            if call_units > paired:
-                calls.append((call, call_risk, call_units - paired))
-            if put_units > paired:
-                puts.append((put, put_risk, put_units - paired))
-        self.initial += need
-        self.maintenance += need
 
 
 def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
@@ -510,23 +268,17 @@ class RegulationT:
             longs = sum((holding.value for holding in holdings if holding.quantity > 0), ZERO)
             return Room(free - (paid - longs), free - (paid - longs), Requirement(paid, paid))
         night = day = cash - options
-        initial = maintenance = ZERO
+        initial, maintenance, is_secured = ZERO, ZERO, account.options_level < UNCOVERED
         for symbol, group in by_underlying(holdings).items():
-            pairs = Pairing(group, account.spot(symbol))
-            initial += pairs.initial
-            maintenance += pairs.maintenance
-            withheld = pairs.intrinsic
-            if account.options_level < UNCOVERED:
-                for sold in pairs.uncovered:
-                    if not sold.contract.is_call:
-                        more = sold.contract.strike - sold.price - sold.risk
-                        withheld += sold.quantity * sold.contract.multiplier * max(more, ZERO)
-            value = sum(
-                (holding.value for holding in group if not holding.instrument.is_option),
-                ZERO,
-            )
-            night += value + pairs.premium - pairs.initial - withheld
-            day += value - pairs.maintenance - withheld
+            values = [holding.value for holding in group if not holding.instrument.is_option]
+            value, spot = sum(values, ZERO), account.spot(symbol)
+            by_day = by_night = Pairing(group, spot, is_secured=is_secured)
+            if values:  # without them both are least by the same pairs
+                by_night = Pairing(group, spot, is_overnight=True, is_secured=is_secured)
+            initial += by_night.initial
+            maintenance += by_day.maintenance
+            night += value + by_night.premium - by_night.initial - by_night.withheld
+            day += value - by_day.maintenance - by_day.withheld
         return Room(night - shares * HALF, day - shares * LONG_RATE, Requirement(initial, maintenance))
 
     def _level_refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
@@ -565,10 +317,10 @@ def uncovered_calls(holdings: Iterable[Holding]) -> Decimal:
     """Return the sold calls that neither shares nor bought calls cover, contracts."""
     return sum(
         (
-            sold.quantity
+            quantity
             for group in by_underlying(holdings).values()
-            for sold in Pairing(group, ZERO).uncovered
-            if sold.contract.is_call
+            for contract, quantity in Pairing(group, ZERO, is_secured=True).uncovered
+            if contract.is_call
         ),
         ZERO,
     )

@@ -3,6 +3,9 @@
 A buyer of the lower call of two strikes who sells the higher loses nothing at expiry, and gains at most the
 distance of the strikes; of puts it is the reverse (Merton 1973). A quote that breaks these bounds with both
 of its neighbours is off. With one neighbour, or without any, it is off where it also breaks put-call parity.
+
+Near the money neighbours differ. Where one is worth as much as its neighbour, strikes farther away are asked:
+by these bounds, and by the box of two calls and two puts, which is worth the distance of its strikes.
 """
 
 from bisect import bisect_left
@@ -29,6 +32,12 @@ USUAL_MOVE = 0.002
 """Fraction of the spot by which it moves between an option's quote and the next."""
 STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
+FLAT = 0.1
+"""Part of their distance by which two strikes near the money differ in worth at least."""
+LEAST_PAIRS = 3
+"""Strikes with a call and a put that tell the spot: one alone may lag."""
+NEAR_MONEY = 0.05
+"""Distance of strikes from the spot, a fraction of it, up to which calls and puts tell the spot."""
 
 
 class QuotesInForce(Protocol):
@@ -53,6 +62,8 @@ class _Place(NamedTuple):
     """The same right at strikes below and above, the nearest first, each with how much cheaper it is at most,
     before a coin's price: negative of those that are dearer.
     """
+    far: tuple[tuple[InstrumentId, InstrumentId, float], ...]
+    """The last of these below and above, with its strike's other leg, and how much cheaper it is."""
 
 
 class ChainBounds:
@@ -87,7 +98,7 @@ class ChainBounds:
         if place is None or not price > 0.0:
             return False
         unit = 1.0 / price if place.is_inverse else 1.0
-        bid, ask, broken = quote.bid, quote.ask, 0  # every mark asks: no call that can be spared
+        bid, ask, broken, is_flat = quote.bid, quote.ask, 0, False  # every mark asks: no call to spare
         widest, lost_ns, now_ns = self._widest, self._lost_ns, spot.ts_recv_ns
         for side in place.near:
             for neighbour, gap in side:
@@ -103,10 +114,16 @@ class ChainBounds:
                     is_broken = near_bid > ask + room or bid > near_ask + unit * gap + room
                 else:
                     is_broken = bid > near_ask + room or near_bid > ask - unit * gap + room
-                if not is_broken:
+                if is_broken:
+                    broken += 1
+                    break
+                off, flat = bid + ask - near_bid - near_ask, 2.0 * FLAT * unit * gap
+                if not (-flat < off < flat or flat < off < -flat) or bid + ask < 8.0 * place.least_room:
                     return False
-                broken += 1
+                is_flat = True
                 break
+        if is_flat:
+            return self._is_off_far_ones(quote, place, unit, now_ns, quotes)
         if broken > 1:
             return True
         other = None if place.other is None else quotes[place.other]
@@ -122,6 +139,61 @@ class ChainBounds:
         off = 0.5 * place.side * (own - theirs) - (price - place.strike) * unit
         return off > room or off < -room
 
+    def _is_off_far_ones(
+        self, quote: QuoteEvent, place: _Place, unit: float, now_ns: int, quotes: QuotesInForce
+    ) -> bool:
+        """Return whether each far strike contradicts a quote, itself or as a box; not without any."""
+        other, contradicting = self._price(place.other, now_ns, quotes), 0
+        own = 0.5 * (quote.bid + quote.ask)
+        for number, across, gap in place.far:
+            far, theirs = self._price(number, now_ns, quotes), self._price(across, now_ns, quotes)
+            if far is None:
+                continue
+            room = max(MARGIN * max(own, far), place.least_room)
+            low, high = min(gap, 0.0) * unit, max(gap, 0.0) * unit
+            is_off = not low - room <= own - far <= high + room
+            if other is not None and theirs is not None:
+                box = (own - other) - (far - theirs)
+                is_off = is_off or abs(box - gap * unit) > 0.5 * abs(gap) * unit
+            if not is_off:
+                return False
+            contradicting += 1
+        return contradicting > 0
+
+    def stay_behind(self, quote: QuoteEvent, last: QuoteEvent, quotes: QuotesInForce) -> bool:
+        """Return whether an underlying's options tell its last price rather than that of a new quote.
+
+        By the calls and puts of the first expiry that quotes both at some strikes near the money.
+        """
+        if self._known != len(self._instruments):
+            self._learn()
+        symbol, price, new = self._instruments.by_id[quote.instrument_id].symbol, last.mid, quote.mid
+        keys = sorted((key for key in self._chains if key[1] == symbol and key[3]), key=itemgetter(2))
+        for root, _, expiry, _ in keys:
+            puts, votes = dict(self._chains.get((root, symbol, expiry, False), ())), list[bool]()
+            for strike, number in self._chains[root, symbol, expiry, True]:
+                if abs(strike - price) > NEAR_MONEY * price:
+                    continue
+                call, put = (
+                    self._price(each, quote.ts_recv_ns, quotes) for each in (number, puts.get(strike))
+                )
+                if call is not None and put is not None:
+                    is_inverse = self._instruments.by_id[number].is_inverse
+                    told = strike / (1.0 - call + put) if is_inverse else strike + call - put
+                    votes.append(abs(told - price) < abs(told - new))
+            if len(votes) >= LEAST_PAIRS:
+                return 2 * sum(votes) > len(votes)
+        return False
+
+    def _price(self, number: InstrumentId | None, now_ns: int, quotes: QuotesInForce) -> float | None:
+        """Return the mid of an option; None where its quote is lost or tells no price."""
+        quote = None if number is None else quotes[number]
+        if quote is None or number is None or now_ns - quote.ts_recv_ns > self._lost_ns[number]:
+            return None
+        if not quote.ask - quote.bid <= self._widest[number] and not shows_price(quote, 0.0):
+            return None
+        return 0.5 * (quote.bid + quote.ask)
+
     def _place_of(self, number: InstrumentId) -> _Place | None:
         contract = self._instruments.by_id[number]
         if not contract.is_option or contract.underlying not in self._instruments:
@@ -134,16 +206,20 @@ class ChainBounds:
         at = bisect_left(own, strike, key=itemgetter(0))
         below = own[max(at - STRIKES_EACH_SIDE, 0) : at][::-1]
         above = own[at + 1 : at + 1 + STRIKES_EACH_SIDE]
-        across = bisect_left(others, strike, key=itemgetter(0))
-        is_listed = across < len(others) and others[across][0] == strike
+        legs = dict(others)
         return _Place(
             way,
             strike,
             expiry_instant_ns(contract),
             contract.is_inverse,
             FEW_TICKS * float(contract.tick_rule.below),
-            others[across][1] if is_listed else None,
+            legs.get(strike),
             tuple(tuple((each, way * (price - strike)) for price, each in side) for side in (below, above)),
+            tuple(
+                (side[-1][1], legs[side[-1][0]], way * (side[-1][0] - strike))
+                for side in (below, above)
+                if side and side[-1][0] in legs
+            ),
         )
 
     def _learn(self) -> None:

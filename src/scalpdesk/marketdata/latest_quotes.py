@@ -6,7 +6,7 @@ an instrument's latest quote gets the last row up to the present one, as if each
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.quotes import KEPT, TRADABLE, QuoteVerdict, judge_quote
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
@@ -71,6 +72,9 @@ class InstrumentRows:
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data
         self._locked, self._untradable = locked, untradable
+        mids = np.delete(bid + ask, untradable)
+        self.leaps = bool((np.abs(np.diff(mids)) > LEAP * mids[:-1]).any())
+        """Whether one of its good quotes leaps from the last: each is judged as it comes then."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -96,6 +100,11 @@ class InstrumentRows:
     def count_locked(self, first: int, last: int) -> int:
         """Return how many quotes from ``first`` to before ``last`` have a bid equal to the ask."""
         return bisect_left(self._locked, last) - bisect_left(self._locked, first) if self._locked else 0
+
+
+def are_options(instruments: Iterable[Instrument]) -> NDArray[np.bool_]:
+    """Return which instruments are options, by number."""
+    return np.array([each.is_option for each in instruments], np.bool_)
 
 
 class RowPlaces(NamedTuple):
@@ -133,8 +142,8 @@ class RowIndex:
     ----------
     columns
         The quotes, in the order of events.
-    instruments
-        Of the run; more than have a row.
+    is_option
+        Of the instruments of the run, by number; more than have a row.
     odd_rows, odd_numbers, odd_kinds
         Rows without a bid above zero and below a finite ask, their instruments, and which of the
         ``odd_verdicts`` each has.
@@ -150,15 +159,18 @@ class RowIndex:
         The columns as memoryviews: see :class:`InstrumentRows`.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int, places: "RowPlaces | None" = None) -> None:
-        self.columns, self.instruments = columns, instruments
-        self.places = _places(columns, instruments) if places is None else places
+    def __init__(
+        self, columns: QuoteColumns, is_option: NDArray[np.bool_], places: "RowPlaces | None" = None
+    ) -> None:
+        self.columns, self.is_option = columns, is_option
+        self.places = _places(columns, len(is_option)) if places is None else places
         self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
         self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
-        self.invalid = self.odd_rows[~self.are(KEPT)]
+        kept = self.are(TRADABLE) | (self.are(KEPT) & is_option[self.odd_numbers])
+        self.invalid = self.odd_rows[~kept]
         self.by_instrument: NDArray[np.intp] | None = order
         self.quoted: list[int] = quoted.tolist()
-        self.is_quoted = np.zeros(instruments, np.bool_)
+        self.is_quoted = np.zeros(len(is_option), np.bool_)
         self.is_quoted[self.quoted] = True
         first = starts.tolist()
         self.bounds = dict(
@@ -178,10 +190,10 @@ class RowIndex:
 
     def without_sizes(self) -> "RowIndex":
         """Return the index of the same quotes with unknown displayed sizes."""
-        return RowIndex(self.columns.without_sizes(), self.instruments, self.places)
+        return RowIndex(self.columns.without_sizes(), self.is_option, self.places)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RowIndex, (self.columns, self.instruments, self.places)
+        return RowIndex, (self.columns, self.is_option, self.places)
 
     def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
         """Return which of the odd rows have one of some verdicts."""
@@ -201,15 +213,17 @@ class SessionRows:
         Instruments that have a row, ascending.
     """
 
-    def __init__(self, columns: QuoteColumns, instruments: int, index: RowIndex | None = None) -> None:
-        self._index = RowIndex(columns, instruments) if index is None else index
+    def __init__(
+        self, columns: QuoteColumns, is_option: NDArray[np.bool_], index: RowIndex | None = None
+    ) -> None:
+        self._index = RowIndex(columns, is_option) if index is None else index
         self.columns = columns
         self.upto = self._odd_at = 0
         odd = self._index.odd_rows
         self._next_odd = int(odd[0]) if len(odd) else len(columns)
         """Row from which on :meth:`advance` has something to count."""
         self._invalid = self._index.invalid
-        self._latest = np.full(instruments, -1)
+        self._latest = np.full(len(is_option), -1)
         """Last row by instrument of those before ``_latest_upto``, without invalid rows."""
         self._latest_upto = 0
         self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
@@ -345,11 +359,12 @@ class LatestQuotes:
         """Instruments that were set, or handed over, since the session's first row."""
         self._before = QuoteTable.of(())
         """Quotes by instrument as the session began, of a desk's."""
-        self._rows: SessionRows | None = None
+        self.rows: SessionRows | None = None
+        """Of the present session."""
         self._handed_over: Collection[int] = frozenset()
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
-        rows = self._rows
+        rows = self.rows
         if rows is not None and rows.upto <= self._until[number]:
             return self._latest[number]
         if number in self._handed_over or rows is None or not rows.upto:
@@ -371,7 +386,7 @@ class LatestQuotes:
 
         ``valid`` belongs to a desk alone.
         """
-        rows = self._rows
+        rows = self.rows
         if rows is None or self._is_set[numbers].any():
             return False
         return not (self._before.ts_event_ns[numbers].any() or rows.are_quoted(numbers))
@@ -381,7 +396,7 @@ class LatestQuotes:
 
         ``valid`` belongs to a desk alone.
         """
-        rows = self._rows
+        rows = self.rows
         if rows is None or not rows.upto:
             kept = (InstrumentId(number) for number in numbers.tolist())
             return QuoteTable.of([self._kept.get(number) if number >= 0 else None for number in kept])
@@ -411,15 +426,15 @@ class LatestQuotes:
         if quote is not None:
             self._kept[number] = quote
         self._until[number] = -1
-        self._kept_from[number] = -1 if self._rows is None else self._rows.upto - 1
+        self._kept_from[number] = -1 if self.rows is None else self.rows.upto - 1
 
     def follow(self, rows: SessionRows) -> None:
         """Move to another session's rows; the latest quotes of the last one stay."""
         # a span of years lists a hundred times what a session quotes
-        for number in () if self._rows is None else self._rows.quoted:
+        for number in () if self.rows is None else self.rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]
         if self._valid:
-            is_first = self._rows is None
+            is_first = self.rows is None
             changed = np.arange(self._count) if is_first else np.flatnonzero(self._is_set)
             quotes = QuoteTable.of([self._kept.get(InstrumentId(number)) for number in changed.tolist()])
             self._before = quotes if is_first else self._before
@@ -430,15 +445,15 @@ class LatestQuotes:
         self._latest = [None] * self._count
         self._rows_of = [None] * self._count
         self._is_set[:] = False
-        self._rows, self._handed_over = rows, frozenset()
+        self.rows, self._handed_over = rows, frozenset()
 
     def hand_over(self, numbers: Collection[int]) -> None:
         """Change the instruments whose every quote is set, from the present row on."""
         for number in numbers:
             if number not in self._handed_over:
                 self[InstrumentId(number)] = self[InstrumentId(number)]
-        assert self._rows is not None
+        assert self.rows is not None
         for number in self._handed_over:
-            self._kept_from[number] = self._rows.upto - 1
+            self._kept_from[number] = self.rows.upto - 1
             self._until[number] = -1
         self._handed_over = numbers

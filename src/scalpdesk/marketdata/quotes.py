@@ -20,14 +20,21 @@ class QuoteVerdict(StrEnum):
     NON_FINITE = "non_finite"
     NEGATIVE = "negative"
     OUT_OF_ORDER = "out_of_order"
+    CONTRADICTED = "contradicted"
+    """An underlying's leaps to where the quotes of its options do not follow."""
 
 
 GOOD, LOCKED = QuoteVerdict.GOOD, QuoteVerdict.LOCKED  # looking up an enum's member costs as much as a call
 
 KEPT = frozenset({GOOD, LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
-"""Verdicts of quotes that replace the last one; crossed and invalid quotes are only counted."""
+"""Verdicts of an option's quotes that replace the last one; crossed and invalid quotes are only counted."""
 TRADABLE = frozenset({GOOD, LOCKED})
-"""Verdicts of quotes on which every order may go."""
+"""Verdicts of quotes on which every order may go, and of those that replace what is no option's last one.
+
+Half an ask is no price of a share; an option without a bid is worth little.
+"""
+LEAP = 0.005
+"""Fraction of its price by which an underlying may always be quoted elsewhere than before."""
 WIDE_PART = 0.35
 """Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5

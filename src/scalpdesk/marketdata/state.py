@@ -35,6 +35,7 @@ from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, Session
 from scalpdesk.marketdata.quotes import (
     GOOD,
     KEPT,
+    LEAP,
     LOCKED,
     TRADABLE,
     WIDE_STRIKES,
@@ -53,6 +54,10 @@ LOST_AFTER = 2
 OLD_NS = MINUTE_NS
 """A quote that was made longer than this before it came counts as known since it was made. A shorter time may
 be the error of a clock."""
+LEAP_OF_A_SECOND = 0.0022
+"""Fraction of its price by which an underlying may be quoted elsewhere unasked, by the root of the seconds
+since its latest quote: a coin moved by 1.16 % in half a minute.
+"""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -116,6 +121,11 @@ def holds_up_no_hedge(
     return unbid is not None and not unbid[0].payoff(unbid[1])
 
 
+def moved_unasked(quote: QuoteEvent, now_ns: int) -> float:
+    """Return the fraction of its price by which an underlying may be elsewhere by now (UTC nanoseconds)."""
+    return LEAP_OF_A_SECOND * math.sqrt(max(now_ns - quote.ts_event_ns, 0) / NANOS_PER_SECOND)
+
+
 def widest_spread(instrument: Instrument) -> float:
     """Return how far apart the sides of an instrument's quote may always lie, currency per unit."""
     if not instrument.is_option:
@@ -164,6 +174,11 @@ class MarketView(Protocol):
     @property
     def adjustments(self) -> Sequence[PriceAdjustmentEvent]:
         """Corporate actions of this run that changed the scale of earlier prices, in order."""
+        ...
+
+    @property
+    def lost_ns(self) -> Sequence[int]:
+        """By instrument, so much older than the underlying's a quote is not lost yet, nanoseconds."""
         ...
 
     @property
@@ -229,6 +244,10 @@ class MarketState:
         self.instruments = instruments
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
         self.quotes: QuoteBook = nothing
+        self.changes = 0
+        """Counts the quotes that were taken in one by one, and what changes prices or terms without one."""
+        self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent, QuoteVerdict]] = {}
+        """Latest quote of what is no option that is no price of it, after the one that it did not replace."""
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
@@ -270,7 +289,7 @@ class MarketState:
             for instrument in instruments
         ]
         self._stale_column = np.array(self._stale_ns, dtype=np.int64)
-        self.lost_ns = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
+        self.lost_ns: Sequence[int] = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
         """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
         self._spot_of = [
             instruments.id_of(instrument.underlying)
@@ -280,28 +299,55 @@ class MarketState:
         ]
         self.widest = [widest_spread(instrument) for instrument in instruments]
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
+        self._judged: dict[InstrumentId, tuple[QuoteEvent, int, bool]] = {}
+        """Last judgement of each option's quote, with that quote and how many quotes of all were known."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
 
+        One without two sides is kept of an option alone: what is none keeps its last sound mid and its age.
         One that was old when it came is as old as it says: delayed, frozen, or of a trading halt.
         """
-        last = self.quotes[quote.instrument_id]
+        number = quote.instrument_id
+        last = self.quotes[number]
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
         if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
-        verdict = judge_quote(quote.bid, quote.ask)
+        self.changes += 1
+        verdict, is_option = judge_quote(quote.bid, quote.ask), self._spot_of[number] is not None
+        if verdict in TRADABLE and not is_option and last is not None and self._leaps(quote, last):
+            verdict = QuoteVerdict.CONTRADICTED
         if verdict is not GOOD:
             self.oddities[verdict] += 1
-        if verdict in KEPT:
-            self.quotes[quote.instrument_id] = quote
-            if quote.instrument_id in self.recent:
-                self.recent[quote.instrument_id].append(quote)
+        if verdict in TRADABLE or (verdict in KEPT and is_option):
+            self.quotes[number] = quote
+            if number in self.recent:
+                self.recent[number].append(quote)
+        elif not is_option:
+            self._unsound[number] = last, quote, verdict
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
+
+    @property
+    def version(self) -> int:
+        """A number that changes with every quote, of whatever instrument, and with terms and scales."""
+        rows = self.quotes.rows if isinstance(self.quotes, LatestQuotes) else None
+        return self.changes if rows is None else self.changes + rows.upto
+
+    def _leaps(self, quote: QuoteEvent, last: QuoteEvent) -> bool:
+        """Return whether an underlying is quoted away from ``last`` where its options do not follow.
+
+        What it moves by in the time since its latest quote is no leap, unless that one was.
+        """
+        before, latest, verdict = self._unsound.get(quote.instrument_id, (None, last, GOOD))
+        since = latest if before is last else last
+        is_on = before is last and verdict is QuoteVerdict.CONTRADICTED
+        room = LEAP if is_on else max(LEAP, moved_unasked(since, quote.ts_event_ns))
+        is_far = abs(quote.mid - last.mid) > room * last.mid
+        return is_far and self.bounds.stay_behind(quote, last, self.quotes)
 
     def shows_price(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells what its instrument is worth.
@@ -313,9 +359,18 @@ class MarketState:
 
     def is_contradicted(self, quote: QuoteEvent) -> bool:
         """Return whether the other quotes of an option's expiry contradict its quote."""
-        share, quotes = self._spot_of[quote.instrument_id], self.quotes
+        number, quotes = quote.instrument_id, self.quotes
+        share = self._spot_of[number]
         spot = None if share is None else quotes[share]
-        return spot is not None and self.bounds.contradict(quote, spot, quotes)
+        if spot is None:
+            return False
+        seen = self.version
+        known = self._judged.get(number)  # a look asks of each leg several times
+        if known is not None and known[0] is quote and known[1] == seen:
+            return known[2]
+        found = self.bounds.contradict(quote, spot, quotes)
+        self._judged[number] = quote, seen, found
+        return found
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells no price although it has sides: too far apart, or contradicted."""
@@ -442,6 +497,7 @@ class MarketState:
         """
         self._volumes.clear()
         self.opened_ns = open_ns
+        self.changes += 1
         due = self.going_ex(open_ns)
         self.adjustments += due
         self._going_ex = [item for item in self._going_ex if item.ts_event_ns > open_ns]
@@ -478,6 +534,7 @@ class MarketState:
     def apply_rates(self, event: RateEvent) -> None:
         """Apply a rate curve."""
         self.rate_curve = RateCurve(event.days, event.rates)
+        self.changes += 1
 
     def apply_dividend(self, event: DividendEvent) -> None:
         """Apply a declared dividend; a later one of the same ex-date corrects it.
@@ -492,6 +549,7 @@ class MarketState:
                 self.dividends.remove(known)
                 break
         self.dividends.append(event)
+        self.changes += 1
         for listener in self.on_dividend:
             listener(event)
 
@@ -526,11 +584,14 @@ class MarketState:
         self.earlier_sessions.setdefault(event.instrument_id, []).append(event)
 
     def verdict(self, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
-        """Return the verdict on the instrument's latest quote as of ``now_ns``."""
-        return self.verdict_on(self.quotes[instrument_id], instrument_id, now_ns)
+        """Return the verdict on the instrument's latest quote as of ``now_ns``.
 
-    def verdict_on(self, quote: QuoteEvent | None, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
-        """Return the verdict on a quote of the instrument as of ``now_ns``."""
+        Of what is no option that may be one without two sides or a price, which gives no mark.
+        """
+        quote = self.quotes[instrument_id]
+        unsound = self._unsound.get(instrument_id) if self._unsound else None
+        if unsound is not None and unsound[0] is quote:
+            return unsound[2]
         if quote is None:
             return QuoteVerdict.ABSENT
         verdict = judge_quote(quote.bid, quote.ask)
@@ -540,6 +601,7 @@ class MarketState:
 
     def outdate(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Make the latest quotes of instruments stale: they stay as marks until the next quotes come."""
+        self.changes += 1
         for number in numbers:
             quote = self.quotes[number]
             if quote is not None:

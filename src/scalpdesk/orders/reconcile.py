@@ -506,13 +506,14 @@ def reconcile(
     unexplained = [
         Difference(
             instruments[instrument_id].symbol,
-            number_text(desk.holdings.get(instrument_id, ZERO)),
+            number_text(venue.holdings.get(instrument_id, ZERO) - units),
             number_text(venue.holdings.get(instrument_id, ZERO)),
         )
-        for instrument_id in left.units
+        for instrument_id, units in left.units.items()
     ]
     if not within.permits(left.cash):
-        unexplained.append(Difference("cash", within.text(desk.cash), within.text(venue.cash)))
+        ours = within.text(venue.cash - left.cash)  # once what is explained is booked
+        unexplained.append(Difference("cash", ours, within.text(venue.cash)))
     missing_orders, shown, foreign = _orders(desk, venue)
     return Reconciliation(
         tuple(found), (*unexplained, *foreign), missing_orders, shown, left if unexplained else NO_GAP

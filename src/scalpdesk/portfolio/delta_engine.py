@@ -410,15 +410,10 @@ class DeltaEngine:
             half_life_seconds=vol_half_life_seconds,
         )
         self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
-        self._states: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, OptionState]] = {}
-        """Answers of this instant, each with its time and the quotes that it was made from."""
-        self.renew: Final = self._states.clear
-        """Forgets the answers: prices have changed without a quote."""
-        self.keeps_answers = True
-        """Whether an answer stands for its instant: with a desk, while it handles an event.
-
-        Between two quotes of one instant somebody else may have had another answer.
-        """
+        self.learnt = 0
+        """Counts what was learnt."""
+        self._states: dict[InstrumentId, tuple[tuple[int, int, int], OptionState]] = {}
+        """Last answers, each with all that it may depend on: instant, market and what was learnt by then."""
 
     def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
         """Measure forwards of options' expiries now and each quarter hour, and keep quotes of their spots."""
@@ -426,12 +421,12 @@ class DeltaEngine:
             option = self.vols.options.get(number) or self.vols.facts(number)
             if option is not None and not option.carry.is_followed:
                 self.vols.follow(option, now_ns)
-                self.renew()
+                self.learnt += 1
 
     def measure_due(self, now_ns: int) -> None:
         """Measure the forwards that are followed and due, at ``now_ns`` (UTC nanoseconds)."""
         self.vols.carry.measure_due(now_ns)
-        self.renew()
+        self.learnt += 1
 
     def observe(
         self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
@@ -447,12 +442,12 @@ class DeltaEngine:
             option = self.vols.options.get(number) or self.vols.facts(number)
             if option is not None:
                 is_new = self.vols.observe(option, now_ns, strike=strike, smile=smile) or is_new
-        if is_new:
-            self.renew()
+        self.learnt += is_new
 
     def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Fit the smile of an option's expiry, starting from the last one, and keep it for the next."""
         option = self.vols.facts(instrument_id)
+        self.learnt += 1
         return None if option is None else self.vols.smile(option, now_ns, keeps=True)
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
@@ -491,6 +486,9 @@ class DeltaEngine:
         The model values an option whose quote is lost or shows no price, and one deep in the money. None for
         what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
         """
+        known, rests_on = self._states.get(instrument_id), (now_ns, self._state.version, self.learnt)
+        if known is not None and known[0] == rests_on:
+            return known[1]
         vols = self.vols
         # nearly always known: a call less
         option = vols.options.get(instrument_id) or vols.facts(instrument_id)
@@ -500,9 +498,6 @@ class DeltaEngine:
         quote, spot_quote = quotes[instrument_id], quotes[option.underlying]
         if quote is None or spot_quote is None:
             return None
-        known = self._states.get(instrument_id)
-        if known is not None and known[0] == now_ns and known[1] is quote and known[2] is spot_quote:
-            return known[3]
         spot, carry = mark_price(spot_quote), option.carry
         if not spot > 0.0:  # a quote of the underlying without a price
             return None
@@ -528,8 +523,7 @@ class DeltaEngine:
         found.strike_vol, found.is_forward_assumed = vols.strike_vol(option, now_ns), carry.is_assumed
         if not carry.is_followed:
             found.is_forward_assumed = vols.carry.is_assumed(carry, now_ns)
-        if self.keeps_answers:
-            self._states[instrument_id] = now_ns, quote, spot_quote, found
+        self._states[instrument_id] = rests_on, found
         return found
 
     def to_clock(self, contract: OptionContract, now_ns: int) -> float:
@@ -563,12 +557,9 @@ class DeltaEngine:
             and bid > 0.0
             and 0.0 <= ask - bid <= market.widest[instrument_id]
             and not option.side * (mark_price(spot) - option.strike) > 0.0
-            and not market.bounds.contradict(quote, spot, quotes)
+            and not market.is_contradicted(quote)
         ):
             return 0.5 * (bid + ask)  # the common case first
-        known = self._states.get(instrument_id)
-        if known is not None and known[1] is quote and known[2] is spot and known[0] < option.expires_ns:
-            return known[3].mark
         now_ns = 0 if spot is None else spot.ts_recv_ns
         if option.carry.dividends:
             now_ns = self.vols.after_open(now_ns)
@@ -590,7 +581,9 @@ class DeltaEngine:
         proxy = self.proxies.get(position.instrument_id)
         if proxy is None:
             return position.instrument.delta(position.float_quantity, mark)
-        spot = self._state.mark(proxy.underlying_id) or 0.0
+        spot = self._state.mark(proxy.underlying_id)
+        if spot is None:  # before its first quote: as if it hedged itself
+            return position.instrument.delta(position.float_quantity, mark)
         return proxy.delta(position.instrument, position.float_quantity, mark, spot)
 
     def position_greeks(self, held: Iterable[Position], now_ns: int) -> PositionGreeks:
@@ -606,9 +599,9 @@ class DeltaEngine:
             if state is not None:
                 total.add(units, state.hedge_greeks)
             elif not instrument.is_option:
-                mark = self.mark(position.instrument_id) or 0.0
-                if self.proxies:
+                mark = self.mark(position.instrument_id)
+                if mark is None and not instrument.is_inverse:
+                    mark = float(position.average_price)
+                if mark is not None:
                     total.shares += self.delta_of(position, mark)
-                else:
-                    total.shares += instrument.delta(position.float_quantity, mark)
         return total.total()

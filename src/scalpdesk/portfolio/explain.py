@@ -365,7 +365,8 @@ class PnlExplain:
         sums.hedge_costs += booked.hedges
         self.nav, self.booked = nav, BookedSinceMark(now_ns)
         main = marks.get(legs.meter.underlying)
-        spot = (self._state.mark(legs.meter.underlying) if main is None else main.mark) or 0.0
+        spot = self._state.mark(legs.meter.underlying) if main is None else main.mark
+        spot = 0.0 if spot is None else spot  # of a record: before the first quote
         a_day, a_point = greeks.theta / DAYS_PER_YEAR, greeks.vega / 100.0
         shown = greeks.delta + greeks.shares, greeks.gamma, a_day, a_point, vol
         # by position: names take twice as long

@@ -215,8 +215,9 @@ class HeldLegs:
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
         proxy, proxied, spot = engine.proxies.get(number) if engine.proxies else None, 0.0, 0.0
-        if proxy is not None and (spot := self._state.mark(proxy.underlying_id) or 0.0):
-            proxied = engine.delta_of(position, price)
+        level = None if proxy is None else self._state.mark(proxy.underlying_id)
+        if level is not None:
+            proxied, spot = engine.delta_of(position, price), level
         at = position.instrument, now_ns, units, price, state, greeks, expires_ns
         leg = HeldLeg(LegSnapshot(number, *at, proxied=proxied, spot=spot), own)
         if mark is None or not position.instrument.is_option:
@@ -338,8 +339,9 @@ class HeldLegs:
             share = option.underlying
         goes_ex = (self._state.dividends or self._state.adjustments) and not instrument.is_inverse
         paid = paid_a_share(self._state, share, start.ts_ns, now_ns) if goes_ex else 0.0
-        spot = 0.0 if proxy is None else self._state.mark(proxy.underlying_id) or 0.0
-        return LegSnapshot(number, instrument, now_ns, start.units, mark, state, paid=paid, spot=spot)
+        spot = None if proxy is None else self._state.mark(proxy.underlying_id)
+        at = number, instrument, now_ns, start.units, mark, state
+        return LegSnapshot(*at, paid=paid, spot=0.0 if spot is None else spot)
 
 
 def _added(before: LegParts, more: LegParts, less: LegParts) -> LegParts:

@@ -114,7 +114,7 @@ class OptionVols:
             self._state.keep_quotes(option.underlying)  # a quote of the option has its spot there
             self.carry.follow(option.carry, now_ns)
 
-    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool = False, smile: bool = False) -> bool:
+    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool, smile: bool) -> bool:
         """Take in the latest quote of an option; with ``strike`` that of its strike's other leg, too.
 
         Where they show its strike's volatility no more, or with ``smile``, the smile of the expiry is fitted

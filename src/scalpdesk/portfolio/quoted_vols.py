@@ -107,12 +107,12 @@ class QuotedVols:
         if known is None or known.quote is not quote or known.terms != terms:
             found = self._solved(option.contract, quote.mid, years, *terms)
             known = self._asked[number] = SolvedQuote(quote, terms, found, option.carry.is_assumed)
-        if keeps:
-            self._known[number] = known
+        if keeps and (known.found is not None or number not in self._known):
+            self._known[number] = known  # one without a volatility takes the place of none that has shown one
         return known.found
 
     def last(self, instrument_id: InstrumentId) -> "SolvedQuote | None":
-        """Return the last quote that the desk has observed, whether it gave a volatility or not."""
+        """Return the last quote that the desk has observed to give a volatility; until then any."""
         return self._known.get(instrument_id)
 
     def _solved(

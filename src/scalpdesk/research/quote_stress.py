@@ -1,8 +1,8 @@
-"""Quotes of held options disturbed for a while: whether a strategy trades as on the undisturbed day.
+"""Quotes of held options or their underlying disturbed for a while: whether a strategy trades as without.
 
-Each draw strikes one or both sides of some held options, for a second to an hour, in one of ten ways. The
-trades in options are to be those of the undisturbed day, unless the desk stops and reports it. No option is
-sold for less than half of its undisturbed mid, or bought for more than twice that.
+Each draw strikes one or both sides of some held options, or of the underlying, for a second to an hour, in
+one of ten ways. The trades in options are to be those of the undisturbed day, unless the desk stops and
+reports it. No option is sold for less than half of its undisturbed mid, or bought for more than twice that.
 """
 
 import math
@@ -71,7 +71,7 @@ KINDS: dict[str, Callable[[Floats, Floats], Sides]] = {
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of the quotes of some options for a while."""
+    """A change of the quotes of some options, or of their underlying, for a while."""
 
     kind: str
     symbols: tuple[str, ...]
@@ -193,9 +193,11 @@ class _Run(msgspec.Struct, frozen=True):
     def opens_under(self, tape: MarketTape, struck: Disturbance) -> float:
         """Return when a struck option is opened under the disturbance first, UTC nanoseconds; else never.
 
-        It lies upon an option until the next quote after it.
+        Any option is struck where its underlying is. It lies upon an option until the next quote after it.
         """
         numbers = {tape.instruments.id_of(symbol) for symbol in struck.symbols}
+        if tape.underlying in struck.symbols:
+            numbers = {each.instrument_id for each in self.trades}
         end_ns = struck.start_ns + int((struck.seconds + LATE_SECONDS) * NANOS_PER_SECOND)
         held: Counter[InstrumentId] = Counter()
         for each in self.trades:
@@ -342,13 +344,13 @@ def _whole(tape: MarketTape) -> QuoteColumns:
 
 
 def _drawn(dice: np.random.Generator, tape: MarketTape, plain: _Run, draws: int) -> Iterator[Disturbance]:
-    """Draw disturbances of options while they are held, or after that until the close."""
-    held = sorted({trade.instrument_id for trade in plain.trades})
+    """Draw disturbances of options or their underlying while they are held, or after that until the close."""
+    held, underlying = sorted({trade.instrument_id for trade in plain.trades}), tape.underlying_ids[0]
     bought_ns = {number: min(t.ts_ns for t in plain.trades if t.instrument_id == number) for number in held}
     for _ in range(draws):
-        struck = int(dice.integers(len(held) + 1))
-        legs: Sequence[InstrumentId] = held[struck : struck + 1] or held
-        first_ns = max(bought_ns[number] for number in legs) + NANOS_PER_SECOND
+        struck = int(dice.integers(len(held) + 2))
+        legs: Sequence[InstrumentId] = [*held, underlying][struck : struck + 1] or held
+        first_ns = max(bought_ns.get(number, min(bought_ns.values())) for number in legs) + NANOS_PER_SECOND
         last_ns = next(each.close_ns for each in tape.sessions if each.close_ns > first_ns)
         yield Disturbance(
             kind=list(KINDS)[int(dice.integers(len(KINDS)))],

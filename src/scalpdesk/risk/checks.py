@@ -25,7 +25,13 @@ LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
 STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 UNUSABLE = frozenset(
-    {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
+    {
+        QuoteVerdict.ABSENT,
+        QuoteVerdict.CROSSED,
+        QuoteVerdict.NON_FINITE,
+        QuoteVerdict.NEGATIVE,
+        QuoteVerdict.CONTRADICTED,
+    }
 )
 """Quotes on which no order may go."""
 

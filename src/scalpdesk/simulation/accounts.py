@@ -13,7 +13,8 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.postings import Posting, of_holding
 from scalpdesk.margin.day_trading import DayRule, leverage_on
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.regulation_t import SPREADS, future_requirement, short_share_bound
+from scalpdesk.margin.pairing import future_requirement
+from scalpdesk.margin.regulation_t import SPREADS, short_share_bound
 from scalpdesk.portfolio.positions import Account, Position, move_units
 from scalpdesk.simulation.orders import BUST_NOTE, Activity, BrokerOrder, Execution, PositionIntent
 

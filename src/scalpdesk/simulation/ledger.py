@@ -24,6 +24,7 @@ from scalpdesk.margin.holdings import AccountFigures, MarginModel
 from scalpdesk.margin.regulation_t import RegulationT
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.pricing.kernels.triggers import is_tradable
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
@@ -172,6 +173,9 @@ class Ledger:
         """As they were handed over; ``latest`` reads them."""
         self.latest: Callable[[InstrumentId], QuoteEvent | None] = self.quotes.get
         """The latest quote of an instrument; a backtest reads here what it does not hand over."""
+        self._sound: dict[InstrumentId, QuoteEvent] = {}
+        self.sound: Callable[[InstrumentId], QuoteEvent | None] = self._sound.get
+        """The latest two-sided quote of what is no option; read as ``latest`` is."""
         self.halted: set[InstrumentId] = set()
         self.now_ns = 0
         self.session_open_ns = 0
@@ -218,14 +222,15 @@ class Ledger:
     def mark(self, number: InstrumentId) -> Decimal:
         """Value of one unit at the mid, currency per unit; 0 before the first quote.
 
+        What is no option is worth its last two-sided mid, whatever was quoted since.
         An option that was not quoted in this session is worth its last volatility at the present spot; it
         is never worth less than its payoff where its quote is.
         """
-        quote = self.latest(number)
+        instrument = self.instruments.by_id[number]
+        quote = self.latest(number) if instrument.is_option else self._two_sided(number)
         if quote is None:
             return ZERO
         value = mark_price(quote)
-        instrument = self.instruments.by_id[number]
         spot = self.spot_of(instrument) if instrument.is_option else None
         if spot is not None and instrument.is_option:
             if quote.ts_recv_ns < self.session_open_ns <= spot.ts_recv_ns:
@@ -234,6 +239,16 @@ class Ledger:
             elif quote.ask < (least := least_value(instrument, spot)):
                 value = least
         return exact_price(value) if math.isfinite(value) else ZERO
+
+    def take(self, quote: QuoteEvent) -> None:
+        """Let a quote be the latest of its instrument."""
+        self.quotes[quote.instrument_id] = quote
+        if is_tradable(quote.bid, quote.ask):
+            self._sound[quote.instrument_id] = quote
+
+    def _two_sided(self, number: InstrumentId) -> QuoteEvent | None:
+        latest = self.latest(number)
+        return latest if latest is None or is_tradable(latest.bid, latest.ask) else self.sound(number)
 
     def is_halted(self, number: InstrumentId) -> bool:
         """Return whether trading is halted in an instrument, or in the underlying of an option."""
@@ -250,7 +265,7 @@ class Ledger:
         """Return the latest quote of an option's underlying; None before the first."""
         if contract.underlying not in self.instruments:
             return None
-        return self.latest(self.instruments.id_of(contract.underlying))
+        return self._two_sided(self.instruments.id_of(contract.underlying))
 
     def keep_vols(self) -> None:
         """Keep the volatility of every held option's last quote, before a new session begins."""

@@ -123,7 +123,7 @@ class Matcher:
     def on_quote(self, quote: QuoteEvent) -> None:
         """Take a quote in and match what works on its instrument."""
         number = quote.instrument_id
-        self._ledger.quotes[number] = quote
+        self._ledger.take(quote)
         working = self._ledger.working.get(number)
         if working is not None:
             for order in tuple(working):

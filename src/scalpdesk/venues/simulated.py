@@ -265,7 +265,7 @@ class PlayedSession:
         while self._reader.next_ns() <= from_ns:
             for event in self._reader.take_next():
                 if isinstance(event, QuoteEvent):
-                    self._connection.broker.ledger.quotes[event.instrument_id] = event
+                    self._connection.broker.ledger.take(event)
         while self._exposures and self._exposures[0].ts_recv_ns <= from_ns:
             self._exposures.popleft()
         self.now_ns = from_ns

@@ -587,12 +587,15 @@ class OrderTracker:
         if over is None or order.inferred or sum(listed.values(), ZERO) != over.filled:
             return []
         gone = [name for name, (span, _) in order.executions.items() if span.start < span.end]
-        return [
+        busts = [
             event
             for name in gone
             if name not in listed
             for event in self.bust(order, name, "not in the venue's history", over.ts_event_ns, now_ns)
         ]
+        if busts:
+            order.unplaced.update(order.executions)  # the venue may have counted them without those
+        return busts
 
     def apply(
         self, order: TrackedOrder, report: OrderReport, now_ns: int, *, infer: bool

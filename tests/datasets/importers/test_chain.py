@@ -28,24 +28,6 @@ def _two(make: Callable[[str, str, str], str]) -> list[str]:
 
 
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "orats": (
-        _rows(
-            "ticker,expirDate,strike,spotPrice,callBidSize,callAskSize,putBidSize,putAskSize,callBidPrice,"
-            "callAskPrice,putBidPrice,putAskPrice,callOpenInterest,quoteDate",
-            lambda at: [
-                f"SPY,2024-02-16,470,470.5,12,11,9,8,7.1,7.14,6.2,6.24,50,{at:%Y-%m-%d}T{at.hour + 5}:00:00Z"
-            ],
-        ),
-        {},
-    ),
-    "optionsdx": (
-        _rows(
-            "[QUOTE_READTIME],[UNDERLYING_LAST],[EXPIRE_DATE],[STRIKE],[C_BID],[C_ASK],[C_SIZE],[P_BID],"
-            " [P_ASK], [P_SIZE], [C_IV]",
-            lambda at: [f"{at:%Y-%m-%d %H:%M}, 470.5, 2024-02-16,470,7.1, 7.14, 12 x 11, 6.2, 6.24, 9 x 8,"],
-        ),
-        {"underlying": "SPY"},
-    ),
     "cboe": (
         _rows(
             "underlying_symbol,quote_datetime,root,expiration,strike,option_type,bid_size,bid,ask_size,ask,"
@@ -144,7 +126,7 @@ def test_a_wide_table_becomes_quotes_of_the_share_and_its_options(tmp_path: Path
     assert _quote(tape, "SPY") == (5, 10.0, 470.49, 470.51)
     quotes = tape.quotes.whole()
     assert quotes.bid_size[quotes.instrument_id == tape.instruments.id_of(CALL)].tolist() == [12.0] * 5
-    assert tape.open_interest.get(CALL) == (50 if shape in {"orats", "cboe"} else None)
+    assert tape.open_interest.get(CALL) == (50 if shape == "cboe" else None)
 
 
 def test_one_refusal_names_all_that_is_missing_with_cell_and_line(tmp_path: Path) -> None:
@@ -167,7 +149,7 @@ def test_one_refusal_names_all_that_is_missing_with_cell_and_line(tmp_path: Path
     assert not (tmp_path / "catalog").exists()
 
 
-@pytest.mark.parametrize(("zero", "bids"), [(None, 7.1), ("none", 7.1), ("real", 0.0)])
+@pytest.mark.parametrize(("zero", "bids"), [(None, 7.1), ("real", 0.0)])
 def test_a_bid_of_0_is_no_quote_or_nobody_who_bids(tmp_path: Path, zero: str | None, bids: float) -> None:
     head = "ts,underlying,spot,expiry,strike,right,bid,ask,bid_size,ask_size"
     row = "2024-01-17 {},SPY,470.5,2024-02-16,470,C,{},7.14,1,1"
@@ -178,14 +160,6 @@ def test_a_bid_of_0_is_no_quote_or_nobody_who_bids(tmp_path: Path, zero: str | N
         timezone="America/New_York",
     )
     assert _quote(tape, CALL)[2] == bids
-
-
-def test_a_second_file_of_a_day_is_merged(tmp_path: Path) -> None:
-    text, choices = SHAPES["cboe"]
-    lines = text.splitlines(keepends=True)
-    _imported(tmp_path, "".join(lines[:5]), timezone="America/New_York", **choices)
-    tape = _imported(tmp_path, "".join([lines[0], *lines[5:]]), **choices)
-    assert _quote(tape, CALL) == (5, 10.0, 7.10, 7.14)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def price(spot, *, is_call, style):
 
 def found_in(view, held=STRADDLE_HELD):
     found = early_exercise_gain(view, held, {1: 2, 2: 1})
-    return None if found is None else found[0]
+    return found[0] if found[0] > 0.0 else None
 
 
 def gain(spot):

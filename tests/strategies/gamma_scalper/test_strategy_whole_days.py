@@ -10,7 +10,9 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision
 from scalpdesk.strategies.registry import find_strategy
 
-DAYS = ("2014-12-16", "2015-08-24", "2015-12-18", "2016-06-24", "2017-11-15", "2018-02-05", "2018-12-26")
+FIRST = "2018-02-05"
+"""A day of the first stage."""
+DAYS = ("2014-12-16", "2015-08-24", "2015-12-18", "2016-06-24", "2017-11-15", FIRST, "2018-12-26")
 STRATEGIES = {
     "gamma-scalper": ("entry.gate=off",),
     "zero-dte": ("entry.mode=straddle",),
@@ -45,7 +47,7 @@ def first_straddle(strategy, day, *overrides):
 @pytest.mark.parametrize(
     ("strategy", "day"),
     [
-        (strategy, day)
+        pytest.param(strategy, day, marks=() if day == FIRST else pytest.mark.second)
         for strategy in STRATEGIES
         for day in DAYS
         if (strategy, day) != ("zero-dte", "2014-12-16")  # a Tuesday: nothing expires

@@ -303,7 +303,6 @@ class AlpacaGateway(GatewayBase):
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
-        self._path.is_open = False
         if self._warmer is not None:
             self._warmer.cancel()
             await asyncio.gather(self._warmer, return_exceptions=True)

@@ -763,7 +763,7 @@ class IbkrOrders:
             ask = self._connection.question
             listed = [*await ask(self._ib.reqAllOpenOrdersAsync, "open orders")]
             listed += await ask(partial(self._ib.reqCompletedOrdersAsync, apiOnly=False), "completed orders")
-            fills = await ask(self._ib.reqExecutionsAsync, "executions")
+            fills = await ask(self._executions, "executions")
         shown = [trade.order.orderRef for trade in listed] + [fill.execution.orderRef for fill in fills]
         return client_order_id in shown
 
@@ -774,7 +774,7 @@ class IbkrOrders:
             async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
                 shown = list(await self._ib.reqAllOpenOrdersAsync())
                 completed = list(await self._ib.reqCompletedOrdersAsync(apiOnly=False))
-                fills = await self._ib.reqExecutionsAsync()
+                fills = await self._executions()
         except (TimeoutError, ConnectionError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return Found.UNCLEAR
@@ -947,13 +947,18 @@ class IbkrOrders:
             )
         return found
 
+    async def _executions(self) -> list[Fill]:
+        """Return the day's executions as they came first: later answers lack the commission."""
+        known = self._ib.wrapper.fills
+        return [known.get(fill.execution.execId, fill) for fill in await self._ib.reqExecutionsAsync()]
+
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the day's executions since an instant, oldest first; those of the desk are events too.
 
         The last correction of an execution counts.
         """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
-        asked = self._connection.question(self._ib.reqExecutionsAsync, "executions")
+        asked = self._connection.question(self._executions, "executions")
         latest: dict[str, Fill] = {}
         for fill in await asked:  # in the order in which they happened, within a second too
             execution = fill.execution
@@ -976,7 +981,7 @@ class IbkrOrders:
             now_ns = self._publisher.timestamp()
             if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
                 self.path.publish(busts)
-                for fill in fills:  # there is room for what was not known
+                for fill in (*fills, *fills):  # once those that are known stand, there is room for the others
                     self._on_fill(fill)
                     self._on_commission(fill)
         for fill in in_time:
@@ -984,21 +989,20 @@ class IbkrOrders:
             if execution.time < since:
                 continue
             is_leg = bool(self.tracker.legs(execution.orderRef))
-            perm_id = str(execution.permId)
-            found.append(
-                VenueFill(
-                    execution.execId,
-                    leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
-                    self._symbol(fill, owner),
-                    side_of(execution.side) if owner is None else owner[0].submitted.side,
-                    exact(execution.shares),
-                    None if is_leg else exact(execution.cumQty),
-                    exact(execution.price),
-                    to_ns(execution.time),
-                    fee_paid(fill.commissionReport) or ZERO,
-                    bool(execution.liquidation),
-                )
+            perm_id, paid = str(execution.permId), fee_paid(fill.commissionReport)
+            shown = VenueFill(
+                execution.execId,
+                leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
+                self._symbol(fill, owner),
+                side_of(execution.side) if owner is None else owner[0].submitted.side,
+                exact(execution.shares),
+                None if is_leg else exact(execution.cumQty),
+                exact(execution.price),
+                to_ns(execution.time),
+                paid or ZERO,
+                bool(execution.liquidation),
             )
+            found.append(self.tracker.with_fee(shown) if paid is None else shown)
         return tuple(found)
 
     def _symbol(self, fill: Fill, owner: tuple[TrackedOrder, Decimal] | None) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import ZERO
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying
-from scalpdesk.margin.regulation_t import Pairing
+from scalpdesk.margin.pairing import Pairing
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
 
@@ -262,10 +262,10 @@ def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> 
     spot
         Price of an underlying by its symbol, currency per unit.
     """
-    pairs = [Pairing(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
+    groups = [(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
     return Requirement(
-        sum((holding.initial for holding in pairs), ZERO),
-        sum((holding.maintenance for holding in pairs), ZERO),
+        sum((Pairing(*group, is_overnight=True).initial for group in groups), ZERO),
+        sum((Pairing(*group).maintenance for group in groups), ZERO),
     )
 
 

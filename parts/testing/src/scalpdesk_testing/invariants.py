@@ -38,8 +38,8 @@ BY_HAND = "by-hand-"
 """Begins the client order ids of somebody else's trades in the account."""
 FAR_DELTA_SHARES = 3.0
 """By which a mark's net delta may be off: quotes are rounded."""
-DELIVERED = "OPTRD"
-"""Kind of the lines of shares that an assignment delivers."""
+ASSIGNED, DELIVERED = "OPASN", "OPTRD"
+"""Kinds of the lines of an assignment: the contracts, and the shares that it delivers."""
 LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND
 """Longer than the strategy waits after rejections."""
 HALT_END_NS = 125 * NANOS_PER_SECOND
@@ -310,6 +310,13 @@ class Scene:
         combo, number = known.get(mine.parent_id), mine.submitted.instrument_id
         return next((leg for leg in combo.legs if leg.instrument_id == number), None) if combo else None
 
+    def closed_by_venue(self, number: InstrumentId) -> Decimal:
+        """Return the units that the venue closed by force, or by assignment, beside what the desk knew."""
+        orders, symbol = self.account.by_client_id.values(), self.engine.desk.instruments[number].symbol
+        forced = (order.filled for order in orders if order.is_forced and order.instrument_id == number)
+        lines = (line for line in self.account.activities if (line.kind, line.symbol) == (ASSIGNED, symbol))
+        return sum((*forced, *(abs(line.quantity) for line in lines)), ZERO)
+
     def sent_as(self, order: BrokerOrder) -> str:
         """Return the id that the desk sent an order under: of a leg its combo's."""
         sent = order if order.parent is None else self.account.orders[order.parent]
@@ -410,8 +417,8 @@ def worst_case_within_limits(scene: Scene) -> str | None:
                     high += order.leaves
                 else:
                     low -= order.leaves
-        # an exit may be left over when its entry is taken back
-        floor = -most if 11 in scene.excused else least
+        # an exit may be left over when its entry is taken back, or on its way as the venue itself closes
+        floor = -most if 11 in scene.excused else least - scene.closed_by_venue(number)
         if high > most:  # and an exit that is taken back returns what it closed, the broker's own too
             sales = [order for order in scene.account.by_client_id.values() if sign * order.side.sign < 0]
             high -= sum((order.busted for order in sales if order.instrument_id == number), ZERO)

@@ -163,11 +163,8 @@ EXCUSES: dict[str, frozenset[int]] = {
 }
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
-HISTORY_PATH = "/v2/account/activities"
 OF_PROCESSES = frozenset({"kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full"})
 """Moments after which an execution may be missed, or known only from its order."""
-OF_ASSIGNMENTS = ("OPASN", "OPTRD")
-"""Kinds of the lines of an assignment in it."""
 KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
 PAUSE_SECONDS = 3.0
 """Before a run that has ended by itself is begun again."""
@@ -633,14 +630,14 @@ class Trial(ABC):
         self.outcome.says.append((round(self.loop.time(), 3), level, text))
 
     def _note_unexplained(self, text: str) -> None:
-        """Only others' trades, and trades taken back, may leave a difference without a cause."""
+        """Only others' open orders, and trades taken back, may leave a difference without a cause."""
         schedule = self.schedule
         strange = schedule.faults
         table = text.partition("\n")[0].partition("explains it: ")[2]
         others = strange & {"foreign_order", "manual_trade", "assignment"}
         if others and all(part.startswith(f"order {BY_HAND}") for part in table.split("; ")):
             return  # it goes away again, and a person lets the desk resume
-        if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
+        if strange & {"bust", "correct"}:
             self.is_stated = self.conduct.is_stated = self.scene.has_stated_difference = True
             self.scene.excused |= {3, 7, 8}
         else:

@@ -10,6 +10,7 @@ from scalpdesk.hedging.base import (
     Array,
     BandVerdict,
     HedgeInputs,
+    QuietBand,
     RehedgeTo,
     check_inputs,
     verdict_of_width,
@@ -57,6 +58,11 @@ class FixedBand:
             self.config.rehedge_to,
             lambda: f"fixed, {threshold:g} {words_of_delta(inputs.underlying)[0]} × {inputs.straddles}",
         )
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return the width: always the same."""
+        del inputs
+        return QuietBand(verdict.half_width_shares, to_edge=self.rehedge_to == "edge")
 
     def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
         """Return the half width at each gamma, shares: always the same.

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from scalpdesk.core.bounds import BoundedSettings, above
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.hedging.bands.time_based import verdict_of_clock
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, refuse_below
+from scalpdesk.hedging.bands.time_based import quiet_of_clock, verdict_of_clock
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, QuietBand, check_inputs, refuse_below
 from scalpdesk.hedging.kernels.rules import between, leland_interval
 
 
@@ -136,6 +136,10 @@ class LelandBand:
         years = self.interval_seconds(inputs) / inputs.trading_year_seconds
         long_gamma = inputs.gamma_shares_per_usd >= 0.0
         return leland_vol(inputs.own_cost_fraction, inputs.vol, years, long_gamma=long_gamma)
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return until when the clock forbids a hedge: a dearer one only makes it later."""
+        return quiet_of_clock(inputs, verdict, self.interval_seconds(inputs))
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return whether the interval has passed and there is enough to be traded."""

@@ -13,8 +13,8 @@ import msgspec
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, ZERO, exact
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs
+from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, NEVER_NS, ZERO, exact
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, QuietBand, check_inputs
 from scalpdesk.instruments.events import fomc_blocked
 from scalpdesk.marketdata.dealer_gamma import (
     MAX_AGE_SECONDS,
@@ -94,6 +94,18 @@ class RegimeThresholdBand:
         if config.regime == "own_gamma":
             return threshold_by_own_gamma(inputs.gamma_shares_per_usd, standard=standard, tight=tight), facts
         return threshold_by_dealers(known, standard=standard, tight=tight), facts
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return the threshold that holds while the regime does: until what is known of dealers is too old.
+
+        None where a hedge waits for the clock, or the regime goes by the position's own gamma or by events.
+        """
+        config, width = self.config, verdict.half_width_shares
+        if config.regime == "own_gamma" or config.macro_widening != 1 or abs(inputs.net_delta_shares) > width:
+            return None
+        age_ns = int(config.gex_max_age_seconds * NANOS_PER_SECOND)
+        ages = (each.ts_event_ns + age_ns for each in inputs.dealer_gamma.values())
+        return QuietBand(width, until_ns=min((at for at in ages if at >= inputs.now_ns), default=NEVER_NS))
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return whether the net delta is within the threshold, or the last hedge too recent."""

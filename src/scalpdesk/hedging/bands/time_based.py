@@ -4,7 +4,8 @@ import math
 from typing import Annotated, ClassVar
 
 from scalpdesk.core.bounds import BoundedSettings, above
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, verdict_of_width
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, QuietBand, check_inputs, verdict_of_width
 from scalpdesk.hedging.kernels.rules import is_due
 
 
@@ -22,6 +23,14 @@ def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> 
         return BandVerdict(smallest, net, inside=True, reason=reason)
     # Exactly the smallest hedge is to be hedged, so the strict comparison of a band is made against nothing.
     return verdict_of_width(inputs, 0.0, "zero", lambda: f"{why}, {since:.0f} s since the last hedge")
+
+
+def quiet_of_clock(inputs: HedgeInputs, verdict: BandVerdict, interval_seconds: float) -> QuietBand | None:
+    """Return until when the clock forbids a hedge; None once one is due."""
+    if verdict.half_width_shares < math.inf:
+        return None
+    left_ns = int((interval_seconds - inputs.seconds_since_hedge) * NANOS_PER_SECOND)
+    return QuietBand(math.inf, until_ns=inputs.now_ns + left_ns)
 
 
 class TimeBasedConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +52,10 @@ class TimeBasedBand:
     def interval_seconds(self, inputs: HedgeInputs) -> float:  # noqa: ARG002 - other clocks look at it
         """Trading seconds between hedges."""
         return self.config.interval_seconds
+
+    def quiet(self, inputs: HedgeInputs, verdict: BandVerdict) -> QuietBand | None:
+        """Return until when the clock forbids a hedge."""
+        return quiet_of_clock(inputs, verdict, self.config.interval_seconds)
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return whether the interval has passed and there is enough to be traded."""

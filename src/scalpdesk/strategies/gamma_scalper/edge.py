@@ -39,7 +39,7 @@ from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.regulation_t import Pairing
+from scalpdesk.margin.pairing import Pairing
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
@@ -49,6 +49,7 @@ from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
+from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -61,7 +62,7 @@ long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minute
 """
 SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
-LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
+NO_GAIN = -math.inf, False
 PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
 
@@ -302,7 +303,7 @@ class StraddleEdge:
         share = view.market.quotes[view.underlying]
         if None in states or not forecast.known:
             return None
-        if share is None or not share.bid > 0.0 or not share.ask > 0.0:
+        if share is None or view.market.verdict(view.underlying, 0) not in FINE:  # however old it is
             return None  # of one side alone: what hedging costs is not known
         known = [smile for smile in smiles if smile is not None and smile.variance_years > 0.0]
         if len(known) < len(smiles):
@@ -524,10 +525,11 @@ def _capital(view: DeskView, structure: Structure, spot: float) -> float:
 
 def early_exercise_gain(
     view: DeskView, structure: Structure, partners: Mapping[InstrumentId, InstrumentId]
-) -> tuple[float, bool] | None:
+) -> tuple[float, bool]:
     """Return what exercising a leg at the close gains its holder over keeping it, in the session's last hour.
 
-    Per unit, with whether the leg is sold: it is likely to be assigned then; None where all are better kept.
+    Per unit, with whether the leg is sold: it is likely to be assigned then. Not above zero where all are
+    better kept: by so much a leg's price may change before one is not; minus infinity before that hour.
     ``partners`` has the other option of each leg's strike and expiry. A call is exercised before an ex-date
     when the dividend is more than the put of its strike costs and the interest on the strike; a put only
     where the interest is more than the call and the dividends (Merton 1973), and it is worth no more than its
@@ -537,26 +539,31 @@ def early_exercise_gain(
     assert view.session is not None
     session = view.session
     if view.now_ns < session.close_ns - LAST_HOUR_NS:
-        return None
+        return NO_GAIN
     gains = (
         (_exercise_gain(view, leg.contract, leg.option_id, partners.get(leg.option_id)), leg.ratio < 0)
         for leg in structure.legs
         if leg.contract.style is Style.AMERICAN
     )
-    return max((each for each in gains if each[0] > 0.0), default=None)
+    return max(gains, default=NO_GAIN)
 
 
 def _exercise_gain(
     view: DeskView, contract: OptionContract, leg: InstrumentId, partner: InstrumentId | None
 ) -> float:
-    """Return what exercising an option now gains over keeping it, currency per unit; 0 where nothing."""
+    """Return what exercising an option now gains over keeping it, currency per unit.
+
+    Below zero by what is missing; 0 where that is not known.
+    """
     assert view.session is not None
     session, strike = view.session, float(contract.strike)
     own, other = (
         None if each is None else view.delta_engine.state(each, view.now_ns) for each in (leg, partner)
     )
-    if own is None or other is None or not own.years > 0.0:
+    if own is None or other is None:
         return 0.0
+    if not own.years > 0.0:
+        return -math.inf
     calls, puts = (own, other) if contract.is_call else (other, own)
     spot = calls.spot
     interest = strike * -math.expm1(-calls.rate * calls.years)
@@ -565,9 +572,12 @@ def _exercise_gain(
     expires_ns = expiry_instant_ns(contract)
     tonight = paid_between(declared, view.underlying, view.now_ns, min(opens_ns, expires_ns))
     if contract.is_call:
-        return tonight - interest - puts.mark if spot > strike and tonight else 0.0
-    if spot >= strike or interest - value_ahead(calls.dividends, calls.years, 0.0) <= calls.mark:
-        return 0.0
+        return tonight - interest - puts.mark if spot > strike and tonight else -math.inf
+    if spot >= strike:
+        return -math.inf
+    less = interest - value_ahead(calls.dividends, calls.years, 0.0) - calls.mark
+    if less <= 0.0:
+        return less
     # at the volatility that the strike's call shows: the put's own says nothing at its payoff
     put = view.delta_engine.greeks_at(leg, view.now_ns, calls.vol)
     if put is None or put.price - (strike - spot) > PAYOFF_ERROR:

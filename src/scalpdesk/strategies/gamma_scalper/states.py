@@ -5,20 +5,21 @@ afresh, so that a rejected, partial or late order can delay the desk but not wed
 simply wanted again.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import SetTimer
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, money_text
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, money_text
 from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
 from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.entry.straddle_selector import Candidate, Selection
 from scalpdesk.instruments.structure import Structure, can_exchange, exchanged
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
-from scalpdesk.strategies.gamma_scalper.edge import cost_of_one, early_exercise_gain
+from scalpdesk.strategies.gamma_scalper.edge import NO_GAIN, cost_of_one, early_exercise_gain
 from scalpdesk.strategies.gamma_scalper.trade import (
     NOT_KNOWN,
     ScalperTools,
@@ -35,11 +36,14 @@ from scalpdesk.strategies.toolkit.exits import (
     event_ahead,
     first_reason,
     most_pnl,
+    quiet_of,
     quoted_ns,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, calm_of
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
+PRICE, HEARTBEAT = Wake.PRICE, Wake.HEARTBEAT  # looking up an enum's member costs as much as a call
 CLOSED = "closed for the session"
 LEFT_OVER = "shares are left over from an earlier session"
 SALE_NS = 5 * MINUTE_NS
@@ -229,7 +233,7 @@ class WaitingState(RestingState):
         refused_by = selection.refused_by
         if selection.best is not None and config.exits.early_exercise:
             found = early_exercise_gain(view, selection.best.structure, tools.partners)
-            if found is not None:  # it would be left again at once
+            if found[0] > 0.0:  # it would be left again at once
                 why_none = (
                     f"a leg of the best is worth {found[0]:.2f} more exercised than held over the night"
                 )
@@ -338,9 +342,15 @@ class EnteringState(TradingState):
 class HoldingState(TradingState):
     """The straddle is held: hedge it, watch its exits, change it where that is due."""
 
+    calm: Calm | None = None
+    """Where a look would find what the last one found."""
+
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Hold the straddle while it is whole."""
         del event
+        if self.calm is not None and (wake is PRICE or wake is HEARTBEAT) and self.calm.holds(view):
+            return self, ()
+        self.calm = None
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
         if wake is Wake.ACCOUNT or self.tools.adopts or self.is_whole(view):
             return self.hold(view)
@@ -362,27 +372,27 @@ class HoldingState(TradingState):
         trade.measure(view)
         pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
         edge_usd, slack_usd = self._edge_left(view)
-        reason = first_reason(
-            trade.exits,
-            PositionView(
-                now_ns=view.now_ns,
-                session=view.session,
-                mode=view.mode,
-                expiry=trade.structure.first_expiry,
-                expires_ns=trade.expires_ns,
-                premium_paid=trade.at_risk.amount,
-                basis=trade.at_risk.basis,
-                pnl=pnl,
-                most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
-                sessions_held=trade.sessions_held,
-                edge_usd=edge_usd,
-                edge_slack_usd=slack_usd,
-                currency=trade.structure.lead.contract.currency,
-                exercise_gain=self._exercise_gain(view),
-                quoted_ns=quoted,
-                ex_dividends_ns=tools.ex_dividends_ns(view),
-            ),
+        exercise = self._exercise_gain(view)
+        seen = PositionView(
+            now_ns=view.now_ns,
+            session=view.session,
+            mode=view.mode,
+            expiry=trade.structure.first_expiry,
+            expires_ns=trade.expires_ns,
+            premium_paid=trade.at_risk.amount,
+            basis=trade.at_risk.basis,
+            pnl=pnl,
+            most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
+            sessions_held=trade.sessions_held,
+            edge_usd=edge_usd,
+            edge_slack_usd=slack_usd,
+            currency=trade.structure.lead.contract.currency,
+            exercise_gain=exercise if exercise[0] > 0.0 else None,
+            exercise_way=-exercise[0],
+            quoted_ns=quoted,
+            ex_dividends_ns=tools.ex_dividends_ns(view),
         )
+        reason = first_reason(trade.exits, seen)
         if reason is not None:
             return self.leave(view, reason)
         stopped = trade.stopped_side(view) if trade.sides else None
@@ -393,13 +403,39 @@ class HoldingState(TradingState):
         state, moves = self._change_straddle(view)
         if not moves:
             state, moves = self._change_size(view)
-        return (state, moves) if moves else (self, tools.hedge(view, legs))
+        if moves:
+            return state, moves
+        hedges = tools.hedge(view, legs)
+        if not hedges:
+            self.calm = self._calm(view, seen)
+        return self, hedges
 
-    def _exercise_gain(self, view: DeskView) -> tuple[float, bool] | None:
+    def _calm(self, view: DeskView, seen: PositionView) -> Calm | None:
+        """Return where exits, changes and hedges have nothing to do after a look without any."""
+        tools, trade, recentre = self.tools, self.trade, self.tools.config.recentre
+        is_known = trade.at_risk is not NOT_KNOWN and seen.quoted_ns is not None and view.mode is Mode.ACTIVE
+        if not is_known or tools.is_watched or view.orders.live:
+            return None
+        found = quiet_of(trade.exits, seen)
+        stated = [(found, float(seen.pnl)), *((side.quiet, side.pnl_then) for side in trade.sides)]
+        way, until_ns = math.inf, tools.edge_looks.due_ns if tools.config.exits.edge_gone else NEVER_NS
+        for quiet, pnl in stated:
+            if quiet is None:
+                return None
+            way = min(way, pnl - quiet.least_pnl, quiet.most_pnl - pnl)
+        if trade.is_of_shape:
+            if any(x is not None for x in (recentre.gamma_fraction, recentre.roll_dte, recentre.roll_delta)):
+                until_ns = min(until_ns, tools.strike_looks.due_ns)
+            if trade.scale is not None:
+                until_ns = min(until_ns, trade.scale.due_ns)
+        assert found is not None
+        return calm_of(view, trade.structure, tools.hedger, found.and_within(Quiet(until_ns=until_ns)), way)
+
+    def _exercise_gain(self, view: DeskView) -> tuple[float, bool]:
         """Return what exercising a leg gains over holding it, where an exit asks for it."""
         tools = self.tools
         if not tools.config.exits.early_exercise:
-            return None
+            return NO_GAIN
         return early_exercise_gain(view, self.trade.structure, tools.partners)
 
     def _close_side(self, view: DeskView, side: TradeSide, why: str) -> Step:

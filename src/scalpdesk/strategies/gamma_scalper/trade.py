@@ -37,6 +37,7 @@ from scalpdesk.strategies.toolkit.exits import (
     first_reason,
     minutes_before,
     most_pnl,
+    quiet_of,
     quoted_ns,
     stops,
     straddle_rules,
@@ -44,6 +45,7 @@ from scalpdesk.strategies.toolkit.exits import (
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.quiet import Quiet
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
@@ -130,6 +132,8 @@ class ScalperTools:
         )
         self.watch = PositionWatch(config.watch) if config.watch.is_on or hedge.strict_quotes else None
         """Watch over the position; None where nothing is to be reported."""
+        self.is_watched = config.watch.asks_looks
+        """Whether its figures are taken at every look."""
         self.deadline_ns: int | None = None
         """By when to be out in this session, UTC nanoseconds; None without a deadline."""
         self.entries = 0
@@ -428,6 +432,9 @@ class TradeSide:
         self.at_risk = NOT_KNOWN
         self._start = start
         self._stops = rules
+        self.quiet: Quiet | None = None
+        self.pnl_then = 0.0
+        """``quiet``, ``pnl_then``: Where its stops have no reason, and its P&L, as of the last look."""
 
     def pnl(self, view: DeskView) -> Decimal:
         """Return the P&L of its options, without a hedge, in currency."""
@@ -451,7 +458,8 @@ class TradeSide:
             currency=self.structure.lead.contract.currency,
             quoted_ns=quoted,
         )
-        found = first_reason(self._stops, seen)
+        found, self.quiet = first_reason(self._stops, seen), quiet_of(self._stops, seen)
+        self.pnl_then = float(pnl)
         return None if found is None else f"{self.name} alone, {found}"
 
 

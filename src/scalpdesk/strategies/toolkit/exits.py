@@ -7,7 +7,7 @@ point: a class with a ``Config``, made from one, and ``reason``.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
@@ -37,11 +37,14 @@ from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_betwe
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.toolkit.quiet import ALWAYS, Quiet
 
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = MINUTE_NS
 EDGE_TIMES = 3
 MINUTES_PER_DAY = 1_440.0
+LAST_HOUR_NS = 60 * MINUTE_NS
+"""Of a session: in it the gain of an exercise is looked at."""
 OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
@@ -91,6 +94,8 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
     holding is better.
     """
+    exercise_way: float = math.inf
+    """So far below zero that gain is, currency per unit."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
@@ -120,6 +125,28 @@ def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
         if reason is not None:
             return reason
     return None
+
+
+def always(_rule: object, _trade: object) -> Quiet:
+    """Return the bounds of a rule that only what wakes its strategy anyway gives a reason."""
+    return ALWAYS
+
+
+def quiet_of(rules: Sequence[ExitRule[Seen]], trade: Seen) -> Quiet | None:
+    """Return where none of some rules has a reason after a look at which none had.
+
+    A rule may have ``quiet(trade)``: it returns bounds strictly within which it has no reason while the
+    latest quotes of the options stay, or None. Of a rule without it, and of one that returns None, nothing
+    is known: it is asked at every look.
+    """
+    found = ALWAYS
+    for rule in rules:
+        ask: Callable[[Seen], Quiet | None] | None = getattr(rule, "quiet", None)
+        stated = None if ask is None else ask(trade)
+        if stated is None:
+            return None
+        found = found.and_within(stated)
+    return found
 
 
 class PluginRules(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -153,6 +180,8 @@ class RiskHalt:
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         return RISK_HALT if trade.mode is Mode.FLATTENING else None
+
+    quiet = always
 
 
 # the deadline ---------------------------------------------------------------------------------
@@ -368,6 +397,8 @@ class NearExpiry:
         days = (trade.expiry - trade.session.day).days
         return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
 
+    quiet = always
+
 
 def event_ahead(
     config: ExitConfig, now_ns: int, session: Session, ex_dividends_ns: Collection[int] = ()
@@ -417,6 +448,14 @@ class EarlyExercise:
             )
         return f"early exercise: a leg held over the night loses {gain:.2f} a unit"
 
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return what a leg's price may change; before the last hour it is not asked."""
+        session, way = trade.session, trade.exercise_way
+        if session is None:
+            return ALWAYS
+        begins_ns = session.close_ns - LAST_HOUR_NS
+        return Quiet(until_ns=begins_ns) if trade.now_ns < begins_ns else Quiet(price_way=way)
+
 
 class BeforeExpiry:
     """Exit a number of minutes before the options expire."""
@@ -430,6 +469,12 @@ class BeforeExpiry:
             return None
         left = (trade.expires_ns - trade.now_ns) / MINUTE_NS
         return f"expiry: {left:.0f} minutes left, least {self.minutes:g}" if left <= self.minutes else None
+
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return until it fires."""
+        if trade.expires_ns is None:
+            return ALWAYS
+        return Quiet(until_ns=minutes_before(trade.expires_ns, self.minutes))
 
 
 class QuotedMarks:
@@ -478,6 +523,12 @@ class StopLoss:
         places = money_decimals(trade.currency)
         return f"stop: P&L {pnl:.{places}f} is a loss of {_part(self.fraction, trade)}"
 
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return the loss at which it fires."""
+        if not self._least_pnl < 0.0 or trade.basis not in self._of:
+            return ALWAYS
+        return Quiet(least_pnl=self._least_pnl) if self._marks.decide(trade.quoted_ns) else None
+
 
 class CreditEarned:
     """Exit at a profit of a part of the capital at risk, as valid quotes have it; ``of`` as of the stop."""
@@ -495,6 +546,13 @@ class CreditEarned:
             return None
         places = money_decimals(trade.currency)
         return f"target: P&L {trade.pnl:.{places}f} is {_part(self.fraction, trade)} or more"
+
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return the profit at which it fires."""
+        profit = self.fraction * float(trade.premium_paid)
+        if not profit > 0.0 or trade.basis not in self._of:
+            return ALWAYS
+        return Quiet(most_pnl=profit) if self._marks.decide(trade.quoted_ns) else None
 
 
 class TrailingStop:
@@ -526,6 +584,15 @@ class TrailingStop:
         given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.{places}f}"
         armed = f"armed at {_part(self.arm_fraction, trade)}"
         return f"trailing: P&L {trade.pnl:.{places}f} {given}, {armed}"
+
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return where it arms; once armed where it fires, and the best profit so far."""
+        if not self._marks.decide(trade.quoted_ns):
+            return None
+        if not self.is_armed:
+            return Quiet(most_pnl=self._arms_at) if self._arms_at > 0.0 else ALWAYS
+        best = float(self.best_pnl)
+        return Quiet(best * (1.0 - self.giveback_fraction), best)
 
 
 def _part(fraction: float, trade: PositionView) -> str:
@@ -571,6 +638,8 @@ class EdgeGone:
         beyond = f"more than {slack} below zero (its error, or what leaving costs)"
         return f"edge gone: {left} left, {len(seen)} times {beyond}"
 
+    quiet = always
+
 
 class MaxSessions:
     """Exit after a number of trading days, unless the trailing stop is armed."""
@@ -586,6 +655,8 @@ class MaxSessions:
             return None
         return f"horizon: held {trade.sessions_held} sessions"
 
+    quiet = always
+
 
 class CloseAt:
     """Exit at a time of the day, New York."""
@@ -598,6 +669,11 @@ class CloseAt:
         session = trade.session
         is_due = session is not None and trade.now_ns >= session.clock_ns(self.close_at)
         return f"clock: {self.close_at} New York" if is_due else None
+
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return until it fires."""
+        session = trade.session
+        return ALWAYS if session is None else Quiet(until_ns=session.clock_ns(self.close_at))
 
 
 class BeforeClose:
@@ -614,6 +690,11 @@ class BeforeClose:
         if trade.now_ns < minutes_before(close_ns, self.minutes):
             return None
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
+
+    def quiet(self, trade: PositionView) -> Quiet | None:
+        """Return until it fires."""
+        session = trade.session
+        return ALWAYS if session is None else Quiet(until_ns=minutes_before(session.close_ns, self.minutes))
 
 
 def stops(fraction: float | None, credit_multiple: float | None) -> list[StopLoss]:

@@ -12,7 +12,15 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
-from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, AdjustsVol, BandVerdict, HedgeBand, HedgeInputs
+from scalpdesk.hedging.base import (
+    TRADING_YEAR_SECONDS,
+    AdjustsVol,
+    BandVerdict,
+    HedgeBand,
+    HedgeInputs,
+    QuietBand,
+    StatesQuiet,
+)
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
     DeltaModel,
@@ -35,7 +43,8 @@ from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 FINE = TRADABLE
-UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
+CONTRADICTED = QuoteVerdict.CONTRADICTED
+UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, CONTRADICTED})
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 FIRST_QUOTES_NS = MINUTE_NS
@@ -58,6 +67,8 @@ class HedgedPosition(FrozenLeaf, frozen=True, gc=False):
     """A smaller hedge is less than the noise of its own delta."""
     modelled: str = ""
     """Legs without a quote, whose delta is the model's, in words; empty where all are quoted."""
+    gross_gamma: float = 0.0
+    """Sum of the sizes of the legs' gammas, shares per currency unit."""
 
     @property
     def net_delta_contracts(self) -> float:
@@ -71,7 +82,8 @@ class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
     years: float
     multiplier: int
     least_shares: int
-    modelled: str = ""
+    modelled: str
+    gross_gamma: float
 
 
 def no_forecast(_view: DeskView) -> None:
@@ -115,6 +127,9 @@ class DeltaHedger:
         self.band = band
         self._adjusts_vol = band if isinstance(band, AdjustsVol) else None
         """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
+        self._states_quiet = band if isinstance(band, StatesQuiet) else None
+        self._judged: tuple[int, HedgedPosition, BandVerdict] | None = None
+        """The last look: its instant, the position and the band's verdict."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
         self.least_fraction = least_fraction
@@ -219,10 +234,10 @@ class DeltaHedger:
         exposure, quote = exposure or self.measure(view, legs), view.market.quotes[number]
         if exposure is None or quote is None or (is_proxy and verdict(number, view.now_ns) not in FINE):
             return []
-        inputs = exposure.inputs
         if at_once:
-            inputs = msgspec.structs.replace(inputs, seconds_since_hedge=LONG_AGO_SECONDS)
-        judged, unfinished = self.band.judge(inputs), self._unfinished
+            now = msgspec.structs.replace(exposure.inputs, seconds_since_hedge=LONG_AGO_SECONDS)
+            exposure = msgspec.structs.replace(exposure, inputs=now)
+        inputs, judged, unfinished = exposure.inputs, self.verdict(exposure), self._unfinished
         if judged.inside and unfinished is None:
             return []
         # while an order is on its way its outcome counts in full, and wakes the strategy again
@@ -263,6 +278,25 @@ class DeltaHedger:
         sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
         why = f"second order of the hedge: the holding crosses zero, {sent}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def verdict(self, exposure: HedgedPosition) -> BandVerdict:
+        """Return the band's verdict on a position as measured, judged once."""
+        if self._judged is None or self._judged[1] is not exposure:
+            self._judged = exposure.inputs.now_ns, exposure, self.band.judge(exposure.inputs)
+        return self._judged[2]
+
+    def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
+        """Return the position of a look of now, what its band states, and the least hedge, in deltas.
+
+        None where the band states nothing, a second order is to come, or the model gives a leg's delta.
+        """
+        if self._judged is None or self._states_quiet is None or self._unfinished is not None:
+            return None
+        at_ns, position, verdict = self._judged
+        found = self._states_quiet.quiet(position.inputs, verdict)
+        if at_ns != now_ns or position.modelled or found is None:
+            return None
+        return position, found, (position.least_shares - 0.5) * position.inputs.smallest_hedge
 
     def _facts(
         self, exposure: HedgedPosition, judged: BandVerdict, mid: float, owned: float, quantity: float
@@ -320,8 +354,12 @@ class DeltaHedger:
 
     def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> HedgedPosition | None:
         """Return the position's Greeks and the band's inputs; None while they are not known."""
-        self.unusable = ""
-        quote = view.market.quotes[view.underlying]
+        self.unusable, number = "", view.underlying
+        quote = view.market.quotes[number]
+        if view.market.verdict(number, view.now_ns) is CONTRADICTED:
+            symbol = view.instruments[number].symbol
+            self.unusable = f"{symbol}: its quote and those of its options contradict each other"
+            return None
         known = self._leg_greeks(view, legs, 1.0)
         # at the expiry instant the payoff is fixed: settlement decides, not a hedge
         if known is None or quote is None or not quote.mid > 0.0 or known.years <= 0.0:
@@ -338,7 +376,7 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled)
+        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled, known.gross_gamma)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
@@ -459,7 +497,8 @@ class DeltaHedger:
             least = least_hedge(noise / unit)
         # the band of the whole position goes by the volatility of its gamma
         mean_vol = by_gamma / gamma_sum if gamma_sum > 0.0 and not is_one_vol else vol_sum / len(legs)
-        return _LegGreeks(found, mean_vol, years, multiplier, least, "; ".join(modelled) if modelled else "")
+        words = "; ".join(modelled) if modelled else ""
+        return _LegGreeks(found, mean_vol, years, multiplier, least, words, gamma_sum)
 
     def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
         self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"

@@ -305,6 +305,11 @@ class ScaleRule:
         """Return whether a look counts now."""
         return self._up.is_due(now_ns)
 
+    @property
+    def due_ns(self) -> int:
+        """When the next look counts, UTC nanoseconds; 0 for at once."""
+        return self._up.due_ns
+
     def wanted(self, now_ns: int, held: int, edge_usd: float | None) -> int:
         """Return how many straddles to hold: ``held`` while nothing is to be done.
 

@@ -46,8 +46,13 @@ class WatchConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def is_on(self) -> bool:
         """Whether it reports anything."""
+        return self.report_hedges or self.asks_looks
+
+    @property
+    def asks_looks(self) -> bool:
+        """Whether it goes by the position at every look."""
         limits = (self.max_gamma_shares_per_usd, self.max_vega_usd_per_point, self.max_theta_usd_per_day)
-        return self.report_hedges or any(limit is not None for limit in (self.delta_z, *limits))
+        return any(limit is not None for limit in (self.delta_z, *limits))
 
 
 class HedgeTotals(msgspec.Struct):
@@ -267,7 +272,7 @@ class PositionWatch:
             return self._blind(view, hedger.unusable)
         self._blind_since_ns = None
         self._blindness.forget()
-        threshold = hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
+        threshold = hedger.verdict(exposure).half_width_shares / exposure.inputs.multiplier
         alerts = self._alerts.check(view, exposure, threshold)
         hedges = [_with_greeks(hedge, exposure, len(legs)) for hedge in hedger.step(view, legs, exposure)]
         return [*alerts, *surplus_cancels(view), *hedges]

@@ -30,7 +30,7 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
 from scalpdesk.venue_conformance import Listener
-from scalpdesk.venues.contract import AccountFacts, KnownOrder, VenueSetup
+from scalpdesk.venues.contract import AccountFacts, KnownOrder, NoSettings, VenueSetup
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
@@ -235,7 +235,7 @@ class DeribitBench(VenueBench):
             acceptance_seconds=ACCEPTANCE_SECONDS,
             requests_per_minute=60_000,
         )
-        return part("scalpdesk_deribit.gateway").build_gateway(setup)
+        return part("scalpdesk_deribit.venue").VENUE.build(setup, NoSettings())
 
     def strike(self, what: str) -> None:
         """Let the next fitting thing go wrong: at the exchange, or on the wire."""
@@ -442,7 +442,7 @@ class IbkrBench(VenueBench):
         """Return a gateway under the desk's client id, or under another one while that is connected."""
         is_taken = any(each.health().streams["orders"] for each in self.gateways)
         settings = self.settings(client_id=client_id or (2 if is_taken else 1), **(section or {}))
-        made = part("scalpdesk_ibkr.gateway").build_gateway(self.setup(**changes), settings)
+        made = part("scalpdesk_ibkr.venue").VENUE.build(self.setup(**changes), settings)
         self.gateways.append(made)
         return made
 

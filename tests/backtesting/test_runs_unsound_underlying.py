@@ -1,0 +1,89 @@
+"""Rows of a share or of a whole chain that are no prices change no trade, no limit and no result."""
+
+from dataclasses import replace
+from datetime import date, time
+
+import numpy as np
+import pytest
+
+from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
+from scalpdesk.config.settings import load_settings
+from scalpdesk.datasets.embedded import market as embedded
+from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk_testing.kit.tape import until
+
+DAY = date(2017, 5, 17)
+CONFIG = BacktestConfig.of(load_settings("gamma-scalper", overrides=("entry.gate=off",)), seed=1)
+
+
+def run_of(change=None):
+    tape = until(embedded.reconstruct(DAY), time(11, 30))
+    quotes = tape.quotes.whole()
+    if change is not None:
+        bid, ask = quotes.bid.copy(), quotes.ask.copy()
+        change(quotes, bid, ask)
+        quotes = replace(quotes, bid=bid, ask=ask)
+    return simulate(CONFIG, PreparedMarket(replace(tape, quotes=quotes, loaded=None, load_again=None)))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run_of()
+
+
+def pnl_of(run):
+    return float(run.pnl["total"])
+
+
+def between(quotes, first, last):
+    return (quotes.ts_ns >= new_york_ns(DAY, first)) & (quotes.ts_ns < new_york_ns(DAY, last))
+
+
+def crossed(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 41)) & (quotes.instrument_id == 0)
+    bid[rows], ask[rows] = ask[rows] + 0.02, bid[rows] - 0.02
+
+
+def no_bid_at_last(quotes, bid, ask):
+    bid[np.flatnonzero(quotes.instrument_id == 0)[-1]] = 0.0
+
+
+def nothing_at_last(quotes, bid, ask):
+    rows = np.flatnonzero(quotes.instrument_id == 0)[-2:]
+    bid[rows] = ask[rows] = 0.0
+
+
+def locked_elsewhere(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id == 0)
+    bid[rows] = ask[rows] = np.round(1.02 * bid[rows][0], 2)
+
+
+def far_apart(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id == 0)
+    bid[rows] = 0.01
+
+
+def half_of_itself(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id == 0)
+    bid[rows], ask[rows] = 0.5 * bid[rows], 0.5 * ask[rows]
+
+
+def locked_chain(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
+    bid[rows] = ask[rows] = 3.0
+
+
+@pytest.mark.parametrize("change", [crossed, locked_elsewhere, far_apart, half_of_itself, locked_chain])
+def test_rows_that_are_no_prices_sell_nothing_and_cost_what_waiting_costs(plain, change):
+    run = run_of(change)
+    assert run.summary()["mode"] == "ACTIVE"
+    assert run.summary()["end_positions"].keys() == plain.summary()["end_positions"].keys()
+    assert abs(pnl_of(run) - pnl_of(plain)) < 20.0
+
+
+@pytest.mark.parametrize("change", [no_bid_at_last, nothing_at_last])
+def test_a_run_that_ends_without_two_sides_of_its_underlying_says_so(plain, change):
+    run = run_of(change)
+    assert abs(pnl_of(run) - pnl_of(plain)) < 2.0
+    assert "on_model" not in plain.summary()
+    assert run.summary()["on_model"]["options"] == ["SPY"]
